@@ -1,0 +1,49 @@
+// Package frame is the WebSocket wire format, RFC 6455, and its compression,
+// RFC 7692, as a server sees them: a decoder that can stop after any byte and go
+// on with the next, and encoders that append to byte slices. It never sees a
+// descriptor or an io.Reader, so no peer can make it wait.
+//
+// # Decoding
+//
+// A [Decoder] is the state of one connection between two reads: one pointer,
+// nil while nothing is half received. [Decoder.Next] is fed what a read
+// returned and gives one message at a time:
+//
+//	for {
+//		m, n, err := d.Next(rules, in)
+//		in = in[n:]
+//		if err != nil {
+//			return err // a *CloseError: send a close frame with its code
+//		}
+//		if m.Op == 0 {
+//			break // nothing complete is left, in is empty
+//		}
+//		handle(m)
+//	}
+//
+// The loop ends with the call that finds nothing, also when in is empty before
+// it: that call takes back the buffer which the last message was lent. Text and
+// binary messages come whole, unmasked, inflated and checked. Control frames
+// come as they arrive, also between the fragments of a message; a close frame
+// is the last, what follows it is ignored (RFC 6455, 5.5.1).
+//
+// How the input was cut into reads changes neither the messages nor the error.
+// Text is checked as it arrives, so a message fails at its first byte that is
+// no UTF-8, whether or not the rest will ever come.
+//
+// # Borrowed memory
+//
+// Next unmasks in place: it writes to in. The payload of a message is borrowed
+// until the next call of Next or Release. It points into in when the message
+// was one uncompressed frame and all of it was there, which costs no copy and
+// no allocation, or into a pooled buffer of the decoder when it was not.
+// Frames from [Prepared] are shared by all receivers and must not be written to.
+//
+// # What a peer can make the decoder hold
+//
+// Nothing is allocated on a declared length: buffers grow with the bytes that
+// arrived, by doubling, up to [Rules].MaxMessage, and a frame that would exceed
+// it is refused at its header. A stopped frame costs one state of 112 bytes
+// beside its buffer, a stopped header the state alone. A decoder between
+// messages holds nothing.
+package frame

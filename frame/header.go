@@ -1,0 +1,148 @@
+package frame
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/gobwas/ws"
+)
+
+// The first two bytes of a frame (RFC 6455, 5.2).
+const (
+	bitFIN  = 0x80
+	bitRSV1 = 0x40
+	bitsRSV = 0x70
+	bitsOp  = 0x0f
+	bitMask = 0x80
+	bitsLen = 0x7f
+)
+
+// maxHead is the longest header of a client: two bytes, the length in eight
+// more, the masking key in four.
+const maxHead = 2 + 8 + 4
+
+// header is a frame header, and how far its payload has come.
+type header struct {
+	op       ws.OpCode
+	fin      bool
+	deflated bool    // RSV1
+	phase    uint8   // of the mask: payload bytes seen, modulo 4
+	mask     [4]byte // masking key
+	left     int     // payload bytes still to come
+}
+
+// parseHeader reads a client's frame header at the beginning of p and returns
+// its size, or 0 if more of it must come first. What is wrong is said as soon as
+// the bytes that are wrong have come: first of all by the first two, then by the
+// length, so a frame that is too big is refused before its masking key.
+//
+// s is the decoder's state, nil at rest, and max the limit on a message.
+func parseHeader(p []byte, s *state, max int) (h header, size int, f *state) {
+	if len(p) < 2 {
+		return h, 0, nil
+	}
+	b0, b1 := p[0], p[1]
+	h.op = ws.OpCode(b0 & bitsOp)
+	h.fin = b0&bitFIN != 0
+	open := s != nil && s.open
+
+	// 5.2: RSV bits "MUST be 0 unless an extension is negotiated that defines
+	// meanings for non-zero values".
+	if b0&bitsRSV != 0 {
+		return h, 0, faultReserved
+	}
+	room := max
+	if h.op.IsControl() {
+		switch {
+		case h.op > ws.OpPong: // 5.2: 0xB to 0xF are reserved
+			return h, 0, faultOpCode
+		case !h.fin: // 5.5: control frames "MUST NOT be fragmented"
+			return h, 0, faultControl
+		case b1&bitsLen > ws.MaxControlFramePayloadSize: // 5.5: "125 bytes or less"
+			return h, 0, faultControlLen
+		}
+	} else {
+		switch {
+		case h.op > ws.OpBinary: // 5.2: 3 to 7 are reserved
+			return h, 0, faultOpCode
+		case h.op == ws.OpContinuation && !open: // 5.4
+			return h, 0, faultContinue
+		case h.op != ws.OpContinuation && open: // 5.4: fragments "MUST NOT be interleaved"
+			return h, 0, faultInterleave
+		}
+		if open {
+			room -= s.size
+		}
+	}
+	// 5.1: a server "MUST close the connection upon receiving a frame that is
+	// not masked".
+	if b1&bitMask == 0 {
+		return h, 0, faultUnmasked
+	}
+
+	// 5.2: "the minimal number of bytes MUST be used to encode the length".
+	size = 2
+	h.left = int(b1 & bitsLen)
+	switch h.left {
+	case 126:
+		if len(p) < 4 {
+			return h, 0, nil
+		}
+		h.left = int(binary.BigEndian.Uint16(p[2:]))
+		if h.left < 126 {
+			return h, 0, faultLength
+		}
+		size = 4
+	case 127:
+		if len(p) < 10 {
+			return h, 0, nil
+		}
+		n := binary.BigEndian.Uint64(p[2:])
+		if n > math.MaxInt64 { // 5.2: "the most significant bit MUST be 0"
+			return h, 0, faultLengthMSB
+		}
+		if n <= math.MaxUint16 {
+			return h, 0, faultLength
+		}
+		if n > uint64(room) {
+			return h, 0, faultTooBig
+		}
+		h.left = int(n)
+		size = 10
+	}
+	if h.left > room && !h.op.IsControl() {
+		return h, 0, faultTooBig
+	}
+
+	if len(p) < size+4 {
+		return h, 0, nil
+	}
+	h.mask = [4]byte(p[size:])
+	return h, size + 4, nil
+}
+
+// HeaderSize returns the size of the header of a server's frame with a payload
+// of n bytes: 2, 4 or 10.
+func HeaderSize(n int) int {
+	switch {
+	case n <= 125:
+		return 2
+	case n <= math.MaxUint16:
+		return 4
+	default:
+		return 10
+	}
+}
+
+// appendHeader appends the header of an unmasked frame (5.1: a server "MUST NOT
+// mask any frames that it sends"). b0 holds FIN, RSV1 and the opcode.
+func appendHeader(dst []byte, b0 byte, n int) []byte {
+	switch HeaderSize(n) {
+	case 2:
+		return append(dst, b0, byte(n))
+	case 4:
+		return binary.BigEndian.AppendUint16(append(dst, b0, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(dst, b0, 127), uint64(n))
+	}
+}
