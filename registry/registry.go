@@ -1,0 +1,220 @@
+package registry
+
+import (
+	"errors"
+	"hash/maphash"
+	"strings"
+	"sync"
+)
+
+var (
+	// ErrTooManySessions means that the user has Limits.SessionsPerUser sessions already.
+	ErrTooManySessions = errors.New("registry: too many sessions of this user")
+	// ErrTooManyTopics means that the session follows Limits.TopicsPerSession topics already.
+	ErrTooManyTopics = errors.New("registry: too many topics of this session")
+	// ErrGone means that the session is not here: it has left, or never joined.
+	ErrGone = errors.New("registry: session is gone")
+)
+
+// Limits bounds what one peer can take. Zero, as anything below, means the default.
+type Limits struct {
+	SessionsPerUser  int // default 16
+	TopicsPerSession int // default 100
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.SessionsPerUser <= 0 {
+		l.SessionsPerUser = 16
+	}
+	if l.TopicsPerSession <= 0 {
+		l.TopicsPerSession = 100
+	}
+	return l
+}
+
+// userShards is a trade: of a million users each shard has 4,000, so the longest hold of a lock (a
+// resize, a portion of a broadcast) is a fraction of a millisecond, and all shards together are 16 KiB.
+const userShards = 256
+
+// Registry knows the sessions of each user and of each topic. New makes one.
+type Registry[S Session[S]] struct {
+	// Immutable.
+	limits    Limits
+	seed      maphash.Seed // random, so that no peer can choose names that collide
+	userKeys  keys[S]
+	topicKeys keys[*topic[S]]
+	gone      membership[S] // its address is the topics of a session that has left
+
+	users  [userShards]userShard[S]
+	topics [topicShards]topicShard[S]
+}
+
+// userShard is one cache line: 8 + 56 bytes.
+type userShard[S any] struct {
+	mu       sync.Mutex
+	users    table[S] // the first session of each user; the others follow through Entry.next
+	sessions int32    // all of them
+}
+
+// New returns an empty registry.
+func New[S Session[S]](limits Limits) *Registry[S] {
+	r := &Registry[S]{limits: limits.withDefaults(), seed: maphash.MakeSeed()}
+	r.userKeys = keys[S]{
+		name: func(s S) string { return s.Entry().user },
+		hash: func(s S) uint64 { return maphash.String(r.seed, s.Entry().user) },
+	}
+	r.topicKeys = keys[*topic[S]]{
+		name: func(t *topic[S]) string { return t.name },
+		hash: func(t *topic[S]) uint64 { return t.hash },
+	}
+	return r
+}
+
+func (r *Registry[S]) shardOf(user string) (sh *userShard[S], hash uint64) {
+	hash = maphash.String(r.seed, user)
+	return &r.users[hash>>56], hash
+}
+
+// Join registers s as a session of user. It may be called once in the life of a session, more often
+// only if it failed. Errors: ErrTooManySessions, or what CheckName says.
+func (r *Registry[S]) Join(user string, s S) error {
+	e := s.Entry()
+	if e.user != "" {
+		panic("BUG: registry: session joins twice")
+	}
+	if err := CheckName(user); err != nil {
+		return err
+	}
+	sh, hash := r.shardOf(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	slot := sh.users.find(&r.userKeys, hash, user)
+	if slot < 0 {
+		e.user = strings.Clone(user)
+		sh.users.insert(&r.userKeys, hash, s)
+		sh.sessions++
+		return nil
+	}
+	var none S
+	first := sh.users.slots[slot].Entry()
+	n := 1
+	for next := first.next; next != none; next = next.Entry().next {
+		n++
+	}
+	if n >= r.limits.SessionsPerUser {
+		return ErrTooManySessions
+	}
+	e.user, e.next = first.user, first.next
+	first.next = s
+	sh.sessions++
+	return nil
+}
+
+// Leave takes s from its user and from all its topics. It returns false if s was not here, so of
+// several calls exactly one returns true.
+func (r *Registry[S]) Leave(s S) bool {
+	e := s.Entry()
+	if e.user == "" {
+		return false
+	}
+	sh, hash := r.shardOf(e.user)
+	sh.mu.Lock()
+	followed := e.topics
+	if followed == &r.gone {
+		sh.mu.Unlock()
+		return false
+	}
+	e.topics = &r.gone
+	r.unchainLocked(sh, hash, s)
+	sh.mu.Unlock()
+
+	// The list is ours alone now: others find that the session is gone and leave it untouched.
+	for m := followed; m != nil; {
+		next := m.next
+		m.next = nil
+		r.detach(m)
+		m = next
+	}
+	return true
+}
+
+// unchainLocked takes s out of the chain of its user's sessions.
+func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
+	var none S
+	e := s.Entry()
+	slot := sh.users.find(&r.userKeys, hash, e.user)
+	switch first := sh.users.slots[slot]; {
+	case first != s:
+		prev := first.Entry()
+		for prev.next != s {
+			prev = prev.next.Entry()
+		}
+		prev.next = e.next
+	case e.next != none:
+		sh.users.slots[slot] = e.next
+	default:
+		sh.users.remove(&r.userKeys, slot)
+	}
+	e.next = none
+	sh.sessions--
+}
+
+// AppendUser appends the sessions of user to dst, in no particular order.
+func (r *Registry[S]) AppendUser(dst []S, user string) []S {
+	sh, hash := r.shardOf(user)
+	sh.mu.Lock()
+	if slot := sh.users.find(&r.userKeys, hash, user); slot >= 0 {
+		dst = appendChain(dst, sh.users.slots[slot])
+	}
+	sh.mu.Unlock()
+	return dst
+}
+
+// Shards returns the number of parts in which AppendShard divides the sessions.
+func (r *Registry[S]) Shards() int { return userShards }
+
+// AppendShard appends the sessions of one shard, 0 to Shards()-1, to dst.
+func (r *Registry[S]) AppendShard(dst []S, shard int) []S {
+	sh := &r.users[shard]
+	sh.mu.Lock()
+	for i, mark := range sh.users.marks {
+		if mark != 0 {
+			dst = appendChain(dst, sh.users.slots[i])
+		}
+	}
+	sh.mu.Unlock()
+	return dst
+}
+
+func appendChain[S Session[S]](dst []S, first S) []S {
+	var none S
+	for s := first; s != none; s = s.Entry().next {
+		dst = append(dst, s)
+	}
+	return dst
+}
+
+// Sessions returns how many sessions are here, Users how many users have one. Both look at every shard
+// in turn, which takes a few microseconds; while sessions come and go the sum is approximate.
+func (r *Registry[S]) Sessions() int {
+	n := 0
+	for i := range r.users {
+		sh := &r.users[i]
+		sh.mu.Lock()
+		n += int(sh.sessions)
+		sh.mu.Unlock()
+	}
+	return n
+}
+
+// Users returns how many users have a session: see Sessions.
+func (r *Registry[S]) Users() int {
+	n := 0
+	for i := range r.users {
+		sh := &r.users[i]
+		sh.mu.Lock()
+		n += sh.users.len()
+		sh.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,291 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// check fails the test if r, which nobody may be using, is inconsistent.
+func (r *Registry[S]) check(tb testing.TB) {
+	tb.Helper()
+	var none S
+	enlisted, attached := 0, 0
+	for i := range r.users {
+		sh := &r.users[i]
+		sh.users.check(tb, &r.userKeys)
+		n := 0
+		for j, mark := range sh.users.marks {
+			if mark == 0 {
+				continue
+			}
+			user := sh.users.slots[j].Entry().user
+			for s := sh.users.slots[j]; s != none; s = s.Entry().next {
+				n++
+				e := s.Entry()
+				if e.user != user || unsafe.StringData(e.user) != unsafe.StringData(user) {
+					tb.Fatalf("session of %q in the chain of %q", e.user, user)
+				}
+				if e.topics == &r.gone {
+					tb.Fatalf("a session of %q is gone, and here", user)
+				}
+				for m := e.topics; m != nil; m = m.next {
+					enlisted++
+					if m.index < 0 || m.topic.members[m.index].session != s || m.topic.members[m.index].membership != m {
+						tb.Fatalf("%q is not a member of %q, at %d", user, m.topic.name, m.index)
+					}
+				}
+			}
+		}
+		if n != int(sh.sessions) {
+			tb.Fatalf("shard %d has %d sessions, says %d", i, n, sh.sessions)
+		}
+	}
+	for i := range r.topics {
+		sh := &r.topics[i]
+		sh.topics.check(tb, &r.topicKeys)
+		for j, mark := range sh.topics.marks {
+			if mark == 0 {
+				continue
+			}
+			tp := sh.topics.slots[j]
+			attached += len(tp.members)
+			if int(tp.refs) != len(tp.members) || tp.refs == 0 {
+				tb.Fatalf("topic %q: %d members, %d refs", tp.name, len(tp.members), tp.refs)
+			}
+			for k, m := range tp.members {
+				if m.membership.index != int32(k) || m.membership.topic != tp {
+					tb.Fatalf("topic %q: member %d is elsewhere", tp.name, k)
+				}
+			}
+			for _, m := range tp.members[len(tp.members):cap(tp.members)] {
+				if m.session != none {
+					tb.Fatalf("topic %q keeps a session that left", tp.name)
+				}
+			}
+		}
+	}
+	if enlisted != attached {
+		tb.Fatalf("%d memberships on lists, %d in topics", enlisted, attached)
+	}
+}
+
+// same says whether a and b hold the same elements, each once.
+func same[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, v := range a {
+		if !slices.Contains(b, v) || slices.Contains(a[:i], v) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestJoinAndLeave(t *testing.T) {
+	r := New[*session](Limits{})
+	var a1, a2, a3, b1 session
+	users := func(user string, want ...*session) {
+		t.Helper()
+		if got := r.AppendUser(nil, user); !same(got, want) {
+			t.Fatalf("%s has %d sessions, want %d", user, len(got), len(want))
+		}
+	}
+	leave := func(s *session, want bool) {
+		t.Helper()
+		if got := r.Leave(s); got != want {
+			t.Fatalf("Leave = %v, want %v", got, want)
+		}
+		r.check(t)
+	}
+	leave(&a1, false)
+	for _, j := range []struct {
+		user string
+		s    *session
+	}{{"a", &a1}, {"a", &a2}, {"b", &b1}, {"a", &a3}} {
+		if err := r.Join(j.user, j.s); err != nil {
+			t.Fatal(err)
+		}
+		if got := j.s.entry.User(); got != j.user {
+			t.Fatalf("User() = %q, want %q", got, j.user)
+		}
+		r.check(t)
+	}
+	users("a", &a1, &a2, &a3)
+	users("b", &b1)
+	users("c")
+	if s, u := r.Sessions(), r.Users(); s != 4 || u != 2 {
+		t.Fatalf("%d sessions of %d users, want 4 of 2", s, u)
+	}
+	var all []*session
+	for i := range r.Shards() {
+		all = r.AppendShard(all, i)
+	}
+	if !same(all, []*session{&a1, &a2, &a3, &b1}) {
+		t.Fatalf("the shards have %d sessions, want 4", len(all))
+	}
+	leave(&a3, true) // in the middle of the chain: later ones come second
+	leave(&a3, false)
+	users("a", &a1, &a2)
+	leave(&a1, true) // at its head
+	users("a", &a2)
+	leave(&a2, true)
+	users("a")
+	users("b", &b1)
+	if got := a2.entry.User(); got != "a" {
+		t.Fatalf("User() after Leave = %q", got)
+	}
+	leave(&b1, true)
+	if s, u := r.Sessions(), r.Users(); s != 0 || u != 0 {
+		t.Fatalf("%d sessions of %d users are left", s, u)
+	}
+}
+
+func TestAppendKeepsWhatIsThere(t *testing.T) {
+	r := New[*session](Limits{})
+	var x, s session
+	if err := r.Join("a", &s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Subscribe(&s, "t"); err != nil {
+		t.Fatal(err)
+	}
+	want := []*session{&x, &s}
+	if got := r.AppendUser([]*session{&x}, "a"); !slices.Equal(got, want) {
+		t.Error("AppendUser does not append")
+	}
+	if got := r.AppendTopic([]*session{&x}, "t"); !slices.Equal(got, want) {
+		t.Error("AppendTopic does not append")
+	}
+	if got := r.AppendTopics([]string{"x"}, &s); !slices.Equal(got, []string{"x", "t"}) {
+		t.Error("AppendTopics does not append")
+	}
+}
+
+func TestJoinRefuses(t *testing.T) {
+	t.Run("bad names", func(t *testing.T) {
+		r := New[*session](Limits{})
+		var s session
+		if err := r.Join("a\nb", &s); !errors.Is(err, ErrName) {
+			t.Fatalf("got %v, want ErrName", err)
+		}
+		if s.entry.User() != "" || r.Leave(&s) {
+			t.Fatal("joined in spite of the error")
+		}
+		if err := r.Join("ab", &s); err != nil {
+			t.Fatalf("second try: %v", err)
+		}
+	})
+	for _, test := range []struct {
+		name        string
+		limit, want int
+	}{{"default", 0, 16}, {"never unlimited", -1, 16}, {"one", 1, 1}, {"three", 3, 3}} {
+		t.Run("too many sessions, "+test.name, func(t *testing.T) {
+			r := New[*session](Limits{SessionsPerUser: test.limit})
+			all := make([]session, test.want+1)
+			for i := range test.want {
+				if err := r.Join("a", &all[i]); err != nil {
+					t.Fatalf("session %d: %v", i, err)
+				}
+			}
+			last := &all[test.want]
+			if err := r.Join("a", last); !errors.Is(err, ErrTooManySessions) {
+				t.Fatalf("got %v, want ErrTooManySessions", err)
+			}
+			r.check(t)
+			r.Leave(&all[0])
+			if err := r.Join("a", last); err != nil {
+				t.Fatalf("when there is room again: %v", err)
+			}
+			r.check(t)
+		})
+	}
+	t.Run("twice", func(t *testing.T) {
+		r := New[*session](Limits{})
+		var s session
+		if err := r.Join("a", &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range []string{"here", "gone"} {
+			func() {
+				defer func() {
+					if msg, _ := recover().(string); !strings.HasPrefix(msg, "BUG:") {
+						t.Errorf("%s: panic %q", state, msg)
+					}
+				}()
+				_ = r.Join("b", &s)
+			}()
+			r.Leave(&s)
+		}
+	})
+}
+
+// Callers pass names that alias a buffer which changes after the call.
+func TestNamesAreCopied(t *testing.T) {
+	r := New[*session](Limits{})
+	buf := []byte("alicenews")
+	user, topic := unsafe.String(&buf[0], 5), unsafe.String(&buf[5], 4)
+	var s session
+	if err := r.Join(user, &s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Subscribe(&s, topic); err != nil {
+		t.Fatal(err)
+	}
+	copy(buf, "*********")
+	if got := s.entry.User(); got != "alice" {
+		t.Errorf("user %q", got)
+	}
+	if got := r.AppendTopics(nil, &s); !slices.Equal(got, []string{"news"}) {
+		t.Errorf("topics %q", got)
+	}
+	if len(r.AppendUser(nil, "alice")) != 1 || len(r.AppendTopic(nil, "news")) != 1 {
+		t.Error("not found")
+	}
+}
+
+func TestStorm(t *testing.T) {
+	r := New[*session](Limits{})
+	all := make([]session, 50_000)
+	slots := func() (n int) {
+		for i := range r.users {
+			n += len(r.users[i].users.slots)
+		}
+		return n
+	}
+	for wave := range 2 {
+		for i := range all {
+			all[i] = session{}
+			if err := r.Join(fmt.Sprint("user-", i), &all[i]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Subscribe(&all[i], fmt.Sprint("topic-", i%1000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.check(t)
+		if n := slots(); n > 2*len(all) {
+			t.Fatalf("wave %d: %d slots for %d users", wave, n, len(all))
+		}
+		for i := range all {
+			if i%100 != 0 {
+				r.Leave(&all[i])
+			}
+		}
+		r.check(t)
+		if n := slots(); n > userShards*minSlots+2*r.Users() {
+			t.Fatalf("wave %d: %d slots for %d users after the storm", wave, n, r.Users())
+		}
+		for i := range all {
+			r.Leave(&all[i])
+		}
+		r.check(t)
+		if r.Users() != 0 || r.Topics() != 0 {
+			t.Fatalf("wave %d: %d users, %d topics are left", wave, r.Users(), r.Topics())
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package registry
+
+import "sync"
+
+// slot holds timers in two lists. Advance moves waiting to due, which costs one step however many there
+// are, and then pops from due: what must wait for a later revolution goes back to waiting, the rest
+// fires. So a timer that has not fired yet is always in a list, from which Stop can take it, and one
+// that is scheduled while the slot fires is not met again. Between calls of Advance, due is empty.
+type slot[S Timed[S]] struct {
+	mu           sync.Mutex
+	waiting, due S // the first of each
+	armed        int
+}
+
+// fire calls f for every timer that is due at tick to.
+func (sl *slot[S]) fire(to int64, f func(S)) {
+	var none S
+	sl.mu.Lock()
+	sl.due, sl.waiting = sl.waiting, none
+	sl.mu.Unlock()
+	for {
+		s, more := sl.pop(to)
+		if s != none {
+			f(s)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// pop disarms one timer that is due at tick to and returns it. It gives up for a while, so that others
+// get the lock, when it has met many that are not due.
+func (sl *slot[S]) pop(to int64) (s S, more bool) {
+	var none S
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	for range 64 {
+		s := sl.due
+		if s == none {
+			return none, false
+		}
+		unlink(&sl.due, s)
+		t := s.Timer()
+		if t.at.Load() <= to { // late is less than any tick
+			t.at.Store(idle)
+			sl.armed--
+			return s, true
+		}
+		push(&sl.waiting, s)
+	}
+	return none, true
+}
+
+func (sl *slot[S]) count() int {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	return sl.armed
+}
+
+// push links s in at the head of a list.
+func push[S Timed[S]](first *S, s S) {
+	var none S
+	t := s.Timer()
+	t.next = *first
+	if t.next != none {
+		t.next.Timer().prev = s
+	}
+	*first = s
+}
+
+// unlink takes s out of the list, of which first is the head.
+func unlink[S Timed[S]](first *S, s S) {
+	var none S
+	t := s.Timer()
+	if t.prev != none {
+		t.prev.Timer().next = t.next
+	} else {
+		*first = t.next
+	}
+	if t.next != none {
+		t.next.Timer().prev = t.prev
+	}
+	t.prev, t.next = none, none
+}
