@@ -1,0 +1,50 @@
+package netpoll
+
+import "sync/atomic"
+
+// batchSize is the most connections that one harvest hands out. 256 small
+// messages are about 2 ms of work, the longest that a new event should wait
+// behind those harvested before it.
+const batchSize = 256
+
+// batch is a harvest that several workers empty together. One word holds its
+// number (upper 32 bits), its length and the index of the next item (16 bits
+// each), so a claim is one compare-and-swap, and a claimer that slept through a
+// whole batch cannot take an item out of the next one by mistake.
+//
+// publish may be called only when the batch is empty, by the one who holds the
+// right to harvest.
+type batch struct {
+	word  atomic.Uint64
+	items [batchSize]atomic.Pointer[Conn]
+}
+
+func unpack(word uint64) (length, next int) {
+	return int(word >> 16 & 0xffff), int(word & 0xffff)
+}
+
+func (b *batch) publish(n int) {
+	number := b.word.Load()>>32 + 1
+	b.word.Store(number<<32 | uint64(n)<<16)
+}
+
+// claim takes the next connection, or returns nil when the batch is empty.
+func (b *batch) claim() *Conn {
+	for {
+		word := b.word.Load()
+		length, next := unpack(word)
+		if next == length {
+			return nil
+		}
+		c := b.items[next].Load()
+		if b.word.CompareAndSwap(word, word+1) {
+			return c
+		}
+	}
+}
+
+// left is the number of unclaimed connections.
+func (b *batch) left() int {
+	length, next := unpack(b.word.Load())
+	return length - next
+}

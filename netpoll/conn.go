@@ -1,0 +1,169 @@
+package netpoll
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// Handler is what one connection does with its bytes. Calls for one Conn never
+// overlap, Close is the last of them and comes exactly once.
+type Handler interface {
+	// Data is called with bytes that have arrived, at least one. The slice is
+	// borrowed: it may be modified in place, and is reused after the return.
+	Data(c *Conn, b []byte)
+	// Close is called when the connection is over and its descriptor released.
+	// err is io.EOF when the peer ended the stream, net.ErrClosed when this
+	// side did, or the error of the read or write that failed.
+	Close(c *Conn, err error)
+}
+
+// Conn is a connection: a non-blocking descriptor with its generation, read
+// turn and outbound queue. It is meant to be embedded in the struct that
+// implements Handler, so that a connection is one allocation; it must not be
+// copied once opened.
+//
+// All methods may be called from any goroutine, and none of them blocks.
+type Conn struct {
+	// Immutable after open.
+	handler Handler
+	engine  *Engine
+	link    *stream // what is between the bytes and the handler; nil: a raw descriptor
+	fd      int32
+	gen     uint32
+
+	turn  turn          // who may read; see turn.go
+	flags atomic.Uint32 // written with mu held, read without
+
+	mu  sync.Mutex
+	out *queue // unsent bytes; nil at rest. guarded by mu
+}
+
+const (
+	flagQueued       uint32 = 1 << iota // out is not nil
+	flagCorked                          // out gathers and is not to be sent yet
+	flagSealed                          // nothing may be written any more
+	flagCloseFlushed                    // close when out is empty
+	flagHalfClose                       // shut down the sending side when out is empty
+	flagHalfClosed                      // it has been
+	flagClosing                         // the turn's holder is to release the descriptor
+	flagReleased                        // fd is no longer ours
+	flagListener                        // fd listens
+)
+
+func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
+func (c *Conn) setLocked(flag uint32)   { c.flags.Store(c.flags.Load() | flag) }
+func (c *Conn) clearLocked(flag uint32) { c.flags.Store(c.flags.Load() &^ flag) }
+func (c *Conn) hasLocked(f uint32) bool { return c.flags.Load()&f != 0 }
+
+// Close ends the connection at once; what is queued is dropped. Handler.Close
+// follows on a worker.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	first := !c.hasLocked(flagClosing)
+	c.closeLocked()
+	c.mu.Unlock()
+	if first {
+		c.interrupt()
+	}
+}
+
+// closeLocked stops writers and drops what they left. The descriptor stays ours
+// until the holder of the turn releases it.
+func (c *Conn) closeLocked() {
+	c.setLocked(flagClosing | flagSealed)
+	if c.out != nil && !c.out.busy {
+		c.freeQueueLocked()
+	}
+}
+
+// interrupt brings the holder of the turn to look at the flags.
+func (c *Conn) interrupt() {
+	if c.link != nil {
+		c.link.interrupt()
+		return
+	}
+	c.wake(0)
+}
+
+// wake asks for a turn from outside of the poller.
+func (c *Conn) wake(bits Readiness) {
+	if _, ok := c.turn.move(moveReady, bits); ok {
+		c.engine.inject(c)
+	}
+}
+
+// release gives up the descriptor. Only the holder of the turn may call it, and
+// it ends the turn for good.
+func (c *Conn) release(err error) {
+	c.mu.Lock()
+	if c.hasLocked(flagClosing) {
+		err = net.ErrClosed
+	}
+	c.closeLocked()
+	c.setLocked(flagReleased) // behind this no writer touches fd
+	c.mu.Unlock()
+	if c.link != nil {
+		c.link.release(c)
+	} else {
+		c.engine.forget(c)
+	}
+	c.turn.move(moveEnd, 0)
+	c.handler.Close(c, err)
+}
+
+// Open tells whether bytes can still be written: neither Close nor Seal was
+// called, and the connection is not known to be broken.
+func (c *Conn) Open() bool { return !c.has(flagSealed) }
+
+// Queued is the number of bytes that wait for the peer to read.
+func (c *Conn) Queued() int {
+	if !c.has(flagQueued) {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size
+}
+
+// RemoteAddr asks the kernel for the peer's address, so that it costs no memory
+// while nobody wants it. It is the zero AddrPort for a Unix socket and for a
+// connection that is gone.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	if c.link != nil {
+		return c.link.remoteAddr()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hasLocked(flagReleased) || c.engine == nil {
+		return netip.AddrPort{}
+	}
+	return peerAddr(int(c.fd))
+}
+
+// ErrDetached is returned by Detach for a connection that is over.
+var ErrDetached = errors.New("netpoll: connection is closed or detached")
+
+// Detach takes the connection away from the engine and returns it as a
+// net.Conn, for the protocols that the engine does not serve. It may be called
+// only by Handler.Data, which must not use c afterwards; Handler.Close is not
+// called. Unsent bytes must not be queued.
+func (c *Conn) Detach() (net.Conn, error) {
+	c.mu.Lock()
+	if c.hasLocked(flagClosing|flagReleased) || c.out != nil {
+		c.mu.Unlock()
+		return nil, ErrDetached
+	}
+	c.setLocked(flagSealed | flagReleased)
+	c.mu.Unlock()
+	if c.link != nil {
+		c.engine.streams.drop(c)
+		return c.link.nc, nil
+	}
+	return c.engine.detach(c)
+}

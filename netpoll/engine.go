@@ -1,0 +1,231 @@
+package netpoll
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config of an Engine. The zero value is the safe default.
+type Config struct {
+	// Transport; Default is Epoll on Linux and Goroutine elsewhere.
+	Transport Kind
+	// Workers is the most goroutines that serve ready connections at a time,
+	// those blocked in a handler included. 0: 1024.
+	Workers int
+	// QueueBytes bounds the outbound queue of a connection. 0: 64 KiB.
+	QueueBytes int
+	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
+	ReadBuffer int
+	// Logger gets what an operator must know. nil: slog.Default().
+	Logger *slog.Logger
+}
+
+func (cfg *Config) validate() error {
+	if cfg.Transport == Default {
+		cfg.Transport = defaultKind
+	}
+	for _, f := range []struct {
+		name          string
+		v             *int
+		def, low, top int
+	}{
+		{"Workers", &cfg.Workers, 1024, 1, 1 << 16},
+		{"QueueBytes", &cfg.QueueBytes, 64 << 10, 1 << 10, 1 << 30},
+		{"ReadBuffer", &cfg.ReadBuffer, 64 << 10, 1 << 10, 1 << 24},
+	} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+		if *f.v < f.low || *f.v > f.top {
+			return fmt.Errorf("netpoll: %s is %d: want %d to %d", f.name, *f.v, f.low, f.top)
+		}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return nil
+}
+
+// Accept is called for each connection that arrives at a listener and returns
+// its owner, or nil to refuse it. It must not block.
+type Accept func(peer netip.AddrPort) (*Conn, Handler)
+
+// Engine watches connections and runs their handlers. See doc.go.
+type Engine struct {
+	// Immutable after New.
+	kind       Kind
+	poller     Poller // nil for Goroutine
+	maxWorkers int
+	queueBytes int
+	buffers    sync.Pool
+	log        *slog.Logger
+
+	stats   counters
+	lastGen atomic.Uint32
+	table   table
+	streams streams
+
+	// The pool; see worker.go.
+	batch      batch
+	harvesting atomic.Bool
+	asleep     atomic.Bool  // the harvester is blocked, or about to be
+	workers    atomic.Int32 // running
+	stamp      atomic.Int64 // when the batch was harvested, ns since start
+	start      time.Time
+	events     []Event // owned by the harvester
+	watch      watch
+	done       sync.WaitGroup
+
+	mu        sync.Mutex
+	injected  []*Conn // turns asked for outside of the poller. guarded by mu
+	listeners []*listener
+	closing   atomic.Bool
+}
+
+// New starts an engine with one worker.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	poller, err := newPoller(cfg.Transport)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		kind:       cfg.Transport,
+		poller:     poller,
+		maxWorkers: cfg.Workers,
+		queueBytes: cfg.QueueBytes,
+		log:        cfg.Logger,
+		start:      time.Now(),
+		events:     make([]Event, batchSize),
+	}
+	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
+	e.streams.init()
+	if poller != nil {
+		e.watch.init()
+		e.done.Add(1)
+		go e.monitor()
+		e.spawn()
+	}
+	return e, nil
+}
+
+// Kind of the transport.
+func (e *Engine) Kind() Kind { return e.kind }
+
+// Opened is the number of connections that the engine holds.
+func (e *Engine) Opened() int {
+	return int(e.table.count.Load()) - int(e.stats.listening.Load()) + e.streams.count()
+}
+
+// Adopt takes over a connection that was accepted elsewhere, for example by
+// net/http. Its descriptor moves to the engine and nc must not be used any
+// more; a connection without a descriptor (TLS) is served by a goroutine of its
+// own. c belongs to h, which is called with pending, the bytes that were
+// read ahead, before Adopt returns.
+func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
+	if e.closing.Load() {
+		return net.ErrClosed
+	}
+	if e.poller != nil {
+		fd, err := takeDescriptor(nc)
+		if err == nil {
+			return e.open(fd, c, h, true, pending)
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	e.openStream(nc, c, h, pending)
+	return nil
+}
+
+// open watches a descriptor. With held the caller gets the first turn and
+// delivers pending in it.
+func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) error {
+	gen := e.lastGen.Add(1)
+	if gen == 0 { // reserved for the waker
+		gen = e.lastGen.Add(1)
+	}
+	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), gen
+	if held {
+		c.turn.hold()
+	}
+	e.table.put(c.fd, c)
+	if err := e.poller.Add(fd, gen); err != nil {
+		e.table.drop(c.fd, c)
+		closeFD(fd)
+		return err
+	}
+	e.stats.opened.Add(1)
+	if held {
+		if len(pending) > 0 {
+			h.Data(c, pending)
+		}
+		e.finish(c)
+	}
+	if e.closing.Load() {
+		c.Close() // Close may have walked the table before we were in it
+	}
+	return nil
+}
+
+// forget releases the descriptor of a connection whose turn the caller holds.
+func (e *Engine) forget(c *Conn) {
+	e.poller.Remove(int(c.fd), true)
+	e.table.drop(c.fd, c)
+	closeFD(int(c.fd))
+	if !c.has(flagListener) {
+		e.stats.closed.Add(1)
+	}
+	if e.closing.Load() && e.table.count.Load() == 0 {
+		e.poller.Wake() // Close waits for the last one
+	}
+	e.retryAccept()
+}
+
+// StopAccepting closes the listeners.
+func (e *Engine) StopAccepting() {
+	e.mu.Lock()
+	listeners := e.listeners
+	e.listeners = nil
+	e.mu.Unlock()
+	for _, l := range listeners {
+		l.stop()
+	}
+}
+
+// Close closes the listeners and all connections, waits until the handlers have
+// been told, and stops the workers. It must not be called by a handler.
+func (e *Engine) Close() error {
+	if e.closing.Swap(true) {
+		e.done.Wait()
+		return nil
+	}
+	e.StopAccepting()
+	e.table.each((*Conn).Close)
+	e.streams.close()
+	if e.poller == nil {
+		e.done.Wait()
+		return nil
+	}
+	e.poller.Wake()
+	e.watch.stop()
+	e.done.Wait()
+	return e.poller.Close()
+}
+
+// now is the time since the engine began.
+func (e *Engine) now() time.Duration { return time.Since(e.start) }
+
+// cores is how many workers may run because there is work, rather than because
+// others are blocked.
+func cores() int32 { return int32(runtime.GOMAXPROCS(0)) }

@@ -1,0 +1,130 @@
+package netpoll
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// epoll is the native Poller, epoll(7). Whoever calls Wait owns the event array.
+//
+// To sleep it does not block in epoll_wait: that would hold a P until sysmon
+// takes it back (golang/go#76290). The epoll descriptor is itself pollable, so
+// the runtime's poller watches it and parks the goroutine.
+type epoll struct {
+	fd     int
+	waker  int // eventfd; never read, because each write is an edge of its own
+	file   *os.File
+	raw    syscall.RawConn
+	events [batchSize]unix.EpollEvent
+	room   int // what the caller of Wait has room for
+	n      int
+	err    error
+	try    func(uintptr) bool // bound once, so that Wait does not allocate
+}
+
+const epollBits = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+func newEpoll() (*epoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("netpoll: epoll_create1: %w", err)
+	}
+	waker, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("netpoll: eventfd: %w", err)
+	}
+	p := &epoll{fd: fd, waker: waker}
+	// os.NewFile hands only non-blocking descriptors to the runtime's poller.
+	if err = unix.SetNonblock(fd, true); err == nil {
+		p.file = os.NewFile(uintptr(fd), "epoll")
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err == nil {
+		err = p.Add(waker, 0)
+	}
+	if err != nil {
+		unix.Close(waker)
+		unix.Close(fd)
+		return nil, fmt.Errorf("netpoll: epoll: %w", err)
+	}
+	p.try = func(uintptr) bool {
+		p.n, p.err = p.poll()
+		return p.n != 0 || p.err != nil
+	}
+	return p, nil
+}
+
+func (p *epoll) Add(fd int, gen uint32) error {
+	// The 64 bits that the kernel keeps for us are the descriptor and its generation.
+	ev := unix.EpollEvent{Events: epollBits, Fd: int32(fd), Pad: int32(gen)}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("netpoll: epoll_ctl add: %w", errno)
+	}
+	return nil
+}
+
+func (p *epoll) Remove(fd int, closing bool) error {
+	if closing {
+		return nil // close(2) does it: no other descriptor refers to the socket
+	}
+	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, &unix.EpollEvent{}); err != nil {
+		return fmt.Errorf("netpoll: epoll_ctl del: %w", err)
+	}
+	return nil
+}
+
+// poll asks without waiting.
+func (p *epoll) poll() (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(p.room), 0, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("netpoll: epoll_wait: %w", errno)
+}
+
+func (p *epoll) Wait(dst []Event, block bool) (int, error) {
+	p.room = min(len(dst), len(p.events))
+	n, err := p.poll()
+	if n == 0 && err == nil && block {
+		if err = p.raw.Read(p.try); err == nil {
+			n, err = p.n, p.err
+		}
+	}
+	for i := range n {
+		ev := &p.events[i]
+		dst[i] = Event{FD: ev.Fd, Gen: uint32(ev.Pad), Ready: readiness(ev.Events)}
+	}
+	return n, err
+}
+
+func readiness(bits uint32) (r Readiness) {
+	if bits&unix.EPOLLIN != 0 {
+		r = Readable
+	}
+	if bits&unix.EPOLLOUT != 0 {
+		r |= Writable
+	}
+	if bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		r |= Readable | Hangup
+	}
+	return r
+}
+
+func (p *epoll) Wake() {
+	one := [8]byte{1}
+	unix.Write(p.waker, one[:])
+}
+
+func (p *epoll) Close() error {
+	unix.Close(p.waker)
+	return p.file.Close()
+}

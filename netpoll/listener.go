@@ -1,0 +1,115 @@
+package netpoll
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// listener is a listening descriptor. On a poller it is watched like any other
+// (conn is its place in the table, and its turn is the right to accept); the
+// goroutine transport accepts in a goroutine.
+type listener struct {
+	conn    Conn
+	net     net.Listener // nil on a poller
+	accept  Accept
+	starved atomic.Bool // accepting has stopped for want of descriptors
+	warned  atomic.Int64
+}
+
+func (l *listener) Data(*Conn, []byte) {}
+func (l *listener) Close(*Conn, error) {}
+
+func (l *listener) stop() {
+	if l.net != nil {
+		l.net.Close()
+		return
+	}
+	l.conn.Close()
+}
+
+// Listen accepts connections from ln until the engine is closed or told to stop
+// accepting. The engine owns ln from now on.
+func (e *Engine) Listen(ln net.Listener, accept Accept) error {
+	if e.closing.Load() {
+		return net.ErrClosed
+	}
+	l := &listener{accept: accept}
+	if e.poller != nil {
+		fd, err := takeDescriptor(ln)
+		if err == nil {
+			return e.listenOn(l, fd)
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	l.net = ln
+	l.conn.engine = e
+	e.mu.Lock()
+	e.listeners = append(e.listeners, l)
+	e.mu.Unlock()
+	e.done.Add(1)
+	go e.acceptLoop(l)
+	return nil
+}
+
+func (e *Engine) acceptLoop(l *listener) {
+	defer e.done.Done()
+	for {
+		nc, err := l.net.Accept()
+		if err == nil {
+			var peer netip.AddrPort
+			if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+				peer = a.AddrPort()
+			}
+			c, h := l.accept(netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
+			if c == nil {
+				e.stats.refused.Add(1)
+				nc.Close()
+				continue
+			}
+			e.openStream(nc, c, h, nil)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		e.exhausted(l, err)
+		time.Sleep(acceptPause)
+	}
+}
+
+const (
+	acceptPause = 50 * time.Millisecond
+	warnEvery   = 10 * time.Second
+)
+
+// exhausted notes that a connection could not be accepted, most likely because
+// there is no free descriptor (EMFILE, ENFILE). Those that are connected go on.
+func (e *Engine) exhausted(l *listener, err error) {
+	e.stats.starved.Add(1)
+	now := int64(e.now()) + 1
+	if last := l.warned.Load(); last == 0 || now-last > int64(warnEvery) {
+		l.warned.Store(now)
+		e.log.Warn("cannot accept connections, going on when there is room", "err", err, "open", e.Opened())
+	}
+}
+
+// retryAccept is called when a descriptor became free.
+func (e *Engine) retryAccept() {
+	if e.stats.starving.Load() == 0 {
+		return
+	}
+	e.mu.Lock()
+	listeners := e.listeners
+	e.mu.Unlock()
+	for _, l := range listeners {
+		if l.starved.CompareAndSwap(true, false) {
+			e.stats.starving.Add(-1)
+			l.conn.wake(Readable)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package netpoll
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAccepts is how many connections one turn takes, so that a storm of
+// connects does not starve those that are connected.
+const maxAccepts = 64
+
+func (e *Engine) listenOn(l *listener, fd int) error {
+	// Accepted sockets inherit it: a system call less for each of them. It is
+	// refused for a Unix socket, which needs none.
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	l.conn.flags.Store(flagListener | flagSealed)
+	e.stats.listening.Add(1)
+	e.mu.Lock()
+	e.listeners = append(e.listeners, l)
+	e.mu.Unlock()
+	if err := e.open(fd, &l.conn, l, false, nil); err != nil {
+		e.stats.listening.Add(-1)
+		return err
+	}
+	e.stats.opened.Add(-1)
+	return nil
+}
+
+// acceptTurn accepts what is there, maxAccepts at the most. Like turn it reports
+// whether the caller still holds the turn.
+func (e *Engine) acceptTurn(c *Conn) bool {
+	l := c.handler.(*listener)
+	for range maxAccepts {
+		fd, peer, errno := accept(int(c.fd))
+		switch errno {
+		case 0:
+			e.accepted(l, fd, peer)
+		case unix.EAGAIN:
+			return true
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			e.exhausted(l, errno)
+			if l.starved.CompareAndSwap(false, true) {
+				e.stats.starving.Add(1)
+				// A descriptor may become free elsewhere in the process,
+				// where nobody tells us.
+				time.AfterFunc(acceptPause, e.retryAccept)
+			}
+			return true
+		case unix.EPERM, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN,
+			unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.ETIMEDOUT:
+			// Errors of the connection that is gone already: accept(2).
+		default:
+			e.log.Error("accept failed", "err", errno)
+			return true
+		}
+	}
+	e.yield(c, Readable)
+	return false
+}
+
+func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
+	c, h := l.accept(peer)
+	if c == nil {
+		e.stats.refused.Add(1)
+		closeFD(fd)
+		return
+	}
+	if err := e.open(fd, c, h, false, nil); err != nil {
+		// The owner was told of a connection that never came to life.
+		c.turn.hold()
+		c.turn.move(moveEnd, 0)
+		h.Close(c, err)
+		e.exhausted(l, err) // most likely max_user_watches, epoll(7)
+	}
+}
+
+// takeDescriptor moves the descriptor of a net.Conn or net.Listener out of the
+// runtime's poller: it is duplicated and the original closed, so one is left.
+func takeDescriptor(v any) (int, error) {
+	sc, ok := v.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("netpoll: %T has no descriptor: %w", v, errors.ErrUnsupported)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("netpoll: %w", err)
+	}
+	fd := -1
+	var dupErr error
+	if err := raw.Control(func(old uintptr) {
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return -1, fmt.Errorf("netpoll: %w", err)
+	}
+	if dupErr != nil {
+		return -1, os.NewSyscallError("fcntl", dupErr)
+	}
+	if l, ok := v.(interface{ SetUnlinkOnClose(bool) }); ok {
+		l.SetUnlinkOnClose(false) // the path of a Unix listener stays
+	}
+	if c, ok := v.(interface{ Close() error }); ok {
+		c.Close()
+	}
+	return fd, nil // Go's sockets are non-blocking already
+}

@@ -1,0 +1,105 @@
+package netpoll
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A handler that blocks must not stop the others. The monitor looks once a tick
+// whether the workers get on. If they claimed fewer connections than there are
+// workers, most of them are stuck in a handler, and it starts as many again, up
+// to the bound: the pool doubles within a tick, and shrinks by itself when the
+// handlers return.
+const (
+	monitorTick = 5 * time.Millisecond
+	idleTicks   = 200 // without traffic for so long, the monitor sleeps too
+)
+
+// watch lets the monitor sleep while the engine is idle, so that an idle server
+// costs no wake-ups.
+type watch struct {
+	parked atomic.Bool
+	wakeup chan struct{}
+	quit   chan struct{}
+}
+
+func (w *watch) init() {
+	w.wakeup = make(chan struct{}, 1)
+	w.quit = make(chan struct{})
+}
+
+func (w *watch) stop() { close(w.quit) }
+
+// awake is called by the harvester when it slept, behind clearing asleep.
+func (w *watch) awake() {
+	if w.parked.Load() && w.parked.CompareAndSwap(true, false) {
+		w.wakeup <- struct{}{}
+	}
+}
+
+// park waits for traffic. The harvester clears asleep before it looks at parked,
+// we set parked before we look at asleep.
+func (w *watch) park(asleep *atomic.Bool) {
+	w.parked.Store(true)
+	if !asleep.Load() && w.parked.CompareAndSwap(true, false) {
+		return
+	}
+	select {
+	case <-w.wakeup:
+	case <-w.quit:
+	}
+}
+
+func (e *Engine) monitor() {
+	defer e.done.Done()
+	ticker := time.NewTicker(monitorTick)
+	defer ticker.Stop()
+	var last uint64
+	idle := 0
+	for {
+		select {
+		case <-e.watch.quit:
+			// Handlers may block while the engine closes: go on until the
+			// last connection is gone.
+			if e.table.count.Load() == 0 {
+				return
+			}
+			<-ticker.C
+		case <-ticker.C:
+		}
+		word := e.batch.word.Load()
+		before := last
+		last = word
+		switch {
+		case e.asleep.Load():
+			if idle++; word != before {
+				idle = 0
+			}
+			if idle > idleTicks {
+				ticker.Stop()
+				e.watch.park(&e.asleep)
+				ticker.Reset(monitorTick)
+				idle = 0
+			}
+		case word>>32 == before>>32 && int32(word-before) < e.workers.Load():
+			idle = 0
+			e.relieve()
+		default:
+			idle = 0
+		}
+	}
+}
+
+// relieve starts as many workers as there are, for they are stuck.
+func (e *Engine) relieve() {
+	n := e.workers.Load()
+	room := int32(e.maxWorkers) - n
+	if room <= 0 {
+		e.stats.saturated.Add(1)
+		return
+	}
+	e.stats.blocked.Add(1)
+	for range min(max(n, 1), room, int32(e.batch.left())+1) {
+		e.spawn()
+	}
+}

@@ -1,0 +1,168 @@
+package netpoll
+
+import "sync"
+
+// Policy says, per kind of message, what may happen to it when the queue is full.
+type Policy uint8
+
+const (
+	// Control is for the protocol's own small frames. They are never dropped
+	// and may exceed the bound by controlSlack; behind that the connection is
+	// full, because a peer that provokes answers and reads none is hostile.
+	Control Policy = iota
+	// CloseOnFull is for messages that must not be lost in silence: when they
+	// do not fit, Write reports Full and the caller ends the connection.
+	CloseOnFull
+	// DropOldest is for messages that age: the oldest of their kind make room.
+	DropOldest
+)
+
+const (
+	controlSlack = 4 << 10 // 32 answers to pings of the largest size
+	ownSize      = 4 << 10 // first storage for copies in a queue
+	ownKeep      = 64 << 10
+)
+
+// queue holds what could not be written yet, as references wherever the bytes
+// are shared. A queue exists only while it is needed; an idle connection has
+// none.
+type queue struct {
+	entries []entry
+	head    int    // index of the first entry that is not wholly written
+	off     int    // bytes of that entry that are written
+	size    int    // unsent bytes of all entries
+	own     []byte // storage of the entries that are copies
+	busy    bool   // a goroutine writes the head entry outside of the lock
+}
+
+type entry struct {
+	b      []byte
+	policy Policy
+}
+
+var queues = sync.Pool{New: func() any { return new(queue) }}
+
+func (q *queue) empty() bool { return q.head == len(q.entries) }
+
+// admit decides what happens to a message of n bytes when the queue may hold
+// limit: whether it is taken, and how many older ones were dropped for it.
+// Nothing else in the package drops a message.
+func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
+	switch {
+	case q.size+n <= limit:
+		return true, 0
+	case p == Control:
+		return q.size+n <= limit+controlSlack, 0
+	case p == CloseOnFull || n > limit:
+		return false, 0
+	}
+	// The head entry cannot be dropped once a part of it is on the wire.
+	keep := q.entries[:q.head]
+	rest := q.entries[q.head:]
+	if (q.off > 0 || q.busy) && len(rest) > 0 {
+		keep, rest = q.entries[:q.head+1], rest[1:]
+	}
+	for i, e := range rest {
+		if q.size+n > limit && e.policy == DropOldest {
+			q.size -= len(e.b)
+			dropped++
+			continue
+		}
+		if dropped == 0 {
+			keep = keep[:len(keep)+1] // unchanged so far: e is in its place
+			continue
+		}
+		keep = append(keep, rest[i])
+	}
+	clear(q.entries[len(keep):])
+	q.entries = keep
+	return q.size+n <= limit, dropped
+}
+
+// push appends a message. Bytes that the caller keeps are copied.
+func (q *queue) push(b []byte, p Policy, borrowed bool) {
+	if len(b) == 0 {
+		return
+	}
+	q.size += len(b)
+	if !borrowed {
+		q.entries = append(q.entries, entry{b, p})
+		return
+	}
+	if q.own == nil {
+		q.own = make([]byte, 0, max(ownSize, len(b)))
+	}
+	// Growing moves the storage, earlier entries keep the old one alive.
+	start := len(q.own)
+	q.own = append(q.own, b...)
+	if last := len(q.entries) - 1; last >= q.head && p != DropOldest && q.entries[last].policy == p && follows(q.entries[last].b, q.own, start) {
+		e := &q.entries[last]
+		e.b = q.own[start-len(e.b) : len(q.own) : len(q.own)]
+		return
+	}
+	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p})
+}
+
+// follows tells whether b lies in own directly before start, so that one entry,
+// and one element of a writev, can hold both.
+func follows(b, own []byte, start int) bool {
+	return len(b) <= start && &b[len(b)-1] == &own[start-1]
+}
+
+// discard drops every message that is not begun.
+func (q *queue) discard() (dropped int) {
+	keep := q.head
+	if (q.off > 0 || q.busy) && !q.empty() {
+		keep++
+	}
+	for _, e := range q.entries[keep:] {
+		q.size -= len(e.b)
+		dropped++
+	}
+	clear(q.entries[keep:])
+	q.entries = q.entries[:keep]
+	return dropped
+}
+
+// sent takes n bytes off the front.
+func (q *queue) sent(n int) {
+	q.size -= n
+	n += q.off
+	for q.head < len(q.entries) && n >= len(q.entries[q.head].b) {
+		n -= len(q.entries[q.head].b)
+		q.entries[q.head] = entry{}
+		q.head++
+	}
+	q.off = n
+	if q.head > 32 && q.head*2 > len(q.entries) {
+		q.entries = append(q.entries[:0], q.entries[q.head:]...)
+		q.head = 0
+	}
+}
+
+// front appends the unsent bytes, at most max pieces, to dst.
+func (q *queue) front(dst [][]byte, max int) [][]byte {
+	for i := q.head; i < len(q.entries) && len(dst) < max; i++ {
+		b := q.entries[i].b
+		if i == q.head {
+			b = b[q.off:]
+		}
+		dst = append(dst, b)
+	}
+	return dst
+}
+
+// free returns the queue to its pool.
+func (q *queue) free() {
+	clear(q.entries)
+	own := q.own[:0]
+	if cap(own) > ownKeep {
+		own = nil
+	}
+	entries := q.entries[:0]
+	if cap(entries) > 1024 {
+		entries = nil
+	}
+	*q = queue{entries: entries, own: own}
+	queues.Put(q)
+}

@@ -1,0 +1,195 @@
+package netpoll
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+)
+
+// stream is a connection that a goroutine of its own serves: the transport
+// called goroutine, and every adopted connection that has no descriptor to take
+// (TLS). Its goroutine holds the read turn from the beginning to the end.
+//
+// Writes do not block here either: they are tried on the descriptor, and what
+// the socket does not take is queued and written by a second goroutine, which
+// exists only while there is a queue.
+type stream struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil: no descriptor, so everything goes through the queue
+
+	// guarded by Conn.mu
+	try  func(uintptr) bool // bound once, so that send does not allocate
+	b    []byte
+	n    int
+	err  error
+	idle bool // no goroutine drains the queue
+}
+
+// streamBuffer is what every connection of this transport pays for reading.
+const streamBuffer = 4 << 10
+
+func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, pending []byte) {
+	s := &stream{nc: nc, idle: true}
+	if sc, ok := nc.(syscall.Conn); ok {
+		s.raw, _ = sc.SyscallConn()
+	}
+	s.try = func(fd uintptr) bool {
+		s.n, s.err = trySend(fd, s.b)
+		return true // never wait
+	}
+	c.handler, c.engine, c.link = h, e, s
+	c.turn.hold()
+	e.streams.put(c)
+	e.stats.opened.Add(1)
+	if len(pending) > 0 {
+		h.Data(c, pending)
+	}
+	if e.closing.Load() {
+		c.Close()
+	}
+	e.done.Add(1)
+	go c.pump(s)
+}
+
+// pump reads until the connection ends.
+func (c *Conn) pump(s *stream) {
+	defer c.engine.done.Done()
+	buf := make([]byte, streamBuffer)
+	for {
+		flags := c.flags.Load()
+		if flags&flagCorked != 0 {
+			c.Uncork()
+		}
+		if flags&flagReleased != 0 {
+			return // detached
+		}
+		if flags&flagClosing != 0 {
+			c.release(nil)
+			return
+		}
+		n, err := s.nc.Read(buf)
+		if n > 0 {
+			c.handler.Data(c, buf[:n])
+			continue
+		}
+		if err != nil {
+			c.release(err)
+			return
+		}
+	}
+}
+
+// send tries to write without waiting. The caller holds Conn.mu.
+func (s *stream) send(b []byte) (int, error) {
+	if s.raw == nil {
+		return 0, nil
+	}
+	s.b, s.n, s.err = b, 0, nil
+	if err := s.raw.Write(s.try); err != nil {
+		return 0, err
+	}
+	s.b = nil
+	return s.n, s.err
+}
+
+// drainLocked sees to it that a goroutine writes the queue.
+func (s *stream) drainLocked(c *Conn) {
+	if !s.idle || c.out == nil || c.out.empty() {
+		return
+	}
+	s.idle = false
+	c.engine.done.Add(1)
+	go s.drain(c)
+}
+
+func (s *stream) drain(c *Conn) {
+	defer c.engine.done.Done()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.out != nil && !c.out.empty() && !c.hasLocked(flagClosing|flagReleased) {
+		c.out.busy = true
+		b := c.out.front(nil, 1)[0]
+		c.mu.Unlock()
+		n, err := s.nc.Write(b)
+		c.mu.Lock()
+		c.out.busy = false
+		c.out.sent(n)
+		if err != nil {
+			if !c.hasLocked(flagClosing) {
+				c.brokenLocked()
+				s.interrupt()
+			}
+			break
+		}
+	}
+	s.idle = true
+	if c.hasLocked(flagClosing | flagReleased) {
+		if c.out != nil {
+			c.freeQueueLocked()
+		}
+		return
+	}
+	c.flushedLocked()
+}
+
+// interrupt ends a Read or Write that is under way.
+func (s *stream) interrupt() { s.nc.Close() }
+
+func (s *stream) release(c *Conn) {
+	s.nc.Close()
+	c.engine.streams.drop(c)
+	c.engine.stats.closed.Add(1)
+}
+
+func (s *stream) closeWrite() {
+	if half, ok := s.nc.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+func (s *stream) remoteAddr() netip.AddrPort {
+	if a, ok := s.nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// streams is the set of these connections.
+type streams struct {
+	mu  sync.Mutex
+	set map[*Conn]struct{}
+}
+
+func (s *streams) init() { s.set = make(map[*Conn]struct{}) }
+
+func (s *streams) put(c *Conn) {
+	s.mu.Lock()
+	s.set[c] = struct{}{}
+	s.mu.Unlock()
+}
+
+func (s *streams) drop(c *Conn) {
+	s.mu.Lock()
+	delete(s.set, c)
+	s.mu.Unlock()
+}
+
+func (s *streams) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.set)
+}
+
+func (s *streams) close() {
+	s.mu.Lock()
+	all := make([]*Conn, 0, len(s.set))
+	for c := range s.set {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		c.Close()
+	}
+}

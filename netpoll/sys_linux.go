@@ -1,0 +1,121 @@
+package netpoll
+
+import (
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls below are made on non-blocking descriptors and return within
+// microseconds, so they do not tell the scheduler (RawSyscall): entering and
+// leaving a syscall state would cost about as much as the checks of a frame.
+
+// recv reads what is there, recv(2). It returns 0, nil at the end of the
+// stream and EAGAIN when there is nothing.
+func recv(fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
+}
+
+// send writes until all is written or the socket is full, send(2). A full
+// socket is no error. It goes on behind a short write until EAGAIN, because
+// only that promises an edge when there is room again (epoll(7)).
+func send(fd int, b []byte) (n int, err error) {
+	for n < len(b) {
+		m, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[n])), uintptr(len(b)-n), unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			n += int(m)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return n, nil
+		default:
+			return n, errno
+		}
+	}
+	return n, nil
+}
+
+// maxPieces is the most entries of a queue that one writev takes.
+const maxPieces = 64
+
+// sendQueueLocked writes the front of the queue with one sendmsg(2), and until
+// EAGAIN like send.
+func (c *Conn) sendQueueLocked() (n int, err error) {
+	var pieces [maxPieces][]byte
+	var iov [maxPieces]unix.Iovec
+	front := c.out.front(pieces[:0], maxPieces)
+	if len(front) == 1 {
+		return send(int(c.fd), front[0])
+	}
+	for i, b := range front {
+		iov[i].Base = &b[0]
+		iov[i].SetLen(len(b))
+	}
+	msg := unix.Msghdr{Iov: &iov[0]}
+	msg.SetIovlen(len(front))
+	for {
+		m, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
+		switch errno {
+		case 0:
+			return int(m), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, errno
+		}
+	}
+}
+
+func shutdownWrite(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }
+
+// accept takes one connection off a listening descriptor, accept4(2).
+func accept(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
+	var sa unix.RawSockaddrAny
+	for {
+		size := uint32(unix.SizeofSockaddrAny)
+		r, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch e {
+		case 0:
+			return int(r), addrPort(&sa), 0
+		case unix.EINTR, unix.ECONNABORTED:
+		default:
+			return -1, netip.AddrPort{}, e
+		}
+	}
+}
+
+func peerAddr(fd int) netip.AddrPort {
+	var sa unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	if _, _, e := syscall.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		return netip.AddrPort{}
+	}
+	return addrPort(&sa)
+}
+
+func addrPort(sa *unix.RawSockaddrAny) netip.AddrPort {
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), ntohs(&in.Port))
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom16(in.Addr).Unmap(), ntohs(&in.Port))
+	}
+	return netip.AddrPort{}
+}
+
+func ntohs(p *uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(p))
+	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+func closeFD(fd int) { unix.Close(fd) }

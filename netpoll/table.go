@@ -1,0 +1,87 @@
+package netpoll
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+const pageSize = 1024 // descriptors per page: 8 KiB, allocated when the first of them is used
+
+type page [pageSize]atomic.Pointer[Conn]
+
+// table finds the connection of a descriptor. The kernel hands out the lowest
+// free number, so an array is dense: 8 bytes per connection and no hashing.
+// Lookups take no lock.
+type table struct {
+	mu    sync.Mutex
+	pages atomic.Pointer[[]*page] // replaced as a whole when it grows
+	count atomic.Int64
+}
+
+func (t *table) get(fd int32) *Conn {
+	pages := t.pages.Load()
+	if pages == nil || fd < 0 || int(fd)/pageSize >= len(*pages) {
+		return nil
+	}
+	p := (*pages)[fd/pageSize]
+	if p == nil {
+		return nil
+	}
+	return p[fd%pageSize].Load()
+}
+
+func (t *table) put(fd int32, c *Conn) {
+	pages := t.pages.Load()
+	if pages == nil || int(fd)/pageSize >= len(*pages) || (*pages)[fd/pageSize] == nil {
+		pages = t.grow(fd)
+	}
+	if (*pages)[fd/pageSize][fd%pageSize].Swap(c) != nil {
+		panic("BUG: netpoll: descriptor is in the table already")
+	}
+	t.count.Add(1)
+}
+
+// drop forgets a descriptor. It must be called before the descriptor is closed,
+// because its number may be given out again at once.
+func (t *table) drop(fd int32, c *Conn) {
+	pages := t.pages.Load()
+	if !(*pages)[fd/pageSize][fd%pageSize].CompareAndSwap(c, nil) {
+		panic("BUG: netpoll: descriptor belongs to another connection")
+	}
+	t.count.Add(-1)
+}
+
+func (t *table) grow(fd int32) *[]*page {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var pages []*page
+	if old := t.pages.Load(); old != nil {
+		pages = append(pages, *old...)
+	}
+	for int(fd)/pageSize >= len(pages) {
+		pages = append(pages, nil)
+	}
+	if pages[fd/pageSize] == nil {
+		pages[fd/pageSize] = new(page)
+	}
+	t.pages.Store(&pages)
+	return &pages
+}
+
+// each calls f for every connection that is in the table.
+func (t *table) each(f func(*Conn)) {
+	pages := t.pages.Load()
+	if pages == nil {
+		return
+	}
+	for _, p := range *pages {
+		if p == nil {
+			continue
+		}
+		for i := range p {
+			if c := p[i].Load(); c != nil {
+				f(c)
+			}
+		}
+	}
+}

@@ -1,0 +1,3 @@
+package netpoll
+
+func trySend(fd uintptr, b []byte) (int, error) { return send(int(fd), b) }

@@ -1,0 +1,89 @@
+package netpoll
+
+import "sync/atomic"
+
+// A turn is the right to read from a connection and to call its Handler. At
+// most one worker holds it. It moves by this machine:
+//
+//	        ready                take               ready
+//	idle ----------> queued ------------> running ----------> again
+//	  ^                                    |   ^                |
+//	  |               give                 |   |      give      |
+//	  +------------------------------------+   +----------------+
+//	                                       |
+//	                                       | end
+//	                                       v
+//	                                     closed
+//
+// ready is an event of the poller or a request from elsewhere (a close, more
+// bytes to read than a turn may take). What it was about is gathered in the
+// upper bits until a worker takes them, so that no event is lost while the turn
+// is out. ready on queued or again only adds bits, on closed it does nothing.
+// take, give, yield (from running or again to queued, so that others come first)
+// and end belong to the holder.
+type turn struct{ word atomic.Uint32 }
+
+const (
+	turnIdle uint32 = iota
+	turnQueued
+	turnRunning
+	turnAgain
+	turnClosed
+
+	turnMask   = 7 // the state; the bits above it are a Readiness
+	turnShift  = 3
+	turnNoBits = 0
+)
+
+type move uint8
+
+const (
+	moveReady move = iota
+	moveTake
+	moveGive
+	moveYield
+	moveEnd
+)
+
+// step is the machine: from a word, by a move, to the next word. ok says
+// whether the one who moves has got something to do: to enqueue (ready), to run
+// (take), to run once more (give), to enqueue (yield).
+func step(word uint32, m move, bits Readiness) (next uint32, ok bool) {
+	state, pending := word&turnMask, word&^turnMask
+	switch {
+	case state == turnClosed:
+		return turnClosed, false
+	case m == moveReady && state == turnIdle:
+		return turnQueued | pending | uint32(bits)<<turnShift, true
+	case m == moveReady && state == turnRunning:
+		return turnAgain | pending | uint32(bits)<<turnShift, false
+	case m == moveReady:
+		return word | uint32(bits)<<turnShift, false
+	case m == moveTake && state == turnQueued:
+		return turnRunning | turnNoBits, true
+	case m == moveGive && state == turnRunning:
+		return turnIdle | pending, false
+	case m == moveGive && state == turnAgain:
+		return turnRunning | turnNoBits, true
+	case m == moveYield && (state == turnRunning || state == turnAgain):
+		return turnQueued | pending | uint32(bits)<<turnShift, true
+	case m == moveEnd && (state == turnRunning || state == turnAgain):
+		return turnClosed, true
+	}
+	panic("BUG: netpoll: turn moved by one who does not hold it")
+}
+
+// move makes one step. It returns what the connection was ready for before the
+// step, which the one who takes the turn must look after.
+func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
+	for {
+		word := t.word.Load()
+		next, ok := step(word, m, bits)
+		if next == word || t.word.CompareAndSwap(word, next) {
+			return Readiness(word >> turnShift), ok
+		}
+	}
+}
+
+// hold gives the turn of a connection that nobody else knows yet to the caller.
+func (t *turn) hold() { t.word.Store(turnRunning) }

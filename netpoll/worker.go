@@ -1,0 +1,201 @@
+package netpoll
+
+import "time"
+
+// The pool works by leader and followers. One worker polls, publishes what it
+// harvested, and works on it together with whoever else is awake; the first that
+// finds nothing left polls again, the others end. So a load that one core
+// carries stays on one goroutine: it polls, handles, polls, handles, and hands
+// nothing over.
+//
+// A second worker is started by the first that falls behind (a batch took
+// longer than behind and is not done), up to one a core; and by the monitor
+// when nothing has moved for a tick, because handlers block, up to Workers.
+const (
+	behind      = time.Millisecond
+	behindItems = 16 // a shorter rest is not worth a second core
+	checkEvery  = 16 // items between two looks at the clock
+	maxReads    = 4  // reads of one turn, so that a flood does not starve the others
+)
+
+type worker struct {
+	buf  *[]byte
+	done int
+}
+
+func (e *Engine) spawn() {
+	e.workers.Add(1)
+	e.done.Add(1)
+	go e.work()
+}
+
+func (e *Engine) work() {
+	defer e.done.Done()
+	w := worker{buf: e.buffers.Get().(*[]byte)}
+	for {
+		for c := e.batch.claim(); c != nil; c = e.batch.claim() {
+			e.serve(c, &w)
+			if w.done++; w.done%checkEvery == 0 {
+				e.checkBehind()
+			}
+		}
+		if !e.harvesting.CompareAndSwap(false, true) {
+			break // another one polls, and will find more than us
+		}
+		if e.batch.left() > 0 { // it has just done so
+			e.harvesting.Store(false)
+			continue
+		}
+		more := e.harvest()
+		e.harvesting.Store(false)
+		if !more {
+			break
+		}
+	}
+	if w.buf != nil {
+		e.buffers.Put(w.buf)
+	}
+	e.workers.Add(-1)
+}
+
+// checkBehind starts another worker when the batch keeps us for too long and
+// there may be a core for it.
+func (e *Engine) checkBehind() {
+	if e.batch.left() < behindItems || e.workers.Load() >= cores() {
+		return
+	}
+	if e.now()-time.Duration(e.stamp.Load()) > behind {
+		e.stats.behind.Add(1)
+		e.spawn()
+	}
+}
+
+// harvest polls and publishes a batch. It reports false when the engine is
+// closed and the last connection gone.
+func (e *Engine) harvest() bool {
+	e.measureWait()
+	n := e.takeInjected()
+	got, err := e.poller.Wait(e.events[:batchSize-n], false)
+	if got == 0 && n == 0 && err == nil {
+		if e.closing.Load() && e.table.count.Load() == 0 {
+			return false
+		}
+		got, err = e.sleep()
+	}
+	if err != nil {
+		panic("BUG: netpoll: the poller fails: " + err.Error())
+	}
+	e.stamp.Store(int64(e.now()))
+	for _, ev := range e.events[:got] {
+		if c := e.find(ev); c != nil {
+			if _, ok := c.turn.move(moveReady, ev.Ready); ok {
+				e.batch.items[n].Store(c)
+				n++
+			}
+		}
+	}
+	e.batch.publish(n)
+	return true
+}
+
+// sleep blocks in the poller. Whoever injects looks at asleep after it has
+// appended; we look at the list after we have set it; so one of us sees the other.
+func (e *Engine) sleep() (int, error) {
+	e.asleep.Store(true)
+	e.mu.Lock()
+	waiting := len(e.injected)
+	e.mu.Unlock()
+	if waiting > 0 {
+		e.asleep.Store(false)
+		return 0, nil
+	}
+	n, err := e.poller.Wait(e.events, true)
+	e.asleep.Store(false)
+	e.watch.awake()
+	return n, err
+}
+
+// find returns the connection that an event is about, nil if it is gone.
+func (e *Engine) find(ev Event) *Conn {
+	c := e.table.get(ev.FD)
+	if c == nil || c.gen != ev.Gen {
+		if ev.Gen != 0 {
+			e.stats.stale.Add(1)
+		}
+		return nil
+	}
+	return c
+}
+
+// inject queues a connection whose turn was asked for outside of the poller.
+func (e *Engine) inject(c *Conn) {
+	e.mu.Lock()
+	e.injected = append(e.injected, c)
+	e.mu.Unlock()
+	if e.asleep.Load() && e.asleep.CompareAndSwap(true, false) {
+		e.poller.Wake()
+	}
+}
+
+// takeInjected moves injected connections to the batch and leaves at least half
+// of it to the poller.
+func (e *Engine) takeInjected() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(e.injected), batchSize/2)
+	for i, c := range e.injected[:n] {
+		e.batch.items[i].Store(c)
+	}
+	clear(e.injected[:n])
+	if n < len(e.injected) {
+		e.injected = e.injected[n:]
+	} else if cap(e.injected) > 4*batchSize {
+		e.injected = nil // a storm is over
+	} else {
+		e.injected = e.injected[:0]
+	}
+	return n
+}
+
+// measureWait records how long the last batch took from the poller to its last
+// connection's turn.
+func (e *Engine) measureWait() {
+	if length, _ := unpack(e.batch.word.Load()); length > 0 {
+		e.stats.wait(e.now() - time.Duration(e.stamp.Load()))
+	}
+}
+
+// serve runs one connection's turn, and further ones while events come in.
+func (e *Engine) serve(c *Conn, w *worker) {
+	ready, ok := c.turn.move(moveTake, 0)
+	for ok {
+		if !e.turn(c, w, ready) {
+			return
+		}
+		ready, ok = c.turn.move(moveGive, 0)
+	}
+}
+
+// finish ends a turn that began outside of the pool: with what came in
+// meanwhile as the first thing for a worker.
+func (e *Engine) finish(c *Conn) {
+	if c.has(flagCorked) {
+		c.Uncork()
+	}
+	if c.has(flagReleased) {
+		return // detached
+	}
+	if c.has(flagClosing) {
+		c.release(nil)
+		return
+	}
+	if ready, ok := c.turn.move(moveGive, 0); ok {
+		e.yield(c, ready)
+	}
+}
+
+// yield puts a connection whose turn the caller holds behind the others.
+func (e *Engine) yield(c *Conn, ready Readiness) {
+	c.turn.move(moveYield, ready)
+	e.inject(c)
+}
