@@ -1,0 +1,35 @@
+// Command fanfare-bench compares WebSocket push servers on this machine: fanfare, other designs, and the
+// least that a server can do.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type program struct {
+	Run        runCommand    `cmd:"" help:"Measure servers side by side."`
+	List       listCommand   `cmd:"" help:"List scenarios and servers."`
+	ServePeer  peerCommand   `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
+	LoadWorker workerCommand `cmd:"" hidden:""`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var p program
+	k := kong.Parse(&p,
+		kong.Name("fanfare-bench"),
+		kong.Description("Compare WebSocket push servers on this machine."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "fanfare-bench:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,58 @@
+package fleet
+
+import (
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"fanfare/bench/load"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A command has exactly one of its parts.
+type command struct {
+	Config  *load.Config      `json:"config,omitempty"` // the first command of all
+	Dial    *load.DialPlan    `json:"dial,omitempty"`
+	Echo    *load.EchoPlan    `json:"echo,omitempty"`
+	Receive *load.ReceivePlan `json:"receive,omitempty"`
+	End     *uint32           `json:"end,omitempty"` // of Receive: the number of the broadcast that would be next
+
+	Server int `json:"server,omitempty"` // process whose CPU time Echo is to measure
+}
+
+// A reply answers a command; an Arrival comes unasked while Receive runs.
+type reply struct {
+	Error   string              `json:"error,omitempty"`
+	Arrival *load.Arrival       `json:"arrival,omitempty"`
+	Dial    *load.DialResult    `json:"dial,omitempty"`
+	Echo    *load.EchoResult    `json:"echo,omitempty"`
+	Receive *load.ReceiveResult `json:"receive,omitempty"`
+	Latency string              `json:"latency,omitempty"` // HDR histogram, V2 compressed
+	Server  time.Duration       `json:"server,omitempty"`  // CPU
+	Client  time.Duration       `json:"client,omitempty"`  // CPU
+	Live    int                 `json:"live"`
+	Faults  load.Faults         `json:"faults"`
+}
+
+// Pack writes a histogram as text.
+func Pack(h *hdrhistogram.Histogram) (string, error) {
+	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return "", fmt.Errorf("fleet: pack histogram: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(b), nil
+}
+
+// Unpack reads what Pack wrote.
+func Unpack(s string) (*hdrhistogram.Histogram, error) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: unpack histogram: %w", err)
+	}
+	h, err := hdrhistogram.Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: unpack histogram: %w", err)
+	}
+	return h, nil
+}

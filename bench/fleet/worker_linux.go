@@ -1,0 +1,175 @@
+package fleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"fanfare/bench/load"
+	"fanfare/bench/proc"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Env is what the environment of a worker needs besides its parent's: without it the runtime would
+// interrupt a wait in the kernel every 10 ms.
+var Env = []string{"GODEBUG=asyncpreemptoff=1"}
+
+type worker struct {
+	client *load.Client
+	out    *json.Encoder
+	tail   []byte   // of an unfinished line
+	lines  [][]byte // commands not yet begun
+	err    error    // why there will be no more commands
+}
+
+// Work is the whole life of a worker process. It returns when in ends.
+func Work(in, out *os.File) error {
+	debug.SetGCPercent(-1) // it allocates a little per handshake and per command, nothing per message
+	runtime.GOMAXPROCS(1)
+	runtime.LockOSThread()
+	w := &worker{out: json.NewEncoder(out)}
+	for len(w.lines) == 0 && w.err == nil {
+		w.read(in)
+	}
+	if w.err != nil {
+		return w.end()
+	}
+	var first command
+	if err := json.Unmarshal(w.take(), &first); err != nil || first.Config == nil {
+		return fmt.Errorf("fleet: first command: %w", err)
+	}
+	var err error
+	if w.client, err = load.New(*first.Config); err != nil {
+		return err
+	}
+	defer w.client.Close()
+	if err := w.client.Watch(int(in.Fd()), func() { w.read(in) }); err != nil {
+		return err
+	}
+	for {
+		w.client.Rest(w.waiting)
+		if w.err != nil {
+			return w.end()
+		}
+		var c command
+		if err := json.Unmarshal(w.take(), &c); err != nil {
+			return fmt.Errorf("fleet: command: %w", err)
+		}
+		w.reply(w.run(c))
+	}
+}
+
+func (w *worker) end() error {
+	if errors.Is(w.err, io.EOF) {
+		return nil
+	}
+	return fmt.Errorf("fleet: commands: %w", w.err)
+}
+
+func (w *worker) read(in *os.File) {
+	b := make([]byte, 64<<10)
+	n, err := in.Read(b)
+	w.tail = append(w.tail, b[:n]...)
+	for {
+		line, rest, ok := bytes.Cut(w.tail, []byte("\n"))
+		if !ok {
+			break
+		}
+		w.lines, w.tail = append(w.lines, line), rest
+	}
+	if err != nil {
+		w.err = err
+	}
+}
+
+func (w *worker) waiting() bool { return len(w.lines) > 0 || w.err != nil }
+
+func (w *worker) take() []byte {
+	line := w.lines[0]
+	w.lines = w.lines[1:]
+	return line
+}
+
+func (w *worker) run(c command) (r reply) {
+	var latency *hdrhistogram.Histogram
+	meter := meter{server: c.Server}
+	switch {
+	case c.Dial != nil:
+		meter.mark()
+		d := w.client.Dial(*c.Dial)
+		meter.mark()
+		r.Dial, latency = &d, d.Latency
+	case c.Echo != nil:
+		e := w.client.Echo(*c.Echo, meter.mark)
+		r.Echo, latency = &e, e.Latency
+	case c.Receive != nil:
+		w.reply(reply{}) // ready
+		meter.mark()
+		var next uint32
+		d := w.client.Receive(*c.Receive, func(a load.Arrival) { w.reply(reply{Arrival: &a}) }, w.waiting, func() uint32 {
+			var end command
+			if len(w.lines) == 0 || json.Unmarshal(w.take(), &end) != nil || end.End == nil {
+				return next
+			}
+			return *end.End
+		})
+		meter.mark()
+		r.Receive, latency = &d, d.Latency
+	default:
+		r.Error = "a command without a part"
+	}
+	r.Server, r.Client = meter.used()
+	if meter.err != nil {
+		r.Error = meter.err.Error()
+	}
+	if latency != nil {
+		var err error
+		if r.Latency, err = Pack(latency); err != nil {
+			r.Error = err.Error()
+		}
+	}
+	r.Live, r.Faults = w.client.Live(), w.client.Faults()
+	return r
+}
+
+func (w *worker) reply(r reply) {
+	if err := w.out.Encode(r); err != nil {
+		w.err = err
+	}
+}
+
+// A meter is marked twice and knows the CPU time in between.
+type meter struct {
+	server int
+	at     [2][2]time.Duration
+	n      int
+	err    error
+}
+
+func (m *meter) mark() {
+	if m.n == 2 {
+		return
+	}
+	for i, pid := range []int{m.server, os.Getpid()} {
+		if pid == 0 {
+			continue
+		}
+		cpu, err := proc.CPU(pid)
+		if err != nil {
+			m.err = err
+		}
+		m.at[m.n][i] = cpu
+	}
+	m.n++
+}
+
+func (m *meter) used() (server, client time.Duration) {
+	return m.at[1][0] - m.at[0][0], m.at[1][1] - m.at[0][1]
+}

@@ -1,0 +1,57 @@
+package floor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+// Env is the environment that the process of a floor needs besides its own.
+var Env = []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"}
+
+// Serve runs loops loops on listen and the API on api, for ever.
+func Serve(listen, api string, loops int) error {
+	addr, err := netip.ParseAddrPort(listen)
+	if err != nil {
+		return fmt.Errorf("floor: listen address: %w", err)
+	}
+	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(loops + 1)
+	all := make([]*loop, loops)
+	for i := range all {
+		if all[i], err = newLoop(addr); err != nil {
+			return err
+		}
+		go all[i].run()
+	}
+	open := func() (n int64) {
+		for _, l := range all {
+			n += l.open.Load()
+		}
+		return n
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /v1/broadcast", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		f := frame(body)
+		for _, l := range all {
+			l.post(f)
+		}
+		json.NewEncoder(w).Encode(map[string]int64{"receivers": open()})
+	})
+	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]int64{"sessions": open(), "goroutines": int64(runtime.NumGoroutine())})
+	})
+	fmt.Fprintln(os.Stderr, "floor: listening on", listen)
+	return http.ListenAndServe(api, mux)
+}

@@ -1,0 +1,66 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Faults counts what must not happen. The zero value is a faultless run.
+type Faults struct {
+	Lost      int      `json:"lost,omitempty"`      // never came
+	Doubled   int      `json:"doubled,omitempty"`   // came again
+	Reordered int      `json:"reordered,omitempty"` // came behind one that was sent later
+	Foreign   int      `json:"foreign,omitempty"`   // was for somebody else, or nobody sent it
+	Corrupt   int      `json:"corrupt,omitempty"`   // a wrong byte, opcode or length
+	Protocol  int      `json:"protocol,omitempty"`  // a frame that RFC 6455 forbids
+	Closed    int      `json:"closed,omitempty"`    // a connection that ended by itself
+	Refused   int      `json:"refused,omitempty"`   // a connection or handshake that failed
+	Late      int      `json:"late,omitempty"`      // still missing when the time was up
+	First     []string `json:"first,omitempty"`     // the first few, in words
+}
+
+// maxFirst is how many faults are described in words.
+const maxFirst = 5
+
+// Total is the number of all faults.
+func (f *Faults) Total() int {
+	return f.Lost + f.Doubled + f.Reordered + f.Foreign + f.Corrupt + f.Protocol + f.Closed + f.Refused + f.Late
+}
+
+// Add adds what other counted.
+func (f *Faults) Add(other Faults) {
+	f.Lost += other.Lost
+	f.Doubled += other.Doubled
+	f.Reordered += other.Reordered
+	f.Foreign += other.Foreign
+	f.Corrupt += other.Corrupt
+	f.Protocol += other.Protocol
+	f.Closed += other.Closed
+	f.Refused += other.Refused
+	f.Late += other.Late
+	for _, s := range other.First {
+		f.describe(s)
+	}
+}
+
+// Err is nil when nothing was at fault.
+func (f *Faults) Err() error {
+	if f.Total() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d lost, %d doubled, %d reordered, %d foreign, %d corrupt, %d against the protocol, %d closed, %d refused, %d late: %q",
+		f.Lost, f.Doubled, f.Reordered, f.Foreign, f.Corrupt, f.Protocol, f.Closed, f.Refused, f.Late, f.First)
+}
+
+func (f *Faults) count(which *int, format string, args ...any) {
+	*which++
+	if len(f.First) < maxFirst {
+		f.describe(fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *Faults) describe(s string) {
+	if len(f.First) < maxFirst && !slices.Contains(f.First, s) {
+		f.First = append(f.First, s)
+	}
+}

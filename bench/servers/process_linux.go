@@ -1,0 +1,141 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Server is a running server.
+type Server struct {
+	Spec   Spec
+	Listen netip.AddrPort
+	API    string // base URL
+
+	cmd  *exec.Cmd
+	log  *tail
+	done chan struct{} // closed when the process has ended
+	http *http.Client
+}
+
+// Start starts a server on free loopback ports and waits until it is ready.
+func Start(ctx context.Context, spec Spec, extra ...string) (*Server, error) {
+	listen, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	api, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	argv := append(spec.Args(listen.String(), api.String()), extra...)
+	s := &Server{
+		Spec: spec, Listen: listen, API: "http://" + api.String(),
+		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+	}
+	s.cmd.Env = append(os.Environ(), spec.Env...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
+	}
+	go func() {
+		s.cmd.Wait()
+		close(s.done)
+	}()
+	if err := s.ready(ctx); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// startTime is how long a server may take to become ready.
+const startTime = 15 * time.Second
+
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.API+"/readyz", nil)
+		if err != nil {
+			return fmt.Errorf("servers: %w", err)
+		}
+		if resp, err := s.http.Do(req); err == nil {
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-s.done:
+			return fmt.Errorf("servers: %s ended: %v: %s", s.Spec.Name, s.cmd.ProcessState, s.log)
+		case <-ctx.Done():
+			return fmt.Errorf("servers: %s is not ready after %v: %s", s.Spec.Name, startTime, s.log)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// PID is the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Log is the end of what the server printed.
+func (s *Server) Log() string { return s.log.String() }
+
+// Stop ends the server: politely, then after five seconds not.
+func (s *Server) Stop() {
+	s.http.CloseIdleConnections()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+		return
+	case <-time.After(5 * time.Second):
+	}
+	s.cmd.Process.Kill()
+	<-s.done
+}
+
+// freePort asks the kernel for a port that nobody uses now.
+func freePort() (netip.AddrPort, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("servers: free port: %w", err)
+	}
+	defer l.Close()
+	return netip.ParseAddrPort(l.Addr().String())
+}
+
+// A tail keeps the last bytes written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 4 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if over := len(t.b) - tailSize; over > 0 {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
+}
