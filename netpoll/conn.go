@@ -118,6 +118,10 @@ func (c *Conn) release(err error) {
 // called, and the connection is not known to be broken.
 func (c *Conn) Open() bool { return !c.has(flagSealed) }
 
+// ID tells the connections of one engine apart, also those that have or had the
+// same descriptor, until 2^32 more have come.
+func (c *Conn) ID() uint64 { return uint64(c.gen) }
+
 // Queued is the number of bytes that wait for the peer to read.
 func (c *Conn) Queued() int {
 	if !c.has(flagQueued) {

@@ -23,6 +23,9 @@ type Config struct {
 	QueueBytes int
 	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
 	ReadBuffer int
+	// Refusal is sent to a connection that Accept refuses, as far as it goes at
+	// once. Empty: nothing.
+	Refusal []byte
 	// Logger gets what an operator must know. nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -65,6 +68,7 @@ type Engine struct {
 	maxWorkers int
 	queueBytes int
 	buffers    sync.Pool
+	refusal    []byte
 	log        *slog.Logger
 
 	stats   counters
@@ -103,6 +107,7 @@ func New(cfg Config) (*Engine, error) {
 		poller:     poller,
 		maxWorkers: cfg.Workers,
 		queueBytes: cfg.QueueBytes,
+		refusal:    cfg.Refusal,
 		log:        cfg.Logger,
 		start:      time.Now(),
 		events:     make([]Event, batchSize),
@@ -151,10 +156,7 @@ func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 // open watches a descriptor. With held the caller gets the first turn and
 // delivers pending in it.
 func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) error {
-	gen := e.lastGen.Add(1)
-	if gen == 0 { // reserved for the waker
-		gen = e.lastGen.Add(1)
-	}
+	gen := e.nextGen()
 	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), gen
 	if held {
 		c.turn.hold()
@@ -178,6 +180,15 @@ func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) err
 	return nil
 }
 
+// nextGen returns a generation. 0 is reserved for the waker.
+func (e *Engine) nextGen() uint32 {
+	for {
+		if gen := e.lastGen.Add(1); gen != 0 {
+			return gen
+		}
+	}
+}
+
 // forget releases the descriptor of a connection whose turn the caller holds.
 func (e *Engine) forget(c *Conn) {
 	e.poller.Remove(int(c.fd), true)
@@ -190,6 +201,19 @@ func (e *Engine) forget(c *Conn) {
 		e.poller.Wake() // Close waits for the last one
 	}
 	e.retryAccept()
+}
+
+// Each calls f with the handler of every connection that is open during the
+// whole call, and of some of those that come or go meanwhile.
+func (e *Engine) Each(f func(Handler)) {
+	e.table.each(func(c *Conn) {
+		if !c.has(flagListener) {
+			f(c.handler)
+		}
+	})
+	for _, c := range e.streams.all() {
+		f(c.handler)
+	}
 }
 
 // StopAccepting closes the listeners.
@@ -212,7 +236,9 @@ func (e *Engine) Close() error {
 	}
 	e.StopAccepting()
 	e.table.each((*Conn).Close)
-	e.streams.close()
+	for _, c := range e.streams.all() {
+		c.Close()
+	}
 	if e.poller == nil {
 		e.done.Wait()
 		return nil

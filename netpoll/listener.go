@@ -68,6 +68,8 @@ func (e *Engine) acceptLoop(l *listener) {
 			c, h := l.accept(netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
 			if c == nil {
 				e.stats.refused.Add(1)
+				nc.SetWriteDeadline(time.Now().Add(acceptPause))
+				nc.Write(e.refusal)
 				nc.Close()
 				continue
 			}

@@ -68,6 +68,7 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 	c, h := l.accept(peer)
 	if c == nil {
 		e.stats.refused.Add(1)
+		send(fd, e.refusal)
 		closeFD(fd)
 		return
 	}

@@ -38,7 +38,7 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, pending []byte) {
 		s.n, s.err = trySend(fd, s.b)
 		return true // never wait
 	}
-	c.handler, c.engine, c.link = h, e, s
+	c.handler, c.engine, c.link, c.gen = h, e, s, e.nextGen()
 	c.turn.hold()
 	e.streams.put(c)
 	e.stats.opened.Add(1)
@@ -182,14 +182,12 @@ func (s *streams) count() int {
 	return len(s.set)
 }
 
-func (s *streams) close() {
+func (s *streams) all() []*Conn {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := make([]*Conn, 0, len(s.set))
 	for c := range s.set {
 		all = append(all, c)
 	}
-	s.mu.Unlock()
-	for _, c := range all {
-		c.Close()
-	}
+	return all
 }

@@ -171,6 +171,9 @@ func (c *Conn) freeQueueLocked() {
 // that arrived in one read leave in one write. Whoever corks uncorks soon; the
 // turn's end does it at the latest.
 func (c *Conn) Cork() {
+	if c.has(flagCorked) {
+		return
+	}
 	c.mu.Lock()
 	if !c.hasLocked(flagSealed | flagCorked) {
 		if c.out == nil {

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"github.com/gobwas/ws"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+)
+
+// handler is a session as its connection sees it. It is a type of its own
+// because Data and Close mean something else to an application.
+type handler struct{ s *Session }
+
+func (h handler) Data(c *netpoll.Conn, b []byte)   { h.s.received(b) }
+func (h handler) Close(c *netpoll.Conn, err error) { h.s.gone(err) }
+
+// received looks at bytes that have arrived.
+func (s *Session) received(b []byte) {
+	s.heard.Store(s.srv().tick.Load())
+	switch s.phase() {
+	case shaking:
+		b = s.shake(b)
+		if len(b) == 0 || s.phase() != open {
+			return
+		}
+		fallthrough
+	case open, closing:
+		s.feed(b)
+	}
+	// lingering: RFC 6455, 7.1.7: what comes behind a failure is not processed.
+}
+
+// feed runs the decoder over the bytes of one read.
+func (s *Session) feed(in []byte) {
+	ep := s.endpoint()
+	for {
+		m, n, err := s.dec.Next(&ep.Rules, in)
+		in = in[n:]
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		switch m.Op {
+		case ws.OpContinuation:
+			return // nothing complete is left
+		case ws.OpText, ws.OpBinary:
+			if s.phase() != open {
+				continue // RFC 6455, 5.5.1: we have sent a close frame
+			}
+			ep.srv.stats.received.Add(1)
+			if ep.Hooks.OnMessage == nil {
+				continue
+			}
+			if len(in) > 0 {
+				s.conn.Cork() // more messages in this read: answer them in one write
+			}
+			s.message(ep, m.Op, m.Payload)
+		case ws.OpPing:
+			s.pong(m.Payload)
+		case ws.OpPong:
+			// Any byte is a sign of life; this one has no other meaning.
+		case ws.OpClose:
+			s.closed(m.Payload)
+			return
+		}
+	}
+}
+
+// pong answers a ping with its payload, RFC 6455 section 5.5.3.
+func (s *Session) pong(payload []byte) {
+	var buf [2 + 125]byte
+	s.outcome(s.conn.WriteBorrowed(frame.AppendFrame(buf[:0], ws.OpPong, payload), netpoll.Control))
+}
+
+// fail ends a connection whose peer broke the protocol, RFC 6455 section 7.1.7.
+func (s *Session) fail(err error) {
+	ce, ok := err.(*frame.CloseError)
+	if !ok {
+		panic("BUG: server: the decoder returned " + err.Error())
+	}
+	s.note(ce.Reason)
+	if s.enter(lingering, ce.Code) {
+		s.conn.Seal(frame.AppendClose(nil, ce.Code, ce.Reason), false, netpoll.HalfClose)
+		s.arm(s.srv().cfg.CloseTimeout)
+	}
+}
+
+// closed answers the peer's close frame, RFC 6455 section 5.5.1, or notes that
+// it answered ours. Both ways the server is the one to end the stream, section
+// 7.1.1.
+func (s *Session) closed(payload []byte) {
+	code, reason, err := frame.ParseClose(payload)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	if s.phase() == open {
+		s.note(reason)
+	}
+	if s.enter(lingering, code) {
+		answer := code
+		if code == 1005 {
+			answer = 0 // there was none, section 7.1.5
+		}
+		s.conn.Seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
+		s.arm(s.srv().cfg.CloseTimeout)
+	}
+}
+
+// note keeps the reason of a close for OnClose.
+func (s *Session) note(reason string) {
+	if reason != "" && s.endpoint().Hooks.OnClose != nil {
+		s.extend().reason = reason
+	}
+}
+
+// gone is the end of the session: its connection is no more.
+func (s *Session) gone(err error) {
+	srv := s.srv()
+	was := s.phase()
+	s.enter(over, 1006)
+	srv.wheel.Stop(s)
+	s.dec.Release()
+	x := s.ext.Load()
+	if x != nil {
+		srv.appTimers.Stop(x)
+		if x.shake != nil {
+			x.shake.free()
+			x.shake = nil
+		}
+	}
+	srv.connections.Add(-1)
+	if s.opened == 0 {
+		srv.stats.unfinished(was, err)
+		return
+	}
+	srv.users.Leave(s)
+	srv.sessions.Add(-1)
+	code := s.closeCode()
+	srv.stats.close(code)
+	if hook := s.endpoint().Hooks.OnClose; hook != nil {
+		why := frame.CloseError{Code: code}
+		if x != nil {
+			why.Reason = x.reason
+		}
+		s.guard(func() { hook(s, why) })
+	}
+}

@@ -1,0 +1,325 @@
+package server
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/netpoll"
+	"fanfare/registry"
+)
+
+// handshake is what one opening handshake needs. It is pooled: a session has
+// one only while its request is being looked at, or comes in pieces.
+type handshake struct {
+	gathered []byte // the request, if it did not come in one read
+	req      Request
+	upgrade  upgrade
+}
+
+var handshakes = sync.Pool{New: func() any { return new(handshake) }}
+
+func (h *handshake) free() {
+	if cap(h.gathered) > 8<<10 {
+		h.gathered = nil
+	}
+	h.gathered = h.gathered[:0]
+	clear(h.req.headers)
+	h.req = Request{headers: h.req.headers[:0]}
+	h.upgrade.reset()
+	handshakes.Put(h)
+}
+
+var headEnd = []byte("\r\n\r\n")
+
+// shake takes bytes of the opening handshake and returns what follows it, which
+// is for the decoder. The session is open behind it, or lingering, or still
+// shaking if the request is not complete.
+func (s *Session) shake(b []byte) []byte {
+	most := s.srv().cfg.MaxHeader
+	var h *handshake
+	head, rest := b, []byte(nil)
+	if x := s.ext.Load(); x != nil && x.shake != nil {
+		h = x.shake
+		// The end may lie across the cut: look at the last three bytes again.
+		from := max(len(h.gathered)-3, 0)
+		h.gathered = append(h.gathered, b...)
+		end := bytes.Index(h.gathered[from:], headEnd)
+		if end < 0 {
+			if len(h.gathered) > most {
+				s.tooLong(most)
+			}
+			return nil
+		}
+		end += from + len(headEnd)
+		if end > most {
+			s.tooLong(most)
+			return nil
+		}
+		head, rest = h.gathered[:end], b[len(b)-(len(h.gathered)-end):]
+		x.shake = nil
+	} else {
+		end := bytes.Index(b, headEnd)
+		if end += len(headEnd); end < len(headEnd) || end > most {
+			if len(b) > most || end > most {
+				s.tooLong(most)
+				return nil
+			}
+			h = handshakes.Get().(*handshake)
+			h.gathered = append(h.gathered, b...)
+			s.extend().shake = h
+			return nil
+		}
+		h = handshakes.Get().(*handshake)
+		head, rest = b[:end], b[end:]
+	}
+	defer h.free()
+	if err := s.begin(h, head); err != nil {
+		if errors.Is(err, errPlain) {
+			s.srv().servePlain(s, head, rest)
+			return nil
+		}
+		s.refuse(err)
+		return nil
+	}
+	return rest
+}
+
+func (s *Session) tooLong(most int) {
+	s.refuse(Refuse(431, fmt.Sprintf("the request header is longer than %d bytes", most)))
+}
+
+// errPlain: the request is ordinary HTTP.
+var errPlain = errors.New("no WebSocket handshake")
+
+// begin checks a complete request and opens the session.
+func (s *Session) begin(h *handshake, head []byte) error {
+	srv := s.srv()
+	r := &h.req
+	if err := r.parse(head); err != nil {
+		return err
+	}
+	ep := s.endpoint()
+	if ep == srv.lobby { // else it is mounted in another server, which did the routing
+		if !r.hasToken("Upgrade", "websocket") {
+			return errPlain
+		}
+		if ep = srv.endpoints[string(r.path)]; ep == nil {
+			return Refuse(404, "no WebSocket endpoint at "+string(r.path))
+		}
+	}
+	if err := checkUpgrade(r); err != nil {
+		return err
+	}
+	if origin, n := r.field("Origin"); n > 0 {
+		host, _ := r.field("Host")
+		if !originAllowed(string(origin), string(host), srv.cfg.AllowOrigins) {
+			return Refuse(403, "pages of this origin may not connect")
+		}
+	}
+	var id Identity
+	var err error
+	switch x := s.ext.Load(); {
+	case x != nil && x.preset != nil:
+		id = *x.preset
+	case ep.Identify != nil:
+		r.peer = s.conn.RemoteAddr()
+		if id, err = ep.Identify(r); err != nil {
+			return err
+		}
+	}
+	if err := srv.checkIdentity(&id); err != nil {
+		return err
+	}
+	s.ep.Store(ep)
+	protocol := chooseProtocol(r, ep.Protocols)
+	answer, err := h.upgrade.answer(r, protocol)
+	if err != nil {
+		return fmt.Errorf("BUG: the request was checked, and gobwas refuses it: %w", err)
+	}
+	return s.open(answer, protocol, id)
+}
+
+// open answers the handshake and makes the session known. The answer is corked
+// until the session is registered, so that what is pushed meanwhile comes behind
+// it, and so that it can be taken back.
+func (s *Session) open(answer []byte, protocol string, id Identity) error {
+	srv := s.srv()
+	s.conn.Cork()
+	if s.conn.WriteBorrowed(answer, netpoll.Control) == netpoll.Gone {
+		return ErrClosed
+	}
+	if protocol != "" || id.Data != nil {
+		x := s.extend()
+		x.protocol, x.data = protocol, id.Data
+	}
+	s.opened = max(srv.tick.Load(), 1)
+	srv.sessions.Add(1)
+	var err error
+	if !s.enter(open, 0) {
+		err = ErrClosed
+	} else if id.User != "" && srv.users.Join(id.User, s) != nil {
+		err = Refuse(http.StatusTooManyRequests, "this user has too many connections")
+	}
+	if err != nil {
+		s.opened = 0
+		srv.sessions.Add(-1)
+		return err
+	}
+	if id.User != "" {
+		for _, topic := range id.Topics {
+			srv.users.Subscribe(s, topic) // was checked; fails only if it is gone already
+		}
+	}
+	srv.stats.handshakes.Add(1)
+	s.arm(srv.cfg.PingInterval)
+	s.conn.Uncork()
+	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
+		s.guard(func() { hook(s) })
+	}
+	return nil
+}
+
+// checkIdentity applies the one rule for names, and the bound on topics.
+func (srv *Server) checkIdentity(id *Identity) error {
+	if id.User == "" {
+		return nil
+	}
+	if err := registry.CheckName(id.User); err != nil {
+		return Refuse(400, "user: "+err.Error())
+	}
+	if len(id.Topics) > srv.cfg.TopicsPerSession {
+		return Refuse(400, "more than "+strconv.Itoa(srv.cfg.TopicsPerSession)+" topics")
+	}
+	for _, t := range id.Topics {
+		if err := registry.CheckName(t); err != nil {
+			return Refuse(400, "topic: "+err.Error())
+		}
+	}
+	return nil
+}
+
+// refuse answers a handshake with an HTTP error and ends the connection. The
+// sending side is shut down and the rest of the request read, since a close with
+// unread bytes would reset the connection and the client never see why.
+func (s *Session) refuse(err error) {
+	srv := s.srv()
+	var r *Refusal
+	if !errors.As(err, &r) {
+		if errors.Is(err, ErrClosed) {
+			return
+		}
+		srv.log.Error("handshake failed", "err", err)
+		r = &Refusal{Status: 500, Text: "internal error"}
+	}
+	srv.stats.refuse(r.Status)
+	if s.enter(lingering, 0) {
+		s.conn.Seal(r.response(), true, netpoll.HalfClose)
+		s.arm(srv.cfg.CloseTimeout)
+	}
+}
+
+// response is the refusal as HTTP.
+func (r *Refusal) response() []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n%s\r\n%s\n",
+		r.Status, http.StatusText(r.Status), len(r.Text)+1, r.header, r.Text)
+}
+
+// checkUpgrade is RFC 6455 section 4.2.1, item by item.
+func checkUpgrade(r *Request) error {
+	if string(r.version) != "HTTP/1.1" { // item 1
+		return Refuse(505, "a WebSocket handshake needs HTTP/1.1")
+	}
+	if string(r.method) != "GET" { // item 1
+		return &Refusal{Status: 405, Text: "a WebSocket handshake is a GET", header: "Allow: GET\r\n"}
+	}
+	if _, n := r.field("Host"); n != 1 { // item 2
+		return Refuse(400, "want exactly one Host field")
+	}
+	if !r.hasToken("Upgrade", "websocket") { // item 3
+		return &Refusal{Status: 426, Text: "want Upgrade: websocket", header: "Upgrade: websocket\r\nConnection: Upgrade\r\n"}
+	}
+	if !r.hasToken("Connection", "Upgrade") { // item 4
+		return Refuse(400, "want Connection: Upgrade")
+	}
+	key, n := r.field("Sec-WebSocket-Key") // item 5
+	var nonce [18]byte
+	if size, err := base64.StdEncoding.Strict().Decode(nonce[:], key[:min(len(key), 24)]); n != 1 || len(key) != 24 || err != nil || size != 16 {
+		return Refuse(400, "want one Sec-WebSocket-Key, base64 of 16 bytes")
+	}
+	if v, n := r.field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" { // item 6, section 4.4
+		return &Refusal{Status: 426, Text: "want Sec-WebSocket-Version: 13", header: "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"}
+	}
+	for p := range r.list("Sec-WebSocket-Protocol") { // item 8
+		if !isTokenBytes(p) {
+			return Refuse(400, "malformed Sec-WebSocket-Protocol")
+		}
+	}
+	return nil
+}
+
+// chooseProtocol takes the first that the client offers and the server speaks:
+// the list is in the client's order of preference, section 4.1 item 10.
+func chooseProtocol(r *Request, spoken []string) string {
+	for offer := range r.list("Sec-WebSocket-Protocol") {
+		for _, p := range spoken {
+			if p == string(offer) {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+// upgrade lets ws.Upgrader answer, over memory. gobwas refuses forms that are
+// legal (a Connection field that is repeated, an Upgrade field that is a list) and
+// accepts some that are not (a key that is no base64), so the request is checked
+// before and given to it in canonical form.
+type upgrade struct {
+	in    []byte
+	read  int
+	out   []byte
+	extra []byte // further lines of the answer
+}
+
+func (u *upgrade) reset() { u.in, u.out, u.extra, u.read = u.in[:0], u.out[:0], u.extra[:0], 0 }
+
+func (u *upgrade) answer(r *Request, protocol string) ([]byte, error) {
+	u.reset()
+	key, _ := r.field("Sec-WebSocket-Key")
+	u.in = append(u.in, "GET / HTTP/1.1\r\nHost: \r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
+	u.in = append(append(u.in, key...), headEnd...)
+	if protocol != "" {
+		u.extra = append(append(append(u.extra, "Sec-WebSocket-Protocol: "...), protocol...), crlf...)
+	}
+	_, err := ws.Upgrader{Header: u, ReadBufferSize: 512, WriteBufferSize: 512}.Upgrade(u)
+	return u.out, err
+}
+
+// Read and Write are the connection that Upgrader sees.
+func (u *upgrade) Read(p []byte) (int, error) {
+	if u.read == len(u.in) {
+		return 0, io.EOF
+	}
+	n := copy(p, u.in[u.read:])
+	u.read += n
+	return n, nil
+}
+
+func (u *upgrade) Write(p []byte) (int, error) {
+	u.out = append(u.out, p...)
+	return len(p), nil
+}
+
+// WriteTo writes further header fields of the answer.
+func (u *upgrade) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(u.extra)
+	return int64(n), err
+}

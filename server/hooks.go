@@ -1,0 +1,48 @@
+package server
+
+import (
+	"runtime/debug"
+
+	"fanfare/frame"
+)
+
+// Hooks are the application of an endpoint. All are optional. Those of one
+// session never overlap, except OnTimer. A hook may block: others are served
+// meanwhile, up to the bound on workers. A panic ends that session with 1011
+// and is logged with its stack.
+type Hooks struct {
+	// OnOpen is the first call for a session, when the handshake is done.
+	OnOpen func(s *Session)
+	// OnMessage is called for each text or binary message. payload is borrowed
+	// until it returns, and may be modified.
+	OnMessage func(s *Session, op Op, payload []byte)
+	// OnTimer is called when the time of Session.SetTimer has come. Those of all
+	// sessions are called one after another by one goroutine.
+	OnTimer func(s *Session)
+	// OnClose is the last call for a session that was open. The code is 1006
+	// when the connection broke, and 1005 when the client's close frame had none.
+	OnClose func(s *Session, why frame.CloseError)
+}
+
+// guard runs a hook. It is the only recover of the server.
+func (s *Session) guard(hook func()) {
+	defer s.recovered()
+	hook()
+}
+
+func (s *Session) recovered() {
+	if v := recover(); v != nil {
+		srv := s.srv()
+		srv.stats.panics.Add(1)
+		srv.log.Error("panic in a hook", "endpoint", s.endpoint().Path, "user", s.User(), "panic", v, "stack", string(debug.Stack()))
+		s.end(codeInternalError, "", true)
+	}
+}
+
+// message runs OnMessage, without a closure because it is the hot path.
+func (s *Session) message(ep *endpoint, op Op, payload []byte) {
+	defer s.recovered()
+	ep.Hooks.OnMessage(s, op, payload)
+}
+
+const codeInternalError Code = 1011

@@ -1,0 +1,239 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Request is the opening handshake of a client, RFC 6455 section 4.1. It is
+// borrowed until Identify returns; the strings it hands out are copies.
+type Request struct {
+	method, target, version []byte
+	path, query             []byte // of target, still percent-encoded
+	headers                 []header
+	peer                    netip.AddrPort
+	local                   bool
+}
+
+// header fields are slices of the request.
+type header struct{ name, value []byte }
+
+// Refusal is an error that a client gets as an HTTP status and a text.
+type Refusal struct {
+	Status int
+	Text   string
+	header string // one more line, with CRLF
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
+
+// Refuse makes a Refusal: what Endpoint.Identify returns to turn a client away.
+func Refuse(status int, text string) error { return &Refusal{Status: status, Text: text} }
+
+// Path of the request, without the query.
+func (r *Request) Path() string { return string(r.path) }
+
+// RemoteAddr is the peer's address; the zero AddrPort for a Unix socket.
+func (r *Request) RemoteAddr() netip.AddrPort { return r.peer }
+
+// Header returns the first field of that name, in any casing; empty if none.
+func (r *Request) Header(name string) string {
+	v, _ := r.field(name)
+	return string(v)
+}
+
+// Query returns the first parameter of that name, decoded; empty if none.
+func (r *Request) Query(name string) string {
+	for k, v := range r.params {
+		if k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// QueryAll returns all parameters of that name, decoded, in order.
+func (r *Request) QueryAll(name string) (all []string) {
+	for k, v := range r.params {
+		if k == name {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// params walks the query. A pair that is not well percent-encoded is left out,
+// as net/url does.
+func (r *Request) params(yield func(k, v string) bool) {
+	rest := r.query
+	for len(rest) > 0 {
+		var pair []byte
+		pair, rest, _ = bytes.Cut(rest, []byte("&"))
+		k, v, _ := bytes.Cut(pair, []byte("="))
+		key, err := unescape(k)
+		if err != nil {
+			continue
+		}
+		value, err := unescape(v)
+		if err != nil {
+			continue
+		}
+		if !yield(key, value) {
+			return
+		}
+	}
+}
+
+func unescape(b []byte) (string, error) {
+	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
+		return string(b), nil
+	}
+	return url.QueryUnescape(string(b))
+}
+
+// field returns the first field of that name and how many there are.
+func (r *Request) field(name string) (value []byte, n int) {
+	for _, h := range r.headers {
+		if len(h.name) == len(name) && strings.EqualFold(string(h.name), name) {
+			if n == 0 {
+				value = h.value
+			}
+			n++
+		}
+	}
+	return value, n
+}
+
+// hasToken tells whether a list field (RFC 9110, 5.6.1), which may be repeated,
+// has a member, in any casing.
+func (r *Request) hasToken(name, token string) bool {
+	for member := range r.list(name) {
+		if strings.EqualFold(string(member), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// list walks the members of a list field.
+func (r *Request) list(name string) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for _, h := range r.headers {
+			if len(h.name) != len(name) || !strings.EqualFold(string(h.name), name) {
+				continue
+			}
+			rest := h.value
+			for len(rest) > 0 {
+				var member []byte
+				member, rest, _ = bytes.Cut(rest, []byte(","))
+				if member = bytes.Trim(member, " \t"); len(member) > 0 && !yield(member) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// maxHeaders bounds the fields of a request; browsers send about twenty.
+const maxHeaders = 100
+
+// parse reads a request up to and including its empty line. It is strict where
+// leniency helps smuggling: CRLF only, no folding, no space before the colon.
+func (r *Request) parse(head []byte) error {
+	line, rest, ok := bytes.Cut(head, crlf)
+	if !ok {
+		return Refuse(400, "the request has no request line")
+	}
+	r.headers = r.headers[:0]
+	r.method, line, ok = bytes.Cut(line, space)
+	if !ok || !isTokenBytes(r.method) {
+		return Refuse(400, "malformed request line")
+	}
+	r.target, r.version, ok = bytes.Cut(line, space)
+	if !ok || len(r.target) == 0 || !isVisible(r.target) || !bytes.HasPrefix(r.version, []byte("HTTP/")) || len(r.version) != len("HTTP/1.1") {
+		return Refuse(400, "malformed request line")
+	}
+	r.path, r.query, _ = bytes.Cut(originForm(r.target), []byte("?"))
+	for {
+		line, rest, ok = bytes.Cut(rest, crlf)
+		if !ok {
+			return Refuse(400, "the request has no end")
+		}
+		if len(line) == 0 {
+			return nil
+		}
+		if len(r.headers) == maxHeaders {
+			return Refuse(431, fmt.Sprintf("more than %d header fields", maxHeaders))
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || !isTokenBytes(name) {
+			return Refuse(400, "malformed header field")
+		}
+		value = bytes.Trim(value, " \t")
+		if !isFieldValue(value) {
+			return Refuse(400, "control character in a header field")
+		}
+		r.headers = append(r.headers, header{name, value})
+	}
+}
+
+// originForm turns an absolute target, http://host/path, into its path, as RFC
+// 9112 section 3.2.2 asks of servers.
+func originForm(target []byte) []byte {
+	if target[0] == '/' {
+		return target
+	}
+	if _, rest, ok := bytes.Cut(target, []byte("://")); ok {
+		if i := bytes.IndexByte(rest, '/'); i >= 0 {
+			return rest[i:]
+		}
+		return []byte("/")
+	}
+	return target
+}
+
+var (
+	crlf  = []byte("\r\n")
+	space = []byte(" ")
+)
+
+// tokenTable has the characters of a token, RFC 9110 section 5.6.2.
+var tokenTable = func() (t [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
+
+func isTokenBytes(b []byte) bool {
+	for _, c := range b {
+		if !tokenTable[c] {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func isToken(s string) bool { return isTokenBytes([]byte(s)) }
+
+// isVisible: no space and no control character.
+func isVisible(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func isFieldValue(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}

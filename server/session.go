@@ -1,0 +1,264 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+	"fanfare/registry"
+)
+
+// Op is the kind of a message, RFC 6455 section 5.6.
+type Op = ws.OpCode
+
+// Text and Binary messages.
+const (
+	Text   = ws.OpText
+	Binary = ws.OpBinary
+)
+
+// Code is a close code, RFC 6455 section 7.4.
+type Code = ws.StatusCode
+
+// Errors of Send.
+var (
+	// ErrClosed: the session is closed or closing.
+	ErrClosed = errors.New("server: session is closed")
+	// ErrSlow: the client does not read and its queue is full; the session is
+	// being closed with 1013, or the message was dropped, as the policy says.
+	ErrSlow = errors.New("server: session's queue is full")
+)
+
+// Session is one client: its connection, its identity and its timer. An idle
+// one is this struct and its name, nothing else: no goroutine, no buffer.
+type Session struct {
+	conn  netpoll.Conn              // 64 bytes
+	entry registry.Entry[*Session]  // its place under user and topics
+	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
+	ep    atomic.Pointer[endpoint]  // the lobby until the request named its path
+	ext   atomic.Pointer[extension] // what few sessions need; nil: none of it
+
+	// Owned by the read turn.
+	dec frame.Decoder
+
+	// Atomic. Times are ticks of the server's clock.
+	opened uint32        // immutable once open
+	heard  atomic.Uint32 // when bytes came last
+	pinged atomic.Uint32 // when a ping went out last; owned by the wheel
+	state  atomic.Uint32 // phase in the upper half, close code in the lower
+}
+
+// Entry is called by the registry.
+func (s *Session) Entry() *registry.Entry[*Session] { return &s.entry }
+
+// Timer is called by the wheel.
+func (s *Session) Timer() *registry.Timer[*Session] { return &s.timer }
+
+func (s *Session) endpoint() *endpoint { return s.ep.Load() }
+func (s *Session) srv() *Server        { return s.ep.Load().srv }
+
+// A session's phase only grows. The code is that of whoever ended it first, and
+// is set by the same step.
+type phase uint32
+
+const (
+	shaking   phase = iota // gathering the request
+	open                   // messages flow
+	closing                // our close frame is out, theirs is awaited
+	lingering              // all is said; the peer is to end the stream
+	over                   // the connection is gone
+)
+
+func (s *Session) phase() phase    { return phase(s.state.Load() >> 16) }
+func (s *Session) closeCode() Code { return Code(s.state.Load() & 0xffff) }
+
+// enter moves the session on to a later phase, and notes the code if none is.
+// It reports false if the session was there or further already.
+func (s *Session) enter(next phase, code Code) bool {
+	for {
+		old := s.state.Load()
+		if phase(old>>16) >= next {
+			return false
+		}
+		word := uint32(next)<<16 | old&0xffff
+		if old&0xffff == 0 {
+			word |= uint32(code)
+		}
+		if s.state.CompareAndSwap(old, word) {
+			return true
+		}
+	}
+}
+
+// extension is what few sessions need.
+type extension struct {
+	session *Session
+	shake   *handshake // while the request comes in pieces; owned by the read turn
+	preset  *Identity  // who the embedding program says it is
+	timer   registry.Timer[*extension]
+	reason  string // of the close; owned by the read turn
+
+	mu       sync.Mutex
+	data     any    // guarded by mu
+	protocol string // immutable once open
+}
+
+// Timer is called by the wheel of the application's timers.
+func (x *extension) Timer() *registry.Timer[*extension] { return &x.timer }
+
+func (s *Session) extend() *extension {
+	if x := s.ext.Load(); x != nil {
+		return x
+	}
+	s.ext.CompareAndSwap(nil, &extension{session: s})
+	return s.ext.Load()
+}
+
+// User is who the session belongs to, empty if nobody.
+func (s *Session) User() string { return s.entry.User() }
+
+// ID tells sessions of one server apart.
+func (s *Session) ID() uint64 { return s.conn.ID() }
+
+// Protocol is the sub-protocol that was chosen, empty if none.
+func (s *Session) Protocol() string {
+	if x := s.ext.Load(); x != nil {
+		return x.protocol
+	}
+	return ""
+}
+
+// Topics that the session follows.
+func (s *Session) Topics() []string { return s.srv().users.AppendTopics(nil, s) }
+
+// RemoteAddr is the peer's address; the zero AddrPort for a Unix socket or when
+// the connection is gone.
+func (s *Session) RemoteAddr() netip.AddrPort { return s.conn.RemoteAddr() }
+
+// Opened tells when the handshake was completed, as coarse as a tick.
+func (s *Session) Opened() time.Time {
+	return s.srv().started.Add(time.Duration(s.opened) * tick)
+}
+
+// Queued is the number of bytes that wait for the client to read.
+func (s *Session) Queued() int { return s.conn.Queued() }
+
+// Data is what SetData or Identity.Data left.
+func (s *Session) Data() any {
+	x := s.ext.Load()
+	if x == nil {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.data
+}
+
+// SetData keeps v with the session.
+func (s *Session) SetData(v any) {
+	x := s.extend()
+	x.mu.Lock()
+	x.data = v
+	x.mu.Unlock()
+}
+
+// Subscribe makes the session follow a topic. It is an error if the name is
+// malformed, the session follows too many, or is closed.
+func (s *Session) Subscribe(topic string) error {
+	if err := registry.CheckName(topic); err != nil {
+		return err
+	}
+	_, err := s.srv().users.Subscribe(s, topic)
+	return err
+}
+
+// Unsubscribe reports whether the session followed the topic.
+func (s *Session) Unsubscribe(topic string) bool { return s.srv().users.Unsubscribe(s, topic) }
+
+// SetTimer calls Hooks.OnTimer once after d. Setting it again replaces it.
+func (s *Session) SetTimer(d time.Duration) {
+	srv := s.srv()
+	srv.appTimers.Schedule(s.extend(), srv.now()+d)
+}
+
+// Send sends a message. It never blocks: what the client does not read is
+// queued. payload is copied where it must be kept.
+func (s *Session) Send(op Op, payload []byte) error {
+	if s.phase() != open {
+		return ErrClosed
+	}
+	buf := scratch.Get().(*[]byte)
+	b := frame.AppendFrame((*buf)[:0], op, payload)
+	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy))
+	if cap(b) <= scratchKeep {
+		*buf = b
+	}
+	scratch.Put(buf)
+	return err
+}
+
+// SendPrepared sends a message that was encoded before, for several receivers.
+func (s *Session) SendPrepared(p *frame.Prepared) error {
+	return s.deliver(p, s.srv().userPolicy)
+}
+
+func (s *Session) deliver(p *frame.Prepared, policy netpoll.Policy) error {
+	if s.phase() != open {
+		return ErrClosed
+	}
+	return s.outcome(s.conn.Write(p.Plain(), policy))
+}
+
+// outcome turns that of a write into what a sender may want to know, and ends
+// the session that reads too slowly.
+func (s *Session) outcome(o netpoll.Outcome) error {
+	switch o {
+	case netpoll.Written, netpoll.Queued:
+		return nil
+	case netpoll.Full:
+		s.srv().stats.slow.Add(1)
+		s.end(codeTryAgainLater, "too slow", true)
+		return ErrSlow
+	case netpoll.Dropped:
+		return ErrSlow
+	}
+	return ErrClosed
+}
+
+// scratch holds buffers in which single messages are encoded.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+const scratchKeep = 64 << 10
+
+const (
+	codeServiceRestart Code = 1012 // IANA's registry; gobwas knows them not
+	codeTryAgainLater  Code = 1013
+)
+
+// Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
+// sent, then a close frame with the code and reason (cut to 123 bytes), and the
+// connection ends when the client answered or Config.CloseTimeout has passed.
+// It reports false if the session was closing already.
+func (s *Session) Close(code Code, reason string) bool { return s.end(code, reason, false) }
+
+// end is Close; with discard the messages that wait are dropped first.
+func (s *Session) end(code Code, reason string, discard bool) bool {
+	if !s.enter(closing, code) {
+		return false
+	}
+	s.conn.Seal(frame.AppendClose(nil, code, reason), discard, netpoll.KeepOpen)
+	s.arm(s.srv().cfg.CloseTimeout)
+	return true
+}
+
+// arm schedules the session's timer.
+func (s *Session) arm(d time.Duration) {
+	srv := s.srv()
+	srv.wheel.Schedule(s, srv.now()+d)
+}
