@@ -10,7 +10,7 @@ import (
 
 var echo = Scenario{
 	Name:  "echo",
-	About: "messages go to the server and come back; a fixed number is under way, spread over all connections",
+	About: "messages go to the server and come back; some connections are active among many idle ones",
 	Metrics: []Metric{
 		{"rate", "messages", "1/s", 0, 1},
 		{"server_us", "server CPU", "µs", 2, -1},
@@ -25,6 +25,7 @@ var echo = Scenario{
 			return err
 		}
 		r, err := e.Fleet.Echo(ctx, load.EchoPlan{
+			Active:   e.Plan.Active,
 			InFlight: min(e.Plan.InFlight, e.Plan.Connections),
 			Depth:    e.Plan.Depth,
 			Size:     e.Plan.Size,

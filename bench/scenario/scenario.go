@@ -15,6 +15,7 @@ type Plan struct {
 	Connections int           `json:"connections"`
 	Window      int           `json:"window"`   // handshakes under way at once
 	InFlight    int           `json:"inflight"` // echoes under way at once
+	Active      int           `json:"active"`   // connections that echo; 0 is all
 	Depth       int           `json:"depth"`    // echoes sent in one write
 	Size        int           `json:"size"`     // bytes per payload
 	Warm        time.Duration `json:"warm"`

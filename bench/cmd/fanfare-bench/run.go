@@ -28,6 +28,7 @@ type runCommand struct {
 	Settle      time.Duration `help:"Quiet before memory is read." default:"2s"`
 	Size        int           `help:"Bytes per payload." default:"128"`
 	InFlight    int           `name:"inflight" help:"Echoes under way at once." default:"100"`
+	Active      int           `help:"Connections that echo while the others idle; 0 is all, in turn." default:"100"`
 	Depth       int           `help:"Echoes that a connection sends in one write." default:"1"`
 	Window      int           `help:"Handshakes under way at once." default:"100"`
 	Binary      bool          `help:"Send binary messages instead of text."`
@@ -54,7 +55,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return err
 	}
 	plan := scenario.Plan{
-		Connections: c.Connections, Window: c.Window, InFlight: c.InFlight, Depth: c.Depth, Size: max(c.Size, load.MinSize),
+		Connections: c.Connections, Window: c.Window, InFlight: c.InFlight, Active: c.Active, Depth: c.Depth, Size: max(c.Size, load.MinSize),
 		Warm: c.Warm, Time: c.Time, Settle: c.Settle, Binary: c.Binary,
 	}
 	failed := false
