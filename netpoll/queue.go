@@ -21,6 +21,7 @@ const (
 	controlSlack = 4 << 10 // 32 answers to pings of the largest size
 	ownSize      = 4 << 10 // first storage for copies in a queue
 	ownKeep      = 64 << 10
+	entryCost    = 32 // bytes of an entry itself, so that many small messages count as what they take
 )
 
 // queue holds what could not be written yet, as references wherever the bytes
@@ -36,47 +37,67 @@ type queue struct {
 }
 
 type entry struct {
-	b      []byte
-	policy Policy
+	b        []byte
+	policy   Policy
+	messages uint32 // in b: small copies share an entry
 }
 
 var queues = sync.Pool{New: func() any { return new(queue) }}
 
 func (q *queue) empty() bool { return q.head == len(q.entries) }
 
-// admit decides what happens to a message of n bytes when the queue may hold
-// limit: whether it is taken, and how many older ones were dropped for it.
-// Nothing else in the package drops a message.
+// cost is what counts against the bound: the bytes and the entries that hold them.
+func (q *queue) cost() int { return q.size + entryCost*(len(q.entries)-q.head) }
+
+// begun is the index behind the head entry if a part of that is on the wire, so
+// that it cannot be dropped any more, and else the index of the head entry.
+func (q *queue) begun() int {
+	if (q.off > 0 || q.busy) && !q.empty() {
+		return q.head + 1
+	}
+	return q.head
+}
+
+// admit decides what happens to a message of n bytes when the queue may cost
+// limit: whether it is taken, and how many older ones were dropped for it. An
+// empty queue takes any message, for it would never fit otherwise. Nothing is
+// dropped in vain.
 func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
+	over := q.cost() + n + entryCost - limit
 	switch {
-	case q.size+n <= limit:
+	case over <= 0 || q.empty():
 		return true, 0
 	case p == Control:
-		return q.size+n <= limit+controlSlack, 0
-	case p == CloseOnFull || n > limit:
+		return over <= controlSlack, 0
+	case p == CloseOnFull:
 		return false, 0
 	}
-	// The head entry cannot be dropped once a part of it is on the wire.
-	keep := q.entries[:q.head]
-	rest := q.entries[q.head:]
-	if (q.off > 0 || q.busy) && len(rest) > 0 {
-		keep, rest = q.entries[:q.head+1], rest[1:]
-	}
-	for i, e := range rest {
-		if q.size+n > limit && e.policy == DropOldest {
-			q.size -= len(e.b)
+	first := q.begun()
+	for _, e := range q.entries[first:] {
+		if e.policy == DropOldest {
 			dropped++
+			if over -= len(e.b) + entryCost; over <= 0 {
+				q.dropOldest(first, dropped)
+				return true, dropped
+			}
+		}
+	}
+	return false, 0
+}
+
+// dropOldest drops the first n messages that may be, from the entry first on.
+func (q *queue) dropOldest(first, n int) {
+	keep := q.entries[:first]
+	for _, e := range q.entries[first:] {
+		if n > 0 && e.policy == DropOldest {
+			q.size -= len(e.b)
+			n--
 			continue
 		}
-		if dropped == 0 {
-			keep = keep[:len(keep)+1] // unchanged so far: e is in its place
-			continue
-		}
-		keep = append(keep, rest[i])
+		keep = append(keep, e)
 	}
 	clear(q.entries[len(keep):])
 	q.entries = keep
-	return q.size+n <= limit, dropped
 }
 
 // push appends a message. Bytes that the caller keeps are copied.
@@ -86,21 +107,26 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	}
 	q.size += len(b)
 	if !borrowed {
-		q.entries = append(q.entries, entry{b, p})
+		q.entries = append(q.entries, entry{b, p, 1})
 		return
 	}
-	if q.own == nil {
-		q.own = make([]byte, 0, max(ownSize, len(b)))
+	if q.empty() {
+		q.own = q.own[:0] // nothing refers to it
 	}
-	// Growing moves the storage, earlier entries keep the old one alive.
+	if cap(q.own)-len(q.own) < len(b) {
+		// A new storage: entries keep the old one alive until they are sent.
+		// To grow it would copy, and keep, what was sent long ago.
+		q.own = make([]byte, 0, max(ownSize, min(2*cap(q.own), ownKeep), len(b)))
+	}
 	start := len(q.own)
 	q.own = append(q.own, b...)
 	if last := len(q.entries) - 1; last >= q.head && p != DropOldest && q.entries[last].policy == p && follows(q.entries[last].b, q.own, start) {
 		e := &q.entries[last]
 		e.b = q.own[start-len(e.b) : len(q.own) : len(q.own)]
+		e.messages++
 		return
 	}
-	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p})
+	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p, 1})
 }
 
 // follows tells whether b lies in own directly before start, so that one entry,
@@ -109,15 +135,13 @@ func follows(b, own []byte, start int) bool {
 	return len(b) <= start && &b[len(b)-1] == &own[start-1]
 }
 
-// discard drops every message that is not begun.
+// discard drops every message that is not begun (and keeps those that share the
+// entry of one that is).
 func (q *queue) discard() (dropped int) {
-	keep := q.head
-	if (q.off > 0 || q.busy) && !q.empty() {
-		keep++
-	}
+	keep := q.begun()
 	for _, e := range q.entries[keep:] {
 		q.size -= len(e.b)
-		dropped++
+		dropped += int(e.messages)
 	}
 	clear(q.entries[keep:])
 	q.entries = q.entries[:keep]
@@ -135,8 +159,9 @@ func (q *queue) sent(n int) {
 	}
 	q.off = n
 	if q.head > 32 && q.head*2 > len(q.entries) {
-		q.entries = append(q.entries[:0], q.entries[q.head:]...)
-		q.head = 0
+		n := copy(q.entries, q.entries[q.head:])
+		clear(q.entries[n:])
+		q.entries, q.head = q.entries[:n], 0
 	}
 }
 

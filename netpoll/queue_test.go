@@ -1,0 +1,358 @@
+package netpoll
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+)
+
+func TestAdmit(t *testing.T) {
+	const limit = 1000
+	type msg struct {
+		n int
+		p Policy
+	}
+	repeat := func(n int, m msg) (all []msg) {
+		for range n {
+			all = append(all, m)
+		}
+		return all
+	}
+	const whole = limit - entryCost // the longest message that shares the queue with nothing
+	tests := []struct {
+		name    string
+		queued  []msg
+		sent    int
+		busy    bool
+		n       int
+		p       Policy
+		ok      bool
+		dropped int
+	}{
+		{name: "empty", n: 10, p: CloseOnFull, ok: true},
+		{name: "an empty queue takes what never fits", n: 10 * limit, p: CloseOnFull, ok: true},
+		{name: "an empty queue takes what never fits, droppable", n: 10 * limit, p: DropOldest, ok: true},
+		{name: "fits exactly", queued: []msg{{whole - 10 - entryCost, CloseOnFull}}, n: 10, p: CloseOnFull, ok: true},
+		{name: "one byte too long", queued: []msg{{whole - 10 - entryCost, CloseOnFull}}, n: 11, p: CloseOnFull},
+		{name: "what was sent does not count", queued: []msg{{whole, CloseOnFull}}, sent: 11 + entryCost, n: 11, p: CloseOnFull, ok: true},
+		{name: "entries count too", queued: repeat(limit/entryCost, msg{1, DropOldest}), n: 1, p: CloseOnFull},
+		{name: "control has slack", queued: []msg{{whole, CloseOnFull}}, n: controlSlack - entryCost, p: Control, ok: true},
+		{name: "control's slack ends", queued: []msg{{whole, CloseOnFull}}, n: controlSlack - entryCost + 1, p: Control},
+		{name: "control drops nothing", queued: []msg{{whole, DropOldest}}, n: controlSlack, p: Control},
+		{name: "CloseOnFull drops nothing", queued: []msg{{whole, DropOldest}}, n: 1, p: CloseOnFull},
+		{name: "the oldest goes", queued: repeat(10, msg{68, DropOldest}), n: 68, p: DropOldest, ok: true, dropped: 1},
+		{name: "as many as must", queued: repeat(10, msg{68, DropOldest}), n: 69, p: DropOldest, ok: true, dropped: 2},
+		{name: "others stay", queued: []msg{{100, CloseOnFull}, {400, DropOldest}, {100, Control}, {260, DropOldest}}, n: 300, p: DropOldest, ok: true, dropped: 1},
+		{name: "nothing in vain", queued: []msg{{700, CloseOnFull}, {100, DropOldest}}, n: 500, p: DropOldest},
+		{name: "a begun head stays", queued: []msg{{500, DropOldest}, {400, DropOldest}}, sent: 1, n: 200, p: DropOldest, ok: true, dropped: 1},
+		{name: "a begun head alone", queued: []msg{{whole, DropOldest}}, sent: 1, n: 200, p: DropOldest},
+		{name: "a head that is being written stays", queued: []msg{{whole, DropOldest}}, busy: true, n: 200, p: DropOldest},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q := new(queue)
+			for _, m := range tt.queued {
+				q.push(make([]byte, m.n), m.p, false)
+			}
+			q.sent(tt.sent)
+			q.busy = tt.busy
+			before := q.size
+			ok, dropped := q.admit(tt.n, limit, tt.p)
+			if ok != tt.ok || dropped != tt.dropped {
+				t.Errorf("admit = %v, %d dropped, want %v, %d", ok, dropped, tt.ok, tt.dropped)
+			}
+			if dropped == 0 && q.size != before {
+				t.Errorf("size went from %d to %d", before, q.size)
+			}
+		})
+	}
+}
+
+// queueModel drives a queue beside a naive list of messages. What it sends ends
+// up in wire, which must always be whole messages in their order.
+type queueModel struct {
+	t     testing.TB
+	q     queue
+	limit int
+	next  uint32 // number of the next message
+	list  []modelMessage
+	wire  []byte
+	taken []byte // what a goroutine writes outside of the lock
+}
+
+type modelMessage struct {
+	unsent []byte
+	begun  bool
+	policy Policy
+}
+
+// message makes one that says where it ends.
+func (m *queueModel) message(n int) []byte {
+	b := make([]byte, 8+n)
+	binary.BigEndian.PutUint32(b, m.next)
+	binary.BigEndian.PutUint32(b[4:], uint32(n))
+	for i := range n {
+		b[8+i] = byte(m.next) + byte(i)
+	}
+	m.next++
+	return b
+}
+
+func (m *queueModel) step(op byte, arg int) {
+	switch op % 6 {
+	case 0, 1:
+		m.write(m.message(arg%400), Policy(op/6%3), op/18%2 == 0)
+	case 2:
+		m.send(min(arg, m.q.size))
+	case 3: // as the second goroutine of a stream does it
+		if m.taken == nil && !m.q.empty() {
+			m.taken, m.q.busy = m.q.front(nil, 1)[0], true
+		}
+	case 4:
+		if m.taken != nil {
+			m.q.busy = false
+			m.sent(m.taken[:min(arg, len(m.taken))])
+			m.taken = nil
+		}
+	case 5:
+		if arg%16 == 0 {
+			m.discard()
+		}
+	}
+	m.check()
+}
+
+func (m *queueModel) write(b []byte, p Policy, borrowed bool) {
+	was := m.q.cost()
+	empty := m.q.empty()
+	ok, dropped := m.q.admit(len(b), m.limit, p)
+	var freed, droppable int
+	kept := m.list[:0:0]
+	for _, e := range m.list {
+		if e.policy == DropOldest && !e.begun && !(m.taken != nil && &e.unsent[0] == &m.list[0].unsent[0]) {
+			droppable += len(e.unsent) + entryCost
+			if dropped > 0 {
+				dropped--
+				freed += len(e.unsent) + entryCost
+				continue
+			}
+		}
+		kept = append(kept, e)
+	}
+	over := was + len(b) + entryCost - m.limit
+	if p != DropOldest {
+		droppable = 0
+	}
+	slack := 0
+	if p == Control {
+		slack = controlSlack
+	}
+	switch {
+	case dropped > 0:
+		m.t.Fatalf("more messages dropped than could be")
+	case ok != (empty || over-droppable <= slack):
+		m.t.Fatalf("admit = %v: %d bytes over, %d droppable, slack %d, empty %v", ok, over, droppable, slack, empty)
+	case freed > 0 && p != DropOldest, freed > 0 && !ok:
+		m.t.Fatalf("dropped for policy %d, admitted %v", p, ok)
+	}
+	m.list = kept
+	if ok {
+		m.q.push(b, p, borrowed)
+		m.list = append(m.list, modelMessage{unsent: bytes.Clone(b), policy: p})
+		if borrowed {
+			clear(b)
+		}
+	}
+}
+
+func (m *queueModel) send(n int) {
+	if m.taken != nil {
+		return // the lock's holder sends nothing while another one writes
+	}
+	var out []byte
+	for _, b := range m.q.front(nil, 3) {
+		if len(b) == 0 {
+			m.t.Fatal("an empty piece")
+		}
+		out = append(out, b...)
+	}
+	m.sent(out[:min(n, len(out))])
+}
+
+func (m *queueModel) sent(b []byte) {
+	m.wire = append(m.wire, b...)
+	m.q.sent(len(b))
+	for n := len(b); n > 0; {
+		e := &m.list[0]
+		k := min(n, len(e.unsent))
+		e.unsent, e.begun, n = e.unsent[k:], true, n-k
+		if len(e.unsent) == 0 {
+			m.list = m.list[1:]
+		}
+	}
+}
+
+func (m *queueModel) discard() {
+	stay := 0 // bytes of the head entry, which is on the wire or on its way
+	if m.q.begun() > m.q.head {
+		stay = len(m.q.front(nil, 1)[0])
+	}
+	dropped := m.q.discard()
+	for i, e := range m.list {
+		if stay -= len(e.unsent); stay < 0 {
+			if dropped != len(m.list)-i {
+				m.t.Fatalf("discard dropped %d messages, want %d", dropped, len(m.list)-i)
+			}
+			m.list = m.list[:i]
+			return
+		}
+	}
+	if dropped != 0 {
+		m.t.Fatalf("discard dropped %d messages, want none", dropped)
+	}
+}
+
+func (m *queueModel) check() {
+	var want []byte
+	for _, e := range m.list {
+		want = append(want, e.unsent...)
+	}
+	if got := bytes.Join(m.q.front(nil, 1<<30), nil); !bytes.Equal(got, want) {
+		m.t.Fatalf("the queue holds %d bytes that differ from the model's %d", len(got), len(want))
+	}
+	if m.q.size != len(want) || m.q.empty() != (len(want) == 0) {
+		m.t.Fatalf("size %d, empty %v, want %d bytes", m.q.size, m.q.empty(), len(want))
+	}
+	if waste := cap(m.q.own); waste > ownKeep {
+		m.t.Fatalf("storage of %d bytes for copies", waste)
+	}
+	for _, e := range m.q.entries[len(m.q.entries):cap(m.q.entries)] {
+		if e.b != nil {
+			m.t.Fatal("a reference to a message that is gone")
+		}
+	}
+}
+
+// finish sends the rest and reads the wire.
+func (m *queueModel) finish() {
+	m.step(4, 1<<20)
+	for !m.q.empty() {
+		m.send(100)
+		m.check()
+	}
+	last := -1
+	for wire := m.wire; len(wire) > 0; {
+		number, n := int(binary.BigEndian.Uint32(wire)), binary.BigEndian.Uint32(wire[4:])
+		if number <= last {
+			m.t.Fatalf("message %d behind %d", number, last)
+		}
+		last = number
+		for i, c := range wire[8 : 8+n] {
+			if c != byte(number)+byte(i) {
+				m.t.Fatalf("message %d differs at byte %d", number, i)
+			}
+		}
+		wire = wire[8+n:]
+	}
+}
+
+func TestQueueAgainstModel(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		m := &queueModel{t: t, limit: 500 + r.IntN(8000)}
+		for range 500 {
+			m.step(byte(r.Uint32()), r.IntN(1000))
+		}
+		m.finish()
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func FuzzQueue(f *testing.F) {
+	f.Add([]byte{0, 200, 2, 100, 6, 255, 12, 255, 5, 0})
+	f.Add([]byte{0, 1, 0, 1, 3, 0, 0, 1, 12, 99, 4, 1, 5, 0, 2, 9})
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		m := &queueModel{t: t, limit: 1000}
+		for ; len(ops) >= 2; ops = ops[2:] {
+			m.step(ops[0], int(ops[1])*2)
+		}
+		m.finish()
+	})
+}
+
+// A peer that reads just fast enough for the queue never to be empty must not
+// make the storage for copies grow with all that was ever sent.
+func TestQueueStorageIsBounded(t *testing.T) {
+	q := new(queue)
+	for range 10_000 {
+		q.push(make([]byte, 1000), Control, true)
+		if q.size > 3000 {
+			q.sent(1000)
+		}
+	}
+	if cap(q.own) > ownKeep {
+		t.Errorf("%d bytes of storage for a queue of %d", cap(q.own), q.size)
+	}
+	if len(q.entries) > 1000 {
+		t.Errorf("%d entries for %d bytes", len(q.entries), q.size)
+	}
+}
+
+func TestQueueCopiesShareAnEntry(t *testing.T) {
+	q := new(queue)
+	for range 20 {
+		q.push([]byte("pong"), Control, true)
+	}
+	if n := len(q.entries); n != 1 || q.entries[0].messages != 20 {
+		t.Errorf("%d entries, %d messages in the first, want 1 and 20", n, q.entries[0].messages)
+	}
+	if n := q.discard(); n != 20 {
+		t.Errorf("discard dropped %d messages, want 20", n)
+	}
+}
+
+func TestQueueDoesNotAllocate(t *testing.T) {
+	shared, own := make([]byte, 100), make([]byte, 100)
+	q := new(queue)
+	use := func() {
+		for range 100 {
+			q.push(shared, CloseOnFull, false)
+			q.push(own, Control, true)
+		}
+		q.sent(q.size)
+		q.entries, q.head = q.entries[:0], 0
+	}
+	use()
+	if n := testing.AllocsPerRun(100, use); n != 0 {
+		t.Errorf("%v allocations for 200 messages", n)
+	}
+}
+
+func TestFreeQueueKeepsNoMessage(t *testing.T) {
+	q := new(queue)
+	for range 100 {
+		q.push(make([]byte, 1000), CloseOnFull, false)
+		q.push(make([]byte, 1000), Control, true)
+	}
+	q.sent(100_500)
+	q.free()
+	if q.size != 0 || q.off != 0 || q.head != 0 || len(q.entries) != 0 || cap(q.own) > ownKeep {
+		t.Errorf("a free queue holds %+v", *q)
+	}
+	for _, e := range q.entries[:cap(q.entries)] {
+		if e.b != nil {
+			t.Fatal("a free queue refers to a message")
+		}
+	}
+}
+
+// An entry is a slice, and a word for its policy and number of messages.
+func TestEntrySize(t *testing.T) {
+	if n := unsafe.Sizeof(entry{}); n != entryCost {
+		t.Errorf("an entry takes %d bytes, entryCost says %d", n, entryCost)
+	}
+}
