@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"fanfare/netpoll"
+	"fanfare/server"
+)
+
+// config turns the flags into what the server takes.
+func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
+	if err := cmd.checkZeros(); err != nil {
+		return server.Config{}, err
+	}
+	transport, err := netpoll.ParseKind(cmd.Transport)
+	if err != nil {
+		return server.Config{}, err
+	}
+	userFull, err := server.ParseWhenFull(cmd.UserFull)
+	if err != nil {
+		return server.Config{}, err
+	}
+	topicFull, err := server.ParseWhenFull(cmd.TopicFull)
+	if err != nil {
+		return server.Config{}, err
+	}
+	keys, err := apiKeys(cmd.APIKeyFile)
+	if err != nil {
+		return server.Config{}, err
+	}
+	endpoints, err := cmd.endpoints()
+	if err != nil {
+		return server.Config{}, err
+	}
+	return server.Config{
+		Listen:           cmd.Listen,
+		API:              cmd.API,
+		APIKeys:          keys,
+		Pprof:            cmd.Pprof,
+		Endpoints:        endpoints,
+		InsecureIdentity: cmd.InsecureIdentity,
+		AllowOrigins:     cmd.AllowOrigin,
+		Transport:        transport,
+		Workers:          cmd.Workers,
+		QueueBytes:       int(cmd.QueueBytes),
+		MaxConnections:   cmd.MaxConnections,
+		SessionsPerUser:  cmd.SessionsPerUser,
+		TopicsPerSession: cmd.TopicsPerSession,
+		MaxPayload:       int(cmd.MaxPayload),
+		HandshakeTimeout: cmd.HandshakeTimeout,
+		MaxHeader:        int(cmd.MaxHeader),
+		PingInterval:     cmd.PingInterval,
+		PingTimeout:      cmd.PingTimeout,
+		CloseTimeout:     cmd.CloseTimeout,
+		UserFull:         userFull,
+		TopicFull:        topicFull,
+		DrainRate:        cmd.DrainRate,
+		Logger:           log,
+	}, nil
+}
+
+// endpoints are /ws for push sessions and /echo for measuring.
+func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
+	push := server.Push("/ws")
+	echo := server.Echo("/echo")
+	push.Rules.MaxMessage, echo.Rules.MaxMessage = int(cmd.MaxMessage), int(cmd.MaxMessage)
+	return []server.Endpoint{push, echo}, nil
+}
+
+// checkZeros refuses a zero that the user has written. In server.Config it means
+// the default, and whoever writes it here hopes that it means "off".
+func (cmd *serveCmd) checkZeros() error {
+	v := reflect.ValueOf(*cmd)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		switch v.Field(i).Interface().(type) {
+		case int, size, time.Duration:
+			if v.Field(i).Int() <= 0 && f.Tag.Get("default") != "0" {
+				return fmt.Errorf("--%s is %v: it cannot be switched off", flagName(f), v.Field(i))
+			}
+		}
+	}
+	return nil
+}
+
+var upper = regexp.MustCompile(`[A-Z]`)
+
+// flagName of a field, as kong makes it.
+func flagName(f reflect.StructField) string {
+	if name := f.Tag.Get("name"); name != "" {
+		return name
+	}
+	return strings.TrimPrefix(strings.ToLower(upper.ReplaceAllString(f.Name, "-$0")), "-")
+}
+
+// inFlags says what is wrong with a server.Config in words of the command line:
+// "PingInterval is …" becomes "--ping-interval is …".
+func inFlags(err error) error {
+	msg := strings.ReplaceAll(err.Error(), "netpoll: ", "")
+	msg = strings.TrimPrefix(msg, "server: ")
+	t := reflect.TypeFor[serveCmd]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		msg = regexp.MustCompile(`\b`+f.Name+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")
+	}
+	return errors.New(msg)
+}
+
+// startError is the one line that says why nothing listens.
+func startError(err error) error {
+	var op *net.OpError
+	var errno syscall.Errno
+	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
+		return fmt.Errorf("cannot listen on %s: %w", op.Addr, errno)
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
+}
+
+// apiKeyEnv holds one more key, for programs that are given secrets so.
+const apiKeyEnv = "FANFARE_API_KEY"
+
+// apiKeys reads the keys of the API: one a line, # begins a comment. Several let
+// a new key be introduced before the old one goes.
+func apiKeys(file string) (keys []string, err error) {
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+			if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
+				keys = append(keys, line)
+			}
+		}
+		if len(keys) == 0 {
+			return nil, fmt.Errorf("%s has no key", file)
+		}
+	}
+	if key := os.Getenv(apiKeyEnv); key != "" {
+		keys = append(keys, key)
+	}
+	return keys, nil
+}

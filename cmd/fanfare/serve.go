@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"fanfare/server"
+)
+
+// serveCmd has the flags of the server. Where the name of a field is that of a
+// field of server.Config, it means the same.
+type serveCmd struct {
+	Config configFile `help:"Read flags from this JSON file: {\"listen\": \":8080\", …}." placeholder:"FILE"`
+
+	Listen string `help:"Public listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8080" group:"Listeners"`
+	API    string `name:"api" help:"API listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8081" group:"Listeners"`
+	Pprof  bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
+
+	InsecureIdentity bool     `help:"Let clients name themselves beyond loopback." group:"Security"`
+	AllowOrigin      []string `help:"Origin of pages that may connect, beside the same host: https://app.example.com, https://*.example.com or *. Repeatable." placeholder:"ORIGIN" group:"Security"`
+	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one a line. Also FANFARE_API_KEY. Needed beyond loopback." placeholder:"FILE" group:"Security"`
+
+	MaxConnections   int           `help:"Connections at a time; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
+	SessionsPerUser  int           `help:"Connections of one user." default:"16" group:"Limits"`
+	TopicsPerSession int           `help:"Topics that one connection follows." default:"100" group:"Limits"`
+	MaxMessage       size          `help:"Longest message from a client." default:"64KiB" group:"Limits"`
+	MaxPayload       size          `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
+	MaxHeader        size          `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
+	HandshakeTimeout time.Duration `help:"From accept to the end of the request." default:"10s" group:"Limits"`
+
+	PingInterval time.Duration `help:"Ping a connection that was silent for so long." default:"25s" group:"Heartbeats"`
+	PingTimeout  time.Duration `help:"Close it when it stays silent for so much longer." default:"10s" group:"Heartbeats"`
+
+	QueueBytes size   `help:"Outbound queue of one connection." default:"64KiB" group:"Slow consumers"`
+	UserFull   string `help:"When it is full, at a message for one user: close (1013) or drop-oldest." enum:"close,drop-oldest" default:"close" group:"Slow consumers"`
+	TopicFull  string `help:"The same for topics and broadcasts." enum:"close,drop-oldest" default:"drop-oldest" group:"Slow consumers"`
+
+	DrainRate    int           `help:"Connections closed a second after SIGTERM." default:"2000" group:"Draining"`
+	DrainTimeout time.Duration `help:"What is left then is cut off." default:"30s" group:"Draining"`
+	CloseTimeout time.Duration `help:"For a client to answer a close frame." default:"5s" group:"Draining"`
+
+	Transport string `help:"epoll, easygo, goroutine, or default: epoll on Linux." enum:"default,epoll,easygo,goroutine" default:"default" group:"Engine"`
+	Workers   int    `help:"Most goroutines that serve ready connections, those blocked in hooks included." default:"1024" group:"Engine"`
+
+	LogFormat string     `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
+	LogLevel  slog.Level `help:"debug, info, warn or error." default:"info" group:"Logging"`
+}
+
+func (cmd *serveCmd) Run() error {
+	log := cmd.logger()
+	slog.SetDefault(log)
+	cfg, err := cmd.config(log)
+	if err != nil {
+		return usage(err)
+	}
+	limits := tuneRuntime(os.DirFS("/"))
+	// Signals are caught before anything listens, so that none is missed.
+	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer release()
+	srv, err := server.New(cfg)
+	if err != nil {
+		return usage(inFlags(err))
+	}
+	if err := srv.Start(); err != nil {
+		srv.Shutdown(context.Background())
+		return startError(err)
+	}
+	log.Info("serving", "version", buildVersion(), "console", url(srv.Addr()), "api", url(srv.APIAddr()),
+		"transport", cmd.Transport, slog.Group("runtime", limits...))
+	<-ctx.Done()
+	release() // a second signal has its usual effect: it ends the process at once
+	log.Info("draining", "sessions", srv.Sessions(), "timeout", cmd.DrainTimeout)
+	bound, cancel := context.WithTimeout(context.Background(), cmd.DrainTimeout)
+	defer cancel()
+	if err := srv.Shutdown(bound); err != nil {
+		log.Warn("drained", "err", err)
+		return nil
+	}
+	log.Info("drained")
+	return nil
+}
+
+func (cmd *serveCmd) logger() *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cmd.LogLevel}
+	if cmd.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// url is where a listener can be reached.
+func url(addr net.Addr) string {
+	switch {
+	case addr == nil:
+		return ""
+	case addr.Network() == "unix":
+		return "unix:" + addr.String()
+	}
+	return "http://" + addr.String() + "/"
+}
