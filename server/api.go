@@ -1,11 +1,136 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-func (srv *Server) serveAPI(ln net.Listener)              { ln.Close() }
-func (srv *Server) stopAPI()                              {}
-func (srv *Server) plainHandler(ctx *fasthttp.RequestCtx) { ctx.Error("not found", 404) }
+const (
+	// apiRead bounds reading one request and apiWrite writing its answer.
+	apiRead  = 30 * time.Second
+	apiWrite = 30 * time.Second
+	// apiIdle is longer than the 90 s after which Go's client gives a kept connection
+	// up, so that the client is the one to close and loses no request to a race.
+	apiIdle = 2 * time.Minute
+	// apiGrace is how long Shutdown waits for requests under way.
+	apiGrace = 2 * time.Second
+	// apiConnections at a time; further ones get 503. Backends hold few.
+	apiConnections = 4096
+	// apiHead bounds a request's head. A name that is too long by far shall still be
+	// read and refused as a name: 10 KiB of them fit.
+	apiHead = 16 << 10
+	// apiPrefetch is how much of a body fasthttp reads before it calls the handler.
+	// The limit on bodies is ours, see readBody.
+	apiPrefetch = 8 << 10
+)
+
+// api is the HTTP API. fasthttp has no recover around handlers, and neither has this:
+// a handler that panics is a bug that ends the program.
+type api struct {
+	// Immutable after newAPI.
+	srv  *Server
+	http *fasthttp.Server
+	keys []keyDigest
+
+	mu       sync.Mutex
+	ln       net.Listener                    // guarded by mu
+	stopping bool                            // guarded by mu
+	conns    map[net.Conn]fasthttp.ConnState // open ones; guarded by mu
+}
+
+func newAPI(srv *Server) *api {
+	a := &api{
+		srv:   srv,
+		keys:  digestKeys(srv.cfg.APIKeys),
+		conns: make(map[net.Conn]fasthttp.ConnState),
+	}
+	a.http = &fasthttp.Server{
+		Handler:                      a.serve,
+		ErrorHandler:                 a.unreadable,
+		ConnState:                    a.track,
+		Name:                         "fanfare",
+		NoDefaultServerHeader:        true,
+		Concurrency:                  apiConnections,
+		ReadTimeout:                  apiRead,
+		WriteTimeout:                 apiWrite,
+		IdleTimeout:                  apiIdle,
+		ReadBufferSize:               apiHead,
+		MaxRequestBodySize:           apiPrefetch,
+		StreamRequestBody:            true, // for batches; the switch is for all routes
+		DisablePreParseMultipartForm: true, // a body is delivered as it is
+		CloseOnShutdown:              true,
+		SecureErrorLogMessage:        true, // no request, and so no key, in a log
+		Logger:                       fasthttpLog{srv.log},
+	}
+	return a
+}
+
+// serveAPI serves the API on ln until stopAPI.
+func (srv *Server) serveAPI(ln net.Listener) {
+	a := srv.api
+	a.mu.Lock()
+	a.ln = ln
+	stopping := a.stopping
+	a.mu.Unlock()
+	if stopping {
+		ln.Close()
+		return
+	}
+	srv.background.Go(func() {
+		if err := a.http.Serve(&patientListener{Listener: ln, quit: srv.quit, log: srv.log}); err != nil {
+			srv.log.Error("the API stopped", "err", err)
+		}
+	})
+}
+
+// stopAPI ends the API: connections that wait for a request are closed, requests
+// under way get apiGrace to be answered.
+func (srv *Server) stopAPI() {
+	a := srv.api
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	a.stopping = true
+	ln := a.ln
+	for c, state := range a.conns {
+		if state != fasthttp.StateActive {
+			c.Close()
+		}
+	}
+	a.mu.Unlock()
+	if ln == nil {
+		return
+	}
+	ln.Close() // fasthttp closes it too, if Serve was fast enough to tell it
+	ctx, cancel := context.WithTimeout(context.Background(), apiGrace)
+	defer cancel()
+	if errors.Is(a.http.ShutdownWithContext(ctx), context.DeadlineExceeded) {
+		a.mu.Lock()
+		for c := range a.conns {
+			c.Close()
+		}
+		a.mu.Unlock()
+	}
+}
+
+// track keeps the open connections, to close them at the end: fasthttp counts a new
+// one as idle only after 5 s.
+func (a *api) track(c net.Conn, state fasthttp.ConnState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch state {
+	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		delete(a.conns, c)
+		return
+	}
+	a.conns[c] = state
+	if a.stopping && state != fasthttp.StateActive {
+		c.Close()
+	}
+}

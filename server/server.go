@@ -34,7 +34,7 @@ type Server struct {
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	plain       *fasthttp.Server // ordinary HTTP on the public listener
-	api         *fasthttp.Server // nil: no API
+	api         *api             // nil: no API
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
@@ -103,6 +103,9 @@ func New(cfg Config) (*Server, error) {
 		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}
 	}
 	srv.plain = srv.newPlain()
+	if cfg.API != "" {
+		srv.api = newAPI(srv)
+	}
 	srv.background.Add(2)
 	go srv.clock()
 	go srv.runTimers()

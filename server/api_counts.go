@@ -1,0 +1,55 @@
+package server
+
+import "strconv"
+
+// What /v1/stats and /metrics have in common: counters by label. Only those that
+// counted something are listed.
+
+func (srv *Server) statusName() string {
+	return [...]string{starting: "starting", serving: "serving", draining: "draining", stopped: "stopped"}[srv.status.Load()]
+}
+
+// refusals of handshakes and connections, by HTTP status.
+func (srv *Server) refusals() map[string]int64 {
+	by := make(map[string]int64)
+	for status := range srv.stats.refused {
+		if n := srv.stats.refused[status].Load(); n > 0 {
+			by[strconv.Itoa(status)] += n
+		}
+	}
+	if n := srv.stats.full.Load(); n > 0 {
+		by["503"] += n
+	}
+	return by
+}
+
+// closes of sessions, by the code of whoever ended them first.
+func (srv *Server) closes() map[string]int64 {
+	by := make(map[string]int64)
+	for code := range srv.stats.closes {
+		if n := srv.stats.closes[code].Load(); n > 0 {
+			by[strconv.Itoa(code)] = n
+		}
+	}
+	return by
+}
+
+// deliveries of messages to connections, by the kind of push.
+func (srv *Server) deliveries() map[string]int64 {
+	st := &srv.stats
+	return map[string]int64{
+		"user":      st.pushed.Load(),
+		"topic":     st.published.Load(),
+		"broadcast": st.broadcast.Load(),
+	}
+}
+
+// drops of messages, by reason: "queued" are those that a full queue or an ending
+// connection threw away, "slow" those that ended a connection with 1013 instead of
+// being queued.
+func (srv *Server) drops() map[string]int64 {
+	return map[string]int64{
+		"queued": srv.engine.Stats().Dropped,
+		"slow":   srv.stats.slow.Load(),
+	}
+}

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"fanfare/registry"
+)
+
+// route is one path of the API. A segment in braces is a name, which may have any
+// characters if they are percent-encoded, "/" among them.
+type route struct {
+	path    []string
+	open    bool // needs no key
+	methods []method
+}
+
+type method struct {
+	name  string
+	serve func(a *api, ctx *fasthttp.RequestCtx, names []string) *problem
+}
+
+// routes of the API. GET serves HEAD too.
+var routes = []route{
+	{path: split("/healthz"), open: true, methods: []method{{"GET", (*api).healthz}}},
+	{path: split("/readyz"), open: true, methods: []method{{"GET", (*api).readyz}}},
+	{path: split("/v1/broadcast"), methods: []method{{"POST", (*api).broadcast}}},
+	{path: split("/v1/users/{user}/push"), methods: []method{{"POST", (*api).pushUser}}},
+	{path: split("/v1/topics/{topic}/push"), methods: []method{{"POST", (*api).pushTopic}}},
+	{path: split("/v1/stats"), methods: []method{{"GET", (*api).stats}}},
+}
+
+func split(path string) []string { return strings.Split(path[1:], "/") }
+
+// serve is called by fasthttp for each request. It looks at the target as the client
+// sent it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or
+// ".." would be lost.
+func (a *api) serve(ctx *fasthttp.RequestCtx) {
+	if p := a.dispatch(ctx); p != nil {
+		p.answer(ctx)
+	}
+}
+
+func (a *api) dispatch(ctx *fasthttp.RequestCtx) *problem {
+	target := ctx.Request.Header.RequestURI()
+	if len(target) == 0 {
+		return problemf(400, "bad_request", "the request names no path")
+	}
+	path, _, _ := bytes.Cut(originForm(target), []byte("?"))
+	var segments [maxSegments][]byte
+	n := cutPath(path, segments[:])
+	for i := range routes {
+		r := &routes[i]
+		if !r.matches(segments[:n]) {
+			continue
+		}
+		if !r.open {
+			if p := a.admit(ctx); p != nil {
+				return p
+			}
+		}
+		return a.call(ctx, r, segments[:n])
+	}
+	if p := a.admit(ctx); p != nil {
+		return p
+	}
+	return problemf(404, "not_found", "there is nothing at this path; in the names of users and topics, percent-encode what is no letter or digit")
+}
+
+func (a *api) call(ctx *fasthttp.RequestCtx, r *route, segments [][]byte) *problem {
+	name := ctx.Method()
+	if string(name) == "HEAD" {
+		name = []byte("GET")
+	}
+	for _, m := range r.methods {
+		if m.name != string(name) {
+			continue
+		}
+		names, p := r.names(segments)
+		if p != nil {
+			return p
+		}
+		return m.serve(a, ctx, names)
+	}
+	allow := make([]string, 0, 3)
+	for _, m := range r.methods {
+		allow = append(allow, m.name)
+		if m.name == "GET" {
+			allow = append(allow, "HEAD")
+		}
+	}
+	slices.Sort(allow)
+	list := strings.Join(allow, ", ")
+	ctx.Response.Header.Set("Allow", list) // RFC 9110, 15.5.6
+	return problemf(405, "method_not_allowed", "this path takes %s", list)
+}
+
+// maxSegments is one more than the longest route has.
+const maxSegments = 6
+
+// cutPath cuts a path, which begins with "/", into segments, which may be empty, and
+// returns how many there are, maxSegments if more.
+func cutPath(path []byte, into [][]byte) (n int) {
+	if len(path) == 0 || path[0] != '/' {
+		return 0
+	}
+	rest, more := path[1:], true
+	for more && n < len(into) {
+		into[n], rest, more = bytes.Cut(rest, []byte("/"))
+		n++
+	}
+	return n
+}
+
+func (r *route) matches(segments [][]byte) bool {
+	if len(segments) != len(r.path) {
+		return false
+	}
+	for i, want := range r.path {
+		if want[0] != '{' && want != string(segments[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// names decodes those of the path.
+func (r *route) names(segments [][]byte) ([]string, *problem) {
+	var names []string
+	for i, want := range r.path {
+		if want[0] != '{' {
+			continue
+		}
+		name, err := decodeName(segments[i])
+		if err != nil {
+			return nil, problemf(400, "bad_name", "%s: %s", strings.Trim(want, "{}"), err)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// decodeName reads the name of a user or topic out of a path.
+func decodeName(segment []byte) (string, error) {
+	name := string(segment)
+	if bytes.IndexByte(segment, '%') >= 0 {
+		var err error
+		if name, err = url.PathUnescape(name); err != nil {
+			return "", errors.New("malformed percent-encoding")
+		}
+	}
+	return name, registry.CheckName(name)
+}
