@@ -32,8 +32,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// userShards is a trade: of a million users each shard has 4,000, so the longest hold of a lock (a
-// resize, a portion of a broadcast) is a fraction of a millisecond, and all shards together are 16 KiB.
+// userShards is a trade: of a million users each shard has 4,000, so the longest holds of a lock (a
+// resize, a portion of a broadcast) are some ten microseconds, and all shards together are 16 KiB.
 const userShards = 256
 
 // Registry knows the sessions of each user and of each topic. New makes one.
@@ -41,33 +41,30 @@ type Registry[S Session[S]] struct {
 	// Immutable.
 	limits    Limits
 	seed      maphash.Seed // random, so that no peer can choose names that collide
-	userKeys  keys[S]
-	topicKeys keys[*topic[S]]
+	userName  func(S) string
+	topicName func(*topic[S]) string
 	gone      membership[S] // its address is the topics of a session that has left
 
 	users  [userShards]userShard[S]
 	topics [topicShards]topicShard[S]
 }
 
-// userShard is one cache line: 8 + 56 bytes.
 type userShard[S any] struct {
 	mu       sync.Mutex
-	users    table[S] // the first session of each user; the others follow through Entry.next
+	users    table[S] // the first session of each user; if marked more, others follow through Entry.next
 	sessions int32    // all of them
+
+	_ [20]byte // one cache line, so that neighbours do not disturb each other
 }
 
 // New returns an empty registry.
 func New[S Session[S]](limits Limits) *Registry[S] {
-	r := &Registry[S]{limits: limits.withDefaults(), seed: maphash.MakeSeed()}
-	r.userKeys = keys[S]{
-		name: func(s S) string { return s.Entry().user },
-		hash: func(s S) uint64 { return maphash.String(r.seed, s.Entry().user) },
+	return &Registry[S]{
+		limits:    limits.withDefaults(),
+		seed:      maphash.MakeSeed(),
+		userName:  func(s S) string { return s.Entry().user },
+		topicName: func(t *topic[S]) string { return t.name },
 	}
-	r.topicKeys = keys[*topic[S]]{
-		name: func(t *topic[S]) string { return t.name },
-		hash: func(t *topic[S]) uint64 { return t.hash },
-	}
-	return r
 }
 
 func (r *Registry[S]) shardOf(user string) (sh *userShard[S], hash uint64) {
@@ -88,15 +85,16 @@ func (r *Registry[S]) Join(user string, s S) error {
 	sh, hash := r.shardOf(user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	slot := sh.users.find(&r.userKeys, hash, user)
+	slot := sh.users.find(r.userName, hash, user)
 	if slot < 0 {
 		e.user = strings.Clone(user)
-		sh.users.insert(&r.userKeys, hash, s)
+		sh.users.insert(hash, s)
 		sh.sessions++
 		return nil
 	}
+	mark, chain := sh.users.at(slot)
+	first := (*chain).Entry()
 	var none S
-	first := sh.users.slots[slot].Entry()
 	n := 1
 	for next := first.next; next != none; next = next.Entry().next {
 		n++
@@ -106,6 +104,7 @@ func (r *Registry[S]) Join(user string, s S) error {
 	}
 	e.user, e.next = first.user, first.next
 	first.next = s
+	*mark |= more
 	sh.sessions++
 	return nil
 }
@@ -142,29 +141,30 @@ func (r *Registry[S]) Leave(s S) bool {
 func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
 	var none S
 	e := s.Entry()
-	slot := sh.users.find(&r.userKeys, hash, e.user)
-	switch first := sh.users.slots[slot]; {
-	case first != s:
-		prev := first.Entry()
-		for prev.next != s {
-			prev = prev.next.Entry()
-		}
-		prev.next = e.next
-	case e.next != none:
-		sh.users.slots[slot] = e.next
-	default:
-		sh.users.remove(&r.userKeys, slot)
-	}
-	e.next = none
 	sh.sessions--
+	slot := sh.users.find(r.userName, hash, e.user)
+	mark, first := sh.users.at(slot)
+	if *first == s && e.next == none {
+		sh.users.remove(slot)
+		return
+	}
+	at := first
+	for *at != s {
+		at = &(*at).Entry().next
+	}
+	*at, e.next = e.next, none
+	if (*first).Entry().next == none {
+		*mark &^= more
+	}
 }
 
 // AppendUser appends the sessions of user to dst, in no particular order.
 func (r *Registry[S]) AppendUser(dst []S, user string) []S {
 	sh, hash := r.shardOf(user)
 	sh.mu.Lock()
-	if slot := sh.users.find(&r.userKeys, hash, user); slot >= 0 {
-		dst = appendChain(dst, sh.users.slots[slot])
+	if slot := sh.users.find(r.userName, hash, user); slot >= 0 {
+		_, first := sh.users.at(slot)
+		dst = appendChain(dst, *first)
 	}
 	sh.mu.Unlock()
 	return dst
@@ -177,9 +177,16 @@ func (r *Registry[S]) Shards() int { return userShards }
 func (r *Registry[S]) AppendShard(dst []S, shard int) []S {
 	sh := &r.users[shard]
 	sh.mu.Lock()
-	for i, mark := range sh.users.marks {
-		if mark != 0 {
-			dst = appendChain(dst, sh.users.slots[i])
+	for i := range sh.users.groups {
+		g := &sh.users.groups[i]
+		for j, mark := range &g.marks {
+			switch {
+			case mark == 0:
+			case mark&more == 0:
+				dst = append(dst, g.slots[j]) // without a look at the session
+			default:
+				dst = appendChain(dst, g.slots[j])
+			}
 		}
 	}
 	sh.mu.Unlock()

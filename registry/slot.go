@@ -16,7 +16,10 @@ type slot[S Timed[S]] struct {
 func (sl *slot[S]) fire(to int64, f func(S)) {
 	var none S
 	sl.mu.Lock()
-	sl.due, sl.waiting = sl.waiting, none
+	if sl.waiting != none {
+		sl.due, sl.waiting = sl.waiting, none
+		sl.due.Timer().here = &sl.due
+	}
 	sl.mu.Unlock()
 	for {
 		s, more := sl.pop(to)
@@ -40,14 +43,14 @@ func (sl *slot[S]) pop(to int64) (s S, more bool) {
 		if s == none {
 			return none, false
 		}
-		unlink(&sl.due, s)
 		t := s.Timer()
+		unlink(t)
 		if t.at.Load() <= to { // late is less than any tick
 			t.at.Store(idle)
 			sl.armed--
 			return s, true
 		}
-		push(&sl.waiting, s)
+		push(&sl.waiting, s, t)
 	}
 	return none, true
 }
@@ -58,28 +61,22 @@ func (sl *slot[S]) count() int {
 	return sl.armed
 }
 
-// push links s in at the head of a list.
-func push[S Timed[S]](first *S, s S) {
+// push links a timer in at the head of a list.
+func push[S Timed[S]](head *S, s S, t *Timer[S]) {
 	var none S
-	t := s.Timer()
-	t.next = *first
-	if t.next != none {
-		t.next.Timer().prev = s
+	if *head != none {
+		(*head).Timer().here = &t.next
 	}
-	*first = s
+	t.next, t.here = *head, head
+	*head = s
 }
 
-// unlink takes s out of the list, of which first is the head.
-func unlink[S Timed[S]](first *S, s S) {
+// unlink takes a timer out of the list in which it is.
+func unlink[S Timed[S]](t *Timer[S]) {
 	var none S
-	t := s.Timer()
-	if t.prev != none {
-		t.prev.Timer().next = t.next
-	} else {
-		*first = t.next
-	}
 	if t.next != none {
-		t.next.Timer().prev = t.prev
+		t.next.Timer().here = t.here
 	}
-	t.prev, t.next = none, none
+	*t.here = t.next
+	t.next, t.here = none, nil
 }

@@ -1,155 +1,166 @@
 package registry
 
-import "math/bits"
-
 // table is a set of pointers, each found by a name that is stored behind it: what a map[string]T does
-// at 24 bytes a slot, done at 10. Linear probing in Robin Hood order, nearest to home last. Beside each
+// at 24 bytes a slot, done at 12. Linear probing in Robin Hood order, nearest to home last. Beside each
 // pointer stands a mark:
 //
-//	bits 15..8  distance from the home slot, plus one; 0 means that the slot is empty
-//	bits  7..0  the low byte of the hash
+//	bits 31..24  distance from the home slot, plus one; 0 means that the slot is empty
+//	bit  23      more, for the user of the table
+//	bits 22..0   of the hash
 //
-// Both halves filter, so that a lookup follows one pointer in nearly all cases; and the distance alone
-// is enough to move elements on insertion and removal, so neither needs a tombstone or a second hash.
-//
-// A hash is used in three parts that share no bits: the highest 8 choose the shard, the lowest 8 are
-// the mark's, and those between choose the home slot.
+// The hash is kept so that nothing here ever follows a pointer but the comparison of a name that is
+// almost certainly equal. So a lookup costs one cache miss for the slot and one for what it points to,
+// a resize reads its arrays from front to back, and removal moves elements home without a tombstone.
 //
 // The zero value is an empty table. A table does not lock.
 type table[T any] struct {
-	slots []T
-	marks []uint16
-	n     int32 // elements
+	groups []group[T]
+	n      int32 // elements
 }
 
-// keys tells a table what it stores.
-type keys[T any] struct {
-	name func(T) string
-	hash func(T) uint64
+// group is eight slots. Marks and pointers lie together, for the sake of the cache.
+type group[T any] struct {
+	marks [groupSlots]uint32
+	slots [groupSlots]T
 }
 
 const (
-	minSlots = 8      // also kept when the last element has gone: 80 bytes
-	near     = 1 << 8 // a mark's distance in the home slot, and the step from there
+	groupSlots = 8
+
+	hashBits = 23
+	hashMask = 1<<hashBits - 1
+	more     = 1 << hashBits
+	near     = 1 << 24 // the distance in the home slot, and the step from there
+	distance = 0xff * near
 )
 
-func (t *table[T]) len() int { return int(t.n) }
+func (t *table[T]) len() int  { return int(t.n) }
+func (t *table[T]) size() int { return len(t.groups) * groupSlots }
 
-// home returns the slot of a hash, scaled to a table of any size (not only powers of two, which would
-// waste up to half), and its mark there.
-func (t *table[T]) home(hash uint64) (slot int, mark uint32) {
-	hi, _ := bits.Mul64(hash<<8, uint64(len(t.slots)))
-	return int(hi), near | uint32(hash&0xff)
+// at returns the mark and the element in a slot.
+func (t *table[T]) at(slot int) (*uint32, *T) {
+	g := &t.groups[slot/groupSlots]
+	return &g.marks[slot%groupSlots], &g.slots[slot%groupSlots]
+}
+
+func (t *table[T]) after(slot int) int {
+	if slot++; slot < t.size() {
+		return slot
+	}
+	return 0
+}
+
+// home scales the hash in a mark to the table's size, which need not be a power of two.
+func (t *table[T]) home(mark uint32) int {
+	return int(uint64(mark&hashMask) * uint64(t.size()) >> hashBits)
 }
 
 // find returns the slot of the element called name, or -1.
-func (t *table[T]) find(k *keys[T], hash uint64, name string) int {
+func (t *table[T]) find(nameOf func(T) string, hash uint64, name string) int {
 	if t.n == 0 {
 		return -1
 	}
-	i, want := t.home(hash)
-	for {
-		mark := uint32(t.marks[i])
-		if mark == want && k.name(t.slots[i]) == name {
-			return i
+	slot := t.home(uint32(hash))
+	// 64 bits wide, so that it may go one step beyond the greatest distance.
+	for want := near | hash&hashMask; ; want += near {
+		mark, v := t.at(slot)
+		m := uint64(*mark &^ more)
+		if m == want && nameOf(*v) == name {
+			return slot
 		}
-		if mark < want&^0xff {
+		if m < want&^hashMask {
 			return -1 // nearer to its home than name would be: name would have taken this slot
 		}
-		want += near
-		if i++; i == len(t.slots) {
-			i = 0
-		}
+		slot = t.after(slot)
 	}
 }
 
 // insert adds v, whose name must not be there yet.
-func (t *table[T]) insert(k *keys[T], hash uint64, v T) {
-	if int(t.n+1)*8 > len(t.slots)*7 {
-		t.resize(k, roomy(int(t.n)+1))
+func (t *table[T]) insert(hash uint64, v T) {
+	if n := int(t.n) + 1; n*8 > t.size()*7 {
+		t.resize(roomy(n))
 	}
 	t.n++
-	for {
-		over, ok := t.place(hash, v)
-		if ok {
-			return
-		}
-		// An element would be 255 slots from home, with a random hash less likely than a hardware
-		// fault. More room ends it.
-		v, hash = over, k.hash(over)
-		t.resize(k, len(t.slots)*2)
+	mark, v, ok := t.place(uint32(hash)&hashMask, v)
+	for !ok {
+		// An element would be more than 255 slots from home, with a random hash less likely than a
+		// hardware fault. More room ends it.
+		t.resize(2 * t.size())
+		mark, v, ok = t.place(mark, v)
 	}
 }
 
 // place puts v into the first slot whose element is nearer to its home than v would be, and moves that
-// one on in the same way. If the distance cannot be written down it returns the element in hand.
-func (t *table[T]) place(hash uint64, v T) (over T, ok bool) {
-	i, mark := t.home(hash)
-	for mark < 1<<16 {
-		there := uint32(t.marks[i])
-		if there == 0 {
-			t.slots[i], t.marks[i] = v, uint16(mark)
-			return over, true
+// one on in the same way. If a distance cannot be written down it returns the element in hand.
+func (t *table[T]) place(mark uint32, v T) (uint32, T, bool) {
+	slot := t.home(mark)
+	for mark = mark&^distance | near; ; mark += near {
+		m, there := t.at(slot)
+		if *m == 0 {
+			*m, *there = mark, v
+			return 0, v, true
 		}
-		if there < mark&^0xff {
-			t.slots[i], v = v, t.slots[i]
-			t.marks[i], mark = uint16(mark), there
+		if *m&distance < mark&distance {
+			*m, mark = mark, *m
+			*there, v = v, *there
 		}
-		mark += near
-		if i++; i == len(t.slots) {
-			i = 0
+		if mark >= distance {
+			return mark, v, false
 		}
+		slot = t.after(slot)
 	}
-	return v, false
 }
 
-// remove empties slot i: the elements after it, up to the first that is empty or at home, move one
-// slot nearer to theirs.
-func (t *table[T]) remove(k *keys[T], i int) {
+// remove empties a slot: the elements after it, up to the first that is empty or at home, move one slot
+// nearer to theirs.
+func (t *table[T]) remove(slot int) {
+	mark, v := t.at(slot)
 	for {
-		next := i + 1
-		if next == len(t.slots) {
-			next = 0
-		}
-		if t.marks[next] < 2*near {
+		slot = t.after(slot)
+		nextMark, next := t.at(slot)
+		if *nextMark < 2*near {
 			break
 		}
-		t.slots[i], t.marks[i] = t.slots[next], t.marks[next]-near
-		i = next
+		*mark, *v = *nextMark-near, *next
+		mark, v = nextMark, next
 	}
 	var none T
-	t.slots[i], t.marks[i] = none, 0
+	*mark, *v = 0, none
 	t.n--
-	if int(t.n)*2 < len(t.slots) && len(t.slots) > minSlots {
-		t.resize(k, roomy(int(t.n)))
+	if n := int(t.n); n*5 < t.size()*3 && roomy(n) < t.size() {
+		t.resize(roomy(n))
 	}
 }
 
-// roomy returns the size at which n elements fill 7/10 of a table. Tables are between 1/2 and 7/8 full
-// and resized to 7/10 at either end, so a slot's 10 bytes become 11.4 to 20 per element, and at least a
-// quarter of the elements must come or go between two resizes.
-func roomy(n int) int { return max(minSlots, n*10/7+1) }
+// roomy returns the size in which n elements fill 3/4 of the slots. Tables are between 6/10 and 7/8 full
+// and resized to 3/4 at either end, so a slot's 12 bytes become 13.7 to 20 per element. The smallest table
+// stays when the last element has gone: 96 bytes.
+func roomy(n int) int {
+	groups := (n*4/3 + groupSlots) / groupSlots
+	return groups * groupSlots
+}
 
-// resize moves all elements to new arrays. It hashes all names again, which costs less than keeping
-// the hashes would: a resize of the 4,000 users that a shard has of a million takes well below 1 ms.
-func (t *table[T]) resize(k *keys[T], size int) {
-	for {
-		grown := table[T]{slots: make([]T, size), marks: make([]uint16, size), n: t.n}
-		if grown.placeAll(k, t) {
-			*t = grown
+// resize moves all elements to new slots.
+func (t *table[T]) resize(size int) {
+	for ; ; size *= 2 {
+		moved := table[T]{groups: make([]group[T], size/groupSlots), n: t.n}
+		if moved.placeAll(t) {
+			*t = moved
 			return
 		}
-		size *= 2
 	}
 }
 
-func (t *table[T]) placeAll(k *keys[T], from *table[T]) bool {
-	for i, mark := range from.marks {
-		if mark == 0 {
-			continue
-		}
-		if _, ok := t.place(k.hash(from.slots[i]), from.slots[i]); !ok {
-			return false
+func (t *table[T]) placeAll(from *table[T]) bool {
+	for i := range from.groups {
+		g := &from.groups[i]
+		for j, mark := range &g.marks {
+			if mark == 0 {
+				continue
+			}
+			if _, _, ok := t.place(mark, g.slots[j]); !ok {
+				return false
+			}
 		}
 	}
 	return true

@@ -11,38 +11,44 @@ type named struct {
 	hash uint64
 }
 
-var namedKeys = keys[*named]{
-	name: func(n *named) string { return n.name },
-	hash: func(n *named) uint64 { return n.hash },
+func nameOf(n *named) string { return n.name }
+func hashOf(n *named) uint64 { return n.hash }
+
+// each calls f for all elements.
+func (t *table[T]) each(f func(mark uint32, v T)) {
+	for slot := range t.size() {
+		if mark, v := t.at(slot); *mark != 0 {
+			f(*mark, *v)
+		}
+	}
 }
 
 // check fails the test if the table breaks one of its own rules.
-func (t *table[T]) check(tb testing.TB, k *keys[T]) {
+func (t *table[T]) check(tb testing.TB, hashOf func(T) uint64) {
 	tb.Helper()
-	if len(t.slots) != len(t.marks) {
-		tb.Fatalf("%d slots, %d marks", len(t.slots), len(t.marks))
-	}
 	n := 0
-	for i, mark := range t.marks {
-		if mark == 0 {
+	for slot := range t.size() {
+		mark, v := t.at(slot)
+		if *mark == 0 {
 			continue
 		}
 		n++
-		home, want := t.home(k.hash(t.slots[i]))
-		want += uint32((i-home+len(t.slots))%len(t.slots)) * near
-		if uint32(mark) != want {
-			tb.Fatalf("slot %d of %d, home %d: mark %#x, want %#x", i, len(t.slots), home, mark, want)
+		hash := uint32(hashOf(*v)) & hashMask
+		home := t.home(hash)
+		steps := (slot - home + t.size()) % t.size()
+		if want := hash | uint32(steps+1)*near; *mark&^more != want {
+			tb.Fatalf("slot %d of %d, home %d: mark %#x, want %#x", slot, t.size(), home, *mark, want)
 		}
-		before := t.marks[(i+len(t.slots)-1)%len(t.slots)]
-		if mark>>8 > before>>8+1 {
-			tb.Fatalf("slot %d: distance %d follows %d", i, mark>>8, before>>8)
+		before, _ := t.at((slot + t.size() - 1) % t.size())
+		if *mark/near > *before/near+1 {
+			tb.Fatalf("slot %d: distance %d follows %d", slot, *mark/near, *before/near)
 		}
 	}
 	if n != t.len() {
 		tb.Fatalf("%d elements, len says %d", n, t.len())
 	}
-	if n*8 > len(t.slots)*7 {
-		tb.Fatalf("too full: %d of %d slots", n, len(t.slots))
+	if n*8 > t.size()*7 {
+		tb.Fatalf("too full: %d of %d slots", n, t.size())
 	}
 }
 
@@ -52,39 +58,50 @@ func TestTableAgainstMap(t *testing.T) {
 		hash func(rng *rand.Rand) uint64
 	}{
 		{"random", func(rng *rand.Rand) uint64 { return rng.Uint64() }},
-		{"one home, marks differ", func(rng *rand.Rand) uint64 { return rng.Uint64() & 0xff }},
+		{"one home, hashes differ", func(rng *rand.Rand) uint64 { return rng.Uint64N(256) }},
 		{"one hash", func(*rand.Rand) uint64 { return 0xdeadbeef }},
-		{"last home, wraps around", func(rng *rand.Rand) uint64 { return 1<<56 - 1<<8 | rng.Uint64N(2) }},
-		{"seven homes", func(rng *rand.Rand) uint64 { return rng.Uint64N(7) << 53 }},
+		{"last home, wraps around", func(rng *rand.Rand) uint64 { return hashMask - rng.Uint64N(2) }},
+		{"seven homes", func(rng *rand.Rand) uint64 { return rng.Uint64N(7) << (hashBits - 3) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			var tab table[*named]
 			here := map[string]*named{}
+			marked := map[*named]bool{}
 			var all []*named
 			for i := range 240 { // more of one hash would not fit into a mark
 				all = append(all, &named{fmt.Sprint("n", i), test.hash(rng)})
 			}
 			for step := range 20_000 {
 				v := all[rng.IntN(len(all))]
-				slot := tab.find(&namedKeys, v.hash, v.name)
+				slot := tab.find(nameOf, v.hash, v.name)
 				if found := slot >= 0; found != (here[v.name] != nil) {
 					t.Fatalf("step %d: find(%s) = %d, in the map: %v", step, v.name, slot, !found)
+				}
+				if slot >= 0 {
+					mark, there := tab.at(slot)
+					if *there != v || (*mark&more != 0) != marked[v] {
+						t.Fatalf("step %d: found %s, mark %#x; want %s, %v", step, (*there).name, *mark, v.name, marked[v])
+					}
 				}
 				// Long waves, so that the table grows and shrinks.
 				fill := step/2000%2 == 0
 				switch {
 				case slot < 0 && (fill || rng.IntN(8) == 0):
-					tab.insert(&namedKeys, v.hash, v)
+					tab.insert(v.hash, v)
 					here[v.name] = v
 				case slot >= 0 && (!fill || rng.IntN(8) == 0):
-					if tab.slots[slot] != v {
-						t.Fatalf("step %d: found %s, want %s", step, tab.slots[slot].name, v.name)
-					}
-					tab.remove(&namedKeys, slot)
+					tab.remove(slot)
 					delete(here, v.name)
+					delete(marked, v)
+				case slot >= 0: // the mark goes along wherever the element goes
+					mark, _ := tab.at(slot)
+					*mark |= more
+					marked[v] = true
 				}
-				tab.check(t, &namedKeys)
+				if step%8 == 0 {
+					tab.check(t, hashOf)
+				}
 			}
 		})
 	}
@@ -95,16 +112,21 @@ func TestTableOverflow(t *testing.T) {
 	var tab table[*named]
 	var all []*named
 	for i := range 4000 {
-		// 300 homes' worth of elements in one sixteenth of the table, all in order.
-		all = append(all, &named{fmt.Sprint("n", i), uint64(i) << 40})
+		// All homes are in the first sixteenth of the table, so a full one has most of them far away.
+		all = append(all, &named{fmt.Sprint("n", i), uint64(i * hashMask / 4000 / 16)})
 	}
 	for _, v := range all {
-		tab.insert(&namedKeys, v.hash, v)
+		tab.insert(v.hash, v)
 	}
-	tab.check(t, &namedKeys)
-	for _, v := range all {
-		if slot := tab.find(&namedKeys, v.hash, v.name); slot < 0 || tab.slots[slot] != v {
-			t.Fatalf("%s is lost", v.name)
+	tab.check(t, hashOf)
+	for i := range 10 { // a table so sparse wants to shrink, and finds each time that it cannot
+		tab.remove(tab.find(nameOf, all[i].hash, all[i].name))
+	}
+	tab.check(t, hashOf)
+	for i, v := range all {
+		slot := tab.find(nameOf, v.hash, v.name)
+		if (slot >= 0) != (i >= 10) {
+			t.Fatalf("find(%s) = %d", v.name, slot)
 		}
 	}
 }
@@ -113,25 +135,26 @@ func TestTableSize(t *testing.T) {
 	var tab table[*named]
 	rng := rand.New(rand.NewPCG(3, 4))
 	var all []*named
-	for i := range 100_000 {
+	for i := range 20_000 {
 		all = append(all, &named{fmt.Sprint("n", i), rng.Uint64()})
 	}
 	within := func() {
 		t.Helper()
-		if n, size := tab.len(), len(tab.slots); size > minSlots && (n*2 < size || n*8 > size*7) {
-			t.Fatalf("%d elements in %d slots, want between 1/2 and 7/8", n, size)
+		// Whole groups: one of them may be too much.
+		if n, size := tab.len(), tab.size(); n*5 < (size-groupSlots)*3 || n*8 > size*7 {
+			t.Fatalf("%d elements in %d slots, want between 6/10 and 7/8", n, size)
 		}
 	}
 	for _, v := range all {
-		tab.insert(&namedKeys, v.hash, v)
+		tab.insert(v.hash, v)
 		within()
 	}
-	tab.check(t, &namedKeys)
+	tab.check(t, hashOf)
 	for _, v := range all {
-		tab.remove(&namedKeys, tab.find(&namedKeys, v.hash, v.name))
+		tab.remove(tab.find(nameOf, v.hash, v.name))
 		within()
 	}
-	if len(tab.slots) != minSlots {
-		t.Fatalf("empty, but %d slots", len(tab.slots))
+	if tab.size() != groupSlots {
+		t.Fatalf("empty, but %d slots", tab.size())
 	}
 }

@@ -10,10 +10,11 @@ import (
 // takes. 64 shards are 4 KiB.
 const topicShards = 64
 
-// topicShard is one cache line: 8 + 56 bytes.
 type topicShard[S any] struct {
 	mu     sync.Mutex
 	topics table[*topic[S]]
+
+	_ [24]byte // one cache line
 }
 
 // topic is one topic's members. It is in the table of its shard exactly while refs is not 0.
@@ -112,8 +113,9 @@ func (r *Registry[S]) AppendTopic(dst []S, topic string) []S {
 	hash := maphash.String(r.seed, topic)
 	sh := r.topicShardOf(hash)
 	sh.mu.Lock()
-	if slot := sh.topics.find(&r.topicKeys, hash, topic); slot >= 0 {
-		for _, m := range sh.topics.slots[slot].members {
+	if slot := sh.topics.find(r.topicName, hash, topic); slot >= 0 {
+		_, t := sh.topics.at(slot)
+		for _, m := range (*t).members {
 			dst = append(dst, m.session)
 		}
 	}
@@ -156,8 +158,9 @@ func (r *Registry[S]) TopicSessions(topic string) int {
 	sh := r.topicShardOf(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if slot := sh.topics.find(&r.topicKeys, hash, topic); slot >= 0 {
-		return len(sh.topics.slots[slot].members)
+	if slot := sh.topics.find(r.topicName, hash, topic); slot >= 0 {
+		_, t := sh.topics.at(slot)
+		return len((*t).members)
 	}
 	return 0
 }
@@ -168,13 +171,13 @@ func (r *Registry[S]) acquire(name string) *topic[S] {
 	sh := r.topicShardOf(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if slot := sh.topics.find(&r.topicKeys, hash, name); slot >= 0 {
-		t := sh.topics.slots[slot]
-		t.refs++
-		return t
+	if slot := sh.topics.find(r.topicName, hash, name); slot >= 0 {
+		_, t := sh.topics.at(slot)
+		(*t).refs++
+		return *t
 	}
 	t := &topic[S]{name: strings.Clone(name), hash: hash, refs: 1}
-	sh.topics.insert(&r.topicKeys, hash, t)
+	sh.topics.insert(hash, t)
 	return t
 }
 
@@ -187,7 +190,7 @@ func (r *Registry[S]) release(t *topic[S]) {
 
 func (r *Registry[S]) releaseLocked(sh *topicShard[S], t *topic[S]) {
 	if t.refs--; t.refs == 0 {
-		sh.topics.remove(&r.topicKeys, sh.topics.find(&r.topicKeys, t.hash, t.name))
+		sh.topics.remove(sh.topics.find(r.topicName, t.hash, t.name))
 	}
 }
 

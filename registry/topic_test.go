@@ -222,9 +222,9 @@ func TestAgainstMaps(t *testing.T) {
 			}
 			if step%100 == 0 {
 				r.check(t)
-			}
-			if r.Users() != len(users) || r.Sessions() != len(here) {
-				t.Fatalf("seed %d step %d: %d users, %d sessions, want %d, %d", seed, step, r.Users(), r.Sessions(), len(users), len(here))
+				if r.Users() != len(users) || r.Sessions() != len(here) {
+					t.Fatalf("seed %d step %d: %d users, %d sessions, want %d, %d", seed, step, r.Users(), r.Sessions(), len(users), len(here))
+				}
 			}
 			user, topic := name(200), name(20)
 			if !same(r.AppendUser(nil, user), users[user]) {

@@ -17,7 +17,8 @@ type Timed[S any] interface {
 // means that the timer is not armed.
 type Timer[S any] struct {
 	// Guarded by the lock of the slot to which at points.
-	next, prev S
+	next S
+	here *S // the variable that leads here: the next of the timer before, or the head of a list
 
 	// The tick at which the timer is due, or idle, or late: so also the slot in which it is. It changes
 	// from idle under the lock of the new slot, and back to idle under that of the old one, so it may
@@ -106,7 +107,7 @@ func (w *Wheel[S]) put(s S, t *Timer[S], at int64) bool {
 	if !t.at.CompareAndSwap(idle, at) {
 		return false
 	}
-	push(&sl.waiting, s)
+	push(&sl.waiting, s, t)
 	sl.armed++
 	return true
 }
@@ -124,11 +125,7 @@ func (w *Wheel[S]) take(s S, t *Timer[S]) bool {
 			sl.mu.Unlock()
 			continue
 		}
-		if sl.due == s {
-			unlink(&sl.due, s)
-		} else {
-			unlink(&sl.waiting, s)
-		}
+		unlink(t)
 		t.at.Store(idle)
 		sl.armed--
 		sl.mu.Unlock()
@@ -145,8 +142,8 @@ func (w *Wheel[S]) Advance(now time.Duration, fire func(S)) {
 	to := max(from, int64(now/w.tick))
 	w.now.Store(to)
 	w.late.fire(to, fire)
-	for at := max(from, to-w.mask-1) + 1; at <= to; at++ {
-		w.slot(at).fire(to, fire)
+	for left := min(to-from, w.mask+1); left > 0; left-- { // each slot once
+		w.slot(to-left+1).fire(to, fire)
 	}
 }
 

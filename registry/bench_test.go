@@ -1,0 +1,238 @@
+package registry
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const million = 1_000_000
+
+// full returns a registry of a million users, and their names in an order that has nothing to do with
+// their places in memory.
+func full(b *testing.B) (*Registry[*session], []string) {
+	r := New[*session](Limits{})
+	names := make([]string, million)
+	sessions := make([]session, million)
+	for i := range sessions {
+		names[i] = fmt.Sprintf("user-%011d", i*7919%million)
+		if err := r.Join(names[i], &sessions[i*104729%million]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	return r, names
+}
+
+func BenchmarkAppendUser(b *testing.B) {
+	r, names := full(b)
+	b.ReportAllocs()
+	buf := make([]*session, 0, 16)
+	for i := range b.N {
+		buf = r.AppendUser(buf[:0], names[i*15485863%million])
+	}
+	if len(buf) != 1 {
+		b.Fatal("nobody there")
+	}
+}
+
+func BenchmarkAppendUserParallel(b *testing.B) {
+	r, names := full(b)
+	b.ReportAllocs()
+	var seed atomic.Int64
+	b.RunParallel(func(pb *testing.PB) {
+		buf := make([]*session, 0, 16)
+		for i := int(seed.Add(1)) * 1000; pb.Next(); i++ {
+			buf = r.AppendUser(buf[:0], names[i*15485863%million])
+		}
+	})
+}
+
+// The same with what the standard library offers: for the comparison of memory and time.
+func BenchmarkMapLookup(b *testing.B) {
+	names := make([]string, million)
+	sessions := make([]session, million)
+	before := heap()
+	m := map[string]*session{}
+	for i := range sessions {
+		m[fmt.Sprintf("user-%011d", i*7919%million)] = &sessions[i*104729%million]
+	}
+	perUser := float64(heap()-before)/million - 16
+	for i := range names { // not the strings that the map has: those would be equal at a glance
+		names[i] = fmt.Sprintf("user-%011d", i*7919%million)
+	}
+	b.ResetTimer()
+	found := 0
+	for i := range b.N {
+		if m[names[i*15485863%million]] != nil {
+			found++
+		}
+	}
+	b.ReportMetric(perUser, "B/user")
+	runtime.KeepAlive(sessions)
+}
+
+// One operation is a Join and a Leave among a million others.
+func BenchmarkChurn(b *testing.B) {
+	for _, cores := range []int{1, runtime.GOMAXPROCS(0)} {
+		b.Run(fmt.Sprint("cores=", cores), func(b *testing.B) {
+			r, _ := full(b)
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+			var id atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				me := id.Add(1)
+				var names [256]string
+				for i := range names {
+					names[i] = fmt.Sprint("churn", me, "-", i)
+				}
+				sessions := make([]session, len(names))
+				for i := 0; pb.Next(); i++ {
+					s := &sessions[i%len(names)]
+					*s = session{}
+					if err := r.Join(names[i%len(names)], s); err != nil {
+						b.Error(err)
+						return
+					}
+					r.Leave(s)
+				}
+			})
+		})
+	}
+}
+
+// One operation is the Join of one of a million, growth included.
+func BenchmarkFill(b *testing.B) {
+	names := make([]string, million)
+	for i := range names {
+		names[i] = fmt.Sprintf("user-%011d", i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += million {
+		b.StopTimer()
+		r := New[*session](Limits{})
+		sessions := make([]session, min(million, b.N-done))
+		b.StartTimer()
+		for i := range sessions {
+			if err := r.Join(names[i], &sessions[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// One operation is one session of a broadcast to a million.
+func BenchmarkAppendShard(b *testing.B) {
+	r, _ := full(b)
+	buf := make([]*session, 0, 10_000)
+	b.ResetTimer()
+	var longest time.Duration
+	shard := 0
+	for n := 0; n < b.N; {
+		start := time.Now()
+		buf = r.AppendShard(buf[:0], shard)
+		longest = max(longest, time.Since(start))
+		n += len(buf)
+		shard = (shard + 1) % r.Shards()
+	}
+	b.ReportMetric(float64(longest.Microseconds()), "longest-µs")
+}
+
+// One operation is one member of a topic of 100,000.
+func BenchmarkAppendTopic(b *testing.B) {
+	const members = 100_000
+	r := New[*session](Limits{})
+	for i := range members {
+		s := join(b, r, fmt.Sprint(i))
+		if _, err := r.Subscribe(s, "x"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	buf := make([]*session, 0, members)
+	b.ResetTimer()
+	for n := 0; n < b.N; n += members {
+		buf = r.AppendTopic(buf[:0], "x")
+	}
+}
+
+// One operation is a Subscribe and an Unsubscribe.
+func BenchmarkSubscribe(b *testing.B) {
+	r := New[*session](Limits{})
+	for i := range 100_000 {
+		s := join(b, r, fmt.Sprint(i))
+		if _, err := r.Subscribe(s, fmt.Sprint("topic", i%1000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var id atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		s := join(b, r, fmt.Sprint("me", id.Add(1)))
+		var topics [1000]string
+		for i := range topics {
+			topics[i] = fmt.Sprint("topic", i)
+		}
+		for i := 0; pb.Next(); i++ {
+			if _, err := r.Subscribe(s, topics[i%1000]); err != nil {
+				b.Error(err)
+				return
+			}
+			r.Unsubscribe(s, topics[i%1000])
+		}
+	})
+}
+
+// One operation is a simulated second of a million heartbeats: an interval of 25 s, a tick of 100 ms,
+// each timer armed again when it fires. 10 ms would be 1 % of a core.
+func BenchmarkWheel(b *testing.B) {
+	const interval = 25 * time.Second
+	w := NewWheel[*session](tick, 512)
+	sessions := make([]session, million)
+	for i := range sessions {
+		// In an order that has nothing to do with the places in memory.
+		s := &sessions[i*104729%million]
+		w.Schedule(s, time.Duration(i)*interval/million)
+	}
+	var now time.Duration
+	fired := 0
+	fire := func(s *session) {
+		fired++
+		w.Schedule(s, now+interval)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		for range time.Second / tick {
+			now += tick
+			w.Advance(now, fire)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e7, "%core")
+	b.ReportMetric(float64(fired)/float64(b.N), "fired/s")
+	if n := w.Armed(); n != million {
+		b.Fatalf("%d are armed", n)
+	}
+}
+
+// One operation moves a timer, among a million.
+func BenchmarkSchedule(b *testing.B) {
+	w := NewWheel[*session](tick, 512)
+	sessions := make([]session, million)
+	for i := range sessions {
+		w.Schedule(&sessions[i], time.Duration(i)*25*time.Microsecond)
+	}
+	var id atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := int(id.Add(1)) * 7919; pb.Next(); i++ {
+			w.Schedule(&sessions[i*15485863%million], time.Duration(i%25_000)*time.Millisecond)
+		}
+	})
+}
