@@ -130,7 +130,7 @@ func (s *Session) begin(h *handshake, head []byte) error {
 	case x != nil && x.preset != nil:
 		id = *x.preset
 	case ep.Identify != nil:
-		r.peer = s.conn.RemoteAddr()
+		r.session = s
 		if id, err = ep.Identify(r); err != nil {
 			return err
 		}

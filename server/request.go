@@ -3,8 +3,10 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -14,8 +16,7 @@ type Request struct {
 	method, target, version []byte
 	path, query             []byte // of target, still percent-encoded
 	headers                 []header
-	peer                    netip.AddrPort
-	local                   bool
+	session                 *Session
 }
 
 // header fields are slices of the request.
@@ -37,7 +38,7 @@ func Refuse(status int, text string) error { return &Refusal{Status: status, Tex
 func (r *Request) Path() string { return string(r.path) }
 
 // RemoteAddr is the peer's address; the zero AddrPort for a Unix socket.
-func (r *Request) RemoteAddr() netip.AddrPort { return r.peer }
+func (r *Request) RemoteAddr() netip.AddrPort { return r.session.RemoteAddr() }
 
 // Header returns the first field of that name, in any casing; empty if none.
 func (r *Request) Header(name string) string {
@@ -47,48 +48,50 @@ func (r *Request) Header(name string) string {
 
 // Query returns the first parameter of that name, decoded; empty if none.
 func (r *Request) Query(name string) string {
-	for k, v := range r.params {
-		if k == name {
-			return v
-		}
+	for v := range r.params(name) {
+		return v
 	}
 	return ""
 }
 
 // QueryAll returns all parameters of that name, decoded, in order.
-func (r *Request) QueryAll(name string) (all []string) {
-	for k, v := range r.params {
-		if k == name {
-			all = append(all, v)
-		}
-	}
-	return all
+func (r *Request) QueryAll(name string) []string {
+	return slices.Collect(r.params(name))
 }
 
-// params walks the query. A pair that is not well percent-encoded is left out,
-// as net/url does.
-func (r *Request) params(yield func(k, v string) bool) {
-	rest := r.query
-	for len(rest) > 0 {
-		var pair []byte
-		pair, rest, _ = bytes.Cut(rest, []byte("&"))
-		k, v, _ := bytes.Cut(pair, []byte("="))
-		key, err := unescape(k)
-		if err != nil {
-			continue
-		}
-		value, err := unescape(v)
-		if err != nil {
-			continue
-		}
-		if !yield(key, value) {
-			return
+// params walks the values of a parameter. A pair that is not well
+// percent-encoded is left out, as net/url does.
+func (r *Request) params(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		rest := r.query
+		for len(rest) > 0 {
+			var pair []byte
+			pair, rest, _ = bytes.Cut(rest, []byte("&"))
+			k, v, _ := bytes.Cut(pair, []byte("="))
+			if !matches(k, name) {
+				continue
+			}
+			if value, err := unescape(v); err == nil && !yield(value) {
+				return
+			}
 		}
 	}
+}
+
+// matches compares without copying what is not encoded.
+func matches(k []byte, name string) bool {
+	if string(k) == name {
+		return true
+	}
+	if !bytes.ContainsAny(k, "%+") {
+		return false
+	}
+	decoded, err := url.QueryUnescape(string(k))
+	return err == nil && decoded == name
 }
 
 func unescape(b []byte) (string, error) {
-	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
+	if !bytes.ContainsAny(b, "%+") {
 		return string(b), nil
 	}
 	return url.QueryUnescape(string(b))
@@ -119,7 +122,7 @@ func (r *Request) hasToken(name, token string) bool {
 }
 
 // list walks the members of a list field.
-func (r *Request) list(name string) func(yield func([]byte) bool) {
+func (r *Request) list(name string) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for _, h := range r.headers {
 			if len(h.name) != len(name) || !strings.EqualFold(string(h.name), name) {
