@@ -11,8 +11,9 @@ import (
 // Handler is what one connection does with its bytes. Calls for one Conn never
 // overlap, Close is the last of them and comes exactly once.
 type Handler interface {
-	// Data is called with bytes that have arrived, at least one. The slice is
-	// borrowed: it may be modified in place, and is reused after the return.
+	// Data is called with bytes that have arrived; there are none only in the
+	// call that Adopt makes. The slice is borrowed: it may be modified in place,
+	// and is reused after the return.
 	Data(c *Conn, b []byte)
 	// Close is called when the connection is over and its descriptor released.
 	// err is io.EOF when the peer ended the stream, net.ErrClosed when this

@@ -1,7 +1,6 @@
 package netpoll
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -132,28 +131,45 @@ func (e *Engine) Opened() int {
 }
 
 // Adopt takes over a connection that was accepted elsewhere, for example by
-// net/http. Its descriptor moves to the engine and nc must not be used any
-// more; a connection without a descriptor (TLS) is served by a goroutine of its
-// own. c belongs to h, which is called with pending, the bytes that were
-// read ahead, before Adopt returns.
+// net/http. If Watches says so its descriptor moves to the engine, else it is
+// served by a goroutine of its own; both ways nc must not be used any more,
+// unless there is an error. c belongs to h, which is called with pending, the
+// bytes that were read ahead, before Adopt returns; it is called even if there
+// are none, so that it can open the conversation before anything is read.
 func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 	if e.closing.Load() {
 		return net.ErrClosed
 	}
-	if e.poller != nil {
+	if e.Watches(nc) {
 		fd, err := takeDescriptor(nc)
-		if err == nil {
-			return e.open(fd, c, h, true, pending)
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
+		if err != nil {
 			return err
 		}
+		return e.open(fd, c, h, true, pending)
 	}
-	e.openStream(nc, c, h, pending)
+	e.openStream(nc, c, h, true, pending)
 	return nil
 }
 
-// open watches a descriptor. With held the caller gets the first turn and
+// Watches tells whether Adopt takes the descriptor out of nc. It does not where
+// bytes pass through something on their way that only nc knows: TLS, or a
+// connection that a program has wrapped, be it to count bytes.
+func (e *Engine) Watches(nc net.Conn) bool {
+	return e.poller != nil && isSocket(nc)
+}
+
+// isSocket tells whether v is nothing but a socket. The types are named because
+// one that embeds a *net.TCPConn has its SyscallConn too, and may do anything in
+// its Read, Write and Close.
+func isSocket(v any) bool {
+	switch v.(type) {
+	case *net.TCPConn, *net.UnixConn, *net.TCPListener, *net.UnixListener:
+		return true
+	}
+	return false
+}
+
+// open watches a descriptor. With held the caller gets the first turn, and
 // delivers pending in it.
 func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) error {
 	gen := e.nextGen()
@@ -169,9 +185,7 @@ func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) err
 	}
 	e.stats.opened.Add(1)
 	if held {
-		if len(pending) > 0 {
-			h.Data(c, pending)
-		}
+		h.Data(c, pending)
 		e.finish(c)
 	}
 	if e.closing.Load() {

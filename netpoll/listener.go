@@ -37,14 +37,12 @@ func (e *Engine) Listen(ln net.Listener, accept Accept) error {
 		return net.ErrClosed
 	}
 	l := &listener{accept: accept}
-	if e.poller != nil {
+	if e.poller != nil && isSocket(ln) {
 		fd, err := takeDescriptor(ln)
-		if err == nil {
-			return e.listenOn(l, fd)
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
+		if err != nil {
 			return err
 		}
+		return e.listenOn(l, fd)
 	}
 	l.net = ln
 	l.conn.engine = e
@@ -73,7 +71,7 @@ func (e *Engine) acceptLoop(l *listener) {
 				nc.Close()
 				continue
 			}
-			e.openStream(nc, c, h, nil)
+			e.openStream(nc, c, h, false, nil)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

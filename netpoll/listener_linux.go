@@ -1,7 +1,6 @@
 package netpoll
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -81,14 +80,11 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 	}
 }
 
-// takeDescriptor moves the descriptor of a net.Conn or net.Listener out of the
-// runtime's poller: it is duplicated and the original closed, so one is left.
+// takeDescriptor moves the descriptor of a socket out of the runtime's poller:
+// it is duplicated and the original closed, so one is left. Behind an error v is
+// as it was.
 func takeDescriptor(v any) (int, error) {
-	sc, ok := v.(syscall.Conn)
-	if !ok {
-		return -1, fmt.Errorf("netpoll: %T has no descriptor: %w", v, errors.ErrUnsupported)
-	}
-	raw, err := sc.SyscallConn()
+	raw, err := v.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return -1, fmt.Errorf("netpoll: %w", err)
 	}

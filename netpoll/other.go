@@ -24,7 +24,7 @@ func newPoller(k Kind) (Poller, error) {
 
 const noDescriptor = "BUG: netpoll: a raw descriptor without a poller"
 
-func takeDescriptor(any) (int, error)                 { return -1, errors.ErrUnsupported }
+func takeDescriptor(any) (int, error)                 { panic(noDescriptor) }
 func (e *Engine) listenOn(*listener, int) error       { panic(noDescriptor) }
 func (e *Engine) turn(*Conn, *worker, Readiness) bool { panic(noDescriptor) }
 func (e *Engine) detach(*Conn) (net.Conn, error)      { panic(noDescriptor) }

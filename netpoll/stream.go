@@ -16,7 +16,7 @@ import (
 // exists only while there is a queue.
 type stream struct {
 	nc  net.Conn
-	raw syscall.RawConn // nil: no descriptor, so everything goes through the queue
+	raw syscall.RawConn // nil: no plain socket, so everything goes through the queue
 
 	// guarded by Conn.mu
 	try  func(uintptr) bool // bound once, so that send does not allocate
@@ -29,10 +29,12 @@ type stream struct {
 // streamBuffer is what every connection of this transport pays for reading.
 const streamBuffer = 4 << 10
 
-func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, pending []byte) {
+// openStream serves a connection with a goroutine. With adopted it delivers
+// pending first.
+func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, adopted bool, pending []byte) {
 	s := &stream{nc: nc, idle: true}
-	if sc, ok := nc.(syscall.Conn); ok {
-		s.raw, _ = sc.SyscallConn()
+	if isSocket(nc) {
+		s.raw, _ = nc.(syscall.Conn).SyscallConn()
 	}
 	s.try = func(fd uintptr) bool {
 		s.n, s.err = trySend(fd, s.b)
@@ -42,7 +44,7 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, pending []byte) {
 	c.turn.hold()
 	e.streams.put(c)
 	e.stats.opened.Add(1)
-	if len(pending) > 0 {
+	if adopted {
 		h.Data(c, pending)
 	}
 	if e.closing.Load() {
