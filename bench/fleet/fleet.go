@@ -68,7 +68,7 @@ func start(ctx context.Context, argv []string) (*process, error) {
 	cmd.Env = append(os.Environ(), Env...)
 	cmd.Stderr = os.Stderr
 	// A group of its own: Ctrl-C is for the parent, which then ends the workers in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("fleet: worker: %w", err)

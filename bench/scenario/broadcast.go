@@ -25,7 +25,7 @@ var broadcast = Scenario{
 		{"p99", "p99", "µs", 0, -1},
 	},
 	Run: func(ctx context.Context, e *Env) error {
-		if _, err := e.dial(ctx, "/ws?user=u{user}"); err != nil {
+		if _, err := e.dial(ctx, pushPath); err != nil {
 			return err
 		}
 		b := broadcaster{e: e}

@@ -15,7 +15,7 @@ var connect = Scenario{
 		{"p99", "p99", "µs", 0, -1},
 	},
 	Run: func(ctx context.Context, e *Env) error {
-		r, err := e.dial(ctx, "/ws?user=u{user}")
+		r, err := e.dial(ctx, pushPath)
 		if err != nil {
 			return err
 		}

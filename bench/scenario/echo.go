@@ -21,7 +21,7 @@ var echo = Scenario{
 		{"p99", "p99", "µs", 0, -1},
 	},
 	Run: func(ctx context.Context, e *Env) error {
-		if _, err := e.dial(ctx, "/echo"); err != nil {
+		if _, err := e.dial(ctx, echoPath); err != nil {
 			return err
 		}
 		r, err := e.Fleet.Echo(ctx, load.EchoPlan{

@@ -24,7 +24,7 @@ var idle = Scenario{
 		if err != nil {
 			return err
 		}
-		if _, err := e.dial(ctx, "/ws?user=u{user}"); err != nil {
+		if _, err := e.dial(ctx, pushPath); err != nil {
 			return err
 		}
 		select {

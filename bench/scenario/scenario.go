@@ -80,6 +80,8 @@ func handshakeLimit(count int) time.Duration {
 	return 10*time.Second + time.Duration(count)*time.Millisecond
 }
 
+// dial opens the connections of the plan. For a path of push sessions it then waits for the server to have
+// registered them all: most servers do so after they have answered the handshake.
 func (e *Env) dial(ctx context.Context, path string) (fleet.Result, error) {
 	r, err := e.Fleet.Dial(ctx, load.DialPlan{
 		Window: e.Plan.Window,
@@ -89,7 +91,36 @@ func (e *Env) dial(ctx context.Context, path string) (fleet.Result, error) {
 	if err != nil {
 		return r, err
 	}
-	return r, e.Fleet.Faults().Err()
+	if err := e.Fleet.Faults().Err(); err != nil || path == echoPath {
+		return r, err
+	}
+	return r, e.registered(ctx, e.Plan.Connections)
+}
+
+const (
+	echoPath = "/echo"
+	pushPath = "/ws?user=u{user}"
+)
+
+// registered waits until the server counts as many sessions.
+func (e *Env) registered(ctx context.Context, sessions int) error {
+	const limit = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		stats, err := e.Server.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		if int(stats["sessions"]) == sessions {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server counts %v sessions where there are %d, after %v", stats["sessions"], sessions, limit)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // busy fills in how much of a core each side used, and says when the client was the bottleneck.

@@ -26,8 +26,8 @@ type Server struct {
 	http *http.Client
 }
 
-// Start starts a server on free loopback ports and waits until it is ready.
-func Start(ctx context.Context, spec Spec, extra ...string) (*Server, error) {
+// Start starts a server on free loopback ports, with the given ping interval, and waits until it is ready.
+func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) {
 	listen, err := freePort()
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func Start(ctx context.Context, spec Spec, extra ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := append(spec.Args(listen.String(), api.String()), extra...)
+	argv := spec.Args(Addresses{listen.String(), api.String()}, ping)
 	s := &Server{
 		Spec: spec, Listen: listen, API: "http://" + api.String(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
@@ -44,7 +44,7 @@ func Start(ctx context.Context, spec Spec, extra ...string) (*Server, error) {
 	}
 	s.cmd.Env = append(os.Environ(), spec.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}

@@ -5,22 +5,32 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"fanfare/bench/floor"
+	"fanfare/bench/peers"
 )
 
 // A Spec is a server that can be started.
 type Spec struct {
-	Name  string
-	About string
-	Env   []string
-	// Args makes the argument vector from the two addresses.
-	Args func(listen, api string) []string
-	// Pushes says that the server knows users and topics.
+	Name    string
+	About   string
+	Version string // of the library that it is built on
+	Env     []string
+	// Args makes the argument vector.
+	Args func(a Addresses, ping time.Duration) []string
+	// Pushes says that the server knows users and topics and pings its connections.
 	Pushes bool
-	// Heartbeat makes the arguments that set the ping interval; nil where the server has no heartbeat.
-	Heartbeat func(seconds int) []string
 }
+
+// Addresses are where a server listens.
+type Addresses struct {
+	Listen string // /echo and /ws
+	API    string
+}
+
+// PingInterval is how often every server pings every connection, unless a scenario says otherwise.
+const PingInterval = 25 * time.Second
 
 // A Catalog is where Specs are looked up.
 type Catalog struct {
@@ -28,33 +38,39 @@ type Catalog struct {
 	Self    string // path of this program, which is also every peer
 }
 
-// All lists every server, the ones to beat last.
+// All lists every server: fanfare, the peers, the floor.
 func (c Catalog) All() []Spec {
 	var all []Spec
 	for _, transport := range []string{"epoll", "easygo", "goroutine"} {
 		all = append(all, c.fanfare(transport))
 	}
-	for loops, about := range map[int]string{1: "bare epoll, no checks, one loop", 2: "bare epoll, no checks, two loops"} {
+	for _, p := range peers.All() {
 		all = append(all, Spec{
-			Name:  fmt.Sprintf("floor%d", loops),
-			About: about,
-			Env:   floor.Env,
-			Args: func(listen, api string) []string {
-				return []string{c.Self, "serve-peer", fmt.Sprintf("floor%d", loops), "--listen", listen, "--api", api}
-			},
+			Name:    p.Name,
+			About:   p.About,
+			Version: peers.Version(p.Module),
+			Args:    c.peer(p.Name),
+			Pushes:  true,
 		})
 	}
-	slices.SortStableFunc(all[3:], func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return append(all,
+		Spec{Name: "floor1", About: "the floor: bare epoll, no checks, one loop", Env: floor.Env, Args: c.peer("floor1")},
+		Spec{Name: "floor2", About: "the floor: bare epoll, no checks, two loops", Env: floor.Env, Args: c.peer("floor2")})
+}
+
+func (c Catalog) peer(name string) func(a Addresses, ping time.Duration) []string {
+	return func(a Addresses, ping time.Duration) []string {
+		return []string{c.Self, "serve-peer", name, "--listen", a.Listen, "--api", a.API, "--ping-interval", ping.String()}
+	}
 }
 
 func (c Catalog) fanfare(transport string) Spec {
 	return Spec{
 		Name:  "fanfare-" + transport,
 		About: "fanfare, --transport " + transport,
-		Args: func(listen, api string) []string {
-			return []string{c.Fanfare, "serve", "--listen", listen, "--api", api, "--transport", transport,
-				"--ping-interval", "25s", "--ping-timeout", "10s", "--log-level", "warn"}
+		Args: func(a Addresses, ping time.Duration) []string {
+			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
+				"--ping-interval", ping.String(), "--ping-timeout", "10s", "--log-level", "warn"}
 		},
 		Pushes: true,
 	}

@@ -88,7 +88,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 }
 
 func measure(ctx context.Context, self string, s scenario.Scenario, spec servers.Spec, plan scenario.Plan, sample *scenario.Sample) error {
-	server, err := servers.Start(ctx, spec)
+	server, err := servers.Start(ctx, spec, servers.PingInterval)
 	if err != nil {
 		return err
 	}

@@ -1,29 +1,52 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"fanfare/bench/fleet"
 	"fanfare/bench/floor"
+	"fanfare/bench/peers"
 )
 
 type peerCommand struct {
 	Name   string `arg:"" help:"Which: see list."`
 	Listen string `help:"Address of /echo and /ws." required:""`
 	API    string `help:"Address of the HTTP API." required:""`
+
+	PingInterval time.Duration `help:"How often a connection is pinged." default:"25s"`
+	PingTimeout  time.Duration `help:"How long it may take to answer." default:"10s"`
 }
 
-func (c *peerCommand) Run() error {
+// Run serves until the server fails or ctx ends: SIGTERM is answered by leaving at once.
+func (c *peerCommand) Run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- c.serve() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (c *peerCommand) serve() error {
 	if loops, ok := strings.CutPrefix(c.Name, "floor"); ok {
-		n := 0
-		if _, err := fmt.Sscan(loops, &n); err != nil || n < 1 {
+		n, err := strconv.Atoi(loops)
+		if err != nil || n < 1 {
 			return fmt.Errorf("%q: how many loops?", c.Name)
 		}
 		return floor.Serve(c.Listen, c.API, n)
 	}
-	return fmt.Errorf("no peer is called %q", c.Name)
+	p, err := peers.Find(c.Name)
+	if err != nil {
+		return err
+	}
+	return p.Serve(peers.Options{Listen: c.Listen, API: c.API, Ping: c.PingInterval, PongWait: c.PingTimeout})
 }
 
 // A workerCommand is one process of the load client.

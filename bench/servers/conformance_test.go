@@ -1,0 +1,224 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// catalog is of programs built by TestMain.
+var catalog Catalog
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "servers-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		build := func(name, from, pkg string) string {
+			program := filepath.Join(dir, name)
+			cmd := exec.Command("go", "build", "-o", program, pkg)
+			cmd.Dir = from
+			if out, err := cmd.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n%s", pkg, err, out)
+				return ""
+			}
+			return program
+		}
+		catalog.Self = build("bench", "..", "./cmd/fanfare-bench")
+		catalog.Fanfare = build("fanfare", "../..", "./cmd/fanfare")
+		if catalog.Self == "" {
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// TestConformance runs the same checks over every server, with a client that is not ours: whoever passes can
+// be measured.
+func TestConformance(t *testing.T) {
+	for _, spec := range catalog.All() {
+		t.Run(spec.Name, func(t *testing.T) {
+			if strings.HasPrefix(spec.Name, "fanfare-") && catalog.Fanfare == "" {
+				t.Skip("fanfare does not build")
+			}
+			t.Parallel()
+			const ping = time.Second
+			s, err := Start(t.Context(), spec, ping)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				begin := time.Now()
+				s.Stop()
+				if took := time.Since(begin); took > 4*time.Second {
+					t.Errorf("took %v to stop", took)
+				}
+			})
+			t.Run("echo", func(t *testing.T) { testEcho(t, s) })
+			t.Run("broadcast", func(t *testing.T) { testBroadcast(t, s) })
+			if spec.Pushes {
+				t.Run("push", func(t *testing.T) { testPush(t, s) })
+				t.Run("heartbeat", func(t *testing.T) { testHeartbeat(t, s, ping) })
+			}
+		})
+	}
+}
+
+func dial(t *testing.T, s *Server, path string) *websocket.Conn {
+	t.Helper()
+	d := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
+	c, resp, err := d.DialContext(t.Context(), "ws://"+s.Listen.String()+path, http.Header{})
+	if err != nil {
+		t.Fatalf("%s: %v (%v)", path, err, resp)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+func testEcho(t *testing.T, s *Server) {
+	c := dial(t, s, "/echo")
+	for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage} {
+		for _, size := range []int{1, 40, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000} {
+			sent := bytes.Repeat([]byte("0123456789abcdef#"), size/17+1)[:size]
+			if err := c.WriteMessage(kind, sent); err != nil {
+				t.Fatal(err)
+			}
+			k, got, err := c.ReadMessage()
+			if err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+			if k != kind || !bytes.Equal(got, sent) {
+				t.Fatalf("%d bytes of kind %d came back as %d bytes of kind %d", size, kind, len(got), k)
+			}
+		}
+	}
+	// Three at once, written together: a server that reads one per event leaves the others.
+	for i := range 3 {
+		if err := c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "message %d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		if _, got, err := c.ReadMessage(); err != nil || string(got) != fmt.Sprintf("message %d", i) {
+			t.Fatalf("message %d: %q, %v", i, got, err)
+		}
+	}
+}
+
+func await(t *testing.T, s *Server, sessions int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		stats, err := s.Stats(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(stats["sessions"]) == sessions {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the server counts %v sessions, not %d", stats["sessions"], sessions)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// expect reads messages from c and compares them; servers may send JSON with a line feed behind it.
+func expect(t *testing.T, c *websocket.Conn, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		_, got, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("where %s was due: %v", w, err)
+		}
+		if strings.TrimSuffix(string(got), "\n") != w {
+			t.Fatalf("got %q where %s was due", got, w)
+		}
+	}
+}
+
+func receivers(t *testing.T, want int) func(int, error) {
+	return func(n int, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n != want {
+			t.Fatalf("%d receivers, not %d", n, want)
+		}
+	}
+}
+
+func testBroadcast(t *testing.T, s *Server) {
+	before, err := s.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := int(before["sessions"]) // the floor counts echo connections too
+	var all []*websocket.Conn
+	for i := range 3 {
+		all = append(all, dial(t, s, fmt.Sprintf("/ws?user=u%d", i)))
+	}
+	await(t, s, base+3)
+	for i := range 3 {
+		receivers(t, base+3)(s.Broadcast(t.Context(), fmt.Appendf(nil, `"message %d"`, i)))
+	}
+	for _, c := range all {
+		expect(t, c, `"message 0"`, `"message 1"`, `"message 2"`)
+		c.Close()
+	}
+	await(t, s, base)
+}
+
+func testPush(t *testing.T, s *Server) {
+	a := dial(t, s, "/ws?user=a&topic=news&topic=sport")
+	b := dial(t, s, "/ws?user=b&topic=news")
+	await(t, s, 2)
+	ctx := t.Context()
+	receivers(t, 1)(s.PushUser(ctx, "a", []byte(`"to a"`)))
+	receivers(t, 1)(s.PushUser(ctx, "b", []byte(`"to b"`)))
+	receivers(t, 0)(s.PushUser(ctx, "c", []byte(`"to c"`)))
+	receivers(t, 2)(s.PushTopic(ctx, "news", []byte(`"news"`)))
+	receivers(t, 1)(s.PushTopic(ctx, "sport", []byte(`"sport"`)))
+	receivers(t, 0)(s.PushTopic(ctx, "weather", []byte(`"weather"`)))
+	receivers(t, 2)(s.Broadcast(ctx, []byte(`"all"`)))
+	expect(t, a, `"to a"`, `"news"`, `"sport"`, `"all"`)
+	expect(t, b, `"to b"`, `"news"`, `"all"`)
+	a.Close()
+	b.Close()
+	await(t, s, 0)
+}
+
+// testHeartbeat waits for two pings: the second shows that the answer to the first counted.
+func testHeartbeat(t *testing.T, s *Server, interval time.Duration) {
+	c := dial(t, s, "/ws?user=a")
+	pings := make(chan struct{}, 64)
+	answer := c.PingHandler()
+	c.SetPingHandler(func(p string) error {
+		pings <- struct{}{}
+		return answer(p)
+	})
+	go c.ReadMessage()
+	for i := range 2 {
+		select {
+		case <-pings:
+		case <-time.After(3*interval + 5*time.Second):
+			t.Fatalf("ping %d has not come", i+1)
+		}
+	}
+}
