@@ -98,6 +98,9 @@ func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
 			return
 		}
 		if m.Op == 0 {
+			if s := d.s; s != nil && !s.shared && s.headLen == 0 && !s.inFrame && !s.open && len(s.context) == 0 {
+				t.Fatalf("a decoder with nothing to remember holds %+v", s)
+			}
 			return
 		}
 		g.msgs = append(g.msgs, say(m.Op, m.Payload))

@@ -12,88 +12,63 @@ type Decoder struct {
 	s *state
 }
 
+// Start tells d what the handshake negotiated, before the first call of Next. It
+// is not needed for zero Params.
+func (d *Decoder) Start(p Params) { d.drop(atRest(p.ServerBits != 0, p.ContextBits)) }
+
 // Next consumes n bytes of in and returns the message that they complete, or the
 // zero Message and n == len(in) if there is none. It writes to in.
 //
 // The error is a *CloseError; the decoder stays failed with it and takes no more
 // input: n is len(in).
 func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
-	s := d.s
-	if s != nil {
-		switch {
-		case s.lent:
+	if d.s != nil {
+		if d.s.lent {
 			d.settle()
-			s = d.s
-		case s.fault != nil:
+		}
+		if s := d.s; s != nil && s.fault != nil {
 			return Message{}, len(in), s.fault
 		}
-		if s == closed { // 5.5.1: data that follows a close frame is ignored
+		if d.s == closed { // 5.5.1: what follows a close frame is ignored
 			return Message{}, len(in), nil
 		}
 	}
 
-	for n < len(in) {
-		s := d.s
+	for n < len(in) && m.Op == 0 {
 		var h header
-		fresh := s == nil || !s.inFrame
-		if fresh {
+		var f *state
+		first := d.s == nil || !d.s.inFrame // the payload begins in this read
+		if first {
 			var size int
-			var f *state
-			h, size, f = d.header(r, in[n:])
-			if f != nil {
+			if h, size, f = d.header(r, in[n:]); f != nil {
 				return d.fail(f, in)
 			}
 			if size == 0 {
-				break
+				break // it does not end in this read
 			}
 			n += size
-			s = d.s
 		} else {
-			h = s.frame
+			h = d.s.frame
 		}
 
-		p := in[n:]
-		p = p[:min(h.left, len(p)):min(h.left, len(p))]
+		k := min(h.left, len(in)-n)
+		p := in[n : n+k : n+k]
+		n += k
 		ws.Cipher(p, h.mask, int(h.phase)) // 5.3
-		n += len(p)
 
-		if fresh && len(p) == h.left {
-			// All of the frame is here. If it is all of its message as well,
-			// its payload stays where it is.
-			if h.op.IsControl() {
-				return d.deliver(h.op, p, in, n)
-			}
-			if h.fin && h.op != ws.OpContinuation {
-				if h.op == ws.OpText && !utf8.Valid(p) { // 8.1
-					return d.fail(faultText, in)
-				}
-				return Message{h.op, p}, n, nil
-			}
+		if first && k == h.left && (h.op.IsControl() || h.fin && h.op != ws.OpContinuation) {
+			m, f = d.whole(r, h, p)
+		} else {
+			m, f = d.part(r, h, p, first)
 		}
-
-		s = d.own()
-		if !h.op.IsControl() && h.op != ws.OpContinuation && fresh {
-			s.open, s.op = true, h.op
-		}
-		if f := s.gather(h, p); f != nil {
+		if f != nil {
 			return d.fail(f, in)
 		}
-		if s.inFrame {
-			break
-		}
-		if h.op.IsControl() {
-			s.lent = true
-			return d.deliver(h.op, s.buf[s.size:len(s.buf):len(s.buf)], in, n)
-		}
-		if h.fin {
-			if s.op == ws.OpText && s.valid < s.size { // 8.1: it ends within a rune
-				return d.fail(faultText, in)
-			}
-			s.open, s.lent = false, true
-			return Message{s.op, s.buf[:s.size:s.size]}, n, nil
-		}
 	}
-	return Message{}, len(in), nil
+	if m.Op == 0 {
+		n = len(in)
+	}
+	return m, n, nil
 }
 
 // header returns the next frame's header and how many bytes of in belong to it,
@@ -101,7 +76,7 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
 	s := d.s
 	if s == nil || s.headLen == 0 {
-		h, n, f = parseHeader(in, s, r.maxMessage())
+		h, n, f = parseHeader(in, s, r)
 		if n == 0 && f == nil {
 			s = d.own()
 			s.headLen = uint8(copy(s.head[:], in))
@@ -110,51 +85,99 @@ func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
 	}
 	had := int(s.headLen)
 	have := had + copy(s.head[had:], in)
-	h, n, f = parseHeader(s.head[:have], s, r.maxMessage())
+	h, n, f = parseHeader(s.head[:have], s, r)
 	if n == 0 {
 		s.headLen = uint8(have)
 		return h, 0, f
 	}
 	s.headLen = 0
+	if !s.open {
+		d.settle() // the payload may not need a state
+	}
 	return h, n - had, nil
 }
 
-// gather adds p to the frame h, of which it is the next part.
-func (s *state) gather(h header, p []byte) *state {
+// whole takes a frame that is all of its message and all in p. Unless it is
+// compressed, its payload stays where it is.
+func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
+	switch {
+	case h.deflated:
+		return d.inflate(r, h.op, append(newBuffer(len(p)+len(inflateTail)), p...))
+	case h.op == ws.OpText && !utf8.Valid(p): // 8.1
+		return m, faultText
+	case h.op == ws.OpClose:
+		if f = checkClose(p); f != nil {
+			return m, f
+		}
+		d.drop(closed)
+	}
+	return Message{h.op, p}, nil
+}
+
+// part takes p, the next part of the payload of a frame of which there is more
+// to come or of whose message there is: it is gathered in a buffer.
+func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *state) {
+	s := d.own()
+	control := h.op.IsControl()
+	if first && !control && h.op != ws.OpContinuation {
+		s.open, s.op, s.deflated = true, h.op, h.deflated
+	}
 	s.buf = growBuffer(s.buf, len(p), len(s.buf)+h.left)
 	s.buf = append(s.buf, p...)
 	h.left -= len(p)
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
 	s.frame, s.inFrame = h, h.left > 0
-	if h.op.IsControl() {
-		return nil
+
+	if control {
+		if s.inFrame {
+			return m, nil
+		}
+		p = s.buf[s.size:len(s.buf):len(s.buf)]
+		if h.op == ws.OpClose {
+			if f = checkClose(p); f != nil {
+				return m, f
+			}
+			s.last = true
+		}
+		s.lent = true
+		return Message{h.op, p}, nil
 	}
-	if s.op == ws.OpText { // 8.1, at the first byte that is wrong
+
+	if s.op == ws.OpText && !s.deflated { // 8.1, at the first byte that is wrong
 		n, ok := validPrefix(s.buf[s.valid:])
 		if !ok {
-			return faultText
+			return m, faultText
 		}
 		s.valid += n
 	}
-	if !s.inFrame {
-		s.size = len(s.buf)
+	if s.inFrame {
+		return m, nil
 	}
-	return nil
+	s.size = len(s.buf)
+	if !h.fin {
+		return m, nil
+	}
+	if s.deflated {
+		z := s.buf
+		s.buf = nil
+		return d.inflate(r, s.op, z)
+	}
+	if s.op == ws.OpText && s.valid < s.size { // 8.1: it ends within a rune
+		return m, faultText
+	}
+	s.open, s.lent = false, true
+	return Message{s.op, s.buf[:s.size:s.size]}, nil
 }
 
-// deliver returns a control frame.
-func (d *Decoder) deliver(op ws.OpCode, p, in []byte, n int) (Message, int, error) {
-	if op == ws.OpClose {
-		if f := checkClose(p); f != nil {
-			return d.fail(f, in)
-		}
-		if d.s != nil && d.s.lent {
-			d.s.last = true
-		} else {
-			d.drop(closed)
-		}
+// inflate returns the message whose compressed form is z, a buffer that it takes
+// over.
+func (d *Decoder) inflate(r *Rules, op ws.OpCode, z []byte) (m Message, f *state) {
+	s := d.own()
+	if f = s.inflate(r, op, z); f != nil {
+		return m, f
 	}
-	return Message{op, p}, n, nil
+	s.open, s.lent = false, true
+	return Message{op, s.buf[:len(s.buf):len(s.buf)]}, nil
 }
 
 func (d *Decoder) fail(f *state, in []byte) (Message, int, error) {

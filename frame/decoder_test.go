@@ -45,18 +45,19 @@ var laws = []struct {
 func TestLawEveryTwoCuts(t *testing.T) {
 	r := &Rules{MaxMessage: 200}
 	for _, tt := range laws {
-		t.Run(tt.name, func(t *testing.T) { checkLaw(t, r, Decoder{}, tt.in) })
+		t.Run(tt.name, func(t *testing.T) { checkLaw(t, r, Params{}, tt.in) })
 	}
 }
 
 // checkLaw compares the whole input with every single cut, every two cuts if
 // there are few enough of them, and single bytes.
-func checkLaw(t testing.TB, r *Rules, d Decoder, in []byte) {
+func checkLaw(t testing.TB, r *Rules, p Params, in []byte) {
 	t.Helper()
-	want := decodeFrom(t, d, r, in)
+	start := func() (d Decoder) { d.Start(p); return d }
+	want := decodeFrom(t, start(), r, in)
 	check := func(cuts ...int) {
 		t.Helper()
-		if g := decodeFrom(t, d, r, in, cuts...); !g.equal(want) {
+		if g := decodeFrom(t, start(), r, in, cuts...); !g.equal(want) {
 			t.Errorf("cut at %v: %v\nwhole:  %v", cuts, g, want)
 		}
 	}

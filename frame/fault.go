@@ -35,6 +35,7 @@ var (
 	faultCloseCode  = fault(ws.StatusProtocolError, "invalid status code in close frame")
 
 	faultText        = fault(ws.StatusInvalidFramePayloadData, "text is not UTF-8")
+	faultDeflate     = fault(ws.StatusInvalidFramePayloadData, "compressed data is corrupt")
 	faultCloseReason = fault(ws.StatusInvalidFramePayloadData, "close reason is not UTF-8")
 
 	faultTooBig = fault(ws.StatusMessageTooBig, "message is too big")

@@ -25,7 +25,7 @@ const maxHead = 2 + 8 + 4
 type header struct {
 	op       ws.OpCode
 	fin      bool
-	deflated bool    // RSV1
+	deflated bool    // RSV1: the message that begins here is compressed
 	phase    uint8   // of the mask: payload bytes seen, modulo 4
 	mask     [4]byte // masking key
 	left     int     // payload bytes still to come
@@ -36,8 +36,8 @@ type header struct {
 // the bytes that are wrong have come: first of all by the first two, then by the
 // length, so a frame that is too big is refused before its masking key.
 //
-// s is the decoder's state, nil at rest, and max the limit on a message.
-func parseHeader(p []byte, s *state, max int) (h header, size int, f *state) {
+// s is the decoder's state, nil at rest.
+func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *state) {
 	if len(p) < 2 {
 		return h, 0, nil
 	}
@@ -47,11 +47,16 @@ func parseHeader(p []byte, s *state, max int) (h header, size int, f *state) {
 	open := s != nil && s.open
 
 	// 5.2: RSV bits "MUST be 0 unless an extension is negotiated that defines
-	// meanings for non-zero values".
+	// meanings for non-zero values". RFC 7692, 6.1 defines RSV1 on the first
+	// frame of a message, and "MUST NOT set" it on others or on control frames.
 	if b0&bitsRSV != 0 {
-		return h, 0, faultReserved
+		first := h.op == ws.OpText || h.op == ws.OpBinary
+		if b0&bitsRSV != bitRSV1 || !first || s == nil || !s.deflate {
+			return h, 0, faultReserved
+		}
+		h.deflated = true
 	}
-	room := max
+	room := r.maxMessage()
 	if h.op.IsControl() {
 		switch {
 		case h.op > ws.OpPong: // 5.2: 0xB to 0xF are reserved
@@ -69,6 +74,9 @@ func parseHeader(p []byte, s *state, max int) (h header, size int, f *state) {
 			return h, 0, faultContinue
 		case h.op != ws.OpContinuation && open: // 5.4: fragments "MUST NOT be interleaved"
 			return h, 0, faultInterleave
+		}
+		if h.deflated || open && s.deflated {
+			room = r.maxDeflated()
 		}
 		if open {
 			room -= s.size

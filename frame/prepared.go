@@ -1,12 +1,22 @@
 package frame
 
-import "github.com/gobwas/ws"
+import (
+	"sync"
 
-// Prepared is one message, encoded once and sent to any number of receivers. It
-// is immutable, so all of them share it.
+	"github.com/gobwas/ws"
+)
+
+// Prepared is one message, encoded once and sent to any number of receivers. All
+// of them share its memory.
 type Prepared struct {
 	plain []byte // header and payload
 	op    ws.OpCode
+
+	// The compressed twin is made for the first receiver that can take it, not
+	// with the frame: most messages never meet one, and of those that do the
+	// others wait for the first rather than compress as well.
+	once    sync.Once
+	deflate []byte // nil if that is not smaller
 }
 
 // Prepare encodes a message or control frame. It copies payload.
@@ -15,9 +25,30 @@ func Prepare(op ws.OpCode, payload []byte) *Prepared {
 	return &Prepared{plain: AppendFrame(b, op, payload), op: op}
 }
 
-// Plain returns the frame as it goes to a connection without compression. It is
-// shared: nobody may write to it.
+// Plain returns the frame for a connection without compression. It is shared:
+// nobody may write to it.
 func (p *Prepared) Plain() []byte { return p.plain }
+
+// Deflated returns the frame for a connection that negotiated c: compressed if
+// that is allowed and worth it, plain if not. The first call that needs it
+// compresses, at the level of its Rules, and later ones share the result.
+func (p *Prepared) Deflated(r *Rules, c Params) []byte {
+	n := p.Len()
+	if c.ServerBits == 0 || n < r.minSize() || p.op.IsControl() {
+		return p.plain
+	}
+	// Nothing in a message refers back further than it is long, so one that is
+	// no longer than the client's window fits any window (RFC 7692, 7.1.2.1).
+	// The compressor's own is of 15 bits.
+	if c.ServerBits < 15 && n > 1<<c.ServerBits {
+		return p.plain
+	}
+	p.once.Do(func() { p.deflate = deflateFrame(r.Deflate.Level, p.op, p.plain[len(p.plain)-n:]) })
+	if p.deflate == nil {
+		return p.plain
+	}
+	return p.deflate
+}
 
 // Op returns the opcode.
 func (p *Prepared) Op() ws.OpCode { return p.op }

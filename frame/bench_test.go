@@ -1,0 +1,57 @@
+package frame
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// The payload is unmasked in place, so a second decoding of the same bytes sees
+// it masked: binary, except where text is what is measured, and then with a
+// masking key of zeros.
+func benchDecode(b *testing.B, in []byte) {
+	var d Decoder
+	r := new(Rules)
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		rest := in
+		for {
+			m, n, err := d.Next(r, rest)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if m.Op == 0 {
+				break
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	b.Run("binary/16", func(b *testing.B) { benchDecode(b, binmsg(strings.Repeat("x", 16))) })
+	b.Run("binary/125", func(b *testing.B) { benchDecode(b, binmsg(strings.Repeat("x", 125))) })
+	b.Run("binary/128", func(b *testing.B) { benchDecode(b, binmsg(strings.Repeat("x", 128))) })
+	b.Run("binary/16384", func(b *testing.B) { benchDecode(b, binmsg(strings.Repeat("x", 16384))) })
+	b.Run("ping/0", func(b *testing.B) { benchDecode(b, ping("")) })
+	b.Run("pipelined/100x16", func(b *testing.B) {
+		benchDecode(b, []byte(strings.Repeat(string(binmsg(strings.Repeat("x", 16))), 100)))
+	})
+}
+
+func BenchmarkDecodeText(b *testing.B) {
+	for _, n := range []int{16, 128, 16384} {
+		in := textZeroMask(n)
+		b.Run(strconv.Itoa(n), func(b *testing.B) { benchDecode(b, in) })
+	}
+}
+
+func textZeroMask(n int) []byte {
+	in := appendHeader(nil, fin|byte(ws.OpText), n)
+	in[1] |= bitMask
+	in = append(in, 0, 0, 0, 0)
+	return append(in, strings.Repeat("x", n)...)
+}

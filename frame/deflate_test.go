@@ -1,0 +1,418 @@
+package frame
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// deflater is a client's compressor, the standard library's, with or without a
+// context.
+type deflater struct {
+	buf bytes.Buffer
+	w   *flate.Writer
+}
+
+func (c *deflater) message(p string, level int, context bool) string {
+	c.buf.Reset()
+	if c.w == nil || !context {
+		c.w, _ = flate.NewWriter(&c.buf, level)
+	}
+	io.WriteString(c.w, p)
+	c.w.Flush()
+	return strings.TrimSuffix(c.buf.String(), deflateTail)
+}
+
+// inflateFrame takes a server's frame apart and inflates it as a client does.
+func inflateFrame(t testing.TB, b []byte) (payload string, deflated bool) {
+	t.Helper()
+	head := 2
+	switch b[1] {
+	case 126:
+		head = 4
+	case 127:
+		head = 10
+	}
+	if len(b) != head+declared(b) {
+		t.Fatalf("frame %x… declares %d bytes and has %d", b[:head], declared(b), len(b)-head)
+	}
+	if b[0]&bitRSV1 == 0 {
+		return string(b[head:]), false
+	}
+	out, err := io.ReadAll(flate.NewReader(strings.NewReader(string(b[head:]) + inflateTail)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out), true
+}
+
+func declared(b []byte) int {
+	n := int(b[1])
+	switch n {
+	case 126:
+		n = int(b[2])<<8 | int(b[3])
+	case 127:
+		n = int(b[6])<<24 | int(b[7])<<16 | int(b[8])<<8 | int(b[9])
+	}
+	return n
+}
+
+// jsonLike returns n bytes of what a push server carries.
+func jsonLike(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"id":%d,"type":"order.updated","price":%d.%02d,"text":"Your order is on its way ✓"},`, i*7919, i%100, i*31%100)
+	}
+	return strings.ToValidUTF8(b.String()[:n], "?")
+}
+
+// noise returns n bytes that do not compress.
+func noise(n int) string {
+	b := make([]byte, n)
+	x := uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return string(b)
+}
+
+func TestInflateFromAnotherCompressor(t *testing.T) {
+	for _, level := range []int{flate.HuffmanOnly, 0, 1, 5, 9} {
+		for _, n := range []int{1, 10, 300, 5000, 65000} {
+			p := jsonLike(n)
+			z := new(deflater).message(p, level, false)
+			name := fmt.Sprintf("level %d, %d bytes", level, n)
+			want := got{msgs: []string{"text:" + p}}
+
+			whole := deflated(ws.OpText, z)
+			g := decodeFrom(t, started(alone), new(Rules), whole)
+			if !g.equal(want) {
+				t.Errorf("%s: close %d %s", name, g.code, g.why)
+			}
+			g = decodeFrom(t, started(alone), new(Rules), whole, everyByte(whole)...)
+			if !g.equal(want) {
+				t.Errorf("%s, byte by byte: close %d %s", name, g.code, g.why)
+			}
+			fragments := join(f(rsv1, ws.OpText, z[:1]), f(0, 0, z[1:len(z)/2]), f(fin, 0, z[len(z)/2:]))
+			g = decodeFrom(t, started(alone), new(Rules), fragments)
+			if !g.equal(want) {
+				t.Errorf("%s, in fragments: close %d %s", name, g.code, g.why)
+			}
+		}
+	}
+}
+
+func started(p Params) (d Decoder) { d.Start(p); return d }
+
+// TestLargestMessageFitsCompressed: a message of MaxMessage bytes passes however
+// badly it compresses, one more does not however well.
+func TestLargestMessageFitsCompressed(t *testing.T) {
+	r := &Rules{MaxMessage: 10000}
+	for _, level := range []int{flate.HuffmanOnly, 0, 1, 9} {
+		for _, p := range []string{noise(10000), strings.Repeat("a", 10000)} {
+			g := decodeFrom(t, started(alone), r, deflated(ws.OpBinary, new(deflater).message(p, level, false)))
+			if g.code != 0 || len(g.msgs) != 1 || g.msgs[0] != "binary:"+p {
+				t.Errorf("level %d: close %d %s", level, g.code, g.why)
+			}
+			g = decodeFrom(t, started(alone), r, deflated(ws.OpBinary, new(deflater).message(p+"a", level, false)))
+			if g.code != 1009 || g.msgs != nil {
+				t.Errorf("level %d, one byte more: close %d %s", level, g.code, g.why)
+			}
+		}
+	}
+}
+
+func TestInflateRatio(t *testing.T) {
+	r := &Rules{MaxMessage: 10 << 20}
+	for _, tt := range []struct {
+		name  string
+		n     int
+		ratio int
+		code  ws.StatusCode
+	}{
+		{"64 KiB of zeros are free", 64 << 10, 0, 0},
+		{"1 MiB of zeros exceeds 100", 1 << 20, 0, 1009},
+		{"1 MiB of zeros within 2000", 1 << 20, 2000, 0},
+		{"1 MiB of zeros exceeds 500", 1 << 20, 500, 1009},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := *r
+			r.Deflate.MaxRatio = tt.ratio
+			z := new(deflater).message(strings.Repeat("\x00", tt.n), 9, false)
+			if g := decodeFrom(t, started(alone), &r, deflated(ws.OpBinary, z)); g.code != tt.code {
+				t.Errorf("close %d, want %d", g.code, tt.code)
+			}
+		})
+	}
+}
+
+// TestBombEndsBeforeItsMemoryIsSpent inflates 256 MiB out of 256 KiB.
+func TestBombEndsBeforeItsMemoryIsSpent(t *testing.T) {
+	mib := new(deflater).message(strings.Repeat("\x00", 1<<20), 9, false)
+	in := deflated(ws.OpBinary, strings.Repeat(mib+deflateTail, 256))
+	for _, tt := range []struct {
+		name string
+		r    Rules
+		most uint64
+	}{
+		// The decompressor, the compressed bytes in the reader's buffer and in
+		// ours, and twice what is inflated, for doubling.
+		{"absolute limit", Rules{MaxMessage: 1 << 20, Deflate: Deflate{MaxRatio: 1 << 20}}, 100<<10 + 2<<18 + 3<<20},
+		{"refused at its header", Rules{}, 1 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := started(alone)
+			defer d.Release()
+			in := bytes.Clone(in)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, err := d.Next(&tt.r, in)
+			runtime.ReadMemStats(&after)
+			if err == nil || err.(*CloseError).Code != 1009 {
+				t.Errorf("got %v, want 1009", err)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > tt.most {
+				t.Errorf("%d bytes were allocated, want %d at most", n, tt.most)
+			}
+			if d.Buffered() != 0 {
+				t.Errorf("%d bytes are still held", d.Buffered())
+			}
+		})
+	}
+}
+
+func TestBadTextStopsInflating(t *testing.T) {
+	// The first byte is no UTF-8, so what follows is not inflated to 1009.
+	z := new(deflater).message("\xff"+strings.Repeat("\x00", 1<<20), 9, false)
+	if g := decodeFrom(t, started(alone), new(Rules), deflated(ws.OpText, z)); g.code != 1007 {
+		t.Errorf("got %v, want 1007", g)
+	}
+}
+
+func TestContextTakeover(t *testing.T) {
+	for _, bits := range []uint8{9, 12, 15} {
+		p := Params{ServerBits: 15, ContextBits: bits}
+		var c deflater
+		var in []byte
+		var want []string
+		sizes := []int{100, 100, 300, 1000, 5000, 40000, 64000, 1, 100}
+		if bits < 15 {
+			// The standard library's window has 15 bits: stay within ours.
+			sizes = []int{100, 100, 200}
+		}
+		for _, n := range sizes {
+			in = append(in, deflated(ws.OpText, c.message(jsonLike(n), 5, true))...)
+			want = append(want, "text:"+jsonLike(n))
+		}
+		d := started(p)
+		var g got
+		for part := range slices.Chunk(in, 1000) {
+			g.feed(t, &d, new(Rules), part)
+		}
+		if g.code != 0 || !slices.Equal(g.msgs, want) {
+			t.Errorf("%d bits: %d messages, close %d %s", bits, len(g.msgs), g.code, g.why)
+		}
+		if n := d.Buffered(); n == 0 || n > 1<<bits {
+			t.Errorf("%d bits: %d bytes are held at rest, want %d at most", bits, n, 1<<bits)
+		}
+		d.Release()
+	}
+}
+
+func TestContextCostsNothingBeforeItIsUsed(t *testing.T) {
+	d := started(context)
+	rest := d
+	var g got
+	for _, b := range join(text("a"), f(0, ws.OpText, "b"), f(fin, 0, "c"), deflated(ws.OpText, "\x00")) {
+		g.feed(t, &d, new(Rules), []byte{b})
+	}
+	if len(g.msgs) != 3 || d != rest {
+		t.Errorf("%v; the decoder holds a state of its own", g)
+	}
+}
+
+func TestDeflated(t *testing.T) {
+	for level := range 10 {
+		r := &Rules{Deflate: Deflate{Level: level, MinSize: 1}}
+		for _, n := range []int{1, 100, 1000, 32767, 32768, 65536, 200000} {
+			for _, p := range []string{jsonLike(n), noise(n)} {
+				pr := Prepare(ws.OpBinary, []byte(p))
+				b := pr.Deflated(r, alone)
+				if got, _ := inflateFrame(t, b); got != p {
+					t.Errorf("level %d, %d bytes: does not come back", level, n)
+				}
+				if len(b) > len(pr.Plain()) {
+					t.Errorf("level %d, %d bytes: %d bytes compressed, %d plain", level, n, len(b), len(pr.Plain()))
+				}
+			}
+		}
+	}
+}
+
+func TestDeflatedOrPlain(t *testing.T) {
+	small, large := jsonLike(255), jsonLike(1000)
+	for _, tt := range []struct {
+		name     string
+		rules    Rules
+		params   Params
+		op       ws.OpCode
+		payload  string
+		deflated bool
+	}{
+		{"negotiated", Rules{}, alone, ws.OpText, large, true},
+		{"not negotiated", Rules{}, Params{}, ws.OpText, large, false},
+		{"below the minimum", Rules{}, alone, ws.OpText, small, false},
+		{"minimum lowered", Rules{Deflate: Deflate{MinSize: 200, Level: 9}}, alone, ws.OpText, small, true},
+		{"minimum raised", Rules{Deflate: Deflate{MinSize: 1001}}, alone, ws.OpText, large, false},
+		{"does not compress", Rules{}, alone, ws.OpBinary, noise(1000), false},
+		{"empty", Rules{Deflate: Deflate{MinSize: 1}}, alone, ws.OpText, "", false},
+		{"RFC 7692, 6.1: control frame", Rules{Deflate: Deflate{MinSize: 1}}, alone, ws.OpPing, strings.Repeat("a", 100), false},
+		{"7.1.2.1: longer than the client's window", Rules{}, Params{ServerBits: 9}, ws.OpText, large, false},
+		{"7.1.2.1: as long as the client's window", Rules{}, Params{ServerBits: 10}, ws.OpText, jsonLike(1024), true},
+		{"7.1.2.1: longer than any window", Rules{}, alone, ws.OpText, jsonLike(100000), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := Prepare(tt.op, []byte(tt.payload))
+			payload, deflated := inflateFrame(t, p.Deflated(&tt.rules, tt.params))
+			if payload != tt.payload || deflated != tt.deflated {
+				t.Errorf("compressed: %v, want %v", deflated, tt.deflated)
+			}
+		})
+	}
+}
+
+// TestDeflatedOnce: all receivers get the same bytes in the same memory, and the
+// plain frame stays what it was.
+func TestDeflatedOnce(t *testing.T) {
+	p := Prepare(ws.OpText, []byte(jsonLike(5000)))
+	frames := make([][]byte, 100)
+	var wg sync.WaitGroup
+	for i := range frames {
+		wg.Go(func() { frames[i] = p.Deflated(new(Rules), alone) })
+	}
+	wg.Wait()
+	for _, b := range frames {
+		if &b[0] != &frames[0][0] || len(b) != len(frames[0]) {
+			t.Fatal("compressed more than once")
+		}
+	}
+	if got, deflated := inflateFrame(t, p.Plain()); deflated || got != jsonLike(5000) {
+		t.Error("the plain frame has changed")
+	}
+	if n := testing.AllocsPerRun(100, func() { p.Deflated(new(Rules), alone) }); n != 0 {
+		t.Errorf("%v allocations for one more receiver", n)
+	}
+}
+
+func TestDeflateAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool drops at random under -race")
+	}
+	payload := []byte(jsonLike(5000))
+	for _, level := range []int{0, 1, 5} {
+		r := &Rules{Deflate: Deflate{Level: level}}
+		n := testing.AllocsPerRun(100, func() { Prepare(ws.OpText, payload).Deflated(r, alone) })
+		if n != 3 {
+			t.Errorf("level %d: %v allocations, want the frame, its twin and what describes them", level, n)
+		}
+	}
+	z := deflated(ws.OpText, new(deflater).message(string(payload), 5, false))
+	for _, tt := range []struct {
+		name  string
+		reads [][]byte
+	}{
+		{"whole", [][]byte{z}},
+		{"in two reads", [][]byte{z[:100], z[100:]}},
+		{"two messages", [][]byte{join(z, z)}},
+	} {
+		if n := allocs(t, new(Rules), alone, tt.reads...); n != 0 {
+			t.Errorf("inflating, %s: %v allocations", tt.name, n)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		rules Rules
+		ok    bool
+	}{
+		{Rules{}, true},
+		{Rules{MaxMessage: -1}, false},
+		{Rules{Deflate: Deflate{Level: 9, MinSize: 1, MaxRatio: 1, ContextBits: 15}}, true},
+		{Rules{Deflate: Deflate{Level: -1}}, false},
+		{Rules{Deflate: Deflate{Level: 10}}, false},
+		{Rules{Deflate: Deflate{MinSize: -1}}, false},
+		{Rules{Deflate: Deflate{MaxRatio: -1}}, false},
+		{Rules{Deflate: Deflate{ContextBits: 8}}, false},
+		{Rules{Deflate: Deflate{ContextBits: 16}}, false},
+	} {
+		if err := tt.rules.Validate(); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt.rules, err)
+		}
+	}
+}
+
+// FuzzInflate gives the decoder arbitrary compressed bytes and compares it with
+// the reference, which uses the standard library.
+func FuzzInflate(f *testing.F) {
+	for _, z := range []string{helloFixed, helloAgain, helloStored, helloFinal, helloBlocks, "", "\x00", "\x07",
+		new(deflater).message(jsonLike(1000), 9, false),
+		new(deflater).message(strings.Repeat("a", 3000), 9, false)} {
+		f.Add([]byte(z), []byte(helloAgain), true, true, uint16(2000))
+		f.Add([]byte(z), []byte(z), false, false, uint16(len(z)))
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte, isText, keep bool, max uint16) {
+		if len(a)+len(b) > 4096 {
+			return
+		}
+		op := ws.OpBinary
+		if isText {
+			op = ws.OpText
+		}
+		r, p := fuzzRules(max, keep)
+		in := join(deflated(op, string(a)), deflated(op, string(b)))
+		agree(t, in, r, p, len(in)/3, len(in)/2)
+	})
+}
+
+// FuzzDeflate sends messages there and back: ours inflated by the standard
+// library, the standard library's with and without a context inflated by ours.
+func FuzzDeflate(f *testing.F) {
+	f.Add([]byte("Hello"), []byte("Hello"), uint8(0), uint8(0))
+	f.Add([]byte(jsonLike(2000)), []byte(jsonLike(300)), uint8(5), uint8(3))
+	f.Add([]byte(noise(1000)), []byte(strings.Repeat("ab", 500)), uint8(9), uint8(17))
+	f.Add([]byte(""), []byte(strings.Repeat("a", 40000)), uint8(1), uint8(200))
+	f.Fuzz(func(t *testing.T, a, b []byte, level, cut uint8) {
+		if len(a)+len(b) > 60000 {
+			return
+		}
+		r := &Rules{Deflate: Deflate{Level: int(level % 10), MinSize: 1, ContextBits: 15}}
+		for _, p := range [][]byte{a, b} {
+			if got, _ := inflateFrame(t, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+				t.Fatalf("level %d: %q became %q", level%10, p, got)
+			}
+		}
+		for _, p := range []Params{alone, context} {
+			var c deflater
+			var in []byte
+			var want []string
+			for _, m := range [][]byte{a, b, a} {
+				in = append(in, deflated(ws.OpBinary, c.message(string(m), int(level%10), p == context))...)
+				want = append(want, "binary:"+string(m))
+			}
+			g := decodeFrom(t, started(p), r, in, min(int(cut), len(in)))
+			if g.code != 0 || !slices.Equal(g.msgs, want) {
+				t.Fatalf("level %d, %+v: %v", level%10, p, g)
+			}
+		}
+	})
+}

@@ -1,0 +1,287 @@
+package frame
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// reference is a decoder written from the RFCs' text with no thought of speed: it
+// has all the input at once and copies everything. Like the real one it fails as
+// soon as the input allows it, so they must agree on every prefix.
+func reference(in []byte, r *Rules, p Params) (g got) {
+	var (
+		message    []byte
+		open       bool
+		op         ws.OpCode
+		compressed bool
+		history    []byte
+	)
+	fail := func(code ws.StatusCode) got { g.code = code; return g }
+	for len(in) >= 2 {
+		var (
+			final   = in[0]>>7 == 1
+			rsv1    = in[0]>>6&1 == 1
+			rsv23   = in[0]>>4&3 != 0
+			opcode  = ws.OpCode(in[0] & 15)
+			masked  = in[1]>>7 == 1
+			len7    = in[1] & 127
+			control = opcode >= 8
+		)
+		switch {
+		case !slices.Contains([]ws.OpCode{0, 1, 2, 8, 9, 10}, opcode):
+			return fail(1002)
+		case rsv23, rsv1 && (p.ServerBits == 0 || opcode != 1 && opcode != 2):
+			return fail(1002)
+		case !masked:
+			return fail(1002)
+		case control && (!final || len7 > 125):
+			return fail(1002)
+		case opcode == 0 && !open, (opcode == 1 || opcode == 2) && open:
+			return fail(1002)
+		}
+		in = in[2:]
+		length := uint64(len7)
+		switch {
+		case len7 == 126 && len(in) < 2 || len7 == 127 && len(in) < 8:
+			return g
+		case len7 == 126:
+			length = uint64(binary.BigEndian.Uint16(in))
+			in = in[2:]
+			if length <= 125 {
+				return fail(1002)
+			}
+		case len7 == 127:
+			length = binary.BigEndian.Uint64(in)
+			in = in[8:]
+			if length <= 65535 || length>>63 == 1 {
+				return fail(1002)
+			}
+		}
+		if !control {
+			limit := r.maxMessage()
+			if opcode != 0 && rsv1 || opcode == 0 && compressed {
+				limit = r.maxDeflated()
+			}
+			if uint64(len(message))+length > uint64(limit) {
+				return fail(1009)
+			}
+		}
+		if len(in) < 4 {
+			return g
+		}
+		mask := in[:4]
+		in = in[4:]
+		payload := bytes.Clone(in[:min(uint64(len(in)), length)])
+		for i := range payload {
+			payload[i] ^= mask[i%4]
+		}
+		in = in[len(payload):]
+		complete := uint64(len(payload)) == length
+
+		if control {
+			if !complete {
+				return g
+			}
+			if opcode == ws.OpClose {
+				switch {
+				case len(payload) == 1:
+					return fail(1002)
+				case len(payload) > 1 && !strings.Contains(
+					" 1000 1001 1002 1003 1007 1008 1009 1010 1011 1012 1013 1014 ",
+					" "+strconv.Itoa(int(binary.BigEndian.Uint16(payload)))+" ") &&
+					(binary.BigEndian.Uint16(payload) < 3000 || binary.BigEndian.Uint16(payload) > 4999):
+					return fail(1002)
+				case len(payload) > 2 && !utf8.Valid(payload[2:]):
+					return fail(1007)
+				}
+				g.msgs = append(g.msgs, say(opcode, payload))
+				return g
+			}
+			g.msgs = append(g.msgs, say(opcode, payload))
+			continue
+		}
+
+		if opcode != 0 {
+			open, op, compressed = true, opcode, rsv1
+			message = nil
+		}
+		message = append(message, payload...)
+		if op == ws.OpText && !compressed && !canBecomeValid(message, 3) {
+			return fail(1007)
+		}
+		if !complete {
+			return g
+		}
+		if !final {
+			continue
+		}
+		if compressed {
+			var code ws.StatusCode
+			if message, history, code = referenceInflate(message, op, r, p, history); code != 0 {
+				return fail(code)
+			}
+		}
+		if op == ws.OpText && !utf8.Valid(message) {
+			return fail(1007)
+		}
+		g.msgs = append(g.msgs, say(op, message))
+		open, message, compressed = false, nil, false
+	}
+	return g
+}
+
+// referenceInflate inflates with the standard library, all at once.
+func referenceInflate(in []byte, op ws.OpCode, r *Rules, p Params, history []byte) (out, next []byte, code ws.StatusCode) {
+	if len(in) == 0 {
+		return nil, history, 0
+	}
+	limit := r.maxInflated(len(in))
+	src := bytes.NewReader(append(bytes.Clone(in), inflateTail...))
+	for {
+		z := flate.NewReaderDict(src, history)
+		part, err := io.ReadAll(io.LimitReader(z, int64(limit+1-len(out))))
+		out = append(out, part...)
+		if op == ws.OpText && !canBecomeValid(out[:min(len(out), limit)], 3) {
+			return nil, nil, 1007
+		}
+		if len(out) > limit {
+			return nil, nil, 1009
+		}
+		if err != nil {
+			return nil, nil, 1007
+		}
+		if p.ContextBits != 0 {
+			next = append(history[:len(history):len(history)], part...)
+			next = next[max(0, len(next)-1<<p.ContextBits):]
+		}
+		if src.Len() <= len(inflateTail) {
+			return out, next, 0
+		}
+		history = nil
+	}
+}
+
+// agree compares the decoder with the reference, on all of in and, if it is
+// short, on each of its prefixes, byte by byte.
+func agree(t testing.TB, in []byte, r *Rules, p Params, cuts ...int) {
+	t.Helper()
+	var d Decoder
+	d.Start(p)
+	want := reference(in, r, p)
+	g := decodeFrom(t, d, r, in)
+	if g.code != want.code || !slices.Equal(g.msgs, want.msgs) {
+		t.Fatalf("%x\ndecoder:   %v\nreference: %v", in, g, want)
+	}
+	d = Decoder{}
+	d.Start(p)
+	if c := decodeFrom(t, d, r, in, cuts...); !c.equal(g) {
+		t.Fatalf("%x\nwhole:     %v\ncut at %v: %v", in, g, cuts, c)
+	}
+	if len(in) > 128 {
+		return
+	}
+	d = Decoder{}
+	d.Start(p)
+	defer d.Release()
+	var b got
+	for i := range in {
+		b.feed(t, &d, r, in[i:i+1])
+		want := reference(in[:i+1], r, p)
+		if b.code != want.code || !slices.Equal(b.msgs, want.msgs) {
+			t.Fatalf("%x\nafter byte %d: %v\nreference:    %v", in[:i+1], i, b, want)
+		}
+	}
+}
+
+// gobwas decodes with gobwas/ws's own blocking reader.
+func gobwas(in []byte, r *Rules) (msgs []string, err error) {
+	src := bytes.NewReader(in)
+	rd := wsutil.Reader{
+		Source:         src,
+		State:          ws.StateServerSide,
+		CheckUTF8:      true,
+		MaxMessageSize: int64(r.maxMessage()),
+	}
+	errClosed := errors.New("closed")
+	control := func(h ws.Header, body io.Reader) error {
+		p, err := io.ReadAll(body)
+		if err != nil {
+			return err
+		}
+		if int64(len(p)) < h.Length {
+			return io.ErrUnexpectedEOF
+		}
+		if h.OpCode == ws.OpClose && len(p) > 0 {
+			if len(p) == 1 {
+				return ws.ErrProtocolStatusCodeNoMeaning
+			}
+			if err := ws.CheckCloseFrameData(ws.ParseCloseFrameData(p)); err != nil {
+				return err
+			}
+		}
+		msgs = append(msgs, say(h.OpCode, p))
+		if h.OpCode == ws.OpClose {
+			return errClosed
+		}
+		return nil
+	}
+	rd.OnIntermediate = control
+	for {
+		h, err := rd.NextFrame()
+		if err == nil && h.OpCode.IsControl() {
+			if err = control(h, &rd); err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			var p []byte
+			if p, err = io.ReadAll(&rd); err == nil {
+				msgs = append(msgs, say(h.OpCode, p))
+				continue
+			}
+		}
+		if err == errClosed {
+			err = nil
+		}
+		return msgs, err
+	}
+}
+
+// agreeWithGobwas allows the differences that are known: gobwas takes lengths
+// that are not minimal, refuses the close codes 1012 to 1014, and notices some
+// faults only when a frame ends.
+func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
+	t.Helper()
+	g := decode(t, r, in)
+	msgs, err := gobwas(in, r)
+	if g.code == 0 {
+		switch {
+		case slices.Equal(msgs, g.msgs) && (err == nil || err == io.EOF || err == io.ErrUnexpectedEOF):
+		case errors.Is(err, ws.ErrProtocolStatusCodeUnknown) && len(g.msgs) == len(msgs)+1:
+			last := g.msgs[len(msgs)]
+			if c := binary.BigEndian.Uint16([]byte(last[len("close:"):])); c < 1012 || c > 1014 {
+				t.Fatalf("%x: gobwas refuses close code %d", in, c)
+			}
+		default:
+			t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
+		}
+		return
+	}
+	if g.why == faultLength.fault.Reason {
+		return
+	}
+	if len(msgs) != len(g.msgs) || !slices.Equal(msgs, g.msgs) || err == nil {
+		t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
+	}
+}
