@@ -2,10 +2,12 @@ package netpoll
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Handler is what one connection does with its bytes. Calls for one Conn never
@@ -26,7 +28,9 @@ type Handler interface {
 // implements Handler, so that a connection is one allocation; it must not be
 // copied once opened.
 //
-// All methods may be called from any goroutine, and none of them blocks.
+// All methods may be called from any goroutine, and none of them blocks. Before
+// it is opened there is nobody to write to; Close and Seal then close it as soon
+// as it is.
 type Conn struct {
 	// Immutable after open.
 	handler Handler
@@ -52,6 +56,7 @@ const (
 	flagClosing                         // the turn's holder is to release the descriptor
 	flagReleased                        // fd is no longer ours
 	flagListener                        // fd listens
+	flagBroken                          // a write failed
 )
 
 func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
@@ -59,14 +64,23 @@ func (c *Conn) setLocked(flag uint32)   { c.flags.Store(c.flags.Load() | flag) }
 func (c *Conn) clearLocked(flag uint32) { c.flags.Store(c.flags.Load() &^ flag) }
 func (c *Conn) hasLocked(f uint32) bool { return c.flags.Load()&f != 0 }
 
+// begin opens a connection that nobody else uses, except perhaps to close it
+// already. The caller holds the turn.
+func (c *Conn) begin(e *Engine, h Handler, link *stream, fd int) {
+	c.turn.hold()
+	c.mu.Lock()
+	c.handler, c.engine, c.link, c.fd, c.gen = h, e, link, int32(fd), e.nextGen()
+	c.mu.Unlock()
+}
+
 // Close ends the connection at once; what is queued is dropped. Handler.Close
 // follows on a worker.
 func (c *Conn) Close() {
 	c.mu.Lock()
-	first := !c.hasLocked(flagClosing)
+	over := c.engine != nil && !c.hasLocked(flagClosing|flagReleased)
 	c.closeLocked()
 	c.mu.Unlock()
-	if first {
+	if over {
 		c.interrupt()
 	}
 }
@@ -76,7 +90,7 @@ func (c *Conn) Close() {
 func (c *Conn) closeLocked() {
 	c.setLocked(flagClosing | flagSealed)
 	if c.out != nil && !c.out.busy {
-		c.freeQueueLocked()
+		c.dropQueueLocked()
 	}
 }
 
@@ -100,16 +114,22 @@ func (c *Conn) wake(bits Readiness) {
 // it ends the turn for good.
 func (c *Conn) release(err error) {
 	c.mu.Lock()
-	if c.hasLocked(flagClosing) {
+	switch {
+	case c.hasLocked(flagBroken):
+		if err == nil {
+			err = syscall.EPIPE
+		}
+	case c.hasLocked(flagClosing):
 		err = net.ErrClosed
 	}
 	c.closeLocked()
 	c.setLocked(flagReleased) // behind this no writer touches fd
 	c.mu.Unlock()
 	if c.link != nil {
-		c.link.release(c)
+		c.link.nc.Close()
+		c.engine.forgetStream(c)
 	} else {
-		c.engine.forget(c)
+		c.engine.forget(c, true)
 	}
 	c.turn.move(moveEnd, 0)
 	c.handler.Close(c, err)
@@ -151,24 +171,41 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	return peerAddr(int(c.fd))
 }
 
-// ErrDetached is returned by Detach for a connection that is over.
-var ErrDetached = errors.New("netpoll: connection is closed or detached")
+// ErrDetached is returned by Detach for a connection that is closed or sealed, or
+// has unsent bytes.
+var ErrDetached = errors.New("netpoll: connection is closed or has unsent bytes")
 
 // Detach takes the connection away from the engine and returns it as a
 // net.Conn, for the protocols that the engine does not serve. It may be called
 // only by Handler.Data, which must not use c afterwards; Handler.Close is not
-// called. Unsent bytes must not be queued.
+// called. After an error the connection is what it was.
 func (c *Conn) Detach() (net.Conn, error) {
-	c.mu.Lock()
-	if c.hasLocked(flagClosing|flagReleased) || c.out != nil {
-		c.mu.Unlock()
-		return nil, ErrDetached
-	}
-	c.setLocked(flagSealed | flagReleased)
-	c.mu.Unlock()
+	var nc net.Conn
+	var err error
 	if c.link != nil {
-		c.engine.streams.drop(c)
-		return c.link.nc, nil
+		nc = c.link.nc
+	} else if nc, err = connOf(int(c.fd)); err != nil {
+		return nil, fmt.Errorf("netpoll: detach: %w", err)
 	}
-	return c.engine.detach(c)
+	c.mu.Lock()
+	ok := !c.hasLocked(flagSealed) && (c.out == nil || c.out.empty())
+	if ok {
+		if c.out != nil {
+			c.freeQueueLocked() // empty, but corked
+		}
+		c.setLocked(flagSealed | flagReleased)
+	}
+	c.mu.Unlock()
+	switch {
+	case !ok && c.link == nil:
+		nc.Close() // ours is still open
+		fallthrough
+	case !ok:
+		return nil, ErrDetached
+	case c.link != nil:
+		c.engine.forgetStream(c)
+	default:
+		c.engine.forget(c, false)
+	}
+	return nc, nil
 }

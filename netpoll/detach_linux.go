@@ -1,20 +1,21 @@
 package netpoll
 
 import (
-	"fmt"
 	"net"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
-func (e *Engine) detach(c *Conn) (net.Conn, error) {
-	e.poller.Remove(int(c.fd), false)
-	e.table.drop(c.fd, c)
-	e.stats.closed.Add(1)
-	f := os.NewFile(uintptr(c.fd), "conn")
-	nc, err := net.FileConn(f) // has a descriptor of its own
-	f.Close()
+// connOf returns a net.Conn on a duplicate of a descriptor. net.FileConn makes
+// one more, and os.File wants to own what it gets, so for a moment there are
+// three.
+func connOf(fd int) (net.Conn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("netpoll: detach: %w", err)
+		return nil, os.NewSyscallError("fcntl", err)
 	}
-	return nc, nil
+	f := os.NewFile(uintptr(dup), "")
+	defer f.Close()
+	return net.FileConn(f)
 }

@@ -90,6 +90,7 @@ type Engine struct {
 	injected  []*Conn // turns asked for outside of the poller. guarded by mu
 	listeners []*listener
 	closing   atomic.Bool
+	retry     *time.Timer // of starved listeners
 }
 
 // New starts an engine with one worker.
@@ -113,6 +114,8 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
+	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
+	e.retry.Stop()
 	if poller != nil {
 		e.watch.init()
 		e.done.Add(1)
@@ -130,21 +133,36 @@ func (e *Engine) Opened() int {
 	return int(e.table.count.Load()) - int(e.stats.listening.Load()) + e.streams.count()
 }
 
+// enter lets a goroutine in that the engine did not start. Close waits until it
+// has called e.done.Done; behind Close it reports false.
+func (e *Engine) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing.Load() {
+		return false
+	}
+	e.done.Add(1)
+	return true
+}
+
 // Adopt takes over a connection that was accepted elsewhere, for example by
 // net/http. If Watches says so its descriptor moves to the engine, else it is
 // served by a goroutine of its own; both ways nc must not be used any more,
-// unless there is an error. c belongs to h, which is called with pending, the
-// bytes that were read ahead, before Adopt returns; it is called even if there
-// are none, so that it can open the conversation before anything is read.
+// unless there is an error: then the caller closes nc, and h was not called. c
+// belongs to h, which is called with pending, the bytes that were read ahead,
+// before Adopt returns; it is called even if there are none, so that it can open
+// the conversation before anything is read.
 func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
-	if e.closing.Load() {
+	if !e.enter() {
 		return net.ErrClosed
 	}
+	defer e.done.Done()
 	if e.Watches(nc) {
-		fd, err := takeDescriptor(nc)
+		fd, err := dupDescriptor(nc)
 		if err != nil {
 			return err
 		}
+		nc.Close() // takes it out of the runtime's poller; one descriptor is left
 		return e.open(fd, c, h, true, pending)
 	}
 	e.openStream(nc, c, h, true, pending)
@@ -169,28 +187,36 @@ func isSocket(v any) bool {
 	return false
 }
 
-// open watches a descriptor. With held the caller gets the first turn, and
-// delivers pending in it.
-func (e *Engine) open(fd int, c *Conn, h Handler, held bool, pending []byte) error {
-	gen := e.nextGen()
-	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), gen
-	if held {
-		c.turn.hold()
-	}
+// open watches a descriptor, and with adopted delivers pending. The caller holds
+// the turn meanwhile, so whoever finds c in the table cannot release it before it
+// is watched. After an error the descriptor is closed and h was not called.
+func (e *Engine) open(fd int, c *Conn, h Handler, adopted bool, pending []byte) error {
+	c.begin(e, h, nil, fd)
 	e.table.put(c.fd, c)
-	if err := e.poller.Add(fd, gen); err != nil {
-		e.table.drop(c.fd, c)
-		closeFD(fd)
+	// If Close has begun it may have walked the table already; the workers may
+	// even be gone, because it was empty.
+	err := net.ErrClosed
+	if !e.closing.Load() {
+		err = e.poller.Add(fd, c.gen)
+	}
+	if err != nil {
+		c.mu.Lock()
+		c.closeLocked()
+		c.setLocked(flagReleased)
+		c.mu.Unlock()
+		e.vacate(c)
+		c.turn.move(moveEnd, 0)
 		return err
 	}
-	e.stats.opened.Add(1)
-	if held {
+	if c.has(flagListener) {
+		e.stats.listening.Add(1)
+	} else {
+		e.stats.opened.Add(1)
+	}
+	if adopted {
 		h.Data(c, pending)
-		e.finish(c)
 	}
-	if e.closing.Load() {
-		c.Close() // Close may have walked the table before we were in it
-	}
+	e.finish(c)
 	return nil
 }
 
@@ -204,17 +230,25 @@ func (e *Engine) nextGen() uint32 {
 }
 
 // forget releases the descriptor of a connection whose turn the caller holds.
-func (e *Engine) forget(c *Conn) {
-	e.poller.Remove(int(c.fd), true)
-	e.table.drop(c.fd, c)
-	closeFD(int(c.fd))
-	if !c.has(flagListener) {
+// With closing there is no other descriptor of the same socket.
+func (e *Engine) forget(c *Conn, closing bool) {
+	e.poller.Remove(int(c.fd), closing)
+	if c.has(flagListener) {
+		e.stats.listening.Add(-1)
+	} else {
 		e.stats.closed.Add(1)
 	}
+	e.vacate(c)
+	e.retryAccept()
+}
+
+// vacate closes a descriptor that nothing watches.
+func (e *Engine) vacate(c *Conn) {
+	e.table.drop(c.fd, c)
+	closeFD(int(c.fd))
 	if e.closing.Load() && e.table.count.Load() == 0 {
 		e.poller.Wake() // Close waits for the last one
 	}
-	e.retryAccept()
 }
 
 // Each calls f with the handler of every connection that is open during the
@@ -244,11 +278,15 @@ func (e *Engine) StopAccepting() {
 // Close closes the listeners and all connections, waits until the handlers have
 // been told, and stops the workers. It must not be called by a handler.
 func (e *Engine) Close() error {
-	if e.closing.Swap(true) {
+	e.mu.Lock()
+	again := e.closing.Swap(true) // under mu: see enter
+	e.mu.Unlock()
+	if again {
 		e.done.Wait()
 		return nil
 	}
 	e.StopAccepting()
+	e.retry.Stop()
 	e.table.each((*Conn).Close)
 	for _, c := range e.streams.all() {
 		c.Close()

@@ -13,7 +13,7 @@ import (
 // goroutine transport accepts in a goroutine.
 type listener struct {
 	conn    Conn
-	net     net.Listener // nil on a poller
+	net     net.Listener // what stop closes besides conn; nil: nothing
 	accept  Accept
 	starved atomic.Bool // accepting has stopped for want of descriptors
 	warned  atomic.Int64
@@ -23,35 +23,48 @@ func (l *listener) Data(*Conn, []byte) {}
 func (l *listener) Close(*Conn, error) {}
 
 func (l *listener) stop() {
+	l.conn.Close()
 	if l.net != nil {
 		l.net.Close()
-		return
 	}
-	l.conn.Close()
 }
 
 // Listen accepts connections from ln until the engine is closed or told to stop
 // accepting. The engine owns ln from now on.
 func (e *Engine) Listen(ln net.Listener, accept Accept) error {
-	if e.closing.Load() {
+	if !e.enter() {
+		ln.Close()
 		return net.ErrClosed
 	}
-	l := &listener{accept: accept}
+	l := &listener{accept: accept, net: ln}
 	if e.poller != nil && isSocket(ln) {
-		fd, err := takeDescriptor(ln)
-		if err != nil {
-			return err
+		defer e.done.Done()
+		fd, err := dupDescriptor(ln)
+		if _, ok := ln.(*net.UnixListener); !ok {
+			ln.Close() // takes it out of the runtime's poller
+			l.net = nil
+		} // which removes its path when it is closed, so that is for stop
+		if err == nil {
+			err = e.listenOn(l, fd)
 		}
-		return e.listenOn(l, fd)
+		if err != nil && l.net != nil {
+			l.net.Close()
+		}
+		return err
 	}
-	l.net = ln
-	l.conn.engine = e
+	e.addListener(l)
+	go e.acceptLoop(l) // which leaves when it ends
+	return nil
+}
+
+// addListener is for StopAccepting to find it.
+func (e *Engine) addListener(l *listener) {
 	e.mu.Lock()
 	e.listeners = append(e.listeners, l)
 	e.mu.Unlock()
-	e.done.Add(1)
-	go e.acceptLoop(l)
-	return nil
+	if e.closing.Load() {
+		l.stop() // StopAccepting may have looked before
+	}
 }
 
 func (e *Engine) acceptLoop(l *listener) {

@@ -1,11 +1,12 @@
 package netpoll
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,15 +20,10 @@ func (e *Engine) listenOn(l *listener, fd int) error {
 	// refused for a Unix socket, which needs none.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	l.conn.flags.Store(flagListener | flagSealed)
-	e.stats.listening.Add(1)
-	e.mu.Lock()
-	e.listeners = append(e.listeners, l)
-	e.mu.Unlock()
 	if err := e.open(fd, &l.conn, l, false, nil); err != nil {
-		e.stats.listening.Add(-1)
 		return err
 	}
-	e.stats.opened.Add(-1)
+	e.addListener(l)
 	return nil
 }
 
@@ -47,8 +43,8 @@ func (e *Engine) acceptTurn(c *Conn) bool {
 			if l.starved.CompareAndSwap(false, true) {
 				e.stats.starving.Add(1)
 				// A descriptor may become free elsewhere in the process,
-				// where nobody tells us.
-				time.AfterFunc(acceptPause, e.retryAccept)
+				// where nobody tells us. One timer for all.
+				e.retry.Reset(acceptPause)
 			}
 			return true
 		case unix.EPERM, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN,
@@ -72,18 +68,15 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 		return
 	}
 	if err := e.open(fd, c, h, false, nil); err != nil {
-		// The owner was told of a connection that never came to life.
-		c.turn.hold()
-		c.turn.move(moveEnd, 0)
-		h.Close(c, err)
-		e.exhausted(l, err) // most likely max_user_watches, epoll(7)
+		h.Close(c, err) // its owner counts on it
+		if !errors.Is(err, net.ErrClosed) {
+			e.exhausted(l, err) // most likely max_user_watches, epoll(7)
+		}
 	}
 }
 
-// takeDescriptor moves the descriptor of a socket out of the runtime's poller:
-// it is duplicated and the original closed, so one is left. Behind an error v is
-// as it was.
-func takeDescriptor(v any) (int, error) {
+// dupDescriptor returns a descriptor of our own for a socket.
+func dupDescriptor(v any) (int, error) {
 	raw, err := v.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return -1, fmt.Errorf("netpoll: %w", err)
@@ -97,12 +90,6 @@ func takeDescriptor(v any) (int, error) {
 	}
 	if dupErr != nil {
 		return -1, os.NewSyscallError("fcntl", dupErr)
-	}
-	if l, ok := v.(interface{ SetUnlinkOnClose(bool) }); ok {
-		l.SetUnlinkOnClose(false) // the path of a Unix listener stays
-	}
-	if c, ok := v.(interface{ Close() error }); ok {
-		c.Close()
 	}
 	return fd, nil // Go's sockets are non-blocking already
 }

@@ -24,10 +24,10 @@ func newPoller(k Kind) (Poller, error) {
 
 const noDescriptor = "BUG: netpoll: a raw descriptor without a poller"
 
-func takeDescriptor(any) (int, error)                 { panic(noDescriptor) }
+func dupDescriptor(any) (int, error)                  { panic(noDescriptor) }
 func (e *Engine) listenOn(*listener, int) error       { panic(noDescriptor) }
 func (e *Engine) turn(*Conn, *worker, Readiness) bool { panic(noDescriptor) }
-func (e *Engine) detach(*Conn) (net.Conn, error)      { panic(noDescriptor) }
+func connOf(int) (net.Conn, error)                    { panic(noDescriptor) }
 func (c *Conn) sendQueueLocked() (int, error)         { panic(noDescriptor) }
 func send(int, []byte) (int, error)                   { panic(noDescriptor) }
 func peerAddr(int) netip.AddrPort                     { panic(noDescriptor) }

@@ -135,6 +135,15 @@ func follows(b, own []byte, start int) bool {
 	return len(b) <= start && &b[len(b)-1] == &own[start-1]
 }
 
+// messages is how many are in the queue, not counting those that were merged into
+// the head entry and are sent already.
+func (q *queue) messages() (n int) {
+	for _, e := range q.entries[q.head:] {
+		n += int(e.messages)
+	}
+	return n
+}
+
 // discard drops every message that is not begun (and keeps those that share the
 // entry of one that is).
 func (q *queue) discard() (dropped int) {
@@ -164,6 +173,9 @@ func (q *queue) sent(n int) {
 		q.entries, q.head = q.entries[:n], 0
 	}
 }
+
+// first returns the unsent bytes of the head entry.
+func (q *queue) first() []byte { return q.entries[q.head].b[q.off:] }
 
 // front appends the unsent bytes, at most max pieces, to dst.
 func (q *queue) front(dst [][]byte, max int) [][]byte {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // stream is a connection that a goroutine of its own serves: the transport
@@ -19,11 +20,11 @@ type stream struct {
 	raw syscall.RawConn // nil: no plain socket, so everything goes through the queue
 
 	// guarded by Conn.mu
-	try  func(uintptr) bool // bound once, so that send does not allocate
-	b    []byte
-	n    int
-	err  error
-	idle bool // no goroutine drains the queue
+	try      func(uintptr) bool // bound once, so that send does not allocate
+	b        []byte
+	n        int
+	err      error
+	draining bool // a goroutine writes the queue
 }
 
 // streamBuffer is what every connection of this transport pays for reading.
@@ -32,7 +33,7 @@ const streamBuffer = 4 << 10
 // openStream serves a connection with a goroutine. With adopted it delivers
 // pending first.
 func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, adopted bool, pending []byte) {
-	s := &stream{nc: nc, idle: true}
+	s := &stream{nc: nc}
 	if isSocket(nc) {
 		s.raw, _ = nc.(syscall.Conn).SyscallConn()
 	}
@@ -40,15 +41,14 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, adopted bool, pendi
 		s.n, s.err = trySend(fd, s.b)
 		return true // never wait
 	}
-	c.handler, c.engine, c.link, c.gen = h, e, s, e.nextGen()
-	c.turn.hold()
+	c.begin(e, h, s, -1)
 	e.streams.put(c)
 	e.stats.opened.Add(1)
+	if e.closing.Load() {
+		c.Close() // Close may have looked at the streams already
+	}
 	if adopted {
 		h.Data(c, pending)
-	}
-	if e.closing.Load() {
-		c.Close()
 	}
 	e.done.Add(1)
 	go c.pump(s)
@@ -95,12 +95,9 @@ func (s *stream) send(b []byte) (int, error) {
 	return s.n, s.err
 }
 
-// drainLocked sees to it that a goroutine writes the queue.
+// drainLocked starts a goroutine that writes the queue.
 func (s *stream) drainLocked(c *Conn) {
-	if !s.idle || c.out == nil || c.out.empty() {
-		return
-	}
-	s.idle = false
+	s.draining = true
 	c.engine.done.Add(1)
 	go s.drain(c)
 }
@@ -108,46 +105,62 @@ func (s *stream) drainLocked(c *Conn) {
 func (s *stream) drain(c *Conn) {
 	defer c.engine.done.Done()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	over := s.drainedLocked(c)
+	c.mu.Unlock()
+	if over {
+		s.interrupt()
+	}
+}
+
+func (s *stream) drainedLocked(c *Conn) (over bool) {
 	for c.out != nil && !c.out.empty() && !c.hasLocked(flagClosing|flagReleased) {
 		c.out.busy = true
-		b := c.out.front(nil, 1)[0]
+		b := c.out.first()
 		c.mu.Unlock()
 		n, err := s.nc.Write(b)
 		c.mu.Lock()
 		c.out.busy = false
 		c.out.sent(n)
-		if err != nil {
-			if !c.hasLocked(flagClosing) {
-				c.brokenLocked()
-				s.interrupt()
-			}
-			break
+		if err != nil && !c.hasLocked(flagClosing) {
+			c.brokenLocked()
+			over = true
 		}
 	}
-	s.idle = true
+	s.draining = false
 	if c.hasLocked(flagClosing | flagReleased) {
 		if c.out != nil {
-			c.freeQueueLocked()
+			c.dropQueueLocked()
 		}
+		return over
+	}
+	return c.flushedLocked()
+}
+
+// interrupt ends a Read or Write that is under way. It does not close nc: that
+// is for the holder of the turn, and may block (TLS says goodbye).
+func (s *stream) interrupt() {
+	if s.nc.SetDeadline(time.Unix(1, 0)) != nil {
+		s.nc.Close()
+	}
+}
+
+// closeWrite shuts down the sending side, on a goroutine because TLS sends
+// something to say so.
+func (s *stream) closeWrite(c *Conn) {
+	half, ok := s.nc.(interface{ CloseWrite() error })
+	if !ok {
 		return
 	}
-	c.flushedLocked()
-}
-
-// interrupt ends a Read or Write that is under way.
-func (s *stream) interrupt() { s.nc.Close() }
-
-func (s *stream) release(c *Conn) {
-	s.nc.Close()
-	c.engine.streams.drop(c)
-	c.engine.stats.closed.Add(1)
-}
-
-func (s *stream) closeWrite() {
-	if half, ok := s.nc.(interface{ CloseWrite() error }); ok {
+	c.engine.done.Add(1)
+	go func() {
+		defer c.engine.done.Done()
 		half.CloseWrite()
-	}
+	}()
+}
+
+func (e *Engine) forgetStream(c *Conn) {
+	e.streams.drop(c)
+	e.stats.closed.Add(1)
 }
 
 func (s *stream) remoteAddr() netip.AddrPort {

@@ -11,12 +11,16 @@ import (
 // The calls below are made on non-blocking descriptors and return within
 // microseconds, so they do not tell the scheduler (RawSyscall): entering and
 // leaving a syscall state would cost about as much as the checks of a frame.
+// MSG_DONTWAIT says it again, for an adopted socket that somebody made blocking
+// (File does that) would take a worker and its P with it.
+
+const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
 // recv reads what is there, recv(2). It returns 0, nil at the end of the
 // stream and EAGAIN when there is nothing.
 func recv(fd int, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
 		}
@@ -28,7 +32,7 @@ func recv(fd int, b []byte) (int, syscall.Errno) {
 // only that promises an edge when there is room again (epoll(7)).
 func send(fd int, b []byte) (n int, err error) {
 	for n < len(b) {
-		m, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[n])), uintptr(len(b)-n), unix.MSG_NOSIGNAL, 0, 0)
+		m, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[n])), uintptr(len(b)-n), sendFlags, 0, 0)
 		switch errno {
 		case 0:
 			n += int(m)
@@ -61,7 +65,7 @@ func (c *Conn) sendQueueLocked() (n int, err error) {
 	msg := unix.Msghdr{Iov: &iov[0]}
 	msg.SetIovlen(len(front))
 	for {
-		m, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
+		m, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&msg)), sendFlags)
 		switch errno {
 		case 0:
 			return int(m), nil

@@ -33,46 +33,51 @@ func (c *Conn) WriteBorrowed(b []byte, p Policy) Outcome { return c.write(b, p, 
 
 func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
 	c.mu.Lock()
-	if c.hasLocked(flagSealed) {
-		c.mu.Unlock()
-		return Gone
+	outcome, over := c.writeLocked(b, p, borrowed)
+	c.mu.Unlock()
+	if over {
+		c.interrupt()
 	}
-	if c.out != nil {
-		outcome := c.enqueueLocked(b, p, borrowed)
-		if outcome == Queued && c.hasLocked(flagCorked) && c.out.size >= corkLimit {
-			c.flushLocked()
+	return outcome
+}
+
+// writeLocked reports, like all that can find the connection to be over, whether
+// the caller must interrupt the holder of the turn when it has unlocked mu.
+func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, over bool) {
+	if c.engine == nil || c.hasLocked(flagSealed) {
+		return Gone, false
+	}
+	if c.hasLocked(flagCorked) && c.out.size+len(b) > corkLimit {
+		if c.flushLocked() {
+			return Gone, true
 		}
-		c.mu.Unlock()
-		return outcome
+	}
+	if c.out != nil && (!c.out.empty() || len(b) < corkLimit) {
+		return c.enqueueLocked(b, p, borrowed), false
 	}
 	n, err := c.sendLocked(b)
 	if n == len(b) {
-		c.mu.Unlock()
-		return Written
+		return Written, false
 	}
 	if err != nil {
 		c.brokenLocked()
-		c.mu.Unlock()
-		c.interrupt()
-		return Gone
+		return Gone, true
 	}
-	if n == 0 && len(b) > c.engine.queueBytes {
-		c.mu.Unlock()
-		if p == DropOldest {
-			c.engine.stats.dropped.Add(1)
-			return Dropped
-		}
-		return Full
+	if c.out == nil {
+		c.newQueueLocked()
 	}
-	// A message that is begun must be finished, however long its rest is.
-	c.newQueueLocked()
 	c.out.push(b, p, borrowed)
 	c.out.sent(n)
-	if c.link != nil {
-		c.link.drainLocked(c)
+	// Once more, now that flagQueued is to be seen: if the peer has made room
+	// since we were told that there is none, the edge that says so may have come
+	// to a worker that saw nothing to flush.
+	if c.flushLocked() {
+		return Gone, true
 	}
-	c.mu.Unlock()
-	return Queued
+	if c.out == nil || c.out.empty() {
+		return Written, false
+	}
+	return Queued, false
 }
 
 func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool) Outcome {
@@ -102,63 +107,80 @@ func (c *Conn) sendLocked(b []byte) (n int, err error) {
 // brokenLocked: a write failed, so the peer is gone.
 func (c *Conn) brokenLocked() {
 	c.engine.stats.broken.Add(1)
+	c.setLocked(flagBroken)
 	c.closeLocked()
 }
 
 // flush goes on writing the queue.
 func (c *Conn) flush() {
 	c.mu.Lock()
-	c.flushLocked()
+	over := c.flushLocked()
 	c.mu.Unlock()
+	if over {
+		c.interrupt()
+	}
 }
 
-func (c *Conn) flushLocked() {
-	if c.hasLocked(flagClosing | flagReleased) {
-		return
-	}
-	if c.link != nil && c.out != nil && !c.out.empty() {
-		c.link.drainLocked(c)
-		return
+func (c *Conn) flushLocked() (over bool) {
+	if c.hasLocked(flagClosing|flagReleased) || c.link != nil && c.link.draining {
+		return false
 	}
 	for c.out != nil && !c.out.empty() {
-		n, err := c.sendQueueLocked()
+		n, err := c.sendFrontLocked()
 		if err != nil {
 			c.brokenLocked()
-			c.interrupt()
-			return
+			return true
 		}
 		if n == 0 {
-			return // the poller tells when there is room
+			if c.link != nil {
+				c.link.drainLocked(c)
+			}
+			return false // the poller tells when there is room
 		}
 		c.out.sent(n)
 	}
-	c.flushedLocked()
+	return c.flushedLocked()
+}
+
+func (c *Conn) sendFrontLocked() (n int, err error) {
+	if c.link != nil {
+		return c.link.send(c.out.first())
+	}
+	return c.sendQueueLocked()
 }
 
 // flushedLocked is where a queue that ran empty goes back, and where an ending
 // that waited for it goes on.
-func (c *Conn) flushedLocked() {
+func (c *Conn) flushedLocked() (over bool) {
 	if c.out != nil && !c.hasLocked(flagCorked) {
 		c.freeQueueLocked()
 	}
-	if c.hasLocked(flagCloseFlushed) && !c.hasLocked(flagClosing) {
+	if c.hasLocked(flagCloseFlushed) {
 		c.closeLocked()
-		c.interrupt()
-		return
+		return true
 	}
 	if c.hasLocked(flagHalfClose) && !c.hasLocked(flagHalfClosed) {
 		c.setLocked(flagHalfClosed)
 		if c.link != nil {
-			c.link.closeWrite()
+			c.link.closeWrite(c)
 		} else {
 			shutdownWrite(int(c.fd))
 		}
 	}
+	return false
 }
 
 func (c *Conn) newQueueLocked() {
 	c.out = queues.Get().(*queue)
 	c.setLocked(flagQueued)
+}
+
+// dropQueueLocked throws away what can never be sent any more.
+func (c *Conn) dropQueueLocked() {
+	if n := c.out.messages(); n > 0 {
+		c.engine.stats.dropped.Add(int64(n))
+	}
+	c.freeQueueLocked()
 }
 
 func (c *Conn) freeQueueLocked() {
@@ -187,11 +209,15 @@ func (c *Conn) Cork() {
 // Uncork sends what was gathered.
 func (c *Conn) Uncork() {
 	c.mu.Lock()
+	var over bool
 	if c.hasLocked(flagCorked) {
 		c.clearLocked(flagCorked)
-		c.flushLocked()
+		over = c.flushLocked()
 	}
 	c.mu.Unlock()
+	if over {
+		c.interrupt()
+	}
 }
 
 // Ending is what follows the last byte of a sealed connection.
@@ -214,8 +240,20 @@ const (
 // before; the ending is then only raised. last is shared, as in Write.
 func (c *Conn) Seal(last []byte, discard bool, then Ending) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	first := !c.hasLocked(flagSealed)
+	first, over := c.sealLocked(last, discard, then)
+	c.mu.Unlock()
+	if over {
+		c.interrupt()
+	}
+	return first
+}
+
+func (c *Conn) sealLocked(last []byte, discard bool, then Ending) (first, over bool) {
+	if c.engine == nil {
+		c.closeLocked() // whoever opens it finds out
+		return false, false
+	}
+	first = !c.hasLocked(flagSealed)
 	if first {
 		if c.out == nil {
 			c.newQueueLocked()
@@ -233,6 +271,5 @@ func (c *Conn) Seal(last []byte, discard bool, then Ending) bool {
 		c.setLocked(flagCloseFlushed)
 	}
 	c.clearLocked(flagCorked)
-	c.flushLocked()
-	return first
+	return first, c.flushLocked()
 }

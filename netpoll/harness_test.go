@@ -1,0 +1,210 @@
+package netpoll
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// session is a Handler that checks the contract: calls never overlap, Close is
+// the last of them and comes once.
+type session struct {
+	Conn
+	t       testing.TB
+	data    func(s *session, b []byte) // nil: echo
+	opened  chan struct{}              // closed by the first Data
+	closed  chan error
+	inside  atomic.Int32
+	started atomic.Bool
+	ended   atomic.Bool
+}
+
+func (s *session) Data(c *Conn, b []byte) {
+	if s.inside.Add(1) != 1 {
+		s.t.Error("two calls for one connection at a time")
+	}
+	defer s.inside.Add(-1)
+	if s.ended.Load() {
+		s.t.Error("Data behind Close")
+	}
+	if len(b) == 0 { // Adopt without pending bytes
+		return
+	}
+	if !s.started.Swap(true) {
+		defer close(s.opened)
+	}
+	if s.data != nil {
+		s.data(s, b)
+		return
+	}
+	s.WriteBorrowed(b, CloseOnFull)
+}
+
+func (s *session) Close(c *Conn, err error) {
+	if s.inside.Add(1) != 1 {
+		s.t.Error("Close while another call is under way")
+	}
+	defer s.inside.Add(-1)
+	if s.ended.Swap(true) {
+		s.t.Error("a second Close")
+		return
+	}
+	s.closed <- err
+}
+
+// rig is an engine with a listener.
+type rig struct {
+	testing.TB
+	e        *Engine
+	network  string
+	addr     string
+	data     func(s *session, b []byte) // of sessions to come
+	sessions chan *session
+}
+
+func newSession(t testing.TB, data func(*session, []byte)) *session {
+	return &session{t: t, data: data, opened: make(chan struct{}), closed: make(chan error, 1)}
+}
+
+func newRig(t testing.TB, cfg Config, network string, data func(s *session, b []byte)) *rig {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{TB: t, e: e, network: network, data: data, sessions: make(chan *session, 20_000)}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("Engine.Close: %v", err)
+		}
+		if n := e.Opened(); n != 0 {
+			t.Errorf("%d connections are open behind Close", n)
+		}
+		if s := e.Stats(); s.Opened != s.Closed || s.Workers != 0 {
+			t.Errorf("behind Close: %+v", s)
+		}
+	})
+	ln := listen(t, network)
+	r.addr = ln.Addr().String()
+	if err := e.Listen(ln, func(netip.AddrPort) (*Conn, Handler) {
+		s := newSession(t, r.data)
+		r.sessions <- s
+		return &s.Conn, s
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func listen(t testing.TB, network string) net.Listener {
+	t.Helper()
+	addr := "127.0.0.1:0"
+	if network == "unix" {
+		addr = filepath.Join(t.TempDir(), "s")
+	}
+	ln, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// everywhere runs a test on all transports, over TCP and Unix sockets.
+func everywhere(t *testing.T, f func(t *testing.T, kind Kind, network string)) {
+	for _, kind := range kinds {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(kind.String()+"/"+network, func(t *testing.T) { f(t, kind, network) })
+		}
+	}
+}
+
+func (r *rig) dial() net.Conn {
+	r.Helper()
+	nc, err := net.Dial(r.network, r.addr)
+	if err != nil {
+		r.Fatal(err)
+	}
+	nc.SetDeadline(time.Now().Add(patience)) // a test that hangs fails by itself
+	r.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+// connect returns both ends of a connection, the session having had one byte.
+func (r *rig) connect() (net.Conn, *session) {
+	r.Helper()
+	nc := r.dial()
+	must(r, nc, "x")
+	s := <-r.sessions
+	await(r, s.opened)
+	if s.data == nil {
+		expect(r, nc, "x")
+	}
+	return nc, s
+}
+
+// ignore is a session's data function that only reads.
+func ignore(*session, []byte) {}
+
+func must(t testing.TB, w io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+}
+
+func expect(t testing.TB, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
+		t.Fatalf("read %.40q, %v; want %.40q", got[:n], err, want)
+	}
+}
+
+func expectEOF(t testing.TB, r io.Reader) {
+	t.Helper()
+	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {
+		t.Fatalf("read %d bytes, %v; want the end of the stream", len(b), err)
+	}
+}
+
+// await receives, or fails the test with everyone's stack.
+func await[T any](t testing.TB, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(patience):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("nothing happens:\n%s", buf[:runtime.Stack(buf, true)])
+	}
+	return v
+}
+
+// eventually waits until a condition that no channel tells of comes true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func wantClosed(t testing.TB, s *session, want error) {
+	t.Helper()
+	if err := await(t, s.closed); !errors.Is(err, want) {
+		t.Errorf("Close(%v), want %v", err, want)
+	}
+}

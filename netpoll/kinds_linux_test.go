@@ -1,0 +1,3 @@
+package netpoll
+
+var kinds = []Kind{Epoll, Easygo, Goroutine}
