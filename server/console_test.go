@@ -140,7 +140,7 @@ func TestConsole(t *testing.T) {
 		if s := srv.Connections("bob"); len(s) != 1 || len(s[0].Topics()) != 2 {
 			t.Errorf("%d sessions", len(s))
 		}
-		if got := b.text("curl"); !strings.Contains(got, "/v1/users/bob/push'") {
+		if got := b.text("curl"); !strings.Contains(got, "/v1/users/bob/push") {
 			t.Errorf("the example is %s", got)
 		}
 	})
