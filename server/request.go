@@ -7,13 +7,13 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 )
 
 // Request is the opening handshake of a client, RFC 6455 section 4.1. It is
 // borrowed until Identify returns; the strings it hands out are copies.
 type Request struct {
 	method, target, version []byte
+	host                    []byte // of an absolute target, else the Host field
 	path, query             []byte // of target, still percent-encoded
 	headers                 []header
 	session                 *Session
@@ -100,7 +100,7 @@ func unescape(b []byte) (string, error) {
 // field returns the first field of that name and how many there are.
 func (r *Request) field(name string) (value []byte, n int) {
 	for _, h := range r.headers {
-		if len(h.name) == len(name) && strings.EqualFold(string(h.name), name) {
+		if equalFold(h.name, name) {
 			if n == 0 {
 				value = h.value
 			}
@@ -114,7 +114,7 @@ func (r *Request) field(name string) (value []byte, n int) {
 // has a member, in any casing.
 func (r *Request) hasToken(name, token string) bool {
 	for member := range r.list(name) {
-		if strings.EqualFold(string(member), token) {
+		if equalFold(member, token) {
 			return true
 		}
 	}
@@ -125,7 +125,7 @@ func (r *Request) hasToken(name, token string) bool {
 func (r *Request) list(name string) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for _, h := range r.headers {
-			if len(h.name) != len(name) || !strings.EqualFold(string(h.name), name) {
+			if !equalFold(h.name, name) {
 				continue
 			}
 			rest := h.value
@@ -143,6 +143,11 @@ func (r *Request) list(name string) iter.Seq[[]byte] {
 // maxHeaders bounds the fields of a request; browsers send about twenty.
 const maxHeaders = 100
 
+var (
+	errRequestLine = Refuse(400, "malformed request line")
+	errVersion     = Refuse(505, "this server speaks HTTP/1.1")
+)
+
 // parse reads a request up to and including its empty line. It is strict where
 // leniency helps smuggling: CRLF only, no folding, no space before the colon.
 func (r *Request) parse(head []byte) error {
@@ -153,20 +158,25 @@ func (r *Request) parse(head []byte) error {
 	r.headers = r.headers[:0]
 	r.method, line, ok = bytes.Cut(line, space)
 	if !ok || !isTokenBytes(r.method) {
-		return Refuse(400, "malformed request line")
+		return errRequestLine
 	}
 	r.target, r.version, ok = bytes.Cut(line, space)
-	if !ok || len(r.target) == 0 || !isVisible(r.target) || !bytes.HasPrefix(r.version, []byte("HTTP/")) || len(r.version) != len("HTTP/1.1") {
-		return Refuse(400, "malformed request line")
+	if !ok || !isVersion(r.version) {
+		return errRequestLine
 	}
-	r.path, r.query, _ = bytes.Cut(originForm(r.target), []byte("?"))
+	if r.version[len("HTTP/")] != '1' {
+		return errVersion
+	}
+	if !r.parseTarget() {
+		return errRequestLine
+	}
 	for {
 		line, rest, ok = bytes.Cut(rest, crlf)
 		if !ok {
 			return Refuse(400, "the request has no end")
 		}
 		if len(line) == 0 {
-			return nil
+			break
 		}
 		if len(r.headers) == maxHeaders {
 			return Refuse(431, fmt.Sprintf("more than %d header fields", maxHeaders))
@@ -181,62 +191,56 @@ func (r *Request) parse(head []byte) error {
 		}
 		r.headers = append(r.headers, header{name, value})
 	}
+	if r.host == nil {
+		r.host, _ = r.field("Host")
+	}
+	return nil
 }
 
-// originForm turns an absolute target, http://host/path, into its path, as RFC
-// 9112 section 3.2.2 asks of servers.
+// parseTarget takes the request's target apart, which RFC 6455 section 4.1 wants
+// to be a path or an absolute URI.
+func (r *Request) parseTarget() bool {
+	if !isTarget(r.target) {
+		return false
+	}
+	host, rest, ok := absoluteForm(r.target)
+	switch {
+	case ok && !isHost(host):
+		return false
+	case !ok && rest[0] != '/' && (string(rest) != "*" || string(r.method) != "OPTIONS"): // RFC 9112, 3.2.4
+		return false
+	}
+	r.host = host
+	r.path, r.query, _ = bytes.Cut(rest, []byte("?"))
+	if len(r.path) == 0 {
+		r.path = slash
+	}
+	return true
+}
+
+// absoluteForm takes a target like http://host/path apart. RFC 9112 section
+// 3.2.2: a server accepts it and ignores the Host field. What has another form
+// comes back as it is.
+func absoluteForm(target []byte) (host, rest []byte, ok bool) {
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !equalFold(scheme, "http") && !equalFold(scheme, "https") {
+		return nil, target, false
+	}
+	n := bytes.IndexAny(rest, "/?")
+	if n < 0 {
+		n = len(rest)
+	}
+	return rest[:n], rest[n:], true
+}
+
+// originForm is the path and query of a target.
 func originForm(target []byte) []byte {
-	if target[0] == '/' {
-		return target
-	}
-	if _, rest, ok := bytes.Cut(target, []byte("://")); ok {
-		if i := bytes.IndexByte(rest, '/'); i >= 0 {
-			return rest[i:]
-		}
-		return []byte("/")
-	}
-	return target
+	_, rest, _ := absoluteForm(target)
+	return rest
 }
 
 var (
 	crlf  = []byte("\r\n")
 	space = []byte(" ")
+	slash = []byte("/")
 )
-
-// tokenTable has the characters of a token, RFC 9110 section 5.6.2.
-var tokenTable = func() (t [256]bool) {
-	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
-		t[c] = true
-	}
-	return t
-}()
-
-func isTokenBytes(b []byte) bool {
-	for _, c := range b {
-		if !tokenTable[c] {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-func isToken(s string) bool { return isTokenBytes([]byte(s)) }
-
-// isVisible: no space and no control character.
-func isVisible(b []byte) bool {
-	for _, c := range b {
-		if c <= ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-func isFieldValue(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain fails the package if a goroutine or a descriptor is left when all
+// servers are shut down.
+func TestMain(m *testing.M) {
+	// The runtime's own poller opens its descriptors with the first socket.
+	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		ln.Close()
+	}
+	before := descriptors()
+	code := m.Run()
+	if code != 0 {
+		os.Exit(code)
+	}
+	var left []string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		left = goroutines()
+		for fd, what := range descriptors() {
+			if before[fd] != what {
+				left = append(left, fd+" is "+what)
+			}
+		}
+		if len(left) == 0 {
+			os.Exit(0)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "left behind:\n\n%s\n", strings.Join(left, "\n\n"))
+	os.Exit(1)
+}
+
+// permanent are goroutines that begin with the first use of a package and never
+// end.
+var permanent = []string{
+	"fasthttp.updateServerDate",
+	"testing.(*M).startAlarm",
+	"os/signal.loop",
+	"os/signal.signal_recv",
+	"runtime.ensureSigM",
+	"internal/fuzz.",
+	"testing.runFuzzing",
+}
+
+// goroutines are the stacks of all but this one and the permanent ones.
+func goroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+next:
+	for i, stack := range strings.Split(string(buf), "\n\n") {
+		if i == 0 {
+			continue
+		}
+		for _, p := range permanent {
+			if strings.Contains(stack, p) {
+				continue next
+			}
+		}
+		stacks = append(stacks, stack)
+	}
+	return stacks
+}
+
+// descriptors are the open ones, and what they are. On a system that does not
+// tell there are none.
+func descriptors() map[string]string {
+	open := make(map[string]string)
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		// The descriptor of this very directory is gone by now.
+		if what, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			open[e.Name()] = what
+		}
+	}
+	return open
+}
