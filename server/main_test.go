@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		ln.Close()
 	}
-	before := descriptors()
+	before := openDescriptors()
 	code := m.Run()
 	if code != 0 {
 		os.Exit(code)
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	var left []string
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		left = goroutines()
-		for fd, what := range descriptors() {
+		for fd, what := range openDescriptors() {
 			if before[fd] != what {
 				left = append(left, fd+" is "+what)
 			}
@@ -69,9 +69,9 @@ next:
 	return stacks
 }
 
-// descriptors are the open ones, and what they are. On a system that does not
+// openDescriptors are the open ones, and what they are. On a system that does not
 // tell there are none.
-func descriptors() map[string]string {
+func openDescriptors() map[string]string {
 	open := make(map[string]string)
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
