@@ -32,8 +32,9 @@
 // buffer. A user's name is stored once for all the user's sessions, a topic's once for all its
 // members. Slices returned are the caller's; names returned stay valid forever.
 //
-// A user costs its name, the Entry in its session (32 bytes) and 12 to 20 bytes of table, also after
-// a storm has passed, since tables shrink. A membership of a topic costs about 40 bytes.
+// A user costs its name, the Entry in its session (32 bytes) and 14 to 20 bytes of table, also after
+// a storm has passed, since tables shrink; the locks are 20 KiB in all. A membership of a topic costs
+// about 40 bytes, an armed timer nothing but the Timer in its session (24 bytes), a wheel 32 a slot.
 //
 // # Locks
 //
@@ -43,7 +44,8 @@
 //
 // # Limitations
 //
-// Leave and Join look at each session of one user, Subscribe and Unsubscribe at each topic of one
-// session: they are linear in what Limits bounds. Names are compared byte by byte: no case folding,
-// no Unicode normalization. Timers are as coarse as the tick, and of equal ones the order is unspecified.
+// Join and Leave look at each session of one user, Subscribe and Unsubscribe at each topic of one
+// session: they are linear in what Limits bounds. AppendTopic holds a lock while it copies all members,
+// which takes about 1 ms for a million. Names are compared byte by byte: no case folding, no Unicode
+// normalization. Timers are as coarse as the tick, and of equal ones the order is unspecified.
 package registry

@@ -91,14 +91,11 @@ func (w *Wheel[S]) Stop(s S) bool {
 
 // put links an idle timer. It returns false if the timer is not idle.
 func (w *Wheel[S]) put(s S, t *Timer[S], at int64) bool {
-	if at <= w.now.Load() {
-		at = late
-	}
 	sl := w.slot(at)
 	sl.mu.Lock()
-	// Advance announces the tick before it locks the tick's slot. So if it has not announced this one
-	// by now, while the slot is locked, it is still to come here.
-	if at != late && at <= w.now.Load() {
+	// Advance announces a tick before it locks the tick's slot. So if it has not announced this one by
+	// now, while the slot is locked, it is still to come here. Otherwise it may have been here already.
+	if at <= w.now.Load() {
 		sl.mu.Unlock()
 		at, sl = late, &w.late
 		sl.mu.Lock()
