@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,7 +13,8 @@ import (
 )
 
 const (
-	// apiRead bounds reading one request and apiWrite writing its answer.
+	// apiRead bounds reading one request and apiWrite writing its answer; a batch,
+	// which has no natural end, moves its deadlines along with its progress.
 	apiRead  = 30 * time.Second
 	apiWrite = 30 * time.Second
 	// apiIdle is longer than the 90 s after which Go's client gives a kept connection
@@ -24,9 +27,10 @@ const (
 	// apiHead bounds a request's head. A name that is too long by far shall still be
 	// read and refused as a name: 10 KiB of them fit.
 	apiHead = 16 << 10
-	// apiPrefetch is how much of a body fasthttp reads before it calls the handler.
-	// The limit on bodies is ours, see readBody.
-	apiPrefetch = 8 << 10
+	// apiPrefetch is how much of a body fasthttp reads before it calls the handler, at
+	// the most: the first line of a batch shall not wait for the second. The limit on
+	// bodies is ours, see readBody.
+	apiPrefetch = 1
 )
 
 // api is the HTTP API. fasthttp has no recover around handlers, and neither has this:
@@ -36,18 +40,22 @@ type api struct {
 	srv  *Server
 	http *fasthttp.Server
 	keys []keyDigest
+	idle time.Duration // batchIdle; tests have less
 
 	mu       sync.Mutex
 	ln       net.Listener                    // guarded by mu
 	stopping bool                            // guarded by mu
 	conns    map[net.Conn]fasthttp.ConnState // open ones; guarded by mu
+	streams  map[*batch]struct{}             // batches under way; guarded by mu
 }
 
 func newAPI(srv *Server) *api {
 	a := &api{
-		srv:   srv,
-		keys:  digestKeys(srv.cfg.APIKeys),
-		conns: make(map[net.Conn]fasthttp.ConnState),
+		srv:     srv,
+		keys:    digestKeys(srv.cfg.APIKeys),
+		idle:    batchIdle,
+		conns:   make(map[net.Conn]fasthttp.ConnState),
+		streams: make(map[*batch]struct{}),
 	}
 	a.http = &fasthttp.Server{
 		Handler:                      a.serve,
@@ -89,7 +97,7 @@ func (srv *Server) serveAPI(ln net.Listener) {
 }
 
 // stopAPI ends the API: connections that wait for a request are closed, requests
-// under way get apiGrace to be answered.
+// under way get apiGrace to be answered, batches end behind the line they are at.
 func (srv *Server) stopAPI() {
 	a := srv.api
 	if a == nil {
@@ -98,12 +106,20 @@ func (srv *Server) stopAPI() {
 	a.mu.Lock()
 	a.stopping = true
 	ln := a.ln
+	batches := slices.Collect(maps.Keys(a.streams))
+	var waiting []net.Conn
 	for c, state := range a.conns {
 		if state != fasthttp.StateActive {
-			c.Close()
+			waiting = append(waiting, c)
 		}
 	}
 	a.mu.Unlock()
+	for _, b := range batches {
+		b.interrupt()
+	}
+	for _, c := range waiting {
+		c.Close()
+	}
 	if ln == nil {
 		return
 	}
@@ -112,10 +128,11 @@ func (srv *Server) stopAPI() {
 	defer cancel()
 	if errors.Is(a.http.ShutdownWithContext(ctx), context.DeadlineExceeded) {
 		a.mu.Lock()
-		for c := range a.conns {
+		late := slices.Collect(maps.Keys(a.conns))
+		a.mu.Unlock()
+		for _, c := range late {
 			c.Close()
 		}
-		a.mu.Unlock()
 	}
 }
 
@@ -123,14 +140,14 @@ func (srv *Server) stopAPI() {
 // one as idle only after 5 s.
 func (a *api) track(c net.Conn, state fasthttp.ConnState) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch state {
-	case fasthttp.StateClosed, fasthttp.StateHijacked:
+	if state == fasthttp.StateClosed {
 		delete(a.conns, c)
-		return
+	} else {
+		a.conns[c] = state
 	}
-	a.conns[c] = state
-	if a.stopping && state != fasthttp.StateActive {
+	late := a.stopping && (state == fasthttp.StateNew || state == fasthttp.StateIdle)
+	a.mu.Unlock()
+	if late {
 		c.Close()
 	}
 }

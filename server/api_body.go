@@ -30,8 +30,7 @@ func (b *body) free() {
 // for streamed bodies, and its Body method would read one of any length. The buffer
 // grows as bytes arrive, whatever length was declared.
 func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
-	declared := ctx.Request.Header.ContentLength()
-	if declared > limit {
+	if ctx.Request.Header.ContentLength() > limit {
 		return nil, tooBig("the body", limit)
 	}
 	b := bodies.Get().(*body)
@@ -45,20 +44,24 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 		}
 		n, err := stream.Read(b.b[len(b.b):cap(b.b)])
 		b.b = b.b[:len(b.b)+n]
+		var p *problem
 		switch {
 		case len(b.b) > limit:
-			b.free()
-			return nil, tooBig("the body", limit)
+			p = tooBig("the body", limit)
 		case err == nil:
 			continue
-		// A connection that breaks looks like the end of the body to fasthttp.
-		case err == io.EOF && (declared < 0 || len(b.b) == declared):
+		case err != io.EOF || cutOff(ctx):
+			p = brokenBody(err)
+		default:
 			return b, nil
 		}
 		b.free()
-		return nil, brokenBody(err)
+		return nil, p
 	}
 }
+
+// cutOff tells whether the end of a body was that of the connection.
+func cutOff(ctx *fasthttp.RequestCtx) bool { return ctx.Conn().(*apiConn).ended }
 
 func tooBig(what string, limit int) *problem {
 	return problemf(413, "too_big", "%s is longer than %d bytes", what, limit)

@@ -32,6 +32,11 @@ var routes = []route{
 	{path: split("/v1/broadcast"), methods: []method{{"POST", (*api).broadcast}}},
 	{path: split("/v1/users/{user}/push"), methods: []method{{"POST", (*api).pushUser}}},
 	{path: split("/v1/topics/{topic}/push"), methods: []method{{"POST", (*api).pushTopic}}},
+	{path: split("/v1/push"), methods: []method{{"POST", (*api).pushDocument}}},
+	{path: split("/v1/batch"), methods: []method{{"POST", (*api).batch}}},
+	{path: split("/v1/users/{user}"), methods: []method{{"GET", (*api).getUser}, {"DELETE", (*api).deleteUser}}},
+	{path: split("/v1/topics/{topic}"), methods: []method{{"GET", (*api).getTopic}}},
+	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{{"PUT", (*api).putFollower}, {"DELETE", (*api).deleteFollower}}},
 	{path: split("/v1/stats"), methods: []method{{"GET", (*api).stats}}},
 }
 

@@ -1,0 +1,220 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// batch is POST /v1/batch: the request's body is a stream of documents, one a line,
+// and the answer's body has a line for each, in order, while the request still comes
+// in. Blank lines get no answer, so a client may keep an idle stream alive with them.
+//
+// It is itself the answer's body, which fasthttp reads: each Read answers the lines
+// that have arrived whole, and waits for more only when it has nothing to say. So
+// there is no goroutine, answers go out in one write for many lines, and a client
+// that reads no answers is not read from either.
+type batch struct {
+	// Immutable.
+	api   *api
+	ctx   *fasthttp.RequestCtx // valid until Close
+	conn  net.Conn
+	limit int // of a line, in bytes
+
+	// Owned by the goroutine that serves the request.
+	body  io.Reader
+	in    *bufio.Reader
+	long  []byte   // a line that does not fit into in
+	line  document // the one being served
+	out   []byte   // answers
+	sent  int      // of out
+	ended bool
+
+	interrupted atomic.Bool
+}
+
+const (
+	// batchIdle bounds the wait for the next byte of a line, and for the client to
+	// read answers.
+	batchIdle = 2 * time.Minute
+	// batchBuffer holds a few hundred short lines.
+	batchBuffer = 16 << 10
+	// answerSize is the greatest of {"receivers":N} and a line feed.
+	answerSize = len(`{"receivers":}`) + 19 + 1
+)
+
+func (a *api) batch(ctx *fasthttp.RequestCtx, _ []string) *problem {
+	if !ctx.Request.Header.IsHTTP11() {
+		return problemf(505, "http_version", "a stream of answers needs HTTP/1.1")
+	}
+	b := &batch{
+		api:   a,
+		ctx:   ctx,
+		conn:  ctx.Conn(),
+		limit: documentLimit(a.srv.cfg.MaxPayload),
+		body:  ctx.RequestBodyStream(),
+	}
+	if b.body == nil {
+		b.body = bytes.NewReader(nil)
+	}
+	b.in = bufio.NewReaderSize(batchInput{b}, batchBuffer)
+	if !a.begin(b) {
+		return shuttingDown
+	}
+	ctx.SetContentType("application/x-ndjson")
+	ctx.Response.ImmediateHeaderFlush = true // the first line may take its time
+	ctx.SetBodyStream(b, -1)
+	return nil
+}
+
+var shuttingDown = &problem{503, "shutting_down", "the server is shutting down"}
+
+// begin notes a batch under way, so that stopAPI can end it.
+func (a *api) begin(b *batch) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopping {
+		return false
+	}
+	a.streams[b] = struct{}{}
+	return true
+}
+
+// interrupt ends the batch behind the line it is at. Called by stopAPI.
+func (b *batch) interrupt() {
+	b.interrupted.Store(true)
+	b.conn.SetReadDeadline(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
+
+// Close is called by fasthttp when the answer is written, or cannot be.
+func (b *batch) Close() error {
+	b.api.mu.Lock()
+	delete(b.api.streams, b)
+	b.api.mu.Unlock()
+	return nil
+}
+
+// Read is called by fasthttp for the next part of the answer.
+func (b *batch) Read(p []byte) (int, error) {
+	if b.sent == len(b.out) {
+		b.out, b.sent = b.out[:0], 0
+		for len(b.out) == 0 && !b.ended {
+			b.answer(len(p))
+		}
+		if len(b.out) == 0 {
+			return 0, io.EOF
+		}
+	}
+	if err := b.ctx.SetWriteDeadline(time.Now().Add(b.api.idle)); err != nil {
+		return 0, err
+	}
+	n := copy(p, b.out[b.sent:])
+	b.sent += n
+	return n, nil
+}
+
+// answer serves one line, for which it waits, and those behind it that are there
+// already, while there is room for their answers.
+func (b *batch) answer(room int) {
+	for more := true; more && len(b.out)+answerSize <= room; more = b.buffered() {
+		line, p := b.next()
+		if p == nil {
+			p = b.serve(line)
+		}
+		if p != nil {
+			b.out = p.appendTo(b.out)
+		}
+	}
+}
+
+// buffered tells whether a whole line is there.
+func (b *batch) buffered() bool {
+	ahead, _ := b.in.Peek(b.in.Buffered())
+	return bytes.IndexByte(ahead, '\n') >= 0
+}
+
+func (b *batch) serve(line []byte) *problem {
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return nil
+	}
+	if p := b.line.parse(line); p != nil {
+		return p
+	}
+	n, p := b.line.deliver(b.api.srv)
+	if p != nil {
+		return p
+	}
+	b.out = appendReceivers(b.out, n)
+	return nil
+}
+
+// next returns the next line, valid until it is called again, and sets ended behind
+// the last one. A line that is too long is skipped to its end, and no more of it kept
+// than the limit.
+func (b *batch) next() ([]byte, *problem) {
+	b.long = b.long[:0]
+	length := 0
+	for {
+		if b.interrupted.Load() {
+			b.ended = true
+			return nil, shuttingDown
+		}
+		part, err := b.in.ReadSlice('\n')
+		length += len(part)
+		switch {
+		case err == nil || err == io.EOF:
+			b.ended = err != nil
+			if length > b.limit+1 { // one for the line feed
+				return nil, tooBig("the line", b.limit)
+			}
+			if len(b.long) == 0 {
+				return part, nil
+			}
+			b.long = append(b.long, part...)
+			return b.long, nil
+		case err == bufio.ErrBufferFull:
+			if length <= b.limit {
+				b.long = append(b.long, part...)
+			}
+		default:
+			b.ended = true
+			return nil, b.broken(err)
+		}
+	}
+}
+
+func (b *batch) broken(err error) *problem {
+	var timeout net.Error
+	switch {
+	case b.interrupted.Load():
+		return shuttingDown
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return problemf(408, "timeout", "no line was completed, and nothing came for %v", b.api.idle)
+	}
+	return brokenBody(err)
+}
+
+// batchInput reads the body, with a deadline that moves along.
+type batchInput struct{ *batch }
+
+func (b batchInput) Read(p []byte) (int, error) {
+	if err := b.ctx.SetReadDeadline(time.Now().Add(b.api.idle)); err != nil {
+		return 0, err
+	}
+	if b.interrupted.Load() { // before or behind the line above, one of both is seen
+		b.conn.SetReadDeadline(longAgo)
+	}
+	n, err := b.body.Read(p)
+	if err == io.EOF && cutOff(b.ctx) {
+		err = io.ErrUnexpectedEOF // half a line is none
+	}
+	return n, err
+}

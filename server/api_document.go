@@ -1,0 +1,172 @@
+package server
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"fanfare/frame"
+	"fanfare/registry"
+)
+
+// document is one message for any number of receivers, as POST /v1/push takes it and
+// each line of POST /v1/batch:
+//
+//	{"users": ["alice", "bob"], "topics": ["news"], "data": {"id": 7}}
+//	{"broadcast": true, "text": "back at noon"}
+//	{"users": ["alice"], "base64": "AAEC"}
+//
+// It names receivers, by users and topics or by broadcast, and has one payload: data
+// is any JSON and delivered as its text, byte for byte; text is delivered as a text
+// message, base64 (RFC 4648 section 4) decoded as a binary one. A connection that is
+// meant several times gets the message once. Unknown members are an error, because
+// a misspelt one would change who gets what.
+type document struct {
+	Users     []string        `json:"users"`
+	Topics    []string        `json:"topics"`
+	Broadcast bool            `json:"broadcast"`
+	Data      json.RawMessage `json:"data"`
+	Text      *string         `json:"text"`
+	Base64    []byte          `json:"base64"`
+}
+
+// documentLimit is for a document with a payload of the greatest size: base64 takes
+// a third more and JSON may escape; 64 KiB are for names.
+func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
+
+// pushDocument is POST /v1/push.
+func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ []string) *problem {
+	body, p := readBody(ctx, documentLimit(a.srv.cfg.MaxPayload))
+	if p != nil {
+		return p
+	}
+	defer body.free()
+	var d document
+	if p := d.parse(body.b); p != nil {
+		return p
+	}
+	n, p := d.deliver(a.srv)
+	if p != nil {
+		return p
+	}
+	answerReceivers(ctx, n)
+	return nil
+}
+
+// parse reads a document. What it keeps are copies.
+func (d *document) parse(b []byte) *problem {
+	*d = document{Users: d.Users[:0], Topics: d.Topics[:0], Data: d.Data[:0]}
+	// RFC 8259, 8.1. encoding/json lets invalid bytes pass inside of data, and no
+	// text message may have them.
+	if !utf8.Valid(b) {
+		return problemf(400, "bad_json", "invalid UTF-8 at byte %d", invalidAt(b))
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(d); err != nil {
+		return jsonProblem(err, len(b))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return problemf(400, "bad_json", "more than one JSON value, from byte %d", dec.InputOffset())
+	}
+	return d.check()
+}
+
+func invalidAt(b []byte) (at int) {
+	for at < len(b) {
+		r, size := utf8.DecodeRune(b[at:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		at += size
+	}
+	return at
+}
+
+// jsonProblem says what is wrong with a document of that size, and where. Of the
+// document encoding/json quotes a character or the name of a member at the most.
+func jsonProblem(err error, size int) *problem {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	var alphabet base64.CorruptInputError
+	switch {
+	case errors.Is(err, io.EOF):
+		return problemf(400, "bad_json", "the document is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return problemf(400, "bad_json", "at byte %d: the document has no end", size)
+	case errors.As(err, &syntax):
+		return problemf(400, "bad_json", "at byte %d: %s", syntax.Offset, syntax)
+	case errors.As(err, &kind) && kind.Field == "":
+		return problemf(400, "bad_json", "at byte %d: want an object, not %s", kind.Offset, kind.Value)
+	case errors.As(err, &kind):
+		return problemf(400, "bad_json", "at byte %d: %s cannot be %s", kind.Offset, kind.Field, kind.Value)
+	case errors.As(err, &alphabet):
+		return problemf(400, "bad_json", "base64: wrong at byte %d of it", int64(alphabet))
+	}
+	return problemf(400, "bad_json", "%s", strings.TrimPrefix(err.Error(), "json: ")) // an unknown member
+}
+
+// check applies what JSON does not say.
+func (d *document) check() *problem {
+	payloads := 0
+	for _, given := range []bool{len(d.Data) > 0, d.Text != nil, d.Base64 != nil} {
+		if given {
+			payloads++
+		}
+	}
+	named := len(d.Users)+len(d.Topics) > 0
+	switch {
+	case payloads != 1:
+		return problemf(400, "bad_document", "want exactly one of data, text and base64")
+	case d.Broadcast && named:
+		return problemf(400, "bad_document", "a broadcast reaches everybody: name no users or topics beside it")
+	case !d.Broadcast && !named:
+		return problemf(400, "bad_document", "want users, topics or broadcast")
+	}
+	for _, list := range []struct {
+		what  string
+		names []string
+	}{{"users", d.Users}, {"topics", d.Topics}} {
+		for i, name := range list.names {
+			if err := registry.CheckName(name); err != nil {
+				return problemf(400, "bad_name", "%s[%d]: %s", list.what, i, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *document) payload() (Op, []byte) {
+	switch {
+	case d.Text != nil:
+		return Text, []byte(*d.Text)
+	case d.Base64 != nil:
+		return Binary, d.Base64
+	}
+	return Text, d.Data
+}
+
+// deliver sends the message and returns to how many connections it was written or
+// queued.
+func (d *document) deliver(srv *Server) (int, *problem) {
+	op, payload := d.payload()
+	if len(payload) > srv.cfg.MaxPayload {
+		return 0, tooBig("the payload", srv.cfg.MaxPayload)
+	}
+	message := frame.Prepare(op, payload)
+	switch {
+	case d.Broadcast:
+		return srv.BroadcastPrepared(message), nil
+	case len(d.Users) == 1 && len(d.Topics) == 0:
+		return srv.PushPrepared(d.Users[0], message), nil
+	case len(d.Topics) == 1 && len(d.Users) == 0:
+		return srv.PublishPrepared(d.Topics[0], message), nil
+	}
+	return srv.pushSeveral(d.Users, d.Topics, message), nil
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"fanfare/registry"
+)
+
+func TestDocument(t *testing.T) {
+	tests := []struct {
+		name, in string
+		want     string // what is delivered, or what is wrong: code, then a part of the message
+	}{
+		{"object", `{"users":["a"],"data":{"b": [1,2] }}`, `text {"b": [1,2] }`},
+		{"order of members", `{"data":1,"topics":["t"]}`, `text 1`},
+		{"string as data keeps its quotes", `{"users":["a"],"data":"x"}`, `text "x"`},
+		{"number keeps its digits", `{"users":["a"],"data":1.000000000000000000001e400}`, `text 1.000000000000000000001e400`},
+		{"escapes stay", `{"users":["a"],"data":"\u00e4"}`, `text "\u00e4"`},
+		{"null as data", `{"users":["a"],"data":null}`, `text null`},
+		{"false as data", `{"users":["a"],"data": false }`, `text false`},
+		{"text", `{"users":["a"],"text":"gr\u00fc\u00dfe \ud83d\ude00\n"}`, "text grüße 😀\n"},
+		{"empty text", `{"users":["a"],"text":""}`, "text "},
+		{"base64", `{"users":["a"],"base64":"AAEC/w=="}`, "binary \x00\x01\x02\xff"},
+		{"empty base64", `{"users":["a"],"base64":""}`, "binary "},
+		{"broadcast", `{"broadcast":true,"text":"x"}`, "text x"},
+		{"broadcast off", `{"broadcast":false,"users":["a"],"text":"x"}`, "text x"},
+		{"null is as good as none", `{"users":["a"],"topics":null,"text":"x","base64":null}`, "text x"},
+		{"space around", " \t\n{\"users\":[\"a\"],\"text\":\"x\"}\r\n ", "text x"},
+
+		{"nothing", ``, "bad_json the document is empty"},
+		{"blank", "  ", "bad_json the document is empty"},
+		{"cut", `{"users":["a"`, "bad_json at byte 13"},
+		{"no JSON", `{"users":[a]}`, "bad_json at byte 11: invalid character 'a'"},
+		{"comma at the end", `{"users":["a"],}`, "bad_json at byte 16"},
+		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json more than one JSON value, from byte "},
+		{"rubbish behind", `{"users":["a"],"text":"x"}]`, "bad_json more than one JSON value"},
+		{"array", `[]`, "bad_json at byte 1: want an object, not array"},
+		{"string", `"x"`, "bad_json at byte 3: want an object, not string"},
+		{"unknown member", `{"user":["a"],"text":"x"}`, `bad_json unknown field "user"`},
+		{"user as string", `{"users":"a","text":"x"}`, "bad_json at byte 12: users cannot be string"},
+		{"number as user", `{"users":[1],"text":"x"}`, "users cannot be number"},
+		{"number as text", `{"users":["a"],"text":1}`, "bad_json at byte 23: text cannot be number"},
+		{"word as broadcast", `{"broadcast":"yes","text":"x"}`, "broadcast cannot be string"},
+		{"no base64", `{"users":["a"],"base64":"AA!C"}`, "bad_json base64: wrong at byte 2 of it"},
+		{"invalid UTF-8 in data", "{\"users\":[\"a\"],\"data\":\"\xff\"}", "bad_json invalid UTF-8 at byte 23"},
+		{"invalid UTF-8 in a name", "{\"users\":[\"ä\xc3\"],\"data\":1}", "bad_json invalid UTF-8 at byte 13"},
+		{"too deep", `{"users":["a"],"data":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "bad_json at byte "},
+
+		{"no payload", `{"users":["a"]}`, "bad_document want exactly one of data, text and base64"},
+		{"two payloads", `{"users":["a"],"data":1,"text":"x"}`, "bad_document want exactly one of"},
+		{"no receivers", `{"text":"x"}`, "bad_document want users, topics or broadcast"},
+		{"empty list", `{"users":[],"text":"x"}`, "bad_document want users, topics or broadcast"},
+		{"null", `null`, "bad_document"},
+		{"broadcast and users", `{"broadcast":true,"users":["a"],"text":"x"}`, "bad_document a broadcast reaches everybody"},
+		{"empty name", `{"users":["a",""],"text":"x"}`, "bad_name users[1]: bad name: empty"},
+		{"control character in a name", `{"topics":["\u0000"],"text":"x"}`, "bad_name topics[0]: bad name: control character"},
+		{"long name", `{"topics":["` + strings.Repeat("n", 257) + `"],"text":"x"}`, "bad_name topics[0]: bad name: 257 bytes"},
+	}
+	var d document // one for all, as in a batch: nothing may stay behind
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := describe(&d, tt.in); !strings.Contains(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func describe(d *document, in string) string {
+	if p := d.parse([]byte(in)); p != nil {
+		return p.Code + " " + p.Message
+	}
+	op, payload := d.payload()
+	if op == Text {
+		return "text " + string(payload)
+	}
+	return "binary " + string(payload)
+}
+
+// FuzzDocument: what is taken obeys the rules, and a document says the same when it
+// is parsed again behind others.
+func FuzzDocument(f *testing.F) {
+	for _, seed := range []string{
+		`{"users":["a","b"],"topics":["t"],"data":{"x":1}}`,
+		`{"broadcast":true,"text":"x"}`,
+		`{"users":["a"],"base64":"AAEC"}`,
+		`{"users":["a"],"data":1} `, `{"users":["a"],"data":1}{`, `{"Users":["a"],"data":1}`, `[]`, ``, "\xff", `{"users":null,"users":["a"],"data":null}`,
+	} {
+		f.Add(seed)
+	}
+	var used document
+	f.Fuzz(func(t *testing.T, in string) {
+		var fresh document
+		first := describe(&fresh, in)
+		if again := describe(&used, in); again != first {
+			t.Fatalf("%q, then %q", first, again)
+		}
+		if fresh.parse([]byte(in)) != nil {
+			return
+		}
+		if !json.Valid([]byte(in)) {
+			t.Errorf("taken, but no JSON")
+		}
+		for _, name := range append(fresh.Users, fresh.Topics...) {
+			if err := registry.CheckName(name); err != nil {
+				t.Errorf("taken: %v", err)
+			}
+		}
+		if fresh.Broadcast == (len(fresh.Users)+len(fresh.Topics) > 0) {
+			t.Errorf("broadcast %v, %d users, %d topics", fresh.Broadcast, len(fresh.Users), len(fresh.Topics))
+		}
+		if op, payload := fresh.payload(); op == Text && !utf8.Valid(payload) {
+			t.Errorf("text message with invalid UTF-8: %q", payload)
+		}
+	})
+}
+
+// TestAPIPushDocument delivers one document to many, once to each.
+func TestAPIPushDocument(t *testing.T) {
+	s := newAPIServer(t, Config{}, nil)
+	alice := s.connect("/ws?user=alice&topic=news&topic=sport")
+	phone := s.connect("/ws?user=alice")
+	bob := s.connect("/ws?user=bob&topic=news")
+	carol := s.connect("/ws?user=carol&topic=sport")
+	tests := []struct {
+		name, receivers string
+		to              []*wsClient
+	}{
+		{"one user", `"users":["alice"]`, []*wsClient{alice, phone}},
+		{"one topic", `"topics":["news"]`, []*wsClient{alice, bob}},
+		{"users", `"users":["bob","carol"]`, []*wsClient{bob, carol}},
+		{"a user twice", `"users":["bob","bob"]`, []*wsClient{bob}},
+		{"topics that overlap", `"topics":["news","sport"]`, []*wsClient{alice, bob, carol}},
+		{"a topic twice", `"topics":["news","news"]`, []*wsClient{alice, bob}},
+		{"user and topic", `"users":["alice"],"topics":["news"]`, []*wsClient{alice, phone, bob}},
+		{"nobody among them", `"users":["nobody","bob"],"topics":["none"]`, []*wsClient{bob}},
+		{"nobody", `"users":["nobody"],"topics":["none"]`, nil},
+		{"everybody", `"broadcast":true`, []*wsClient{alice, phone, bob, carol}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := s.call("POST", "/v1/push", `{`+tt.receivers+`,"data":{"for":"`+tt.name+`"}}`)
+			if want := string(appendReceivers(nil, len(tt.to))); got.status != 200 || got.body != want {
+				t.Errorf("got %v, want %s", got, want)
+			}
+			for _, c := range tt.to {
+				c.expect(Text, `{"for":"`+tt.name+`"}`)
+			}
+		})
+	}
+	if got := s.call("POST", "/v1/push", `{"users":["bob"],"base64":"AAEC/w=="}`); got.status != 200 {
+		t.Errorf("got %v", got)
+	}
+	bob.expect(Binary, "\x00\x01\x02\xff")
+	if got := s.deliveries(); got["user"] != 2+2+1+2+1+1 || got["topic"] != 2+3+2+1 || got["broadcast"] != 4 {
+		t.Errorf("counted %v", got)
+	}
+}

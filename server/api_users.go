@@ -1,0 +1,120 @@
+package server
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"fanfare/frame"
+	"fanfare/registry"
+)
+
+// connectionInfo is one connection of a user.
+type connectionInfo struct {
+	ID          uint64    `json:"id"`
+	RemoteAddr  string    `json:"remote_addr"` // empty for a Unix socket
+	Opened      time.Time `json:"opened"`
+	Topics      []string  `json:"topics"`
+	QueuedBytes int       `json:"queued_bytes"`
+	Protocol    string    `json:"protocol"`
+}
+
+// getUser is GET /v1/users/{user}. Nobody being here is an answer, not an error.
+func (a *api) getUser(ctx *fasthttp.RequestCtx, names []string) *problem {
+	answer := struct {
+		User        string           `json:"user"`
+		Online      bool             `json:"online"`
+		Connections []connectionInfo `json:"connections"`
+	}{User: names[0], Connections: []connectionInfo{}}
+	for _, s := range a.srv.Connections(names[0]) {
+		if s.phase() != open {
+			continue // it would get no message any more
+		}
+		info := connectionInfo{
+			ID:          s.ID(),
+			Opened:      s.Opened().UTC(),
+			Topics:      s.Topics(),
+			QueuedBytes: s.Queued(),
+			Protocol:    s.Protocol(),
+		}
+		if peer := s.RemoteAddr(); peer.IsValid() {
+			info.RemoteAddr = peer.String()
+		}
+		if info.Topics == nil {
+			info.Topics = []string{}
+		}
+		slices.Sort(info.Topics)
+		answer.Connections = append(answer.Connections, info)
+	}
+	slices.SortFunc(answer.Connections, func(x, y connectionInfo) int { return x.Opened.Compare(y.Opened) })
+	answer.Online = len(answer.Connections) > 0
+	answerJSON(ctx, answer)
+	return nil
+}
+
+// codePolicy says that the server does not want the connection, and is what a client
+// should not take as a reason to come back at once, as 1001 or 1013 are.
+const codePolicy Code = 1008
+
+// maxReason is what a close frame has room for, RFC 6455 sections 5.5 and 5.5.1.
+const maxReason = 125 - 2
+
+// deleteUser is DELETE /v1/users/{user}?code=&reason=.
+func (a *api) deleteUser(ctx *fasthttp.RequestCtx, names []string) *problem {
+	code, args := codePolicy, ctx.QueryArgs()
+	if given := args.Peek("code"); len(given) > 0 {
+		n, err := strconv.ParseUint(string(given), 10, 16)
+		if code = Code(n); err != nil || !frame.CloseCodeAllowed(code) {
+			return problemf(400, "bad_code", "code: want 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+		}
+	}
+	reason := args.Peek("reason")
+	if len(reason) > maxReason || !utf8.Valid(reason) {
+		return problemf(400, "bad_reason", "reason: want UTF-8 of at most %d bytes", maxReason)
+	}
+	n := a.srv.Kick(names[0], code, string(reason))
+	if n == 0 {
+		return nobody
+	}
+	answerJSON(ctx, map[string]int{"closed": n})
+	return nil
+}
+
+var nobody = &problem{404, "not_found", "no connection of this user is here"}
+
+// getTopic is GET /v1/topics/{topic}.
+func (a *api) getTopic(ctx *fasthttp.RequestCtx, names []string) *problem {
+	answerJSON(ctx, struct {
+		Topic       string `json:"topic"`
+		Connections int    `json:"connections"`
+	}{names[0], a.srv.Followers(names[0])})
+	return nil
+}
+
+// putFollower is PUT /v1/topics/{topic}/users/{user}. It is for the connections that
+// the user has now.
+func (a *api) putFollower(ctx *fasthttp.RequestCtx, names []string) *problem {
+	n, err := a.srv.SubscribeUser(names[1], names[0])
+	switch {
+	case errors.Is(err, registry.ErrTooManyTopics):
+		return problemf(409, "too_many_topics", "a connection follows %d topics already; %d of this user follow this one", a.srv.cfg.TopicsPerSession, n)
+	case n == 0: // or all have left meanwhile
+		return nobody
+	}
+	answerJSON(ctx, map[string]int{"connections": n})
+	return nil
+}
+
+// deleteFollower is DELETE /v1/topics/{topic}/users/{user}. That none followed is
+// fine: the topic is followed by none in the end.
+func (a *api) deleteFollower(ctx *fasthttp.RequestCtx, names []string) *problem {
+	if len(a.srv.Connections(names[1])) == 0 {
+		return nobody
+	}
+	answerJSON(ctx, map[string]int{"connections": a.srv.UnsubscribeUser(names[1], names[0])})
+	return nil
+}
