@@ -74,17 +74,21 @@ func (e *Engine) checkBehind() {
 // closed and the last connection gone.
 func (e *Engine) harvest() bool {
 	e.measureWait()
+	// Whoever injects looks at asleep after it has appended; we look at the list
+	// after we have set it; so one of us sees the other.
+	e.asleep.Store(true)
 	n := e.takeInjected()
-	got, err := e.poller.Wait(e.events[:batchSize-n], false)
-	if got == 0 && n == 0 && err == nil {
-		if e.closing.Load() && e.table.count.Load() == 0 {
-			return false
-		}
-		got, err = e.sleep()
+	if n > 0 {
+		e.asleep.Store(false)
+	} else if e.closing.Load() && e.table.count.Load() == 0 {
+		return false
 	}
+	got, err := e.poller.Wait(e.events[:batchSize-n], n == 0)
 	if err != nil {
 		panic("BUG: netpoll: the poller fails: " + err.Error())
 	}
+	e.asleep.Store(false)
+	e.watch.awake()
 	e.stamp.Store(int64(e.now()))
 	for _, ev := range e.events[:got] {
 		if c := e.find(ev); c != nil {
@@ -96,23 +100,6 @@ func (e *Engine) harvest() bool {
 	}
 	e.batch.publish(n)
 	return true
-}
-
-// sleep blocks in the poller. Whoever injects looks at asleep after it has
-// appended; we look at the list after we have set it; so one of us sees the other.
-func (e *Engine) sleep() (int, error) {
-	e.asleep.Store(true)
-	e.mu.Lock()
-	waiting := len(e.injected)
-	e.mu.Unlock()
-	if waiting > 0 {
-		e.asleep.Store(false)
-		return 0, nil
-	}
-	n, err := e.poller.Wait(e.events, true)
-	e.asleep.Store(false)
-	e.watch.awake()
-	return n, err
 }
 
 // find returns the connection that an event is about, nil if it is gone.
