@@ -22,16 +22,18 @@ func (d *Decoder) Start(p Params) { d.drop(atRest(p.ServerBits != 0, p.ContextBi
 // The error is a *CloseError; the decoder stays failed with it and takes no more
 // input: n is len(in).
 func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
-	if d.s != nil {
-		if d.s.lent {
-			d.settle()
+	if d.s != nil && d.s.lent {
+		d.settle()
+	}
+	switch s := d.s; {
+	case s == nil:
+		if m, n = fastNext(r, in); n > 0 {
+			return m, n, nil
 		}
-		if s := d.s; s != nil && s.fault != nil {
-			return Message{}, len(in), s.fault
-		}
-		if d.s == closed { // 5.5.1: what follows a close frame is ignored
-			return Message{}, len(in), nil
-		}
+	case s == closed: // 5.5.1: what follows a close frame is ignored
+		return m, len(in), nil
+	case s.fault != nil:
+		return m, len(in), s.fault
 	}
 
 	for n < len(in) && m.Op == 0 {
