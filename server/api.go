@@ -90,7 +90,7 @@ func (srv *Server) serveAPI(ln net.Listener) {
 		return
 	}
 	srv.background.Go(func() {
-		if err := a.http.Serve(&patientListener{Listener: ln, quit: srv.quit, log: srv.log}); err != nil {
+		if err := a.http.Serve(&patientListener{Listener: ln, quit: srv.quit.Done(), log: srv.log}); err != nil {
 			srv.log.Error("the API stopped", "err", err)
 		}
 	})

@@ -9,41 +9,51 @@ import (
 	"fanfare/netpoll"
 )
 
-// clock is the only goroutine that reads the clock for timers. It moves the
-// coarse time that activity is stamped with, and both wheels.
-func (srv *Server) clock() {
-	defer srv.background.Done()
+// clock drives the timers of a server. It moves the coarse time that activity is
+// stamped with, and both wheels.
+type clock struct {
+	srv *Server
+	due []*extension // whose OnTimer nobody had time for yet
+}
+
+// run is the goroutine of the clock.
+func (c *clock) run() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var due []*extension
-	appDue := func(x *extension) { due = append(due, x) }
 	for {
 		select {
-		case <-srv.quit:
+		case <-c.srv.quit.Done():
 			return
 		case <-ticker.C:
+			c.beat()
 		}
-		now := srv.now()
-		srv.tick.Store(max(uint32(now/tick), 1))
-		srv.wheel.Advance(now, srv.fire)
-		srv.appTimers.Advance(now, appDue)
-		if len(due) > 0 {
-			select {
-			case srv.timers <- due:
-				due = nil
-			default: // an OnTimer takes long: these come with the next ones
-			}
-		}
+	}
+}
+
+// beat moves the time on to now. Beats that were missed, because the process did
+// not run, are made up for by the next one.
+func (c *clock) beat() {
+	srv := c.srv
+	now := srv.now()
+	srv.tick.Store(max(uint32(now/tick), 1))
+	srv.wheel.Advance(now, srv.fire)
+	srv.appTimers.Advance(now, func(x *extension) { c.due = append(c.due, x) })
+	if len(c.due) == 0 {
+		return
+	}
+	select {
+	case srv.timers <- c.due:
+		c.due = nil
+	default: // an OnTimer takes long: these come with the next ones
 	}
 }
 
 // runTimers calls the OnTimer hooks, apart from the clock, because they may take
 // long.
 func (srv *Server) runTimers() {
-	defer srv.background.Done()
 	for {
 		select {
-		case <-srv.quit:
+		case <-srv.quit.Done():
 			return
 		case due := <-srv.timers:
 			for _, x := range due {
@@ -58,17 +68,30 @@ func (srv *Server) runTimers() {
 // pingFrame is shared by all.
 var pingFrame = frame.Prepare(ws.OpPing, nil).Plain()
 
+var errTooSlow = &Refusal{Status: 408, Text: "the request did not come in time"}
+
 // fire is called when a session's timer has come. Deadlines are lazy: activity
 // only stores a time, and this looks at it.
 func (srv *Server) fire(s *Session) {
 	switch s.phase() {
 	case shaking:
-		s.refuse(Refuse(408, "the request did not come in time"))
+		s.turnAway(errTooSlow)
 	case open:
 		srv.heartbeat(s)
 	case closing, lingering:
 		srv.stats.forced.Add(1)
 		s.conn.Close()
+	}
+}
+
+// turnAway is refuse for those who do not hold the turn. It comes too late for a
+// session that is open by now.
+func (s *Session) turnAway(r *Refusal) {
+	srv := s.srv()
+	if s.state.CompareAndSwap(uint32(shaking)<<16, uint32(lingering)<<16) {
+		srv.stats.refuse(r.Status)
+		s.conn.Seal(r.response(), true, netpoll.HalfClose)
+		s.arm(srv.cfg.CloseTimeout)
 	}
 }
 
@@ -81,7 +104,7 @@ func (srv *Server) heartbeat(s *Session) {
 	switch {
 	case now-heard < interval:
 		s.arm(time.Duration(interval-(now-heard)) * tick)
-	case pinged <= heard || now == pinged:
+	case pinged <= heard:
 		s.pinged.Store(now)
 		srv.stats.pings.Add(1)
 		s.outcome(s.conn.Write(pingFrame, netpoll.Control))

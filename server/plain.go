@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -43,6 +44,7 @@ func (srv *Server) servePlain(s *Session, head, rest []byte) {
 	srv.background.Go(func() {
 		defer srv.connections.Add(-1)
 		defer nc.Close()
+		defer context.AfterFunc(srv.quit, func() { nc.Close() })()
 		srv.plain.ServeConn(&replayConn{Conn: nc, replay: replay})
 	})
 }

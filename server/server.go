@@ -31,6 +31,7 @@ type Server struct {
 	endpoints   map[string]*endpoint
 	lobby       *endpoint // of connections whose request is not known yet
 	started     time.Time
+	now         func() time.Duration // of the timer wheels, since started
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	plain       *fasthttp.Server // ordinary HTTP on the public listener
@@ -44,8 +45,9 @@ type Server struct {
 	stats       stats
 
 	background sync.WaitGroup
-	quit       chan struct{} // closed by stop
+	quit       context.Context // done when everything is to end
 	stop       func()
+	ended      chan struct{} // closed when everything has
 	timers     chan []*extension
 
 	mu     sync.Mutex
@@ -69,6 +71,16 @@ const (
 // New makes a server and starts its timers; nothing listens before Start.
 // Shutdown must be called to end it.
 func New(cfg Config) (*Server, error) {
+	srv, err := newServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	srv.background.Go((&clock{srv: srv}).run)
+	return srv, nil
+}
+
+// newServer makes a server whose clock stands still.
+func newServer(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -93,10 +105,11 @@ func New(cfg Config) (*Server, error) {
 		started:     time.Now(),
 		userPolicy:  cfg.UserFull.policy(netpoll.CloseOnFull),
 		topicPolicy: cfg.TopicFull.policy(netpoll.DropOldest),
-		quit:        make(chan struct{}),
+		ended:       make(chan struct{}),
 		timers:      make(chan []*extension),
 	}
-	srv.stop = sync.OnceFunc(func() { close(srv.quit) })
+	srv.quit, srv.stop = context.WithCancel(context.Background())
+	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.tick.Store(1)
 	srv.lobby = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
@@ -106,9 +119,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.API != "" {
 		srv.api = newAPI(srv)
 	}
-	srv.background.Add(2)
-	go srv.clock()
-	go srv.runTimers()
+	srv.background.Go(srv.runTimers)
 	return srv, nil
 }
 
@@ -144,6 +155,8 @@ func (srv *Server) Start() error {
 		srv.public = public.Addr()
 		srv.mu.Unlock()
 		if err := srv.engine.Listen(public, srv.accept); err != nil {
+			public.Close()
+			srv.stopAPI()
 			return fmt.Errorf("server: listen: %w", err)
 		}
 	}
@@ -220,9 +233,6 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 
 // refusal is what a connection gets for which there is no room.
 var refusal = (&Refusal{Status: 503, Text: "the server is full, try again later", header: "Retry-After: 5\r\n"}).response()
-
-// now is the time of the timer wheel, since the server was made.
-func (srv *Server) now() time.Duration { return time.Since(srv.started) }
 
 // Sessions is the number of open sessions.
 func (srv *Server) Sessions() int { return int(srv.sessions.Load()) }

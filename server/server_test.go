@@ -1,22 +1,29 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"fmt"
-	"io"
+	"errors"
+	"log/slog"
 	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/netpoll"
 )
 
 var transports = []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine}
+
+// overTransports runs a test over each of them.
+func overTransports(t *testing.T, test func(t *testing.T, kind netpoll.Kind)) {
+	for _, kind := range transports {
+		t.Run(kind.String(), func(t *testing.T) { test(t, kind) })
+	}
+}
 
 // start runs a server on a free port and shuts it down when the test ends.
 func start(t testing.TB, cfg Config) *Server {
@@ -28,91 +35,152 @@ func start(t testing.TB, cfg Config) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
-	}
+	serve(t, srv)
+	return srv
+}
+
+func serve(t testing.TB, srv *Server) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		srv.Shutdown(ctx)
 	})
-	return srv
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
-type client struct {
-	net.Conn
-	r io.Reader
+// hands are those of the clock of a server that moves only when a test says so.
+type hands struct {
+	clock clock
+	now   atomic.Int64
 }
 
-func (c *client) Read(p []byte) (int, error) { return c.r.Read(p) }
-
-func dial(t testing.TB, srv *Server, path string) *client {
+// startStill is start for a server whose clock stands still.
+func startStill(t testing.TB, cfg Config) (*Server, *hands) {
 	t.Helper()
-	c, br, _, err := ws.Dial(context.Background(), "ws://"+srv.Addr().String()+path)
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	srv, err := newServer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(10 * time.Second))
-	var r io.Reader = c
-	if br != nil {
-		r = br
-	}
-	return &client{c, r}
+	h := &hands{clock: clock{srv: srv}}
+	srv.now = func() time.Duration { return time.Duration(h.now.Load()) }
+	serve(t, srv)
+	return srv, h
 }
 
-func TestEchoAndPush(t *testing.T) {
-	for _, kind := range transports {
-		t.Run(kind.String(), func(t *testing.T) {
-			srv := start(t, Config{Transport: kind})
-			e := dial(t, srv, "/echo")
-			for i := range 100 {
-				msg := bytes.Repeat([]byte("x"), i*10)
-				if err := wsutil.WriteClientBinary(e, msg); err != nil {
+// pass lets time go by, tick after tick.
+func (h *hands) pass(d time.Duration) {
+	for range d / tick {
+		h.now.Add(int64(tick))
+		h.clock.beat()
+	}
+}
+
+// await waits until a condition is true. It is for what a test cannot wait for
+// in a better way.
+func await(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for !condition() {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+// receive takes a value from a channel, soon.
+func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	select {
+	case v = <-c:
+	case <-deadline.C:
+		t.Fatalf("did not happen: %s", what)
+	}
+	return v
+}
+
+// journal is a log that tests look into.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+
+func (j *journal) count(s string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.buf.String(), s)
+}
+
+func TestStart(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		t.Run("address in use leaves nothing open", func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			for _, cfg := range []Config{
+				{Transport: kind, Listen: ln.Addr().String()},
+				{Transport: kind, Listen: "127.0.0.1:0", API: ln.Addr().String()},
+			} {
+				srv, err := New(cfg)
+				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := wsutil.ReadServerBinary(e)
-				if err != nil || !bytes.Equal(got, msg) {
-					t.Fatalf("echo %d: %q, %v", i, got, err)
+				if err := srv.Start(); err == nil || !strings.Contains(err.Error(), "address already in use") {
+					t.Errorf("Start: %v", err)
+				}
+				if err := srv.Shutdown(context.Background()); err != nil {
+					t.Errorf("Shutdown: %v", err)
 				}
 			}
-			a := dial(t, srv, "/ws?user=alice&topic=news")
-			b := dial(t, srv, "/ws?user=bob")
-			if n := srv.Push("alice", Text, []byte("hello")); n != 1 {
-				t.Errorf("Push reached %d", n)
-			}
-			if got, err := wsutil.ReadServerText(a); err != nil || string(got) != "hello" {
-				t.Errorf("alice got %q, %v", got, err)
-			}
-			if n := srv.Broadcast(Text, []byte("all")); n != 2 {
-				t.Errorf("Broadcast reached %d", n)
-			}
-			for _, c := range []*client{a, b} {
-				if got, err := wsutil.ReadServerText(c); err != nil || string(got) != "all" {
-					t.Errorf("got %q, %v", got, err)
-				}
-			}
-			if n := srv.Publish("news", Text, []byte("n")); n != 1 {
-				t.Errorf("Publish reached %d", n)
-			}
-			resp := get(t, srv, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-			fmt.Println(resp)
 		})
-	}
-}
-
-func get(t testing.TB, srv *Server, req string) string {
-	t.Helper()
-	c, err := net.Dial("tcp", srv.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
-	io.WriteString(c, req)
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return line
+		t.Run("behind Shutdown", func(t *testing.T) {
+			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0", API: "127.0.0.1:0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := srv.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if err := srv.Start(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Start: %v", err)
+			}
+		})
+		t.Run("Unix socket", func(t *testing.T) {
+			path := "unix:" + filepath.Join(t.TempDir(), "s")
+			for range 2 { // the second finds what the first has left, if it has
+				srv := start(t, Config{Transport: kind, Listen: path})
+				c := dial(t, srv, "/ws?user=alice")
+				srv.Push("alice", Text, []byte("hello"))
+				c.want(Text, "hello")
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				go c.finish()
+				if err := srv.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	})
 }

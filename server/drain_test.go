@@ -1,0 +1,287 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+)
+
+// shutdown runs Shutdown aside.
+func shutdown(srv *Server, ctx context.Context) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- srv.Shutdown(ctx) }()
+	return done
+}
+
+func TestDrain(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind})
+		a, b := dial(t, srv, "/ws?user=a"), dial(t, srv, "/echo")
+		half := connect(t, srv)
+		half.say("GET /ws?user=b HTTP/1.1\r\n")
+		silent := connect(t, srv)
+		await(t, "four connections", func() bool { return srv.connections.Load() == 4 })
+		await(t, "half a request has come", func() bool { return gathering(srv) == 1 })
+
+		srv.Push("a", Text, []byte("last words"))
+		done := shutdown(srv, context.Background())
+		a.want(Text, "last words")
+		for _, c := range []*client{a, b} {
+			c.wantClose(1001)
+			c.send(ws.OpClose, closePayload(1001, ""))
+			c.wantEnd()
+		}
+		for _, c := range []*client{half, silent} {
+			if resp := c.answer(); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+				t.Errorf("%d %v, want 503 and when to try again", resp.StatusCode, resp.Header)
+			}
+			c.wantEnd()
+			c.Close()
+		}
+		if err := receive(t, "Shutdown", done); err != nil {
+			t.Error(err)
+		}
+		if n := srv.stats.closes[1001].Load(); n != 2 {
+			t.Errorf("%d closes with 1001 were counted, want 2", n)
+		}
+		if n := srv.stats.refused[503].Load(); n != 2 {
+			t.Errorf("%d refusals with 503 were counted, want 2", n)
+		}
+		if _, err := net.Dial("tcp", srv.Addr().String()); err == nil {
+			t.Error("still listens")
+		}
+	})
+}
+
+// gathering counts the connections that have sent half a request.
+func gathering(srv *Server) (n int) {
+	srv.engine.Each(func(h netpoll.Handler) {
+		if h, ok := h.(handler); ok && h.s.ext.Load() != nil {
+			n++
+		}
+	})
+	return n
+}
+
+// A connection that arrives while those before it are listed must not be
+// forgotten, and not keep the server from its end.
+func TestDrainFindsThoseWhoComeLate(t *testing.T) {
+	srv := start(t, Config{})
+	first := dial(t, srv, "/ws?user=a")
+	done := shutdown(srv, context.Background())
+	first.wantClose(1001)
+	// The listener is closed, but it may be that one was accepted before.
+	here, there, err := socketPair(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := srv.newSession(srv.lobby)
+	if err := srv.engine.Adopt(there, &s.conn, handler{s}, nil); err != nil {
+		t.Fatal(err)
+	}
+	late := &client{Conn: here, t: t, br: bufio.NewReader(here)}
+	if resp := late.answer(); resp.StatusCode != 503 {
+		t.Errorf("status %d, want 503", resp.StatusCode)
+	}
+	late.Close()
+	first.Close()
+	if err := receive(t, "Shutdown", done); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainIsPaced(t *testing.T) {
+	const sessions, rate = 60, 100
+	srv := start(t, Config{DrainRate: rate})
+	for range sessions {
+		c := dial(t, srv, "/echo")
+		go c.finish()
+	}
+	begun := time.Now()
+	if err := srv.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	// The first batch goes at once: a step's worth and one.
+	least := time.Duration(sessions-1)*time.Second/rate - drainStep
+	if took := time.Since(begun); took < least {
+		t.Errorf("%d sessions were closed in %v, at %d a second it takes %v", sessions, took, rate, least)
+	}
+}
+
+// What the slowest rate asks for is less than one session a step.
+func TestDrainIsPacedSlowly(t *testing.T) {
+	const rate = 4
+	srv := start(t, Config{DrainRate: rate})
+	var closed atomic.Int32
+	for range 6 {
+		c := dial(t, srv, "/echo")
+		go func() {
+			c.finish()
+			closed.Add(1)
+		}()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err == nil {
+		t.Error("Shutdown had time for all of them")
+	}
+	// At 0, 200, 450 and 700 ms.
+	if n := srv.stats.closes[1001].Load(); n > 3 {
+		t.Errorf("%d sessions were closed in 0.6 s at %d a second", n, rate)
+	}
+}
+
+func TestDrainCutsOff(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind})
+		deaf := dial(t, srv, "/ws?user=a")
+		slow := connect(t, srv)
+		slow.say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+		await(t, "the ordinary request", func() bool { return srv.stats.plain.Load() == 1 })
+
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		err := srv.Shutdown(ctx)
+		if err == nil || !strings.Contains(err.Error(), "2 connections were cut off") {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+		deaf.wantClose(1001)
+		deaf.wantGone()
+		slow.wantGone()
+		if n := srv.stats.closes[1001].Load(); n != 1 {
+			t.Errorf("%d closes with 1001 were counted, want 1", n)
+		}
+	})
+}
+
+func TestShutdownTwice(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind})
+		c := dial(t, srv, "/echo")
+		first := shutdown(srv, context.Background())
+		c.wantClose(1001)
+
+		hurried, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := srv.Shutdown(hurried); !errors.Is(err, context.Canceled) {
+			t.Errorf("a second Shutdown with a ctx that is done: %v", err)
+		}
+		second := shutdown(srv, context.Background())
+		c.send(ws.OpClose, closePayload(1001, ""))
+		for _, done := range []<-chan error{first, second, shutdown(srv, context.Background())} {
+			if err := receive(t, "Shutdown", done); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := srv.status.Load(); got != stopped {
+			t.Errorf("status is %d, want stopped", got)
+		}
+	})
+}
+
+// A hook that does not return must not keep Shutdown.
+func TestShutdownLeavesHooksBehind(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		closed := make(chan frame.CloseError, 1)
+		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{{Path: "/", Hooks: Hooks{
+			OnMessage: func(*Session, Op, []byte) { close(entered); <-leave },
+			OnClose:   func(_ *Session, why frame.CloseError) { closed <- why },
+		}}}})
+		c := dial(t, srv, "/")
+		c.send(Text, "x")
+		receive(t, "OnMessage", entered)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		close(leave)
+		receive(t, "OnClose", closed)
+		receive(t, "the end", srv.ended)
+	})
+}
+
+func TestRun(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- srv.Run(ctx, 10*time.Second) }()
+		await(t, "it serves", func() bool { return srv.status.Load() == serving })
+		c := dial(t, srv, "/echo")
+		cancel()
+		if code := c.finish(); code != 1001 {
+			t.Errorf("closed with %d", code)
+		}
+		if err := receive(t, "Run", done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRunFails(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	srv, err := New(Config{Listen: ln.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Run(context.Background(), time.Second); err == nil {
+		t.Error("runs on an address that is in use")
+	}
+}
+
+// Servers that come and go leave nothing behind; the rest is TestMain's.
+func TestNewAndShutdown(t *testing.T) {
+	before := runtime.NumGoroutine()
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		for range 20 {
+			srv, err := New(Config{Transport: kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := srv.Shutdown(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	await(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// socketPair is a connection over loopback, both sides of it.
+func socketPair(t *testing.T) (a, b net.Conn, err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ln.Close()
+	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	t.Cleanup(func() { a.Close() })
+	a.SetDeadline(time.Now().Add(20 * time.Second))
+	b, err = ln.Accept()
+	return a, b, err
+}
