@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +101,10 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(cfg, poller), nil
+}
+
+func start(cfg Config, poller Poller) *Engine {
 	e := &Engine{
 		kind:       cfg.Transport,
 		poller:     poller,
@@ -120,9 +123,9 @@ func New(cfg Config) (*Engine, error) {
 		e.watch.init()
 		e.done.Add(1)
 		go e.monitor()
-		e.spawn()
+		e.spawn(1)
 	}
-	return e, nil
+	return e
 }
 
 // Kind of the transport.
@@ -303,7 +306,3 @@ func (e *Engine) Close() error {
 
 // now is the time since the engine began.
 func (e *Engine) now() time.Duration { return time.Since(e.start) }
-
-// cores is how many workers may run because there is work, rather than because
-// others are blocked.
-func cores() int32 { return int32(runtime.GOMAXPROCS(0)) }

@@ -1,6 +1,9 @@
 package netpoll
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // The pool works by leader and followers. One worker polls, publishes what it
 // harvested, and works on it together with whoever else is awake; the first that
@@ -23,10 +26,16 @@ type worker struct {
 	done int
 }
 
-func (e *Engine) spawn() {
-	e.workers.Add(1)
-	e.done.Add(1)
-	go e.work()
+// spawn starts a worker if fewer than limit are running.
+func (e *Engine) spawn(limit int32) bool {
+	for n := e.workers.Load(); n < limit; n = e.workers.Load() {
+		if e.workers.CompareAndSwap(n, n+1) {
+			e.done.Add(1)
+			go e.work()
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) work() {
@@ -61,14 +70,17 @@ func (e *Engine) work() {
 // checkBehind starts another worker when the batch keeps us for too long and
 // there may be a core for it.
 func (e *Engine) checkBehind() {
-	if e.batch.left() < behindItems || e.workers.Load() >= cores() {
+	if e.batch.left() < behindItems || e.workers.Load() >= e.cores() {
 		return
 	}
-	if e.now()-time.Duration(e.stamp.Load()) > behind {
+	if e.now()-time.Duration(e.stamp.Load()) > behind && e.spawn(e.cores()) {
 		e.stats.behind.Add(1)
-		e.spawn()
 	}
 }
+
+// cores is how many workers may run because there is work, rather than because
+// others are blocked.
+func (e *Engine) cores() int32 { return int32(min(runtime.GOMAXPROCS(0), e.maxWorkers)) }
 
 // harvest polls and publishes a batch. It reports false when the engine is
 // closed and the last connection gone.
