@@ -16,7 +16,7 @@ help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/fanfare.
-	go build -ldflags '-X main.version=$(VERSION)' -o bin/fanfare ./cmd/fanfare
+	go build -ldflags '-X fanfare/server.Version=$(VERSION)' -o bin/fanfare ./cmd/fanfare
 
 run: build ## Build and start the server: http://127.0.0.1:8080/, ARGS='--flag …' are passed on.
 	bin/fanfare serve $(ARGS)

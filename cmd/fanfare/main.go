@@ -14,6 +14,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // it was asked properly and did not work: port in use, API out of reach
 	exitUsage   = 2 // it was asked wrongly: flags, environment, config file
+	exitOffline = 3 // fanfare users: somebody is not connected
 )
 
 // exit is an error that chooses the exit code. Others mean exitFailure.
@@ -29,15 +30,18 @@ func (e *exit) Unwrap() error { return e.err }
 func usage(err error) error { return &exit{exitUsage, err} }
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Run the server."`
+	Push      pushCmd      `cmd:"" help:"Push a message to a user or a topic."`
+	Broadcast broadcastCmd `cmd:"" help:"Push a message to everybody."`
+	Users     usersCmd     `cmd:"" help:"Tell who is connected, and how."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// run is the program: one line on stderr for what is wrong, and the exit code.
-func run(args []string) int {
-	parser := kong.Must(new(cli),
+// parse reads the command line, the environment and the config file.
+func parse(into *cli, args []string) (*kong.Context, error) {
+	return kong.Must(into,
 		kong.Name("fanfare"),
 		kong.Description("A WebSocket push server for very many idle connections. "+
 			"Every flag is an environment variable too: --ping-interval is FANFARE_PING_INTERVAL."),
@@ -46,8 +50,12 @@ func run(args []string) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		// kong's own formatter repeats the environment variable at every flag.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
-	)
-	ctx, err := parser.Parse(args)
+	).Parse(args)
+}
+
+// run is the program: one line on stderr for what is wrong, and the exit code.
+func run(args []string) int {
+	ctx, err := parse(new(cli), args)
 	if err != nil {
 		err = usage(err)
 	} else {

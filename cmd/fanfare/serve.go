@@ -52,6 +52,7 @@ type serveCmd struct {
 }
 
 func (cmd *serveCmd) Run() error {
+	server.Version = buildVersion()
 	log := cmd.logger()
 	slog.SetDefault(log)
 	cfg, err := cmd.config(log)
@@ -70,7 +71,7 @@ func (cmd *serveCmd) Run() error {
 		srv.Shutdown(context.Background())
 		return startError(err)
 	}
-	log.Info("serving", "version", buildVersion(), "console", url(srv.Addr()), "api", url(srv.APIAddr()),
+	log.Info("serving", "version", server.Version, "console", url(srv.Addr()), "api", url(srv.APIAddr()),
 		"transport", cmd.Transport, slog.Group("runtime", limits...))
 	<-ctx.Done()
 	release() // a second signal has its usual effect: it ends the process at once

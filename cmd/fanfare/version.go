@@ -5,20 +5,19 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"fanfare/server"
 )
 
-// version is set by the Makefile's -ldflags "-X main.version=…".
-var version string
-
-// buildVersion is what this program is: the version it was linked with, or what
-// the go command noted of module and commit.
+// buildVersion is what this program is: what the Makefile has set by the linker's
+// -X fanfare/server.Version=…, or what the go command noted of commit and module.
 func buildVersion() string {
-	if version != "" {
-		return version
+	if server.Version != "unknown" {
+		return server.Version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return server.Version
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && len(s.Value) >= 12 {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+)
+
+// beProgram makes the test binary be the program, so that tests start real
+// processes which were built, with the race detector or not, as the tests were.
+const beProgram = "BE_FANFARE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beProgram) != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	// The runtime keeps the two descriptors of its poller from the first use on.
+	if r, w, err := os.Pipe(); err == nil {
+		r.Close()
+		w.Close()
+	}
+	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
+	code := m.Run()
+	// What has nothing left to do but to end may need a processor for it.
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
+			os.Exit(code)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "leaked: %d goroutines before, %d after; %d descriptors before, %d after\n",
+		goroutines, runtime.NumGoroutine(), descriptors, openDescriptors())
+	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+	os.Exit(1)
+}
+
+// openDescriptors is 0 where /proc does not tell.
+func openDescriptors() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}
+
+// command is the program with arguments and nothing of this process's own
+// FANFARE_* environment; env has entries like "FANFARE_API=…".
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "FANFARE_") && !strings.HasPrefix(e, "GOMEMLIMIT=") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	// The race detector sleeps a second at the end of a program unless told not to.
+	cmd.Env = append(append(cmd.Env, beProgram+"=1", "GORACE=atexit_sleep_ms=0"), env...)
+	return cmd
+}
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// runProgram runs the program to its end.
+func runProgram(t *testing.T, stdin string, env []string, args ...string) result {
+	t.Helper()
+	cmd := command(t, env, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	overdue := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	err := cmd.Start()
+	if err == nil {
+		err = cmd.Wait()
+	}
+	overdue.Stop()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+func TestVersion(t *testing.T) {
+	r := runProgram(t, "", []string{"FANFARE_CONFIG=/nowhere"}, "version")
+	if want := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"; r.code != exitOK ||
+		!strings.HasPrefix(r.stdout, "fanfare ") || !strings.HasSuffix(r.stdout, want) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"push", "--help"}} {
+		if r := runProgram(t, "", nil, args...); r.code != exitOK || !strings.Contains(r.stdout, "Usage: fanfare") || r.stderr != "" {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+func TestDrain(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			p := startServer(t, nil)
+			var clients []net.Conn
+			for range 10 {
+				clients = append(clients, p.connect("/ws?user=alice"))
+			}
+			p.signal(sig)
+			for _, c := range clients {
+				// The reader of wsutil answers the close frame, as clients do.
+				var closed wsutil.ClosedError
+				if _, _, err := wsutil.ReadServerData(c); !errors.As(err, &closed) || closed.Code != ws.StatusGoingAway {
+					t.Errorf("a client got %v, want 1001", err)
+				}
+			}
+			if line := p.waitLog("draining"); line["sessions"] != 10.0 {
+				t.Errorf("%v", line)
+			}
+			if line := p.waitLog("drained"); line["level"] != "INFO" {
+				t.Errorf("%v", line)
+			}
+			if s := p.wait(); !s.Exited() || s.ExitStatus() != exitOK {
+				t.Errorf("ended with %v", s)
+			}
+		})
+	}
+}
+
+func TestDrainTimeoutCutsOff(t *testing.T) {
+	p := startServer(t, nil, "--drain-timeout=200ms", "--close-timeout=1m")
+	p.connect("/ws?user=alice") // reads nothing, answers nothing
+	p.signal(syscall.SIGTERM)
+	if line := p.waitLog("drained"); line["level"] != "WARN" || !strings.Contains(line["err"].(string), "1 connections were cut off") {
+		t.Errorf("%v", line)
+	}
+	if s := p.wait(); !s.Exited() || s.ExitStatus() != exitOK {
+		t.Errorf("ended with %v", s)
+	}
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p := startServer(t, nil, "--drain-timeout=10m", "--close-timeout=10m")
+	p.connect("/ws?user=alice")
+	p.signal(syscall.SIGTERM)
+	p.waitLog("draining")
+	p.signal(syscall.SIGTERM)
+	if s := p.wait(); !s.Signaled() || s.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v", s)
+	}
+}
+
+func TestKilledAndStartedAgain(t *testing.T) {
+	p := startServer(t, nil)
+	c := p.connect("/ws?user=alice")
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	if _, _, err := wsutil.ReadServerData(c); err == nil {
+		t.Error("a client of a dead server is connected")
+	}
+	again := startServer(t, nil, "--listen="+p.public, "--api="+p.api)
+	if again.public != p.public || again.api != p.api {
+		t.Errorf("listens on %s and %s, want %s and %s", again.public, again.api, p.public, p.api)
+	}
+	again.connect("/ws?user=alice")
+}
+
+func TestUnixSocketsAndAgain(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--listen=unix:" + dir + "/public", "--api=unix:" + dir + "/api"}
+	p := startServer(t, nil, args...)
+	p.signal(syscall.SIGKILL) // leaves the sockets behind
+	p.wait()
+	p = startServer(t, nil, args...)
+	if p.public != "unix:"+dir+"/public" {
+		t.Errorf("listens on %s", p.public)
+	}
+	if r := runProgram(t, "", nil, "push", "--api", p.api, "nobody", "x"); r.code != exitOK || r.stdout != "0\n" {
+		t.Errorf("push: %+v", r)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	p := startServer(t, nil)
+	for _, test := range []struct{ name, listen, api, at string }{
+		{"public", p.public, "127.0.0.1:0", p.public},
+		{"API", "127.0.0.1:0", p.api, p.api},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := runProgram(t, "", nil, "serve", "--listen="+test.listen, "--api="+test.api)
+			if want := "fanfare: cannot listen on " + test.at + ": address already in use\n"; r.code != exitFailure || r.stderr != want {
+				t.Errorf("%+v, want %q", r, want)
+			}
+		})
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	p := startServer(t, nil)
+	c := p.connect("/echo")
+	if err := wsutil.WriteClientText(c, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if msg, op := receive(t, c); msg != "hello" || op != ws.OpText {
+		t.Errorf("got %q, %v", msg, op)
+	}
+	p.connect("/ws?userId=alice&topic=a")
+}
+
+func TestRuntimeFollowsTheEnvironment(t *testing.T) {
+	p := startServer(t, []string{"GOMEMLIMIT=256MiB", "GOMAXPROCS=1"})
+	limits, _ := p.serving["runtime"].(map[string]any)
+	if limits["gomemlimit"] != 268435456.0 || limits["gomaxprocs"] != 1.0 {
+		t.Errorf("the runtime has %v", limits)
+	}
+}
