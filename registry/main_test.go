@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -22,6 +23,9 @@ func (s *session) Timer() *Timer[*session] { return &s.timer }
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(code) // the fuzzer leaves a goroutine that watches for signals
+	}
 	// Goroutines that have nothing left to do but to end may need a processor for it.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if runtime.NumGoroutine() <= before {

@@ -1,0 +1,94 @@
+package registry
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestAgainstMaps does the same random things to a registry and to maps.
+func TestAgainstMaps(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		r := New[*session](Limits{SessionsPerUser: 4, TopicsPerSession: 5})
+		users := map[string][]*session{}
+		follows := map[*session]map[string]bool{}
+		var here []*session
+		name := func(n int) string { return fmt.Sprint(rng.IntN(n)) }
+		for step := range 3000 {
+			var s *session
+			if len(here) > 0 {
+				s = here[rng.IntN(len(here))]
+			}
+			switch op := rng.IntN(10); {
+			case op < 3 || s == nil:
+				user, s := name(200), &session{}
+				err := r.Join(user, s)
+				if full := len(users[user]) == 4; full != (err != nil) {
+					t.Fatalf("seed %d step %d: Join: %v, full: %v", seed, step, err, full)
+				}
+				if err == nil {
+					users[user] = append(users[user], s)
+					follows[s] = map[string]bool{}
+					here = append(here, s)
+				}
+			case op < 7:
+				topic := name(20)
+				added, err := r.Subscribe(s, topic)
+				old, full := follows[s][topic], len(follows[s]) == 5
+				if (err != nil) != (full && !old) || added != (!full && !old) {
+					t.Fatalf("seed %d step %d: Subscribe: %v, %v; old %v, full %v", seed, step, added, err, old, full)
+				}
+				if added {
+					follows[s][topic] = true
+				}
+			case op < 8:
+				topic := name(20)
+				if r.Unsubscribe(s, topic) != follows[s][topic] {
+					t.Fatalf("seed %d step %d: Unsubscribe", seed, step)
+				}
+				delete(follows[s], topic)
+			default:
+				if !r.Leave(s) {
+					t.Fatalf("seed %d step %d: Leave", seed, step)
+				}
+				user := s.entry.User()
+				users[user] = remove(users[user], s)
+				if len(users[user]) == 0 {
+					delete(users, user)
+				}
+				here = remove(here, s)
+				delete(follows, s)
+			}
+			if step%100 == 0 {
+				r.check(t)
+				if r.Users() != len(users) || r.Sessions() != len(here) {
+					t.Fatalf("seed %d step %d: %d users, %d sessions, want %d, %d", seed, step, r.Users(), r.Sessions(), len(users), len(here))
+				}
+			}
+			user, topic := name(200), name(20)
+			if !same(r.AppendUser(nil, user), users[user]) {
+				t.Fatalf("seed %d step %d: user %s", seed, step, user)
+			}
+			var members []*session
+			for s, topics := range follows {
+				if topics[topic] {
+					members = append(members, s)
+				}
+			}
+			if !same(r.AppendTopic(nil, topic), members) {
+				t.Fatalf("seed %d step %d: topic %s", seed, step, topic)
+			}
+		}
+	}
+}
+
+func remove(list []*session, s *session) []*session {
+	for i := range list {
+		if list[i] == s {
+			list[i] = list[len(list)-1]
+			return list[:len(list)-1]
+		}
+	}
+	return list
+}
