@@ -22,6 +22,9 @@ const (
 	apiIdle = 2 * time.Minute
 	// apiGrace is how long Shutdown waits for requests under way.
 	apiGrace = 2 * time.Second
+	// apiCleanup is how often fasthttp lets goroutines go that serve nothing. The one
+	// that does it sleeps in between, so it outlives Shutdown by as much.
+	apiCleanup = time.Second
 	// apiConnections at a time; further ones get 503. Backends hold few.
 	apiConnections = 4096
 	// apiHead bounds a request's head. A name that is too long by far shall still be
@@ -40,7 +43,10 @@ type api struct {
 	srv  *Server
 	http *fasthttp.Server
 	keys []keyDigest
-	idle time.Duration // batchIdle; tests have less
+
+	// Tests have less.
+	idle  time.Duration // batchIdle
+	grace time.Duration // apiGrace
 
 	mu       sync.Mutex
 	ln       net.Listener                    // guarded by mu
@@ -54,6 +60,7 @@ func newAPI(srv *Server) *api {
 		srv:     srv,
 		keys:    digestKeys(srv.cfg.APIKeys),
 		idle:    batchIdle,
+		grace:   apiGrace,
 		conns:   make(map[net.Conn]fasthttp.ConnState),
 		streams: make(map[*batch]struct{}),
 	}
@@ -64,6 +71,7 @@ func newAPI(srv *Server) *api {
 		Name:                         "fanfare",
 		NoDefaultServerHeader:        true,
 		Concurrency:                  apiConnections,
+		MaxIdleWorkerDuration:        apiCleanup,
 		ReadTimeout:                  apiRead,
 		WriteTimeout:                 apiWrite,
 		IdleTimeout:                  apiIdle,
@@ -124,7 +132,7 @@ func (srv *Server) stopAPI() {
 		return
 	}
 	ln.Close() // fasthttp closes it too, if Serve was fast enough to tell it
-	ctx, cancel := context.WithTimeout(context.Background(), apiGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), a.grace)
 	defer cancel()
 	if errors.Is(a.http.ShutdownWithContext(ctx), context.DeadlineExceeded) {
 		a.mu.Lock()

@@ -26,6 +26,8 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+func (s *syncBuffer) lines() []string { return strings.Split(strings.TrimSpace(s.String()), "\n") }
+
 func TestAPIKeys(t *testing.T) {
 	const one, two = "the-first-key-of-this-server", "the-second-key-of-this-server"
 	var log syncBuffer

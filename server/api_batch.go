@@ -45,11 +45,9 @@ const (
 	batchIdle = 2 * time.Minute
 	// batchBuffer holds a few hundred short lines.
 	batchBuffer = 16 << 10
-	// answerSize is the greatest of {"receivers":N} and a line feed.
-	answerSize = len(`{"receivers":}`) + 19 + 1
 )
 
-func (a *api) batch(ctx *fasthttp.RequestCtx, _ []string) *problem {
+func (a *api) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if !ctx.Request.Header.IsHTTP11() {
 		return problemf(505, "http_version", "a stream of answers needs HTTP/1.1")
 	}

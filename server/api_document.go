@@ -41,7 +41,7 @@ type document struct {
 func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
 
 // pushDocument is POST /v1/push.
-func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ []string) *problem {
+func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	body, p := readBody(ctx, documentLimit(a.srv.cfg.MaxPayload))
 	if p != nil {
 		return p

@@ -12,35 +12,47 @@ import (
 
 // The routes that push one body, verbatim.
 
-func (a *api) pushUser(ctx *fasthttp.RequestCtx, names []string) *problem {
-	return a.push(ctx, func(p *frame.Prepared) int { return a.srv.PushPrepared(names[0], p) })
+func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
+	message, p := a.message(ctx)
+	if p == nil {
+		answerReceivers(ctx, a.srv.PushPrepared(in.user, message))
+	}
+	return p
 }
 
-func (a *api) pushTopic(ctx *fasthttp.RequestCtx, names []string) *problem {
-	return a.push(ctx, func(p *frame.Prepared) int { return a.srv.PublishPrepared(names[0], p) })
+func (a *api) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
+	message, p := a.message(ctx)
+	if p == nil {
+		answerReceivers(ctx, a.srv.PublishPrepared(in.topic, message))
+	}
+	return p
 }
 
-func (a *api) broadcast(ctx *fasthttp.RequestCtx, _ []string) *problem {
-	return a.push(ctx, a.srv.BroadcastPrepared)
+func (a *api) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
+	message, p := a.message(ctx)
+	if p == nil {
+		answerReceivers(ctx, a.srv.BroadcastPrepared(message))
+	}
+	return p
 }
 
-func (a *api) push(ctx *fasthttp.RequestCtx, send func(*frame.Prepared) int) *problem {
+// message makes one of the request's body.
+func (a *api) message(ctx *fasthttp.RequestCtx) (*frame.Prepared, *problem) {
 	body, p := readBody(ctx, a.srv.cfg.MaxPayload)
 	if p != nil {
-		return p
+		return nil, p
 	}
-	message := frame.Prepare(opFor(ctx.Request.Header.ContentType(), body.b), body.b)
-	body.free()
-	answerReceivers(ctx, send(message))
-	return nil
+	defer body.free()
+	return frame.Prepare(opFor(ctx.Request.Header.ContentType(), body.b), body.b), nil
 }
 
 // opFor decides how a body travels: as text if it is declared to be JSON or text and
 // is UTF-8, which a text frame must be (RFC 6455, 5.6), and else as it is.
 func opFor(contentType, body []byte) Op {
 	media, _, _ := bytes.Cut(contentType, []byte(";"))
-	media = bytes.ToLower(bytes.TrimSpace(media))
-	declared := string(media) == typeJSON || bytes.HasPrefix(media, []byte("text/")) || bytes.HasSuffix(media, []byte("+json"))
+	media = bytes.TrimSpace(media)
+	declared := bytes.EqualFold(media, []byte(typeJSON)) ||
+		len(media) > 5 && (bytes.EqualFold(media[:5], []byte("text/")) || bytes.EqualFold(media[len(media)-5:], []byte("+json")))
 	if declared && utf8.Valid(body) {
 		return Text
 	}
@@ -48,9 +60,13 @@ func opFor(contentType, body []byte) Op {
 }
 
 func answerReceivers(ctx *fasthttp.RequestCtx, n int) {
+	var room [answerSize]byte
 	ctx.SetContentType(typeJSON)
-	ctx.SetBody(appendReceivers(nil, n))
+	ctx.SetBody(appendReceivers(room[:0], n)) // copies
 }
+
+// answerSize is the greatest of {"receivers":N} and a line feed.
+const answerSize = len(`{"receivers":}`) + 19 + 1
 
 func appendReceivers(b []byte, n int) []byte {
 	return append(strconv.AppendInt(append(b, `{"receivers":`...), int64(n), 10), "}\n"...)

@@ -22,8 +22,11 @@ type route struct {
 
 type method struct {
 	name  string
-	serve func(a *api, ctx *fasthttp.RequestCtx, names []string) *problem
+	serve func(a *api, ctx *fasthttp.RequestCtx, in names) *problem
 }
+
+// names are those in a path, decoded and checked.
+type names struct{ user, topic string }
 
 // routes of the API. GET serves HEAD too.
 var routes = []route{
@@ -86,11 +89,11 @@ func (a *api) call(ctx *fasthttp.RequestCtx, r *route, segments [][]byte) *probl
 		if m.name != string(name) {
 			continue
 		}
-		names, p := r.names(segments)
+		in, p := r.names(segments)
 		if p != nil {
 			return p
 		}
-		return m.serve(a, ctx, names)
+		return m.serve(a, ctx, in)
 	}
 	allow := make([]string, 0, 3)
 	for _, m := range r.methods {
@@ -135,19 +138,23 @@ func (r *route) matches(segments [][]byte) bool {
 }
 
 // names decodes those of the path.
-func (r *route) names(segments [][]byte) ([]string, *problem) {
-	var names []string
+func (r *route) names(segments [][]byte) (in names, p *problem) {
 	for i, want := range r.path {
-		if want[0] != '{' {
+		var to *string
+		switch want {
+		case "{user}":
+			to = &in.user
+		case "{topic}":
+			to = &in.topic
+		default:
 			continue
 		}
-		name, err := decodeName(segments[i])
-		if err != nil {
-			return nil, problemf(400, "bad_name", "%s: %s", strings.Trim(want, "{}"), err)
+		var err error
+		if *to, err = decodeName(segments[i]); err != nil {
+			return in, problemf(400, "bad_name", "%s: %s", strings.Trim(want, "{}"), err)
 		}
-		names = append(names, name)
 	}
-	return names, nil
+	return in, nil
 }
 
 // decodeName reads the name of a user or topic out of a path.

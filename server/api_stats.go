@@ -55,7 +55,7 @@ type figures struct {
 	WaitSeconds float64          `json:"wait_seconds_total"`
 }
 
-func (a *api) stats(ctx *fasthttp.RequestCtx, _ []string) *problem {
+func (a *api) stats(ctx *fasthttp.RequestCtx, _ names) *problem {
 	answerJSON(ctx, a.srv.figures())
 	return nil
 }

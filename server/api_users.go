@@ -24,13 +24,13 @@ type connectionInfo struct {
 }
 
 // getUser is GET /v1/users/{user}. Nobody being here is an answer, not an error.
-func (a *api) getUser(ctx *fasthttp.RequestCtx, names []string) *problem {
+func (a *api) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	answer := struct {
 		User        string           `json:"user"`
 		Online      bool             `json:"online"`
 		Connections []connectionInfo `json:"connections"`
-	}{User: names[0], Connections: []connectionInfo{}}
-	for _, s := range a.srv.Connections(names[0]) {
+	}{User: in.user, Connections: []connectionInfo{}}
+	for _, s := range a.srv.Connections(in.user) {
 		if s.phase() != open {
 			continue // it would get no message any more
 		}
@@ -64,7 +64,7 @@ const codePolicy Code = 1008
 const maxReason = 125 - 2
 
 // deleteUser is DELETE /v1/users/{user}?code=&reason=.
-func (a *api) deleteUser(ctx *fasthttp.RequestCtx, names []string) *problem {
+func (a *api) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	code, args := codePolicy, ctx.QueryArgs()
 	if given := args.Peek("code"); len(given) > 0 {
 		n, err := strconv.ParseUint(string(given), 10, 16)
@@ -76,7 +76,7 @@ func (a *api) deleteUser(ctx *fasthttp.RequestCtx, names []string) *problem {
 	if len(reason) > maxReason || !utf8.Valid(reason) {
 		return problemf(400, "bad_reason", "reason: want UTF-8 of at most %d bytes", maxReason)
 	}
-	n := a.srv.Kick(names[0], code, string(reason))
+	n := a.srv.Kick(in.user, code, string(reason))
 	if n == 0 {
 		return nobody
 	}
@@ -87,18 +87,18 @@ func (a *api) deleteUser(ctx *fasthttp.RequestCtx, names []string) *problem {
 var nobody = &problem{404, "not_found", "no connection of this user is here"}
 
 // getTopic is GET /v1/topics/{topic}.
-func (a *api) getTopic(ctx *fasthttp.RequestCtx, names []string) *problem {
+func (a *api) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	answerJSON(ctx, struct {
 		Topic       string `json:"topic"`
 		Connections int    `json:"connections"`
-	}{names[0], a.srv.Followers(names[0])})
+	}{in.topic, a.srv.Followers(in.topic)})
 	return nil
 }
 
 // putFollower is PUT /v1/topics/{topic}/users/{user}. It is for the connections that
 // the user has now.
-func (a *api) putFollower(ctx *fasthttp.RequestCtx, names []string) *problem {
-	n, err := a.srv.SubscribeUser(names[1], names[0])
+func (a *api) putFollower(ctx *fasthttp.RequestCtx, in names) *problem {
+	n, err := a.srv.SubscribeUser(in.user, in.topic)
 	switch {
 	case errors.Is(err, registry.ErrTooManyTopics):
 		return problemf(409, "too_many_topics", "a connection follows %d topics already; %d of this user follow this one", a.srv.cfg.TopicsPerSession, n)
@@ -111,10 +111,10 @@ func (a *api) putFollower(ctx *fasthttp.RequestCtx, names []string) *problem {
 
 // deleteFollower is DELETE /v1/topics/{topic}/users/{user}. That none followed is
 // fine: the topic is followed by none in the end.
-func (a *api) deleteFollower(ctx *fasthttp.RequestCtx, names []string) *problem {
-	if len(a.srv.Connections(names[1])) == 0 {
+func (a *api) deleteFollower(ctx *fasthttp.RequestCtx, in names) *problem {
+	if len(a.srv.Connections(in.user)) == 0 {
 		return nobody
 	}
-	answerJSON(ctx, map[string]int{"connections": a.srv.UnsubscribeUser(names[1], names[0])})
+	answerJSON(ctx, map[string]int{"connections": a.srv.UnsubscribeUser(in.user, in.topic)})
 	return nil
 }
