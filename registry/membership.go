@@ -16,8 +16,9 @@ package registry
 //     finds every membership that was ever begun and detaches it; no other can begin after that. One
 //     that was still pending is detached too, and the Subscribe that wanted to attach it, coming late,
 //     finds that out under the topic's lock. When Leave has returned, the session is in no topic.
-//   - Nothing doubles. A second membership for the topic can be on the list only after the first was
-//     taken off, hence was detached: a session is at most once among the members.
+//   - Nothing doubles. While the topic is the one that the first membership names, a second can be on
+//     the list only after the first was taken off, hence was detached; and the topic can be another of
+//     the same name only after the first was detached: a session is at most once among the members.
 //   - Nobody waits for another call to go on. A Subscribe that finds a pending membership attaches it
 //     itself; one that finds a detached one takes it off the list and begins again.
 //
