@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/flate"
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,77 +12,6 @@ import (
 
 	"github.com/gobwas/ws"
 )
-
-// deflater is a client's compressor, the standard library's, with or without a
-// context.
-type deflater struct {
-	buf bytes.Buffer
-	w   *flate.Writer
-}
-
-func (c *deflater) message(p string, level int, context bool) string {
-	c.buf.Reset()
-	if c.w == nil || !context {
-		c.w, _ = flate.NewWriter(&c.buf, level)
-	}
-	io.WriteString(c.w, p)
-	c.w.Flush()
-	return strings.TrimSuffix(c.buf.String(), deflateTail)
-}
-
-// inflateFrame takes a server's frame apart and inflates it as a client does.
-func inflateFrame(t testing.TB, b []byte) (payload string, deflated bool) {
-	t.Helper()
-	head := 2
-	switch b[1] {
-	case 126:
-		head = 4
-	case 127:
-		head = 10
-	}
-	if len(b) != head+declared(b) {
-		t.Fatalf("frame %x… declares %d bytes and has %d", b[:head], declared(b), len(b)-head)
-	}
-	if b[0]&bitRSV1 == 0 {
-		return string(b[head:]), false
-	}
-	out, err := io.ReadAll(flate.NewReader(strings.NewReader(string(b[head:]) + inflateTail)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out), true
-}
-
-func declared(b []byte) int {
-	n := int(b[1])
-	switch n {
-	case 126:
-		n = int(b[2])<<8 | int(b[3])
-	case 127:
-		n = int(b[6])<<24 | int(b[7])<<16 | int(b[8])<<8 | int(b[9])
-	}
-	return n
-}
-
-// jsonLike returns n bytes of what a push server carries.
-func jsonLike(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, `{"id":%d,"type":"order.updated","price":%d.%02d,"text":"Your order is on its way ✓"},`, i*7919, i%100, i*31%100)
-	}
-	return strings.ToValidUTF8(b.String()[:n], "?")
-}
-
-// noise returns n bytes that do not compress.
-func noise(n int) string {
-	b := make([]byte, n)
-	x := uint32(1)
-	for i := range b {
-		x = x*1664525 + 1013904223
-		b[i] = byte(x >> 24)
-	}
-	return string(b)
-}
 
 func TestInflateFromAnotherCompressor(t *testing.T) {
 	for _, level := range []int{flate.HuffmanOnly, 0, 1, 5, 9} {
@@ -359,60 +287,4 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%+v: %v", tt.rules, err)
 		}
 	}
-}
-
-// FuzzInflate gives the decoder arbitrary compressed bytes and compares it with
-// the reference, which uses the standard library.
-func FuzzInflate(f *testing.F) {
-	for _, z := range []string{helloFixed, helloAgain, helloStored, helloFinal, helloBlocks, "", "\x00", "\x07",
-		new(deflater).message(jsonLike(1000), 9, false),
-		new(deflater).message(strings.Repeat("a", 3000), 9, false)} {
-		f.Add([]byte(z), []byte(helloAgain), true, true, uint16(2000))
-		f.Add([]byte(z), []byte(z), false, false, uint16(len(z)))
-	}
-	f.Fuzz(func(t *testing.T, a, b []byte, isText, keep bool, max uint16) {
-		if len(a)+len(b) > 4096 {
-			return
-		}
-		op := ws.OpBinary
-		if isText {
-			op = ws.OpText
-		}
-		r, p := fuzzRules(max, keep)
-		in := join(deflated(op, string(a)), deflated(op, string(b)))
-		agree(t, in, r, p, len(in)/3, len(in)/2)
-	})
-}
-
-// FuzzDeflate sends messages there and back: ours inflated by the standard
-// library, the standard library's with and without a context inflated by ours.
-func FuzzDeflate(f *testing.F) {
-	f.Add([]byte("Hello"), []byte("Hello"), uint8(0), uint8(0))
-	f.Add([]byte(jsonLike(2000)), []byte(jsonLike(300)), uint8(5), uint8(3))
-	f.Add([]byte(noise(1000)), []byte(strings.Repeat("ab", 500)), uint8(9), uint8(17))
-	f.Add([]byte(""), []byte(strings.Repeat("a", 40000)), uint8(1), uint8(200))
-	f.Fuzz(func(t *testing.T, a, b []byte, level, cut uint8) {
-		if len(a)+len(b) > 60000 {
-			return
-		}
-		r := &Rules{Deflate: Deflate{Level: int(level % 10), MinSize: 1, ContextBits: 15}}
-		for _, p := range [][]byte{a, b} {
-			if got, _ := inflateFrame(t, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
-				t.Fatalf("level %d: %q became %q", level%10, p, got)
-			}
-		}
-		for _, p := range []Params{alone, context} {
-			var c deflater
-			var in []byte
-			var want []string
-			for _, m := range [][]byte{a, b, a} {
-				in = append(in, deflated(ws.OpBinary, c.message(string(m), int(level%10), p == context))...)
-				want = append(want, "binary:"+string(m))
-			}
-			g := decodeFrom(t, started(p), r, in, min(int(cut), len(in)))
-			if g.code != 0 || !slices.Equal(g.msgs, want) {
-				t.Fatalf("level %d, %+v: %v", level%10, p, g)
-			}
-		}
-	})
 }

@@ -33,11 +33,27 @@
 //
 // # Borrowed memory
 //
-// Next unmasks in place: it writes to in. The payload of a message is borrowed
+// Next unmasks in place: it writes to in, even if it fails. The payload of a message is borrowed
 // until the next call of Next or Release. It points into in when the message
 // was one uncompressed frame and all of it was there, which costs no copy and
 // no allocation, or into a pooled buffer of the decoder when it was not.
 // Frames from [Prepared] are shared by all receivers and must not be written to.
+//
+// # Compression
+//
+// [Rules.Negotiate] answers a client's offer of permessage-deflate, and
+// [Decoder.Start] and [Prepared.Deflated] follow what it returned. Nothing is
+// kept between messages by default, in either direction. An outgoing message is
+// compressed once for all of its receivers, which a context would forbid, so the
+// server never has one. The clients may keep theirs if [Deflate].ContextBits
+// says so; the decoder then holds as much for each.
+//
+// An incoming message is gathered in its compressed form and inflated when all
+// of it is there, by one of a few pooled decompressors, into a buffer that grows
+// with what comes out and no further than the limits. So a peer that stops in
+// the middle holds what it has sent, and nothing of 36 KiB. The price is that
+// compressed text is checked only then, though still to its first bad byte and
+// no further.
 //
 // # What a peer can make the decoder hold
 //
@@ -45,5 +61,13 @@
 // arrived, by doubling, up to [Rules].MaxMessage, and a frame that would exceed
 // it is refused at its header. A stopped frame costs one state of 112 bytes
 // beside its buffer, a stopped header the state alone. A decoder between
-// messages holds nothing.
+// messages holds nothing, or its context.
+//
+// # Limitations
+//
+// The decoder is a server's: it refuses frames that are not masked, and the
+// encoders do not mask. A message is delivered when it is whole, there is no
+// streaming of parts. There is no limit on the number of fragments or control
+// frames, each of which costs its peer six bytes at least: whoever feeds the
+// decoder limits the bytes. No extension but permessage-deflate is known.
 package frame

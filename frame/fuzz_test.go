@@ -1,6 +1,8 @@
 package frame
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -93,6 +95,62 @@ func compare(t *testing.T, in []byte, cut1, cut2, max uint16, deflate, context b
 	if !deflate {
 		agreeWithGobwas(t, in, r)
 	}
+}
+
+// FuzzInflate gives the decoder arbitrary compressed bytes and compares it with
+// the reference, which uses the standard library.
+func FuzzInflate(f *testing.F) {
+	for _, z := range []string{helloFixed, helloAgain, helloStored, helloFinal, helloBlocks, "", "\x00", "\x07",
+		new(deflater).message(jsonLike(1000), 9, false),
+		new(deflater).message(strings.Repeat("a", 3000), 9, false)} {
+		f.Add([]byte(z), []byte(helloAgain), true, true, uint16(2000))
+		f.Add([]byte(z), []byte(z), false, false, uint16(len(z)))
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte, isText, keep bool, max uint16) {
+		if len(a)+len(b) > 4096 {
+			return
+		}
+		op := ws.OpBinary
+		if isText {
+			op = ws.OpText
+		}
+		r, p := fuzzRules(max, keep)
+		in := join(deflated(op, string(a)), deflated(op, string(b)))
+		agree(t, in, r, p, len(in)/3, len(in)/2)
+	})
+}
+
+// FuzzDeflate sends messages there and back: ours inflated by the standard
+// library, the standard library's with and without a context inflated by ours.
+func FuzzDeflate(f *testing.F) {
+	f.Add([]byte("Hello"), []byte("Hello"), uint8(0), uint8(0))
+	f.Add([]byte(jsonLike(2000)), []byte(jsonLike(300)), uint8(5), uint8(3))
+	f.Add([]byte(noise(1000)), []byte(strings.Repeat("ab", 500)), uint8(9), uint8(17))
+	f.Add([]byte(""), []byte(strings.Repeat("a", 40000)), uint8(1), uint8(200))
+	f.Fuzz(func(t *testing.T, a, b []byte, level, cut uint8) {
+		if len(a)+len(b) > 60000 {
+			return
+		}
+		r := &Rules{Deflate: Deflate{Level: int(level % 10), MinSize: 1, ContextBits: 15}}
+		for _, p := range [][]byte{a, b} {
+			if got, _ := inflateFrame(t, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+				t.Fatalf("level %d: %q became %q", level%10, p, got)
+			}
+		}
+		for _, p := range []Params{alone, context} {
+			var c deflater
+			var in []byte
+			var want []string
+			for _, m := range [][]byte{a, b, a} {
+				in = append(in, deflated(ws.OpBinary, c.message(string(m), int(level%10), p == context))...)
+				want = append(want, "binary:"+string(m))
+			}
+			g := decodeFrom(t, started(p), r, in, min(int(cut), len(in)))
+			if g.code != 0 || !slices.Equal(g.msgs, want) {
+				t.Fatalf("level %d, %+v: %v", level%10, p, g)
+			}
+		}
+	})
 }
 
 // TestReference runs what the fuzz targets check over all of the tests' inputs.

@@ -128,29 +128,3 @@ func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *state) {
 	h.mask = [4]byte(p[size:])
 	return h, size + 4, nil
 }
-
-// HeaderSize returns the size of the header of a server's frame with a payload
-// of n bytes: 2, 4 or 10.
-func HeaderSize(n int) int {
-	switch {
-	case n <= 125:
-		return 2
-	case n <= math.MaxUint16:
-		return 4
-	default:
-		return 10
-	}
-}
-
-// appendHeader appends the header of an unmasked frame (5.1: a server "MUST NOT
-// mask any frames that it sends"). b0 holds FIN, RSV1 and the opcode.
-func appendHeader(dst []byte, b0 byte, n int) []byte {
-	switch HeaderSize(n) {
-	case 2:
-		return append(dst, b0, byte(n))
-	case 4:
-		return binary.BigEndian.AppendUint16(append(dst, b0, 126), uint16(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(dst, b0, 127), uint64(n))
-	}
-}

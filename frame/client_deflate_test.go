@@ -1,0 +1,81 @@
+package frame
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// deflater is a client's compressor, the standard library's, with or without a
+// context.
+type deflater struct {
+	buf bytes.Buffer
+	w   *flate.Writer
+}
+
+func (c *deflater) message(p string, level int, context bool) string {
+	c.buf.Reset()
+	if c.w == nil || !context {
+		c.w, _ = flate.NewWriter(&c.buf, level)
+	}
+	io.WriteString(c.w, p)
+	c.w.Flush()
+	return strings.TrimSuffix(c.buf.String(), deflateTail)
+}
+
+// inflateFrame takes a server's frame apart and inflates it as a client does.
+func inflateFrame(t testing.TB, b []byte) (payload string, deflated bool) {
+	t.Helper()
+	head := 2
+	switch b[1] {
+	case 126:
+		head = 4
+	case 127:
+		head = 10
+	}
+	if len(b) != head+declared(b) {
+		t.Fatalf("frame %x… declares %d bytes and has %d", b[:head], declared(b), len(b)-head)
+	}
+	if b[0]&bitRSV1 == 0 {
+		return string(b[head:]), false
+	}
+	out, err := io.ReadAll(flate.NewReader(strings.NewReader(string(b[head:]) + inflateTail)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out), true
+}
+
+func declared(b []byte) int {
+	n := int(b[1])
+	switch n {
+	case 126:
+		n = int(b[2])<<8 | int(b[3])
+	case 127:
+		n = int(b[6])<<24 | int(b[7])<<16 | int(b[8])<<8 | int(b[9])
+	}
+	return n
+}
+
+// jsonLike returns n bytes of what a push server carries.
+func jsonLike(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"id":%d,"type":"order.updated","price":%d.%02d,"text":"Your order is on its way ✓"},`, i*7919, i%100, i*31%100)
+	}
+	return strings.ToValidUTF8(b.String()[:n], "?")
+}
+
+// noise returns n bytes that do not compress.
+func noise(n int) string {
+	b := make([]byte, n)
+	x := uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return string(b)
+}
