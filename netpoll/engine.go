@@ -257,11 +257,27 @@ func (e *Engine) vacate(c *Conn) {
 // Each calls f with the handler of every connection that is open during the
 // whole call, and of some of those that come or go meanwhile.
 func (e *Engine) Each(f func(Handler)) {
-	e.table.each(func(c *Conn) {
-		if !c.has(flagListener) {
-			f(c.handler)
-		}
-	})
+	for i := range e.Portions() {
+		e.EachOf(i, f)
+	}
+}
+
+// Portions is the number of parts that EachOf divides the connections into.
+func (e *Engine) Portions() int { return e.table.portions() + 1 }
+
+// EachOf is Each for one part, so that several goroutines can share a walk, and
+// others get their turn between two parts. Parts go by descriptor number: the
+// kernel's own structures lie about in that order, and writing to all
+// connections costs a sixth less CPU than in a random one.
+func (e *Engine) EachOf(portion int, f func(Handler)) {
+	if portion < e.table.portions() {
+		e.table.eachOf(portion, func(c *Conn) {
+			if !c.has(flagListener) {
+				f(c.handler)
+			}
+		})
+		return
+	}
 	for _, c := range e.streams.all() {
 		f(c.handler)
 	}

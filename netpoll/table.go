@@ -68,20 +68,35 @@ func (t *table) grow(fd int32) *[]*page {
 	return &pages
 }
 
-// each calls f for every connection that is in the table.
-func (t *table) each(f func(*Conn)) {
+// portionSize is what a walk does in one go: 128 writes are about half a
+// millisecond.
+const portionSize = 128
+
+func (t *table) portions() int {
 	pages := t.pages.Load()
 	if pages == nil {
+		return 0
+	}
+	return len(*pages) * (pageSize / portionSize)
+}
+
+// eachOf calls f for every connection of one portion.
+func (t *table) eachOf(portion int, f func(*Conn)) {
+	p := (*t.pages.Load())[portion/(pageSize/portionSize)]
+	if p == nil {
 		return
 	}
-	for _, p := range *pages {
-		if p == nil {
-			continue
+	first := portion % (pageSize / portionSize) * portionSize
+	for i := range p[first : first+portionSize] {
+		if c := p[first+i].Load(); c != nil {
+			f(c)
 		}
-		for i := range p {
-			if c := p[i].Load(); c != nil {
-				f(c)
-			}
-		}
+	}
+}
+
+// each calls f for every connection that is in the table.
+func (t *table) each(f func(*Conn)) {
+	for i := range t.portions() {
+		t.eachOf(i, f)
 	}
 }

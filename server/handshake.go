@@ -162,27 +162,36 @@ func (s *Session) open(answer []byte, protocol string, id Identity) error {
 	}
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
-	var err error
-	if !s.enter(open, 0) {
+	err := s.list(id)
+	if err == nil && !s.enter(open, 0) {
+		srv.users.Leave(s)
 		err = ErrClosed
-	} else if id.User != "" && srv.users.Join(id.User, s) != nil {
-		err = Refuse(http.StatusTooManyRequests, "this user has too many connections")
 	}
 	if err != nil {
 		s.opened = 0
 		srv.sessions.Add(-1)
 		return err
 	}
-	if id.User != "" {
-		for _, topic := range id.Topics {
-			srv.users.Subscribe(s, topic) // was checked; fails only if it is gone already
-		}
-	}
 	srv.stats.handshakes.Add(1)
 	s.arm(srv.cfg.PingInterval)
 	s.conn.Uncork()
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })
+	}
+	return nil
+}
+
+// list enters the session in the registry, if it has a user.
+func (s *Session) list(id Identity) error {
+	if id.User == "" {
+		return nil
+	}
+	users := s.srv().users
+	if users.Join(id.User, s) != nil {
+		return Refuse(http.StatusTooManyRequests, "this user has too many connections")
+	}
+	for _, topic := range id.Topics {
+		users.Subscribe(s, topic) // was checked; fails only if it is gone already
 	}
 	return nil
 }

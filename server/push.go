@@ -60,13 +60,17 @@ func (srv *Server) Broadcast(op Op, payload []byte) int {
 	return srv.BroadcastPrepared(frame.Prepare(op, payload))
 }
 
-// BroadcastPrepared is Broadcast for a message that was encoded before.
+// BroadcastPrepared is Broadcast for a message that was encoded before. It walks
+// the engine's connections, not the registry: see netpoll.Engine.EachOf.
 func (srv *Server) BroadcastPrepared(p *frame.Prepared) int {
-	n := spread(srv.users.Shards(), srv.users.Sessions(), func(i int) int {
-		l := lists.Get().(*[]*Session)
-		defer putList(l)
-		*l = srv.users.AppendShard(*l, i)
-		return deliverAll(*l, p, srv.topicPolicy)
+	n := spread(srv.engine.Portions(), srv.users.Sessions(), func(i int) int {
+		n := 0
+		srv.engine.EachOf(i, func(h netpoll.Handler) {
+			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(p, srv.topicPolicy) == nil {
+				n++
+			}
+		})
+		return n
 	})
 	srv.stats.broadcast.Add(int64(n))
 	return n

@@ -36,9 +36,12 @@ var (
 )
 
 // Session is one client: its connection, its identity and its timer. An idle
-// one is this struct and its name, nothing else: no goroutine, no buffer.
+// one is this struct and its name, nothing else: no goroutine, no buffer. What a
+// broadcast and an echo look at stands in front, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
+	state atomic.Uint32             // phase in the upper half, close code in the lower
+	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
 	ep    atomic.Pointer[endpoint]  // the lobby until the request named its path
@@ -49,9 +52,7 @@ type Session struct {
 
 	// Atomic. Times are ticks of the server's clock.
 	opened uint32        // immutable once open
-	heard  atomic.Uint32 // when bytes came last
 	pinged atomic.Uint32 // when a ping went out last; owned by the wheel
-	state  atomic.Uint32 // phase in the upper half, close code in the lower
 }
 
 // Entry is called by the registry.
@@ -119,6 +120,10 @@ func (s *Session) extend() *extension {
 	s.ext.CompareAndSwap(nil, &extension{session: s})
 	return s.ext.Load()
 }
+
+// listed tells whether the session is open and in the registry. The user is
+// written before the phase, and so may be read behind it.
+func (s *Session) listed() bool { return s.phase() == open && s.entry.User() != "" }
 
 // User is who the session belongs to, empty if nobody.
 func (s *Session) User() string { return s.entry.User() }
