@@ -124,6 +124,9 @@ func (s *Session) gone(err error) {
 	x := s.ext.Load()
 	if x != nil {
 		srv.appTimers.Stop(x)
+		if x.over != nil {
+			close(x.over)
+		}
 		if x.shake != nil {
 			x.shake.free()
 			x.shake = nil

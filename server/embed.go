@@ -1,141 +1,196 @@
 package server
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
-// Handler serves an endpoint inside of a net/http server, and so under gin, chi
-// and all others that stand on it. Requests that are no WebSocket handshake get
-// 426.
-func (srv *Server) Handler(ep Endpoint) (http.Handler, error) {
-	e, err := srv.mounted(ep)
-	if err != nil {
-		return nil, err
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serveHTTP(w, r, nil) }), nil
-}
+// Mount is an endpoint inside of another program's HTTP server. It is made
+// once, and serves any number of requests.
+//
+// What is refused is answered by that server, as any request, so that its
+// middleware sees the status. What is accepted leaves it: the connection is
+// hijacked, its descriptor moves to the Server, and the handler returns at once;
+// no goroutine and no memory of the HTTP server stays behind. A connection whose
+// bytes pass through something else (TLS, a net.Listener that wraps what it
+// accepts) keeps a goroutine.
+//
+// The request's context ends when the handler returns, as it does for all
+// requests: what hooks need of it is for Identity.Data. An HTTP server knows
+// nothing of connections that were hijacked: shut it down first, and then the
+// Server.
+type Mount struct{ ep endpoint }
 
-// Upgrade completes the handshake of a request that the program has looked at
-// itself: id says whose session it is, and ep.Identify is not asked. It answers
-// the client in any case, so the caller returns behind it.
-func (srv *Server) Upgrade(w http.ResponseWriter, r *http.Request, ep Endpoint, id Identity) error {
-	e, err := srv.mounted(ep)
-	if err != nil {
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return err
-	}
-	return e.serveHTTP(w, r, &id)
-}
-
-// FastHTTP serves an endpoint inside of a fasthttp server.
-func (srv *Server) FastHTTP(ep Endpoint) (fasthttp.RequestHandler, error) {
-	e, err := srv.mounted(ep)
-	if err != nil {
-		return nil, err
-	}
-	return e.serveFastHTTP, nil
-}
-
-func (srv *Server) mounted(ep Endpoint) (*endpoint, error) {
+// Mount prepares an endpoint to be served inside of another HTTP server. That
+// server does the routing: Endpoint.Path may be empty and is for logs only. That
+// an endpoint is Insecure is not checked here.
+func (srv *Server) Mount(ep Endpoint) (*Mount, error) {
 	if ep.Path == "" {
 		ep.Path = "/"
 	}
 	if err := ep.validate(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return &endpoint{Endpoint: ep, srv: srv}, nil
+	return &Mount{endpoint{Endpoint: ep, srv: srv}}, nil
 }
 
-// noDeadline takes back those that the server which it came from has set on a
-// hijacked connection.
-var noDeadline time.Time
+// ServeHTTP makes a Mount an http.Handler, for net/http and what stands on it.
+// Endpoint.Identify says whose session it is.
+func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.upgrade(w, r, nil)
+}
 
-func (ep *endpoint) serveHTTP(w http.ResponseWriter, r *http.Request, id *Identity) error {
-	hijacker, ok := w.(http.Hijacker)
-	if !headerHasToken(r.Header, "Upgrade", "websocket") || !ok {
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
-		http.Error(w, "this is a WebSocket endpoint, and needs HTTP/1.1", http.StatusUpgradeRequired)
-		return errors.New("server: no WebSocket handshake")
-	}
-	// The request as it was on the wire, so that one piece of code looks at it.
-	var head bytes.Buffer
-	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, r.URL.RequestURI(), r.Proto, r.Host)
-	r.Header.Write(&head)
-	head.WriteString("\r\n")
-	nc, rw, err := hijacker.Hijack()
+// Upgrade is ServeHTTP for a program that has looked at the request itself: id
+// says whose session it is, and Endpoint.Identify is not asked. The client has
+// its answer in any case. An error is a *Refusal if it was turned away; any other
+// is for the log, and there already.
+func (m *Mount) Upgrade(w http.ResponseWriter, r *http.Request, id Identity) error {
+	return m.upgrade(w, r, &id)
+}
+
+func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity) error {
+	h := handshakes.Get().(*handshake)
+	defer h.free()
+	h.req.fromHTTP(r)
+	a, err := m.ep.arrive(h, preset)
 	if err != nil {
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return fmt.Errorf("server: hijack: %w", err)
+		m.ep.srv.refusalOf(err).serveHTTP(w)
+		return err
 	}
-	nc.SetDeadline(noDeadline)
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		err = fmt.Errorf("server: cannot take the connection out of a %T: %w", w, err)
+		m.ep.srv.refusalOf(err).serveHTTP(w)
+		return err
+	}
 	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	head.Write(ahead)
-	return ep.adopt(nc, head.Bytes(), id)
+	return a.adopt(nc, ahead)
 }
 
-func headerHasToken(h http.Header, name, token string) bool {
-	var r Request
-	for _, v := range h.Values(name) {
-		r.headers = append(r.headers, header{[]byte(name), []byte(v)})
-	}
-	return r.hasToken(name, token)
+// arrival is a handshake that another server has read and that was found good.
+// Between the two servers it is what the session's endpoint leads to.
+type arrival struct {
+	ep       *endpoint
+	id       Identity
+	protocol string
+	answer   []byte
+	over     chan struct{} // for extension.over
+	err      error         // of Session.open
 }
 
-func (ep *endpoint) serveFastHTTP(ctx *fasthttp.RequestCtx) {
-	if !bytes.EqualFold(ctx.Request.Header.Peek("Upgrade"), []byte("websocket")) {
-		ctx.Response.Header.Set("Upgrade", "websocket")
-		ctx.Response.Header.Set("Connection", "Upgrade")
-		ctx.Error("this is a WebSocket endpoint", fasthttp.StatusUpgradeRequired)
-		return
-	}
-	head := append([]byte(nil), ctx.Request.Header.Header()...)
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) {
-		nc := c
-		if inner, ok := c.(interface{ UnsafeConn() net.Conn }); ok {
-			nc = inner.UnsafeConn()
-		}
-		// What fasthttp has read ahead comes out of c before any read of the
-		// socket, and a deadline in the past keeps it to that.
-		nc.SetReadDeadline(time.Unix(1, 0))
-		ahead, _ := io.ReadAll(io.LimitReader(c, int64(ep.srv.cfg.MaxHeader)))
-		nc.SetDeadline(noDeadline)
-		ep.adopt(nc, append(head, ahead...), nil)
-	})
-}
-
-// adopt opens a session on a connection that was hijacked. head is its request
-// and what came behind it.
-func (ep *endpoint) adopt(nc net.Conn, head []byte, id *Identity) error {
+// arrive checks a handshake whose request is in h.
+func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
 	srv := ep.srv
-	if srv.status.Load() >= draining {
-		nc.Write(refusal)
-		nc.Close()
-		return errors.New("server: shutting down")
+	id, err := ep.admit(&h.req, preset)
+	if err != nil {
+		return nil, err
 	}
-	s := srv.newSession(ep)
+	// Here the refusal can still be an ordinary answer; adopt looks again.
+	if srv.status.Load() >= draining || srv.connections.Load() >= int64(srv.cfg.MaxConnections) {
+		return nil, full
+	}
+	protocol := chooseProtocol(&h.req, ep.Protocols)
+	answer, err := h.upgrade.answer(&h.req, protocol)
+	if err != nil {
+		return nil, err
+	}
+	return &arrival{ep: ep, id: id, protocol: protocol, answer: append([]byte(nil), answer...)}, nil
+}
+
+// refuseTimeout bounds the answer to a client for which there is no room after
+// all.
+const refuseTimeout = time.Second
+
+// adopt opens the session on the connection that was hijacked. ahead was read
+// behind the request.
+func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
+	srv := a.ep.srv
+	// Those that the other server has set are about requests.
+	nc.SetDeadline(time.Time{})
+	var s *Session
+	if srv.status.Load() < draining {
+		s = srv.newSession(&endpoint{srv: srv, arrival: a})
+	}
 	if s == nil {
-		nc.Write(refusal)
-		nc.Close()
-		return errors.New("server: full")
+		return a.turnAway(nc, full)
 	}
-	if id != nil {
-		s.extend().preset = id
+	if a.over != nil {
+		s.extend().over = a.over
 	}
-	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, head); err != nil {
-		nc.Close()
-		srv.wheel.Stop(s)
+	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
 		srv.connections.Add(-1)
-		return fmt.Errorf("server: adopt: %w", err)
+		return a.turnAway(nc, fmt.Errorf("server: adopt: %w", err))
 	}
-	return nil
+	if srv.status.Load() >= draining {
+		s.Close(codeGoingAway, "server is going away") // drain may have missed it
+	}
+	return a.err
+}
+
+// turnAway is for what goes wrong when the other server can answer no more.
+func (a *arrival) turnAway(nc net.Conn, err error) error {
+	nc.SetDeadline(time.Now().Add(refuseTimeout))
+	nc.Write(a.ep.srv.refusalOf(err).response())
+	nc.Close()
+	if a.over != nil {
+		close(a.over)
+	}
+	return err
+}
+
+// serveHTTP answers a request of net/http.
+func (r *Refusal) serveHTTP(w http.ResponseWriter) {
+	for name, value := range r.fields {
+		w.Header().Set(name, value)
+	}
+	http.Error(w, r.Text, r.Status)
+}
+
+// fields walks the further header fields of the answer.
+func (r *Refusal) fields(yield func(name, value string) bool) {
+	for line := range strings.Lines(r.header) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\r\n"), ": ")
+		if !yield(name, value) {
+			return
+		}
+	}
+}
+
+// fromHTTP makes r what a request of net/http says. Its fields are not checked
+// again: those of the wire were by net/http, and none of them is sent on.
+func (r *Request) fromHTTP(in *http.Request) {
+	r.method, r.version = []byte(in.Method), []byte(in.Proto)
+	r.path, r.query = []byte(in.URL.EscapedPath()), []byte(in.URL.RawQuery)
+	r.peer = parsePeer(in.RemoteAddr)
+	r.add("Host", in.Host) // net/http has moved it there
+	for name, values := range in.Header {
+		for _, v := range values {
+			if name != "Host" {
+				r.add(name, v)
+			}
+		}
+	}
+	for _, v := range in.TransferEncoding { // likewise
+		r.add("Transfer-Encoding", v)
+	}
+}
+
+func (r *Request) add(name, value string) {
+	r.headers = append(r.headers, header{[]byte(name), []byte(value)})
+}
+
+// parsePeer reads "address:port", or the bare address that middleware which
+// believes a proxy leaves there.
+func parsePeer(s string) netip.AddrPort {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(a.Unmap(), 0)
+	}
+	return netip.AddrPort{}
 }

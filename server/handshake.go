@@ -43,6 +43,13 @@ var headEnd = []byte("\r\n\r\n")
 // is for the decoder. The session is open behind it, or lingering, or still
 // shaking if the request is not complete.
 func (s *Session) shake(b []byte) []byte {
+	if a := s.endpoint().arrival; a != nil {
+		if a.err = s.open(a.ep, a.answer, a.protocol, a.id); a.err != nil {
+			s.refuse(a.err)
+			return nil
+		}
+		return b
+	}
 	most := s.srv().cfg.MaxHeader
 	var h *handshake
 	head, rest := b, []byte(nil)
@@ -106,52 +113,54 @@ func (s *Session) begin(h *handshake, head []byte) error {
 	if err := r.parse(head); err != nil {
 		return err
 	}
-	ep := s.endpoint()
-	if ep == srv.lobby { // else it is mounted in another server, which did the routing
-		if !r.hasToken("Upgrade", "websocket") {
-			return errPlain
-		}
-		if ep = srv.endpoints[string(r.path)]; ep == nil {
-			return Refuse(404, "no WebSocket endpoint at "+string(r.path))
-		}
+	if !r.hasToken("Upgrade", "websocket") {
+		return errPlain
 	}
-	if err := checkUpgrade(r); err != nil {
+	ep := srv.endpoints[string(r.path)]
+	if ep == nil {
+		return Refuse(404, "no WebSocket endpoint at "+string(r.path))
+	}
+	r.session = s
+	id, err := ep.admit(r, nil)
+	if err != nil {
 		return err
 	}
-	if origin, n := r.field("Origin"); n > 0 {
-		host, _ := r.field("Host")
-		if !originAllowed(string(origin), string(host), srv.cfg.AllowOrigins) {
-			return Refuse(403, "pages of this origin may not connect")
-		}
-	}
-	var id Identity
-	var err error
-	switch x := s.ext.Load(); {
-	case x != nil && x.preset != nil:
-		id = *x.preset
-	case ep.Identify != nil:
-		r.session = s
-		if id, err = ep.Identify(r); err != nil {
-			return err
-		}
-	}
-	if err := srv.checkIdentity(&id); err != nil {
-		return err
-	}
-	s.ep.Store(ep)
 	protocol := chooseProtocol(r, ep.Protocols)
 	answer, err := h.upgrade.answer(r, protocol)
 	if err != nil {
-		return fmt.Errorf("BUG: the request was checked, and gobwas refuses it: %w", err)
+		return err
 	}
-	return s.open(answer, protocol, id)
+	return s.open(ep, answer, protocol, id)
+}
+
+// admit checks a handshake and says whose session it is to be: that of preset,
+// unless it is nil.
+func (ep *endpoint) admit(r *Request, preset *Identity) (id Identity, err error) {
+	if err := checkUpgrade(r); err != nil {
+		return id, err
+	}
+	if origin, n := r.field("Origin"); n > 0 {
+		host, _ := r.field("Host")
+		if !originAllowed(string(origin), string(host), ep.srv.cfg.AllowOrigins) {
+			return id, Refuse(403, "pages of this origin may not connect")
+		}
+	}
+	if preset != nil {
+		id = *preset
+	} else if ep.Identify != nil {
+		if id, err = ep.identify(r); err != nil {
+			return id, err
+		}
+	}
+	return id, ep.srv.checkIdentity(&id)
 }
 
 // open answers the handshake and makes the session known. The answer is corked
 // until the session is registered, so that what is pushed meanwhile comes behind
 // it, and so that it can be taken back.
-func (s *Session) open(answer []byte, protocol string, id Identity) error {
-	srv := s.srv()
+func (s *Session) open(ep *endpoint, answer []byte, protocol string, id Identity) error {
+	srv := ep.srv
+	s.ep.Store(ep)
 	s.conn.Cork()
 	if s.conn.WriteBorrowed(answer, netpoll.Control) == netpoll.Gone {
 		return ErrClosed
@@ -219,20 +228,27 @@ func (srv *Server) checkIdentity(id *Identity) error {
 // sending side is shut down and the rest of the request read, since a close with
 // unread bytes would reset the connection and the client never see why.
 func (s *Session) refuse(err error) {
-	srv := s.srv()
-	var r *Refusal
-	if !errors.As(err, &r) {
-		if errors.Is(err, ErrClosed) {
-			return
-		}
-		srv.log.Error("handshake failed", "err", err)
-		r = &Refusal{Status: 500, Text: "internal error"}
+	if errors.Is(err, ErrClosed) {
+		return
 	}
-	srv.stats.refuse(r.Status)
+	srv := s.srv()
+	r := srv.refusalOf(err)
 	if s.enter(lingering, 0) {
 		s.conn.Seal(r.response(), true, netpoll.HalfClose)
 		s.arm(srv.cfg.CloseTimeout)
 	}
+}
+
+// refusalOf counts an error and returns what the client is told of it: if it is
+// no Refusal it is our fault, which is for the log.
+func (srv *Server) refusalOf(err error) *Refusal {
+	var r *Refusal
+	if !errors.As(err, &r) || r.Status < 400 || r.Status > 599 {
+		srv.log.Error("handshake failed", "err", err)
+		r = &Refusal{Status: 500, Text: "internal error"}
+	}
+	srv.stats.refuse(r.Status)
+	return r
 }
 
 // response is the refusal as HTTP.
@@ -265,6 +281,13 @@ func checkUpgrade(r *Request) error {
 	}
 	if v, n := r.field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" { // item 6, section 4.4
 		return &Refusal{Status: 426, Text: "want Sec-WebSocket-Version: 13", header: "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"}
+	}
+	// A body would be taken for frames, and what a proxy believes to be one can
+	// be made to look like an answer.
+	length, lengths := r.field("Content-Length")
+	_, codings := r.field("Transfer-Encoding")
+	if lengths > 0 && string(length) != "0" || codings > 0 {
+		return Refuse(400, "a WebSocket handshake has no body")
 	}
 	for p := range r.list("Sec-WebSocket-Protocol") { // item 8
 		if !isTokenBytes(p) {
@@ -308,8 +331,10 @@ func (u *upgrade) answer(r *Request, protocol string) ([]byte, error) {
 	if protocol != "" {
 		u.extra = append(append(append(u.extra, "Sec-WebSocket-Protocol: "...), protocol...), crlf...)
 	}
-	_, err := ws.Upgrader{Header: u, ReadBufferSize: 512, WriteBufferSize: 512}.Upgrade(u)
-	return u.out, err
+	if _, err := (ws.Upgrader{Header: u, ReadBufferSize: 512, WriteBufferSize: 512}).Upgrade(u); err != nil {
+		return nil, fmt.Errorf("BUG: the request was checked, and gobwas refuses it: %w", err)
+	}
+	return u.out, nil
 }
 
 // Read and Write are the connection that Upgrader sees.

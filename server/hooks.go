@@ -24,7 +24,7 @@ type Hooks struct {
 	OnClose func(s *Session, why frame.CloseError)
 }
 
-// guard runs a hook. It is the only recover of the server.
+// guard runs a hook.
 func (s *Session) guard(hook func()) {
 	defer s.recovered()
 	hook()
@@ -32,11 +32,26 @@ func (s *Session) guard(hook func()) {
 
 func (s *Session) recovered() {
 	if v := recover(); v != nil {
-		srv := s.srv()
-		srv.stats.panics.Add(1)
-		srv.log.Error("panic in a hook", "endpoint", s.endpoint().Path, "user", s.User(), "panic", v, "stack", string(debug.Stack()))
+		s.endpoint().panicked(v, s.User())
 		s.end(codeInternalError, "", true)
 	}
+}
+
+// identify asks the application whose session it is to be.
+func (ep *endpoint) identify(r *Request) (id Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			ep.panicked(v, "")
+			err = Refuse(500, "internal error")
+		}
+	}()
+	return ep.Identify(r)
+}
+
+// panicked notes that the application did. Nothing but its code is recovered.
+func (ep *endpoint) panicked(v any, user string) {
+	ep.srv.stats.panics.Add(1)
+	ep.srv.log.Error("panic in a hook", "endpoint", ep.Path, "user", user, "panic", v, "stack", string(debug.Stack()))
 }
 
 // message runs OnMessage, without a closure because it is the hot path.

@@ -16,7 +16,8 @@ type Request struct {
 	host                    []byte // of an absolute target, else the Host field
 	path, query             []byte // of target, still percent-encoded
 	headers                 []header
-	session                 *Session
+	session                 *Session       // whose it is; nil: another server has read it
+	peer                    netip.AddrPort // if it has
 }
 
 // header fields are slices of the request.
@@ -26,7 +27,7 @@ type header struct{ name, value []byte }
 type Refusal struct {
 	Status int
 	Text   string
-	header string // one more line, with CRLF
+	header string // further lines, each with CRLF
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
@@ -38,7 +39,12 @@ func Refuse(status int, text string) error { return &Refusal{Status: status, Tex
 func (r *Request) Path() string { return string(r.path) }
 
 // RemoteAddr is the peer's address; the zero AddrPort for a Unix socket.
-func (r *Request) RemoteAddr() netip.AddrPort { return r.session.RemoteAddr() }
+func (r *Request) RemoteAddr() netip.AddrPort {
+	if r.session != nil {
+		return r.session.RemoteAddr()
+	}
+	return r.peer
+}
 
 // Header returns the first field of that name, in any casing; empty if none.
 func (r *Request) Header(name string) string {

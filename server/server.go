@@ -58,7 +58,8 @@ type Server struct {
 // endpoint is an Endpoint in use.
 type endpoint struct {
 	Endpoint
-	srv *Server
+	srv     *Server
+	arrival *arrival // only in the one that a session has while it is adopted
 }
 
 const (
@@ -89,7 +90,7 @@ func newServer(cfg Config) (*Server, error) {
 		Workers:    cfg.Workers,
 		QueueBytes: cfg.QueueBytes,
 		Logger:     cfg.Logger,
-		Refusal:    refusal,
+		Refusal:    full.response(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -214,6 +215,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	if s == nil {
 		return nil, nil
 	}
+	s.arm(srv.cfg.HandshakeTimeout)
 	return &s.conn, handler{s}
 }
 
@@ -227,12 +229,11 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	s := new(Session)
 	s.ep.Store(ep)
 	s.heard.Store(srv.tick.Load())
-	s.arm(srv.cfg.HandshakeTimeout)
 	return s
 }
 
-// refusal is what a connection gets for which there is no room.
-var refusal = (&Refusal{Status: 503, Text: "the server is full, try again later", header: "Retry-After: 5\r\n"}).response()
+// full is what a connection gets for which there is no room.
+var full = &Refusal{Status: 503, Text: "the server is full, try again later", header: "Retry-After: 5\r\n"}
 
 // Sessions is the number of open sessions.
 func (srv *Server) Sessions() int { return int(srv.sessions.Load()) }

@@ -101,9 +101,9 @@ func (s *Session) enter(next phase, code Code) bool {
 type extension struct {
 	session *Session
 	shake   *handshake // while the request comes in pieces; owned by the read turn
-	preset  *Identity  // who the embedding program says it is
 	timer   registry.Timer[*extension]
-	reason  string // of the close; owned by the read turn
+	reason  string        // of the close; owned by the read turn
+	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
 	mu       sync.Mutex
 	data     any    // guarded by mu
@@ -249,8 +249,14 @@ const (
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the
 // connection ends when the client answered or Config.CloseTimeout has passed.
-// It reports false if the session was closing already.
-func (s *Session) Close(code Code, reason string) bool { return s.end(code, reason, false) }
+// A code that may not be sent, frame.CloseCodeAllowed, is sent as none. It
+// reports false if the session was closing already.
+func (s *Session) Close(code Code, reason string) bool {
+	if !frame.CloseCodeAllowed(code) {
+		code = ws.StatusNoStatusRcvd
+	}
+	return s.end(code, reason, false)
+}
 
 // end is Close; with discard the messages that wait are dropped first.
 func (s *Session) end(code Code, reason string, discard bool) bool {

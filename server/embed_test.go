@@ -1,0 +1,459 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws/wsutil"
+	"github.com/valyala/fasthttp"
+
+	"fanfare/frame"
+)
+
+// A host is an HTTP server of another kind that an endpoint is mounted in. It
+// sets all the timeouts that it has, so that one which stays on a connection
+// that was hijacked is noticed.
+type host struct {
+	name  string
+	tls   bool
+	serve func(t testing.TB, ln net.Listener, m *Mount)
+}
+
+const hostTimeout = 2 * time.Second
+
+var hosts = []host{
+	{"net/http", false, serveNetHTTP},
+	{"net/http TLS", true, serveNetHTTP},
+	{"fasthttp", false, serveFast(false)},
+	{"fasthttp KeepHijackedConns", false, serveFast(true)},
+	{"fasthttp TLS", true, serveFast(false)},
+	{"fasthttp TLS KeepHijackedConns", true, serveFast(true)},
+}
+
+func serveNetHTTP(t testing.TB, ln net.Listener, m *Mount) {
+	serveHandler(t, ln, m)
+}
+
+func serveHandler(t testing.TB, ln net.Listener, h http.Handler) {
+	hs := &http.Server{Handler: h, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Close() })
+}
+
+func serveFast(keep bool) func(testing.TB, net.Listener, *Mount) {
+	return func(t testing.TB, ln net.Listener, m *Mount) {
+		hs := &fasthttp.Server{Handler: m.ServeFastHTTP, KeepHijackedConns: keep, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
+			MaxIdleWorkerDuration: 50 * time.Millisecond, // a goroutine of its pool outlives it for so long
+			Logger:                fasthttpLog{slog.New(slog.DiscardHandler)}}
+		serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Shutdown() })
+	}
+}
+
+func serveUntilEnd(t testing.TB, serve, stop func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serve()
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+}
+
+// bare makes a server that only mounts, and one mount of ep.
+func bare(t testing.TB, cfg Config, ep Endpoint) (*Server, *Mount) {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	srv, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	m, err := srv.Mount(ep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv, m
+}
+
+// in serves a mount in a host, and returns how to connect to it.
+func in(t testing.TB, h host, m *Mount) (dial func() *guest) {
+	t.Helper()
+	ln := loopback(t)
+	addr := ln.Addr().String()
+	if h.tls {
+		certificate, roots := testCertificate(t)
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		h.serve(t, ln, m)
+		return func() *guest {
+			return newGuest(t, func() (net.Conn, error) {
+				return tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+			})
+		}
+	}
+	h.serve(t, ln, m)
+	return func() *guest { return newGuest(t, func() (net.Conn, error) { return net.Dial("tcp", addr) }) }
+}
+
+func loopback(t testing.TB) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+// guest is a client that writes its requests by hand.
+type guest struct {
+	net.Conn
+	t testing.TB
+	r *bufio.Reader
+}
+
+func newGuest(t testing.TB, connect func() (net.Conn, error)) *guest {
+	t.Helper()
+	c, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &guest{c, t, bufio.NewReader(c)}
+}
+
+func (g *guest) Read(p []byte) (int, error) { return g.r.Read(p) }
+
+// knock is a request that is accepted, with further header lines.
+func knock(target string, lines ...string) string {
+	return "GET " + target + " HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+		strings.Join(append(lines, ""), "\r\n") + "\r\n"
+}
+
+// ask sends a request and reads the answer, with its body.
+func (g *guest) ask(request string) (*http.Response, string) {
+	g.t.Helper()
+	io.WriteString(g, request)
+	resp, err := http.ReadResponse(g.r, &http.Request{Method: "GET"})
+	if err != nil {
+		g.t.Fatalf("no answer: %v", err)
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func (g *guest) enter(request string) {
+	g.t.Helper()
+	resp, body := g.ask(request)
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		g.t.Fatalf("%s: %s", resp.Status, body)
+	}
+	// The example of RFC 6455, section 1.3.
+	if got := resp.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		g.t.Fatalf("Sec-WebSocket-Accept is %q", got)
+	}
+}
+
+func (g *guest) wantText(want string) {
+	g.t.Helper()
+	if got, err := wsutil.ReadServerText(g); err != nil || string(got) != want {
+		g.t.Fatalf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+func (g *guest) say(text string) {
+	g.t.Helper()
+	if err := wsutil.WriteClientText(g, []byte(text)); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// eventually waits for what follows soon.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func descriptors(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc/self/fd: ", err)
+	}
+	return len(list)
+}
+
+// In every host and over every transport: bytes behind the request, echo, the
+// host's deadlines, and the end.
+func TestMountServes(t *testing.T) {
+	type visit struct {
+		name  string
+		srv   *Server
+		g     *guest
+		ended chan frame.CloseError
+	}
+	var visits []*visit
+	for _, kind := range transports {
+		for _, h := range hosts {
+			v := &visit{name: kind.String() + "/" + h.name, ended: make(chan frame.CloseError, 1)}
+			ep := Echo("")
+			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { v.ended <- why }
+			srv, m := bare(t, Config{Transport: kind, PingInterval: hostTimeout + time.Second}, ep)
+			v.srv, v.g = srv, in(t, h, m)()
+			visits = append(visits, v)
+			t.Run(v.name+"/early", func(t *testing.T) {
+				v.g.t = t
+				var early bytes.Buffer
+				early.WriteString(knock("/any?x=y"))
+				wsutil.WriteClientText(&early, []byte("early"))
+				whole := early.Bytes()
+				cut := len(whole) - 3
+				v.g.enter(string(whole[:cut])) // a part of the frame arrives with the request
+				v.g.Write(whole[cut:])
+				v.g.wantText("early")
+			})
+		}
+	}
+	for _, v := range visits {
+		t.Run(v.name+"/late", func(t *testing.T) {
+			v.g.t = t
+			// The ping comes behind all of the host's deadlines.
+			if head, err := v.g.r.Peek(2); err != nil || head[0] != 0x89 {
+				t.Fatalf("want a ping, got % x, %v", head, err)
+			}
+			v.g.say("late")
+			v.g.wantText("late") // answers the ping as well
+			if n := v.srv.Sessions(); n != 1 {
+				t.Errorf("%d sessions", n)
+			}
+			v.g.Close()
+			if why := <-v.ended; why.Code != 1006 {
+				t.Errorf("ended with %v", why)
+			}
+			eventually(t, "no session is left", func() bool { return v.srv.Sessions() == 0 && v.srv.connections.Load() == 0 })
+		})
+	}
+}
+
+// One descriptor and no goroutine per connection, and nothing of the request.
+func TestMountCost(t *testing.T) {
+	const n = 50
+	for _, h := range hosts {
+		if h.tls {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			opened := make(chan *Session, n)
+			srv, m := bare(t, Config{}, Endpoint{Hooks: Hooks{OnOpen: func(s *Session) { opened <- s }}})
+			dial := in(t, h, m)
+			dial().enter(knock("/")) // whatever is made once is made
+			<-opened
+			files := descriptors(t)
+			for range n {
+				dial().enter(knock("/"))
+				s := <-opened
+				if s.ext.Load() != nil || s.endpoint() != &m.ep {
+					t.Fatal("a session keeps more than itself")
+				}
+			}
+			if got := descriptors(t) - files; got != 2*n { // the client's, and ours
+				t.Errorf("%d connections have %d descriptors, both ends included", n, got)
+			}
+			eventually(t, "no goroutine has a connection", func() bool {
+				// fasthttp's own go on: they wait for the next connection.
+				return !onStack("net/http.(*conn).serve", "fasthttp.hijackConnHandler", "netpoll.(*Conn).pump")
+			})
+			if srv.Sessions() != n+1 {
+				t.Errorf("%d sessions", srv.Sessions())
+			}
+		})
+	}
+}
+
+func onStack(functions ...string) bool {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, f := range functions {
+		if bytes.Contains(buf, []byte(f)) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestMountIdentity(t *testing.T) {
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) {
+			opened := make(chan *Session, 1)
+			srv, m := bare(t, Config{}, Endpoint{
+				Protocols: []string{"chat", "news"},
+				Identify: func(r *Request) (Identity, error) {
+					return Identity{User: r.Query("user"), Topics: r.QueryAll("topic"), Data: r}, nil
+				},
+				Hooks: Hooks{OnOpen: func(s *Session) { opened <- s }},
+			})
+			dial := in(t, h, m)
+			// The same memory of the host serves one request after another.
+			users := []string{"alice", "bobby", "carol", "a b", "ü"}
+			var guests []*guest
+			for _, u := range []string{"alice", "bobby", "carol", "a%20b", "%C3%BC"} {
+				g := dial()
+				resp, _ := g.ask(knock("/ws?user="+u+"&topic=t1&topic=t2", "Sec-WebSocket-Protocol: x, news", "Sec-WebSocket-Protocol: chat"))
+				if got := resp.Header.Get("Sec-WebSocket-Protocol"); got != "news" {
+					t.Fatalf("%s: protocol %q", resp.Status, got)
+				}
+				s := <-opened
+				if s.Protocol() != "news" || len(s.Topics()) != 2 || !s.RemoteAddr().Addr().IsLoopback() {
+					t.Errorf("session has %q, %q, %v", s.Protocol(), s.Topics(), s.RemoteAddr())
+				}
+				guests = append(guests, g)
+			}
+			for i, u := range users {
+				if n := srv.Push(u, Text, []byte("to "+u)); n != 1 {
+					t.Errorf("push to %q reached %d", u, n)
+				}
+				guests[i].wantText("to " + u)
+			}
+		})
+	}
+}
+
+func TestMountPeer(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1:80":          "192.0.2.1:80",
+		"[2001:db8::1]:80":      "[2001:db8::1]:80",
+		"[::ffff:192.0.2.1]:80": "192.0.2.1:80",
+		"192.0.2.1":             "192.0.2.1:0", // chi's RealIP leaves that
+		"@":                     "invalid AddrPort",
+		"":                      "invalid AddrPort",
+	} {
+		if got := parsePeer(in).String(); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// A ResponseWriter that middleware has wrapped.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+type opaque struct{ http.ResponseWriter }
+
+func TestUpgradeBehindMiddleware(t *testing.T) {
+	tests := []struct {
+		name   string
+		wrap   func(http.Handler) http.Handler
+		status int
+	}{
+		{"with Unwrap", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrapped{wrapped{w}}, r) })
+		}, 101},
+		{"without", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(opaque{w}, r) })
+		}, 500},
+		{"http.TimeoutHandler", func(h http.Handler) http.Handler { return http.TimeoutHandler(h, time.Minute, "") }, 500},
+		{"http.StripPrefix", func(h http.Handler) http.Handler { return http.StripPrefix("/deep", h) }, 101},
+		{"what it rewrites is not sent on", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Host = "a\r\nInjected: 1"
+				r.Header["Host"] = []string{"b"}
+				r.Header["In jected\r\n"] = []string{"2\r\nInjected: 2"}
+				r.URL.RawQuery = "x HTTP/1.1\r\nInjected: 3"
+				h.ServeHTTP(w, r)
+			})
+		}, 101},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, m := bare(t, Config{}, Echo(""))
+			errs := make(chan error, 1)
+			ln := loopback(t)
+			serveHandler(t, ln, test.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				errs <- m.Upgrade(w, r, Identity{})
+			})))
+			g := newGuest(t, func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) })
+			resp, body := g.ask(knock("/deep/ws"))
+			if resp.StatusCode != test.status {
+				t.Fatalf("%s: %s", resp.Status, body)
+			}
+			err := <-errs
+			if (err == nil) != (test.status == 101) {
+				t.Errorf("Upgrade returned %v", err)
+			}
+			if test.status == 101 {
+				if len(resp.Header) != 3 {
+					t.Errorf("header is %q", resp.Header)
+				}
+				g.say("x")
+				g.wantText("x")
+			}
+		})
+	}
+}
+
+func TestUpgradeOverHTTP2(t *testing.T) {
+	_, m := bare(t, Config{}, Echo(""))
+	errs := make(chan error, 1)
+	ts := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		errs <- m.Upgrade(hijackPanics{w}, r, Identity{})
+	}))
+	ts.EnableHTTP2 = true
+	ts.StartTLS()
+	defer ts.Close()
+	resp, err := ts.Client().Get(ts.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusHTTPVersionNotSupported {
+		t.Errorf("%s %s", resp.Proto, resp.Status)
+	}
+	var refusal *Refusal
+	if err := <-errs; !errors.As(err, &refusal) || refusal.Status != 505 {
+		t.Errorf("Upgrade returned %v", err)
+	}
+}
+
+// hijackPanics is as gin's ResponseWriter, which believes that all can be
+// hijacked.
+type hijackPanics struct{ http.ResponseWriter }
+
+func (w hijackPanics) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.ResponseWriter.(http.Hijacker).Hijack()
+}
