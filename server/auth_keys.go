@@ -1,0 +1,174 @@
+package server
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Keys are what tokens are verified with. LoadKeys makes them; the fields may be set
+// before Authenticated is called.
+type Keys struct {
+	// Issuer, if not empty, must be a token's iss.
+	Issuer string
+	// Audience, if not empty, must be among a token's aud.
+	Audience string
+
+	// byAlgorithm has the keys that each algorithm may use, and no other. That the
+	// key decides which algorithm is used, and never the token, is what keeps a
+	// public key from being taken for a secret (RFC 8725, 3.1).
+	byAlgorithm map[string][]jwt.VerificationKey
+}
+
+const (
+	minSecret   = 32      // bytes; RFC 7518, 3.2: as long as the hash at the least
+	minRSA      = 2048    // bits; RFC 7518, 3.3
+	maxKeys     = 16      // each may be tried for each token
+	maxKeysFile = 1 << 20 // bytes
+)
+
+// LoadKeys reads a file with either public keys in PEM, one or several, as "PUBLIC
+// KEY", "RSA PUBLIC KEY" or "CERTIFICATE" blocks (of which only the key matters, and
+// not how long it holds); or an HMAC secret of at least 32
+// bytes, as it is except for a line break at the end. With several keys any may have
+// signed a token, so that a new one can be introduced before the old one goes. Keys
+// are RSA of 2048 bits or more (RS256), ECDSA on P-256 (ES256), and Ed25519 (EdDSA).
+func LoadKeys(path string) (*Keys, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("server: token keys: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("server: token keys: %w", err)
+	}
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("server: token keys: %s: %w", path, err)
+	}
+	return keys, nil
+}
+
+func parseKeys(data []byte) (*Keys, error) {
+	k := &Keys{byAlgorithm: make(map[string][]jwt.VerificationKey)}
+	if len(data) > maxKeysFile {
+		return nil, fmt.Errorf("longer than %d bytes", maxKeysFile)
+	}
+	blocks := bytes.Count(data, []byte("-----BEGIN "))
+	if blocks == 0 {
+		secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+		if err := checkSecret(secret); err != nil {
+			return nil, err
+		}
+		k.add("HS256", secret)
+		return k, nil
+	}
+	if blocks > maxKeys {
+		return nil, fmt.Errorf("%d keys, at most %d are allowed", blocks, maxKeys)
+	}
+	for n := 1; n <= blocks; n++ {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil { // it skips what it cannot read
+			return nil, errors.New("malformed PEM")
+		}
+		alg, key, err := publicKey(block)
+		if err != nil {
+			return nil, fmt.Errorf("block %d: %w", n, err)
+		}
+		k.add(alg, key)
+	}
+	return k, nil
+}
+
+func (k *Keys) add(algorithm string, key jwt.VerificationKey) {
+	k.byAlgorithm[algorithm] = append(k.byAlgorithm[algorithm], key)
+}
+
+// checkSecret refuses what is too short, and public keys in formats that are not
+// read: taken for a secret, they would be one that everybody knows.
+func checkSecret(b []byte) error {
+	_, notPKIX := x509.ParsePKIXPublicKey(b)
+	_, notPKCS1 := x509.ParsePKCS1PublicKey(b)
+	_, notCertificate := x509.ParseCertificate(b)
+	switch {
+	case len(b) < minSecret:
+		return fmt.Errorf("neither PEM nor a secret of at least %d bytes: there are %d", minSecret, len(b))
+	case notPKIX == nil || notPKCS1 == nil || notCertificate == nil:
+		return errors.New("a public key in DER: want it in PEM (openssl pkey -pubin -inform DER)")
+	case bytes.HasPrefix(b, []byte("ssh-")) || bytes.HasPrefix(b, []byte("ecdsa-sha2-")):
+		return errors.New("a public key of SSH: want it in PEM (ssh-keygen -e -m PKCS8)")
+	case json.Valid(b) && bytes.Contains(b, []byte(`"kty"`)):
+		return errors.New("a JSON Web Key: want it in PEM, or the secret itself")
+	}
+	return nil
+}
+
+// publicKey reads a block of PEM and says which algorithm the key is for.
+func publicKey(block *pem.Block) (algorithm string, key jwt.VerificationKey, err error) {
+	var public any
+	switch {
+	case block.Type == "PUBLIC KEY":
+		public, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case block.Type == "RSA PUBLIC KEY":
+		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	case block.Type == "CERTIFICATE":
+		var c *x509.Certificate
+		if c, err = x509.ParseCertificate(block.Bytes); err == nil {
+			public = c.PublicKey
+		}
+	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		return "", nil, errors.New("a private key: the server needs the public one only (openssl pkey -pubout), and nobody but the signer should have this")
+	default:
+		return "", nil, fmt.Errorf("want PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE, not %q", block.Type)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", block.Type, err)
+	}
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		if bits := public.N.BitLen(); bits < minRSA {
+			return "", nil, fmt.Errorf("RSA of %d bits: want at least %d", bits, minRSA)
+		}
+		return "RS256", public, nil
+	case *ecdsa.PublicKey:
+		if public.Curve != elliptic.P256() {
+			return "", nil, fmt.Errorf("ECDSA on %s: want P-256", public.Curve.Params().Name)
+		}
+		return "ES256", public, nil
+	case ed25519.PublicKey:
+		return "EdDSA", public, nil
+	}
+	return "", nil, fmt.Errorf("a key of type %T: want RSA, ECDSA or Ed25519", public)
+}
+
+var (
+	errNoKey    = errors.New("no key for the algorithm")
+	errCritical = errors.New("unknown critical extension")
+)
+
+// forToken is a jwt.Keyfunc.
+func (k *Keys) forToken(t *jwt.Token) (any, error) {
+	// RFC 7515, 4.1.11: an extension that must be understood and is not makes the
+	// token invalid. The library does not look.
+	if _, critical := t.Header["crit"]; critical {
+		return nil, errCritical
+	}
+	keys := k.byAlgorithm[t.Method.Alg()]
+	if len(keys) == 0 {
+		return nil, errNoKey
+	}
+	return jwt.VerificationKeySet{Keys: keys}, nil
+}
