@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"fanfare/bench/load"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // A Fleet is the load clients of one measurement.
@@ -31,11 +29,16 @@ type process struct {
 	arrived chan load.Arrival
 }
 
+// MaxWorkers is more than a Fleet ever has: two Fleets whose first numbers are so far apart share no source
+// addresses.
+const MaxWorkers = 50
+
 // perWorker is how many connections one process takes where the limit on descriptors allows it.
 const perWorker = 15_000
 
-// Start starts the processes for count connections. command is the argument vector of a worker.
-func Start(ctx context.Context, command []string, cfg load.Config, count int) (*Fleet, error) {
+// Start starts the processes for count connections. argv is the argument vector of a worker. The workers are
+// numbered from cfg.Number.
+func Start(ctx context.Context, argv []string, cfg load.Config, count int) (*Fleet, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("fleet: descriptor limit: %w", err)
@@ -44,24 +47,22 @@ func Start(ctx context.Context, command []string, cfg load.Config, count int) (*
 	f := &Fleet{}
 	n := max(1, (count+each-1)/each)
 	for i := range n {
-		p, err := start(ctx, command)
+		p, err := start(ctx, argv)
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
 		f.workers = append(f.workers, p)
 		f.share = append(f.share, count*(i+1)/n-count*i/n)
-		cfg.Number = i
 		cfg.Exclusive = true
-		if err := p.send(cmdConfig(cfg)); err != nil {
+		if err := p.send(command{Config: &cfg}); err != nil {
 			f.Close()
 			return nil, err
 		}
+		cfg.Number++
 	}
 	return f, nil
 }
-
-func cmdConfig(cfg load.Config) command { return command{Config: &cfg} }
 
 func start(ctx context.Context, argv []string) (*process, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -153,122 +154,4 @@ func (f *Fleet) Close() {
 		late.Stop()
 	}
 	f.workers = nil
-}
-
-// A Result adds up what the workers report.
-type Result struct {
-	Messages int                     // echoed or received, or handshakes done
-	Elapsed  time.Duration           // of the slowest worker
-	Server   time.Duration           // CPU time of the server, as the first worker saw it
-	Client   time.Duration           // CPU time of all workers
-	Busiest  time.Duration           // CPU time of the worker that used most: near Elapsed, it is the bottleneck
-	Latency  *hdrhistogram.Histogram // nanoseconds
-}
-
-// ask sends each worker its command and adds up the replies.
-func (f *Fleet) ask(ctx context.Context, make func(i, count int) command) (Result, error) {
-	for i, p := range f.workers {
-		if err := p.send(make(i, f.share[i])); err != nil {
-			return Result{}, err
-		}
-	}
-	return f.gather(ctx)
-}
-
-func (f *Fleet) gather(ctx context.Context) (total Result, err error) {
-	for i, p := range f.workers {
-		r, err := p.receive(ctx)
-		if err != nil {
-			return total, err
-		}
-		f.faults.Add(r.Faults)
-		switch {
-		case r.Dial != nil:
-			total.Messages += r.Dial.Opened
-			total.Elapsed = max(total.Elapsed, r.Dial.Elapsed)
-		case r.Echo != nil:
-			total.Messages += r.Echo.Messages
-			total.Elapsed = max(total.Elapsed, r.Echo.Elapsed)
-		case r.Receive != nil:
-			total.Messages += r.Receive.Messages
-		}
-		total.Client += r.Client
-		total.Busiest = max(total.Busiest, r.Client)
-		if i == 0 {
-			total.Server = r.Server
-		}
-		if r.Latency == "" {
-			continue
-		}
-		h, err := Unpack(r.Latency)
-		if err != nil {
-			return total, err
-		}
-		if total.Latency == nil {
-			total.Latency = h
-		} else {
-			total.Latency.Merge(h)
-		}
-	}
-	return total, nil
-}
-
-// Dial opens the Fleet's connections; plan's Count and First are filled in, its Window is divided.
-func (f *Fleet) Dial(ctx context.Context, plan load.DialPlan, server int) (Result, error) {
-	first := uint32(0)
-	window := plan.Window
-	return f.ask(ctx, func(i, count int) command {
-		plan := plan
-		plan.Count, plan.First, plan.Window = count, first, part(window, i, len(f.workers))
-		first += uint32(count)
-		return command{Dial: &plan, Server: server}
-	})
-}
-
-// Echo runs an EchoPlan; its Active and InFlight are divided among the workers.
-func (f *Fleet) Echo(ctx context.Context, plan load.EchoPlan, server int) (Result, error) {
-	return f.ask(ctx, func(i, _ int) command {
-		p := plan
-		p.Active, p.InFlight = part(plan.Active, i, len(f.workers)), part(plan.InFlight, i, len(f.workers))
-		return command{Echo: &p, Server: server}
-	})
-}
-
-// part is the i-th of n shares of total, none of them 0 unless total is.
-func part(total, i, n int) int {
-	if total == 0 {
-		return 0
-	}
-	return max(1, total*(i+1)/n-total*i/n)
-}
-
-// Receive makes the workers ready for pushes. End must follow.
-func (f *Fleet) Receive(ctx context.Context, plan load.ReceivePlan, server int) error {
-	_, err := f.ask(ctx, func(int, int) command { return command{Receive: &plan, Server: server} })
-	return err
-}
-
-// Arrived waits until broadcast seq has reached every connection, and tells when the last one had it.
-func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error) {
-	for _, p := range f.workers {
-		for {
-			var a load.Arrival
-			select {
-			case a = <-p.arrived:
-			case <-ctx.Done():
-				return last, fmt.Errorf("fleet: broadcast %d has not reached everybody: %w", seq, ctx.Err())
-			}
-			last = max(last, a.At)
-			if a.Seq == seq {
-				break
-			}
-		}
-	}
-	return last, nil
-}
-
-// End stops receiving. next is the number of the broadcast that would be next: who did not get as far has
-// lost messages.
-func (f *Fleet) End(ctx context.Context, next uint32) (Result, error) {
-	return f.ask(ctx, func(int, int) command { return command{End: &next} })
 }

@@ -15,10 +15,14 @@ type command struct {
 	Config  *load.Config      `json:"config,omitempty"` // the first command of all
 	Dial    *load.DialPlan    `json:"dial,omitempty"`
 	Echo    *load.EchoPlan    `json:"echo,omitempty"`
+	Churn   *load.ChurnPlan   `json:"churn,omitempty"`
+	Stick   int               `json:"stick,omitempty"`
+	Faults  bool              `json:"faults,omitempty"` // nothing but what every reply tells
 	Receive *load.ReceivePlan `json:"receive,omitempty"`
-	End     *uint32           `json:"end,omitempty"` // of Receive: the number of the broadcast that would be next
+	Poll    bool              `json:"poll,omitempty"` // during Receive: how many messages have come
+	End     *uint32           `json:"end,omitempty"`  // of Receive: the number of the broadcast that would be next
 
-	Server int `json:"server,omitempty"` // process whose CPU time Echo is to measure
+	Server int `json:"server,omitempty"` // process whose CPU time Dial and Echo are to measure
 }
 
 // A reply answers a command; an Arrival comes unasked while Receive runs.
@@ -27,11 +31,15 @@ type reply struct {
 	Arrival *load.Arrival       `json:"arrival,omitempty"`
 	Dial    *load.DialResult    `json:"dial,omitempty"`
 	Echo    *load.EchoResult    `json:"echo,omitempty"`
+	Churn   *load.ChurnResult   `json:"churn,omitempty"`
+	Stuck   int                 `json:"stuck,omitempty"`
+	Count   int                 `json:"count,omitempty"` // to Poll
 	Receive *load.ReceiveResult `json:"receive,omitempty"`
 	Latency string              `json:"latency,omitempty"` // HDR histogram, V2 compressed
 	Server  time.Duration       `json:"server,omitempty"`  // CPU
 	Client  time.Duration       `json:"client,omitempty"`  // CPU
 	Live    int                 `json:"live"`
+	Pings   int                 `json:"pings,omitempty"`
 	Faults  load.Faults         `json:"faults"`
 }
 

@@ -109,19 +109,17 @@ func (w *worker) run(c command) (r reply) {
 	case c.Echo != nil:
 		e := w.client.Echo(*c.Echo, meter.mark)
 		r.Echo, latency = &e, e.Latency
+	case c.Churn != nil:
+		meter.mark()
+		d := w.client.Churn(*c.Churn)
+		meter.mark()
+		r.Churn, latency = &d, d.Latency
 	case c.Receive != nil:
-		w.reply(reply{}) // ready
-		meter.mark()
-		var next uint32
-		d := w.client.Receive(*c.Receive, func(a load.Arrival) { w.reply(reply{Arrival: &a}) }, w.waiting, func() uint32 {
-			var end command
-			if len(w.lines) == 0 || json.Unmarshal(w.take(), &end) != nil || end.End == nil {
-				return next
-			}
-			return *end.End
-		})
-		meter.mark()
+		d := w.receive(*c.Receive)
 		r.Receive, latency = &d, d.Latency
+	case c.Stick > 0:
+		r.Stuck = w.client.Stick(c.Stick)
+	case c.Faults:
 	default:
 		r.Error = "a command without a part"
 	}
@@ -135,8 +133,30 @@ func (w *worker) run(c command) (r reply) {
 			r.Error = err.Error()
 		}
 	}
-	r.Live, r.Faults = w.client.Live(), w.client.Faults()
+	r.Live, r.Pings, r.Faults = w.client.Live(), w.client.Pings(), w.client.Faults()
 	return r
+}
+
+// receive takes pushes, and answers Poll, until End comes.
+func (w *worker) receive(plan load.ReceivePlan) load.ReceiveResult {
+	r := w.client.Receive(plan, func(a load.Arrival) { w.reply(reply{Arrival: &a}) })
+	w.reply(reply{}) // ready
+	var next uint32
+	w.client.Run(func() bool {
+		for len(w.lines) > 0 {
+			var c command
+			if err := json.Unmarshal(w.take(), &c); err != nil {
+				w.err = fmt.Errorf("fleet: command: %w", err)
+			}
+			if c.End != nil {
+				next = *c.End
+				return true
+			}
+			w.reply(reply{Count: r.Received()})
+		}
+		return w.err != nil
+	})
+	return r.Finish(next)
 }
 
 func (w *worker) reply(r reply) {

@@ -97,7 +97,7 @@ func (l *loop) run() {
 					l.send(fd, c, nil)
 				}
 				if ev.Events&unix.EPOLLIN != 0 {
-					l.receive(fd, c)
+					l.receive(fd, c, ev.Events&unix.EPOLLRDHUP != 0)
 				}
 			}
 		}
@@ -116,7 +116,8 @@ func (l *loop) accept() {
 	}
 }
 
-func (l *loop) receive(fd int, c *conn) {
+// receive reads until the socket is empty: until a short read, or until the end if the event told of one.
+func (l *loop) receive(fd int, c *conn, ends bool) {
 	for c.state != closed {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&l.buf[0])), uintptr(len(l.buf)), 0, 0, 0)
 		if errno == unix.EAGAIN {
@@ -143,8 +144,8 @@ func (l *loop) receive(fd int, c *conn) {
 		case c.rest != nil:
 			c.rest.in = nil
 		}
-		if int(n) < len(l.buf) {
-			return // drained: the next byte is a new edge
+		if int(n) < len(l.buf) && !ends {
+			return
 		}
 	}
 }

@@ -1,14 +1,8 @@
 package load
 
 import (
-	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -20,9 +14,10 @@ type DialPlan struct {
 	Count  int           `json:"count"`
 	First  uint32        `json:"first"`            // the user number of the first; the others count up
 	Window int           `json:"window"`           // handshakes under way at once
-	Path   string        `json:"path"`             // request target; {user} stands for the user number
 	Limit  time.Duration `json:"limit"`            // for the whole storm
-	Header string        `json:"header,omitempty"` // further header lines, each ended by CRLF
+	Path   string        `json:"path"`             // request target; {user} stands for the user, {topics} for the subscriptions
+	Topics *Topics       `json:"topics,omitempty"` // what the users subscribe to
+	MSS    int           `json:"mss,omitempty"`    // largest segment of TCP; 0 is what the device allows
 }
 
 // A DialResult is what came of it.
@@ -62,7 +57,7 @@ func (d *dialling) next() {
 	for d.begun < d.plan.Count {
 		user := d.plan.First + uint32(d.begun)
 		d.begun++
-		err := d.c.dial(user)
+		err := d.c.dial(user, Now(), d.plan.MSS)
 		if err == nil {
 			return
 		}
@@ -72,6 +67,12 @@ func (d *dialling) next() {
 }
 
 func (d *dialling) opened(k *conn) {
+	if d.plan.Topics != nil {
+		for _, t := range d.plan.Topics.Of(k.user) {
+			k.topics = append(k.topics, subscription{topic: t, order: startingAt(0)})
+		}
+	}
+	k.own = startingAt(0)
 	record(d.latency, Now()-k.at)
 	d.opens++
 	d.over++
@@ -93,8 +94,8 @@ func (d *dialling) ended(k *conn, why string) {
 // perSource is how many connections leave one source address: well below the 28,232 ports that Linux gives out.
 const perSource = 5000
 
-func (c *Client) dial(user uint32) error {
-	at := Now()
+// dial begins a handshake that was due at a certain moment.
+func (c *Client) dial(user uint32, at int64, mss int) error {
 	family := unix.AF_INET
 	if c.cfg.Addr.Addr().Is6() {
 		family = unix.AF_INET6
@@ -106,6 +107,9 @@ func (c *Client) dial(user uint32) error {
 	// Without Nagle's delay; and a close resets, so that no run leaves its ports in TIME_WAIT for the next.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	if mss != 0 {
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, mss)
+	}
 	if ip := c.cfg.Addr.Addr(); ip.Is4() && ip.IsLoopback() {
 		block := c.dialled / perSource
 		source := &unix.SockaddrInet4{Addr: [4]byte{127, byte(10 + c.cfg.Number%200), byte(block / 250), byte(1 + block%250)}}
@@ -146,88 +150,4 @@ func (c *Client) place() *conn {
 	}
 	c.conns = append(c.conns, conn{place: int32(len(c.conns))})
 	return &c.conns[len(c.conns)-1]
-}
-
-// connected sends the request of the opening handshake (RFC 6455 section 4.1).
-func (c *Client) connected(k *conn) {
-	k.state = stateGreeting
-	d, _ := c.phase.(dialer)
-	path, header := d.request(k.user)
-	host := c.cfg.Host
-	if host == "" {
-		host = c.cfg.Addr.String()
-	}
-	b := c.out[:0]
-	b = append(append(append(b, "GET "...), path...), " HTTP/1.1\r\nHost: "...)
-	b = append(append(b, host...), "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
-	b = append(k.appendKey(b), "\r\n"...)
-	b = append(append(b, header...), "\r\n"...)
-	c.send(k, b)
-}
-
-// A dialer is a phase that opens connections.
-type dialer interface {
-	request(user uint32) (path, header string)
-}
-
-func (d *dialling) request(user uint32) (path, header string) {
-	return strings.ReplaceAll(d.plan.Path, "{user}", strconv.Itoa(int(user))), d.plan.Header
-}
-
-// appendKey appends the nonce: 16 bytes that only this connection has, and that need not be stored.
-func (k *conn) appendKey(dst []byte) []byte {
-	var nonce [16]byte
-	binary.BigEndian.PutUint64(nonce[:], uint64(k.at))
-	binary.BigEndian.PutUint32(nonce[8:], k.user)
-	binary.BigEndian.PutUint32(nonce[12:], uint32(k.fd))
-	return base64.StdEncoding.AppendEncode(dst, nonce[:])
-}
-
-// greeted reads the answer of the opening handshake; used is 0 while it is not whole.
-func (c *Client) greeted(k *conn, in []byte) (used int) {
-	end := bytes.Index(in, []byte("\r\n\r\n"))
-	if end < 0 {
-		if len(in) > 16<<10 {
-			c.end(k, "the answer to the handshake has no end")
-		}
-		return 0
-	}
-	if why := k.refusal(in[:end+2]); why != "" {
-		c.end(k, why)
-		return 0
-	}
-	k.state = stateOpen
-	c.live++
-	c.phase.opened(k)
-	return end + 4
-}
-
-// refusal says what is wrong with the server's answer (RFC 6455 section 4.1, the list of its second half).
-func (k *conn) refusal(head []byte) string {
-	status, rest, _ := strings.Cut(string(head), "\r\n")
-	if !strings.HasPrefix(status, "HTTP/1.1 101") {
-		return "handshake: " + status
-	}
-	key := append(k.appendKey(nil), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...)
-	sum := sha1.Sum(key)
-	want := base64.StdEncoding.EncodeToString(sum[:])
-	var accepted, upgrade, connection bool
-	for line := range strings.SplitSeq(rest, "\r\n") {
-		name, value, _ := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		switch {
-		case strings.EqualFold(name, "Sec-WebSocket-Accept"):
-			accepted = value == want
-		case strings.EqualFold(name, "Upgrade"):
-			upgrade = strings.EqualFold(value, "websocket")
-		case strings.EqualFold(name, "Connection"):
-			connection = strings.Contains(strings.ToLower(value), "upgrade")
-		case strings.EqualFold(name, "Sec-WebSocket-Extensions"):
-			return "handshake: an extension that was not offered"
-		}
-	}
-	if !accepted || !upgrade || !connection {
-		return fmt.Sprintf("handshake: Sec-WebSocket-Accept right %t, Upgrade right %t, Connection right %t", accepted, upgrade, connection)
-	}
-	return ""
 }

@@ -45,7 +45,7 @@ func (c *Client) Echo(plan EchoPlan, mark func()) EchoResult {
 	e := &echoing{c: c, plan: plan, latency: newHistogram()}
 	for i := range c.conns {
 		if k := &c.conns[i]; k.fd >= 0 && k.state == stateOpen && (plan.Active == 0 || len(e.ring) < plan.Active) {
-			k.echo.start(k.sent)
+			k.echo = startingAt(k.sent)
 			e.ring = append(e.ring, k.place)
 		}
 	}

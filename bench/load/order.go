@@ -12,11 +12,8 @@ func (o *order) seen() uint64 { return uint64(o.seenHi)<<32 | uint64(o.seenLo) }
 
 func (o *order) set(seen uint64) { o.seenHi, o.seenLo = uint32(seen>>32), uint32(seen) }
 
-// start makes next the number that must come now.
-func (o *order) start(next uint32) {
-	o.next = next
-	o.set(^uint64(0))
-}
+// startingAt is the order in which next is the number that must come now.
+func startingAt(next uint32) order { return order{next, ^uint32(0), ^uint32(0)} }
 
 // check takes the number of a message and counts what is wrong with it; fresh is false for one to ignore.
 func (o *order) check(seq uint32, f *Faults, who func() string) (fresh bool) {
@@ -30,11 +27,7 @@ func (o *order) check(seq uint32, f *Faults, who func() string) (fresh bool) {
 		f.count(&f.Lost, "%s: message %d came where %d was due", who(), seq, o.next)
 		f.Lost += int(ahead) - 1
 		o.next = seq + 1
-		seen := uint64(0)
-		if ahead < 63 {
-			seen = o.seen() << (ahead + 1)
-		}
-		o.set(seen | 1)
+		o.set(o.seen()<<(ahead+1) | 1)
 		return true
 	case -ahead > 64 || o.seen()>>(-ahead-1)&1 == 1:
 		f.count(&f.Doubled, "%s: message %d came again where %d was due", who(), seq, o.next)

@@ -20,9 +20,10 @@ import (
 // arrives with the first stays unread. And its input/output timeout is 10 s instead of 100 ms, so that a busy
 // machine does not cut connections.
 var easygo = Peer{
-	Name:   "easygo",
-	About:  "the published epoll design: mailru/easygo + gobwas/ws + a pool of 128 goroutines",
-	Module: "github.com/mailru/easygo",
+	Name:        "easygo",
+	About:       "the published epoll design: mailru/easygo + gobwas/ws + a pool of 128 goroutines",
+	Module:      "github.com/mailru/easygo",
+	Descriptors: 2,
 	Serve: func(o Options) error {
 		poller, err := netpoll.New(nil)
 		if err != nil {

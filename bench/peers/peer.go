@@ -27,10 +27,11 @@ const maxMessage = 1 << 20
 
 // A Peer is a server to compare with.
 type Peer struct {
-	Name   string
-	About  string
-	Module string // whose version the report names; empty for none
-	Serve  func(Options) error
+	Name        string
+	About       string
+	Module      string // whose version the report names
+	Descriptors int    // per connection; 0 means one
+	Serve       func(Options) error
 }
 
 // All lists the peers.

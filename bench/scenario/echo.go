@@ -9,26 +9,21 @@ import (
 )
 
 var echo = Scenario{
-	Name:  "echo",
-	About: "messages go to the server and come back; some connections are active among many idle ones",
-	Metrics: []Metric{
-		{"rate", "messages", "1/s", 0, 1},
-		{"server_us", "server CPU", "µs", 2, -1},
-		{"client_us", "client CPU", "µs", 2, 0},
-		{"server_cores", "server", "cores", 2, 0},
-		{"client_cores", "client", "cores", 2, 0},
-		{"p50", "p50", "µs", 0, -1},
-		{"p99", "p99", "µs", 0, -1},
-	},
+	Name:    "echo",
+	About:   "messages go to the server and come back; some connections are active among many idle ones",
+	Payload: true,
+	Sizes:   true,
+	Depths:  true,
+	Metrics: []Metric{{"rate", "echoes", "1/s", 0, 1}, serverCPU, clientCPU, serverCores, clientCores, p50, p99},
 	Run: func(ctx context.Context, e *Env) error {
-		if _, err := e.dial(ctx, echoPath); err != nil {
+		if _, err := e.dial(ctx, echoPath, nil); err != nil {
 			return err
 		}
 		r, err := e.Fleet.Echo(ctx, load.EchoPlan{
-			Active:   e.Plan.Active,
-			InFlight: min(e.Plan.InFlight, e.Plan.Connections),
-			Depth:    e.Plan.Depth,
-			Size:     e.Plan.Size,
+			Active:   min(e.Plan.Active, e.Case.Connections),
+			InFlight: min(e.Plan.InFlight, e.Case.Connections),
+			Depth:    e.Case.Depth,
+			Size:     e.Case.Size,
 			Warm:     e.Plan.Warm,
 			Time:     e.Plan.Time,
 			Grace:    5 * time.Second,
@@ -42,10 +37,7 @@ var echo = Scenario{
 		if r.Messages == 0 {
 			return fmt.Errorf("no echo in %v", e.Plan.Time)
 		}
-		e.Sample.set("rate", float64(r.Messages)/r.Elapsed.Seconds())
-		e.Sample.set("server_us", micros(r.Server, r.Messages))
-		e.Sample.set("client_us", micros(r.Client, r.Messages))
-		e.busy(r)
+		e.costs(r)
 		return e.latency(r)
 	},
 }

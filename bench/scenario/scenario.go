@@ -3,149 +3,128 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
-	"fanfare/bench/fleet"
-	"fanfare/bench/load"
 	"fanfare/bench/servers"
 )
-
-// A Plan is what the user asked for.
-type Plan struct {
-	Connections int           `json:"connections"`
-	Window      int           `json:"window"`   // handshakes under way at once
-	InFlight    int           `json:"inflight"` // echoes under way at once
-	Active      int           `json:"active"`   // connections that echo; 0 is all
-	Depth       int           `json:"depth"`    // echoes sent in one write
-	Size        int           `json:"size"`     // bytes per payload
-	Warm        time.Duration `json:"warm"`
-	Time        time.Duration `json:"time"`
-	Settle      time.Duration `json:"settle"` // quiet before memory is read
-	Binary      bool          `json:"binary"`
-}
-
-// A Metric is a column.
-type Metric struct {
-	Key      string `json:"key"`
-	Title    string `json:"title"`
-	Unit     string `json:"unit"`
-	Decimals int    `json:"decimals"`
-	Better   int    `json:"better"` // 1: more is better, -1: less is, 0: neither
-}
 
 // A Scenario is one thing to measure.
 type Scenario struct {
 	Name    string
 	About   string
 	Metrics []Metric // the first is the headline
-	Needs   func(servers.Spec) bool
-	Run     func(ctx context.Context, e *Env) error
+	// Payload says that messages of the plan's size are sent; Sizes and Depths that the scenario is run once
+	// for each of the plan's sizes or depths.
+	Payload, Sizes, Depths bool
+	// Pushes says that the server must know users and topics and ping its connections.
+	Pushes bool
+	// Ping is the interval that the server is to be started with; nil leaves the usual one.
+	Ping func(Plan) time.Duration
+	Run  func(ctx context.Context, e *Env) error
 }
 
-// An Env is what a scenario works with: the plan, one fresh server, and the sample to fill.
-type Env struct {
-	Plan   Plan
-	Server *servers.Server
-	Fleet  *fleet.Fleet
-	Sample *Sample
-}
-
-// A Sample is one measurement of one server.
-type Sample struct {
-	Scenario string             `json:"scenario"`
-	Server   string             `json:"server"`
-	Round    int                `json:"round"`
-	Values   map[string]float64 `json:"values"`
-	Latency  string             `json:"latency,omitempty"` // HDR histogram of nanoseconds
-	Notes    []string           `json:"notes,omitempty"`
-	Error    string             `json:"error,omitempty"`
-}
-
-func (s *Sample) set(key string, value float64) {
-	if s.Values == nil {
-		s.Values = map[string]float64{}
-	}
-	s.Values[key] = value
-}
-
-func (s *Sample) note(format string, args ...any) {
-	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
+// A Metric is a column of a scenario's table.
+type Metric struct {
+	Key      string `json:"key"`
+	Title    string `json:"title"`
+	Unit     string `json:"unit,omitempty"`
+	Decimals int    `json:"decimals"`
+	Better   int    `json:"better"` // 1: more is better, -1: less is, 0: neither
 }
 
 // All lists the scenarios.
-func All() []Scenario { return []Scenario{echo, broadcast, connect, idle} }
-
-// handshakeLimit is how long a storm may take: 1 ms for each, four times what a slow server needs.
-func handshakeLimit(count int) time.Duration {
-	return 10*time.Second + time.Duration(count)*time.Millisecond
+func All() []Scenario {
+	return []Scenario{idle, connect, echo, broadcast, push, topics, heartbeat, slow, churn}
 }
 
-// dial opens the connections of the plan. For a path of push sessions it then waits for the server to have
-// registered them all: most servers do so after they have answered the handshake.
-func (e *Env) dial(ctx context.Context, path string) (fleet.Result, error) {
-	r, err := e.Fleet.Dial(ctx, load.DialPlan{
-		Window: e.Plan.Window,
-		Path:   path,
-		Limit:  handshakeLimit(e.Plan.Connections),
-	}, e.Server.PID())
-	if err != nil {
-		return r, err
-	}
-	if err := e.Fleet.Faults().Err(); err != nil || path == echoPath {
-		return r, err
-	}
-	return r, e.registered(ctx, e.Plan.Connections)
-}
-
-const (
-	echoPath = "/echo"
-	pushPath = "/ws?user=u{user}"
-)
-
-// registered waits until the server counts as many sessions.
-func (e *Env) registered(ctx context.Context, sessions int) error {
-	const limit = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		stats, err := e.Server.Stats(ctx)
-		if err != nil {
-			return err
+// Find looks names up; "all" is every scenario.
+func Find(names []string) (found []Scenario, err error) {
+	for _, name := range names {
+		if name == "all" {
+			return All(), nil
 		}
-		if int(stats["sessions"]) == sessions {
-			return nil
+		n := len(found)
+		for _, s := range All() {
+			if s.Name == name {
+				found = append(found, s)
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the server counts %v sessions where there are %d, after %v", stats["sessions"], sessions, limit)
-		case <-time.After(5 * time.Millisecond):
+		if len(found) == n {
+			return nil, fmt.Errorf("scenario: no scenario is called %q", name)
 		}
 	}
+	return found, nil
 }
 
-// busy fills in how much of a core each side used, and says when the client was the bottleneck.
-func (e *Env) busy(r fleet.Result) {
-	cores := func(d time.Duration) float64 { return d.Seconds() / r.Elapsed.Seconds() }
-	e.Sample.set("server_cores", cores(r.Server))
-	e.Sample.set("client_cores", cores(r.Client))
-	if cores(r.Busiest) > clientLimit {
-		e.Sample.note("client-bound")
+// Suits tells whether a server can take part.
+func (s Scenario) Suits(spec servers.Spec) bool { return spec.Pushes || !s.Pushes }
+
+// PingInterval is what the server is to be started with.
+func (s Scenario) PingInterval(p Plan) time.Duration {
+	if s.Ping == nil {
+		return servers.PingInterval
 	}
+	return s.Ping(p)
 }
 
-// clientLimit is the share of a core above which a client, one thread, has nothing left to give.
-const clientLimit = 0.95
+// A Plan is what the user asked for.
+type Plan struct {
+	Connections []int         `json:"connections"`
+	Sizes       []int         `json:"sizes"`     // bytes per payload
+	Depths      []int         `json:"depths"`    // echoes sent in one write
+	Window      int           `json:"window"`    // handshakes under way at once
+	InFlight    int           `json:"inflight"`  // echoes under way at once
+	Active      int           `json:"active"`    // connections that echo; 0 is all
+	Warm        time.Duration `json:"warm"`      // before the measured time
+	Time        time.Duration `json:"time"`      // measured
+	Settle      time.Duration `json:"settle"`    // quiet before memory is read
+	Binary      bool          `json:"binary"`    // messages instead of text
+	Pushes      int           `json:"pushes"`    // to single users, per second
+	Publishes   int           `json:"publishes"` // to topics, per second
+	Topics      int           `json:"topics"`
+	PerUser     int           `json:"perUser"`   // topics that each user subscribes to
+	Heartbeat   time.Duration `json:"heartbeat"` // interval of the pings that are counted
+	SlowSize    int           `json:"slowSize"`  // bytes per payload where some receivers are stuck
+	Churn       int           `json:"churn"`     // connections opened and closed, per second
+}
 
-// latency fills in the percentiles.
-func (e *Env) latency(r fleet.Result) error {
-	for key, q := range map[string]float64{"p50": 50, "p99": 99, "p999": 99.9} {
-		e.Sample.set(key, float64(r.Latency.ValueAtQuantile(q))/1e3)
+// A Case is one row of a plan's possibilities.
+type Case struct {
+	Connections int `json:"connections"`
+	Size        int `json:"size,omitempty"`
+	Depth       int `json:"depth,omitempty"`
+}
+
+// Cases lists the cases of the plan that the scenario tells apart.
+func (s Scenario) Cases(p Plan) (cases []Case) {
+	sizes, depths := []int{0}, []int{0}
+	if s.Payload {
+		sizes = p.Sizes[:1]
 	}
-	var err error
-	e.Sample.Latency, err = fleet.Pack(r.Latency)
-	return err
+	if s.Sizes {
+		sizes = p.Sizes
+	}
+	if s.Depths {
+		depths = p.Depths
+	}
+	for _, n := range p.Connections {
+		for _, size := range sizes {
+			for _, depth := range depths {
+				cases = append(cases, Case{n, size, depth})
+			}
+		}
+	}
+	return cases
 }
 
-func micros(d time.Duration, n int) float64 {
-	return float64(d) / float64(time.Microsecond) / float64(max(n, 1))
+func (c Case) String() string {
+	parts := []string{fmt.Sprintf("%d connections", c.Connections)}
+	if c.Size > 0 {
+		parts = append(parts, fmt.Sprintf("%d bytes", c.Size))
+	}
+	if c.Depth > 1 {
+		parts = append(parts, fmt.Sprintf("%d per write", c.Depth))
+	}
+	return strings.Join(parts, ", ")
 }

@@ -3,31 +3,38 @@ package servers
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // A Server is a running server.
 type Server struct {
 	Spec   Spec
 	Listen netip.AddrPort
-	API    string // base URL
+	API    string // base URL; empty where there is none
 
+	path string // request target for every connection; empty means that each scenario asks for its own
+	pid  int    // 0 where it is not known
+	http *fasthttp.Client
+
+	// Of a server that Start started:
 	cmd  *exec.Cmd
 	log  *tail
 	done chan struct{} // closed when the process has ended
-	http *http.Client
 }
 
 // Start starts a server on free loopback ports, with the given ping interval, and waits until it is ready.
 func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) {
+	if spec.Target != nil {
+		return spec.Target.open(ctx, spec)
+	}
 	listen, err := freePort()
 	if err != nil {
 		return nil, err
@@ -38,16 +45,17 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 	}
 	argv := spec.Args(Addresses{listen.String(), api.String()}, ping)
 	s := &Server{
-		Spec: spec, Listen: listen, API: "http://" + api.String(),
+		Spec: spec, Listen: listen, API: "http://" + api.String(), http: newAPIClient(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 	}
 	s.cmd.Env = append(os.Environ(), spec.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	// A group of its own, so that Ctrl-C is for the parent; and never to outlive it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}
+	s.pid = s.cmd.Process.Pid
 	go func() {
 		s.cmd.Wait()
 		close(s.done)
@@ -66,36 +74,45 @@ func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.API+"/readyz", nil)
-		if err != nil {
-			return fmt.Errorf("servers: %w", err)
-		}
-		if resp, err := s.http.Do(req); err == nil {
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		err := s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-s.done:
 			return fmt.Errorf("servers: %s ended: %v: %s", s.Spec.Name, s.cmd.ProcessState, s.log)
 		case <-ctx.Done():
-			return fmt.Errorf("servers: %s is not ready after %v: %s", s.Spec.Name, startTime, s.log)
+			return fmt.Errorf("servers: %s is not ready after %v: %w: %s", s.Spec.Name, startTime, err, s.log)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// PID is the process.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+// PID is the process, or 0 where it is not known.
+func (s *Server) PID() int { return s.pid }
+
+// Path is the request target for a connection for which a scenario would ask for path.
+func (s *Server) Path(path string) string {
+	if s.path != "" {
+		return s.path
+	}
+	return path
+}
 
 // Log is the end of what the server printed.
-func (s *Server) Log() string { return s.log.String() }
+func (s *Server) Log() string {
+	if s.log == nil {
+		return ""
+	}
+	return s.log.String()
+}
 
-// Stop ends the server: politely, then after five seconds not.
+// Stop ends a server that Start started: politely, then after five seconds not.
 func (s *Server) Stop() {
 	s.http.CloseIdleConnections()
+	if s.cmd == nil {
+		return
+	}
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:

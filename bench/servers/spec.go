@@ -21,6 +21,10 @@ type Spec struct {
 	Args func(a Addresses, ping time.Duration) []string
 	// Pushes says that the server knows users and topics and pings its connections.
 	Pushes bool
+	// Descriptors is how many a connection takes; 0 means one.
+	Descriptors int
+	// Target is a server that already runs; then there are no Args.
+	Target *Target
 }
 
 // Addresses are where a server listens.
@@ -46,11 +50,12 @@ func (c Catalog) All() []Spec {
 	}
 	for _, p := range peers.All() {
 		all = append(all, Spec{
-			Name:    p.Name,
-			About:   p.About,
-			Version: peers.Version(p.Module),
-			Args:    c.peer(p.Name),
-			Pushes:  true,
+			Name:        p.Name,
+			About:       p.About,
+			Version:     peers.Version(p.Module),
+			Args:        c.peer(p.Name),
+			Pushes:      true,
+			Descriptors: p.Descriptors,
 		})
 	}
 	return append(all,

@@ -15,6 +15,7 @@ import (
 type program struct {
 	Run        runCommand    `cmd:"" help:"Measure servers side by side."`
 	List       listCommand   `cmd:"" help:"List scenarios and servers."`
+	Report     reportCommand `cmd:"" help:"Make tables or a page of charts from a saved run."`
 	ServePeer  peerCommand   `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
 	LoadWorker workerCommand `cmd:"" hidden:""`
 }

@@ -4,127 +4,188 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"fanfare/bench/fleet"
 	"fanfare/bench/load"
+	"fanfare/bench/report"
 	"fanfare/bench/scenario"
 	"fanfare/bench/servers"
+	"fanfare/bench/suite"
 )
 
 type runCommand struct {
-	Scenarios   []string      `help:"What to measure (${enum})." default:"echo,broadcast,connect,idle" enum:"echo,broadcast,connect,idle"`
-	Servers     []string      `help:"Whom to measure; see list." default:"all"`
-	Connections int           `help:"Connections." short:"n" default:"9000"`
-	Rounds      int           `help:"Rounds; in each every server has its turn, in random order." default:"3"`
+	Scenarios []string `help:"What to measure; see list." default:"idle,connect,echo,broadcast"`
+	Servers   []string `help:"Whom to measure; see list." default:"all"`
+	Baseline  string   `help:"With whom to compare." default:"gorilla-classic"`
+	Rounds    int      `help:"Rounds; in each, every server has its turn, in random order." default:"3"`
+	Short     bool     `help:"A small set in less than four minutes: settings below that are given with it are kept."`
+
+	Connections []int         `help:"Connections; several numbers make several cases." short:"n" default:"9000"`
+	Sizes       []int         `name:"size" help:"Bytes per payload; several make several cases for echo and broadcast." default:"128"`
+	Depths      []int         `name:"depth" help:"Echoes that a connection sends in one write; several make several cases." default:"1"`
 	Time        time.Duration `help:"Measured time." default:"2s"`
 	Warm        time.Duration `help:"Warm-up before it." default:"500ms"`
 	Settle      time.Duration `help:"Quiet before memory is read." default:"2s"`
-	Size        int           `help:"Bytes per payload." default:"128"`
 	InFlight    int           `name:"inflight" help:"Echoes under way at once." default:"100"`
 	Active      int           `help:"Connections that echo while the others idle; 0 is all, in turn." default:"100"`
-	Depth       int           `help:"Echoes that a connection sends in one write." default:"1"`
 	Window      int           `help:"Handshakes under way at once." default:"100"`
+	Pushes      int           `help:"Pushes to single users, per second." default:"2000"`
+	Publishes   int           `help:"Messages to topics, per second." default:"500"`
+	Topics      int           `help:"Topics." default:"1000"`
+	PerUser     int           `help:"Topics that each user subscribes to." default:"3"`
+	Heartbeat   time.Duration `help:"Interval of the pings in the scenario heartbeat." default:"2s"`
+	SlowSize    int           `help:"Bytes per payload in the scenario slow." default:"4096"`
+	Churn       int           `help:"Connections that come and go, per second." default:"500"`
 	Binary      bool          `help:"Send binary messages instead of text."`
-	Fanfare     string        `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
+
+	Target    []string `help:"A running server to measure beside the others: ws://host:port, or NAME=ws://host:port/path."`
+	TargetAPI string   `name:"target-api" help:"The target's HTTP API, if it has one."`
+
+	JSON    string `help:"Write everything measured to this file (- is standard output)." type:"path" placeholder:"FILE"`
+	HTML    string `help:"Write a page with charts to this file." type:"path" placeholder:"FILE"`
+	Fanfare string `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
+}
+
+// shorten replaces what was not given with what fits into four minutes on two cores.
+func (c *runCommand) shorten() {
+	c.Servers = []string{"fanfare-epoll", "fanfare-goroutine", "gorilla-classic", "gws", "nbio", "floor1"}
+	c.Scenarios = []string{"idle", "connect", "echo", "broadcast", "push"}
+	c.Connections = []int{5000}
+	c.Time, c.Warm, c.Settle = time.Second, 300*time.Millisecond, time.Second
 }
 
 func (c *runCommand) Run(ctx context.Context) error {
+	if c.Short {
+		c.shorten()
+	}
+	scenarios, err := scenario.Find(c.Scenarios)
+	if err != nil {
+		return err
+	}
+	specs, done, err := c.specs(ctx)
+	defer done()
+	if err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(c.Servers, func(s string) bool { return s == "all" || strings.HasPrefix(s, "fanfare-") }) && c.Fanfare == "" {
-		dir, err := os.MkdirTemp("", "fanfare-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		if c.Fanfare, err = buildFanfare(ctx, dir); err != nil {
-			return err
-		}
-	}
-	specs, err := servers.Catalog{Fanfare: c.Fanfare, Self: self}.Find(c.Servers)
-	if err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	plan := scenario.Plan{
-		Connections: c.Connections, Window: c.Window, InFlight: c.InFlight, Active: c.Active, Depth: c.Depth, Size: max(c.Size, load.MinSize),
-		Warm: c.Warm, Time: c.Time, Settle: c.Settle, Binary: c.Binary,
+	// The tables go where they do not disturb the JSON.
+	out := os.Stdout
+	if c.JSON == "-" {
+		out = os.Stderr
 	}
-	failed := false
-	for _, s := range scenario.All() {
-		if !slices.Contains(c.Scenarios, s.Name) {
-			continue
-		}
-		var samples []scenario.Sample
-		for round := range c.Rounds {
-			for _, i := range rand.Perm(len(specs)) {
-				fmt.Fprintf(os.Stderr, "%s, round %d of %d, %-20s\r", s.Name, round+1, c.Rounds, specs[i].Name)
-				sample := scenario.Sample{Scenario: s.Name, Server: specs[i].Name, Round: round}
-				if err := measure(ctx, self, s, specs[i], plan, &sample); err != nil {
-					if ctx.Err() != nil {
-						return context.Cause(ctx)
-					}
-					sample.Error = err.Error()
-					failed = true
-				}
-				samples = append(samples, sample)
+	bar := newProgress(os.Stderr)
+	heading := true
+	run, err := suite.Run(ctx, suite.Config{
+		Scenarios: scenarios,
+		Servers:   specs,
+		Plan:      c.plan(),
+		Rounds:    c.Rounds,
+		Baseline:  c.Baseline,
+		Worker:    []string{self, "load-worker"},
+		Command:   append([]string{"fanfare-bench"}, os.Args[1:]...),
+		Progress:  bar.step,
+		Finished: func(run *report.Run, name string) {
+			bar.clear()
+			if heading {
+				run.WriteHead(out)
+				heading = false
 			}
-		}
-		fmt.Fprintf(os.Stderr, "%70s\r", "")
-		printTable(os.Stdout, s, plan, specs, samples)
+			run.WriteScenario(out, name)
+		},
+	})
+	bar.clear()
+	if run.Cut != "" {
+		fmt.Fprintln(out, "\nThis run was cut short:", run.Cut)
 	}
-	if failed {
-		return errors.New("a measurement failed")
-	}
-	return nil
-}
-
-func measure(ctx context.Context, self string, s scenario.Scenario, spec servers.Spec, plan scenario.Plan, sample *scenario.Sample) error {
-	server, err := servers.Start(ctx, spec, servers.PingInterval)
-	if err != nil {
-		return err
-	}
-	defer server.Stop()
-	f, err := fleet.Start(ctx, []string{self, "load-worker"}, load.Config{Addr: server.Listen, Binary: plan.Binary}, plan.Connections)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	err = s.Run(ctx, &scenario.Env{Plan: plan, Server: server, Fleet: f, Sample: sample})
-	if err != nil && server.Log() != "" {
-		return fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+	if writeErr := c.write(run); writeErr != nil {
+		return errors.Join(err, writeErr)
 	}
 	return err
 }
 
-// buildFanfare builds the server from the module that holds this one.
-func buildFanfare(ctx context.Context, dir string) (string, error) {
-	root, err := os.Getwd()
+func (c *runCommand) write(run *report.Run) error {
+	if c.JSON == "-" {
+		return run.WriteJSON(os.Stdout)
+	}
+	if c.JSON != "" {
+		if err := create(c.JSON, run.WriteJSON); err != nil {
+			return err
+		}
+	}
+	if c.HTML != "" {
+		return create(c.HTML, run.WriteHTML)
+	}
+	return nil
+}
+
+func (c *runCommand) check() error {
+	switch {
+	case c.Rounds < 1:
+		return errors.New("--rounds: at least 1")
+	case len(c.Connections) == 0 || slices.Min(c.Connections) < 1:
+		return errors.New("--connections: at least 1")
+	case len(c.Sizes) == 0 || slices.Min(c.Sizes) < load.MinSize || slices.Max(c.Sizes) > load.MaxSize:
+		return fmt.Errorf("--size: %d to %d", load.MinSize, load.MaxSize)
+	case c.SlowSize < load.MinSize || c.SlowSize > load.MaxSize:
+		return fmt.Errorf("--slow-size: %d to %d", load.MinSize, load.MaxSize)
+	case len(c.Depths) == 0 || slices.Min(c.Depths) < 1:
+		return errors.New("--depth: at least 1")
+	case c.Time <= 0 || c.Warm < 0 || c.Settle < 0 || c.Heartbeat <= 0:
+		return errors.New("--time and --heartbeat: more than nothing; --warm and --settle: not less")
+	case c.InFlight < 1 || c.Active < 0 || c.Window < 1 || c.Pushes < 1 || c.Publishes < 1 || c.Topics < 1 || c.PerUser < 1 || c.Churn < 1:
+		return errors.New("--inflight, --window, --pushes, --publishes, --topics, --per-user and --churn: at least 1")
+	}
+	return nil
+}
+
+func (c *runCommand) plan() scenario.Plan {
+	return scenario.Plan{
+		Connections: c.Connections, Sizes: c.Sizes, Depths: c.Depths,
+		Window: c.Window, InFlight: c.InFlight, Active: c.Active,
+		Warm: c.Warm, Time: c.Time, Settle: c.Settle, Binary: c.Binary,
+		Pushes: c.Pushes, Publishes: c.Publishes, Topics: c.Topics, PerUser: c.PerUser,
+		Heartbeat: c.Heartbeat, SlowSize: c.SlowSize, Churn: c.Churn,
+	}
+}
+
+// specs finds the servers, and builds fanfare where it is among them; done removes what was built.
+func (c *runCommand) specs(ctx context.Context) (specs []servers.Spec, done func(), err error) {
+	done = func() {}
+	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return nil, done, err
 	}
-	for ; ; root = filepath.Dir(root) {
-		mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
-		if first, _, _ := strings.Cut(string(mod), "\n"); err == nil && strings.TrimSpace(first) == "module fanfare" {
-			break
+	ours := func(s string) bool { return s == "all" || strings.HasPrefix(s, "fanfare-") }
+	if slices.ContainsFunc(c.Servers, ours) && c.Fanfare == "" {
+		dir, err := os.MkdirTemp("", "fanfare-bench-")
+		if err != nil {
+			return nil, done, err
 		}
-		if root == filepath.Dir(root) {
-			return "", errors.New("no module fanfare above the working directory: name the program with --fanfare")
+		done = func() { os.RemoveAll(dir) }
+		if c.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
+			return nil, done, err
 		}
 	}
-	program := filepath.Join(dir, "fanfare")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/fanfare")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build fanfare: %w\n%s", err, out)
+	specs, err = servers.Catalog{Fanfare: c.Fanfare, Self: self}.Find(c.Servers)
+	if err != nil {
+		return nil, done, err
 	}
-	return program, nil
+	for _, target := range c.Target {
+		spec, err := servers.ParseTarget(target, c.TargetAPI)
+		if err != nil {
+			return nil, done, err
+		}
+		specs = append(specs, spec)
+	}
+	return specs, done, nil
 }

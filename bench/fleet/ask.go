@@ -1,0 +1,186 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fanfare/bench/load"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A Result adds up what the workers report.
+type Result struct {
+	Messages int                     // echoes, or handshakes, or pushes measured
+	Received int                     // pushes, those before the measured time too
+	Closed   int                     // connections closed by Churn
+	Stuck    int                     // connections stopped by Stick
+	Pings    int                     // answered since the last result
+	Elapsed  time.Duration           // of the slowest worker
+	Server   time.Duration           // CPU time of the server, as the first worker saw it
+	Client   time.Duration           // CPU time of all workers
+	Busiest  time.Duration           // CPU time of the worker that used most: near Elapsed, it is the bottleneck
+	Latency  *hdrhistogram.Histogram // nanoseconds
+}
+
+// ask sends each worker its command and adds up the replies.
+func (f *Fleet) ask(ctx context.Context, make func(i, count int) command) (total Result, err error) {
+	for i, p := range f.workers {
+		if err := p.send(make(i, f.share[i])); err != nil {
+			return total, err
+		}
+	}
+	for i, p := range f.workers {
+		r, err := p.receive(ctx)
+		if err != nil {
+			return total, err
+		}
+		if err := total.add(r); err != nil {
+			return total, err
+		}
+		if i == 0 {
+			total.Server = r.Server
+		}
+		f.faults.Add(r.Faults)
+	}
+	return total, nil
+}
+
+func (t *Result) add(r reply) error {
+	switch {
+	case r.Dial != nil:
+		t.Messages += r.Dial.Opened
+		t.Elapsed = max(t.Elapsed, r.Dial.Elapsed)
+	case r.Echo != nil:
+		t.Messages += r.Echo.Messages
+		t.Elapsed = max(t.Elapsed, r.Echo.Elapsed)
+	case r.Churn != nil:
+		t.Messages += r.Churn.Opened
+		t.Closed += r.Churn.Closed
+	case r.Receive != nil:
+		t.Messages += r.Receive.Measured
+		t.Received += r.Receive.Received
+	}
+	t.Received += r.Count
+	t.Stuck += r.Stuck
+	t.Pings += r.Pings
+	t.Client += r.Client
+	t.Busiest = max(t.Busiest, r.Client)
+	if r.Latency == "" {
+		return nil
+	}
+	h, err := Unpack(r.Latency)
+	if err != nil {
+		return err
+	}
+	if t.Latency == nil {
+		t.Latency = h
+	} else {
+		t.Latency.Merge(h)
+	}
+	return nil
+}
+
+// Dial opens the Fleet's connections; plan's Count and First are filled in, its Window is divided.
+func (f *Fleet) Dial(ctx context.Context, plan load.DialPlan, server int) (Result, error) {
+	first := uint32(0)
+	return f.ask(ctx, func(i, count int) command {
+		p := plan
+		p.Count, p.First, p.Window = count, first, part(plan.Window, i, len(f.workers))
+		first += uint32(count)
+		return command{Dial: &p, Server: server}
+	})
+}
+
+// Echo runs an EchoPlan; its Active and InFlight are divided among the workers.
+func (f *Fleet) Echo(ctx context.Context, plan load.EchoPlan, server int) (Result, error) {
+	return f.ask(ctx, func(i, _ int) command {
+		p := plan
+		p.Active, p.InFlight = part(plan.Active, i, len(f.workers)), part(plan.InFlight, i, len(f.workers))
+		return command{Echo: &p, Server: server}
+	})
+}
+
+// part is the i-th of n shares of total, none of them 0 unless total is.
+func part(total, i, n int) int {
+	if total == 0 {
+		return 0
+	}
+	return max(1, total*(i+1)/n-total*i/n)
+}
+
+// Churn runs a ChurnPlan on the first worker.
+func (f *Fleet) Churn(ctx context.Context, plan load.ChurnPlan) (Result, error) {
+	one := &Fleet{workers: f.workers[:1], share: f.share[:1]}
+	r, err := one.ask(ctx, func(int, int) command { return command{Churn: &plan} })
+	f.faults.Add(one.faults)
+	return r, err
+}
+
+// Stick lets every n-th connection stop reading.
+func (f *Fleet) Stick(ctx context.Context, n int) (stuck int, err error) {
+	r, err := f.ask(ctx, func(int, int) command { return command{Stick: n} })
+	return r.Stuck, err
+}
+
+// Check collects what the workers have seen go wrong, and the pings they have answered, since they last told.
+func (f *Fleet) Check(ctx context.Context) (pings int, err error) {
+	r, err := f.ask(ctx, func(int, int) command { return command{Faults: true} })
+	if err != nil {
+		return 0, err
+	}
+	return r.Pings, f.faults.Err()
+}
+
+// Receive makes the workers ready for pushes. End must follow.
+func (f *Fleet) Receive(ctx context.Context, plan load.ReceivePlan) error {
+	_, err := f.ask(ctx, func(int, int) command { return command{Receive: &plan} })
+	return err
+}
+
+// Arrived waits, during Receive, until broadcast seq has reached every connection, and tells when the last
+// one had it.
+func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error) {
+	for _, p := range f.workers {
+		for {
+			var a load.Arrival
+			select {
+			case a = <-p.arrived:
+			case <-ctx.Done():
+				return last, fmt.Errorf("fleet: broadcast %d has not reached everybody: %w", seq, ctx.Err())
+			}
+			last = max(last, a.At)
+			if a.Seq == seq {
+				break
+			}
+		}
+	}
+	return last, nil
+}
+
+// Await waits, during Receive, until so many pushes have come in all, or limit is over.
+func (f *Fleet) Await(ctx context.Context, pushes int, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		r, err := f.ask(ctx, func(int, int) command { return command{Poll: true} })
+		if err != nil {
+			return err
+		}
+		if r.Received >= pushes {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("fleet: %d of %d pushes have come after %v", r.Received, pushes, limit)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// End stops receiving. next is the number of the broadcast that would be next: who did not get as far has
+// lost messages.
+func (f *Fleet) End(ctx context.Context, next uint32) (Result, error) {
+	return f.ask(ctx, func(int, int) command { return command{End: &next} })
+}

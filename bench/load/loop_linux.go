@@ -1,0 +1,201 @@
+package load
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const never = int64(1<<63 - 1)
+
+// run serves events until done or until the time is up, and reports which.
+func (c *Client) run(until int64, done func() bool) (inTime bool) {
+	t, _ := c.phase.(timed)
+	for !done() {
+		timeout := -1
+		if until != never || t != nil {
+			now, wake := Now(), until
+			if t != nil {
+				wake = min(until, t.tick(now))
+			}
+			if now >= until {
+				return false
+			}
+			if wake != never {
+				timeout = int(max(0, wake-now+999_999) / 1_000_000)
+			}
+		}
+		c.free, c.freed = append(c.free, c.freed...), c.freed[:0]
+		for _, ev := range c.wait(timeout) {
+			if ev.Fd == noConn {
+				c.watched[ev.Pad]()
+				continue
+			}
+			k := &c.conns[ev.Fd]
+			if k.fd < 0 || k.gen != uint32(ev.Pad) {
+				continue // an event for the place's former holder
+			}
+			if ev.Events&unix.EPOLLOUT != 0 && (k.state == stateDialling || k.part != nil && len(k.part.out) > 0) {
+				c.writable(k)
+			}
+			const ends = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+			if k.fd >= 0 && ev.Events&(unix.EPOLLIN|ends) != 0 {
+				c.readable(k, ev.Events&ends != 0)
+			}
+		}
+	}
+	return true
+}
+
+func (c *Client) wait(timeout int) []unix.EpollEvent {
+	p, size := uintptr(unsafe.Pointer(&c.events)), uintptr(len(c.events))
+	wait := timeout
+	if !c.cfg.Exclusive {
+		wait = 0
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(c.epoll), p, size, uintptr(wait), 0, 0)
+	if errno == 0 && n == 0 && wait != timeout {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_WAIT, uintptr(c.epoll), p, size, uintptr(timeout), 0, 0)
+	}
+	if errno != 0 {
+		n = 0 // EINTR
+	}
+	return c.events[:n]
+}
+
+// readable reads until the socket is empty. A short read says so, unless the stream has ended behind it: the
+// edge of that end is this very event.
+func (c *Client) readable(k *conn, ends bool) {
+	for k.fd >= 0 {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(k.fd), uintptr(unsafe.Pointer(&c.buf[0])), uintptr(len(c.buf)), 0, 0, 0)
+		switch {
+		case errno == unix.EAGAIN:
+			return
+		case errno != 0:
+			c.end(k, errno.Error())
+			return
+		case n == 0:
+			c.end(k, "closed by the server")
+			return
+		}
+		in := c.buf[:n]
+		if k.part != nil && len(k.part.in) > 0 {
+			k.part.in = append(k.part.in, in...)
+			in = k.part.in
+		}
+		used := c.feed(k, in)
+		if k.fd >= 0 {
+			k.keep(in[used:])
+		}
+		if int(n) < len(c.buf) && !ends {
+			return
+		}
+	}
+}
+
+// keep remembers the unfinished tail of what was read, and lets go of memory that is no longer needed.
+func (k *conn) keep(tail []byte) {
+	switch {
+	case len(tail) > 0:
+		if k.part == nil {
+			k.part = new(part)
+		}
+		k.part.in = append(k.part.in[:0], tail...)
+	case k.part == nil:
+	case len(k.part.out) == 0:
+		k.part = nil
+	default:
+		k.part.in = nil
+	}
+}
+
+// feed handles all that is whole in what was read and says how much that was.
+func (c *Client) feed(k *conn, in []byte) (used int) {
+	if k.state == stateGreeting {
+		if used = c.greeted(k, in); used == 0 {
+			return 0
+		}
+	}
+	for k.fd >= 0 && used < len(in) {
+		op, payload, n, err := nextFrame(in[used:])
+		if err != nil {
+			c.faults.count(&c.faults.Protocol, "user %d: %v", k.user, err)
+			c.drop(k)
+			return used
+		}
+		if n == 0 {
+			return used
+		}
+		used += n
+		switch op {
+		case opPing:
+			c.pings++
+			c.send(k, appendFrame(c.out[:0], opPong, payload, c.key()))
+		case opPong:
+		case opClose:
+			if k.state == stateClosing {
+				k.state = stateClosed // the end of the stream follows (section 7.1.1)
+				return used
+			}
+			c.send(k, appendFrame(c.out[:0], opClose, payload, c.key()))
+			c.end(k, fmt.Sprintf("close frame %x %q", payload[:min(2, len(payload))], payload[min(2, len(payload)):]))
+		default:
+			c.phase.message(k, op, payload)
+		}
+	}
+	return used
+}
+
+// send writes p, and keeps what the socket does not take.
+func (c *Client) send(k *conn, p []byte) {
+	c.out = p[:0]
+	if k.part != nil && len(k.part.out) > 0 {
+		k.part.out = append(k.part.out, p...)
+		return
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(k.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		if errno != unix.EAGAIN {
+			return // the end follows as an event
+		}
+		n = 0
+	}
+	if int(n) < len(p) {
+		if k.part == nil {
+			k.part = new(part)
+		}
+		k.part.out = append(k.part.out, p[n:]...)
+	}
+}
+
+func (c *Client) writable(k *conn) {
+	if k.state == stateDialling {
+		c.connected(k)
+		return
+	}
+	rest := k.part.out
+	k.part.out = nil
+	out := c.out
+	c.send(k, rest)
+	c.out = out
+}
+
+// drop closes the connection without a word to the phase.
+func (c *Client) drop(k *conn) {
+	if k.state == stateOpen {
+		c.live--
+	}
+	unix.RawSyscall(unix.SYS_CLOSE, uintptr(k.fd), 0, 0)
+	k.fd, k.part = -1, nil
+	k.gen++
+	c.freed = append(c.freed, k.place)
+}
+
+func (c *Client) end(k *conn, why string) {
+	c.drop(k)
+	c.phase.ended(k, why)
+}
+
+// key is a fresh masking key (RFC 6455 section 10.3: not to be foreseen).
+func (c *Client) key() uint32 { return uint32(c.random.Uint64()) }

@@ -1,0 +1,82 @@
+package proc
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Machine is what a reader has to know to place a measurement.
+type Machine struct {
+	Kernel     string            `json:"kernel"`
+	CPU        string            `json:"cpu"`
+	Cores      int               `json:"cores"`
+	Memory     int64             `json:"memory"` // bytes
+	Hypervisor bool              `json:"hypervisor"`
+	Go         string            `json:"go"`
+	Files      uint64            `json:"files"` // descriptors that a process may have
+	Load       string            `json:"load"`  // averages when the run began
+	Sysctl     map[string]string `json:"sysctl"`
+}
+
+// ThisMachine reads the facts.
+func ThisMachine() Machine {
+	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), Sysctl: map[string]string{}}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		m.Kernel = unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			name, value, _ := strings.Cut(line, ":")
+			switch strings.TrimSpace(name) {
+			case "model name":
+				m.CPU = strings.TrimSpace(value)
+			case "flags":
+				m.Hypervisor = strings.Contains(value, " hypervisor")
+			}
+		}
+	}
+	if fields, err := keyed("/proc/meminfo"); err == nil {
+		m.Memory = fields["MemTotal"]
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		m.Files = limit.Max
+	}
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
+	}
+	for _, name := range []string{
+		"net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_mem", "net.ipv4.tcp_rmem",
+		"net.ipv4.tcp_wmem", "net.ipv4.tcp_max_syn_backlog", "fs.file-max", "fs.nr_open",
+	} {
+		if b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); err == nil {
+			m.Sysctl[name] = strings.Join(strings.Fields(string(b)), " ")
+		}
+	}
+	return m
+}
+
+// Busy is the processor time, in seconds, that all cores together have spent on anything but idling, what the
+// hypervisor took away included. It is precise to 10 ms.
+func Busy() float64 {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	// cpu user nice system idle iowait irq softirq steal guest guest_nice
+	fields := strings.Fields(line)
+	const idle, iowait, steal, ticks = 4, 5, 8, 100
+	sum := 0.0
+	for i := 1; i < len(fields) && i <= steal; i++ {
+		if n, err := strconv.ParseFloat(fields[i], 64); err == nil && i != idle && i != iowait {
+			sum += n / ticks
+		}
+	}
+	return sum
+}

@@ -1,0 +1,203 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fanfare/bench/fleet"
+	"fanfare/bench/load"
+	"fanfare/bench/proc"
+	"fanfare/bench/servers"
+)
+
+// An Env is what a scenario works with: the plan, a fresh server, fresh clients, and the sample to fill.
+type Env struct {
+	Plan   Plan
+	Case   Case
+	Server *servers.Server
+	Fleet  *fleet.Fleet
+	// Extra starts a further fleet, for load of another kind; its caller closes it.
+	Extra  func(ctx context.Context, connections int) (*fleet.Fleet, error)
+	Sample *Sample
+
+	mss int // of the connections that dial opens; 0 is the device's
+}
+
+// A Sample is one measurement of one server.
+type Sample struct {
+	Scenario string             `json:"scenario"`
+	Case     Case               `json:"case"`
+	Server   string             `json:"server"`
+	Round    int                `json:"round"`
+	Values   map[string]float64 `json:"values"`
+	Latency  string             `json:"latency,omitempty"` // HDR histogram of nanoseconds, V2 compressed
+	Error    string             `json:"error,omitempty"`
+	Skipped  string             `json:"skipped,omitempty"` // why it was not measured
+}
+
+// Keys of values that no table shows as a column, but that cast doubt on the others.
+const (
+	// ClientBound is how much of a core, which is all that it can use, the busiest client used.
+	ClientBound = "client_bound"
+	// Others is how many cores the rest of the machine used.
+	Others = "others"
+	// Lag is the 99th percentile of how late the pushes were posted, in milliseconds.
+	Lag = "lag"
+)
+
+// Set adds a value.
+func (s *Sample) Set(key string, value float64) {
+	if s.Values == nil {
+		s.Values = map[string]float64{}
+	}
+	s.Values[key] = value
+}
+
+// echoPath and pushPath are the request targets of the two kinds of connections.
+const (
+	echoPath = "/echo"
+	pushPath = "/ws?user={user}"
+)
+
+// handshakeLimit is how long a storm may take: 1 ms for each, ten times what a slow server needs.
+func handshakeLimit(count int) time.Duration {
+	return 10*time.Second + time.Duration(count)*time.Millisecond
+}
+
+// dial opens the connections of the case. For push sessions it then waits for the server to have registered
+// them all: most servers do so after they have answered the handshake.
+func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet.Result, error) {
+	r, err := e.Fleet.Dial(ctx, load.DialPlan{
+		Window: e.Plan.Window,
+		Path:   e.Server.Path(path),
+		Limit:  handshakeLimit(e.Case.Connections),
+		Topics: topics,
+		MSS:    e.mss,
+	}, e.Server.PID())
+	if err != nil {
+		return r, err
+	}
+	if err := e.Fleet.Faults().Err(); err != nil || path == echoPath || e.Server.API == "" {
+		return r, err
+	}
+	return r, e.registered(ctx, e.Case.Connections)
+}
+
+// registered waits until the server counts as many sessions.
+func (e *Env) registered(ctx context.Context, sessions int) error {
+	const limit = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		stats, err := e.Server.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		if int(stats["sessions"]) == sessions {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server counts %v sessions where there are %d, after %v", stats["sessions"], sessions, limit)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// costs fills in what each side spent per message and how much of a core it used.
+func (e *Env) costs(r fleet.Result) {
+	each := func(d time.Duration) float64 {
+		return float64(d) / float64(time.Microsecond) / float64(max(r.Messages, 1))
+	}
+	cores := func(d time.Duration) float64 { return d.Seconds() / r.Elapsed.Seconds() }
+	e.Sample.Set("rate", float64(r.Messages)/r.Elapsed.Seconds())
+	if e.Server.PID() != 0 {
+		e.Sample.Set("server_us", each(r.Server))
+		e.Sample.Set("server_cores", cores(r.Server))
+	}
+	e.Sample.Set("client_us", each(r.Client))
+	e.Sample.Set("client_cores", cores(r.Client))
+	e.Sample.Set(ClientBound, cores(r.Busiest))
+}
+
+// latency fills in the percentiles, in microseconds.
+func (e *Env) latency(r fleet.Result) (err error) {
+	if r.Latency == nil || r.Latency.TotalCount() == 0 {
+		return nil
+	}
+	for key, q := range map[string]float64{"p50": 50, "p99": 99, "p999": 99.9, "max": 100} {
+		e.Sample.Set(key, float64(r.Latency.ValueAtQuantile(q))/1e3)
+	}
+	e.Sample.Latency, err = fleet.Pack(r.Latency)
+	return err
+}
+
+// The columns that most scenarios share.
+var (
+	serverCPU   = Metric{"server_us", "server CPU", "µs", 2, -1}
+	clientCPU   = Metric{"client_us", "client CPU", "µs", 2, 0}
+	serverCores = Metric{"server_cores", "server", "cores", 2, 0}
+	clientCores = Metric{"client_cores", "client", "cores", 2, 0}
+	p50         = Metric{"p50", "p50", "µs", 0, -1}
+	p99         = Metric{"p99", "p99", "µs", 0, -1}
+	p999        = Metric{"p999", "p99.9", "µs", 0, -1}
+)
+
+// sleep waits, unless ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A meter measures CPU time between its start and its stop.
+type meter struct {
+	e      *Env
+	at     int64
+	server time.Duration
+	client []time.Duration
+}
+
+func startMeter(e *Env) (m *meter, err error) {
+	m = &meter{e: e, at: load.Now()}
+	m.server, m.client, err = m.read()
+	return m, err
+}
+
+func (m *meter) read() (server time.Duration, client []time.Duration, err error) {
+	if pid := m.e.Server.PID(); pid != 0 {
+		if server, err = proc.CPU(pid); err != nil {
+			return 0, nil, err
+		}
+	}
+	for _, pid := range m.e.Fleet.PIDs() {
+		cpu, err := proc.CPU(pid)
+		if err != nil {
+			return 0, nil, err
+		}
+		client = append(client, cpu)
+	}
+	return server, client, nil
+}
+
+// stop returns a result in which the times are filled in.
+func (m *meter) stop() (r fleet.Result, err error) {
+	r.Elapsed = time.Duration(load.Now() - m.at)
+	server, each, err := m.read()
+	for i := range each {
+		r.Client += each[i] - m.client[i]
+		r.Busiest = max(r.Busiest, each[i]-m.client[i])
+	}
+	r.Server = server - m.server
+	return r, err
+}
+
+// during merges what the clients report with the times of a meter.
+func during(messages, times fleet.Result) fleet.Result {
+	messages.Elapsed, messages.Server, messages.Client, messages.Busiest = times.Elapsed, times.Server, times.Client, times.Busiest
+	return messages
+}

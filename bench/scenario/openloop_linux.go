@@ -1,0 +1,160 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"fanfare/bench/fleet"
+	"fanfare/bench/load"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+)
+
+// An openLoop posts pushes at a fixed rate, whether the server keeps up or not. Each message carries the
+// moment at which it was due, so that a push that had to wait for its predecessors counts with its wait: no
+// coordinated omission.
+type openLoop struct {
+	e    *Env
+	kind byte
+	rate int
+	// target draws the user or topic of the next push, and says how many connections it must reach.
+	target func() (target uint32, receivers int)
+
+	next []uint32 // number of the next push, by target
+	lag  *hdrhistogram.Histogram
+}
+
+// posters is how many pushes may be under way at once. Pushes to one target are posted by one goroutine, one
+// after another, so that they have an order that can be checked.
+const posters = 32
+
+type due struct {
+	target    uint32
+	receivers int
+	seq       uint32
+	at        int64
+}
+
+// run pushes during the plan's warm-up and its measured time, and waits for everything to arrive. The result's
+// Messages and Latency are those of the measured time; its CPU times and Received are of both.
+func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e := o.e
+	o.next = make([]uint32, targets)
+	o.lag = hdrhistogram.New(1000, 100e9, 3)
+	start := load.Now() + int64(10*time.Millisecond)
+	if err := e.Fleet.Receive(ctx, load.ReceivePlan{Size: e.Case.Size, From: start + int64(e.Plan.Warm)}); err != nil {
+		return r, err
+	}
+	meter, err := startMeter(e)
+	if err != nil {
+		return r, err
+	}
+	var (
+		all        sync.WaitGroup
+		mu         sync.Mutex
+		deliveries int
+	)
+	queues := make([]chan due, posters)
+	for i := range queues {
+		queues[i] = make(chan due, o.rate) // a second's worth for each: never full before the limit of a call
+		all.Go(func() {
+			for d := range queues[i] {
+				mu.Lock()
+				o.lag.RecordValue(min(max(load.Now()-d.at, 1000), 100e9))
+				mu.Unlock()
+				if err := o.post(ctx, d); err != nil {
+					cancel(err)
+					continue
+				}
+				mu.Lock()
+				deliveries += d.receivers
+				mu.Unlock()
+			}
+		})
+	}
+	o.schedule(ctx, start, queues)
+	for _, q := range queues {
+		close(q)
+	}
+	all.Wait()
+	failed := context.Cause(ctx)
+	if failed == nil {
+		failed = e.Fleet.Await(ctx, deliveries, 10*time.Second)
+	}
+	times, err := meter.stop()
+	if err != nil {
+		return r, err
+	}
+	// The clients are asked even then: what they saw says more than what failed here.
+	if r, err = e.Fleet.End(context.WithoutCancel(ctx), 0); err != nil {
+		return r, err
+	}
+	if err := e.Fleet.Faults().Err(); err != nil {
+		return r, err
+	}
+	if failed == nil && r.Received != deliveries {
+		failed = fmt.Errorf("%d pushes came where %d were due", r.Received, deliveries)
+	}
+	return during(r, times), failed
+}
+
+// schedule hands out each push when it is due. It sleeps in the kernel on a thread of its own: the runtime's
+// timers are only as fine as a millisecond.
+func (o *openLoop) schedule(ctx context.Context, start int64, queues []chan due) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	end := start + int64(o.e.Plan.Warm+o.e.Plan.Time)
+	for i := 0; ; i++ {
+		at := start + int64(i)*int64(time.Second)/int64(o.rate)
+		if at >= end || ctx.Err() != nil {
+			return
+		}
+		for load.Now() < at {
+			ts := unix.NsecToTimespec(at)
+			unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil)
+		}
+		target, receivers := o.target()
+		d := due{target, receivers, o.next[target], at}
+		o.next[target]++
+		select {
+		case queues[target%posters] <- d:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *openLoop) post(ctx context.Context, d due) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	body := load.Message{Kind: o.kind, Target: d.target, Seq: d.seq, At: d.at}.Append(nil, o.e.Case.Size)
+	push, name := o.e.Server.PushUser, load.UserName(d.target)
+	if o.kind == load.KindTopic {
+		push, name = o.e.Server.PushTopic, load.TopicName(d.target)
+	}
+	n, err := push(ctx, name, body)
+	if err != nil {
+		return err
+	}
+	if n != d.receivers {
+		return fmt.Errorf("the server names %d receivers of a push to %s, which has %d", n, name, d.receivers)
+	}
+	return nil
+}
+
+// report fills in the sample. Costs are per delivery.
+func (o *openLoop) report(r fleet.Result) error {
+	measured := r.Messages
+	r.Messages = r.Received
+	o.e.costs(r)
+	o.e.Sample.Set("rate", float64(measured)/o.e.Plan.Time.Seconds())
+	o.e.Sample.Set(Lag, float64(o.lag.ValueAtQuantile(99))/1e6)
+	return o.e.latency(r)
+}

@@ -1,0 +1,36 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Build builds the fanfare program from the module around the working directory and returns its path.
+func Build(ctx context.Context, program string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("servers: build fanfare: %w", err)
+	}
+	for ; !isFanfare(dir); dir = filepath.Dir(dir) {
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("servers: build fanfare: no module fanfare above the working directory; name the program with --fanfare")
+		}
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/fanfare")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("servers: build fanfare: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+func isFanfare(dir string) bool {
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	first, _, _ := strings.Cut(string(mod), "\n")
+	return err == nil && strings.TrimSpace(first) == "module fanfare"
+}

@@ -1,0 +1,154 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"fanfare/bench/fleet"
+	"fanfare/bench/load"
+	"fanfare/bench/proc"
+	"fanfare/bench/report"
+	"fanfare/bench/scenario"
+	"fanfare/bench/servers"
+)
+
+// A Config says what to run.
+type Config struct {
+	Scenarios []scenario.Scenario
+	Servers   []servers.Spec
+	Plan      scenario.Plan
+	Rounds    int
+	Baseline  string   // server to compare with
+	Worker    []string // argument vector of a load worker
+	Command   []string // as the report shows it
+
+	// Progress is told before each measurement how many are done, of how many, and what comes; it may be nil.
+	Progress func(done, total int, what string)
+	// Finished is told when a scenario is complete, or as complete as it will be; it may be nil.
+	Finished func(run *report.Run, scenario string)
+}
+
+// ErrFailed says that the run is complete but some of its samples have errors.
+var ErrFailed = errors.New("some measurements failed")
+
+// Run measures. The run that it returns holds all that was measured even when it returns an error: that of ctx
+// when it was cut short, or ErrFailed.
+func Run(ctx context.Context, c Config) (*report.Run, error) {
+	run := &report.Run{
+		Began: time.Now(), Command: c.Command, Machine: proc.ThisMachine(), Plan: c.Plan, Rounds: c.Rounds, Baseline: c.Baseline,
+	}
+	defer func() { run.Took = time.Since(run.Began).Seconds() }()
+	total := 0
+	for _, spec := range c.Servers {
+		run.Servers = append(run.Servers, report.Server{Name: spec.Name, About: spec.About, Version: spec.Version})
+		for _, s := range c.Scenarios {
+			if s.Suits(spec) {
+				total += c.Rounds * len(s.Cases(c.Plan))
+			}
+		}
+	}
+	for _, s := range c.Scenarios {
+		for _, at := range s.Cases(c.Plan) {
+			for round := range c.Rounds {
+				for _, i := range rand.Perm(len(c.Servers)) {
+					spec := c.Servers[i]
+					if !s.Suits(spec) {
+						continue
+					}
+					if c.Progress != nil {
+						c.Progress(len(run.Samples), total, fmt.Sprintf("%s, round %d, %s, %s", s.Name, round+1, at, spec.Name))
+					}
+					sample := c.measure(ctx, s, at, spec)
+					if ctx.Err() != nil {
+						run.Cut = "interrupted"
+						c.finish(run, s.Name)
+						return run, ctx.Err()
+					}
+					sample.Round = round
+					run.Samples = append(run.Samples, sample)
+				}
+			}
+		}
+		c.finish(run, s.Name)
+	}
+	if run.Failed() {
+		return run, ErrFailed
+	}
+	return run, nil
+}
+
+func (c Config) finish(run *report.Run, scenario string) {
+	if c.Finished != nil {
+		c.Finished(run, scenario)
+	}
+}
+
+// measure takes one sample.
+func (c Config) measure(ctx context.Context, s scenario.Scenario, at scenario.Case, spec servers.Spec) scenario.Sample {
+	sample := scenario.Sample{Scenario: s.Name, Case: at, Server: spec.Name}
+	if why := tooMany(at.Connections, spec); why != "" {
+		sample.Skipped = why
+		return sample
+	}
+	began, busy, ours := time.Now(), proc.Busy(), ourCPU()
+	if err := c.sample(ctx, s, at, spec, &sample); err != nil {
+		sample.Error = err.Error()
+		sample.Values = nil
+		return sample
+	}
+	// By now the server and the clients have ended, so their time is among that of our children.
+	sample.Set(scenario.Others, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/time.Since(began).Seconds())
+	return sample
+}
+
+func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Case, spec servers.Spec, sample *scenario.Sample) error {
+	server, err := servers.Start(ctx, spec, s.PingInterval(c.Plan))
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	fleets := 0
+	start := func(ctx context.Context, connections int) (*fleet.Fleet, error) {
+		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, Number: fleets * fleet.MaxWorkers}
+		fleets++
+		return fleet.Start(ctx, c.Worker, cfg, connections)
+	}
+	f, err := start(ctx, at.Connections)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, Server: server, Fleet: f, Extra: start, Sample: sample})
+	if err != nil && server.Log() != "" {
+		return fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+	}
+	return err
+}
+
+// tooMany says why a server cannot have so many connections here.
+func tooMany(connections int, spec servers.Spec) string {
+	const others = 64 // what a Go server has open besides
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return ""
+	}
+	if need := connections*max(1, spec.Descriptors) + others; uint64(need) > limit.Max {
+		return fmt.Sprintf("it needs %d descriptors and may have %d", need, limit.Max)
+	}
+	return ""
+}
+
+// ourCPU is the time that this process and those of its children that have ended have used.
+func ourCPU() (sum time.Duration) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var r syscall.Rusage
+		if syscall.Getrusage(who, &r) == nil {
+			sum += time.Duration(r.Utime.Nano() + r.Stime.Nano())
+		}
+	}
+	return sum
+}
