@@ -17,7 +17,8 @@ import (
 // key: HS256 to a secret, RS256, ES256 and EdDSA to public keys. The claims:
 //
 //   - sub, required: the user;
-//   - exp, required: when the token expires. A session outlives its token;
+//   - exp, required: when the token expires. A session outlives its token, unless
+//     Keys.CloseExpired says otherwise;
 //   - nbf: when it begins to hold. For both the clocks may differ by 5 s;
 //   - iss and aud: checked if Keys asks for it;
 //   - topics, a list of names: what the session follows. A name that ends with "*"
@@ -82,7 +83,11 @@ func (v *verifier) identify(r *Request) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{User: c.Subject, Topics: topics}, nil
+	id := Identity{User: c.Subject, Topics: topics}
+	if v.keys.CloseExpired {
+		id.Expires = c.ExpiresAt.Time // required
+	}
+	return id, nil
 }
 
 // unauthorized is RFC 6750 section 3.

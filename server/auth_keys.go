@@ -25,6 +25,9 @@ type Keys struct {
 	Issuer string
 	// Audience, if not empty, must be among a token's aud.
 	Audience string
+	// CloseExpired closes a session when its token expires, with 3000, give or take
+	// Config.PingInterval. Otherwise a session outlives its token.
+	CloseExpired bool
 
 	// byAlgorithm has the keys that each algorithm may use, and no other. That the
 	// key decides which algorithm is used, and never the token, is what keeps a

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -327,6 +328,43 @@ func TestAuthHandshake(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	c.expect(Binary, "x")
+}
+
+// TestAuthExpiry: the token has expired already, by less than clocks may differ.
+func TestAuthExpiry(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		keys := keysFor(t, "HS256")
+		keys.CloseExpired = closes
+		s := newAPIServer(t, Config{PingInterval: tick, Endpoints: []Endpoint{Authenticated("/ws", keys)}}, nil)
+		c := s.connect("/ws?token=" + sign("HS256", signers["HS256"][0], func(_, claims map[string]any) {
+			claims["exp"] = time.Now().Add(-time.Second).Unix()
+		}))
+		if closes {
+			c.expectClose(codeUnauthorized, "the identity has expired")
+		} else if f, err := ws.ReadFrame(c); err != nil || f.Header.OpCode != ws.OpPing {
+			t.Errorf("got %v, %v, want a ping", f, err)
+		}
+		c.Close()
+	}
+}
+
+func TestTickAt(t *testing.T) {
+	srv := &Server{started: time.Now()}
+	for name, tt := range map[string]struct {
+		at   time.Time
+		want uint32
+	}{
+		"none":           {time.Time{}, 0},
+		"past":           {srv.started.Add(-time.Hour), 1},
+		"now":            {srv.started, 1},
+		"a minute":       {srv.started.Add(time.Minute), 600},
+		"twelve years":   {srv.started.Add(12 * 365 * 24 * time.Hour), 12 * 365 * 24 * 36000},
+		"fourteen years": {srv.started.Add(14 * 365 * 24 * time.Hour), 0},
+	} {
+		if got := srv.tickAt(tt.at); got != tt.want {
+			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
 }
 
 // FuzzToken: whatever a client sends is refused with 401 or was signed.

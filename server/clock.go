@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -99,6 +100,10 @@ func (s *Session) turnAway(r *Refusal) {
 // it stayed so for the timeout.
 func (srv *Server) heartbeat(s *Session) {
 	now := srv.tick.Load()
+	if x := s.ext.Load(); x != nil && x.expires != 0 && now >= x.expires {
+		s.Close(codeUnauthorized, "the identity has expired")
+		return
+	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
 	interval, timeout := ticks(srv.cfg.PingInterval), ticks(srv.cfg.PingTimeout)
 	switch {
@@ -115,6 +120,19 @@ func (srv *Server) heartbeat(s *Session) {
 		srv.stats.dead.Add(1)
 		s.conn.Close()
 	}
+}
+
+// codeUnauthorized is registered with IANA for it.
+const codeUnauthorized Code = 3000
+
+// tickAt is the tick of a time, 0 for none and for what no clock here will reach:
+// 32 bits of ticks are 13 years.
+func (srv *Server) tickAt(t time.Time) uint32 {
+	n := t.Sub(srv.started) / tick
+	if t.IsZero() || n > math.MaxUint32 {
+		return 0
+	}
+	return uint32(max(n, 1))
 }
 
 // ticks rounds up.

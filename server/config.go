@@ -262,6 +262,9 @@ type Identity struct {
 	Topics []string
 	// Data is kept for Session.Data.
 	Data any
+	// Expires, if not zero, is when the session is closed with 3000, give or take
+	// Config.PingInterval.
+	Expires time.Time
 }
 
 // Push is the endpoint for push sessions: the query names user and topics, what

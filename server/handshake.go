@@ -165,9 +165,9 @@ func (s *Session) open(ep *endpoint, answer []byte, protocol string, id Identity
 	if s.conn.WriteBorrowed(answer, netpoll.Control) == netpoll.Gone {
 		return ErrClosed
 	}
-	if protocol != "" || id.Data != nil {
+	if protocol != "" || id.Data != nil || !id.Expires.IsZero() {
 		x := s.extend()
-		x.protocol, x.data = protocol, id.Data
+		x.protocol, x.data, x.expires = protocol, id.Data, srv.tickAt(id.Expires)
 	}
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)

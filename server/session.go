@@ -108,6 +108,7 @@ type extension struct {
 	mu       sync.Mutex
 	data     any    // guarded by mu
 	protocol string // immutable once open
+	expires  uint32 // tick at which the identity does, 0 for never; immutable once open
 }
 
 // Timer is called by the wheel of the application's timers.
