@@ -160,13 +160,13 @@ func (c *Conn) Queued() int {
 // while nobody wants it. It is the zero AddrPort for a Unix socket and for a
 // connection that is gone.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	if c.link != nil {
-		return c.link.remoteAddr()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hasLocked(flagReleased) || c.engine == nil {
+	switch {
+	case c.hasLocked(flagReleased) || c.engine == nil:
 		return netip.AddrPort{}
+	case c.link != nil:
+		return c.link.remoteAddr()
 	}
 	return peerAddr(int(c.fd))
 }

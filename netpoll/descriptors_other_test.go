@@ -2,7 +2,11 @@
 
 package netpoll
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
 func openDescriptors() int      { return 0 }
 func listDescriptors(io.Writer) {}
+func smallBuffers(net.Listener) {}

@@ -119,6 +119,7 @@ func listen(t testing.TB, network string) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	smallBuffers(ln)
 	return ln
 }
 
@@ -136,6 +137,9 @@ func (r *rig) dial() net.Conn {
 	nc, err := net.Dial(r.network, r.addr)
 	if err != nil {
 		r.Fatal(err)
+	}
+	if b, ok := nc.(interface{ SetReadBuffer(int) error }); ok {
+		b.SetReadBuffer(64 << 10)
 	}
 	nc.SetDeadline(time.Now().Add(patience)) // a test that hangs fails by itself
 	r.Cleanup(func() { nc.Close() })
@@ -208,3 +212,5 @@ func wantClosed(t testing.TB, s *session, want error) {
 		t.Errorf("Close(%v), want %v", err, want)
 	}
 }
+
+func refuseAll(netip.AddrPort) (*Conn, Handler) { return nil, nil }
