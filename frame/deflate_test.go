@@ -200,6 +200,7 @@ func TestDeflatedOrPlain(t *testing.T) {
 		{"not negotiated", Rules{}, Params{}, ws.OpText, large, false},
 		{"below the minimum", Rules{}, alone, ws.OpText, small, false},
 		{"minimum lowered", Rules{Deflate: Deflate{MinSize: 200, Level: 9}}, alone, ws.OpText, small, true},
+		{"at the minimum", Rules{Deflate: Deflate{MinSize: 1000}}, alone, ws.OpText, large, true},
 		{"minimum raised", Rules{Deflate: Deflate{MinSize: 1001}}, alone, ws.OpText, large, false},
 		{"does not compress", Rules{}, alone, ws.OpBinary, noise(1000), false},
 		{"empty", Rules{Deflate: Deflate{MinSize: 1}}, alone, ws.OpText, "", false},
@@ -262,8 +263,10 @@ func TestDeflateAllocations(t *testing.T) {
 		{"in two reads", [][]byte{z[:100], z[100:]}},
 		{"two messages", [][]byte{join(z, z)}},
 	} {
-		if n := allocs(t, new(Rules), alone, tt.reads...); n != 0 {
-			t.Errorf("inflating, %s: %v allocations", tt.name, n)
+		for _, p := range []Params{alone, context} {
+			if n := allocs(t, new(Rules), p, tt.reads...); n != 0 {
+				t.Errorf("inflating, %s, %+v: %v allocations", tt.name, p, n)
+			}
 		}
 	}
 }

@@ -57,7 +57,6 @@ func (s *state) inflate(r *Rules, op ws.OpCode, deflated []byte) *state {
 	z.reset(s.context)
 
 	s.buf = newBuffer(min(limit, 4*len(deflated)))
-	s.valid = 0
 	f, from := z.run(s, op, limit)
 
 	z.src.Reset(nil)

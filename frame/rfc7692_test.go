@@ -59,6 +59,7 @@ var rfc7692 = []struct {
 	{name: "7.2.3.4 final block without the empty one", params: alone, in: deflated(ws.OpText, helloFinal[:7]), msgs: []string{"text:Hello"}},
 	{name: "7.2.3.4 data after a final block", params: alone, in: deflated(ws.OpText, helloFinal[:7]+helloFixed), msgs: []string{"text:HelloHello"}},
 	{name: "7.2.3.4 a final block ends the context", params: context, in: join(deflated(ws.OpText, helloFinal), deflated(ws.OpText, helloAgain)), msgs: []string{"text:Hello"}, code: 1007},
+	{name: "7.2.3.4 nothing refers back over a final block", params: context, in: join(deflated(ws.OpText, helloFixed), deflated(ws.OpText, helloFinal[:7]+helloAgain)), msgs: []string{"text:Hello"}, code: 1007},
 	{name: "7.2.3.4 context begins behind a final block", params: context, in: join(deflated(ws.OpText, helloFinal[:7]+helloFixed), deflated(ws.OpText, helloAgain)), msgs: []string{"text:HelloHello", "text:Hello"}},
 	{name: "7.2.3.5 two blocks", params: alone, in: deflated(ws.OpText, helloBlocks), msgs: []string{"text:Hello"}},
 	{name: "7.2.3.6 empty message", params: alone, in: deflated(ws.OpText, "\x00"), msgs: []string{"text:"}},
