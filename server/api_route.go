@@ -17,6 +17,7 @@ import (
 type route struct {
 	path    []string
 	open    bool // needs no key
+	pprof   bool // is there only with Config.Pprof
 	methods []method
 }
 
@@ -26,7 +27,7 @@ type method struct {
 }
 
 // names are those in a path, decoded and checked.
-type names struct{ user, topic string }
+type names struct{ user, topic, profile string }
 
 // routes of the API. GET serves HEAD too.
 var routes = []route{
@@ -40,6 +41,9 @@ var routes = []route{
 	{path: split("/v1/users/{user}"), methods: []method{{"GET", (*api).getUser}, {"DELETE", (*api).deleteUser}}},
 	{path: split("/v1/topics/{topic}"), methods: []method{{"GET", (*api).getTopic}}},
 	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{{"PUT", (*api).putFollower}, {"DELETE", (*api).deleteFollower}}},
+	{path: split("/debug/pprof"), pprof: true, methods: []method{{"GET", (*api).profiles}}},
+	{path: split("/debug/pprof/"), pprof: true, methods: []method{{"GET", (*api).profiles}}},
+	{path: split("/debug/pprof/{profile}"), pprof: true, methods: []method{{"GET", (*api).profile}}},
 	{path: split("/v1/stats"), methods: []method{{"GET", (*api).stats}}},
 }
 
@@ -64,7 +68,7 @@ func (a *api) dispatch(ctx *fasthttp.RequestCtx) *problem {
 	n := cutPath(path, segments[:])
 	for i := range routes {
 		r := &routes[i]
-		if !r.matches(segments[:n]) {
+		if !r.matches(segments[:n]) || r.pprof && !a.srv.cfg.Pprof {
 			continue
 		}
 		if !r.open {
@@ -130,7 +134,7 @@ func (r *route) matches(segments [][]byte) bool {
 		return false
 	}
 	for i, want := range r.path {
-		if want[0] != '{' && want != string(segments[i]) {
+		if !strings.HasPrefix(want, "{") && want != string(segments[i]) {
 			return false
 		}
 	}
@@ -146,6 +150,8 @@ func (r *route) names(segments [][]byte) (in names, p *problem) {
 			to = &in.user
 		case "{topic}":
 			to = &in.topic
+		case "{profile}":
+			to = &in.profile
 		default:
 			continue
 		}
