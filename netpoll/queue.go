@@ -157,6 +157,23 @@ func (q *queue) discard() (dropped int) {
 	return dropped
 }
 
+// discardMessages is discard for all but Control, which what follows may stand
+// upon: an answer to a handshake goes before the first frame.
+func (q *queue) discardMessages() (dropped int) {
+	keep := q.entries[:q.begun()]
+	for _, e := range q.entries[len(keep):] {
+		if e.policy == Control {
+			keep = append(keep, e)
+			continue
+		}
+		q.size -= len(e.b)
+		dropped += int(e.messages)
+	}
+	clear(q.entries[len(keep):])
+	q.entries = keep
+	return dropped
+}
+
 // sent takes n bytes off the front.
 func (q *queue) sent(n int) {
 	q.size -= n

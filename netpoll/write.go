@@ -220,6 +220,15 @@ func (c *Conn) Uncork() {
 	}
 }
 
+// DropMessages drops what is queued and not begun, but for Control.
+func (c *Conn) DropMessages() {
+	c.mu.Lock()
+	if c.out != nil {
+		c.engine.stats.dropped.Add(int64(c.out.discardMessages()))
+	}
+	c.mu.Unlock()
+}
+
 // Ending is what follows the last byte of a sealed connection.
 type Ending uint8
 

@@ -264,7 +264,10 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	if !s.enter(closing, code) {
 		return false
 	}
-	s.conn.Seal(frame.AppendClose(nil, code, reason), discard, netpoll.KeepOpen)
+	if discard {
+		s.conn.DropMessages() // not the answer to the handshake, which may wait too
+	}
+	s.conn.Seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
 	s.arm(s.srv().cfg.CloseTimeout)
 	return true
 }

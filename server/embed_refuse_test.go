@@ -1,0 +1,147 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// What a mount refuses is an answer of the host: keep-alive goes on behind it.
+func TestMountRefuses(t *testing.T) {
+	identify := func(r *Request) (Identity, error) {
+		switch r.Query("as") {
+		case "stranger":
+			return Identity{}, Refuse(401, "who are you?")
+		case "broken":
+			return Identity{}, errors.New("secret of the database")
+		case "strange":
+			return Identity{}, Refuse(1000, "")
+		case "panic":
+			panic("in Identify")
+		case "nobody":
+			return Identity{}, nil
+		}
+		return Identity{User: r.Query("as"), Topics: r.QueryAll("topic")}, nil
+	}
+	without := func(request, line string) string { return strings.Replace(request, line+"\r\n", "", 1) }
+	tests := []struct {
+		name    string
+		request string
+		status  int
+		text    string
+		header  string // Name: value
+	}{
+		{"no upgrade", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426, "want Upgrade", "Upgrade: websocket"},
+		{"other protocol", strings.Replace(knock("/"), "websocket", "h2c", 1), 426, "want Upgrade", "Connection: Upgrade"},
+		{"POST", strings.Replace(knock("/", "Content-Length: 0"), "GET", "POST", 1), 405, "is a GET", "Allow: GET"},
+		{"HTTP/1.0", strings.Replace(knock("/"), "HTTP/1.1", "HTTP/1.0", 1), 505, "HTTP/1.1", ""},
+		{"no Connection", strings.Replace(knock("/"), "keep-alive, Upgrade", "keep-alive", 1), 400, "Connection", ""},
+		{"no key", without(knock("/"), "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "Sec-WebSocket-Key", ""},
+		{"two keys", knock("/", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400, "Sec-WebSocket-Key", ""},
+		{"version 8", strings.Replace(knock("/"), "Version: 13", "Version: 8", 1), 426, "13", "Sec-WebSocket-Version: 13"},
+		{"foreign page", knock("/", "Origin: https://evil.example"), 403, "origin", ""},
+		{"a body", knock("/", "Content-Length: 5") + "hello", 400, "body", ""},
+		{"a chunked body", knock("/", "Transfer-Encoding: chunked") + "1\r\nx\r\n0\r\n\r\n", 400, "body", ""},
+		{"malformed protocol", knock("/", "Sec-WebSocket-Protocol: a b"), 400, "Protocol", ""},
+		{"identity refused", knock("/?as=stranger"), 401, "who are you?", ""},
+		{"identity fails", knock("/?as=broken"), 500, "internal error", ""},
+		{"identity refused strangely", knock("/?as=strange"), 500, "internal error", ""},
+		{"identity panics", knock("/?as=panic"), 500, "internal error", ""},
+		{"bad name", knock("/?as=%00"), 400, "user", ""},
+		{"bad topic", knock("/?as=a&topic="), 400, "topic", ""},
+		{"page of the same host", knock("/", "Origin: http://example.com"), 101, "", ""},
+		{"named page", knock("/", "Origin: https://app.example.net"), 101, "", ""},
+		{"no body, said so", knock("/", "Content-Length: 0"), 101, "", ""},
+		{"nobody in particular", knock("/?as=nobody"), 101, "", ""},
+	}
+	for _, h := range hosts {
+		if h.tls {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			srv, m := bare(t, Config{AllowOrigins: []string{"https://app.example.net"}}, Endpoint{Identify: identify})
+			dial := in(t, h, m)
+			for _, test := range tests {
+				t.Run(test.name, func(t *testing.T) {
+					before := srv.stats.refused[min(test.status, 500)].Load()
+					g := dial()
+					resp, body := g.ask(test.request)
+					if resp.StatusCode != test.status || !strings.Contains(body, test.text) {
+						t.Fatalf("%s: %s", resp.Status, body)
+					}
+					name, value, _ := strings.Cut(test.header, ": ")
+					if name != "" && resp.Header.Get(name) != value {
+						t.Errorf("header is %q, want %q", resp.Header, test.header)
+					}
+					if strings.Contains(body, "secret") {
+						t.Errorf("body tells %q", body)
+					}
+					if test.status == 101 {
+						return
+					}
+					if test.status <= 500 && srv.stats.refused[test.status].Load() != before+1 {
+						t.Error("it was not counted")
+					}
+					if !resp.Close {
+						g.enter(knock("/?as=nobody"))
+					}
+				})
+			}
+			if n := srv.stats.panics.Load(); n != 1 {
+				t.Errorf("%d panics counted", n)
+			}
+		})
+	}
+}
+
+// Upgrade tells its caller what the client was told.
+func TestUpgradeErrors(t *testing.T) {
+	srv, m := bare(t, Config{SessionsPerUser: 1, MaxConnections: 2}, Endpoint{Identify: func(*Request) (Identity, error) {
+		return Identity{}, errors.New("asked for no reason")
+	}})
+	errs := make(chan error, 1)
+	ln := loopback(t)
+	serveHandler(t, ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		errs <- m.Upgrade(w, r, Identity{User: r.URL.Query().Get("as"), Data: r.RemoteAddr})
+	}))
+	steps := []struct {
+		request string
+		status  int
+	}{
+		{knock("/?as=%00"), 400},
+		{knock("/?as=alice"), 101},
+		{knock("/?as=alice"), 429}, // found when the connection is ours already
+		{knock("/?as=bob"), 101},
+		{knock("/?as=carol"), 503},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426},
+	}
+	outer := t
+	for i, step := range steps {
+		t.Run(fmt.Sprint(i, " ", step.status), func(t *testing.T) {
+			g := newGuest(outer, func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) })
+			resp, body := g.ask(step.request)
+			err := <-errs
+			var refusal *Refusal
+			switch {
+			case resp.StatusCode != step.status:
+				t.Fatalf("%s: %s; %v", resp.Status, body, err)
+			case step.status == 101 && err != nil:
+				t.Error(err)
+			case step.status != 101 && (!errors.As(err, &refusal) || refusal.Status != step.status):
+				t.Errorf("Upgrade returned %v", err)
+			case step.status == 503 && resp.Header.Get("Retry-After") == "":
+				t.Error("it says not when to come again")
+			}
+			if step.status != 101 {
+				g.Close()
+				eventually(t, "it is gone", func() bool { return srv.connections.Load() == srv.sessions.Load() })
+			}
+		})
+	}
+	if all := srv.Connections("alice"); len(all) != 1 || all[0].Data() == nil || all[0].Data() != all[0].RemoteAddr().String() {
+		t.Errorf("alice has %d connections, or not the data of hers", len(all))
+	}
+}
