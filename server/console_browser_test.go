@@ -167,7 +167,9 @@ func (b *browser) event(method string, params json.RawMessage) {
 	case "Runtime.exceptionThrown":
 		b.faults = append(b.faults, string(params))
 	case "Log.entryAdded":
-		var p struct{ Entry struct{ Source, Level, Text string } }
+		var p struct {
+			Entry struct{ Source, Level, Text string }
+		}
 		if json.Unmarshal(params, &p) == nil && p.Entry.Level == "error" {
 			b.faults = append(b.faults, p.Entry.Source+": "+p.Entry.Text)
 		}

@@ -48,7 +48,12 @@ func (b *browser) text(id string) string {
 }
 
 func TestConsole(t *testing.T) {
-	srv := start(t, Config{})
+	srv := start(t, Config{Endpoints: []Endpoint{Push("/ws"), Echo("/echo"), {Path: "/real", Identify: func(r *Request) (Identity, error) {
+		if r.Query("token") != "a+b&c" {
+			return Identity{}, Refuse(401, "no")
+		}
+		return Identity{User: "carol", Topics: r.QueryAll("topic")}, nil
+	}}}})
 	page := "http://" + srv.Addr().String() + "/"
 	b := openBrowser(t)
 
@@ -158,6 +163,21 @@ func TestConsole(t *testing.T) {
 				t.Errorf("row %d is %q, want %q", i, got, want[i])
 			}
 		}
+	})
+
+	t.Run("sends a token", func(t *testing.T) {
+		b.t = t
+		b.open(page)
+		b.do("$('endpoint').value = '/real'; $('endpoint').dispatchEvent(new Event('input', {bubbles: true}))")
+		b.wait("$('user').closest('label').hidden && !$('token').closest('label').hidden")
+		b.fill("token", "a+b&c")
+		b.fill("topics", "news")
+		b.click("connect")
+		b.waitState("open")
+		if s := srv.Connections("carol"); len(s) != 1 || len(s[0].Topics()) != 1 {
+			t.Errorf("%d sessions", len(s))
+		}
+		b.wait("location.hash === '#endpoint=%2Freal&topic=news'") // and no token in it
 	})
 
 	t.Run("says that it is refused", func(t *testing.T) {

@@ -21,6 +21,8 @@ func TestContainerMemory(t *testing.T) {
 			"proc/self/cgroup": "0::/system.slice/fanfare.service\n", v2 + "system.slice/fanfare.service/memory.max": "1073741824\n"}, 1 << 30},
 		{"version 2, the parent's is lower", map[string]string{
 			"proc/self/cgroup": "0::/a/b\n", v2 + "a/memory.max": "1000000\n", v2 + "a/b/memory.max": "2000000\n"}, 1000000},
+		{"version 2, the parent's is higher", map[string]string{
+			"proc/self/cgroup": "0::/a/b\n", v2 + "a/memory.max": "2000000\n", v2 + "a/b/memory.max": "1000000\n"}, 1000000},
 		{"version 2, path of the host", map[string]string{
 			"proc/self/cgroup": "0::/../../kubepods/pod1\n", v2 + "memory.max": "1000000\n"}, 1000000},
 		{"version 1", map[string]string{

@@ -72,7 +72,10 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 
 // endpoints are /ws for push sessions and /echo for measuring.
 func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
-	push := server.Push("/ws")
+	push, err := cmd.auth.endpoint()
+	if err != nil {
+		return nil, err
+	}
 	echo := server.Echo("/echo")
 	push.Rules.MaxMessage, echo.Rules.MaxMessage = int(cmd.MaxMessage), int(cmd.MaxMessage)
 	return []server.Endpoint{push, echo}, nil
@@ -81,13 +84,12 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 // checkZeros refuses a zero that the user has written. In server.Config it means
 // the default, and whoever writes it here hopes that it means "off".
 func (cmd *serveCmd) checkZeros() error {
-	v := reflect.ValueOf(*cmd)
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		switch v.Field(i).Interface().(type) {
-		case int, size, time.Duration:
-			if v.Field(i).Int() <= 0 && f.Tag.Get("default") != "0" {
-				return fmt.Errorf("--%s is %v: it cannot be switched off", flagName(f), v.Field(i))
+	cmdValue := reflect.ValueOf(cmd).Elem()
+	for _, f := range reflect.VisibleFields(cmdValue.Type()) {
+		switch f.Type {
+		case reflect.TypeFor[int](), reflect.TypeFor[size](), reflect.TypeFor[time.Duration]():
+			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && f.Tag.Get("default") != "0" {
+				return fmt.Errorf("--%s is %v: it cannot be switched off", flagName(f), v)
 			}
 		}
 	}
@@ -109,9 +111,7 @@ func flagName(f reflect.StructField) string {
 func inFlags(err error) error {
 	msg := strings.ReplaceAll(err.Error(), "netpoll: ", "")
 	msg = strings.TrimPrefix(msg, "server: ")
-	t := reflect.TypeFor[serveCmd]()
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
 		msg = regexp.MustCompile(`\b`+f.Name+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")
 	}
 	return errors.New(msg)

@@ -21,7 +21,8 @@ type serveCmd struct {
 	API    string `name:"api" help:"API listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8081" group:"Listeners"`
 	Pprof  bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
-	InsecureIdentity bool     `help:"Let clients name themselves beyond loopback." group:"Security"`
+	auth             `embed:""`
+	InsecureIdentity bool     `help:"Allow --auth none beyond loopback." group:"Security"`
 	AllowOrigin      []string `help:"Origin of pages that may connect, beside the same host: https://app.example.com, https://*.example.com or *. Repeatable." placeholder:"ORIGIN" group:"Security"`
 	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one a line. Also FANFARE_API_KEY. Needed beyond loopback." placeholder:"FILE" group:"Security"`
 
@@ -72,7 +73,7 @@ func (cmd *serveCmd) Run() error {
 		return startError(err)
 	}
 	log.Info("serving", "version", server.Version, "console", url(srv.Addr()), "api", url(srv.APIAddr()),
-		"transport", cmd.Transport, slog.Group("runtime", limits...))
+		"auth", cmd.Auth, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	<-ctx.Done()
 	release() // a second signal has its usual effect: it ends the process at once
 	log.Info("draining", "sessions", srv.Sessions(), "timeout", cmd.DrainTimeout)

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"fanfare/server"
+)
+
+// auth are the flags that say who names the user of a connection.
+type auth struct {
+	Auth            string `help:"Who names the user of a connection: none (the client, for development) or jwt (a signed token)." enum:"none,jwt" default:"none" group:"Security"`
+	JWTKeyFile      string `name:"jwt-key-file" help:"What tokens are checked with: public keys (PEM), or an HMAC secret." placeholder:"FILE" group:"Security"`
+	JWTIssuer       string `name:"jwt-issuer" help:"Want this iss in a token." placeholder:"ISS" group:"Security"`
+	JWTAudience     string `name:"jwt-audience" help:"Want this among a token's aud." placeholder:"AUD" group:"Security"`
+	JWTCloseExpired bool   `name:"jwt-close-expired" help:"Close a session with 3000 when its token expires." group:"Security"`
+}
+
+// endpoint is /ws, for push sessions.
+func (a *auth) endpoint() (server.Endpoint, error) {
+	const path = "/ws"
+	if a.Auth == "none" {
+		// Whoever gives a key believes that tokens are checked.
+		if a.JWTKeyFile != "" || a.JWTIssuer != "" || a.JWTAudience != "" || a.JWTCloseExpired {
+			return server.Endpoint{}, errors.New("flags of --auth jwt are given, and --auth is none")
+		}
+		return server.Push(path), nil
+	}
+	if a.JWTKeyFile == "" {
+		return server.Endpoint{}, errors.New("--auth jwt needs --jwt-key-file")
+	}
+	keys, err := server.LoadKeys(a.JWTKeyFile)
+	if err != nil {
+		return server.Endpoint{}, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "server: token keys: "))
+	}
+	keys.Issuer, keys.Audience, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTCloseExpired
+	return server.Authenticated(path, keys), nil
+}

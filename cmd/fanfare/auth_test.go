@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/server"
+)
+
+// secretFile makes an HMAC secret.
+func secretFile(t *testing.T) (path string, secret []byte) {
+	t.Helper()
+	path, secret = filepath.Join(t.TempDir(), "secret"), []byte(rand.Text()+rand.Text())
+	if err := os.WriteFile(path, secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, secret
+}
+
+func TestAuthJWT(t *testing.T) {
+	path, secret := secretFile(t)
+	p := startServer(t, nil, "--auth=jwt", "--jwt-key-file="+path, "--jwt-issuer=backend", "--jwt-audience=fanfare")
+	token := func(issuer, audience string, key []byte) string {
+		s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"sub": "alice", "iss": issuer, "aud": audience, "exp": time.Now().Add(time.Hour).Unix(), "topics": []string{"news"},
+		}).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, test := range []struct {
+		name, query string
+		status      int // 0: connected
+	}{
+		{"good", "?token=" + token("backend", "fanfare", secret), 0},
+		{"none", "?user=alice", 401},
+		{"other key", "?token=" + token("backend", "fanfare", []byte(rand.Text())), 401},
+		{"other issuer", "?token=" + token("another", "fanfare", secret), 401},
+		{"other audience", "?token=" + token("backend", "another", secret), 401},
+		{"other topic", "?topic=gossip&token=" + token("backend", "fanfare", secret), 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.status == 0 {
+				c := p.connect("/ws" + test.query)
+				runProgram(t, "", nil, "push", "--api="+p.api, "alice", "hello")
+				if msg, _ := receive(t, c); msg != "hello" {
+					t.Errorf("received %q", msg)
+				}
+				return
+			}
+			c, _, _, err := ws.Dial(context.Background(), "ws://"+p.public+"/ws"+test.query)
+			if err == nil {
+				c.Close()
+			}
+			var refused ws.StatusError
+			if !errors.As(err, &refused) || int(refused) != test.status {
+				t.Errorf("%v, want status %d", err, test.status)
+			}
+		})
+	}
+}
+
+// TestAuthJWTBeyondLoopback: tokens, and nothing else, make it fit for any address.
+func TestAuthJWTBeyondLoopback(t *testing.T) {
+	path, _ := secretFile(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		ok   bool
+	}{
+		{"none", nil, false},
+		{"insecure", []string{"--insecure-identity"}, true},
+		{"jwt", []string{"--auth=jwt", "--jwt-key-file=" + path}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg, err := parseServe(t, append(test.args, "--listen=0.0.0.0:0")...).config(slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv, err := server.New(cfg) // it listens only when it is started
+			if (err == nil) != test.ok {
+				t.Errorf("New says %v", err)
+			}
+			if err == nil {
+				if err := srv.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
