@@ -5,9 +5,8 @@ import "strconv"
 // What /v1/stats and /metrics have in common: counters by label. Only those that
 // counted something are listed.
 
-func (srv *Server) statusName() string {
-	return [...]string{starting: "starting", serving: "serving", draining: "draining", stopped: "stopped"}[srv.status.Load()]
-}
+// statusNames of Server.status.
+var statusNames = [...]string{starting: "starting", serving: "serving", draining: "draining", stopped: "stopped"}
 
 // refusals of handshakes and connections, by HTTP status.
 func (srv *Server) refusals() map[string]int64 {

@@ -74,7 +74,7 @@ func (srv *Server) figures() *figures {
 	f := &figures{
 		Version:       Version,
 		Transport:     srv.engine.Kind().String(),
-		Status:        srv.statusName(),
+		Status:        statusNames[srv.status.Load()],
 		UptimeSeconds: time.Since(srv.started).Seconds(),
 		Sessions:      srv.sessions.Load(),
 		Users:         srv.users.Users(),
