@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -74,31 +75,28 @@ func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity
 // arrival is a handshake that another server has read and that was found good.
 // Between the two servers it is what the session's endpoint leads to.
 type arrival struct {
-	ep       *endpoint
-	id       Identity
-	protocol string
-	answer   []byte
-	over     chan struct{} // for extension.over
-	err      error         // of Session.open
+	ep *endpoint
+	admission
+	over chan struct{} // for extension.over
+	err  error         // of Session.open
 }
 
 // arrive checks a handshake whose request is in h.
 func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
 	srv := ep.srv
-	id, err := ep.admit(&h.req, preset)
+	a, err := ep.admit(h, preset)
 	if err != nil {
 		return nil, err
 	}
 	// Here the refusal can still be an ordinary answer; adopt looks again.
-	if srv.status.Load() >= draining || srv.connections.Load() >= int64(srv.cfg.MaxConnections) {
+	if srv.status.Load() >= draining {
+		return nil, errGoingAway
+	}
+	if srv.connections.Load() >= int64(srv.cfg.MaxConnections) {
 		return nil, full
 	}
-	protocol := chooseProtocol(&h.req, ep.Protocols)
-	answer, err := h.upgrade.answer(&h.req, protocol)
-	if err != nil {
-		return nil, err
-	}
-	return &arrival{ep: ep, id: id, protocol: protocol, answer: append([]byte(nil), answer...)}, nil
+	a.answer = append([]byte(nil), a.answer...) // h is returned
+	return &arrival{ep: ep, admission: a}, nil
 }
 
 // refuseTimeout bounds the answer to a client for which there is no room after
@@ -111,10 +109,10 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 	srv := a.ep.srv
 	// Those that the other server has set are about requests.
 	nc.SetDeadline(time.Time{})
-	var s *Session
-	if srv.status.Load() < draining {
-		s = srv.newSession(&endpoint{srv: srv, arrival: a})
+	if srv.status.Load() >= draining {
+		return a.turnAway(nc, errGoingAway)
 	}
+	s := srv.newSession(&endpoint{srv: srv, arrival: a})
 	if s == nil {
 		return a.turnAway(nc, full)
 	}
@@ -123,10 +121,10 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 	}
 	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
 		srv.connections.Add(-1)
+		if errors.Is(err, net.ErrClosed) {
+			return a.turnAway(nc, errGoingAway)
+		}
 		return a.turnAway(nc, fmt.Errorf("server: adopt: %w", err))
-	}
-	if srv.status.Load() >= draining {
-		s.Close(codeGoingAway, "server is going away") // drain may have missed it
 	}
 	return a.err
 }

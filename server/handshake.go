@@ -44,7 +44,7 @@ var headEnd = []byte("\r\n\r\n")
 // shaking if the request is not complete.
 func (s *Session) shake(b []byte) []byte {
 	if a := s.endpoint().arrival; a != nil {
-		if a.err = s.open(a.ep, a.answer, a.protocol, a.id); a.err != nil {
+		if a.err = s.open(a.ep, &a.admission); a.err != nil {
 			s.refuse(a.err)
 			return nil
 		}
@@ -121,57 +121,66 @@ func (s *Session) begin(h *handshake, head []byte) error {
 		return Refuse(404, "no WebSocket endpoint at "+string(r.path))
 	}
 	r.session = s
-	id, err := ep.admit(r, nil)
+	a, err := ep.admit(h, nil)
 	if err != nil {
 		return err
 	}
-	protocol := chooseProtocol(r, ep.Protocols)
-	answer, err := h.upgrade.answer(r, protocol)
-	if err != nil {
-		return err
-	}
-	return s.open(ep, answer, protocol, id)
+	return s.open(ep, &a)
 }
 
-// admit checks a handshake and says whose session it is to be: that of preset,
-// unless it is nil.
-func (ep *endpoint) admit(r *Request, preset *Identity) (id Identity, err error) {
+// admission is the outcome of a handshake that is accepted. The answer is
+// borrowed from the handshake.
+type admission struct {
+	id       Identity
+	protocol string
+	answer   []byte
+}
+
+// admit checks the request in h. The session is to be that of preset, unless it
+// is nil.
+func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err error) {
+	r := &h.req
 	if err := checkUpgrade(r); err != nil {
-		return id, err
+		return a, err
 	}
 	if origin, n := r.field("Origin"); n > 0 {
 		host, _ := r.field("Host")
 		if !originAllowed(string(origin), string(host), ep.srv.cfg.AllowOrigins) {
-			return id, Refuse(403, "pages of this origin may not connect")
+			return a, Refuse(403, "pages of this origin may not connect")
 		}
 	}
 	if preset != nil {
-		id = *preset
+		a.id = *preset
 	} else if ep.Identify != nil {
-		if id, err = ep.identify(r); err != nil {
-			return id, err
+		if a.id, err = ep.identify(r); err != nil {
+			return a, err
 		}
 	}
-	return id, ep.srv.checkIdentity(&id)
+	if err := ep.srv.checkIdentity(&a.id); err != nil {
+		return a, err
+	}
+	a.protocol = chooseProtocol(r, ep.Protocols)
+	a.answer, err = h.upgrade.answer(r, a.protocol)
+	return a, err
 }
 
 // open answers the handshake and makes the session known. The answer is corked
 // until the session is registered, so that what is pushed meanwhile comes behind
 // it, and so that it can be taken back.
-func (s *Session) open(ep *endpoint, answer []byte, protocol string, id Identity) error {
+func (s *Session) open(ep *endpoint, a *admission) error {
 	srv := ep.srv
 	s.ep.Store(ep)
 	s.conn.Cork()
-	if s.conn.WriteBorrowed(answer, netpoll.Control) == netpoll.Gone {
+	if s.conn.WriteBorrowed(a.answer, netpoll.Control) == netpoll.Gone {
 		return ErrClosed
 	}
-	if protocol != "" || id.Data != nil || !id.Expires.IsZero() {
+	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
-		x.protocol, x.data, x.expires = protocol, id.Data, srv.tickAt(id.Expires)
+		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
 	}
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
-	err := s.list(id)
+	err := s.list(&a.id)
 	if err == nil && !s.enter(open, 0) {
 		srv.users.Leave(s)
 		err = ErrClosed
@@ -191,7 +200,7 @@ func (s *Session) open(ep *endpoint, answer []byte, protocol string, id Identity
 }
 
 // list enters the session in the registry, if it has a user.
-func (s *Session) list(id Identity) error {
+func (s *Session) list(id *Identity) error {
 	if id.User == "" {
 		return nil
 	}
