@@ -236,8 +236,11 @@ type Endpoint struct {
 	// offers is chosen. A client that offers none of them gets none, as the
 	// RFC says, and decides itself whether to go on.
 	Protocols []string
-	// Rules for what comes in. The zero value is safe.
+	// Rules for what comes in, and for compression. The zero value is safe.
 	Rules frame.Rules
+	// Compress offers permessage-deflate, RFC 7692, as Rules.Deflate says. It
+	// costs CPU for each message, and no memory for a connection that is idle.
+	Compress bool
 	// Hooks are the application.
 	Hooks Hooks
 }
@@ -250,6 +253,9 @@ func (ep *Endpoint) validate() error {
 		if !isToken(p) {
 			return fmt.Errorf("endpoint %s: sub-protocol %q is no token (RFC 6455, 4.1)", ep.Path, p)
 		}
+	}
+	if err := ep.Rules.Validate(); err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
 )
@@ -133,6 +134,7 @@ func (s *Session) begin(h *handshake, head []byte) error {
 type admission struct {
 	id       Identity
 	protocol string
+	deflate  frame.Params
 	answer   []byte
 }
 
@@ -160,7 +162,11 @@ func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err erro
 		return a, err
 	}
 	a.protocol = chooseProtocol(r, ep.Protocols)
-	a.answer, err = h.upgrade.answer(r, a.protocol)
+	var extension string
+	if a.deflate, extension, err = ep.negotiate(r); err != nil {
+		return a, err
+	}
+	a.answer, err = h.upgrade.answer(r, a.protocol, extension)
 	return a, err
 }
 
@@ -177,6 +183,9 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
 		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
+	}
+	if a.deflate != (frame.Params{}) {
+		s.compress(a.deflate)
 	}
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
@@ -332,13 +341,16 @@ type upgrade struct {
 
 func (u *upgrade) reset() { u.in, u.out, u.extra, u.read = u.in[:0], u.out[:0], u.extra[:0], 0 }
 
-func (u *upgrade) answer(r *Request, protocol string) ([]byte, error) {
+func (u *upgrade) answer(r *Request, protocol, extension string) ([]byte, error) {
 	u.reset()
 	key, _ := r.field("Sec-WebSocket-Key")
 	u.in = append(u.in, "GET / HTTP/1.1\r\nHost: \r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	u.in = append(append(u.in, key...), headEnd...)
 	if protocol != "" {
 		u.extra = append(append(append(u.extra, "Sec-WebSocket-Protocol: "...), protocol...), crlf...)
+	}
+	if extension != "" {
+		u.extra = append(append(append(u.extra, "Sec-WebSocket-Extensions: "...), extension...), crlf...)
 	}
 	if _, err := (ws.Upgrader{Header: u, ReadBufferSize: 512, WriteBufferSize: 512}).Upgrade(u); err != nil {
 		return nil, fmt.Errorf("BUG: the request was checked, and gobwas refuses it: %w", err)

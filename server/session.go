@@ -40,7 +40,7 @@ var (
 // broadcast and an echo look at stands in front, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
-	state atomic.Uint32             // phase in the upper half, close code in the lower
+	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
@@ -76,7 +76,7 @@ const (
 	over                   // the connection is gone
 )
 
-func (s *Session) phase() phase    { return phase(s.state.Load() >> 16) }
+func (s *Session) phase() phase    { return phase(s.state.Load() >> 16 & 0xff) }
 func (s *Session) closeCode() Code { return Code(s.state.Load() & 0xffff) }
 
 // enter moves the session on to a later phase, and notes the code if none is.
@@ -84,10 +84,10 @@ func (s *Session) closeCode() Code { return Code(s.state.Load() & 0xffff) }
 func (s *Session) enter(next phase, code Code) bool {
 	for {
 		old := s.state.Load()
-		if phase(old>>16) >= next {
+		if phase(old>>16&0xff) >= next {
 			return false
 		}
-		word := uint32(next)<<16 | old&0xffff
+		word := uint32(next)<<16 | old&^0xff0000
 		if old&0xffff == 0 {
 			word |= uint32(code)
 		}
@@ -199,6 +199,9 @@ func (s *Session) Send(op Op, payload []byte) error {
 	if s.phase() != open {
 		return ErrClosed
 	}
+	if s.compresses() {
+		return s.SendPrepared(frame.Prepare(op, payload))
+	}
 	buf := scratch.Get().(*[]byte)
 	b := frame.AppendFrame((*buf)[:0], op, payload)
 	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy))
@@ -218,7 +221,7 @@ func (s *Session) deliver(p *frame.Prepared, policy netpoll.Policy) error {
 	if s.phase() != open {
 		return ErrClosed
 	}
-	return s.outcome(s.conn.Write(p.Plain(), policy))
+	return s.outcome(s.conn.Write(s.encoded(p), policy))
 }
 
 // outcome turns that of a write into what a sender may want to know, and ends

@@ -77,6 +77,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 		return nil, err
 	}
 	echo := server.Echo("/echo")
+	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
 	push.Rules.MaxMessage, echo.Rules.MaxMessage = int(cmd.MaxMessage), int(cmd.MaxMessage)
 	return []server.Endpoint{push, echo}, nil
 }

@@ -1,0 +1,43 @@
+package server
+
+import "fanfare/frame"
+
+// negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
+func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {
+	if !ep.Compress {
+		return p, "", nil
+	}
+	var offers [][]byte
+	for _, f := range r.headers {
+		if equalFold(f.name, "Sec-WebSocket-Extensions") {
+			offers = append(offers, f.value)
+		}
+	}
+	if p, extension, err = ep.Rules.Negotiate(offers...); err != nil {
+		return p, "", Refuse(400, "malformed Sec-WebSocket-Extensions")
+	}
+	return p, extension, nil
+}
+
+// windowShift is where a session's state keeps the client's deflate window, so
+// that a broadcast learns of it without another look at memory. 0: the session
+// has no permessage-deflate.
+const windowShift = 24
+
+// compress makes the session speak permessage-deflate from its first frame on.
+func (s *Session) compress(p frame.Params) {
+	s.dec.Start(p)
+	s.state.Or(uint32(p.ServerBits) << windowShift)
+}
+
+func (s *Session) compresses() bool { return s.state.Load()>>windowShift != 0 }
+
+// encoded is the frame of p as this session is to get it. All who negotiated
+// the same share one compressed twin.
+func (s *Session) encoded(p *frame.Prepared) []byte {
+	window := uint8(s.state.Load() >> windowShift)
+	if window == 0 {
+		return p.Plain()
+	}
+	return p.Deflated(&s.endpoint().Rules, frame.Params{ServerBits: window})
+}
