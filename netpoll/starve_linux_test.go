@@ -1,0 +1,195 @@
+package netpoll
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startChild runs this binary once more, as the child of that name, and returns
+// its conversation: lines in, lines out.
+func startChild(t *testing.T, name string, kind Kind, wrap ...string) (ask func(line string, into ...any), wait func() error) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(wrap, self)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), childEnv+"="+name, "NETPOLL_TEST_KIND="+kind.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	ask = func(line string, into ...any) {
+		t.Helper()
+		fmt.Fprintln(in, line)
+		answer, err := lines.ReadString('\n')
+		if err == nil {
+			_, err = fmt.Sscan(answer, into...)
+		}
+		if err != nil {
+			t.Fatalf("the child answers %q with %q, %v", line, answer, err)
+		}
+	}
+	wait = func() error {
+		in.Close()
+		return cmd.Wait()
+	}
+	return ask, wait
+}
+
+// childEngine is the beginning of a child: an engine that echoes.
+func childEngine(log slog.Handler) (*Engine, string, error) {
+	kind, err := ParseKind(os.Getenv("NETPOLL_TEST_KIND"))
+	if err != nil {
+		return nil, "", err
+	}
+	e, err := New(Config{Transport: kind, Logger: slog.New(log)})
+	if err != nil {
+		return nil, "", err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	addr := ln.Addr().String()
+	return e, addr, e.Listen(ln, func(netip.AddrPort) (*Conn, Handler) {
+		c := new(childConn)
+		return &c.Conn, c
+	})
+}
+
+type childConn struct{ Conn }
+
+func (c *childConn) Data(_ *Conn, b []byte) { c.WriteBorrowed(b, CloseOnFull) }
+func (c *childConn) Close(*Conn, error)     {}
+
+// lineCounter is a log of which only the number of lines matters.
+type lineCounter struct{ n atomic.Int64 }
+
+func (l *lineCounter) Enabled(context.Context, slog.Level) bool  { return true }
+func (l *lineCounter) Handle(context.Context, slog.Record) error { l.n.Add(1); return nil }
+func (l *lineCounter) WithAttrs([]slog.Attr) slog.Handler        { return l }
+func (l *lineCounter) WithGroup(string) slog.Handler             { return l }
+
+func init() { children["starve"] = starveChild }
+
+const starveLimit = 60 // descriptors of the child
+
+func starveChild() error {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: starveLimit, Max: starveLimit}); err != nil {
+		return err
+	}
+	var log lineCounter
+	e, addr, err := childEngine(&log)
+	if err != nil {
+		return err
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case "addr":
+			fmt.Println(addr)
+		case "stats":
+			var ru syscall.Rusage
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+				return err
+			}
+			fmt.Println(e.Opened(), e.Stats().Starved, log.n.Load(), ru.Utime.Nano()+ru.Stime.Nano())
+		case "poke": // as if descriptors became free, and were taken by others
+			for range 50 {
+				before := e.stats.starved.Load()
+				for e.stats.starved.Load() == before {
+					e.retryAccept()
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
+			fmt.Println("poked")
+		}
+	}
+	return e.Close()
+}
+
+// Without descriptors, those who are connected go on, the others wait, and
+// nothing spins.
+func TestDescriptorsExhausted(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.String(), func(t *testing.T) {
+			ask, wait := startChild(t, "starve", kind)
+			r := &rig{TB: t, network: "tcp"}
+			ask("addr", &r.addr)
+			const all = starveLimit + 20
+			conns := make([]net.Conn, all)
+			for i := range conns {
+				conns[i] = r.dial()
+				must(t, conns[i], "x")
+			}
+			var open, starved, lines, cpu int
+			stats := func() { t.Helper(); ask("stats", &open, &starved, &lines, &cpu) }
+			eventually(t, "accepting stops", func() bool { stats(); return starved > 0 })
+			if open < starveLimit/2 || open >= starveLimit {
+				t.Fatalf("%d connections are open", open)
+			}
+			for _, nc := range conns[:open] {
+				expect(t, nc, "x")
+				must(t, nc, "served")
+				expect(t, nc, "served")
+			}
+			if kind != Goroutine {
+				var ok string
+				ask("poke", &ok)
+			}
+			stats()
+			began, from, cpuFrom := time.Now(), starved, cpu
+			eventually(t, "it tries again", func() bool { stats(); return starved >= from+4 })
+			if took := time.Since(began); took < 3*acceptPause {
+				t.Errorf("%d attempts in %v", starved-from, took)
+			}
+			if used := time.Duration(cpu - cpuFrom); used > time.Second/2 {
+				t.Errorf("%v of CPU for doing nothing", used)
+			}
+			if lines != 1 {
+				t.Errorf("%d lines in the log", lines)
+			}
+			served := conns[:open]
+			for _, nc := range served[:10] { // there is room for the next ones
+				nc.Close()
+			}
+			for _, nc := range conns[open : open+10] {
+				expect(t, nc, "x")
+			}
+			for _, nc := range served[10:] {
+				nc.Close()
+			}
+			for _, nc := range conns[open+10:] {
+				expect(t, nc, "x")
+				must(t, nc, "at last")
+				expect(t, nc, "at last")
+			}
+			if stats(); lines != 1 {
+				t.Errorf("%d lines in the log", lines)
+			}
+			if err := wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
