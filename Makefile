@@ -23,7 +23,9 @@ run: build ## Build and start the server: http://127.0.0.1:8080/, ARGS='--flag â
 
 test: ## Install what the tests need, and run all of them.
 	@.ci/setup
-	@for m in $(MODULES); do echo "go test $$m" && (cd $$m && go test -race -shuffle=on $(TESTFLAGS) ./...) || exit 1; done
+	@status=0; for m in $(MODULES); do \
+		echo "go test $$m" && (cd $$m && go test -race -shuffle=on $(TESTFLAGS) ./...) || status=1; \
+	done; exit $$status
 
 lint: ## gofmt, go vet (Linux and macOS), staticcheck, govulncheck.
 	@GOVULNCHECK=$(GOVULNCHECK) STATICCHECK=$(STATICCHECK) .ci/lint $(MODULES)
