@@ -178,7 +178,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
-		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !isLoopback(cfg.Listen) {
+		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
 			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
 				"authenticate users (--auth jwt), listen on 127.0.0.1, or say --insecure-identity", ep.Path, cfg.Listen))
 		}
@@ -193,7 +193,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("an API key of %d bytes is too short: want at least %d", len(key), minKey))
 		}
 	}
-	if cfg.API != "" && len(cfg.APIKeys) == 0 && !isLoopback(cfg.API) {
+	if cfg.API != "" && len(cfg.APIKeys) == 0 && !IsLoopback(cfg.API) {
 		errs = append(errs, fmt.Errorf("the API listens on %s, which is not loopback, without a key: "+
 			"give --api-key-file, or listen on 127.0.0.1", cfg.API))
 	}
@@ -206,8 +206,9 @@ func (cfg *Config) validate() error {
 // minKey is the shortest API key: 16 random characters are 64 bits at least.
 const minKey = 16
 
-// isLoopback tells whether only this machine can reach the address.
-func isLoopback(addr string) bool {
+// IsLoopback tells whether only this machine can reach an address: loopback, or
+// a Unix socket.
+func IsLoopback(addr string) bool {
 	if strings.HasPrefix(addr, "unix:") {
 		return true
 	}
@@ -238,6 +239,8 @@ type Endpoint struct {
 	Protocols []string
 	// Rules for what comes in, and for compression. The zero value is safe.
 	Rules frame.Rules
+	// Rate limits what one connection may send. The zero value is the default.
+	Rate Rate
 	// Compress offers permessage-deflate, RFC 7692, as Rules.Deflate says. It
 	// costs CPU for each message, and no memory for a connection that is idle.
 	Compress bool
@@ -253,6 +256,9 @@ func (ep *Endpoint) validate() error {
 		if !isToken(p) {
 			return fmt.Errorf("endpoint %s: sub-protocol %q is no token (RFC 6455, 4.1)", ep.Path, p)
 		}
+	}
+	if err := ep.Rate.validate(); err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
 	}
 	if err := ep.Rules.Validate(); err != nil {
 		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
@@ -281,7 +287,7 @@ func Push(path string) Endpoint {
 
 // Echo is the endpoint that sends every message back, for measuring.
 func Echo(path string) Endpoint {
-	return Endpoint{Path: path, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
+	return Endpoint{Path: path, Rate: Rate{Unlimited: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
 		s.Send(op, payload)
 	}}}
 }

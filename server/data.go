@@ -16,7 +16,8 @@ func (h handler) Close(c *netpoll.Conn, err error) { h.s.gone(err) }
 
 // received looks at bytes that have arrived.
 func (s *Session) received(b []byte) {
-	s.heard.Store(s.srv().tick.Load())
+	now := s.srv().tick.Load()
+	heard := s.heard.Swap(now)
 	switch s.phase() {
 	case shaking:
 		b = s.shake(b)
@@ -25,14 +26,19 @@ func (s *Session) received(b []byte) {
 		}
 		fallthrough
 	case open, closing:
-		s.feed(b)
+		s.feed(b, now, heard)
 	}
 	// lingering: RFC 6455, 7.1.7: what comes behind a failure is not processed.
 }
 
 // feed runs the decoder over the bytes of one read.
-func (s *Session) feed(in []byte) {
+func (s *Session) feed(in []byte, now, heard uint32) {
 	ep := s.endpoint()
+	meter := s.metered(ep, len(in), now, heard)
+	if meter != nil && !meter.bytes.take(len(in), ep.Rate.Bytes, now) {
+		s.overRate()
+		return
+	}
 	for {
 		m, n, err := s.dec.Next(&ep.Rules, in)
 		in = in[n:]
@@ -40,9 +46,14 @@ func (s *Session) feed(in []byte) {
 			s.fail(err)
 			return
 		}
-		switch m.Op {
-		case ws.OpContinuation:
+		if m.Op == ws.OpContinuation {
 			return // nothing complete is left
+		}
+		if meter != nil && !meter.messages.take(1, ep.Rate.Messages, now) {
+			s.overRate()
+			return
+		}
+		switch m.Op {
 		case ws.OpText, ws.OpBinary:
 			if s.phase() != open {
 				continue // RFC 6455, 5.5.1: we have sent a close frame
@@ -56,6 +67,9 @@ func (s *Session) feed(in []byte) {
 			}
 			s.message(ep, m.Op, m.Payload)
 		case ws.OpPing:
+			if len(in) > 0 {
+				s.conn.Cork()
+			}
 			s.pong(m.Payload)
 		case ws.OpPong:
 			// Any byte is a sign of life; this one has no other meaning.

@@ -105,6 +105,8 @@ type extension struct {
 	reason  string        // of the close; owned by the read turn
 	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
+	meter meter // of what the client sends; owned by the read turn
+
 	mu       sync.Mutex
 	data     any    // guarded by mu
 	protocol string // immutable once open

@@ -16,6 +16,7 @@ type stats struct {
 	pings      atomic.Int64
 	dead       atomic.Int64 // sessions that missed a heartbeat
 	slow       atomic.Int64 // sessions closed because their queue was full
+	overRate   atomic.Int64 // sessions closed because they sent too much at once
 	forced     atomic.Int64 // closing handshakes that took too long
 	panics     atomic.Int64 // in hooks
 	plain      atomic.Int64 // ordinary HTTP requests on the public listener

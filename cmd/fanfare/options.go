@@ -77,6 +77,10 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 		return nil, err
 	}
 	echo := server.Echo("/echo")
+	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: int(cmd.MaxByteRate)}
+	if !server.IsLoopback(cmd.Listen) {
+		echo.Rate = push.Rate // it is unlimited for measuring
+	}
 	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
 	push.Rules.MaxMessage, echo.Rules.MaxMessage = int(cmd.MaxMessage), int(cmd.MaxMessage)
 	return []server.Endpoint{push, echo}, nil

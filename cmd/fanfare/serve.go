@@ -31,6 +31,8 @@ type serveCmd struct {
 	TopicsPerSession int           `help:"Topics that one connection follows." default:"100" group:"Limits"`
 	MaxMessage       size          `help:"Longest message from a client." default:"64KiB" group:"Limits"`
 	MaxPayload       size          `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
+	MaxMessageRate   int           `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
+	MaxByteRate      size          `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
 	Compression      bool          `help:"Offer permessage-deflate (RFC 7692)." group:"Limits"`
 	MaxHeader        size          `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
 	HandshakeTimeout time.Duration `help:"From accept to the end of the request." default:"10s" group:"Limits"`

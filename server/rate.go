@@ -1,0 +1,89 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	"fanfare/frame"
+)
+
+// Rate limits what one connection may send. A peer that exceeds it is closed
+// with 1008. The zero value is the default.
+type Rate struct {
+	// Messages a second, control frames included. 0: 100, far above what a
+	// person or a device has to say to a push server.
+	Messages int
+	// Bytes a second, those of headers and empty fragments included. 0: 256 KiB.
+	Bytes int
+	// Unlimited switches the limits off.
+	Unlimited bool
+}
+
+// burst is how many seconds' worth a connection that was quiet may send at once.
+const burst = 10
+
+func (r *Rate) validate() error {
+	for _, f := range []struct {
+		name string
+		v    *int
+		def  int
+	}{{"Messages", &r.Messages, 100}, {"Bytes", &r.Bytes, 256 << 10}} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+		if *f.v < 0 || *f.v > 1<<40 {
+			return fmt.Errorf("Rate.%s is %d: want more than 0", f.name, *f.v)
+		}
+	}
+	return nil
+}
+
+// bucket is a token bucket whose clock is that of the server's ticks, so that a
+// message costs no look at a clock.
+type bucket struct {
+	left int64
+	last uint32 // tick of the last refill; 0: never, the bucket is full
+}
+
+// take takes n tokens of a bucket that gains rate a second. It reports false,
+// and takes none, if there are too few.
+func (b *bucket) take(n, rate int, now uint32) bool {
+	full := int64(rate) * burst
+	if b.last == 0 {
+		b.left = full
+	} else if gain := int64(now-b.last) * int64(rate) / int64(time.Second/tick); gain > 0 {
+		b.left = min(b.left+gain, full)
+	} else {
+		now = b.last // the fraction of a token is not lost
+	}
+	b.last = now
+	if int64(n) > b.left {
+		return false
+	}
+	b.left -= int64(n)
+	return true
+}
+
+// meter is what a session that talks has, and an idle one has not.
+type meter struct{ messages, bytes bucket }
+
+var errOverRate = &frame.CloseError{Code: 1008, Reason: "too much at once"}
+
+// overRate ends a session that exceeds its endpoint's Rate.
+func (s *Session) overRate() {
+	s.srv().stats.overRate.Add(1)
+	s.fail(errOverRate)
+}
+
+// metered returns the meter of a read of n bytes, nil if it is free: where there
+// is no limit, and for what may be the answer to a ping, so that an idle session
+// needs no meter.
+func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *meter {
+	if ep.Rate.Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
+		return nil
+	}
+	return &s.extend().meter
+}
+
+// maxPong is the longest pong to a ping of ours.
+const maxPong = 2 + 4 + 125

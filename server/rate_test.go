@@ -1,0 +1,97 @@
+package server
+
+import (
+	"testing"
+	"time"
+)
+
+func TestBucket(t *testing.T) {
+	var b bucket
+	const rate = 100
+	for _, step := range []struct {
+		name string
+		n    int
+		now  uint32
+		want bool
+	}{
+		{"begins full", rate * burst, 5, true},
+		{"and is empty then", 1, 5, false},
+		{"a tick gains a tenth of the rate", 10, 6, true},
+		{"not more", 1, 6, false},
+		{"too many at once take none", 20, 7, false},
+		{"so that fewer may", 10, 7, true},
+		{"never more than full", rate*burst + 1, 100_000, false},
+		{"but that", rate * burst, 100_000, true},
+	} {
+		if got := b.take(step.n, rate, step.now); got != step.want {
+			t.Errorf("%s: take(%d) at %d = %v", step.name, step.n, step.now, got)
+		}
+	}
+}
+
+// TestRate: floods end with 1008, whatever they are made of, and what a client
+// has to say in earnest does not.
+func TestRate(t *testing.T) {
+	limited := func(messages, bytes int) Endpoint {
+		ep := Echo("/echo")
+		ep.Rate = Rate{Messages: messages, Bytes: bytes}
+		return ep
+	}
+	ping := string(masked(0x9, true, nil))
+	empty := string(masked(0x0, false, nil))
+	for _, tt := range []struct {
+		name   string
+		ep     Endpoint
+		before string
+		flood  string
+		n      int
+	}{
+		{"messages", limited(10, 0), "", string(masked(Text, true, []byte("x"))), 101},
+		{"pings", limited(10, 0), "", ping, 101},
+		{"pongs", limited(10, 0), "", string(masked(0xa, true, nil)), 101},
+		{"empty fragments", limited(0, 100), string(masked(Text, false, nil)), empty, 1000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := start(t, Config{Endpoints: []Endpoint{tt.ep}})
+			c := dial(t, srv, "/echo")
+			c.say(tt.before)
+			for range tt.n {
+				if _, err := c.Conn.Write([]byte(tt.flood)); err != nil {
+					break // closed already
+				}
+			}
+			if code := c.finish(); code != 1008 {
+				t.Errorf("closed with %d, want 1008", code)
+			}
+			if n := srv.stats.overRate.Load(); n != 1 {
+				t.Errorf("counted %d", n)
+			}
+		})
+	}
+	t.Run("within", func(t *testing.T) {
+		srv := start(t, Config{Endpoints: []Endpoint{limited(10, 0)}})
+		c := dial(t, srv, "/echo")
+		for range 100 {
+			c.send(Text, "x")
+			if op, _, err := c.frame(); op != Text || err != nil {
+				t.Fatal(op, err)
+			}
+		}
+	})
+}
+
+// TestIdleHasNoMeter: answering pings costs a session no memory.
+func TestIdleHasNoMeter(t *testing.T) {
+	srv := start(t, Config{PingInterval: tick, PingTimeout: 10 * time.Second})
+	c := dial(t, srv, "/ws?user=a")
+	for range 3 {
+		op, payload, err := c.frame()
+		if op != 0x9 || err != nil {
+			t.Fatal(op, err)
+		}
+		c.send(0xa, string(payload))
+	}
+	if s := srv.Connections("a")[0]; s.ext.Load() != nil {
+		t.Error("an idle session has an extension")
+	}
+}
