@@ -7,8 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"fanfare/bench/scenario"
 	"fanfare/bench/stats"
@@ -16,7 +16,7 @@ import (
 
 // WriteText writes the machine and then every table.
 func (r *Run) WriteText(w io.Writer) {
-	r.writeHead(w)
+	r.WriteHead(w)
 	for _, g := range r.groups() {
 		fmt.Fprintln(w)
 		r.writeTable(w, g)
@@ -37,54 +37,95 @@ func (r *Run) WriteScenario(w io.Writer, name string) {
 }
 
 // WriteHead writes the circumstances of the run.
-func (r *Run) WriteHead(w io.Writer) { r.writeHead(w) }
+func (r *Run) WriteHead(w io.Writer) {
+	for _, line := range r.head() {
+		fmt.Fprintln(w, line)
+	}
+}
 
-func (r *Run) writeHead(w io.Writer) {
+func (r *Run) head() (lines []string) {
 	m := r.Machine
 	virtual := ""
 	if m.Hypervisor {
 		virtual = ", virtual"
 	}
-	fmt.Fprintf(w, "%s, %d × %s%s, %.1f GiB, %s\n", m.Kernel, m.Cores, m.CPU, virtual, float64(m.Memory)/(1<<30), m.Go)
-	fmt.Fprintf(w, "%s, load %s, %d descriptors per process\n", r.Began.Format(time.RFC3339), m.Load, m.Files)
-	var settings []string
+	var settings, versions []string
 	for _, name := range slices.Sorted(maps.Keys(m.Sysctl)) {
 		settings = append(settings, name[strings.LastIndexByte(name, '.')+1:]+" "+m.Sysctl[name])
 	}
-	fmt.Fprintln(w, strings.Join(settings, ", "))
-	var versions []string
 	for _, s := range r.Servers {
 		if s.Version != "" {
 			versions = append(versions, s.Name+" "+s.Version)
 		}
 	}
-	if len(versions) > 0 {
-		fmt.Fprintln(w, strings.Join(versions, ", "))
+	lines = []string{
+		fmt.Sprintf("%s, %d × %s%s, %.1f GiB, %s", m.Kernel, m.Cores, m.CPU, virtual, float64(m.Memory)/(1<<30), m.Go),
+		fmt.Sprintf("%s, load %s, %d descriptors per process", r.Began.UTC().Format(time.RFC3339), m.Load, m.Files),
+		strings.Join(settings, ", "),
 	}
-	fmt.Fprintf(w, "%d rounds, servers in random order in each; medians; ± is half the distance between the extremes\n", r.Rounds)
+	if len(versions) > 0 {
+		lines = append(lines, strings.Join(versions, ", "))
+	}
+	return append(lines, fmt.Sprintf("%d rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio round by round with its 95 %% interval", r.Rounds))
 }
 
-// writeTable writes one group: the median of each metric, for the first its spread and the ratio to the
-// baseline, round by round.
+// writeTable writes one group.
 func (r *Run) writeTable(w io.Writer, g group) {
+	table := r.table(g)
 	fmt.Fprintf(w, "%s, %s: %s\n", g.scenario.Name, g.at, g.scenario.About)
+	align(w, append([][]string{table.titles, table.units}, table.rows...))
+	for _, remark := range table.remarks {
+		fmt.Fprintln(w, " ", strings.ReplaceAll(remark, "\n", "\n    "))
+	}
+}
+
+// align writes lines of cells in columns: the first and the last to the left, numbers to the right.
+func align(w io.Writer, lines [][]string) {
+	widths := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, line := range lines {
+		text := ""
+		for i, cell := range line {
+			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 || i == len(line)-1 {
+				text += "  " + cell + space
+			} else {
+				text += "  " + space + cell
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(text, " "))
+	}
+}
+
+// A table is a group as cells of text. The first column is the server, the last says what casts doubt.
+type table struct {
+	titles, units []string
+	rows          [][]string
+	remarks       []string
+}
+
+// table has the median of each metric, and for the first its spread and the ratio to the baseline, round by
+// round.
+func (r *Run) table(g group) (t table) {
 	metrics := g.present()
 	base, compare := g.find(r.Baseline)
 	compare = compare && len(g.rows) > 1
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	line := func(cells []string) { fmt.Fprintf(t, "  %s\t\n", strings.Join(cells, "\t")) }
-	head, unit := []string{""}, []string{"server"}
+	t.titles, t.units = []string{""}, []string{"server"}
+	column := func(title, unit string) { t.titles, t.units = append(t.titles, title), append(t.units, unit) }
 	for i, m := range metrics {
-		head, unit = append(head, m.Title), append(unit, m.Unit)
+		column(m.Title, m.Unit)
 		if i == 0 {
-			head, unit = append(head, ""), append(unit, "±")
+			column("", "±")
 			if compare {
-				head, unit = append(head, "× "+r.Baseline), append(unit, "95 %")
+				column("× "+r.Baseline, "95 %")
 			}
 		}
 	}
-	line(head)
-	line(unit)
+	column("", "")
 	for _, row := range g.rows {
 		cells := []string{row.server.Name}
 		for i, m := range metrics {
@@ -97,17 +138,15 @@ func (r *Run) writeTable(w io.Writer, g group) {
 				}
 			}
 		}
-		line(append(cells, strings.Join(row.notes(), "; ")))
-	}
-	t.Flush()
-	for _, row := range g.rows {
+		t.rows = append(t.rows, append(cells, strings.Join(row.notes(), "; ")))
 		if row.skipped != "" {
-			fmt.Fprintf(w, "  %s was left out: %s\n", row.server.Name, row.skipped)
+			t.remarks = append(t.remarks, fmt.Sprintf("%s was left out: %s", row.server.Name, row.skipped))
 		}
 		for _, s := range row.failed {
-			fmt.Fprintf(w, "  %s failed in round %d: %s\n", s.Server, s.Round+1, strings.ReplaceAll(strings.TrimSpace(s.Error), "\n", "\n    "))
+			t.remarks = append(t.remarks, fmt.Sprintf("%s failed in round %d: %s", s.Server, s.Round+1, strings.TrimSpace(s.Error)))
 		}
 	}
+	return t
 }
 
 // present leaves out the metrics that no sample has.
@@ -124,7 +163,7 @@ func number(s stats.Summary, m scenario.Metric) string {
 	if s.N == 0 {
 		return "–"
 	}
-	return grouped(s.Median, m.Decimals)
+	return scenario.Grouped(s.Median, m.Decimals)
 }
 
 func spread(s stats.Summary) string {
@@ -149,20 +188,4 @@ func ratio(r stats.Ratio, self bool) string {
 		return fmt.Sprintf("%.2f (unsure)", r.Mean)
 	}
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", r.Mean, r.Low, r.High)
-}
-
-// grouped writes a number with a comma between thousands.
-func grouped(v float64, decimals int) string {
-	s := fmt.Sprintf("%.*f", decimals, math.Abs(v))
-	whole, fraction, _ := strings.Cut(s, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if fraction != "" {
-		whole += "." + fraction
-	}
-	if v < 0 && strings.Trim(whole, "0.,") != "" {
-		whole = "-" + whole
-	}
-	return whole
 }

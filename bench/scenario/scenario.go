@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func (s Scenario) Cases(p Plan) (cases []Case) {
 }
 
 func (c Case) String() string {
-	parts := []string{fmt.Sprintf("%d connections", c.Connections)}
+	parts := []string{fmt.Sprintf("%s connections", Grouped(float64(c.Connections), 0))}
 	if c.Size > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes", c.Size))
 	}
@@ -127,4 +128,20 @@ func (c Case) String() string {
 		parts = append(parts, fmt.Sprintf("%d per write", c.Depth))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Grouped writes a number with a comma between thousands.
+func Grouped(v float64, decimals int) string {
+	s := fmt.Sprintf("%.*f", decimals, math.Abs(v))
+	whole, fraction, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction != "" {
+		whole += "." + fraction
+	}
+	if v < 0 && strings.Trim(whole, "0.,") != "" {
+		whole = "-" + whole
+	}
+	return whole
 }
