@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 )
@@ -118,6 +119,32 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("got %q, %v", msg, op)
 	}
 	p.connect("/ws?userId=alice&topic=a")
+}
+
+func TestCompression(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"off by default", nil, false},
+		{"offered", []string{"--compression"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := startServer(t, nil, test.args...)
+			for _, path := range []string{"/ws?user=alice", "/echo"} {
+				dialer := ws.Dialer{Extensions: []httphead.Option{{Name: []byte("permessage-deflate")}}}
+				c, _, hs, err := dialer.Dial(t.Context(), "ws://"+p.public+path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Close()
+				if got := len(hs.Extensions) == 1; got != test.want {
+					t.Errorf("%s accepts %v", path, hs.Extensions)
+				}
+			}
+		})
+	}
 }
 
 func TestRuntimeFollowsTheEnvironment(t *testing.T) {
