@@ -22,8 +22,9 @@ import (
 // of its own, so that it shares no mistake with the server.
 type client struct {
 	net.Conn
-	t  testing.TB
-	br *bufio.Reader
+	t    testing.TB
+	br   *bufio.Reader
+	head string // of the last answer
 }
 
 // key is the example of RFC 6455, section 1.3, and accept the answer to it.
@@ -72,16 +73,25 @@ func (c *client) say(s string) {
 	}
 }
 
-// answer reads the answer to a request. The body is in it.
+// answer reads the answer to a request. The body is in it, and its head is kept
+// as it was.
 func (c *client) answer() *http.Response {
 	c.t.Helper()
-	resp, err := http.ReadResponse(c.br, nil)
+	c.head = ""
+	for !strings.HasSuffix(c.head, "\r\n\r\n") {
+		line, err := c.br.ReadString('\n')
+		if err != nil {
+			c.t.Fatalf("no answer: %v", err)
+		}
+		c.head += line
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(c.head)), nil)
 	if err != nil {
-		c.t.Fatalf("no answer: %v", err)
+		c.t.Fatalf("malformed answer: %v", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
+		body := make([]byte, max(resp.ContentLength, 0))
+		if _, err := io.ReadFull(c.br, body); err != nil {
 			c.t.Fatalf("body: %v", err)
 		}
 		resp.Body = io.NopCloser(bytes.NewReader(body))

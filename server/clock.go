@@ -77,22 +77,12 @@ func (srv *Server) fire(s *Session) {
 	switch s.phase() {
 	case shaking:
 		s.turnAway(errTooSlow)
+	case answering: // will be armed again
 	case open:
 		srv.heartbeat(s)
 	case closing, lingering:
 		srv.stats.forced.Add(1)
 		s.conn.Close()
-	}
-}
-
-// turnAway is refuse for those who do not hold the turn. It comes too late for a
-// session that is open by now.
-func (s *Session) turnAway(r *Refusal) {
-	srv := s.srv()
-	if s.state.CompareAndSwap(uint32(shaking)<<16, uint32(lingering)<<16) {
-		srv.stats.refuse(r.Status)
-		s.conn.Seal(r.response(), true, netpoll.HalfClose)
-		s.arm(srv.cfg.CloseTimeout)
 	}
 }
 

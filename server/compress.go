@@ -4,9 +4,6 @@ import "fanfare/frame"
 
 // negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
 func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {
-	if !ep.Compress {
-		return p, "", nil
-	}
 	var offers [][]byte
 	for _, f := range r.headers {
 		if equalFold(f.name, "Sec-WebSocket-Extensions") {
@@ -14,7 +11,10 @@ func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err
 		}
 	}
 	if p, extension, err = ep.Rules.Negotiate(offers...); err != nil {
-		return p, "", Refuse(400, "malformed Sec-WebSocket-Extensions")
+		return p, "", Refuse(400, "malformed Sec-WebSocket-Extensions") // RFC 6455, 9.1
+	}
+	if !ep.Compress {
+		return frame.Params{}, "", nil
 	}
 	return p, extension, nil
 }

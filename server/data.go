@@ -18,13 +18,12 @@ func (h handler) Close(c *netpoll.Conn, err error) { h.s.gone(err) }
 func (s *Session) received(b []byte) {
 	now := s.srv().tick.Load()
 	heard := s.heard.Swap(now)
-	switch s.phase() {
-	case shaking:
-		b = s.shake(b)
-		if len(b) == 0 || s.phase() != open {
+	if s.phase() == shaking {
+		if b = s.shake(b); len(b) == 0 {
 			return
 		}
-		fallthrough
+	}
+	switch s.phase() {
 	case open, closing:
 		s.feed(b, now, heard)
 	}

@@ -95,15 +95,19 @@ func (srv *Server) drain(ctx context.Context) {
 	var left []*Session
 	for closed := 0; srv.connections.Load() > 0; {
 		if len(left) == 0 {
-			// Again and again: some may have been accepted, or adopted, when
-			// those before them were listed.
+			// Again and again: some may have been accepted, adopted or just
+			// being answered when those before them were listed.
 			left = srv.closable()
 		}
 		due := int((time.Since(begun)+drainStep).Seconds()*float64(srv.cfg.DrainRate)) + 1
 		n := min(due-closed, len(left))
 		for _, s := range left[:n] {
-			s.turnAway(errGoingAway)
-			s.Close(codeGoingAway, "server is going away")
+			switch s.phase() {
+			case shaking:
+				s.turnAway(errGoingAway)
+			case open:
+				s.Close(codeGoingAway, "server is going away")
+			}
 		}
 		closed += n
 		left = left[n:]

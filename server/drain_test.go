@@ -31,7 +31,7 @@ func TestDrain(t *testing.T) {
 		half := connect(t, srv)
 		half.say("GET /ws?user=b HTTP/1.1\r\n")
 		silent := connect(t, srv)
-		await(t, "four connections", func() bool { return srv.connections.Load() == 4 })
+		await(t, "four connections", func() bool { return srv.engine.Opened() == 4 })
 		await(t, "half a request has come", func() bool { return gathering(srv) == 1 })
 
 		srv.Push("a", Text, []byte("last words"))
@@ -284,4 +284,19 @@ func socketPair(t *testing.T) (a, b net.Conn, err error) {
 	a.SetDeadline(time.Now().Add(20 * time.Second))
 	b, err = ln.Accept()
 	return a, b, err
+}
+
+// A request that is complete only when the server drains is refused.
+func TestDrainRefusesHandshakes(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind})
+		c := connect(t, srv)
+		await(t, "a connection", func() bool { return srv.connections.Load() == 1 })
+		srv.status.Store(draining) // as Shutdown does, before it looks at the sessions
+		c.say(handshakeFor("/echo"))
+		if resp := c.answer(); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%d %v, want 503 and when to try again", resp.StatusCode, resp.Header)
+		}
+		srv.status.Store(serving)
+	})
 }

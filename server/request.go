@@ -13,7 +13,7 @@ import (
 // borrowed until Identify returns; the strings it hands out are copies.
 type Request struct {
 	method, target, version []byte
-	host                    []byte // of an absolute target, else the Host field
+	host                    []byte // of an absolute target
 	path, query             []byte // of target, still percent-encoded
 	headers                 []header
 	session                 *Session       // whose it is; nil: another server has read it
@@ -22,18 +22,6 @@ type Request struct {
 
 // header fields are slices of the request.
 type header struct{ name, value []byte }
-
-// Refusal is an error that a client gets as an HTTP status and a text.
-type Refusal struct {
-	Status int
-	Text   string
-	header string // further lines, each with CRLF
-}
-
-func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
-
-// Refuse makes a Refusal: what Endpoint.Identify returns to turn a client away.
-func Refuse(status int, text string) error { return &Refusal{Status: status, Text: text} }
 
 // Path of the request, without the query.
 func (r *Request) Path() string { return string(r.path) }
@@ -116,6 +104,15 @@ func (r *Request) field(name string) (value []byte, n int) {
 	return value, n
 }
 
+// authority is the host that the client wants to talk to.
+func (r *Request) authority() []byte {
+	if r.host != nil {
+		return r.host
+	}
+	host, _ := r.field("Host")
+	return host
+}
+
 // hasToken tells whether a list field (RFC 9110, 5.6.1), which may be repeated,
 // has a member, in any casing.
 func (r *Request) hasToken(name, token string) bool {
@@ -182,7 +179,7 @@ func (r *Request) parse(head []byte) error {
 			return Refuse(400, "the request has no end")
 		}
 		if len(line) == 0 {
-			break
+			return nil
 		}
 		if len(r.headers) == maxHeaders {
 			return Refuse(431, fmt.Sprintf("more than %d header fields", maxHeaders))
@@ -197,10 +194,6 @@ func (r *Request) parse(head []byte) error {
 		}
 		r.headers = append(r.headers, header{name, value})
 	}
-	if r.host == nil {
-		r.host, _ = r.field("Host")
-	}
-	return nil
 }
 
 // parseTarget takes the request's target apart, which RFC 6455 section 4.1 wants

@@ -103,8 +103,8 @@ func TestRequestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Path() != test.path || string(r.query) != test.query || string(r.host) != test.host {
-				t.Errorf("path %q, query %q, host %q, want %q, %q, %q", r.path, r.query, r.host, test.path, test.query, test.host)
+			if r.Path() != test.path || string(r.query) != test.query || string(r.authority()) != test.host {
+				t.Errorf("path %q, query %q, host %q, want %q, %q, %q", r.path, r.query, r.authority(), test.path, test.query, test.host)
 			}
 		})
 	}
@@ -118,8 +118,8 @@ func TestRequestIsReusable(t *testing.T) {
 	if err := r.parse(crlfs("GET /d HTTP/1.1\nHost: e\n\n")); err != nil {
 		t.Fatal(err)
 	}
-	if r.Path() != "/d" || string(r.query) != "" || string(r.host) != "e" || r.Header("X") != "" {
-		t.Errorf("remembers its predecessor: %q, %q, %q, %q", r.path, r.query, r.host, r.Header("X"))
+	if r.Path() != "/d" || string(r.query) != "" || string(r.authority()) != "e" || r.Header("X") != "" {
+		t.Errorf("remembers its predecessor: %q, %q, %q, %q", r.path, r.query, r.authority(), r.Header("X"))
 	}
 }
 
@@ -242,8 +242,8 @@ func FuzzRequest(f *testing.F) {
 			}
 			t.Fatalf("%q is accepted, net/http says: %v", head, err)
 		}
-		if theirs.Method != string(r.method) || theirs.Host != string(r.host) || theirs.URL.RawQuery != string(r.query) {
-			t.Errorf("%q is read as %q %q %q, net/http has %q %q %q", head, r.method, r.host, r.query, theirs.Method, theirs.Host, theirs.URL.RawQuery)
+		if theirs.Method != string(r.method) || theirs.Host != string(r.authority()) || theirs.URL.RawQuery != string(r.query) {
+			t.Errorf("%q is read as %q %q %q, net/http has %q %q %q", head, r.method, r.authority(), r.query, theirs.Method, theirs.Host, theirs.URL.RawQuery)
 		}
 	})
 }

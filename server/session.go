@@ -70,6 +70,7 @@ type phase uint32
 
 const (
 	shaking   phase = iota // gathering the request
+	answering              // it is complete, and in the hands of who holds the turn
 	open                   // messages flow
 	closing                // our close frame is out, theirs is awaited
 	lingering              // all is said; the peer is to end the stream
@@ -191,8 +192,11 @@ func (s *Session) Unsubscribe(topic string) bool { return s.srv().users.Unsubscr
 
 // SetTimer calls Hooks.OnTimer once after d. Setting it again replaces it.
 func (s *Session) SetTimer(d time.Duration) {
-	srv := s.srv()
-	srv.appTimers.Schedule(s.extend(), srv.now()+d)
+	srv, x := s.srv(), s.extend()
+	srv.appTimers.Schedule(x, srv.now()+d)
+	if s.phase() == over {
+		srv.appTimers.Stop(x)
+	}
 }
 
 // Send sends a message. It never blocks: what the client does not read is
@@ -281,4 +285,7 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 func (s *Session) arm(d time.Duration) {
 	srv := s.srv()
 	srv.wheel.Schedule(s, srv.now()+d)
+	if s.phase() == over {
+		srv.wheel.Stop(s) // gone may have done so too early
+	}
 }

@@ -1,0 +1,196 @@
+package server
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"fanfare/netpoll"
+)
+
+// The time for a request begins with the connection, and nothing that comes
+// prolongs it.
+func TestHandshakeTimeout(t *testing.T) {
+	tests := []struct {
+		name string
+		drip string
+	}{
+		{"silent", ""},
+		{"a byte a second", "GET /ws?user=a HTTP/1.1\r\nHost: h\r\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+				srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: 10 * time.Second})
+				c := connect(t, srv)
+				await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
+				for i := range 9 {
+					if test.drip != "" {
+						c.say(test.drip[i : i+1])
+					}
+					h.pass(time.Second)
+				}
+				if n := srv.stats.refused[408].Load(); n != 0 {
+					t.Fatal("too early")
+				}
+				h.pass(time.Second + 2*tick)
+				resp := c.answer()
+				if resp.StatusCode != 408 || !resp.Close {
+					t.Errorf("%d %v", resp.StatusCode, resp.Header)
+				}
+				c.wantEnd()
+				if n := srv.stats.refused[408].Load(); n != 1 {
+					t.Errorf("%d were counted", n)
+				}
+				// A client that does not go is cut off, also if it goes on talking.
+				c.say("\r\n\r\n")
+				h.pass(srv.cfg.CloseTimeout + 2*tick)
+				await(t, "cut off", func() bool { return srv.connections.Load() == 0 })
+			})
+		})
+	}
+}
+
+// The request may be complete in the same moment as its time is over: one of the
+// two answers comes, and never a 408 behind a 101.
+func TestHandshakeTimeoutRace(t *testing.T) {
+	rounds := 300
+	if testing.Short() {
+		rounds = 50
+	}
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})
+		served := 0
+		for range rounds {
+			c := connect(t, srv)
+			await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
+			go c.Write([]byte(handshakeFor("/ws?user=a")))
+			h.pass(2 * tick)
+			switch resp := c.answer(); resp.StatusCode {
+			case 101:
+				served++
+				await(t, "session", func() bool { return len(srv.Connections("a")) == 1 })
+				srv.Push("a", Text, []byte("x"))
+				c.want(Text, "x")
+			case 408:
+				c.wantEnd()
+			default:
+				t.Fatalf("status %d", resp.StatusCode)
+			}
+			c.Close()
+			await(t, "end", func() bool { return srv.connections.Load() == 0 })
+		}
+		t.Logf("%d of %d in time", served, rounds)
+	})
+}
+
+func TestTimers(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		fired := make(chan string, 10)
+		ep := Push("/ws")
+		ep.Hooks.OnTimer = func(s *Session) {
+			if s.User() == "panics" {
+				panic("OnTimer")
+			}
+			fired <- s.User()
+		}
+		log := new(journal)
+		srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, Logger: log.logger()})
+		dial(t, srv, "/ws?user=a")
+		dial(t, srv, "/ws?user=b")
+		a, b := only(t, srv, "a"), only(t, srv, "b")
+
+		a.SetTimer(3 * time.Second)
+		h.pass(2 * time.Second)
+		a.SetTimer(3 * time.Second) // replaces the one before
+		b.SetTimer(2 * time.Second)
+		h.pass(2 * time.Second)
+		if user := h.receive(t, fired); user != "b" {
+			t.Errorf("%s's timer came first", user)
+		}
+		h.pass(time.Second)
+		if user := h.receive(t, fired); user != "a" {
+			t.Errorf("%s's timer came second", user)
+		}
+		h.pass(10 * time.Second)
+		if len(fired) != 0 {
+			t.Error("a timer comes twice")
+		}
+
+		// It has nothing to do with the heartbeat's.
+		h.pass(11 * time.Second)
+		if n := srv.stats.pings.Load(); n != 2 {
+			t.Errorf("%d pings, want 2", n)
+		}
+
+		// A panic ends that session only.
+		c := dial(t, srv, "/ws?user=panics")
+		only(t, srv, "panics").SetTimer(tick)
+		h.pass(2 * tick)
+		await(t, "the panic", func() bool { h.clock.beat(); return srv.stats.panics.Load() == 1 })
+		c.wantClose(1011)
+		if n := log.count("panic in a hook"); n != 1 {
+			t.Errorf("%d log lines of a panic", n)
+		}
+
+		// A session that is over has none.
+		b.SetTimer(time.Second)
+		b.Close(1000, "")
+		h.pass(2 * time.Second)
+		a.SetTimer(tick)
+		h.pass(2 * tick)
+		if user := h.receive(t, fired); user != "a" {
+			t.Errorf("the timer of %s came, which is closed", user)
+		}
+	})
+}
+
+// receive waits for a timer that is due, without any time going by.
+func (h *hands) receive(t testing.TB, fired <-chan string) (user string) {
+	t.Helper()
+	await(t, "the timer", func() bool {
+		h.clock.beat() // offers it again
+		select {
+		case user = <-fired:
+		default:
+		}
+		return user != ""
+	})
+	return user
+}
+
+// Timers that come due while an OnTimer takes long are called later, none twice.
+func TestTimersWait(t *testing.T) {
+	entered, leave := make(chan string), make(chan struct{})
+	ep := Push("/ws")
+	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
+	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	for _, user := range []string{"a", "b", "c"} {
+		dial(t, srv, "/ws?user="+user)
+	}
+	only(t, srv, "a").SetTimer(tick)
+	h.pass(2 * tick)
+	if user := h.receive(t, entered); user != "a" {
+		t.Fatal(user)
+	}
+	for _, user := range []string{"b", "c"} {
+		only(t, srv, user).SetTimer(tick)
+		h.pass(2 * tick)
+	}
+	leave <- struct{}{}
+	var got []string
+	await(t, "the timers of b and c", func() bool {
+		h.clock.beat() // offers them again; no time passes
+		select {
+		case user := <-entered:
+			got = append(got, user)
+			leave <- struct{}{}
+		default:
+		}
+		return len(got) == 2
+	})
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("timers of %s came", got)
+	}
+}
