@@ -1,0 +1,190 @@
+package server
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+)
+
+// only is the one session of a user.
+func only(t testing.TB, srv *Server, user string) *Session {
+	t.Helper()
+	all := srv.Connections(user)
+	if len(all) != 1 {
+		t.Fatalf("%s has %d sessions, want one", user, len(all))
+	}
+	return all[0]
+}
+
+// until lets time go by until a counter is n, and returns how long it took.
+func (h *hands) until(t testing.TB, what string, n int64, counter func() int64) (took time.Duration) {
+	t.Helper()
+	for counter() < n {
+		if took > time.Hour {
+			t.Fatalf("did not happen in an hour: %s", what)
+		}
+		h.pass(tick)
+		took += tick
+	}
+	return took
+}
+
+// wantAbout allows for the two ticks by which rounding may be late; being early is
+// an error.
+func wantAbout(t testing.TB, what string, got, want time.Duration) {
+	t.Helper()
+	if got < want || got > want+2*tick {
+		t.Errorf("%s after %v, want %v", what, got, want)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		t.Run("silent client is pinged, then closed", func(t *testing.T) {
+			closed := make(chan frame.CloseError, 1)
+			ep := Push("/ws")
+			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
+			srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+			c := dial(t, srv, "/ws?user=a")
+			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
+			c.want(ws.OpPing, "")
+			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.dead.Load), 10*time.Second)
+			if why := receive(t, "OnClose", closed); why.Code != 1006 {
+				t.Errorf("OnClose has %d", why.Code)
+			}
+			c.wantGone()
+			if n := srv.stats.pings.Load(); n != 1 {
+				t.Errorf("%d pings", n)
+			}
+			if n := srv.stats.closes[1006].Load(); n != 1 {
+				t.Errorf("%d closes with 1006 were counted", n)
+			}
+		})
+		t.Run("pong keeps alive", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind, PingInterval: 3 * time.Second, PingTimeout: time.Second})
+			c := dial(t, srv, "/ws?user=a")
+			s := only(t, srv, "a")
+			for i := range int64(5) {
+				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.pings.Load), 3*time.Second)
+				c.want(ws.OpPing, "")
+				h.pass(tick)
+				c.send(ws.OpPong, "")
+				await(t, "pong", func() bool { return s.heard.Load() == srv.tick.Load() })
+			}
+			h.pass(2 * time.Second)
+			if s.phase() != open || srv.stats.dead.Load() != 0 {
+				t.Error("was closed")
+			}
+		})
+		t.Run("half a header is a sign of life", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind})
+			c := dial(t, srv, "/ws?user=a")
+			s := only(t, srv, "a")
+			frame := masked(Text, true, []byte("hello"))
+			for i := range len(frame) - 1 {
+				h.pass(20 * time.Second)
+				c.say(string(frame[i : i+1]))
+				await(t, "byte", func() bool { return s.heard.Load() == srv.tick.Load() })
+			}
+			if n := srv.stats.pings.Load(); n != 0 {
+				t.Errorf("%d pings in between", n)
+			}
+			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
+		})
+		t.Run("what we send is none", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind})
+			c := dial(t, srv, "/ws?user=a")
+			for range 24 {
+				h.pass(time.Second)
+				srv.Push("a", Text, []byte("x"))
+				c.want(Text, "x")
+			}
+			h.pass(time.Second + 2*tick)
+			if n := srv.stats.pings.Load(); n != 1 {
+				t.Errorf("%d pings, want 1", n)
+			}
+		})
+		t.Run("life between ping and timeout", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			c := dial(t, srv, "/ws?user=a")
+			s := only(t, srv, "a")
+			h.until(t, "ping", 1, srv.stats.pings.Load)
+			h.pass(4 * time.Second)
+			c.send(Text, "not a pong, but alive")
+			await(t, "message", func() bool { return s.heard.Load() == srv.tick.Load() })
+			h.pass(3 * time.Second)
+			if s.phase() != open {
+				t.Error("was closed")
+			}
+			if n := srv.stats.pings.Load(); n != 2 {
+				t.Errorf("%d pings, want one more", n)
+			}
+		})
+		t.Run("each by itself", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind, PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second})
+			a := dial(t, srv, "/ws?user=a")
+			h.pass(3 * time.Second)
+			b := dial(t, srv, "/ws?user=b")
+			h.pass(7*time.Second + 2*tick)
+			a.want(ws.OpPing, "")
+			if n := srv.stats.pings.Load(); n != 1 {
+				t.Errorf("%d pings", n)
+			}
+			h.pass(3 * time.Second)
+			b.want(ws.OpPing, "")
+			h.pass(2 * time.Second)
+			a.wantGone()
+			if only(t, srv, "b").phase() != open {
+				t.Error("b is closed too")
+			}
+		})
+	})
+}
+
+// A process that did not run for a while, because it was stopped or its machine
+// slept, pings before it gives up: what clients sent may still be unread.
+func TestHeartbeatBehindAGap(t *testing.T) {
+	srv, h := startStill(t, Config{})
+	c := dial(t, srv, "/ws?user=a")
+	h.now.Add(int64(10 * time.Minute))
+	h.clock.beat()
+	c.want(ws.OpPing, "")
+	if n := srv.stats.dead.Load(); n != 0 {
+		t.Error("given up without a ping")
+	}
+}
+
+func TestHeartbeatsCostNothing(t *testing.T) {
+	const sessions = 100
+	srv, h := startStill(t, Config{Transport: netpoll.Epoll})
+	before := runtime.NumGoroutine()
+	var all []*Session
+	for i := range sessions {
+		user := fmt.Sprint("u", i)
+		dial(t, srv, "/ws?user="+user)
+		all = append(all, only(t, srv, user))
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines more with %d connections", n-before, sessions)
+	}
+	round := func() {
+		h.pass(25 * time.Second)
+		for _, s := range all {
+			s.heard.Store(srv.tick.Load())
+		}
+	}
+	round()
+	pings := srv.stats.pings.Load()
+	if allocs := testing.AllocsPerRun(10, round); allocs > 1 && !raceEnabled {
+		t.Errorf("%v allocations for %d heartbeats", allocs, sessions)
+	}
+	if n := srv.stats.pings.Load() - pings; n < 9*sessions {
+		t.Errorf("%d pings in 11 rounds", n)
+	}
+}
