@@ -16,10 +16,22 @@ func (srv *Server) refusals() map[string]int64 {
 			by[strconv.Itoa(status)] += n
 		}
 	}
-	if n := srv.stats.full.Load(); n > 0 {
+	if n := srv.engine.Stats().Refused; n > 0 { // there was no session to refuse
 		by["503"] += n
 	}
 	return by
+}
+
+// limited counts what a limit has stopped: connections, handshakes and sessions.
+func (srv *Server) limited() map[string]int64 {
+	st := &srv.stats
+	return map[string]int64{
+		"connections":        st.full.Load(),
+		"connections_per_ip": st.crowded.Load(),
+		"handshake_rate":     st.hurried.Load(),
+		"memory":             st.pressed.Load(),
+		"client_rate":        st.overRate.Load(),
+	}
 }
 
 // closes of sessions, by the code of whoever ended them first.

@@ -35,6 +35,7 @@ type figures struct {
 	Plain       int64            `json:"plain_requests"`
 	Aborted     int64            `json:"aborted_handshakes"`
 	Refused     map[string]int64 `json:"refused_by_status"`
+	Limited     map[string]int64 `json:"stopped_by_limit"`
 	Received    int64            `json:"messages_received"`
 	Delivered   map[string]int64 `json:"messages_delivered"`
 	Dropped     map[string]int64 `json:"dropped_by_reason"`
@@ -90,6 +91,7 @@ func (srv *Server) figures() *figures {
 		Received:      st.received.Load(),
 		Delivered:     srv.deliveries(),
 		Dropped:       srv.drops(),
+		Limited:       srv.limited(),
 		Closes:        srv.closes(),
 		Pings:         st.pings.Load(),
 		Dead:          st.dead.Load(),

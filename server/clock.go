@@ -15,6 +15,9 @@ import (
 type clock struct {
 	srv *Server
 	due []*extension // whose OnTimer nobody had time for yet
+
+	pressure pressure
+	looked   uint32 // tick of the last look at memory and sources
 }
 
 // run is the goroutine of the clock.
@@ -37,6 +40,11 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
+	if t := srv.tick.Load(); t-c.looked >= ticksPerSecond {
+		c.looked = t
+		srv.pressed.Store(c.pressure.high())
+		srv.sources.sweep(t)
+	}
 	srv.wheel.Advance(now, srv.fire)
 	srv.appTimers.Advance(now, func(x *extension) { c.due = append(c.due, x) })
 	if len(c.due) == 0 {

@@ -50,6 +50,18 @@ type Config struct {
 	// their handshake included. 0: what the descriptor limit allows, less a
 	// reserve of 1/16 (64 at the least) for everything else.
 	MaxConnections int
+	// ConnectionsPerIP bounds those from one address, or one /64 of IPv6. 0:
+	// 1,000, which leaves room for an office behind one address. Loopback and
+	// Unix sockets are exempt from the limits per address.
+	ConnectionsPerIP int
+	// HandshakesPerIP bounds those from one address, a second; ten times as many
+	// may come at once. 0: 50.
+	HandshakesPerIP int
+	// HandshakeRate bounds all handshakes, a second; ten times as many may come
+	// at once. 0: 20,000.
+	HandshakeRate int
+	// TrustedProxies are the load balancers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 	// SessionsPerUser bounds the devices of one user. 0: 16.
 	SessionsPerUser int
 	// TopicsPerSession bounds what one connection follows. 0: 100.
@@ -116,7 +128,10 @@ func (w WhenFull) policy(def netpoll.Policy) netpoll.Policy {
 }
 
 // tick of the timer wheel: heartbeats and deadlines are as coarse.
-const tick = 100 * time.Millisecond
+const (
+	tick           = 100 * time.Millisecond
+	ticksPerSecond = uint32(time.Second / tick)
+)
 
 // validate fills in the defaults and says what is wrong.
 func (cfg *Config) validate() error {
@@ -136,6 +151,9 @@ func (cfg *Config) validate() error {
 		def, low, top int
 	}{
 		{"MaxConnections", &cfg.MaxConnections, 0, 1, 1 << 30},
+		{"ConnectionsPerIP", &cfg.ConnectionsPerIP, 1000, 1, 1 << 30},
+		{"HandshakesPerIP", &cfg.HandshakesPerIP, 50, 1, 1 << 30},
+		{"HandshakeRate", &cfg.HandshakeRate, 20_000, 1, 1 << 30},
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},

@@ -145,7 +145,7 @@ func (s *Session) gone(err error) {
 			x.shake = nil
 		}
 	}
-	srv.connections.Add(-1)
+	srv.depart(s)
 	if s.opened == 0 {
 		srv.stats.unfinished(was, err)
 		return

@@ -120,7 +120,7 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 		s.extend().over = a.over
 	}
 	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
-		srv.connections.Add(-1)
+		srv.depart(s)
 		if errors.Is(err, net.ErrClosed) {
 			return a.turnAway(nc, errGoingAway)
 		}

@@ -157,6 +157,9 @@ func (s *Session) begin(h *handshake, head []byte) error {
 		return Refuse(400, "want a Host field with the name of a host")
 	}
 	r.session = s
+	if err := srv.screen(s, r); err != nil {
+		return err
+	}
 	a, err := ep.admit(h, nil)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func (srv *Server) servePlain(s *Session, head, rest []byte) {
 	}
 	replay := append(append(make([]byte, 0, len(head)+len(rest)), head...), rest...)
 	srv.background.Go(func() {
-		defer srv.connections.Add(-1)
+		defer srv.depart(s)
 		defer nc.Close()
 		defer context.AfterFunc(srv.quit, func() { nc.Close() })()
 		srv.plain.ServeConn(&replayConn{Conn: nc, replay: replay})

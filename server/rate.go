@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"time"
 
 	"fanfare/frame"
 )
@@ -51,7 +50,7 @@ func (b *bucket) take(n, rate int, now uint32) bool {
 	full := int64(rate) * burst
 	if b.last == 0 {
 		b.left = full
-	} else if gain := int64(now-b.last) * int64(rate) / int64(time.Second/tick); gain > 0 {
+	} else if gain := int64(now-b.last) * int64(rate) / int64(ticksPerSecond); gain > 0 {
 		b.left = min(b.left+gain, full)
 	} else {
 		now = b.last // the fraction of a token is not lost

@@ -43,6 +43,10 @@ type Server struct {
 	connections atomic.Int64  // all, also those in their handshake
 	status      atomic.Uint32
 	stats       stats
+	pressed     atomic.Bool // memory is short
+	sources     *sources
+	shakeMu     sync.Mutex
+	shakes      bucket // of all handshakes. guarded by shakeMu
 
 	background sync.WaitGroup
 	quit       context.Context // done when everything is to end
@@ -99,6 +103,7 @@ func newServer(cfg Config) (*Server, error) {
 		cfg:         cfg,
 		log:         cfg.Logger,
 		engine:      engine,
+		sources:     newSources(),
 		users:       registry.New[*Session](cfg.limits()),
 		wheel:       registry.NewWheel[*Session](tick, wheelSlots),
 		appTimers:   registry.NewWheel[*extension](tick, wheelSlots),
@@ -211,10 +216,16 @@ func (srv *Server) Run(ctx context.Context, drain time.Duration) error {
 
 // accept makes the session of a connection that arrived.
 func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
-	s := srv.newSession(srv.lobby)
-	if s == nil {
+	src, ok := srv.admits(peer.Addr())
+	if !ok {
 		return nil, nil
 	}
+	s := srv.newSession(srv.lobby)
+	if s == nil {
+		srv.sources.leave(src)
+		return nil, nil
+	}
+	s.source = src
 	s.arm(srv.cfg.HandshakeTimeout)
 	return &s.conn, handler{s}
 }

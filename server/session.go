@@ -48,7 +48,8 @@ type Session struct {
 	ext   atomic.Pointer[extension] // what few sessions need; nil: none of it
 
 	// Owned by the read turn.
-	dec frame.Decoder
+	dec    frame.Decoder
+	source *source // nil: loopback, or unknown
 
 	// Atomic. Times are ticks of the server's clock.
 	opened uint32        // immutable once open

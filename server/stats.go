@@ -8,6 +8,9 @@ type stats struct {
 	handshakes atomic.Int64 // completed
 	refused    [600]atomic.Int64
 	full       atomic.Int64 // connections turned away by MaxConnections
+	crowded    atomic.Int64 // by ConnectionsPerIP
+	hurried    atomic.Int64 // handshakes refused for their rate
+	pressed    atomic.Int64 // connections turned away for want of memory
 	aborted    atomic.Int64 // connections that ended before their request was complete
 	received   atomic.Int64 // messages from clients
 	pushed     atomic.Int64 // deliveries

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,16 +27,20 @@ type serveCmd struct {
 	AllowOrigin      []string `help:"Origin of pages that may connect, beside the same host: https://app.example.com, https://*.example.com or *. Repeatable." placeholder:"ORIGIN" group:"Security"`
 	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one a line. Also FANFARE_API_KEY. Needed beyond loopback." placeholder:"FILE" group:"Security"`
 
-	MaxConnections   int           `help:"Connections at a time; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
-	SessionsPerUser  int           `help:"Connections of one user." default:"16" group:"Limits"`
-	TopicsPerSession int           `help:"Topics that one connection follows." default:"100" group:"Limits"`
-	MaxMessage       size          `help:"Longest message from a client." default:"64KiB" group:"Limits"`
-	MaxPayload       size          `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
-	MaxMessageRate   int           `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
-	MaxByteRate      size          `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
-	Compression      bool          `help:"Offer permessage-deflate (RFC 7692)." group:"Limits"`
-	MaxHeader        size          `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
-	HandshakeTimeout time.Duration `help:"From accept to the end of the request." default:"10s" group:"Limits"`
+	MaxConnections   int            `help:"Connections at a time; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
+	ConnectionsPerIP int            `name:"connections-per-ip" help:"Connections from one address; loopback is exempt." default:"1000" group:"Limits"`
+	HandshakesPerIP  int            `name:"handshakes-per-ip" help:"Handshakes a second from one address; ten times as many at once." default:"50" group:"Limits"`
+	HandshakeRate    int            `help:"Handshakes a second from everybody; ten times as many at once." default:"20000" group:"Limits"`
+	TrustedProxy     []netip.Prefix `help:"Load balancer whose X-Forwarded-For is believed, as CIDR. Repeatable." placeholder:"CIDR" group:"Limits"`
+	SessionsPerUser  int            `help:"Connections of one user." default:"16" group:"Limits"`
+	TopicsPerSession int            `help:"Topics that one connection follows." default:"100" group:"Limits"`
+	MaxMessage       size           `help:"Longest message from a client." default:"64KiB" group:"Limits"`
+	MaxPayload       size           `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
+	MaxMessageRate   int            `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
+	MaxByteRate      size           `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
+	Compression      bool           `help:"Offer permessage-deflate (RFC 7692)." group:"Limits"`
+	MaxHeader        size           `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
+	HandshakeTimeout time.Duration  `help:"From accept to the end of the request." default:"10s" group:"Limits"`
 
 	PingInterval time.Duration `help:"Ping a connection that was silent for so long." default:"25s" group:"Heartbeats"`
 	PingTimeout  time.Duration `help:"Close it when it stays silent for so much longer." default:"10s" group:"Heartbeats"`

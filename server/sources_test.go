@@ -1,0 +1,159 @@
+package server
+
+import (
+	"net/netip"
+	"runtime/debug"
+	"testing"
+)
+
+func TestSourceOf(t *testing.T) {
+	for _, tt := range []struct{ name, addr, want string }{
+		{"IPv4", "192.0.2.7", "192.0.2.7"},
+		{"IPv4 in IPv6", "::ffff:192.0.2.7", "192.0.2.7"},
+		{"IPv6 by /64", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
+		{"zone", "fe80::1%eth0", "fe80::"},
+		{"loopback", "127.0.0.9", ""},
+		{"loopback in IPv6", "::ffff:127.0.0.9", ""},
+		{"loopback IPv6", "::1", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := sourceOf(netip.MustParseAddr(tt.addr))
+			if (tt.want == "") == got.IsValid() || tt.want != "" && got.String() != tt.want {
+				t.Errorf("sourceOf(%s) = %v, want %q", tt.addr, got, tt.want)
+			}
+		})
+	}
+	if sourceOf(netip.Addr{}).IsValid() {
+		t.Error("a Unix socket has a source")
+	}
+}
+
+func TestSources(t *testing.T) {
+	ss := newSources()
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	first, ok := ss.enter(a, 2)
+	second, ok2 := ss.enter(a, 2)
+	if !ok || !ok2 || first != second {
+		t.Fatal("two connections of one address are not one source")
+	}
+	if _, ok := ss.enter(a, 2); ok {
+		t.Error("a third connection came in")
+	}
+	if _, ok := ss.enter(b, 2); !ok {
+		t.Error("another address pays for it")
+	}
+	for range 10 * burst {
+		if !first.shake(10, 100) {
+			t.Fatal("a handshake within the burst is refused")
+		}
+	}
+	if first.shake(10, 100) {
+		t.Error("a handshake over the rate is accepted")
+	}
+	ss.leave(first)
+	ss.leave(first)
+	ss.sweep(100 + burst*ticksPerSecond - 1)
+	if again, _ := ss.enter(a, 2); again != first {
+		t.Error("a source was forgotten while its bucket was not full")
+	}
+	ss.leave(first)
+	ss.sweep(100 + burst*ticksPerSecond)
+	if again, _ := ss.enter(a, 2); again == first {
+		t.Error("a source that is gone is kept")
+	}
+}
+
+// TestForwarded: what stands before the first proxy that nobody vouches for may
+// be a lie.
+func TestForwarded(t *testing.T) {
+	srv := start(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	for _, tt := range []struct{ name, header, want string }{
+		{"one", "192.0.2.1", "192.0.2.1"},
+		{"a lie in front", "198.51.100.9, 192.0.2.1", "192.0.2.1"},
+		{"through two proxies", "192.0.2.1, 10.0.0.3", "192.0.2.1"},
+		{"IPv6 in brackets", "[2001:db8::1]", "2001:db8::1"},
+		{"nonsense last", "192.0.2.1, unknown", "invalid IP"},
+		{"none", "", "invalid IP"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &Request{headers: []header{{[]byte("X-Forwarded-For"), []byte(tt.header)}}}
+			if got := srv.forwarded(r).String(); got != tt.want {
+				t.Errorf("%q: %s, want %s", tt.header, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestLimitsPerIP stands behind a proxy, because loopback itself is exempt.
+func TestLimitsPerIP(t *testing.T) {
+	cfg := Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, ConnectionsPerIP: 2, HandshakesPerIP: 1}
+	t.Run("connections", func(t *testing.T) {
+		srv := start(t, cfg)
+		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
+		gone := dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
+		c := connect(t, srv)
+		c.say(handshakeFor("/echo", "X-Forwarded-For: 192.0.2.1"))
+		if resp := c.answer(); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("status %d, want 429 with Retry-After", resp.StatusCode)
+		}
+		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
+		if n := srv.stats.crowded.Load(); n != 1 {
+			t.Errorf("counted %d", n)
+		}
+		gone.send(0x8, closePayload(1000, ""))
+		gone.wantClose(1000)
+		gone.wantEnd()
+		eventually(t, "the limit to change", func() bool { return srv.connections.Load() <= 3 })
+		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
+	})
+	t.Run("handshakes", func(t *testing.T) {
+		srv := start(t, cfg)
+		for range burst {
+			c := dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
+			c.send(0x8, closePayload(1000, ""))
+			c.wantClose(1000)
+			c.wantEnd()
+			eventually(t, "the limit to change", func() bool { return srv.connections.Load() == 0 })
+		}
+		c := connect(t, srv)
+		c.say(handshakeFor("/echo", "X-Forwarded-For: 192.0.2.1"))
+		if resp := c.answer(); resp.StatusCode != 429 {
+			// A second may have passed since the first.
+			if srv.tick.Load() < ticksPerSecond {
+				t.Errorf("status %d, want 429", resp.StatusCode)
+			}
+		}
+	})
+	t.Run("of everybody", func(t *testing.T) {
+		srv := start(t, Config{HandshakeRate: 1})
+		for range burst {
+			dial(t, srv, "/echo")
+		}
+		c := connect(t, srv)
+		c.say(handshakeFor("/echo"))
+		if resp := c.answer(); (resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "") && srv.tick.Load() < ticksPerSecond {
+			t.Errorf("status %d, want 503 with Retry-After", resp.StatusCode)
+		}
+	})
+}
+
+// TestPressure: near the memory limit those who come are refused, those who are
+// here are served, and it ends with the pressure.
+func TestPressure(t *testing.T) {
+	srv := start(t, Config{})
+	here := dial(t, srv, "/echo")
+	limit := debug.SetMemoryLimit(1 << 20)
+	defer debug.SetMemoryLimit(limit)
+	eventually(t, "the limit to change", srv.pressed.Load)
+	if resp := connect(t, srv).answer(); resp.StatusCode != 503 {
+		t.Errorf("status %d, want 503", resp.StatusCode)
+	}
+	here.send(Text, "still here")
+	here.want(Text, "still here")
+	debug.SetMemoryLimit(limit)
+	eventually(t, "the limit to change", func() bool { return !srv.pressed.Load() })
+	dial(t, srv, "/echo")
+	if n := srv.stats.pressed.Load(); n != 1 {
+		t.Errorf("counted %d", n)
+	}
+}
