@@ -40,9 +40,10 @@ const (
 // a handler that panics is a bug that ends the program.
 type api struct {
 	// Immutable after newAPI.
-	srv  *Server
-	http *fasthttp.Server
-	keys []keyDigest
+	srv        *Server
+	http       *fasthttp.Server
+	keys       []keyDigest
+	prometheus fasthttp.RequestHandler
 
 	// Tests have less.
 	idle  time.Duration // batchIdle
@@ -57,12 +58,13 @@ type api struct {
 
 func newAPI(srv *Server) *api {
 	a := &api{
-		srv:     srv,
-		keys:    digestKeys(srv.cfg.APIKeys),
-		idle:    batchIdle,
-		grace:   apiGrace,
-		conns:   make(map[net.Conn]fasthttp.ConnState),
-		streams: make(map[*batch]struct{}),
+		srv:        srv,
+		keys:       digestKeys(srv.cfg.APIKeys),
+		prometheus: newMetrics(srv),
+		idle:       batchIdle,
+		grace:      apiGrace,
+		conns:      make(map[net.Conn]fasthttp.ConnState),
+		streams:    make(map[*batch]struct{}),
 	}
 	a.http = &fasthttp.Server{
 		Handler:                      a.serve,

@@ -44,6 +44,7 @@ var routes = []route{
 	{path: split("/debug/pprof"), pprof: true, methods: []method{{"GET", (*api).profiles}}},
 	{path: split("/debug/pprof/"), pprof: true, methods: []method{{"GET", (*api).profiles}}},
 	{path: split("/debug/pprof/{profile}"), pprof: true, methods: []method{{"GET", (*api).profile}}},
+	{path: split("/metrics"), methods: []method{{"GET", (*api).metrics}}},
 	{path: split("/v1/stats"), methods: []method{{"GET", (*api).stats}}},
 }
 

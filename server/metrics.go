@@ -1,0 +1,113 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"fanfare/netpoll"
+)
+
+// newMetrics makes the handler of /metrics. It has a registry of its own, so that
+// a program that embeds several servers, or has metrics itself, is not in the way.
+func newMetrics(srv *Server) fasthttp.RequestHandler {
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(
+		&collector{srv: srv},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+}
+
+func (a *api) metrics(ctx *fasthttp.RequestCtx, _ names) *problem {
+	a.prometheus(ctx)
+	return nil
+}
+
+// collector reads the server's counters when it is asked for them, so that they
+// are counted once.
+type collector struct{ srv *Server }
+
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("fanfare_"+name, help, labels, nil)
+}
+
+// numbers have one value, labelled ones one for each value of their label.
+var (
+	numbers = []struct {
+		desc  *prometheus.Desc
+		kind  prometheus.ValueType
+		value func(f *figures) float64
+	}{
+		{newDesc("sessions", "Open sessions."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Sessions) }},
+		{newDesc("connections", "Open connections, those in their handshake included."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Connections) }},
+		{newDesc("users", "Users with a session."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Users) }},
+		{newDesc("topics", "Topics with a follower."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Topics) }},
+		{newDesc("workers", "Goroutines that serve ready connections."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Workers) }},
+		{newDesc("handshakes_total", "Handshakes completed."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Handshakes) }},
+		{newDesc("aborted_handshakes_total", "Connections that ended before their request was complete."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Aborted) }},
+		{newDesc("plain_requests_total", "Ordinary HTTP requests on the public listener."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Plain) }},
+		{newDesc("received_total", "Messages from clients."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Received) }},
+		{newDesc("pings_total", "Pings sent."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Pings) }},
+		{newDesc("missed_heartbeats_total", "Sessions ended because they stayed silent."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Dead) }},
+		{newDesc("forced_closes_total", "Closing handshakes that took too long."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Forced) }},
+		{newDesc("hook_panics_total", "Panics in hooks."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Panics) }},
+		{newDesc("broken_writes_total", "Connections whose peer was gone when something was written."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Broken) }},
+		{newDesc("stale_events_total", "Events for connections that were gone."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Stale) }},
+		{newDesc("accept_pauses_total", "Times that accepting stopped for want of descriptors or memory."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Starved) }},
+		{newDesc("workers_behind_total", "Workers started because a batch took too long."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Behind) }},
+		{newDesc("workers_blocked_total", "Times that workers were started because hooks block."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Blocked) }},
+		{newDesc("workers_saturated_total", "Times that the bound on workers was reached."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Saturated) }},
+	}
+	labelled = []struct {
+		desc  *prometheus.Desc
+		value func(f *figures) map[string]int64
+	}{
+		{newDesc("delivered_total", "Messages written or queued to a connection.", "kind"), func(f *figures) map[string]int64 { return f.Delivered }},
+		{newDesc("dropped_total", "Messages that did not reach a connection.", "reason"), func(f *figures) map[string]int64 { return f.Dropped }},
+		{newDesc("closes_total", "Sessions that ended, by close code (RFC 6455, 7.4).", "code"), func(f *figures) map[string]int64 { return f.Closes }},
+		{newDesc("refused_total", "Connections and handshakes refused.", "status"), func(f *figures) map[string]int64 { return f.Refused }},
+		{newDesc("limited_total", "Connections, handshakes and sessions that a limit stopped.", "limit"), func(f *figures) map[string]int64 { return f.Limited }},
+	}
+	waitDesc = newDesc("batch_seconds", "From the poller to the last turn of a batch: an upper bound of what a ready connection waited.")
+	infoDesc = newDesc("info", "Always 1.", "version", "transport")
+)
+
+// Describe is part of prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range numbers {
+		ch <- m.desc
+	}
+	for _, m := range labelled {
+		ch <- m.desc
+	}
+	ch <- waitDesc
+	ch <- infoDesc
+}
+
+// Collect is part of prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	f := c.srv.figures()
+	for _, m := range numbers {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(f))
+	}
+	for _, m := range labelled {
+		for label, n := range m.value(f) {
+			ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(n), label)
+		}
+	}
+	engine := c.srv.engine.Stats()
+	var count uint64
+	buckets := make(map[float64]uint64)
+	for i, n := range engine.Waits {
+		count += uint64(n)
+		if i < len(engine.Waits)-1 { // the last one has no bound
+			buckets[netpoll.WaitBound(i).Seconds()] = count
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(waitDesc, count, engine.WaitTotal.Seconds(), buckets)
+	ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, f.Version, f.Transport)
+}
