@@ -43,7 +43,11 @@ func Start(ctx context.Context, argv []string, cfg load.Config, count int) (*Fle
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("fleet: descriptor limit: %w", err)
 	}
-	each := max(1, min(perWorker, int(limit.Max)-64))
+	return startWith(ctx, argv, cfg, count, max(1, min(perWorker, int(limit.Max)-64)))
+}
+
+// startWith starts a process for each so many connections.
+func startWith(ctx context.Context, argv []string, cfg load.Config, count, each int) (*Fleet, error) {
 	f := &Fleet{}
 	n := max(1, (count+each-1)/each)
 	for i := range n {

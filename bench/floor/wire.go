@@ -53,8 +53,9 @@ func turn(in []byte, echo bool) (answer []byte, used int, bye bool) {
 		if w == 0 {
 			// The usual case, one frame: leave the payload where it is and put the header before it.
 			start := used - size - (head - 4)
-			in[start] = f[0]
+			first := f[0]
 			copy(in[start+1:], f[1:head-4])
+			in[start] = first
 			in[start+1] &= 127
 			if used == len(in) {
 				return in[start:used], used, false

@@ -84,12 +84,14 @@ func (h *hub[C]) size() (sessions, users int) {
 // application can have. A tenth of the connections at a time, so that the pings are no burst.
 func (h *hub[C]) beat(interval time.Duration, ping func(C)) {
 	const parts = 10
-	for tick := range time.NewTicker(interval / parts).C {
-		_ = tick
+	ticks := time.NewTicker(interval / parts).C
+	for {
 		all := h.everybody()
-		part := int(time.Now().UnixNano()/int64(interval/parts)) % parts
-		for i := part; i < len(all); i += parts {
-			ping(all[i])
+		for i := range parts {
+			for _, c := range all[len(all)*i/parts : len(all)*(i+1)/parts] {
+				ping(c)
+			}
+			<-ticks
 		}
 	}
 }

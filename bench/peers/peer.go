@@ -16,8 +16,8 @@ type Options struct {
 	PongWait time.Duration // how long it may take to answer
 }
 
-// idleLimit is how long a connection may stay silent.
-func (o Options) idleLimit() time.Duration { return o.Ping + o.PongWait }
+// idleLimit is how long a connection may stay silent: a new one may have to wait for two rounds of pings.
+func (o Options) idleLimit() time.Duration { return 2*o.Ping + o.PongWait }
 
 // writeLimit is how long a write may block before the connection is given up.
 const writeLimit = 10 * time.Second

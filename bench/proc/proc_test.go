@@ -50,7 +50,7 @@ func TestRSS(t *testing.T) {
 		b[i] = 1
 	}
 	after, err := RSS(os.Getpid())
-	if grown := after - before; err != nil || grown < size*9/10 || grown > size*2 {
+	if grown := after - before; err != nil || grown < size*9/10 || grown > size*4 { // the race detector keeps as much again
 		t.Errorf("grown by %d for %d bytes: %v", grown, size, err)
 	}
 	runtime.KeepAlive(b)

@@ -36,6 +36,9 @@ type Addresses struct {
 // PingInterval is how often every server pings every connection, unless a scenario says otherwise.
 const PingInterval = 25 * time.Second
 
+// pingTimeout is how long a connection may take to answer: 10 s, and no longer than the next ping.
+func pingTimeout(interval time.Duration) string { return min(interval, 10*time.Second).String() }
+
 // A Catalog is where Specs are looked up.
 type Catalog struct {
 	Fanfare string // path of the fanfare program; empty leaves its transports out
@@ -65,7 +68,8 @@ func (c Catalog) All() []Spec {
 
 func (c Catalog) peer(name string) func(a Addresses, ping time.Duration) []string {
 	return func(a Addresses, ping time.Duration) []string {
-		return []string{c.Self, "serve-peer", name, "--listen", a.Listen, "--api", a.API, "--ping-interval", ping.String()}
+		return []string{c.Self, "serve-peer", name, "--listen", a.Listen, "--api", a.API,
+			"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping)}
 	}
 }
 
@@ -75,7 +79,7 @@ func (c Catalog) fanfare(transport string) Spec {
 		About: "fanfare, --transport " + transport,
 		Args: func(a Addresses, ping time.Duration) []string {
 			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
-				"--ping-interval", ping.String(), "--ping-timeout", "10s", "--log-level", "warn"}
+				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
 		},
 		Pushes: true,
 	}

@@ -1,0 +1,166 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/bench/report"
+	"fanfare/bench/scenario"
+	"fanfare/bench/servers"
+)
+
+var catalog servers.Catalog
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "suite-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		catalog.Self = filepath.Join(dir, "bench")
+		if out, err := exec.Command("go", "build", "-o", catalog.Self, "../cmd/fanfare-bench").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+			return 1
+		}
+		if catalog.Fanfare, err = servers.Build(context.Background(), filepath.Join(dir, "fanfare")); err != nil {
+			fmt.Fprintln(os.Stderr, err) // the tests of fanfare are skipped
+		}
+		return m.Run()
+	}())
+}
+
+// tiny is a plan that takes a moment.
+func tiny() scenario.Plan {
+	const moment = 100 * time.Millisecond
+	return scenario.Plan{
+		Connections: []int{30}, Sizes: []int{64}, Depths: []int{2}, Window: 10, InFlight: 5, Active: 10,
+		Warm: moment, Time: moment, Settle: moment, Pushes: 200, Publishes: 100, Topics: 5, PerUser: 2,
+		Heartbeat: time.Second, SlowSize: 8192, Churn: 100,
+	}
+}
+
+func find(t *testing.T, names ...string) []servers.Spec {
+	t.Helper()
+	specs, err := catalog.Find(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return specs
+}
+
+// TestEveryScenario runs each scenario for a moment, over fanfare and over a peer: every number of its columns
+// must be there and none may be absurd.
+func TestEveryScenario(t *testing.T) {
+	for _, server := range []string{"fanfare-epoll", "nbio", "floor1"} {
+		t.Run(server, func(t *testing.T) {
+			if strings.HasPrefix(server, "fanfare-") && catalog.Fanfare == "" {
+				t.Skip("fanfare does not build")
+			}
+			t.Parallel()
+			specs := find(t, server)
+			run, err := Run(t.Context(), Config{
+				Scenarios: scenario.All(), Servers: specs, Plan: tiny(), Rounds: 1, Worker: []string{catalog.Self, "load-worker"},
+			})
+			for _, s := range run.Samples {
+				if s.Error != "" {
+					t.Errorf("%s: %s", s.Scenario, s.Error)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range scenario.All() {
+				if !s.Suits(specs[0]) {
+					continue
+				}
+				i := 0
+				for ; i < len(run.Samples) && run.Samples[i].Scenario != s.Name; i++ {
+				}
+				if i == len(run.Samples) {
+					t.Errorf("%s: no sample", s.Name)
+					continue
+				}
+				for _, m := range s.Metrics {
+					v, ok := run.Samples[i].Values[m.Key]
+					if server == "floor1" && m.Key == "heap_kib" {
+						continue // it does not tell
+					}
+					if !ok || v < -1000 || v > 1e9 {
+						t.Errorf("%s: %s is %v (%t)", s.Name, m.Key, v, ok)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestFailureIsTold(t *testing.T) {
+	spec := servers.Spec{Name: "broken", Args: func(servers.Addresses, time.Duration) []string {
+		return []string{"sh", "-c", "echo out of order; exit 3"}
+	}}
+	all, err := scenario.Find([]string{"connect"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := Run(t.Context(), Config{Scenarios: all, Servers: []servers.Spec{spec}, Plan: tiny(), Rounds: 1})
+	if !errors.Is(err, ErrFailed) || len(run.Samples) != 1 {
+		t.Fatalf("%d samples: %v", len(run.Samples), err)
+	}
+	if why := run.Samples[0].Error; !strings.Contains(why, "out of order") || !strings.Contains(why, "exit status 3") {
+		t.Error(why)
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	plan := tiny()
+	plan.Connections = []int{1 << 30}
+	all, err := scenario.Find([]string{"connect"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := Run(t.Context(), Config{Scenarios: all, Servers: find(t, "gws"), Plan: plan, Rounds: 1})
+	if err != nil || run.Samples[0].Skipped == "" {
+		t.Errorf("%+v: %v", run.Samples, err)
+	}
+}
+
+// A run that is cut short keeps what it has, tells so, and leaves no process behind.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	all, err := scenario.Find([]string{"echo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := tiny()
+	finished := 0
+	begin := time.Now()
+	run, err := Run(ctx, Config{
+		Scenarios: all, Servers: find(t, "floor1"), Plan: plan, Rounds: 1000, Worker: []string{catalog.Self, "load-worker"},
+		Progress: func(done, total int, what string) {
+			if done == 1 {
+				time.AfterFunc(50*time.Millisecond, cancel)
+			}
+		},
+		Finished: func(*report.Run, string) { finished++ },
+	})
+	if !errors.Is(err, context.Canceled) || run.Cut == "" || len(run.Samples) == 0 || finished != 1 {
+		t.Errorf("%d samples, cut %q, finished %d times: %v", len(run.Samples), run.Cut, finished, err)
+	}
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("took %v to end", took)
+	}
+	out, _ := exec.Command("pgrep", "-f", catalog.Self).Output()
+	if len(out) > 0 {
+		t.Errorf("processes left behind: %s", out)
+	}
+}
