@@ -63,7 +63,7 @@ func (srv *Server) Broadcast(op Op, payload []byte) int {
 // BroadcastPrepared is Broadcast for a message that was encoded before. It walks
 // the engine's connections, not the registry: see netpoll.Engine.EachOf.
 func (srv *Server) BroadcastPrepared(p *frame.Prepared) int {
-	n := spread(srv.engine.Portions(), srv.users.Sessions(), func(i int) int {
+	n := spread(srv.engine.Portions(), srv.Sessions(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
 			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(p, srv.topicPolicy) == nil {
