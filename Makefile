@@ -31,4 +31,4 @@ lint: ## gofmt, go vet (Linux and macOS), staticcheck, govulncheck.
 	@GOVULNCHECK=$(GOVULNCHECK) STATICCHECK=$(STATICCHECK) .ci/lint $(MODULES)
 
 bench: ## Measure against a goroutine per connection and other servers, about 4 minutes.
-	cd bench && go run ./cmd/fanfare-bench run
+	cd bench && go run ./cmd/fanfare-bench run --short
