@@ -55,3 +55,51 @@ func textZeroMask(n int) []byte {
 	in = append(in, 0, 0, 0, 0)
 	return append(in, strings.Repeat("x", n)...)
 }
+
+func BenchmarkEncode(b *testing.B) {
+	for _, n := range []int{128, 16384} {
+		payload := make([]byte, n)
+		b.Run("append/"+strconv.Itoa(n), func(b *testing.B) {
+			var dst []byte
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = AppendFrame(dst[:0], ws.OpText, payload)
+			}
+		})
+		b.Run("prepare/"+strconv.Itoa(n), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				Prepare(ws.OpText, payload)
+			}
+		})
+	}
+}
+
+func BenchmarkDeflate(b *testing.B) {
+	r := new(Rules)
+	for _, n := range []int{512, 16384} {
+		payload := []byte(jsonLike(n))
+		b.Run("out/"+strconv.Itoa(n), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				Prepare(ws.OpText, payload).Deflated(r, alone)
+			}
+		})
+		b.Run("in/"+strconv.Itoa(n), func(b *testing.B) {
+			src := deflated(ws.OpText, new(deflater).message(string(payload), 5, false))
+			in := make([]byte, len(src))
+			d := started(alone)
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(in, src)
+				if m, _, err := d.Next(r, in); err != nil || len(m.Payload) != n {
+					b.Fatal(m, err)
+				}
+			}
+		})
+	}
+}

@@ -278,6 +278,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{Rules{}, true},
 		{Rules{MaxMessage: -1}, false},
+		{Rules{MaxMessage: 1 << 30}, true},
+		{Rules{MaxMessage: 1<<30 + 1}, false},
 		{Rules{Deflate: Deflate{Level: 9, MinSize: 1, MaxRatio: 1, ContextBits: 15}}, true},
 		{Rules{Deflate: Deflate{Level: -1}}, false},
 		{Rules{Deflate: Deflate{Level: 10}}, false},

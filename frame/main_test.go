@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,6 +13,9 @@ import (
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(code) // the fuzzing engine's own goroutines stay
+	}
 	after := runtime.NumGoroutine()
 	for end := time.Now().Add(5 * time.Second); after > before && time.Now().Before(end); {
 		runtime.Gosched() // a finished test's goroutine may still be on its way out

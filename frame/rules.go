@@ -12,7 +12,7 @@ const DefaultMaxMessage = 64 << 10
 // endpoint. The zero value is safe.
 type Rules struct {
 	// MaxMessage limits an incoming message, all fragments together and
-	// inflated, in bytes; 0 means DefaultMaxMessage. A peer that exceeds it
+	// inflated, in bytes, up to 1 GiB; 0 means DefaultMaxMessage. A peer that exceeds it
 	// gets 1009 (RFC 6455, 7.4.1 and 10.4).
 	MaxMessage int
 
@@ -48,6 +48,7 @@ type Deflate struct {
 }
 
 const (
+	maxMaxMessage   = 1 << 30 // a message is in memory as a whole, 32 bits can count it
 	defaultMinSize  = 256
 	defaultMaxRatio = 100
 	ratioFree       = 64 << 10
@@ -57,8 +58,8 @@ const (
 func (r *Rules) Validate() error {
 	d := &r.Deflate
 	switch {
-	case r.MaxMessage < 0:
-		return fmt.Errorf("frame: MaxMessage is %d, want 0 (for %d) or more", r.MaxMessage, DefaultMaxMessage)
+	case r.MaxMessage < 0 || r.MaxMessage > maxMaxMessage:
+		return fmt.Errorf("frame: MaxMessage is %d, want 0 (for %d) to %d", r.MaxMessage, DefaultMaxMessage, maxMaxMessage)
 	case d.Level < 0 || d.Level > 9:
 		return fmt.Errorf("frame: Deflate.Level is %d, want 0 to 9", d.Level)
 	case d.MinSize < 0:
