@@ -32,6 +32,9 @@ func (cfg *Config) validate() error {
 	if cfg.Transport == Default {
 		cfg.Transport = defaultKind
 	}
+	if cfg.Transport > Goroutine {
+		return fmt.Errorf("netpoll: there is no transport %v", cfg.Transport)
+	}
 	for _, f := range []struct {
 		name          string
 		v             *int

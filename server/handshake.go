@@ -183,7 +183,7 @@ func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err erro
 	if err := checkUpgrade(r); err != nil {
 		return a, err
 	}
-	if origin, n := r.field("Origin"); n > 1 || n == 1 && !originAllowed(string(origin), string(r.authority()), ep.srv.cfg.AllowOrigins) {
+	if origin, n := r.field("Origin"); n > 1 || n == 1 && !originAllowed(origin, r.authority(), ep.srv.cfg.AllowOrigins) {
 		return a, Refuse(403, "pages of this origin may not connect")
 	}
 	if preset != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"strings"
@@ -11,32 +12,50 @@ import (
 // connect here with the user's cookies. Allowed are pages of the host that the
 // request was sent to, and those that the operator named. What is no browser
 // sends no Origin and could send any.
-func originAllowed(origin, host string, allowed []string) bool {
+//
+// The scheme is not compared for the same host: behind a proxy that ends TLS the
+// server does not know its own.
+func originAllowed(origin, host []byte, allowed []string) bool {
 	for _, pattern := range allowed {
 		if matchOrigin(pattern, origin) {
 			return true
 		}
 	}
-	scheme, rest, ok := strings.Cut(origin, "://")
+	scheme, rest, ok := bytes.Cut(origin, []byte("://"))
 	if !ok {
 		return false // "null" among others
 	}
-	port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(scheme)]
-	return strings.EqualFold(strings.TrimSuffix(rest, port), strings.TrimSuffix(host, port))
+	var port []byte // that may be left out
+	switch {
+	case equalFold(scheme, "http"):
+		port = []byte(":80")
+	case equalFold(scheme, "https"):
+		port = []byte(":443")
+	default:
+		return false // file:, extensions of browsers: they have no host to compare
+	}
+	return equalFold(bytes.TrimSuffix(rest, port), string(bytes.TrimSuffix(host, port)))
 }
 
-func matchOrigin(pattern, origin string) bool {
-	if pattern == "*" || strings.EqualFold(pattern, origin) {
+func matchOrigin(pattern string, origin []byte) bool {
+	if pattern == "*" || equalFold(origin, pattern) {
 		return true
 	}
 	before, after, ok := strings.Cut(pattern, "*")
 	if !ok || len(origin) <= len(before)+len(after) {
 		return false
 	}
-	middle := origin[len(before) : len(origin)-len(after)]
-	return strings.EqualFold(origin[:len(before)], before) &&
-		strings.EqualFold(origin[len(origin)-len(after):], after) &&
-		!strings.ContainsAny(middle, "/:@")
+	end := len(origin) - len(after)
+	if !equalFold(origin[:len(before)], before) || !equalFold(origin[end:], after) {
+		return false
+	}
+	for _, c := range origin[len(before):end] {
+		// Labels of a host name; nothing else may stand for them.
+		if l := lower(c); !('a' <= l && l <= 'z' || isDigit(c) || c == '-' || c == '.' || c == '_') {
+			return false
+		}
+	}
+	return true
 }
 
 // checkOriginPattern accepts "*", "scheme://host[:port]" and "scheme://*.host".
@@ -45,7 +64,7 @@ func checkOriginPattern(p string) error {
 		return nil
 	}
 	u, err := url.Parse(strings.Replace(p, "://*.", "://", 1))
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Contains(u.Host, "*") {
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil || strings.Contains(u.Host, "*") {
 		return fmt.Errorf("allowed origin %q: want scheme://host[:port], scheme://*.host or *", p)
 	}
 	return nil
