@@ -20,6 +20,8 @@ import (
 // bytes pass through something else (TLS, a net.Listener that wraps what it
 // accepts) keeps a goroutine.
 //
+// How long a request may be, and may take, is the business of that server.
+//
 // The request's context ends when the handler returns, as it does for all
 // requests: what hooks need of it is for Identity.Data. An HTTP server knows
 // nothing of connections that were hijacked: shut it down first, and then the
@@ -46,8 +48,8 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Upgrade is ServeHTTP for a program that has looked at the request itself: id
-// says whose session it is, and Endpoint.Identify is not asked. The client has
-// its answer in any case. An error is a *Refusal if it was turned away; any other
+// says whose session it is, and Endpoint.Identify is not asked. A session
+// without a User is accepted, and reached by no push. The client has its answer in any case. An error is a *Refusal if it was turned away; any other
 // is for the log, and there already.
 func (m *Mount) Upgrade(w http.ResponseWriter, r *http.Request, id Identity) error {
 	return m.upgrade(w, r, &id)

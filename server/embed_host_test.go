@@ -52,6 +52,7 @@ func serveHandler(t testing.TB, ln net.Listener, h http.Handler) {
 func serveFast(keep bool) func(testing.TB, net.Listener, *Mount) {
 	return func(t testing.TB, ln net.Listener, m *Mount) {
 		hs := &fasthttp.Server{Handler: m.ServeFastHTTP, KeepHijackedConns: keep, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
+			ReadBufferSize:        64 << 10,              // what it may have read ahead
 			MaxIdleWorkerDuration: 50 * time.Millisecond, // a goroutine of its pool outlives it for so long
 			Logger:                fasthttpLog{slog.New(slog.DiscardHandler)}}
 		serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Shutdown() })

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws/wsutil"
+	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
 )
@@ -38,12 +40,13 @@ func TestMountServes(t *testing.T) {
 				v.g.t = t
 				var early bytes.Buffer
 				early.WriteString(knock("/any?x=y"))
-				wsutil.WriteClientText(&early, []byte("early"))
+				text := strings.Repeat("early ", 4000) // more than hosts have read ahead, or less than they can
+				wsutil.WriteClientText(&early, []byte(text))
 				whole := early.Bytes()
 				cut := len(whole) - 3
 				v.g.enter(string(whole[:cut])) // a part of the frame arrives with the request
 				v.g.Write(whole[cut:])
-				v.g.wantText("early")
+				v.g.wantText(text)
 			})
 		}
 	}
@@ -121,7 +124,7 @@ func TestMountIdentity(t *testing.T) {
 			srv, m := bare(t, Config{}, Endpoint{
 				Protocols: []string{"chat", "news"},
 				Identify: func(r *Request) (Identity, error) {
-					return Identity{User: r.Query("user"), Topics: r.QueryAll("topic"), Data: r}, nil
+					return Identity{User: r.Query("user"), Topics: r.QueryAll("topic")}, nil
 				},
 				Hooks: Hooks{OnOpen: func(s *Session) { opened <- s }},
 			})
@@ -148,6 +151,34 @@ func TestMountIdentity(t *testing.T) {
 				guests[i].wantText("to " + u)
 			}
 		})
+	}
+}
+
+// UpgradeFastHTTP takes the identity that it is given.
+func TestUpgradeFastHTTP(t *testing.T) {
+	srv, m := bare(t, Config{}, Endpoint{Identify: func(*Request) (Identity, error) { return Identity{}, Refuse(500, "asked for no reason") }})
+	errs := make(chan error, 1)
+	ln := loopback(t)
+	hs := &fasthttp.Server{MaxIdleWorkerDuration: 50 * time.Millisecond, Handler: func(ctx *fasthttp.RequestCtx) {
+		errs <- m.UpgradeFastHTTP(ctx, Identity{User: string(ctx.QueryArgs().Peek("as"))})
+	}}
+	serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Shutdown() })
+	dial := func() *guest {
+		return newGuest(t, func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) })
+	}
+	g := dial()
+	g.enter(knock("/?as=alice"))
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+	if n := srv.Push("alice", Text, []byte("hi")); n != 1 {
+		t.Errorf("push reached %d", n)
+	}
+	g.wantText("hi")
+	resp, _ := dial().ask(knock("/?as=%00"))
+	var refusal *Refusal
+	if err := <-errs; resp.StatusCode != 400 || !errors.As(err, &refusal) || refusal.Status != 400 {
+		t.Errorf("%s, %v", resp.Status, err)
 	}
 }
 

@@ -21,8 +21,11 @@ type Hooks struct {
 	OnTimer func(s *Session)
 	// OnClose is the last call for a session that was open. The code is 1006
 	// when the connection broke, and 1005 when the client's close frame had none.
-	OnClose func(s *Session, why frame.CloseError)
+	OnClose func(s *Session, why CloseError)
 }
+
+// CloseError is how a session ended.
+type CloseError = frame.CloseError
 
 // guard runs a hook.
 func (s *Session) guard(hook func()) {
