@@ -1,0 +1,90 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"fanfare/netpoll"
+)
+
+// MaxConnections counts all connections, those in their handshake too.
+func TestMaxConnections(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind, MaxConnections: 2})
+		a := dial(t, srv, "/ws?user=a")
+		silent := connect(t, srv)
+		await(t, "two connections", func() bool { return srv.connections.Load() == 2 })
+		for range 3 {
+			c := connect(t, srv)
+			resp := c.answer()
+			if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+				t.Errorf("%d %v", resp.StatusCode, resp.Header)
+			}
+			explains(t, resp, c.head)
+			c.wantEnd()
+		}
+		if full, refused := srv.stats.full.Load(), srv.engine.Stats().Refused; full != 3 || refused != 3 {
+			t.Errorf("%d and %d were counted, want 3", full, refused)
+		}
+		srv.Push("a", Text, []byte("still there"))
+		a.want(Text, "still there")
+
+		silent.Close()
+		await(t, "there is room", func() bool { return srv.connections.Load() == 1 })
+		b := dial(t, srv, "/ws?user=b")
+		a.Close()
+		await(t, "there is room", func() bool { return srv.connections.Load() == 1 })
+		// An ordinary request counts as long as it takes.
+		plain := connect(t, srv)
+		plain.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if line, err := plain.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 200") {
+			t.Errorf("%q, %v", line, err)
+		}
+		plain.Close()
+		b.Close()
+		await(t, "all are gone", func() bool { return srv.connections.Load() == 0 })
+	})
+}
+
+func TestConfigValidate(t *testing.T) {
+	tests := []struct {
+		name string
+		cfg  Config
+		want string // in the error; empty: none
+	}{
+		{"zero value", Config{}, ""},
+		{"loopback", Config{Listen: "127.0.0.1:0", API: "[::1]:0"}, ""},
+		{"Unix sockets", Config{Listen: "unix:/a", API: "unix:/b"}, ""},
+		{"names from the query, for the world", Config{Listen: ":80"}, "not loopback"},
+		{"said to be so", Config{Listen: ":80", InsecureIdentity: true}, ""},
+		{"API without a key, for the world", Config{API: "0.0.0.0:80"}, "without a key"},
+		{"API with a key", Config{API: "0.0.0.0:80", APIKeys: []string{strings.Repeat("k", 16)}}, ""},
+		{"short key", Config{APIKeys: []string{"secret"}}, "too short"},
+		{"negative limit", Config{MaxConnections: -1}, "MaxConnections is -1"},
+		{"limit too high", Config{MaxHeader: 1 << 20}, "MaxHeader is 1048576"},
+		{"time too short", Config{PingInterval: 1}, "PingInterval is 1ns"},
+		{"time too long", Config{CloseTimeout: 25 * 60 * 60e9}, "CloseTimeout is 25h"},
+		{"several faults at once", Config{MaxHeader: 1, DrainRate: -1}, "DrainRate is -1"},
+		{"path without a slash", Config{Endpoints: []Endpoint{{Path: "ws"}}}, "begin with /"},
+		{"path with a query", Config{Endpoints: []Endpoint{{Path: "/ws?a"}}}, "no query"},
+		{"two endpoints at a path", Config{Endpoints: []Endpoint{{Path: "/a"}, {Path: "/a"}}}, "two endpoints"},
+		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Protocols: []string{"a b"}}}}, "no token"},
+		{"origin with a path", Config{AllowOrigins: []string{"https://a/"}}, "allowed origin"},
+		{"unknown transport", Config{Transport: netpoll.Kind(99)}, "transport"},
+		{"tiny queue", Config{QueueBytes: 1}, "QueueBytes"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			srv, err := newServer(test.cfg)
+			if err == nil {
+				srv.end()
+			}
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
