@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -9,14 +10,26 @@ import (
 	"github.com/gobwas/ws/wsflate"
 )
 
-// readFrame reads a frame with gobwas, whether it is compressed or not.
-func (c *client) readFrame() (payload []byte, compressed bool) {
-	c.t.Helper()
-	f, err := ws.ReadFrame(c.br)
-	if err != nil {
-		c.t.Fatal(err)
+// readFrame reads a frame as gobwas does, whether it is compressed or not.
+func readFrame(t testing.TB, r io.Reader) (f ws.Frame) {
+	t.Helper()
+	var err error
+	if f.Header, err = ws.ReadHeader(r); err == nil {
+		f.Payload = make([]byte, f.Header.Length)
+		_, err = io.ReadFull(r, f.Payload)
 	}
-	if compressed, err = wsflate.IsCompressed(f.Header); err != nil {
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// inflated reads a message, and tells whether it came compressed.
+func (c *client) inflated() (payload []byte, compressed bool) {
+	c.t.Helper()
+	f := readFrame(c.t, c.br)
+	compressed, err := wsflate.IsCompressed(f.Header)
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	if compressed {
@@ -55,7 +68,7 @@ func TestCompression(t *testing.T) {
 			echo := dial(t, srv, "/echo", offer)
 			for _, msg := range [][]byte{long, small, {}} {
 				echo.sendDeflated(msg)
-				if got, _ := echo.readFrame(); !bytes.Equal(got, msg) {
+				if got, _ := echo.inflated(); !bytes.Equal(got, msg) {
 					t.Errorf("echo of %d bytes differs: %d", len(msg), len(got))
 				}
 			}
@@ -68,7 +81,7 @@ func TestCompression(t *testing.T) {
 					t.Fatalf("Broadcast reached %d", n)
 				}
 				for name, want := range map[*client]bool{a: len(msg) == len(long), b: false, c: false} {
-					got, compressed := name.readFrame()
+					got, compressed := name.inflated()
 					if !bytes.Equal(got, msg) || compressed != want {
 						t.Errorf("got %d bytes, compressed %v, want %d, %v", len(got), compressed, len(msg), want)
 					}
@@ -108,7 +121,7 @@ func TestBombEndsWith1009(t *testing.T) {
 	srv := start(t, Config{Endpoints: []Endpoint{compressing(Echo("/echo"))}})
 	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
 	c.sendDeflated(make([]byte, 16<<20))
-	payload, _ := c.readFrame()
+	payload, _ := c.inflated()
 	if code := ws.StatusCode(payload[0])<<8 | ws.StatusCode(payload[1]); code != 1009 {
 		t.Errorf("closed with %d %q, want 1009", code, payload[2:])
 	}

@@ -26,12 +26,12 @@ func (r *Rate) validate() error {
 		name string
 		v    *int
 		def  int
-	}{{"Messages", &r.Messages, 100}, {"Bytes", &r.Bytes, 256 << 10}} {
+	}{{"Rate.Messages", &r.Messages, 100}, {"Rate.Bytes", &r.Bytes, 256 << 10}} {
 		if *f.v == 0 {
 			*f.v = f.def
 		}
 		if *f.v < 0 || *f.v > 1<<40 {
-			return fmt.Errorf("Rate.%s is %d: want more than 0", f.name, *f.v)
+			return fmt.Errorf("%s is %d: want more than 0", f.name, *f.v)
 		}
 	}
 	return nil
