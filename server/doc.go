@@ -1,0 +1,71 @@
+// Package server is the push server: handshakes, sessions, heartbeats, pushes and
+// the HTTP API. It joins package netpoll, which moves bytes, package frame, which
+// knows what they mean, and package registry, which knows who is here.
+//
+// A [Server] stands alone, with listeners of its own (Config.Listen, Config.API),
+// or inside a program: [Server.Handler] and [Server.FastHTTP] mount an [Endpoint]
+// on net/http, and so on gin and chi, and on fasthttp. Either way a connection
+// ends up as one [Session] that owns its descriptor.
+//
+// # Contract
+//
+// The hooks of one session never overlap, except OnTimer. OnOpen is the first,
+// OnClose the last, and both come exactly once for a session that was open. A hook
+// may block: others are served meanwhile, up to Config.Workers. A panic in a hook
+// ends that session with 1011, is logged with its stack, and harms nobody else.
+//
+// Everything that sends, from Session.Send to Server.Broadcast, may be called from
+// any goroutine and never blocks. "Sent" means written to the socket or queued for
+// it. A message is one WebSocket message, byte for byte, with no envelope. What one
+// goroutine sends to a session arrives in that order.
+//
+// While a hook runs and more messages of the same read wait behind it, what is sent
+// to that session is gathered, and leaves when the read is dealt with or 16 KiB have
+// come together.
+//
+// # Borrowed memory
+//
+// The payload given to OnMessage may be used, and modified, until the hook returns.
+// What is given to Send, Push, Publish and Broadcast is copied before they return.
+// A frame.Prepared is shared by all its receivers, for ever.
+//
+// # The life of a session
+//
+//	shaking ── open ── closing ── lingering ── over
+//
+// It only ever moves to the right (session.go). Shaking, the request is gathered up
+// to Config.MaxHeader and Config.HandshakeTimeout, and checked; gobwas/ws then
+// writes the answer, over memory. The session is in the registry before it is open,
+// and its answer is corked until then, so nothing that is pushed comes before it.
+// Closing, our close frame is out and theirs is awaited; lingering, all is said and
+// the peer is to end the stream. Both are bounded by Config.CloseTimeout.
+//
+// One timer serves them all. Deadlines are lazy: bytes that arrive only store the
+// coarse time, and the timer looks at it when it fires (clock.go).
+//
+// # Limits
+//
+// Nothing a peer does is without a bound: connections in all (MaxConnections), from
+// one address (ConnectionsPerIP), of one user (SessionsPerUser), topics of one
+// session, handshakes a second, the bytes of a request, of a message, and of a
+// queue, what a session may send a second (Endpoint.Rate), and memory, of which the
+// last tenth before GOMEMLIMIT is kept for those who are connected. Each is on by
+// default, can be set, and counts what it stops. Those per address are for listeners
+// of the server's own; a program that mounts endpoints does that itself.
+//
+// # Locks
+//
+// All are leaves: while one is held no other is taken, and nothing outside of the
+// package that owns it is called. There is no order to keep.
+//
+// # Shutdown
+//
+// Shutdown works in the order written there: not ready, no new connections, sessions
+// closed with 1001 in paced batches, what is left cut off, API, engine, timers.
+//
+// # Limitations
+//
+// One process: a push reaches the connections of the server that it is given to.
+// HTTP/1.1 handshakes only. Timers are as coarse as a tick, 100 ms. A name that is
+// subscribed for a user is so for the connections that the user has at that moment.
+package server
