@@ -18,7 +18,7 @@ func TestAPIPush(t *testing.T) {
 		to                     []*wsClient
 	}{
 		{"user, JSON", "/v1/users/alice/push", "application/json", `{"a": 1 }`, Text, []*wsClient{alice, phone}},
-		{"user, JSON with parameter", "/v1/users/bob/push", "Application/JSON; charset=utf-8", `1`, Text, []*wsClient{bob}},
+		{"user, JSON with parameter", "/v1/users/bob/push", "Application/JSON ; charset=utf-8", `1`, Text, []*wsClient{bob}},
 		{"user, JSON suffix", "/v1/users/bob/push", "application/problem+json", `{}`, Text, []*wsClient{bob}},
 		{"user, text", "/v1/users/bob/push", "text/plain", "grüße\n", Text, []*wsClient{bob}},
 		{"user, HTML", "/v1/users/bob/push", "TEXT/html", "<p>", Text, []*wsClient{bob}},

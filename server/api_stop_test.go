@@ -126,7 +126,7 @@ func (l *brokenListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestPatientListener(t *testing.T) {
 	var log syncBuffer
-	inner := &brokenListener{fail: 3, conns: make(chan net.Conn, 1)}
+	inner := &brokenListener{fail: 4, conns: make(chan net.Conn, 1)}
 	ln := &patientListener{Listener: inner, quit: make(chan struct{}), log: slog.New(slog.NewTextHandler(&log, nil))}
 	here, there := net.Pipe()
 	defer there.Close()
