@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fanfare/bench/load"
+	"fanfare/bench/proc"
 )
 
 // A Fleet is the load clients of one measurement.
@@ -34,7 +35,7 @@ type process struct {
 const MaxWorkers = 50
 
 // perWorker is how many connections one process takes where the limit on descriptors allows it.
-const perWorker = 15_000
+const perWorker = 250_000
 
 // Start starts the processes for count connections. argv is the argument vector of a worker. The workers are
 // numbered from cfg.Number.
@@ -70,7 +71,7 @@ func startWith(ctx context.Context, argv []string, cfg load.Config, count, each 
 
 func start(ctx context.Context, argv []string) (*process, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), Env...)
+	cmd.Env = proc.Environ(debugSettings)
 	cmd.Stderr = os.Stderr
 	// A group of its own: Ctrl-C is for the parent, which then ends the workers in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -17,9 +17,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Env is what the environment of a worker needs besides its parent's: without it the runtime would
-// interrupt a wait in the kernel every 10 ms.
-var Env = []string{"GODEBUG=asyncpreemptoff=1"}
+// debugSettings is the GODEBUG that a worker needs: without it the runtime would interrupt a wait in the kernel every
+// 10 ms.
+const debugSettings = "asyncpreemptoff=1"
 
 type worker struct {
 	client *load.Client

@@ -9,5 +9,5 @@
 // Each loop owns its goroutine, its thread, its epoll descriptor, its listening socket (SO_REUSEPORT spreads
 // the connections) and its connections. The loops call the kernel raw: they hold their P while they wait, so
 // the process needs one P more than it has loops (for the API) and must run with GODEBUG=asyncpreemptoff=1,
-// else the runtime keeps interrupting the wait. Env tells what a parent has to set.
+// else the runtime keeps interrupting the wait. Debug is for the parent to set.
 package floor

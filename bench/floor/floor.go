@@ -11,8 +11,8 @@ import (
 	"runtime/debug"
 )
 
-// Env is the environment that the process of a floor needs besides its own.
-var Env = []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"}
+// Debug is the GODEBUG that the process of a floor has to be started with.
+const Debug = "asyncpreemptoff=1"
 
 // Serve runs loops loops on listen and the API on api, for ever.
 func Serve(listen, api string, loops int) error {

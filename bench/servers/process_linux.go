@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
+
+	"fanfare/bench/proc"
 
 	"github.com/valyala/fasthttp"
 )
@@ -48,7 +49,7 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 		Spec: spec, Listen: listen, API: "http://" + api.String(), http: newAPIClient(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
 	}
-	s.cmd.Env = append(os.Environ(), spec.Env...)
+	s.cmd.Env = proc.Environ(spec.Debug)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	// A group of its own, so that Ctrl-C is for the parent; and never to outlive it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -16,7 +16,7 @@ type Spec struct {
 	Name    string
 	About   string
 	Version string // of the library that it is built on
-	Env     []string
+	Debug   string // GODEBUG
 	// Args makes the argument vector.
 	Args func(a Addresses, ping time.Duration) []string
 	// Pushes says that the server knows users and topics and pings its connections.
@@ -62,8 +62,8 @@ func (c Catalog) All() []Spec {
 		})
 	}
 	return append(all,
-		Spec{Name: "floor1", About: "the floor: bare epoll, no checks, one loop", Env: floor.Env, Args: c.peer("floor1")},
-		Spec{Name: "floor2", About: "the floor: bare epoll, no checks, two loops", Env: floor.Env, Args: c.peer("floor2")})
+		Spec{Name: "floor1", About: "the floor: bare epoll, no checks, one loop", Debug: floor.Debug, Args: c.peer("floor1")},
+		Spec{Name: "floor2", About: "the floor: bare epoll, no checks, two loops", Debug: floor.Debug, Args: c.peer("floor2")})
 }
 
 func (c Catalog) peer(name string) func(a Addresses, ping time.Duration) []string {

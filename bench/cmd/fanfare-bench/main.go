@@ -9,18 +9,27 @@ import (
 	"os/signal"
 	"syscall"
 
+	"fanfare/bench/million"
+
 	"github.com/alecthomas/kong"
 )
 
 type program struct {
-	Run        runCommand    `cmd:"" help:"Measure servers side by side."`
-	List       listCommand   `cmd:"" help:"List scenarios and servers."`
-	Report     reportCommand `cmd:"" help:"Make tables or a page of charts from a saved run."`
-	ServePeer  peerCommand   `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
-	LoadWorker workerCommand `cmd:"" hidden:""`
+	Run           runCommand           `cmd:"" help:"Measure servers side by side."`
+	List          listCommand          `cmd:"" help:"List scenarios and servers."`
+	Report        reportCommand        `cmd:"" help:"Make tables or a page of charts from a saved run."`
+	ServePeer     peerCommand          `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
+	Million       millionCommand       `cmd:"" help:"Hold a million connections to one server process."`
+	LoadWorker    workerCommand        `cmd:"" hidden:""`
+	MillionKernel millionKernelCommand `cmd:"" hidden:""`
+	MillionInside millionInsideCommand `cmd:"" hidden:""`
 }
 
 func main() {
+	if million.IsInit() {
+		million.Init()
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var p program

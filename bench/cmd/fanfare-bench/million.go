@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"fanfare/bench/million"
+	"fanfare/bench/servers"
+)
+
+type millionCommand struct {
+	Connections  int           `help:"Connections." short:"n" default:"1000000"`
+	Pushes       int           `help:"Pushes to random users." default:"1000"`
+	Window       int           `help:"Handshakes under way at once." default:"200"`
+	PingInterval time.Duration `help:"Interval of the server's heartbeats." default:"5m"`
+	Server       string        `help:"The server; see list." default:"fanfare-epoll"`
+	UML          bool          `name:"uml" help:"Boot user-mode Linux even where the descriptor limit would allow the connections."`
+	Limit        time.Duration `help:"Give up after this time." default:"90m"`
+	JSON         string        `help:"Write the result to this file." type:"path" placeholder:"FILE"`
+	Fanfare      string        `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
+}
+
+func (c *millionCommand) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not done after %v", c.Limit))
+	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if c.Fanfare == "" {
+		dir, err := os.MkdirTemp("", "fanfare-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if c.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
+			return err
+		}
+	}
+	if c.Connections < 1 || c.Pushes < 1 || c.Window < 1 {
+		return errors.New("--connections, --pushes and --window: at least 1")
+	}
+	config := million.Config{
+		Connections: c.Connections, Pushes: c.Pushes, Window: c.Window, Ping: c.PingInterval, Server: c.Server, Fanfare: c.Fanfare, Self: self,
+	}
+	began := time.Now()
+	tell := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+	var result *million.Result
+	if million.Fits(c.Connections) && !c.UML {
+		result, err = million.Run(ctx, config, tell)
+	} else {
+		tell("booting user-mode Linux for %d connections", c.Connections)
+		result, err = million.Boot(ctx, config, os.Stderr)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	result.WriteText(os.Stdout)
+	if c.JSON != "" {
+		return create(c.JSON, result.WriteJSON)
+	}
+	return nil
+}
+
+// A millionInsideCommand is what runs inside user-mode Linux.
+type millionInsideCommand struct {
+	Dir string `arg:""`
+}
+
+func (c *millionInsideCommand) Run(ctx context.Context) error {
+	return million.Inside(ctx, c.Dir)
+}
+
+// A millionKernelCommand becomes the kernel of user-mode Linux.
+type millionKernelCommand struct {
+	Argv []string `arg:"" passthrough:""`
+}
+
+func (c *millionKernelCommand) Run() error {
+	if len(c.Argv) > 0 && c.Argv[0] == "--" {
+		c.Argv = c.Argv[1:]
+	}
+	return million.Exec(c.Argv)
+}

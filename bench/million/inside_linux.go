@@ -1,0 +1,100 @@
+package million
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The files through which the outer and the inner machine talk; they share the file system.
+const (
+	configFile = "config.json"
+	answerFile = "answer.json"
+)
+
+// dirEnv names the directory with those files to the first process inside.
+const dirEnv = "FANFARE_BENCH_MILLION"
+
+// IsInit tells whether this process is the first inside user-mode Linux: then its whole life is Init.
+func IsInit() bool { return os.Getpid() == 1 && os.Getenv(dirEnv) != "" }
+
+// Init sets the machine up, starts this program again as Inside, and halts the machine.
+func Init() {
+	defer unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	if err := setUp(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "million: inside:", err)
+		return
+	}
+	cmd := exec.Command(self, "million-inside", os.Getenv(dirEnv))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin", insideEnv+"=user-mode Linux")
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "million: inside:", err)
+	}
+}
+
+func setUp() error {
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("million: inside: /proc: %w", err)
+	}
+	const files = 4_000_000
+	for name, value := range map[string]int{"fs/nr_open": files, "fs/file-max": 2 * files, "net/core/somaxconn": 4096} {
+		if err := os.WriteFile(filepath.Join("/proc/sys", name), fmt.Append(nil, value), 0); err != nil {
+			return fmt.Errorf("million: inside: %w", err)
+		}
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}); err != nil {
+		return fmt.Errorf("million: inside: descriptor limit: %w", err)
+	}
+	// ip link set lo up
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return fmt.Errorf("million: inside: socket: %w", err)
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fmt.Errorf("million: inside: %w", err)
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(request))); errno != 0 {
+		return fmt.Errorf("million: inside: loopback: %w", errno)
+	}
+	return nil
+}
+
+// Inside does inside what Boot was asked for, and leaves the answer in dir.
+func Inside(ctx context.Context, dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil {
+		return err
+	}
+	var c Config
+	if err := json.Unmarshal(b, &c); err != nil {
+		return err
+	}
+	var a struct {
+		Result *Result
+		Error  string
+	}
+	a.Result, err = Run(ctx, c, func(format string, args ...any) { fmt.Printf("  "+format+"\n", args...) })
+	if err != nil {
+		a.Error = err.Error()
+	}
+	if b, err = json.Marshal(a); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, answerFile), b, 0o600)
+}
