@@ -93,6 +93,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// ParseTransport reads the name of a transport: "epoll", "easygo", "goroutine" or
+// "default".
+func ParseTransport(s string) (netpoll.Kind, error) { return netpoll.ParseKind(s) }
+
 // WhenFull is a policy for a full queue.
 type WhenFull uint8
 

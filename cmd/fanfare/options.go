@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"fanfare/netpoll"
 	"fanfare/server"
 )
 
@@ -23,7 +22,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err := cmd.checkZeros(); err != nil {
 		return server.Config{}, err
 	}
-	transport, err := netpoll.ParseKind(cmd.Transport)
+	transport, err := server.ParseTransport(cmd.Transport)
 	if err != nil {
 		return server.Config{}, err
 	}
