@@ -53,8 +53,8 @@ func (ep *endpoint) identify(r *Request) (id Identity, err error) {
 
 // panicked notes that the application did. Nothing but its code is recovered.
 func (ep *endpoint) panicked(v any, user string) {
-	ep.srv.stats.panics.Add(1)
 	ep.srv.log.Error("panic in a hook", "endpoint", ep.Path, "user", user, "panic", v, "stack", string(debug.Stack()))
+	ep.srv.stats.panics.Add(1) // who sees it finds it in the log
 }
 
 // message runs OnMessage, without a closure because it is the hot path.
