@@ -77,7 +77,8 @@ func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity
 // arrival is a handshake that another server has read and that was found good.
 // Between the two servers it is what the session's endpoint leads to.
 type arrival struct {
-	ep *endpoint
+	ep   *endpoint
+	from netip.Addr // for sources
 	admission
 	over chan struct{} // for extension.over
 	err  error         // of Session.open
@@ -86,19 +87,43 @@ type arrival struct {
 // arrive checks a handshake whose request is in h.
 func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
 	srv := ep.srv
+	from := h.req.peer.Addr()
+	if srv.trusted(from) {
+		from = srv.forwarded(&h.req)
+	}
+	if h.req.hasToken("Upgrade", "websocket") { // else it is no handshake, and refused as such
+		if err := srv.roomFor(from); err != nil {
+			return nil, err
+		}
+	}
 	a, err := ep.admit(h, preset)
 	if err != nil {
 		return nil, err
 	}
-	// Here the refusal can still be an ordinary answer; adopt looks again.
-	if srv.status.Load() >= draining {
-		return nil, errGoingAway
-	}
-	if srv.connections.Load() >= int64(srv.cfg.MaxConnections) {
-		return nil, full
-	}
 	a.answer = append([]byte(nil), a.answer...) // h is returned
-	return &arrival{ep: ep, admission: a}, nil
+	return &arrival{ep: ep, from: from, admission: a}, nil
+}
+
+// roomFor is what accept and screen are to connections of our own listener. Here
+// a refusal can still be an ordinary answer. Nothing is reserved, because the
+// other server may fail to let the connection go: adopt looks again.
+func (srv *Server) roomFor(from netip.Addr) error {
+	switch {
+	case srv.status.Load() >= draining:
+		return errGoingAway
+	case srv.pressed.Load():
+		srv.stats.pressed.Add(1)
+		return full
+	case srv.connections.Load() >= int64(srv.cfg.MaxConnections):
+		srv.stats.full.Add(1)
+		return full
+	}
+	src, err := srv.enter(from)
+	if err != nil {
+		return err
+	}
+	defer srv.sources.leave(src)
+	return srv.pace(src)
 }
 
 // refuseTimeout bounds the answer to a client for which there is no room after
@@ -114,10 +139,16 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 	if srv.status.Load() >= draining {
 		return a.turnAway(nc, errGoingAway)
 	}
+	src, err := srv.enter(a.from)
+	if err != nil {
+		return a.turnAway(nc, err)
+	}
 	s := srv.newSession(&endpoint{srv: srv, arrival: a})
 	if s == nil {
+		srv.sources.leave(src)
 		return a.turnAway(nc, full)
 	}
+	s.source = src
 	if a.over != nil {
 		s.extend().over = a.over
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -143,5 +144,72 @@ func TestUpgradeErrors(t *testing.T) {
 	}
 	if all := srv.Connections("alice"); len(all) != 1 || all[0].Data() == nil || all[0].Data() != all[0].RemoteAddr().String() {
 		t.Errorf("alice has %d connections, or not the data of hers", len(all))
+	}
+}
+
+// The limits per address hold for mounted endpoints too, and nothing of them is
+// held by what was refused or has gone.
+func TestMountLimitsPerIP(t *testing.T) {
+	for _, h := range hosts {
+		if h.tls {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			srv, m := bare(t, Config{ConnectionsPerIP: 2, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Endpoint{})
+			dial := in(t, h, m)
+			knockFrom := func(addr string) (*guest, int) {
+				g := dial()
+				resp, _ := g.ask(knock("/", "X-Forwarded-For: 198.51.100.9, "+addr))
+				return g, resp.StatusCode
+			}
+			var inside []*guest
+			for i, want := range []int{101, 101, 429, 429} {
+				g, status := knockFrom("192.0.2.1")
+				if status != want {
+					t.Fatalf("connection %d: %d, want %d", i, status, want)
+				}
+				if status == 101 {
+					inside = append(inside, g)
+				}
+			}
+			if _, status := knockFrom("192.0.2.2"); status != 101 {
+				t.Errorf("another address got %d", status)
+			}
+			for _, g := range inside {
+				g.Close()
+			}
+			eventually(t, "they are gone", func() bool { return srv.connections.Load() == 1 })
+			if n := srv.stats.crowded.Load(); n != 2 {
+				t.Errorf("%d were one too many", n)
+			}
+			// 10 handshakes may come at once, and one more a second. Those for
+			// which there was no room were none.
+			accepted := 2
+			for status := 101; status != 429; accepted++ {
+				var g *guest
+				if g, status = knockFrom("192.0.2.1"); accepted > 100 {
+					t.Fatal("there is no limit on handshakes")
+				}
+				g.Close()
+				eventually(t, "it is gone", func() bool { return srv.connections.Load() == 1 })
+			}
+			if accepted--; accepted < 10 {
+				t.Errorf("only %d handshakes", accepted)
+			}
+		})
+	}
+}
+
+func TestMountUnderPressure(t *testing.T) {
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) {
+			srv, m := bare(t, Config{}, Endpoint{})
+			srv.pressed.Store(true)
+			resp, _ := in(t, h, m)().ask(knock("/"))
+			// The clock may have looked at the memory meanwhile.
+			if resp.StatusCode != 503 && srv.pressed.Load() {
+				t.Errorf("got %s", resp.Status)
+			}
+		})
 	}
 }

@@ -110,16 +110,30 @@ func (ss *sources) sweep(now uint32) {
 // screen is the check of a complete request against the rates of handshakes, and
 // against the connections of its source where a proxy hides it until here.
 func (srv *Server) screen(s *Session, r *Request) error {
-	now := srv.tick.Load()
 	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 && srv.trusted(s.RemoteAddr().Addr()) {
-		src, ok := srv.sources.enter(srv.forwarded(r), srv.cfg.ConnectionsPerIP)
-		if !ok {
-			srv.stats.crowded.Add(1)
-			return &Refusal{Status: 429, Text: "too many connections from this address", header: "Retry-After: 30\r\n"}
+		src, err := srv.enter(srv.forwarded(r))
+		if err != nil {
+			return err
 		}
 		s.source = src
 	}
-	if !s.source.shake(srv.cfg.HandshakesPerIP, now) {
+	return srv.pace(s.source)
+}
+
+// enter counts a connection of which the request is known.
+func (srv *Server) enter(addr netip.Addr) (*source, error) {
+	src, ok := srv.sources.enter(addr, srv.cfg.ConnectionsPerIP)
+	if !ok {
+		srv.stats.crowded.Add(1)
+		return nil, &Refusal{Status: 429, Text: "too many connections from this address", header: "Retry-After: 30\r\n"}
+	}
+	return src, nil
+}
+
+// pace counts a handshake.
+func (srv *Server) pace(src *source) error {
+	now := srv.tick.Load()
+	if !src.shake(srv.cfg.HandshakesPerIP, now) {
 		srv.stats.hurried.Add(1)
 		return &Refusal{Status: 429, Text: "too many handshakes from this address", header: "Retry-After: 5\r\n"}
 	}
