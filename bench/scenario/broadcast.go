@@ -13,6 +13,7 @@ import (
 var broadcast = Scenario{
 	Name:    "broadcast",
 	About:   "a payload goes to every connection; the next follows when the last receiver has it",
+	API:     true,
 	Payload: true,
 	Sizes:   true,
 	Metrics: []Metric{{"rate", "deliveries", "1/s", 0, 1}, serverCPU, clientCPU, serverCores, clientCores,

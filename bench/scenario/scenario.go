@@ -18,8 +18,9 @@ type Scenario struct {
 	// Payload says that messages of the plan's size are sent; Sizes and Depths that the scenario is run once
 	// for each of the plan's sizes or depths.
 	Payload, Sizes, Depths bool
-	// Pushes says that the server must know users and topics and ping its connections.
-	Pushes bool
+	// API says that the server must have an HTTP API; Pushes that it must, besides, know users and topics and
+	// ping its connections.
+	API, Pushes bool
 	// Ping is the interval that the server is to be started with; nil leaves the usual one.
 	Ping func(Plan) time.Duration
 	Run  func(ctx context.Context, e *Env) error
@@ -59,7 +60,10 @@ func Find(names []string) (found []Scenario, err error) {
 }
 
 // Suits tells whether a server can take part.
-func (s Scenario) Suits(spec servers.Spec) bool { return spec.Pushes || !s.Pushes }
+func (s Scenario) Suits(spec servers.Spec) bool {
+	hasAPI := spec.Target == nil || spec.Target.API != ""
+	return (hasAPI || !s.API) && (spec.Pushes || !s.Pushes)
+}
 
 // PingInterval is what the server is to be started with.
 func (s Scenario) PingInterval(p Plan) time.Duration {

@@ -10,6 +10,7 @@ import (
 var slow = Scenario{
 	Name:  "slow",
 	About: "a tenth of the receivers stop reading: what the others notice, against themselves before",
+	API:   true,
 	Metrics: []Metric{
 		{"kept", "of the rate before", "", 2, 1},
 		{"rate", "deliveries", "1/s", 0, 1},
