@@ -21,7 +21,13 @@ func Build(ctx context.Context, program string) (string, error) {
 			return "", errors.New("servers: build fanfare: no module fanfare above the working directory; name the program with --fanfare")
 		}
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/fanfare")
+	version := "unknown"
+	describe := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty")
+	describe.Dir = dir
+	if out, err := describe.Output(); err == nil {
+		version = strings.TrimSpace(string(out))
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-X fanfare/server.Version="+version, "-o", program, "./cmd/fanfare")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("servers: build fanfare: %w\n%s", err, out)
@@ -33,4 +39,16 @@ func isFanfare(dir string) bool {
 	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	first, _, _ := strings.Cut(string(mod), "\n")
 	return err == nil && strings.TrimSpace(first) == "module fanfare"
+}
+
+// fanfareVersion asks the program, which answers "fanfare VERSION …".
+func fanfareVersion(program string) string {
+	if program == "" {
+		return ""
+	}
+	out, err := exec.Command(program, "version").Output()
+	if words := strings.Fields(string(out)); err == nil && len(words) > 1 {
+		return words[1]
+	}
+	return ""
 }

@@ -48,8 +48,9 @@ type Catalog struct {
 // All lists every server: fanfare, the peers, the floor.
 func (c Catalog) All() []Spec {
 	var all []Spec
+	version := fanfareVersion(c.Fanfare)
 	for _, transport := range []string{"epoll", "easygo", "goroutine"} {
-		all = append(all, c.fanfare(transport))
+		all = append(all, c.fanfare(transport, version))
 	}
 	for _, p := range peers.All() {
 		all = append(all, Spec{
@@ -73,10 +74,11 @@ func (c Catalog) peer(name string) func(a Addresses, ping time.Duration) []strin
 	}
 }
 
-func (c Catalog) fanfare(transport string) Spec {
+func (c Catalog) fanfare(transport, version string) Spec {
 	return Spec{
-		Name:  "fanfare-" + transport,
-		About: "fanfare, --transport " + transport,
+		Name:    "fanfare-" + transport,
+		About:   "fanfare, --transport " + transport,
+		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
 			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
 				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
