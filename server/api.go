@@ -52,7 +52,7 @@ type api struct {
 	mu       sync.Mutex
 	ln       net.Listener                    // guarded by mu
 	stopping bool                            // guarded by mu
-	conns    map[net.Conn]fasthttp.ConnState // open ones; guarded by mu
+	conns    map[*apiConn]fasthttp.ConnState // open ones; guarded by mu
 	streams  map[*batch]struct{}             // batches under way; guarded by mu
 }
 
@@ -63,7 +63,7 @@ func newAPI(srv *Server) *api {
 		prometheus: newMetrics(srv),
 		idle:       batchIdle,
 		grace:      apiGrace,
-		conns:      make(map[net.Conn]fasthttp.ConnState),
+		conns:      make(map[*apiConn]fasthttp.ConnState),
 		streams:    make(map[*batch]struct{}),
 	}
 	a.http = &fasthttp.Server{
@@ -117,7 +117,7 @@ func (srv *Server) stopAPI() {
 	a.stopping = true
 	ln := a.ln
 	batches := slices.Collect(maps.Keys(a.streams))
-	var waiting []net.Conn
+	var waiting []*apiConn
 	for c, state := range a.conns {
 		if state != fasthttp.StateActive {
 			waiting = append(waiting, c)
@@ -128,7 +128,7 @@ func (srv *Server) stopAPI() {
 		b.interrupt()
 	}
 	for _, c := range waiting {
-		c.Close()
+		c.abort()
 	}
 	if ln == nil {
 		return
@@ -141,14 +141,15 @@ func (srv *Server) stopAPI() {
 		late := slices.Collect(maps.Keys(a.conns))
 		a.mu.Unlock()
 		for _, c := range late {
-			c.Close()
+			c.abort()
 		}
 	}
 }
 
 // track keeps the open connections, to close them at the end: fasthttp counts a new
 // one as idle only after 5 s.
-func (a *api) track(c net.Conn, state fasthttp.ConnState) {
+func (a *api) track(nc net.Conn, state fasthttp.ConnState) {
+	c := nc.(*apiConn) // patientListener accepts no others
 	a.mu.Lock()
 	if state == fasthttp.StateClosed {
 		delete(a.conns, c)
@@ -158,6 +159,6 @@ func (a *api) track(c net.Conn, state fasthttp.ConnState) {
 	late := a.stopping && (state == fasthttp.StateNew || state == fasthttp.StateIdle)
 	a.mu.Unlock()
 	if late {
-		c.Close()
+		c.abort()
 	}
 }

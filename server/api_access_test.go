@@ -71,11 +71,11 @@ func TestAPIKeys(t *testing.T) {
 		})
 	}
 	c := s.raw()
-	c.Write([]byte("GET /v1/stats HTTP/1.1\r\nAuthorization: Bearer " + one + "\r\nBroken\x00: x\r\n\r\n"))
+	c.Write([]byte("GET /v1/stats HTTP/1.1\r\nBroken\x00: x\r\nAuthorization: Bearer " + one + "\r\n\r\n"))
 	if got := readAnswer(t, c); got.status != 400 || strings.Contains(got.body, one) {
 		t.Errorf("got %v", got)
 	}
-	if strings.Contains(log.String(), one) {
+	if strings.Contains(log.String(), one[len(one)-8:]) {
 		t.Error("a key is in the log")
 	}
 }

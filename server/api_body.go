@@ -61,7 +61,7 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 }
 
 // cutOff tells whether the end of a body was that of the connection.
-func cutOff(ctx *fasthttp.RequestCtx) bool { return ctx.Conn().(*apiConn).ended }
+func cutOff(ctx *fasthttp.RequestCtx) bool { return connOf(ctx).ended }
 
 func tooBig(what string, limit int) *problem {
 	return problemf(413, "too_big", "%s is longer than %d bytes", what, limit)

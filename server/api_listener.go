@@ -45,16 +45,3 @@ func (l *patientListener) Accept() (net.Conn, error) {
 		}
 	}
 }
-
-// apiConn notes that the client has sent its last byte. To fasthttp that is the end of
-// a body also when more of it was announced, and half a message would be delivered.
-type apiConn struct {
-	net.Conn
-	ended bool // owned by the goroutine that serves the connection
-}
-
-func (c *apiConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.ended = c.ended || err != nil
-	return n, err
-}

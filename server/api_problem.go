@@ -51,4 +51,5 @@ func (a *api) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		p = problemf(408, "timeout", "the request did not come in time")
 	}
 	p.answer(ctx)
+	mayBeUnread(ctx, true)
 }

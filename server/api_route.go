@@ -54,9 +54,11 @@ func split(path string) []string { return strings.Split(path[1:], "/") }
 // sent it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or
 // ".." would be lost.
 func (a *api) serve(ctx *fasthttp.RequestCtx) {
-	if p := a.dispatch(ctx); p != nil {
+	p := a.dispatch(ctx)
+	if p != nil {
 		p.answer(ctx)
 	}
+	mayBeUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
 }
 
 func (a *api) dispatch(ctx *fasthttp.RequestCtx) *problem {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -72,7 +73,7 @@ func TestAPIShutdown(t *testing.T) {
 			if took := time.Since(began); took > patience/2 {
 				t.Errorf("took %v", took)
 			}
-			if _, err := io.ReadAll(c); errors.Is(err, context.DeadlineExceeded) {
+			if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error("the connection is still open")
 			}
 		})
@@ -100,6 +101,25 @@ func TestAPIShutdownAtOnce(t *testing.T) {
 				t.Error("the API still listens")
 			}
 		}
+	}
+}
+
+// TestAPIStopBeforeServe: the listener is known, and fasthttp has not got it yet.
+func TestAPIStopBeforeServe(t *testing.T) {
+	srv, err := New(Config{API: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.api.ln = ln
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is not closed: %v", err)
 	}
 }
 
