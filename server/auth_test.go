@@ -119,6 +119,18 @@ func TestAuthClaims(t *testing.T) {
 	}
 }
 
+// TestAuthSpelling: the bits behind the last byte of a signature must be zero, so
+// that a token has one spelling (RFC 4648, 3.5).
+func TestAuthSpelling(t *testing.T) {
+	ep := Authenticated("/ws", keysFor(t, "HS256"))
+	token := sign("HS256", signers["HS256"][0], nil)
+	// 32 bytes are 43 characters, and the last one has 2 bits too many.
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, token[len(token)-1])
+	_, err := identified(ep, "", "Bearer "+token[:len(token)-1]+alphabet[last+1:last+2])
+	checkRefusal(t, err, 401, "malformed")
+}
+
 func TestAuthTopics(t *testing.T) {
 	tests := []struct {
 		name  string
