@@ -38,7 +38,12 @@ func main() {
 		kong.Description("Compare WebSocket push servers on this machine."),
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)))
-	if err := k.Run(); err != nil {
+	err := k.Run()
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "fanfare-bench: interrupted")
+		os.Exit(128 + int(syscall.SIGINT))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fanfare-bench:", err)
 		os.Exit(1)
 	}

@@ -22,7 +22,7 @@ type runCommand struct {
 	Servers   []string `help:"Whom to measure; see list." default:"all"`
 	Baseline  string   `help:"With whom to compare." default:"gorilla-classic"`
 	Rounds    int      `help:"Rounds; in each, every server has its turn, in random order." default:"3"`
-	Short     bool     `help:"A small set in less than four minutes: settings below that are given with it are kept."`
+	Short     bool     `help:"A small set in less than four minutes: chooses servers, scenarios, connections and times itself."`
 
 	Connections []int         `help:"Connections; several numbers make several cases." short:"n" default:"9000"`
 	Sizes       []int         `name:"size" help:"Bytes per payload; several make several cases for echo and broadcast." default:"128"`
@@ -50,7 +50,7 @@ type runCommand struct {
 	Fanfare string `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
 }
 
-// shorten replaces what was not given with what fits into four minutes on two cores.
+// shorten chooses what fits into four minutes on two cores.
 func (c *runCommand) shorten() {
 	c.Servers = []string{"fanfare-epoll", "fanfare-goroutine", "gorilla-classic", "gws", "nbio", "floor1"}
 	c.Scenarios = []string{"idle", "connect", "echo", "broadcast", "push"}
