@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // churner is a session that counts, and ends by itself now and then.
@@ -128,6 +129,9 @@ func churn(t *testing.T, kind Kind, network string, n int) {
 						break
 					}
 					if r.IntN(4) > 0 {
+						// A writer may have sealed it with KeepOpen: then
+						// nobody answers, and this side is to end it.
+						nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 						if _, err := nc.Read(buf); err != nil {
 							break
 						}
