@@ -1,0 +1,154 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fanfare/netpoll"
+)
+
+// few is how many descriptors the child may open.
+const few = 100
+
+// TestDescriptorsRunOut starts a server in a process of its own, which has few
+// descriptors, and more clients than those.
+func TestDescriptorsRunOut(t *testing.T) {
+	if kind := os.Getenv("FANFARE_TEST_FEW"); kind != "" {
+		serveWithFew(t, kind)
+		return
+	}
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		child := exec.Command(os.Args[0], "-test.run=^TestDescriptorsRunOut$")
+		child.Env = append(os.Environ(), "FANFARE_TEST_FEW="+kind.String())
+		log := new(journal)
+		child.Stderr = log
+		stdin, err := child.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer child.Wait()
+		defer stdin.Close() // which ends it
+		addr, err := bufio.NewReader(stdout).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		join := func() *client {
+			nc, err := net.Dial("tcp", strings.TrimSpace(addr))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { nc.Close() })
+			nc.SetDeadline(time.Now().Add(30 * time.Second))
+			c := &client{Conn: nc, t: t, br: bufio.NewReader(nc)}
+			c.say(request())
+			return c
+		}
+		echo := func(c *client) {
+			c.send(Text, "hello")
+			c.want(Text, "hello")
+		}
+
+		var served []*client
+		for range few / 2 {
+			c := join()
+			c.answer()
+			served = append(served, c)
+		}
+		var waiting []*client
+		for range few {
+			waiting = append(waiting, join())
+		}
+		await(t, "the child has no descriptor left", func() bool { return log.count("cannot accept connections") > 0 })
+
+		// Those that are connected are served as ever, and it costs nothing to
+		// wait: no spinning.
+		before := cpuTime(t, child.Process.Pid)
+		begun := time.Now()
+		for time.Since(begun) < 300*time.Millisecond {
+			echo(served[0])
+			await(t, "a pause", pause())
+		}
+		for _, c := range served {
+			echo(c)
+		}
+		if used := cpuTime(t, child.Process.Pid) - before; used > 150*time.Millisecond {
+			t.Errorf("%v of CPU in %v", used, time.Since(begun))
+		}
+
+		// When some go, those that wait get their turn.
+		for _, c := range served[1:] {
+			c.Close()
+		}
+		for _, c := range waiting[:few/2] {
+			if resp := c.answer(); resp.StatusCode != 101 {
+				t.Fatalf("status %d", resp.StatusCode)
+			}
+			echo(c)
+		}
+		echo(served[0])
+		if n := log.count("cannot accept connections"); n != 1 {
+			t.Errorf("%d lines are logged", n)
+		}
+	})
+}
+
+// pause is true when asked for the tenth time, by await.
+func pause() func() bool {
+	n := 0
+	return func() bool { n++; return n > 10 }
+}
+
+// cpuTime is what a process has used.
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Fields 14 and 15 of proc(5), in ticks of 10 ms; the second ends with ")".
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var user, system int64
+	fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// serveWithFew is the child: it serves until its input ends.
+func serveWithFew(t *testing.T, kind string) {
+	k, err := netpoll.ParseKind(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := New(Config{Transport: k, Listen: "127.0.0.1:0", MaxConnections: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	limit := unix.Rlimit{Cur: few, Max: few}
+	if err := unix.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(srv.Addr())
+	bufio.NewReader(os.Stdin).ReadByte()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	srv.Shutdown(ctx)
+}
