@@ -106,14 +106,16 @@ func (srv *Server) heartbeat(s *Session) {
 	interval, timeout := ticks(srv.cfg.PingInterval), ticks(srv.cfg.PingTimeout)
 	switch {
 	case now-heard < interval:
-		s.arm(time.Duration(interval-(now-heard)) * tick)
+		s.armHeartbeat(interval - (now - heard))
 	case pinged <= heard:
 		s.pinged.Store(now)
 		srv.stats.pings.Add(1)
 		s.outcome(s.conn.Write(pingFrame, netpoll.Control))
-		s.arm(srv.cfg.PingTimeout)
+		// The answer may come at once, and the silence behind it be as long as
+		// the interval before the timeout is over.
+		s.armHeartbeat(min(interval, timeout))
 	case now-pinged < timeout:
-		s.arm(time.Duration(timeout-(now-pinged)) * tick)
+		s.armHeartbeat(min(interval, timeout-(now-pinged)))
 	default:
 		srv.stats.dead.Add(1)
 		s.conn.Close()
@@ -131,6 +133,15 @@ func (srv *Server) tickAt(t time.Time) uint32 {
 		return 0
 	}
 	return uint32(max(n, 1))
+}
+
+// armHeartbeat arms the timer of an open session. Somebody may be closing it at
+// the same time, whose deadline must not be put off.
+func (s *Session) armHeartbeat(n uint32) {
+	s.arm(time.Duration(n) * tick)
+	if p := s.phase(); p == closing || p == lingering {
+		s.arm(s.srv().cfg.CloseTimeout)
+	}
 }
 
 // ticks rounds up.

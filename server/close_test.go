@@ -203,6 +203,20 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
+// A heartbeat that is armed while the session is closed does not put the end off.
+func TestCloseIsBoundedBesideHeartbeat(t *testing.T) {
+	srv := startClose(t, netpoll.Epoll)
+	c := dial(t, srv.Server, "/?user=a")
+	s := only(t, srv.Server, "a")
+	s.Close(4000, "")
+	s.armHeartbeat(ticks(srv.cfg.PingInterval)) // as heartbeat and open do, a moment too late
+	c.wantClose(4000)
+	srv.pass(srv.cfg.CloseTimeout + 2*tick)
+	if n := srv.stats.forced.Load(); n != 1 {
+		t.Error("not cut off in time")
+	}
+}
+
 // A client that breaks the connection off is 1006, RFC 6455, 7.1.5.
 func TestConnectionBreaks(t *testing.T) {
 	tests := []struct {

@@ -235,7 +235,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return err
 	}
 	srv.stats.handshakes.Add(1)
-	s.arm(srv.cfg.PingInterval)
+	s.armHeartbeat(ticks(srv.cfg.PingInterval))
 	s.conn.Uncork()
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })

@@ -82,6 +82,23 @@ func TestHeartbeat(t *testing.T) {
 				t.Error("was closed")
 			}
 		})
+		t.Run("interval shorter than the timeout", func(t *testing.T) {
+			srv, h := startStill(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			c := dial(t, srv, "/ws?user=a")
+			s := only(t, srv, "a")
+			for i := range int64(5) {
+				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.pings.Load), time.Second)
+				c.want(ws.OpPing, "")
+				h.pass(tick)
+				c.send(ws.OpPong, "")
+				await(t, "pong", func() bool { return s.heard.Load() == srv.tick.Load() })
+			}
+			h.until(t, "ping", 6, srv.stats.pings.Load)
+			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.dead.Load), 5*time.Second)
+			if n := srv.stats.pings.Load(); n != 6 {
+				t.Errorf("%d pings, want no second one behind the last", n)
+			}
+		})
 		t.Run("half a header is a sign of life", func(t *testing.T) {
 			srv, h := startStill(t, Config{Transport: kind})
 			c := dial(t, srv, "/ws?user=a")
