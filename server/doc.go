@@ -3,14 +3,16 @@
 // knows what they mean, and package registry, which knows who is here.
 //
 // A [Server] stands alone, with listeners of its own (Config.Listen, Config.API),
-// or inside a program: [Server.Handler] and [Server.FastHTTP] mount an [Endpoint]
-// on net/http, and so on gin and chi, and on fasthttp. Either way a connection
-// ends up as one [Session] that owns its descriptor.
+// or inside a program: [Server.Mount] makes an [Endpoint] a handler for net/http,
+// and so for gin and chi, and for fasthttp. Either way a connection ends up as one
+// [Session] that owns its descriptor.
 //
 // # Contract
 //
-// The hooks of one session never overlap, except OnTimer. OnOpen is the first,
-// OnClose the last, and both come exactly once for a session that was open. A hook
+// The hooks of one session never overlap, except OnTimer, which may still run when
+// OnClose is called. OnOpen is the first, OnClose the last, and both come exactly
+// once for a session that was open; one that was closed before, while it was being
+// answered, has neither. A hook
 // may block: others are served meanwhile, up to Config.Workers. A panic in a hook
 // ends that session with 1011, is logged with its stack, and harms nobody else.
 //
@@ -31,11 +33,13 @@
 //
 // # The life of a session
 //
-//	shaking ── open ── closing ── lingering ── over
+//	shaking ── answering ── open ── closing ── lingering ── over
 //
-// It only ever moves to the right (session.go). Shaking, the request is gathered up
-// to Config.MaxHeader and Config.HandshakeTimeout, and checked; gobwas/ws then
-// writes the answer, over memory. The session is in the registry before it is open,
+// It only ever moves to the right, and may leave phases out (session.go). Shaking,
+// the request is gathered, up to Config.MaxHeader and Config.HandshakeTimeout; the
+// clock and Shutdown may refuse it. Answering, it is complete, and only the holder
+// of the read turn decides on it, so that no client gets two answers; gobwas/ws
+// writes the one, over memory. The session is in the registry before it is open,
 // and its answer is corked until then, so nothing that is pushed comes before it.
 // Closing, our close frame is out and theirs is awaited; lingering, all is said and
 // the peer is to end the stream. Both are bounded by Config.CloseTimeout.
@@ -50,8 +54,8 @@
 // session, handshakes a second, the bytes of a request, of a message, and of a
 // queue, what a session may send a second (Endpoint.Rate), and memory, of which the
 // last tenth before GOMEMLIMIT is kept for those who are connected. Each is on by
-// default, can be set, and counts what it stops. Those per address are for listeners
-// of the server's own; a program that mounts endpoints does that itself.
+// default, can be set, and counts what it stops. They hold for mounted endpoints too,
+// from the moment when the other server hands a request over.
 //
 // # Locks
 //
@@ -61,7 +65,8 @@
 // # Shutdown
 //
 // Shutdown works in the order written there: not ready, no new connections, sessions
-// closed with 1001 in paced batches, what is left cut off, API, engine, timers.
+// closed with 1001 in paced batches and requests answered 503, what is left cut off,
+// API, engine, timers. It does not wait for a hook that outlasts its ctx.
 //
 // # Limitations
 //
