@@ -2,7 +2,9 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -124,14 +126,19 @@ func (s *Server) Stop() {
 	<-s.done
 }
 
-// freePort asks the kernel for a port that nobody uses now.
+// freePort finds a port that nobody listens on. It is none of those that the
+// kernel gives to clients (ip_local_port_range begins at 32768), so that no
+// connection of a load takes it before the server does.
 func freePort() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("servers: free port: %w", err)
+	for range 100 {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20000+rand.IntN(12000)))
+		l, err := net.Listen("tcp4", addr.String())
+		if err == nil {
+			l.Close()
+			return addr, nil
+		}
 	}
-	defer l.Close()
-	return netip.ParseAddrPort(l.Addr().String())
+	return netip.AddrPort{}, errors.New("servers: no port from 20000 to 32000 is free")
 }
 
 // A tail keeps the last bytes written to it.
