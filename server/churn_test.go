@@ -35,7 +35,7 @@ func connectFrom(t testing.TB, srv *Server, i int) *client {
 func TestChurn(t *testing.T) {
 	rounds := 50_000
 	if raceEnabled || testing.Short() {
-		rounds = 1_000
+		rounds = 800
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		n := rounds

@@ -55,8 +55,8 @@ func TestHandshakeTimeout(t *testing.T) {
 // two answers comes, and never a 408 behind a 101.
 func TestHandshakeTimeoutRace(t *testing.T) {
 	rounds := 300
-	if testing.Short() {
-		rounds = 50
+	if raceEnabled || testing.Short() {
+		rounds = 80
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})

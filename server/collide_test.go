@@ -23,7 +23,7 @@ import (
 func TestEndingsCollide(t *testing.T) {
 	rounds := 10_000
 	if raceEnabled || testing.Short() {
-		rounds = 800
+		rounds = 500
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		var closed, twice atomic.Int64
@@ -96,8 +96,8 @@ func TestEndingsCollide(t *testing.T) {
 
 // Shutdown while clients come, talk, go and are kicked.
 func TestShutdownCollides(t *testing.T) {
-	rounds := 10
-	if testing.Short() {
+	rounds := 20
+	if raceEnabled || testing.Short() {
 		rounds = 5
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {

@@ -196,25 +196,23 @@ func TestShutdownTwice(t *testing.T) {
 
 // A hook that does not return must not keep Shutdown.
 func TestShutdownLeavesHooksBehind(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
-		entered, leave := make(chan struct{}), make(chan struct{})
-		closed := make(chan frame.CloseError, 1)
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{{Path: "/", Hooks: Hooks{
-			OnMessage: func(*Session, Op, []byte) { close(entered); <-leave },
-			OnClose:   func(_ *Session, why frame.CloseError) { closed <- why },
-		}}}})
-		c := dial(t, srv, "/")
-		c.send(Text, "x")
-		receive(t, "OnMessage", entered)
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Shutdown: %v", err)
-		}
-		close(leave)
-		receive(t, "OnClose", closed)
-		receive(t, "the end", srv.ended)
-	})
+	entered, leave := make(chan struct{}), make(chan struct{})
+	closed := make(chan frame.CloseError, 1)
+	srv := start(t, Config{Endpoints: []Endpoint{{Path: "/", Hooks: Hooks{
+		OnMessage: func(*Session, Op, []byte) { close(entered); <-leave },
+		OnClose:   func(_ *Session, why frame.CloseError) { closed <- why },
+	}}}})
+	c := dial(t, srv, "/")
+	c.send(Text, "x")
+	receive(t, "OnMessage", entered)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	close(leave)
+	receive(t, "OnClose", closed)
+	receive(t, "the end", srv.ended)
 }
 
 func TestRun(t *testing.T) {

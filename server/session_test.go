@@ -346,9 +346,9 @@ func rapidly(f func(i int)) (stop func()) {
 
 // A push that races the handshake comes behind the answer, or not at all.
 func TestPushRacesHandshake(t *testing.T) {
-	rounds := 100
-	if testing.Short() {
-		rounds = 20
+	rounds := 200
+	if raceEnabled || testing.Short() {
+		rounds = 30
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		srv := start(t, Config{Transport: kind, QueueBytes: 2 << 10})
@@ -390,8 +390,8 @@ func TestPushRacesHandshake(t *testing.T) {
 // before its close frame.
 func TestKickRacesHandshake(t *testing.T) {
 	rounds := 300
-	if testing.Short() {
-		rounds = 50
+	if raceEnabled || testing.Short() {
+		rounds = 60
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		srv := start(t, Config{Transport: kind})
