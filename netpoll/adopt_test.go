@@ -146,7 +146,10 @@ func TestAdoptTLS(t *testing.T) {
 			if a := s.RemoteAddr().String(); a != client.LocalAddr().String() {
 				t.Errorf("RemoteAddr = %v", a)
 			}
-			long := bytes.Repeat([]byte("long"), 100_000) // longer than the queue
+			// What is longer than the queue goes out only when nothing is before it,
+			// and whoever wrote the echo has perhaps not taken it off yet.
+			eventually(t, "the echo is off the queue", func() bool { return s.Queued() == 0 })
+			long := bytes.Repeat([]byte("long"), 100_000)
 			if got := s.Write(long, CloseOnFull); !got.Delivered() {
 				t.Fatalf("Write = %v", got)
 			}
