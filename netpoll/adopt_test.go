@@ -293,3 +293,29 @@ func TestCloseRacesAdopt(t *testing.T) {
 		}
 	})
 }
+
+// An engine that has begun to close opens nothing any more, for its workers may
+// be gone. (Adopt and Listen ask before; this is the moment between.)
+func TestOpenWhileClosing(t *testing.T) {
+	if defaultKind == Goroutine {
+		t.Skip("there is no poller")
+	}
+	e := newEngine(t, Config{})
+	client, server := accepted(t, "tcp")
+	fd, err := dupDescriptor(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	e.closing.Store(true)
+	s := newSession(t, nil)
+	if err := e.open(fd, &s.Conn, s, true, []byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("open: %v", err)
+	}
+	s.Conn.Close() // is closed already
+	expectEOF(t, client)
+	if s.started.Load() || s.ended.Load() || e.Opened() != 0 || e.Stats().Opened != 0 {
+		t.Error("it was opened")
+	}
+	e.closing.Store(false) // for Close to do what it does
+}

@@ -55,7 +55,7 @@ func TestChurn(t *testing.T) {
 	case testing.Short():
 		total = 5_000
 	case raceEnabled:
-		total = 12_500 // takes as long
+		total = 10_000 // takes as long
 	}
 	everywhere(t, func(t *testing.T, kind Kind, network string) {
 		n := total / 20 // kinds and sockets share it, the first has most

@@ -51,6 +51,11 @@ func TestDetach(t *testing.T) {
 		expect(t, client, "to the peer")
 		client.Close()
 		expectEOF(t, nc)
+		other, _ := r.connect() // by now the engine has seen all events there were
+		if n := r.e.Stats().Stale; n != 0 {
+			t.Errorf("the poller still watches it: %d events", n)
+		}
+		other.Close()
 		if s.ended.Load() {
 			t.Error("Handler.Close was called")
 		}

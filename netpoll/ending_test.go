@@ -60,6 +60,9 @@ func testSeal(t *testing.T, kind Kind, network string, then Ending, state string
 	if s.Open() || s.Write([]byte("more"), Control) != Gone || s.Seal([]byte("later"), false, KeepOpen) {
 		t.Error("it can be written to behind Seal")
 	}
+	if state != "full" && s.has(flagQueued|flagCorked) {
+		t.Error("an empty queue is left")
+	}
 	got := readLast(t, nc)
 	whole, least := want.String(), want.Len()
 	if state == "full" && discard {
@@ -166,6 +169,9 @@ func TestUseBeforeOpen(t *testing.T) {
 					if s.RemoteAddr().IsValid() || s.Queued() != 0 {
 						t.Error("it has an address or a queue")
 					}
+					s.Cork()
+					s.DropMessages()
+					s.Uncork()
 					end(&s.Conn)
 					return &s.Conn, s
 				})

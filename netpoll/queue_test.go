@@ -259,7 +259,7 @@ func (m *queueModel) finish() {
 }
 
 func TestQueueAgainstModel(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		m := &queueModel{t: t, limit: 500 + r.IntN(8000)}
 		for range 500 {

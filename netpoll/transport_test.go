@@ -273,3 +273,61 @@ func TestDataWhileInData(t *testing.T) {
 		expect(t, nc, "12")
 	})
 }
+
+// Each walks over all connections, however the table grows meanwhile.
+func TestEach(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		r := newRig(t, Config{Transport: kind}, network, ignore)
+		want := map[Handler]bool{}
+		for range 20 {
+			_, s := r.connect()
+			want[s] = true
+		}
+		client, server := net.Pipe() // served by a goroutine in any case
+		defer client.Close()
+		s := newSession(t, ignore)
+		if err := r.e.Adopt(server, &s.Conn, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		want[s] = true
+		portions := r.e.Portions()
+		r.e.table.grow(int32(r.e.table.portions()*portionSize + 10*pageSize))
+		for i := range portions {
+			r.e.EachOf(i, func(h Handler) {
+				if !want[h] {
+					t.Error("a handler that is not there, or twice")
+				}
+				delete(want, h)
+			})
+		}
+		if len(want) > 0 {
+			t.Errorf("%d connections were left out", len(want))
+		}
+		n := 0
+		if r.e.Each(func(Handler) { n++ }); n != 21 {
+			t.Errorf("Each saw %d connections, want 21", n)
+		}
+	})
+}
+
+// More connections than one turn accepts, waiting at once: all are accepted.
+func TestAcceptMany(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		g := newGate()
+		r := newRig(t, Config{Transport: kind, Workers: 1}, network, g.data)
+		first := r.dial()
+		must(t, first, "b") // the only worker blocks, and nobody accepts
+		if kind != Goroutine {
+			eventually(t, "it blocks", func() bool { return g.inside.Load() == 1 })
+		}
+		all := make([]net.Conn, 150)
+		for i := range all {
+			all[i] = r.dial()
+			must(t, all[i], "x")
+		}
+		close(g.open)
+		for _, nc := range all {
+			expect(t, nc, "x")
+		}
+	})
+}

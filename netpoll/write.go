@@ -197,7 +197,7 @@ func (c *Conn) Cork() {
 		return
 	}
 	c.mu.Lock()
-	if !c.hasLocked(flagSealed | flagCorked) {
+	if c.engine != nil && !c.hasLocked(flagSealed|flagCorked) {
 		if c.out == nil {
 			c.newQueueLocked()
 		}
