@@ -14,14 +14,18 @@
 //
 // The bytes given to Data are borrowed until it returns. It may modify them.
 //
-// A Handler may block. Others are not stopped by that: when nothing moves for a
-// few milliseconds more workers are started, up to Config.Workers.
+// A Handler may block. Others are not stopped by that: when the workers hardly
+// get on for a few milliseconds more are started, up to Config.Workers.
 //
 // Conn.Write never blocks. What the kernel does not take is queued, up to
 // Config.QueueBytes; what happens beyond is said by the message's [Policy], and
 // decided in one place, queue.admit. A message that has begun to go out is
-// always finished, so a queue may hold up to the rest of one message more than
-// its bound. Shared bytes are queued by reference.
+// always finished, and an empty queue takes any message, so a queue may hold one
+// message more than its bound. Shared bytes are queued by reference.
+//
+// When the peer ends the stream the connection is over: what is still queued is
+// dropped, because a peer that reads on after its own end is not told from one
+// that is gone.
 //
 // # Lifetime of a descriptor
 //

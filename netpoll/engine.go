@@ -17,7 +17,8 @@ type Config struct {
 	// Workers is the most goroutines that serve ready connections at a time,
 	// those blocked in a handler included. 0: 1024.
 	Workers int
-	// QueueBytes bounds the outbound queue of a connection. 0: 64 KiB.
+	// QueueBytes bounds the outbound queue of a connection; each message counts
+	// 32 bytes besides its own, which it takes. 0: 64 KiB.
 	QueueBytes int
 	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
 	ReadBuffer int

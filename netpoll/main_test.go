@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 	}
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
 	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(code) // fuzzing has a goroutine for signals
+	}
 	// What has returned may still be counted for a moment.
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
