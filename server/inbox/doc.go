@@ -1,0 +1,67 @@
+// Package inbox keeps messages until their receivers have read them, on NATS
+// JetStream: embedded in the process, or an outside cluster. It knows boxes,
+// messages and offsets; who is connected is the business of others.
+//
+// # Contract
+//
+// A [Box] is the inbox of a user or a durable topic. [Store.Append] returns when
+// a message is stored. Its offset is a sequence of the stream that all boxes of a
+// kind share, so those of one box grow, with gaps. [Store.Read] returns what is
+// behind an offset, [Store.Ack] notes up to where a user has read on any device.
+// That position never goes back, and is stored a moment later: what a crash costs
+// are doubles, not messages.
+//
+// Appends of one Store to one box are stored in the order of the calls ([Store.Begin]
+// takes a place in it without waiting). Between Stores the order is that of the
+// stream.
+//
+// # Links
+//
+// Each message names the offset of the one before it in its box ([Message].Prev).
+// An Append says at which message it believes the box to end, and JetStream
+// refuses it if that is wrong (Nats-Expected-Last-Subject-Sequence), so links
+// are right whoever else appends. They serve three purposes: whoever has seen
+// everything up to Prev can be given the message at once, and anybody else knows
+// that something is missing, whether it was dropped at a limit or did not arrive;
+// reading follows them backwards, because JetStream finds a message by its
+// sequence, and the last one of a subject, in constant time, but the next one of
+// a subject only by looking at all between; and with them goes the sum of bytes
+// so far, from which follows what a box holds.
+//
+// # Limits
+//
+// Messages, age and disk are limits of the streams, the bytes of one box are
+// counted by their sums. At a user's limit the oldest make room, or Append
+// returns ErrFull; messages that were read make room before either. At that of
+// the disk it is ErrFull, or the oldest of anybody make room. Messages that were
+// read are kept like others, for the user's other devices. An expired message
+// keeps its place until a limit takes it.
+//
+// # What a crash costs
+//
+// A process that is killed loses nothing that Append has promised. A power cut
+// costs up to Config.Sync of the embedded server's promises, 1 s by default;
+// with a negative Sync nothing, at some thousand appends a second on a disk that
+// flushes in a millisecond or so. An outside cluster with Replicas of 3 loses
+// nothing with one machine.
+//
+// A directory belongs to one process at a time. Files that are damaged are told
+// at Open (ErrDamaged, with what to do) if more than the end of what was being
+// written is missing. A single wrong bit inside of a file may be found only when
+// that message is read: then the read tells a gap.
+//
+// # Cost
+//
+// One 2-core machine, embedded, CPU time of all goroutines: a look for unread
+// messages of a user who has none, 21 to 24 µs (one direct get, nothing is
+// created); an Append of 128 bytes, 23 to 30 µs, and 20 more for a user who is
+// not among the last 65,536; 30 µs for each message that is read from warm files. A
+// message whose file is cold costs reading that file, 8 MiB. An idle store takes
+// 8 MiB of memory.
+//
+// # Limitations
+//
+// The Appends to one box wait for each other: some ten thousand a second and box,
+// fewer over a network. There is no listing of boxes. A user's limit in bytes
+// counts payloads, the disk's everything.
+package inbox

@@ -1,0 +1,256 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Store keeps messages until they are read. Open makes one. It is safe for
+// concurrent use.
+type Store struct {
+	// Immutable after Open.
+	cfg   Config
+	log   *slog.Logger
+	local *embedded // nil: the NATS is an outside one
+	nc    *nats.Conn
+	js    jetstream.JetStream
+
+	tails ledger
+	acks  acks
+	stats counters
+
+	quit       chan struct{}
+	background sync.WaitGroup
+}
+
+type counters struct {
+	appended, duplicates, refused, dropped, read, acked, unavailable atomic.Int64
+}
+
+// Stats are counts since Open.
+type Stats struct {
+	Appended    int64 `json:"appended"`
+	Duplicates  int64 `json:"duplicates"`  // Appends with an ID that was there
+	Refused     int64 `json:"refused"`     // with ErrFull
+	Dropped     int64 `json:"dropped"`     // purged to make room for a user's newer ones
+	Read        int64 `json:"read"`        // messages
+	Acked       int64 `json:"acked"`       // positions that were stored
+	Unavailable int64 `json:"unavailable"` // operations that failed
+}
+
+// Stats returns them.
+func (s *Store) Stats() Stats {
+	c := &s.stats
+	return Stats{c.appended.Load(), c.duplicates.Load(), c.refused.Load(), c.dropped.Load(),
+		c.read.Load(), c.acked.Load(), c.unavailable.Load()}
+}
+
+// Open starts the embedded NATS server, or connects to an outside one, and makes
+// the streams where there are none. ctx bounds it. An outside NATS must answer
+// now; later it may come and go.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, log: cfg.Logger, quit: make(chan struct{})}
+	s.tails.init()
+	s.acks.init()
+	if err := s.open(ctx); err != nil {
+		if s.nc != nil {
+			s.nc.Close()
+		}
+		if s.local != nil {
+			s.local.stop()
+		}
+		return nil, err
+	}
+	s.background.Go(s.runAcks)
+	if s.local != nil {
+		s.background.Go(s.runWitness)
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) (err error) {
+	if s.cfg.Dir != "" {
+		if s.local, err = embed(&s.cfg); err != nil {
+			return err
+		}
+	}
+	if s.nc, err = s.connect(); err != nil {
+		return err
+	}
+	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(s.cfg.Timeout)); err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	if s.local != nil {
+		if err := s.checkWitness(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.makeStreams(ctx); err != nil {
+		return err
+	}
+	if s.local != nil {
+		// From now on the streams are missed if they are not there.
+		if err := s.write(s.testify(false)); err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close ends the store. Acknowledgements that wait are stored before.
+func (s *Store) Close() {
+	close(s.quit)
+	s.background.Wait()
+	if s.local == nil {
+		s.nc.Close()
+		return
+	}
+	last := s.testify(true)
+	s.nc.Close()
+	s.local.stop() // which flushes all files
+	if err := s.write(last); err != nil {
+		s.log.Error("the witness of the inbox cannot be written", "err", err)
+	}
+}
+
+// Conn is the connection to NATS, for routes between nodes.
+func (s *Store) Conn() *nats.Conn { return s.nc }
+
+// Embedded tells whether the store is in this process, so that nobody else is
+// behind it.
+func (s *Store) Embedded() bool { return s.local != nil }
+
+// Ready returns nil if the store can be used now, as far as one can tell without
+// using it.
+func (s *Store) Ready() error {
+	if !s.nc.IsConnected() {
+		return fmt.Errorf("%w: no connection to NATS", ErrUnavailable)
+	}
+	if s.local != nil && !s.local.ns.JetStreamEnabled() {
+		return fmt.Errorf("%w: JetStream has stopped: %s", ErrUnavailable, s.local.log.worst())
+	}
+	return nil
+}
+
+func (s *Store) makeStreams(ctx context.Context) error {
+	cfg := &s.cfg
+	discard := jetstream.DiscardNew
+	if cfg.DiskFull == FullDropOldest {
+		discard = jetstream.DiscardOld
+	}
+	messages := jetstream.StreamConfig{
+		Subjects:             []string{inboxPrefix + "*"},
+		Storage:              jetstream.FileStorage,
+		Replicas:             cfg.Replicas,
+		MaxMsgsPerSubject:    int64(cfg.Messages),
+		MaxAge:               cfg.Age,
+		MaxBytes:             cfg.Disk,
+		Discard:              discard,
+		DiscardNewPerSubject: cfg.UserFull == FullRefuse,
+		Duplicates:           cfg.Window,
+		AllowDirect:          true,
+		MaxConsumers:         -1,
+	}
+	messages.Name = inboxStream
+	topics := messages
+	topics.Name, topics.Subjects = topicStream, []string{topicPrefix + "*"}
+	topics.DiscardNewPerSubject = false // nobody is asked whether a topic was read
+	acks := jetstream.StreamConfig{
+		Name:              ackStream,
+		Subjects:          []string{ackPrefix + "*"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          cfg.Replicas,
+		MaxMsgsPerSubject: 1,
+		// What was read is forgotten when nothing of it can be left.
+		MaxAge:      cfg.Age + time.Hour,
+		MaxBytes:    cfg.Disk,
+		Discard:     jetstream.DiscardOld,
+		Duplicates:  100 * time.Millisecond, // there are no IDs
+		AllowDirect: true,
+	}
+	for _, sc := range []jetstream.StreamConfig{messages, topics, acks} {
+		if _, err := s.js.CreateOrUpdateStream(ctx, sc); err != nil {
+			return fmt.Errorf("inbox: stream %s: %w", sc.Name, err)
+		}
+	}
+	return nil
+}
+
+// state is what STREAM.INFO says of a stream.
+type state struct {
+	Messages  uint64    `json:"messages"`
+	Bytes     uint64    `json:"bytes"`
+	First     uint64    `json:"first_seq"`
+	FirstTime time.Time `json:"first_ts"`
+	Last      uint64    `json:"last_seq"`
+	Lost      *struct {
+		Messages []uint64 `json:"msgs"`
+		Bytes    uint64   `json:"bytes"`
+	} `json:"lost"`
+}
+
+var errNoStream = errors.New("inbox: no such stream")
+
+// state asks for that of a stream, and for the number of messages of one subject
+// if that is not empty.
+func (s *Store) state(ctx context.Context, stream string) (st state, err error) {
+	in, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+stream, nil)
+	if err != nil {
+		return st, s.unavailable(err)
+	}
+	var answer struct {
+		Error *apiError `json:"error"`
+		State state     `json:"state"`
+	}
+	if err := json.Unmarshal(in.Data, &answer); err != nil {
+		return st, s.unavailable(err)
+	}
+	switch {
+	case answer.Error == nil:
+		return answer.State, nil
+	case answer.Error.Code == int(jetstream.JSErrCodeStreamNotFound):
+		return st, errNoStream
+	}
+	return st, s.unavailable(answer.Error)
+}
+
+// apiError is how JetStream says no.
+type apiError struct {
+	Status      int    `json:"code"`
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("JetStream: %s (%d)", e.Description, e.Code) }
+
+func (s *Store) unavailable(err error) error {
+	s.stats.unavailable.Add(1)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// Usage of the disk.
+type Usage struct {
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	Limit    int64  `json:"limit_bytes"`
+}
+
+// Usage asks how much is stored for users.
+func (s *Store) Usage(ctx context.Context) (Usage, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	st, err := s.state(ctx, inboxStream)
+	return Usage{st.Messages, st.Bytes, s.cfg.Disk}, err
+}
