@@ -88,7 +88,7 @@ func (cfg *Config) validate() error {
 		errs = append(errs, errors.New("UserFull refuse does not go with DiskFull drop-oldest"))
 	}
 	if (cfg.Cert == "") != (cfg.Key == "") {
-		errs = append(errs, errors.New("Cert and Key go together"))
+		errs = append(errs, errors.New("want both Cert and Key, or neither"))
 	}
 	def(&cfg.Replicas, 1)
 	def(&cfg.Messages, 1000)
