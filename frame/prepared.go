@@ -2,6 +2,7 @@ package frame
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/gobwas/ws"
 )
@@ -17,6 +18,8 @@ type Prepared struct {
 	// others wait for the first rather than compress as well.
 	once    sync.Once
 	deflate []byte // nil if that is not smaller
+
+	twin atomic.Pointer[Prepared]
 }
 
 // Prepare encodes a message or control frame. It copies payload.
@@ -48,6 +51,20 @@ func (p *Prepared) Deflated(r *Rules, c Params) []byte {
 		return p.plain
 	}
 	return p.deflate
+}
+
+// Payload returns the payload of the frame. It is shared, like the frame.
+func (p *Prepared) Payload() []byte { return p.plain[len(p.plain)-p.Len():] }
+
+// Twin returns the message as receivers with another sub-protocol get it: what
+// make returned when it was asked first. There is one kind of twin, so make is
+// always the same.
+func (p *Prepared) Twin(make func(*Prepared) *Prepared) *Prepared {
+	if t := p.twin.Load(); t != nil {
+		return t
+	}
+	p.twin.CompareAndSwap(nil, make(p))
+	return p.twin.Load()
 }
 
 // Op returns the opcode.
