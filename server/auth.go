@@ -30,7 +30,7 @@ import (
 // A request without a good token gets 401 and why, one for other topics 403. keys
 // are not changed afterwards.
 func Authenticated(path string, keys *Keys) Endpoint {
-	return Endpoint{Path: path, Identify: newVerifier(keys).identify}
+	return Endpoint{Path: path, Identify: newVerifier(keys).identify, Protocols: []string{ProtocolV1}}
 }
 
 // clockSkew is how much the clock of the machine that makes tokens may be off.
@@ -83,7 +83,7 @@ func (v *verifier) identify(r *Request) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id := Identity{User: c.Subject, Topics: topics}
+	id := Identity{User: c.Subject, Topics: topics, MayFollow: c.Topics}
 	if v.keys.CloseExpired {
 		id.Expires = c.ExpiresAt.Time // required
 	}
@@ -132,15 +132,16 @@ func (c *claims) topics(asked []string) ([]string, error) {
 		return all, nil
 	}
 	for _, t := range asked {
-		if !c.allows(t) {
+		if !covers(c.Topics, t) {
 			return nil, Refuse(403, "the token's claim topics does not allow a topic that was asked for")
 		}
 	}
 	return asked, nil
 }
 
-func (c *claims) allows(topic string) bool {
-	for _, t := range c.Topics {
+// covers tells whether a topic is in a list of names and of prefixes with "*".
+func covers(list []string, topic string) bool {
+	for _, t := range list {
 		if prefix, all := strings.CutSuffix(t, "*"); t == topic || all && strings.HasPrefix(topic, prefix) {
 			return true
 		}

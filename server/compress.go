@@ -22,7 +22,10 @@ func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err
 // windowShift is where a session's state keeps the client's deflate window, so
 // that a broadcast learns of it without another look at memory. 0: the session
 // has no permessage-deflate.
-const windowShift = 24
+const (
+	windowShift = 24
+	windowMask  = 0xf
+)
 
 // compress makes the session speak permessage-deflate from its first frame on.
 func (s *Session) compress(p frame.Params) {
@@ -30,12 +33,16 @@ func (s *Session) compress(p frame.Params) {
 	s.state.Or(uint32(p.ServerBits) << windowShift)
 }
 
-func (s *Session) compresses() bool { return s.state.Load()>>windowShift != 0 }
+func (s *Session) compresses() bool { return s.state.Load()>>windowShift&windowMask != 0 }
 
 // encoded is the frame of p as this session is to get it. All who negotiated
 // the same share one compressed twin.
 func (s *Session) encoded(p *frame.Prepared) []byte {
-	window := uint8(s.state.Load() >> windowShift)
+	state := s.state.Load()
+	if state&envelopeBit != 0 {
+		p = p.Twin(envelope)
+	}
+	window := uint8(state >> windowShift & windowMask)
 	if window == 0 {
 		return p.Plain()
 	}

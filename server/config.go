@@ -12,6 +12,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/inbox"
 )
 
 // Config of a Server. The zero value is the safe default of every field: no
@@ -88,6 +89,10 @@ type Config struct {
 	// DrainRate is how many connections a second are closed on Shutdown. 0:
 	// 2,000.
 	DrainRate int
+
+	// Inbox keeps messages for users who are away. nil: there is none, and
+	// durable pushes are refused.
+	Inbox *inbox.Config
 
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
@@ -294,6 +299,9 @@ type Identity struct {
 	User string
 	// Topics to follow from the beginning.
 	Topics []string
+	// MayFollow are the topics that a client of fanfare.v1 may follow besides, when
+	// it asks. A name that ends with "*" stands for all that begin alike.
+	MayFollow []string
 	// Data is kept for Session.Data.
 	Data any
 	// Expires, if not zero, is when the session is closed with 3000, give or take
@@ -304,7 +312,7 @@ type Identity struct {
 // Push is the endpoint for push sessions: the query names user and topics, what
 // clients send is read and ignored. Use Authenticated for real identities.
 func Push(path string) Endpoint {
-	return Endpoint{Path: path, Identify: FromQuery, Insecure: true}
+	return Endpoint{Path: path, Identify: FromQuery, Insecure: true, Protocols: []string{ProtocolV1}}
 }
 
 // Echo is the endpoint that sends every message back, for measuring.
@@ -324,7 +332,7 @@ func FromQuery(r *Request) (Identity, error) {
 	if user == "" {
 		return Identity{}, Refuse(400, "no user: connect to "+r.Path()+"?user=NAME")
 	}
-	return Identity{User: user, Topics: r.QueryAll("topic")}, nil
+	return Identity{User: user, Topics: r.QueryAll("topic"), MayFollow: []string{"*"}}, nil
 }
 
 func (cfg *Config) limits() registry.Limits {

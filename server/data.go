@@ -58,6 +58,10 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 				continue // RFC 6455, 5.5.1: we have sent a close frame
 			}
 			ep.srv.stats.received.Add(1)
+			if s.enveloped() {
+				s.command(m.Op, m.Payload)
+				continue
+			}
 			if ep.Hooks.OnMessage == nil {
 				continue
 			}
@@ -71,7 +75,11 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 			}
 			s.pong(m.Payload)
 		case ws.OpPong:
-			// Any byte is a sign of life; this one has no other meaning.
+			// Any byte is a sign of life; one that answers a ping with an offset
+			// says what has arrived.
+			if len(m.Payload) > 0 {
+				s.ponged(m.Payload)
+			}
 		case ws.OpClose:
 			s.closed(m.Payload)
 			return
@@ -152,6 +160,9 @@ func (s *Session) gone(err error) {
 	}
 	srv.users.Leave(s)
 	srv.sessions.Add(-1)
+	if srv.unread != nil {
+		srv.unread.gone(s)
+	}
 	code := s.closeCode()
 	srv.stats.close(code)
 	if hook := s.endpoint().Hooks.OnClose; hook != nil {

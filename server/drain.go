@@ -29,7 +29,7 @@ var errGoingAway = &Refusal{Status: 503, Text: "the server is shutting down", he
 //  3. sessions are closed with 1001 at Config.DrainRate, each behind what is
 //     queued for it; those that are in their handshake are answered 503;
 //  4. when all connections are gone, or ctx is done, what is left is cut off;
-//  5. the API, the engine and the timers stop, in this order.
+//  5. the API, the engine, the timers and the inbox stop, in this order.
 //
 // It returns an error if connections had to be cut off, and a second behind ctx
 // at the latest, with an error if a hook does not return. Further calls wait for
@@ -82,6 +82,9 @@ func (srv *Server) end() {
 	srv.engine.Close()
 	srv.stop()
 	srv.background.Wait()
+	if srv.unread != nil {
+		srv.unread.store.Close()
+	}
 	srv.status.Store(stopped)
 	close(srv.ended)
 }

@@ -174,6 +174,8 @@ type admission struct {
 	protocol string
 	deflate  frame.Params
 	answer   []byte
+	resume   uint64 // the offset that a client of fanfare.v1 has seen
+	resumes  bool   // it says one
 }
 
 // admit checks the request in h. The session is to be that of preset, unless it
@@ -197,6 +199,12 @@ func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err erro
 		return a, err
 	}
 	a.protocol = chooseProtocol(r, ep.Protocols)
+	if offset := r.Query("offset"); a.protocol == ProtocolV1 && offset != "" {
+		if a.resume, err = strconv.ParseUint(offset, 10, 63); err != nil {
+			return a, Refuse(400, "offset: want the number that the last message had")
+		}
+		a.resumes = true
+	}
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
 		return a, err
@@ -215,6 +223,10 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if s.conn.WriteBorrowed(a.answer, netpoll.Control) == netpoll.Gone {
 		return ErrClosed
 	}
+	if a.protocol == ProtocolV1 {
+		s.state.Or(envelopeBit)
+		s.extend().follows = a.id.MayFollow
+	}
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
 		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
@@ -225,11 +237,18 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
 	err := s.list(&a.id)
+	var box *mailbox
+	if err == nil && srv.unread != nil && a.id.User != "" {
+		box = srv.unread.expected(s, a.resume, a.resumes)
+	}
 	if err == nil && !s.enter(open, 0) {
 		srv.users.Leave(s)
 		err = ErrClosed
 	}
 	if err != nil {
+		if box != nil {
+			srv.unread.remove(box)
+		}
 		s.opened = 0
 		srv.sessions.Add(-1)
 		return err
@@ -237,6 +256,12 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	srv.stats.handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.cfg.PingInterval))
 	s.conn.Uncork()
+	switch {
+	case box != nil:
+		srv.unread.submit(box)
+	case s.enveloped():
+		s.hello(0, a.resumes)
+	}
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })
 	}

@@ -17,6 +17,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/inbox"
 )
 
 // Server owns everything: listeners, connections, sessions, timers and the API.
@@ -36,6 +37,7 @@ type Server struct {
 	topicPolicy netpoll.Policy
 	plain       *fasthttp.Server // ordinary HTTP on the public listener
 	api         *api             // nil: no API
+	unread      *unread          // nil: no inbox
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
@@ -124,6 +126,16 @@ func newServer(cfg Config) (*Server, error) {
 	srv.plain = srv.newPlain()
 	if cfg.API != "" {
 		srv.api = newAPI(srv)
+	}
+	if cfg.Inbox != nil {
+		store, err := inbox.Open(srv.quit, *cfg.Inbox)
+		if err != nil {
+			srv.stop()
+			engine.Close()
+			return nil, err
+		}
+		srv.unread = newUnread(srv, store)
+		srv.background.Go(srv.unread.retry)
 	}
 	srv.background.Go(srv.runTimers)
 	return srv, nil

@@ -40,7 +40,7 @@ var (
 // broadcast and an echo look at stands in front, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
-	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27
+	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27, fanfare.v1: 28
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
@@ -105,6 +105,7 @@ type extension struct {
 	shake   *handshake // while the request comes in pieces; owned by the read turn
 	timer   registry.Timer[*extension]
 	reason  string        // of the close; owned by the read turn
+	follows []string      // may be, when a client of fanfare.v1 asks; immutable once open
 	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
 	meter meter // of what the client sends; owned by the read turn

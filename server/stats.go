@@ -15,6 +15,8 @@ type stats struct {
 	received   atomic.Int64 // messages from clients
 	pushed     atomic.Int64 // deliveries
 	published  atomic.Int64
+	stored     atomic.Int64 // durable pushes
+	replayed   atomic.Int64 // deliveries of them
 	broadcast  atomic.Int64
 	pings      atomic.Int64
 	dead       atomic.Int64 // sessions that missed a heartbeat
