@@ -34,6 +34,7 @@ type batch struct {
 	line  document // the one being served
 	out   []byte   // answers
 	sent  int      // of out
+	late  []late   // answers that come behind out
 	ended bool
 
 	interrupted atomic.Bool
@@ -120,17 +121,50 @@ func (b *batch) Read(p []byte) (int, error) {
 }
 
 // answer serves one line, for which it waits, and those behind it that are there
-// already, while there is room for their answers.
+// already, while there is room for their answers. Durable messages among them are
+// stored at the same time, and answered in order all the same.
 func (b *batch) answer(room int) {
-	for more := true; more && len(b.out)+answerSize <= room; more = b.buffered() {
+	for more := true; more && len(b.out)+(len(b.late)+1)*durableSize <= room; more = b.buffered() {
 		line, p := b.next()
 		if p == nil {
 			p = b.serve(line)
 		}
 		if p != nil {
-			b.out = p.appendTo(b.out)
+			b.say(p.appendTo)
 		}
 	}
+	for _, l := range b.late {
+		b.out = l.wait()(b.out)
+	}
+	clear(b.late)
+	b.late = b.late[:0]
+}
+
+// late is an answer that may have to be waited for.
+type late struct {
+	ready  chan struct{} // nil: it is there
+	append func([]byte) []byte
+	stored *durableAnswer
+}
+
+func (l *late) wait() func([]byte) []byte {
+	if l.ready == nil {
+		return l.append
+	}
+	<-l.ready
+	if l.stored.problem != nil {
+		return l.stored.problem.appendTo
+	}
+	return l.stored.appendTo
+}
+
+// say answers a line: at once, or behind those that wait.
+func (b *batch) say(appendTo func([]byte) []byte) {
+	if len(b.late) == 0 {
+		b.out = appendTo(b.out)
+		return
+	}
+	b.late = append(b.late, late{append: appendTo})
 }
 
 // buffered tells whether a whole line is there.
@@ -146,11 +180,34 @@ func (b *batch) serve(line []byte) *problem {
 	if p := b.line.parse(line); p != nil {
 		return p
 	}
+	if b.line.Durable {
+		return b.keep()
+	}
 	n, p := b.line.deliver(b.api.srv)
 	if p != nil {
 		return p
 	}
-	b.out = appendReceivers(b.out, n)
+	if len(b.late) == 0 { // without a closure: there are many of these
+		b.out = appendReceivers(b.out, n)
+		return nil
+	}
+	b.say(func(out []byte) []byte { return appendReceivers(out, n) })
+	return nil
+}
+
+// keep serves a line with a durable message. Its place among those of its users is
+// taken here, and so the order of lines is theirs.
+func (b *batch) keep() *problem {
+	finish, p := b.line.begin(b.api.srv)
+	if p != nil {
+		return p
+	}
+	l := late{ready: make(chan struct{}), stored: new(durableAnswer)}
+	go func() {
+		*l.stored = finish()
+		close(l.ready)
+	}()
+	b.late = append(b.late, l)
 	return nil
 }
 

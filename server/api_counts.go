@@ -1,6 +1,10 @@
 package server
 
-import "strconv"
+import (
+	"strconv"
+
+	"fanfare/server/inbox"
+)
 
 // What /v1/stats and /metrics have in common: counters by label. Only those that
 // counted something are listed.
@@ -52,6 +56,7 @@ func (srv *Server) deliveries() map[string]int64 {
 		"user":      st.pushed.Load(),
 		"topic":     st.published.Load(),
 		"broadcast": st.broadcast.Load(),
+		"durable":   st.replayed.Load(),
 	}
 }
 
@@ -63,4 +68,20 @@ func (srv *Server) drops() map[string]int64 {
 		"queued": srv.engine.Stats().Dropped,
 		"slow":   srv.stats.slow.Load(),
 	}
+}
+
+// inboxCounts are those of the inbox; nil if there is none.
+func (srv *Server) inboxCounts() *inboxFigures {
+	if srv.unread == nil {
+		return nil
+	}
+	return &inboxFigures{srv.unread.store.Stats(), srv.unread.mailboxes(), srv.unread.waiting(), srv.unread.store.Ready() == nil}
+}
+
+// inboxFigures are counts since the start, and what is now.
+type inboxFigures struct {
+	inbox.Stats
+	Mailboxes int  `json:"mailboxes"` // sessions that something was or is replayed to
+	Waiting   int  `json:"waiting"`   // those of them whose turn has not come
+	Ready     bool `json:"ready"`
 }

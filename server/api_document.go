@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -21,11 +22,13 @@ import (
 //	{"users": ["alice", "bob"], "topics": ["news"], "data": {"id": 7}}
 //	{"broadcast": true, "text": "back at noon"}
 //	{"users": ["alice"], "base64": "AAEC"}
+//	{"users": ["alice"], "durable": true, "ttl": "1h", "id": "order 7", "data": 1}
 //
 // It names receivers, by users and topics or by broadcast, and has one payload: data
 // is any JSON and delivered as its text, byte for byte; text is delivered as a text
 // message, base64 (RFC 4648 section 4) decoded as a binary one. A connection that is
-// meant several times gets the message once. Unknown members are an error, because
+// meant several times gets the message once. A durable message is kept for users
+// who are away: see durableOptions. Unknown members are an error, because
 // a misspelt one would change who gets what.
 type document struct {
 	Users     []string        `json:"users"`
@@ -34,6 +37,11 @@ type document struct {
 	Data      json.RawMessage `json:"data"`
 	Text      *string         `json:"text"`
 	Base64    []byte          `json:"base64"`
+	Durable   bool            `json:"durable"`
+	TTL       string          `json:"ttl"`
+	ID        string          `json:"id"`
+
+	ttl time.Duration // TTL, parsed
 }
 
 // documentLimit is for a document with a payload of the greatest size: base64 takes
@@ -50,6 +58,19 @@ func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	var d document
 	if p := d.parse(body.b); p != nil {
 		return p
+	}
+	if d.Durable {
+		finish, p := d.begin(a.srv)
+		if p != nil {
+			return p
+		}
+		answer := finish()
+		if answer.problem != nil {
+			return answer.problem
+		}
+		ctx.SetContentType(typeJSON)
+		ctx.SetBody(answer.appendTo(nil))
+		return nil
 	}
 	n, p := d.deliver(a.srv)
 	if p != nil {
@@ -128,6 +149,16 @@ func (d *document) check() *problem {
 		return problemf(400, "bad_document", "a broadcast reaches everybody: name no users or topics beside it")
 	case !d.Broadcast && !named:
 		return problemf(400, "bad_document", "want users, topics or broadcast")
+	case d.Durable && (d.Broadcast || len(d.Topics) > 0):
+		return problemf(400, "bad_document", "a durable message is for users: name no topics, and not broadcast")
+	case !d.Durable && d.TTL+d.ID != "":
+		return problemf(400, "bad_document", "ttl and id are for durable messages")
+	}
+	if d.Durable {
+		var p *problem
+		if d.ttl, p = durableOptions(d.TTL, d.ID); p != nil {
+			return p
+		}
 	}
 	for _, list := range []struct {
 		what  string

@@ -15,6 +15,11 @@ func (a *api) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	case starting:
 		return problemf(503, "not_ready", "the server is starting")
 	case serving:
+		if u := a.srv.unread; u != nil {
+			if err := u.store.Ready(); err != nil {
+				return problemf(503, "not_ready", "%s", err)
+			}
+		}
 		ctx.SetContentType(typeJSON)
 		ctx.SetBodyString(`{"status":"ready"}` + "\n")
 		return nil

@@ -13,6 +13,12 @@ import (
 // The routes that push one body, verbatim.
 
 func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
+	if d, p := a.wantsDurable(ctx); d || p != nil {
+		if p == nil {
+			p = a.pushUserDurable(ctx, in)
+		}
+		return p
+	}
 	message, p := a.message(ctx)
 	if p == nil {
 		answerReceivers(ctx, a.srv.PushPrepared(in.user, message))

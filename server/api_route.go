@@ -39,6 +39,7 @@ var routes = []route{
 	{path: split("/v1/push"), methods: []method{{"POST", (*api).pushDocument}}},
 	{path: split("/v1/batch"), methods: []method{{"POST", (*api).batch}}},
 	{path: split("/v1/users/{user}"), methods: []method{{"GET", (*api).getUser}, {"DELETE", (*api).deleteUser}}},
+	{path: split("/v1/users/{user}/inbox"), methods: []method{{"GET", (*api).getInbox}, {"DELETE", (*api).deleteInbox}}},
 	{path: split("/v1/topics/{topic}"), methods: []method{{"GET", (*api).getTopic}}},
 	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{{"PUT", (*api).putFollower}, {"DELETE", (*api).deleteFollower}}},
 	{path: split("/debug/pprof"), pprof: true, methods: []method{{"GET", (*api).profiles}}},

@@ -54,6 +54,8 @@ type figures struct {
 	Blocked     int64            `json:"workers_started_blocked"`
 	Saturated   int64            `json:"workers_saturated"`
 	WaitSeconds float64          `json:"wait_seconds_total"`
+
+	Inbox *inboxFigures `json:"inbox,omitempty"`
 }
 
 func (a *api) stats(ctx *fasthttp.RequestCtx, _ names) *problem {
@@ -107,6 +109,7 @@ func (srv *Server) figures() *figures {
 		Blocked:       engine.Blocked,
 		Saturated:     engine.Saturated,
 		WaitSeconds:   engine.WaitTotal.Seconds(),
+		Inbox:         srv.inboxCounts(),
 	}
 	f.HeapAllocBytes, f.HeapInuseBytes = heap()
 	return f

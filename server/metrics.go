@@ -72,6 +72,27 @@ var (
 		{newDesc("refused_total", "Connections and handshakes refused.", "status"), func(f *figures) map[string]int64 { return f.Refused }},
 		{newDesc("limited_total", "Connections, handshakes and sessions that a limit stopped.", "limit"), func(f *figures) map[string]int64 { return f.Limited }},
 	}
+	inboxNumbers = []struct {
+		desc  *prometheus.Desc
+		kind  prometheus.ValueType
+		value func(f *inboxFigures) float64
+	}{
+		{newDesc("inbox_ready", "1 if messages can be stored."), prometheus.GaugeValue, func(f *inboxFigures) float64 {
+			if f.Ready {
+				return 1
+			}
+			return 0
+		}},
+		{newDesc("inbox_mailboxes", "Sessions that stored messages were or are sent to."), prometheus.GaugeValue, func(f *inboxFigures) float64 { return float64(f.Mailboxes) }},
+		{newDesc("inbox_waiting", "Sessions that wait for a look at their inbox."), prometheus.GaugeValue, func(f *inboxFigures) float64 { return float64(f.Waiting) }},
+		{newDesc("inbox_appended_total", "Messages stored."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Appended) }},
+		{newDesc("inbox_duplicates_total", "Messages that were stored already."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Duplicates) }},
+		{newDesc("inbox_refused_total", "Messages refused at a limit."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Refused) }},
+		{newDesc("inbox_dropped_total", "Messages dropped at a user's limit in bytes."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Dropped) }},
+		{newDesc("inbox_read_total", "Messages read from the store."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Read) }},
+		{newDesc("inbox_acked_total", "Positions of users stored."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Acked) }},
+		{newDesc("inbox_unavailable_total", "Operations that the store did not answer, or refused."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Unavailable) }},
+	}
 	waitDesc = newDesc("batch_seconds", "From the poller to the last turn of a batch: an upper bound of what a ready connection waited.")
 	infoDesc = newDesc("info", "Always 1.", "version", "transport")
 )
@@ -82,6 +103,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	for _, m := range labelled {
+		ch <- m.desc
+	}
+	for _, m := range inboxNumbers {
 		ch <- m.desc
 	}
 	ch <- waitDesc
@@ -97,6 +121,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range labelled {
 		for label, n := range m.value(f) {
 			ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(n), label)
+		}
+	}
+	if f.Inbox != nil {
+		for _, m := range inboxNumbers {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(f.Inbox))
 		}
 	}
 	engine := c.srv.engine.Stats()
