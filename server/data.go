@@ -48,7 +48,8 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 		if m.Op == ws.OpContinuation {
 			return // nothing complete is left
 		}
-		if meter != nil && !meter.messages.take(1, ep.Rate.Messages, now) {
+		// A pong answers: what asks for many of them is us.
+		if meter != nil && m.Op != ws.OpPong && !meter.messages.take(1, ep.Rate.Messages, now) {
 			s.overRate()
 			return
 		}

@@ -76,7 +76,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	if err := os.WriteFile(key, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := parseServe(t, "--api-key-file="+key, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll")
+	cmd := parseServe(t, "--api-key-file="+key, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll", "--data-dir="+t.TempDir())
 	cfg, err := cmd.config(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

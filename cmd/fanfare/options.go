@@ -38,6 +38,10 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
+	store, err := cmd.store(log)
+	if err != nil {
+		return server.Config{}, err
+	}
 	endpoints, err := cmd.endpoints()
 	if err != nil {
 		return server.Config{}, err
@@ -69,6 +73,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		UserFull:         userFull,
 		TopicFull:        topicFull,
 		DrainRate:        cmd.DrainRate,
+		Inbox:            store,
 		Logger:           log,
 	}, nil
 }
@@ -118,9 +123,9 @@ func flagName(f reflect.StructField) string {
 // "PingInterval is …" becomes "--ping-interval is …".
 func inFlags(err error) error {
 	msg := strings.ReplaceAll(err.Error(), "netpoll: ", "")
-	msg = strings.TrimPrefix(msg, "server: ")
+	msg = strings.TrimPrefix(strings.TrimPrefix(msg, "server: "), "inbox: ")
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		msg = regexp.MustCompile(`\b`+f.Name+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")
+		msg = regexp.MustCompile(`\b`+strings.TrimPrefix(f.Name, "Inbox")+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")
 	}
 	return errors.New(msg)
 }
@@ -132,7 +137,7 @@ func startError(err error) error {
 	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
 		return fmt.Errorf("cannot listen on %s: %w", op.Addr, errno)
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
+	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "server: "), "inbox: "))
 }
 
 // apiKeyEnv holds one more key, for programs that are given secrets so.

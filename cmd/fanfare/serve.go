@@ -49,6 +49,8 @@ type serveCmd struct {
 	UserFull   string `help:"When it is full, at a message for one user: close (1013) or drop-oldest." enum:"close,drop-oldest" default:"close" group:"Slow consumers"`
 	TopicFull  string `help:"The same for topics and broadcasts." enum:"close,drop-oldest" default:"drop-oldest" group:"Slow consumers"`
 
+	inboxFlags `embed:"" group:"Unread messages"`
+
 	DrainRate    int           `help:"Connections closed a second after SIGTERM." default:"2000" group:"Draining"`
 	DrainTimeout time.Duration `help:"What is left then is cut off." default:"30s" group:"Draining"`
 	CloseTimeout time.Duration `help:"For a client to answer a close frame." default:"5s" group:"Draining"`
@@ -73,6 +75,9 @@ func (cmd *serveCmd) Run() error {
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer release()
 	srv, err := server.New(cfg)
+	if isStoreError(err) {
+		return startError(err)
+	}
 	if err != nil {
 		return usage(inFlags(err))
 	}
