@@ -13,6 +13,7 @@ func (s *Store) connect() (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name("fanfare"),
 		nats.MaxReconnects(-1),
+		nats.NoEcho(), // what a node sends to others is not for itself
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		// What cannot be sent is refused, not kept: the one who pushes is told.
@@ -26,6 +27,9 @@ func (s *Store) connect() (*nats.Conn, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			s.log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			if again := s.again.Load(); again != nil {
+				(*again)()
+			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			s.log.Warn("nats", "err", err)

@@ -27,6 +27,7 @@ type Store struct {
 	tails ledger
 	acks  acks
 	stats counters
+	again atomic.Pointer[func()] // of OnReconnect
 
 	quit       chan struct{}
 	background sync.WaitGroup
@@ -125,8 +126,9 @@ func (s *Store) Close() {
 	}
 }
 
-// Conn is the connection to NATS, for routes between nodes.
-func (s *Store) Conn() *nats.Conn { return s.nc }
+// OnReconnect sets what is called when an outside NATS is there again: messages
+// between nodes may have been missed. It must not block.
+func (s *Store) OnReconnect(f func()) { s.again.Store(&f) }
 
 // Embedded tells whether the store is in this process, so that nobody else is
 // behind it.

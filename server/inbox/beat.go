@@ -1,0 +1,79 @@
+package inbox
+
+import "time"
+
+const (
+	// idSize is the length of a node's name.
+	idSize = 16
+	// A beat is the name, a mark and, with holdsMark, what the node holds.
+	holdsMark = 'h'
+	byeMark   = 'b'
+
+	// beatGather is how long changes are gathered before they are told.
+	beatGather = 20 * time.Millisecond
+)
+
+// beat is the goroutine that tells the others what this node holds, and hears
+// what they do.
+func (r *Routes) beat() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	soon := time.NewTimer(0) // the first at once
+	defer soon.Stop()
+	for {
+		select {
+		case <-r.quit:
+			return
+		case m := <-r.beats:
+			if r.hear(m.Data, time.Now()) {
+				soon.Reset(beatGather) // a new one wants to know us
+			}
+		case <-r.changed:
+			soon.Reset(beatGather)
+		case <-soon.C:
+			r.say()
+		case <-ticker.C:
+			r.say()
+		}
+	}
+}
+
+func (r *Routes) say() {
+	b := make([]byte, 0, idSize+1+len(r.buckets)/8)
+	b = append(append(b, r.self...), holdsMark)
+	var holds [2 * Buckets / 8]byte
+	for i := range r.buckets {
+		bk := &r.buckets[i]
+		bk.mu.Lock()
+		if bk.holds > 0 {
+			holds[i/8] |= 1 << (i % 8)
+		}
+		bk.mu.Unlock()
+	}
+	r.store.nc.Publish(beatSubject, append(b, holds[:]...))
+}
+
+// hear takes note of a beat and reports whether its node is new.
+func (r *Routes) hear(b []byte, now time.Time) bool {
+	if len(b) < idSize+1 || string(b[:idSize]) == r.self {
+		return false
+	}
+	id, mark, holds := string(b[:idSize]), b[idSize], b[idSize+1:]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case mark == byeMark:
+		delete(r.nodes, id)
+	case mark == holdsMark && len(holds) == 2*Buckets/8:
+		n := r.nodes[id]
+		fresh := n == nil
+		if fresh {
+			n = new(node)
+			r.nodes[id] = n
+		}
+		n.heard = now
+		copy(n.holds[:], holds)
+		return fresh
+	}
+	return false
+}
