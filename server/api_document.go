@@ -193,11 +193,11 @@ func (d *document) deliver(srv *Server) (int, *problem) {
 	message := frame.Prepare(op, payload)
 	switch {
 	case d.Broadcast:
-		return srv.BroadcastPrepared(message), nil
+		return srv.broadcastEverywhere(message), nil
 	case len(d.Users) == 1 && len(d.Topics) == 0:
-		return srv.PushPrepared(d.Users[0], message), nil
+		return srv.pushEverywhere(d.Users[0], message), nil
 	case len(d.Topics) == 1 && len(d.Users) == 0:
-		return srv.PublishPrepared(d.Topics[0], message), nil
+		return srv.publishEverywhere(d.Topics[0], message), nil
 	}
-	return srv.pushSeveral(d.Users, d.Topics, message), nil
+	return srv.pushSeveralEverywhere(d.Users, d.Topics, message), nil
 }

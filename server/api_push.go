@@ -21,7 +21,7 @@ func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	}
 	message, p := a.message(ctx)
 	if p == nil {
-		answerReceivers(ctx, a.srv.PushPrepared(in.user, message))
+		answerReceivers(ctx, a.srv.pushEverywhere(in.user, message))
 	}
 	return p
 }
@@ -29,7 +29,7 @@ func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 func (a *api) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	message, p := a.message(ctx)
 	if p == nil {
-		answerReceivers(ctx, a.srv.PublishPrepared(in.topic, message))
+		answerReceivers(ctx, a.srv.publishEverywhere(in.topic, message))
 	}
 	return p
 }
@@ -37,7 +37,7 @@ func (a *api) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 func (a *api) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
 	message, p := a.message(ctx)
 	if p == nil {
-		answerReceivers(ctx, a.srv.BroadcastPrepared(message))
+		answerReceivers(ctx, a.srv.broadcastEverywhere(message))
 	}
 	return p
 }

@@ -55,6 +55,7 @@ type figures struct {
 	Saturated   int64            `json:"workers_saturated"`
 	WaitSeconds float64          `json:"wait_seconds_total"`
 
+	Nodes int           `json:"nodes"` // that share a NATS with this one, and this one
 	Inbox *inboxFigures `json:"inbox,omitempty"`
 }
 
@@ -109,6 +110,7 @@ func (srv *Server) figures() *figures {
 		Blocked:       engine.Blocked,
 		Saturated:     engine.Saturated,
 		WaitSeconds:   engine.WaitTotal.Seconds(),
+		Nodes:         srv.nodeCount(),
 		Inbox:         srv.inboxCounts(),
 	}
 	f.HeapAllocBytes, f.HeapInuseBytes = heap()

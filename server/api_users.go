@@ -15,8 +15,9 @@ import (
 
 // connectionInfo is one connection of a user.
 type connectionInfo struct {
-	ID          uint64    `json:"id"`
-	RemoteAddr  string    `json:"remote_addr"` // empty for a Unix socket
+	ID          uint64    `json:"id"`             // of its node
+	Node        string    `json:"node,omitempty"` // if there are several
+	RemoteAddr  string    `json:"remote_addr"`    // empty for a Unix socket
 	Opened      time.Time `json:"opened"`
 	Topics      []string  `json:"topics"`
 	QueuedBytes int       `json:"queued_bytes"`
@@ -29,8 +30,17 @@ func (a *api) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 		User        string           `json:"user"`
 		Online      bool             `json:"online"`
 		Connections []connectionInfo `json:"connections"`
-	}{User: in.user, Connections: []connectionInfo{}}
-	for _, s := range a.srv.Connections(in.user) {
+	}{User: in.user, Connections: a.srv.connectionsEverywhere(a.srv.quit, in.user)}
+	slices.SortFunc(answer.Connections, func(x, y connectionInfo) int { return x.Opened.Compare(y.Opened) })
+	answer.Online = len(answer.Connections) > 0
+	answerJSON(ctx, answer)
+	return nil
+}
+
+// connectionsOf are those of a user to this node.
+func (srv *Server) connectionsOf(user string) []connectionInfo {
+	all := []connectionInfo{}
+	for _, s := range srv.Connections(user) {
 		if s.phase() != open {
 			continue // it would get no message any more
 		}
@@ -41,6 +51,9 @@ func (a *api) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 			QueuedBytes: s.Queued(),
 			Protocol:    s.Protocol(),
 		}
+		if srv.nodes != nil {
+			info.Node = srv.nodes.routes.Self()
+		}
 		if peer := s.RemoteAddr(); peer.IsValid() {
 			info.RemoteAddr = peer.String()
 		}
@@ -48,12 +61,9 @@ func (a *api) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 			info.Topics = []string{}
 		}
 		slices.Sort(info.Topics)
-		answer.Connections = append(answer.Connections, info)
+		all = append(all, info)
 	}
-	slices.SortFunc(answer.Connections, func(x, y connectionInfo) int { return x.Opened.Compare(y.Opened) })
-	answer.Online = len(answer.Connections) > 0
-	answerJSON(ctx, answer)
-	return nil
+	return all
 }
 
 // codePolicy says that the server does not want the connection, and is what a client
@@ -76,7 +86,7 @@ func (a *api) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	if len(reason) > maxReason || !utf8.Valid(reason) {
 		return problemf(400, "bad_reason", "reason: want UTF-8 of at most %d bytes", maxReason)
 	}
-	n := a.srv.Kick(in.user, code, string(reason))
+	n := a.srv.kickEverywhere(in.user, code, string(reason))
 	if n == 0 {
 		return nobody
 	}
@@ -91,14 +101,14 @@ func (a *api) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	answerJSON(ctx, struct {
 		Topic       string `json:"topic"`
 		Connections int    `json:"connections"`
-	}{in.topic, a.srv.Followers(in.topic)})
+	}{in.topic, a.srv.followersEverywhere(in.topic)})
 	return nil
 }
 
 // putFollower is PUT /v1/topics/{topic}/users/{user}. It is for the connections that
 // the user has now.
 func (a *api) putFollower(ctx *fasthttp.RequestCtx, in names) *problem {
-	n, err := a.srv.SubscribeUser(in.user, in.topic)
+	n, err := a.srv.subscribeEverywhere(in.user, in.topic)
 	switch {
 	case errors.Is(err, registry.ErrTooManyTopics):
 		return problemf(409, "too_many_topics", "a connection follows %d topics already; %d of this user follow this one", a.srv.cfg.TopicsPerSession, n)
@@ -112,9 +122,9 @@ func (a *api) putFollower(ctx *fasthttp.RequestCtx, in names) *problem {
 // deleteFollower is DELETE /v1/topics/{topic}/users/{user}. That none followed is
 // fine: the topic is followed by none in the end.
 func (a *api) deleteFollower(ctx *fasthttp.RequestCtx, in names) *problem {
-	if len(a.srv.Connections(in.user)) == 0 {
+	if len(a.srv.connectionsEverywhere(a.srv.quit, in.user)) == 0 {
 		return nobody
 	}
-	answerJSON(ctx, map[string]int{"connections": a.srv.UnsubscribeUser(in.user, in.topic)})
+	answerJSON(ctx, map[string]int{"connections": a.srv.unsubscribeEverywhere(in.user, in.topic)})
 	return nil
 }

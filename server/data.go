@@ -48,8 +48,12 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 		if m.Op == ws.OpContinuation {
 			return // nothing complete is left
 		}
-		// A pong answers: what asks for many of them is us.
-		if meter != nil && m.Op != ws.OpPong && !meter.messages.take(1, ep.Rate.Messages, now) {
+		// The answer to a ping with an offset is not the client's doing: as many
+		// come as were asked for.
+		if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
+			continue
+		}
+		if meter != nil && !meter.messages.take(1, ep.Rate.Messages, now) {
 			s.overRate()
 			return
 		}
@@ -76,11 +80,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 			}
 			s.pong(m.Payload)
 		case ws.OpPong:
-			// Any byte is a sign of life; one that answers a ping with an offset
-			// says what has arrived.
-			if len(m.Payload) > 0 {
-				s.ponged(m.Payload)
-			}
+			// Any byte is a sign of life; this one has no other meaning.
 		case ws.OpClose:
 			s.closed(m.Payload)
 			return
@@ -161,6 +161,9 @@ func (s *Session) gone(err error) {
 	}
 	srv.users.Leave(s)
 	srv.sessions.Add(-1)
+	if user := s.User(); user != "" {
+		srv.nodes.dropUser(user)
+	}
 	if srv.unread != nil {
 		srv.unread.gone(s)
 	}

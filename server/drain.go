@@ -82,6 +82,9 @@ func (srv *Server) end() {
 	srv.engine.Close()
 	srv.stop()
 	srv.background.Wait()
+	if srv.nodes != nil {
+		srv.nodes.routes.Leave()
+	}
 	if srv.unread != nil {
 		srv.unread.store.Close()
 	}

@@ -69,5 +69,5 @@ func (d durable) finish(ctx context.Context) (Stored, error) {
 	if r.Duplicate {
 		message = nil // those who have it already must not get it again
 	}
-	return Stored{r.Offset, d.srv.unread.stored(d.user, r.Offset, r.Prev, message)}, nil
+	return Stored{r.Offset, d.srv.storedEverywhere(d.user, r.Offset, r.Prev, message)}, nil
 }

@@ -242,7 +242,9 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		box = srv.unread.expected(s, a.resume, a.resumes)
 	}
 	if err == nil && !s.enter(open, 0) {
-		srv.users.Leave(s)
+		if srv.users.Leave(s) {
+			srv.nodes.dropUser(a.id.User)
+		}
 		err = ErrClosed
 	}
 	if err != nil {
@@ -277,8 +279,10 @@ func (s *Session) list(id *Identity) error {
 	if users.Join(id.User, s) != nil {
 		return Refuse(http.StatusTooManyRequests, "this user has too many connections")
 	}
+	s.srv().nodes.holdUser(id.User)
 	for _, topic := range id.Topics {
 		users.Subscribe(s, topic) // was checked; fails only if it is gone already
+		s.srv().nodes.follow(topic)
 	}
 	return nil
 }

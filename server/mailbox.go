@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/frame"
+	"fanfare/netpoll"
 	"fanfare/server/inbox"
 )
 
@@ -32,6 +33,8 @@ type mailbox struct {
 	want   atomic.Uint64 // the last offset that is known to be stored
 	pinged atomic.Uint64 // the offset in the last ping
 	ponged atomic.Uint64 // and in the last pong
+	// recheck: something may have been stored that nobody told us.
+	recheck atomic.Bool
 
 	// Owned by the turn.
 	known   bool     // sent is
@@ -232,6 +235,27 @@ func (u *unread) notify(s *Session, offset, prev uint64, p *frame.Prepared) {
 			u.submit(m)
 		}
 		return
+	}
+}
+
+// lookAgain looks into the inboxes of all who are here, after a time in which other
+// nodes could not tell what they stored.
+func (u *unread) lookAgain() {
+	var all []*Session
+	u.srv.engine.Each(func(h netpoll.Handler) {
+		if h, ok := h.(handler); ok && h.s.listed() {
+			all = append(all, h.s)
+		}
+	})
+	for _, s := range all {
+		m, made := u.obtain(s)
+		if !made {
+			m.recheck.Store(true)
+			if ok, _ := m.take(); !ok {
+				continue
+			}
+		}
+		u.submit(m)
 	}
 }
 

@@ -46,6 +46,7 @@ var (
 		{newDesc("connections", "Open connections, those in their handshake included."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Connections) }},
 		{newDesc("users", "Users with a session."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Users) }},
 		{newDesc("topics", "Topics with a follower."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Topics) }},
+		{newDesc("nodes", "Nodes that share a NATS, this one included."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Nodes) }},
 		{newDesc("workers", "Goroutines that serve ready connections."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Workers) }},
 		{newDesc("handshakes_total", "Handshakes completed."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Handshakes) }},
 		{newDesc("aborted_handshakes_total", "Connections that ended before their request was complete."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Aborted) }},

@@ -38,6 +38,7 @@ type Server struct {
 	plain       *fasthttp.Server // ordinary HTTP on the public listener
 	api         *api             // nil: no API
 	unread      *unread          // nil: no inbox
+	nodes       *nodes           // nil: this process is the only one
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
@@ -136,6 +137,15 @@ func newServer(cfg Config) (*Server, error) {
 		}
 		srv.unread = newUnread(srv, store)
 		srv.background.Go(srv.unread.retry)
+		if !store.Embedded() {
+			if err := srv.join(store); err != nil {
+				srv.stop()
+				srv.background.Wait()
+				store.Close()
+				engine.Close()
+				return nil, err
+			}
+		}
 	}
 	srv.background.Go(srv.runTimers)
 	return srv, nil

@@ -185,7 +185,11 @@ func (s *Session) Subscribe(topic string) error {
 	if err := registry.CheckName(topic); err != nil {
 		return err
 	}
-	_, err := s.srv().users.Subscribe(s, topic)
+	srv := s.srv()
+	_, err := srv.users.Subscribe(s, topic)
+	if err == nil {
+		srv.nodes.follow(topic)
+	}
 	return err
 }
 

@@ -18,10 +18,18 @@ import (
 // what that says: errors are worth another try later.
 func (m *mailbox) advance(ctx context.Context, u *unread) error {
 	m.settle()
+	recheck := m.recheck.Swap(false)
 	if !m.known {
 		if err := m.locate(ctx, u); err != nil || !m.known {
 			return err
 		}
+	} else if recheck {
+		last, err := u.store.Last(ctx, m.box)
+		if err != nil {
+			m.recheck.Store(true)
+			return err
+		}
+		m.expect(last)
 	}
 	for m.session.phase() == open && m.room(u) {
 		switch {
@@ -52,6 +60,12 @@ func (m *mailbox) advance(ctx context.Context, u *unread) error {
 // locate finds out from where the session is to get messages. A plain one that
 // has nothing to get needs no mailbox: it dies.
 func (m *mailbox) locate(ctx context.Context, u *unread) error {
+	if n := u.srv.nodes; n != nil {
+		// What is stored from now on is told to this node; what was, is there.
+		if err := n.routes.Reach(ctx, inbox.ToUser(m.session.User())); err != nil {
+			return err
+		}
+	}
 	last, err := u.store.Last(ctx, m.box)
 	if err != nil {
 		return err
@@ -185,32 +199,34 @@ func (m *mailbox) greet() {
 	}
 }
 
-// ponged is called in the read turn for a pong that is not empty.
-func (s *Session) ponged(payload []byte) {
+// ponged is called in the read turn for a pong that is not empty. It reports
+// whether that answers a ping of the session's mailbox.
+func (s *Session) ponged(payload []byte) bool {
 	u := s.srv().unread
 	if u == nil {
-		return
+		return false
 	}
 	m := u.find(s)
 	if m == nil {
-		return
+		return false
 	}
 	offset, err := strconv.ParseUint(string(payload), 10, 64)
 	if err != nil || offset != m.pinged.Load() || offset == m.ponged.Load() {
-		return // an answer to nothing that was asked
+		return false // an answer to nothing that was asked
 	}
 	m.ponged.Store(offset)
 	if !s.enveloped() {
 		u.store.Ack(s.User(), offset)
 	}
 	if ok, _ := m.take(); !ok {
-		return // the holder of the turn looks again
+		return true // the holder of the turn looks again
 	}
 	m.settle()
 	if m.known && len(m.rest) == 0 && m.want.Load() <= m.sent {
 		m.ping()
 		u.give(m)
-		return
+		return true
 	}
 	u.submit(m)
+	return true
 }
