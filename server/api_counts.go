@@ -52,12 +52,15 @@ func (srv *Server) closes() map[string]int64 {
 // deliveries of messages to connections, by the kind of push.
 func (srv *Server) deliveries() map[string]int64 {
 	st := &srv.stats
-	return map[string]int64{
+	by := map[string]int64{
 		"user":      st.pushed.Load(),
 		"topic":     st.published.Load(),
 		"broadcast": st.broadcast.Load(),
-		"durable":   st.replayed.Load(),
 	}
+	if srv.unread != nil {
+		by["durable"] = st.replayed.Load()
+	}
+	return by
 }
 
 // drops of messages, by reason: "queued" are those that a full queue or an ending
