@@ -161,9 +161,9 @@ func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error)
 
 // Await waits, during Receive, until so many pushes have come in all, or limit is over.
 func (f *Fleet) Await(ctx context.Context, pushes int, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	over := time.After(limit)
 	for {
+		// Not until over: a question given up would leave its answers to be taken for those of the next.
 		r, err := f.ask(ctx, func(int, int) command { return command{Poll: true} })
 		if err != nil {
 			return err
@@ -173,6 +173,8 @@ func (f *Fleet) Await(ctx context.Context, pushes int, limit time.Duration) erro
 		}
 		select {
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
 			return fmt.Errorf("fleet: %d of %d pushes have come after %v", r.Received, pushes, limit)
 		case <-time.After(5 * time.Millisecond):
 		}
