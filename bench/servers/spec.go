@@ -36,8 +36,11 @@ type Addresses struct {
 // PingInterval is how often every server pings every connection, unless a scenario says otherwise.
 const PingInterval = 25 * time.Second
 
-// pingTimeout is how long a connection may take to answer: 10 s, and no longer than the next ping.
-func pingTimeout(interval time.Duration) string { return min(interval, 10*time.Second).String() }
+// pingTimeout is how long a connection may take to answer: 10 s, more where pings are minutes apart (there a
+// client with hundreds of thousands of connections may be busy for longer), and no longer than the next ping.
+func pingTimeout(interval time.Duration) string {
+	return min(interval, max(interval/5, 10*time.Second)).String()
+}
 
 // A Catalog is where Specs are looked up.
 type Catalog struct {
