@@ -74,11 +74,8 @@ func (r *Request) params(name string) iter.Seq[string] {
 
 // matches compares without copying what is not encoded.
 func matches(k []byte, name string) bool {
-	if string(k) == name {
-		return true
-	}
 	if !bytes.ContainsAny(k, "%+") {
-		return false
+		return string(k) == name
 	}
 	decoded, err := url.QueryUnescape(string(k))
 	return err == nil && decoded == name
