@@ -180,11 +180,11 @@ func TestHTMLInBrowser(t *testing.T) {
 	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(args ...string) (stdout, stderr string) {
+	run := func(query string, args ...string) (stdout, stderr string) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		args = append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1800",
-			"--user-data-dir=" + filepath.Join(dir, "profile"), "--virtual-time-budget=3000"}, append(args, "file://"+file)...)
+			"--user-data-dir=" + filepath.Join(dir, "profile"), "--virtual-time-budget=3000"}, append(args, "file://"+file+query)...)
 		cmd := exec.CommandContext(ctx, browser, args...)
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
@@ -193,7 +193,7 @@ func TestHTMLInBrowser(t *testing.T) {
 		}
 		return out.String(), errs.String()
 	}
-	dom, log := run("--enable-logging=stderr", "--dump-dom")
+	dom, log := run("", "--enable-logging=stderr", "--dump-dom")
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "CONSOLE") {
 			t.Error(line)
@@ -202,7 +202,10 @@ func TestHTMLInBrowser(t *testing.T) {
 	if charts, drawn := strings.Count(page, "echarts.init("), strings.Count(dom, "<svg"); charts == 0 || drawn != charts-strings.Count(echarts, "echarts.init(") {
 		t.Errorf("%d of %d charts are drawn", drawn, charts)
 	}
-	run("--screenshot=" + shot)
+	if dom, _ := run("?only=chart2", "--dump-dom"); strings.Count(dom[strings.Index(dom, "<body"):], "<svg") != 1 {
+		t.Error("?only=chart2 does not show one chart")
+	}
+	run("", "--screenshot="+shot)
 	f, err := os.Open(shot)
 	if err != nil {
 		t.Fatal(err)
