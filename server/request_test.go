@@ -172,8 +172,9 @@ func TestFoldingIsASCII(t *testing.T) {
 func TestIsHost(t *testing.T) {
 	for host, want := range map[string]bool{
 		"example.com": true, "example.com:": true, "example.com:8080": true, "127.0.0.1": true, "a_b": true,
-		"[::1]": true, "[::1]:8080": true, "xn--mnchen-3ya.de": true, "%41": true,
+		"[::1]": true, "[::1]:8080": true, "xn--mnchen-3ya.de": true, "m%C3%bcnchen.de": true,
 		"": false, ":80": false, "a:b": false, "a b": false, "a/b": false, "u@h": false, "[::1": false, "::1]": false, "::1": false,
+		"%": false, "%C": false, "%zz": false, "%+8": false, "0%00": false, "%41": false,
 		"[]": false, "[a]": false, "[127.0.0.1]": false, "[::1]x": false, "[::1]:x": false, "münchen.de": false, "a\"b": false, "a<b": false,
 	} {
 		if got := isHost([]byte(host)); got != want {

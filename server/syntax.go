@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"net/netip"
+	"strconv"
 )
 
 // equalFold is for ASCII, as protocols want it: strings.EqualFold takes
@@ -99,10 +100,20 @@ func isHost(b []byte) bool {
 		addr, err := netip.ParseAddr(string(name[1 : n-1]))
 		return err == nil && addr.Is6()
 	}
-	for _, c := range name {
-		if !isHostByte(c) {
+	for i, c := range name {
+		if !isHostByte(c) || c == '%' && !isBeyondASCII(name[i:]) {
 			return false
 		}
 	}
 	return len(name) > 0
+}
+
+// isBeyondASCII: b begins with an escape of a byte that cannot stand for itself. RFC 3986 section 3.2.2 has
+// no other in the name of a host.
+func isBeyondASCII(b []byte) bool {
+	if len(b) < 3 {
+		return false
+	}
+	c, err := strconv.ParseUint(string(b[1:3]), 16, 8)
+	return err == nil && c >= 0x80
 }
