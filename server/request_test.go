@@ -243,7 +243,9 @@ func FuzzRequest(f *testing.F) {
 			}
 			t.Fatalf("%q is accepted, net/http says: %v", head, err)
 		}
-		if theirs.Method != string(r.method) || theirs.Host != string(r.authority()) || theirs.URL.RawQuery != string(r.query) {
+		// net/http decodes the host of an absolute target; it is compared as it came here, as origins have it.
+		host, _ := url.PathUnescape(string(r.authority()))
+		if theirs.Method != string(r.method) || theirs.Host != host && theirs.Host != string(r.authority()) || theirs.URL.RawQuery != string(r.query) {
 			t.Errorf("%q is read as %q %q %q, net/http has %q %q %q", head, r.method, r.authority(), r.query, theirs.Method, theirs.Host, theirs.URL.RawQuery)
 		}
 	})
