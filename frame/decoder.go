@@ -115,7 +115,12 @@ func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
 func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
 	switch {
 	case h.deflated:
-		return d.inflate(r, h.op, append(newBuffer(len(p)+len(inflateTail)), p...))
+		s := d.own()
+		s.begin()
+		if f = s.inflate(r, h.op, p); f != nil {
+			return m, f
+		}
+		return s.end(r, h.op)
 	case h.op == ws.OpText && !utf8.Valid(p): // 8.1
 		return m, faultText
 	case h.op == ws.OpClose:
@@ -131,63 +136,78 @@ func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
 // to come or of whose message there is: it is gathered in a buffer.
 func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *state) {
 	s := d.own()
-	control := h.op.IsControl()
-	if first && !control && h.op != ws.OpContinuation {
-		s.open, s.op, s.deflated = true, h.op, h.deflated
-	}
-	s.buf = growBuffer(s.buf, len(p), len(s.buf)+h.left)
-	s.buf = append(s.buf, p...)
 	h.left -= len(p)
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
 	s.frame, s.inFrame = h, h.left > 0
-
-	if control {
-		if s.inFrame {
-			return m, nil
-		}
-		p = s.buf[s.size:len(s.buf):len(s.buf)]
-		if h.op == ws.OpClose {
-			if f = checkClose(p); f != nil {
-				return m, f
-			}
-			s.last = true
-		}
-		s.lent = true
-		return Message{h.op, p}, nil
+	if h.op.IsControl() {
+		return s.control(h, p)
 	}
 
-	if s.op == ws.OpText && !s.deflated { // 8.1, at the first byte that is wrong
-		n, ok := validPrefix(s.buf[s.valid:])
-		if !ok {
-			return m, faultText
+	if first && h.op != ws.OpContinuation {
+		s.open, s.op = true, h.op
+		if h.deflated {
+			s.begin()
 		}
-		s.valid += n
 	}
-	if s.inFrame {
-		return m, nil
+	if s.z != nil {
+		f = s.inflate(r, s.op, p)
+	} else {
+		f = s.gather(h, p)
 	}
-	s.size = len(s.buf)
+	if f != nil || s.inFrame {
+		return m, f
+	}
+	s.size = uint32(len(s.buf))
 	if !h.fin {
 		return m, nil
 	}
-	if s.deflated {
-		z := s.buf
-		s.buf = nil
-		return d.inflate(r, s.op, z)
-	}
-	if s.op == ws.OpText && s.valid < s.size { // 8.1: it ends within a rune
-		return m, faultText
-	}
-	s.open, s.lent = false, true
-	return Message{s.op, s.buf[:s.size:s.size]}, nil
+	return s.end(r, s.op)
 }
 
-// inflate returns the message whose compressed form is z, a buffer that it takes
-// over.
-func (d *Decoder) inflate(r *Rules, op ws.OpCode, z []byte) (m Message, f *state) {
-	s := d.own()
-	if f = s.inflate(r, op, z); f != nil {
-		return m, f
+// control takes a part of a control frame. It stands in the buffer behind the
+// message that it interrupts.
+func (s *state) control(h header, p []byte) (m Message, f *state) {
+	s.append(h, p)
+	if s.inFrame {
+		return m, nil
+	}
+	p = s.buf[s.size:len(s.buf):len(s.buf)]
+	if h.op == ws.OpClose {
+		if f = checkClose(p); f != nil {
+			return m, f
+		}
+		s.last = true
+	}
+	s.lent = true
+	return Message{h.op, p}, nil
+}
+
+// gather takes a part of a message that is not compressed.
+func (s *state) gather(h header, p []byte) *state {
+	s.append(h, p)
+	if s.op == ws.OpText { // 8.1, at the first byte that is wrong
+		n, ok := validPrefix(s.buf[s.valid:])
+		if !ok {
+			return faultText
+		}
+		s.valid += uint32(n)
+	}
+	return nil
+}
+
+func (s *state) append(h header, p []byte) {
+	s.buf = growBuffer(s.buf, len(p), len(s.buf)+len(p)+h.left)
+	s.buf = append(s.buf, p...)
+}
+
+// end lends the message that is in the buffer.
+func (s *state) end(r *Rules, op ws.OpCode) (m Message, f *state) {
+	if s.z != nil {
+		if f = s.finish(r, op); f != nil {
+			return m, f
+		}
+	} else if op == ws.OpText && int(s.valid) < len(s.buf) { // 8.1: it ends within a rune
+		return m, faultText
 	}
 	s.open, s.lent = false, true
 	return Message{op, s.buf[:len(s.buf):len(s.buf)]}, nil

@@ -29,7 +29,7 @@
 //
 // How the input was cut into reads changes neither the messages nor the error.
 // Text is checked as it arrives, so a message fails at its first byte that is
-// no UTF-8, whether or not the rest will ever come.
+// no UTF-8, whether or not the rest will ever come, and compressed or not.
 //
 // # Borrowed memory
 //
@@ -48,20 +48,22 @@
 // server never has one. The clients may keep theirs if [Deflate].ContextBits
 // says so; the decoder then holds as much for each.
 //
-// An incoming message is gathered in its compressed form and inflated when all
-// of it is there, by one of a few pooled decompressors, into a buffer that grows
-// with what comes out and no further than the limits. So a peer that stops in
-// the middle holds what it has sent, and nothing of 36 KiB. The price is that
-// compressed text is checked only then, though still to its first bad byte and
-// no further.
+// An incoming message is inflated as it arrives, so that text which is no UTF-8,
+// corrupt data and a bomb all fail with the byte that makes them so. No library
+// has a reader that can stop after any byte, so this one is our own. It works on
+// the message itself instead of a window of 32 KiB: what a peer that stops in the
+// middle holds beside its buffer are the 4 KiB of a block's codes, from a pool
+// that takes them back with the message's last byte.
 //
 // # What a peer can make the decoder hold
 //
 // Nothing is allocated on a declared length: buffers grow with the bytes that
 // arrived, by doubling, up to [Rules].MaxMessage, and a frame that would exceed
 // it is refused at its header. A stopped frame costs one state of 112 bytes
-// beside its buffer, a stopped header the state alone. A decoder between
-// messages holds nothing, or its context.
+// beside its buffer, a stopped header the state alone, a stopped compressed
+// message 4 KiB more. What comes out of that one is limited like what came: by
+// MaxMessage, and to MaxRatio times the bytes that are there of it. A decoder
+// between messages holds nothing, or its context.
 //
 // # Limitations
 //

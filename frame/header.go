@@ -75,11 +75,13 @@ func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *state) {
 		case h.op != ws.OpContinuation && open: // 5.4: fragments "MUST NOT be interleaved"
 			return h, 0, faultInterleave
 		}
-		if h.deflated || open && s.deflated {
+		switch {
+		case h.deflated:
 			room = r.maxDeflated()
-		}
-		if open {
-			room -= s.size
+		case open && s.z != nil:
+			room = r.maxDeflated() - s.z.in
+		case open:
+			room -= int(s.size)
 		}
 	}
 	// 5.1: a server "MUST close the connection upon receiving a frame that is

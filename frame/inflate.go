@@ -1,115 +1,108 @@
 package frame
 
 import (
-	"bytes"
-	"io"
 	"sync"
 
 	"github.com/gobwas/ws"
-	"github.com/klauspost/compress/flate"
 )
 
 // inflateTail completes a compressed message. First come the four bytes that the
 // peer has left out (RFC 7692, 7.2.2), the end of an empty stored block. Then
-// comes one that is final, so that the reader ends with io.EOF and with nothing
-// else if the message is complete.
+// comes one that is final, so that the stream ends in here if the message is
+// complete, and nowhere if it is not.
 const inflateTail = "\x00\x00\xff\xff" + "\x01\x00\x00\xff\xff"
 
-// inflater is a decompressor with the 36 KiB that it works on. It is in use only
-// while Next runs: a compressed message is gathered as it is, and inflated when
-// all of it is there. So a peer that stops in the middle of one holds what it
-// has sent, not a decompressor, and there are as many of these as goroutines
-// that call Next.
-type inflater struct {
-	src  bytes.Reader
-	r    io.ReadCloser // of flate, reads src
-	over [1]byte       // takes the byte that exceeds the limit
+var (
+	inflaters = sync.Pool{New: func() any { return new(inflater) }}
+	tail      = []byte(inflateTail)
+)
+
+// begin makes s ready for a compressed message.
+func (s *state) begin() {
+	s.z = inflaters.Get().(*inflater)
+	s.z.reset()
 }
 
-var inflaters = sync.Pool{New: func() any {
-	z := new(inflater)
-	z.r = flate.NewReader(&z.src)
-	return z
-}}
-
-func (z *inflater) reset(context []byte) {
-	if err := z.r.(flate.Resetter).Reset(&z.src, context); err != nil {
-		panic("BUG: " + err.Error()) // it only fails for want of a dictionary
+// inflate adds p, the next part of a compressed message, to s.buf. Text is checked
+// as it appears, and what exceeds the limit is never stored.
+func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) *state {
+	s.z.src = p
+	s.z.in += len(p)
+	for {
+		if stop, f := s.run(r, op); f != nil || stop == wantsInput {
+			return f
+		}
 	}
 }
 
-// inflate decompresses a whole message. deflated is a buffer of its own, which
-// it frees; the result becomes s.buf. Text is checked as it appears, and what
-// exceeds the limit is never stored.
-func (s *state) inflate(r *Rules, op ws.OpCode, deflated []byte) *state {
-	if len(deflated) == 0 {
-		// 7.2.3.6 has an empty message be one byte, 00; some have left out
-		// that as well.
-		freeBuffer(deflated)
-		s.buf = nil
-		return nil
+// run inflates as far as there is room in s.buf, and makes more of that if it is
+// needed.
+func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
+	z := s.z
+	limit := max(len(s.buf), min(cap(s.buf), r.maxInflated(z.used())))
+	out, stop := z.run(s.buf[:len(s.buf):limit], s.context)
+	s.buf = s.buf[:len(out)]
+	if op == ws.OpText { // RFC 6455, 8.1, at the first byte that is wrong
+		n, ok := validPrefix(s.buf[s.valid:])
+		if !ok {
+			return stop, faultText
+		}
+		s.valid += uint32(n)
 	}
-	limit := r.maxInflated(len(deflated))
-	deflated = growBuffer(deflated, len(inflateTail), 0)
-	deflated = append(deflated, inflateTail...)
-	z := inflaters.Get().(*inflater)
-	z.src.Reset(deflated)
-	z.reset(s.context)
+	switch stop {
+	case isCorrupt:
+		return stop, faultDeflate
+	case wantsRoom:
+		room := r.maxInflated(z.used()) - len(s.buf)
+		if room <= 0 {
+			return stop, faultTooBig
+		}
+		// Four times is what JSON gets.
+		s.buf = growBuffer(s.buf, min(room, 4*len(z.src)+1), len(s.buf)+room)
+	}
+	return stop, nil
+}
 
-	s.buf = newBuffer(min(limit, 4*len(deflated)))
-	f, from := z.run(s, op, limit)
-
-	z.src.Reset(nil)
-	inflaters.Put(z)
-	freeBuffer(deflated)
-	if f == nil && s.contextBits != 0 {
-		if from >= 0 {
+// finish ends a compressed message, which is then all in s.buf.
+func (s *state) finish(r *Rules, op ws.OpCode) *state {
+	z := s.z
+	// 7.2.3.6 has an empty message be one byte, 00; some have left out that as
+	// well. A final block need not be followed by anything (7.2.3.4).
+	if z.in > 0 && !(z.ended && z.n == 0) {
+		z.src = tail
+		z.in += len(tail)
+		for {
+			stop, f := s.run(r, op)
+			if f != nil {
+				return f
+			}
+			if stop == wantsInput {
+				return faultDeflate
+			}
+			if stop == streamEnd {
+				break
+			}
+		}
+	}
+	if op == ws.OpText && int(s.valid) < len(s.buf) { // it ends within a rune
+		return faultText
+	}
+	if s.contextBits != 0 {
+		if z.from >= 0 {
 			s.context = s.context[:0]
 		}
-		s.remember(s.buf[max(from, 0):])
+		s.remember(s.buf[max(z.from, 0):])
 	}
-	return f
+	s.freeInflater()
+	return nil
 }
 
-// run inflates to s.buf. from is where in it the history of the next message
-// begins, or -1 if that goes back to messages before this one.
-func (z *inflater) run(s *state, op ws.OpCode, limit int) (f *state, from int) {
-	from = -1
-	for {
-		var n int
-		var err error
-		if len(s.buf) < limit {
-			s.buf = growBuffer(s.buf, 1, limit)
-			n, err = z.r.Read(s.buf[len(s.buf):min(cap(s.buf), limit)])
-			s.buf = s.buf[:len(s.buf)+n]
-		} else if n, err = z.r.Read(z.over[:]); n > 0 {
-			return faultTooBig, from
-		}
-		if op == ws.OpText {
-			n, ok := validPrefix(s.buf[s.valid:])
-			if !ok {
-				return faultText, from
-			}
-			s.valid += n
-		}
-		if err == nil {
-			continue
-		}
-		if err != io.EOF {
-			return faultDeflate, from
-		}
-		// A block was final: ours, or one of the peer's (7.2.3.4), behind which
-		// another stream may begin, with no history.
-		if z.src.Len() <= len(inflateTail) {
-			break
-		}
-		from = len(s.buf)
-		z.reset(nil)
+func (s *state) freeInflater() {
+	if s.z != nil {
+		s.z.src = nil // it is in the reader's buffer
+		inflaters.Put(s.z)
+		s.z = nil
 	}
-	if op == ws.OpText && s.valid < len(s.buf) { // it ends within a rune
-		return faultText, from
-	}
-	return nil, from
 }
 
 // remember adds the end of a message to the context of the next one.

@@ -2,7 +2,6 @@ package frame
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -117,7 +116,19 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 			message = nil
 		}
 		message = append(message, payload...)
-		if op == ws.OpText && !compressed && !canBecomeValid(message, 3) {
+		whole := message
+		if compressed {
+			z := naiveInflater{in: message, complete: complete && final, op: op, rules: r, history: history}
+			code := z.run()
+			if code != 0 {
+				return fail(code)
+			}
+			if whole = z.out; complete && final && p.ContextBits != 0 {
+				history = slices.Concat(z.history, z.out[z.from:])
+				history = history[max(0, len(history)-1<<p.ContextBits):]
+			}
+		}
+		if op == ws.OpText && !canBecomeValid(whole, 3) {
 			return fail(1007)
 		}
 		if !complete {
@@ -126,50 +137,13 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 		if !final {
 			continue
 		}
-		if compressed {
-			var code ws.StatusCode
-			if message, history, code = referenceInflate(message, op, r, p, history); code != 0 {
-				return fail(code)
-			}
-		}
-		if op == ws.OpText && !utf8.Valid(message) {
+		if op == ws.OpText && !utf8.Valid(whole) {
 			return fail(1007)
 		}
-		g.msgs = append(g.msgs, say(op, message))
+		g.msgs = append(g.msgs, say(op, whole))
 		open, message, compressed = false, nil, false
 	}
 	return g
-}
-
-// referenceInflate inflates with the standard library, all at once.
-func referenceInflate(in []byte, op ws.OpCode, r *Rules, p Params, history []byte) (out, next []byte, code ws.StatusCode) {
-	if len(in) == 0 {
-		return nil, history, 0
-	}
-	limit := r.maxInflated(len(in))
-	src := bytes.NewReader(append(bytes.Clone(in), inflateTail...))
-	for {
-		z := flate.NewReaderDict(src, history)
-		part, err := io.ReadAll(io.LimitReader(z, int64(limit+1-len(out))))
-		out = append(out, part...)
-		if op == ws.OpText && !canBecomeValid(out[:min(len(out), limit)], 3) {
-			return nil, nil, 1007
-		}
-		if len(out) > limit {
-			return nil, nil, 1009
-		}
-		if err != nil {
-			return nil, nil, 1007
-		}
-		if p.ContextBits != 0 {
-			next = append(history[:len(history):len(history)], part...)
-			next = next[max(0, len(next)-1<<p.ContextBits):]
-		}
-		if src.Len() <= len(inflateTail) {
-			return out, next, 0
-		}
-		history = nil
-	}
 }
 
 // agree compares the decoder with the reference, on all of in and, if it is

@@ -80,7 +80,11 @@ var rfc7692 = []struct {
 	{name: "8.1 inflated text is not UTF-8", params: alone, in: deflated(ws.OpText, "\x00\x01\x00\xfe\xff\xff\x00"), code: 1007},
 	{name: "8.1 inflated text ends in a rune", params: alone, in: deflated(ws.OpText, "\x00\x01\x00\xfe\xff\xe2\x00"), code: 1007},
 	{name: "8.1 inflated binary is anything", params: alone, in: deflated(ws.OpBinary, "\x00\x01\x00\xfe\xff\xff\x00"), msgs: []string{"binary:\xff"}},
-	{name: "8.1 compressed form is not text", params: alone, in: f(rsv1, ws.OpText, "\xff\xff")},
+	{name: "8.1 compressed form is not text", params: alone, in: f(rsv1, ws.OpText, helloFixed[:2])},
+	{name: "8.1 inflated text is not UTF-8, and the message has not ended", params: alone, in: f(rsv1, ws.OpText, "\x00\x02\x00\xfd\xffa\xff"), code: 1007},
+	{name: "8.1 inflated text is not UTF-8, and the block has not ended", params: alone, in: f(rsv1, ws.OpText, "\x00\x05\x00\xfa\xffa\xff"), code: 1007},
+	{name: "8.1 inflated rune over fragments", params: alone, in: join(f(rsv1, ws.OpText, "\x00\x01\x00\xfe\xff\xe2"), f(0, 0, "\x00\x01\x00\xfe\xff\x82"), ping("?"), f(fin, 0, "\x00\x01\x00\xfe\xff\xac\x00")), msgs: []string{"ping:?", "text:€"}},
+	{name: "8.1 inflated rune that no byte can mend", params: alone, in: join(f(rsv1, ws.OpText, "\x00\x01\x00\xfe\xff\xf4"), f(0, 0, "\x00\x01\x00\xfe\xff\x90")), code: 1007},
 }
 
 func TestRFC7692(t *testing.T) {

@@ -34,8 +34,9 @@ type Deflate struct {
 	MinSize int
 
 	// MaxRatio limits how far an incoming message may inflate: to MaxRatio
-	// bytes for each that the peer has sent, beyond the first 64 KiB, which are
-	// free; 0 means 100. Text deflates 3 to 20 times, a bomb 1030 times.
+	// bytes for each that the peer has sent of it so far, beyond the first
+	// 64 KiB, which are free; 0 means 100. Text deflates 3 to 20 times, a bomb
+	// 1030 times.
 	MaxRatio int
 
 	// ContextBits, 9 to 15, lets clients compress with the context of their

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
@@ -20,26 +21,27 @@ import (
 type state struct {
 	fault *CloseError // the error of a failed decoder
 
-	// buf holds the message so far, as it came, buf[:size] being its complete
-	// frames; or a control frame's payload behind those; or what is lent.
+	// buf holds the message so far, inflated, buf[:size] being its complete
+	// frames; or a control frame's payload behind those; or what is lent. A
+	// message has less than 4 GiB (maxMaxMessage).
 	buf   []byte
-	size  int
-	valid int // bytes of a text message that are known to be UTF-8
+	size  uint32
+	valid uint32 // bytes of a text message that are known to be UTF-8
 
-	context []byte // the end of the compressed messages so far, inflated
+	z       *inflater // of a compressed message that has begun and has not ended
+	context []byte    // the end of the compressed messages so far, inflated
 
 	frame header // the frame whose payload is being received
 
 	head    [maxHead]byte // the beginning of a header
 	headLen uint8
 
-	op       ws.OpCode // of the message
-	open     bool      // a message has begun and has not ended
-	deflated bool      // and is compressed
-	inFrame  bool      // frame is valid
-	lent     bool      // the last message's payload is in buf
-	last     bool      // the last message was a close frame
-	shared   bool      // not this decoder's own
+	op      ws.OpCode // of the message
+	open    bool      // a message has begun and has not ended
+	inFrame bool      // frame is valid
+	lent    bool      // the last message's payload is in buf
+	last    bool      // the last message was a close frame
+	shared  bool      // not this decoder's own
 
 	// What was negotiated.
 	deflate     bool
@@ -90,6 +92,7 @@ func (d *Decoder) drop(next *state) {
 	if s := d.s; s != nil && !s.shared {
 		freeBuffer(s.buf)
 		freeBuffer(s.context)
+		s.freeInflater()
 		*s = state{}
 		states.Put(s)
 	}
@@ -124,5 +127,9 @@ func (d *Decoder) Buffered() int {
 	if d.s == nil {
 		return 0
 	}
-	return int(d.s.headLen) + cap(d.s.buf) + cap(d.s.context)
+	n := int(d.s.headLen) + cap(d.s.buf) + cap(d.s.context)
+	if d.s.z != nil {
+		n += int(unsafe.Sizeof(inflater{}))
+	}
+	return n
 }
