@@ -91,6 +91,9 @@ func TestNodes(t *testing.T) {
 	b2 := dial(t, all[2].Server, "/ws?user=bob")
 	known(t, all[2:], inbox.ToUser("alice"), inbox.ToTopic("news"))
 	known(t, all[:2], inbox.ToUser("bob"))
+	await(t, "both of alice are known", func() bool {
+		return len(all[2].connectionsEverywhere(t.Context(), "alice")) == 2 && all[2].followersEverywhere("news") == 2
+	})
 	everybody := []*client{a0, a1, b2}
 	for _, test := range []struct {
 		name, method, path, body, answer string

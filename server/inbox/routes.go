@@ -34,6 +34,7 @@ type Routes struct {
 	fixed    []*nats.Subscription
 
 	buckets [2 * Buckets]bucket // of users, and of topics
+	asks    asks
 
 	mu    sync.Mutex
 	nodes map[string]*node // the others; guarded by mu
@@ -125,6 +126,11 @@ func (s *Store) Join(serve func(body []byte) (answer []byte)) (*Routes, error) {
 		}
 		r.fixed = append(r.fixed, sub)
 	}
+	sub, err := r.asks.listen(s.nc)
+	if err != nil {
+		return nil, s.unavailable(err)
+	}
+	r.fixed = append(r.fixed, sub)
 	r.running.Go(func() { r.dispatch(r.incoming) })
 	r.running.Go(func() { r.dispatch(r.everyone) })
 	r.running.Go(r.beat)
@@ -195,37 +201,6 @@ func (r *Routes) Reach(ctx context.Context, to To) error {
 // Send brings a message to the other nodes that it concerns. Nothing is promised.
 func (r *Routes) Send(to To, body []byte) {
 	r.store.nc.Publish(to.subject(), body)
-}
-
-// askTimeout bounds the wait for a node that has just died, or is very slow.
-const askTimeout = 500 * time.Millisecond
-
-// Ask is Send that returns the answers of those nodes.
-func (r *Routes) Ask(ctx context.Context, to To, body []byte) (answers [][]byte) {
-	expect := r.holders(to)
-	if expect == 0 {
-		r.Send(to, body) // to those whom we have not heard of yet
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	reply := r.store.nc.NewRespInbox()
-	sub, err := r.store.nc.SubscribeSync(reply)
-	if err != nil {
-		return nil
-	}
-	defer sub.Unsubscribe()
-	if r.store.nc.PublishRequest(to.subject(), reply, body) != nil {
-		return nil
-	}
-	for range expect {
-		in, err := sub.NextMsgWithContext(ctx)
-		if err != nil || in.Header.Get("Status") != "" { // nobody is there
-			break
-		}
-		answers = append(answers, in.Data)
-	}
-	return answers
 }
 
 // Others tells whether another node holds the bucket, as far as is known.
