@@ -180,7 +180,7 @@ func (b *batch) serve(line []byte) *problem {
 	if p := b.line.parse(line); p != nil {
 		return p
 	}
-	if b.line.Durable {
+	if b.line.stored(b.api.srv) {
 		return b.keep()
 	}
 	n, p := b.line.deliver(b.api.srv)

@@ -28,7 +28,8 @@ import (
 // is any JSON and delivered as its text, byte for byte; text is delivered as a text
 // message, base64 (RFC 4648 section 4) decoded as a binary one. A connection that is
 // meant several times gets the message once. A durable message is kept for users
-// who are away: see durableOptions. Unknown members are an error, because
+// who are away: see durableOptions. Durable topics keep what they are sent, durable
+// or not, and a connection that is meant beside them gets it twice. Unknown members are an error, because
 // a misspelt one would change who gets what.
 type document struct {
 	Users     []string        `json:"users"`
@@ -59,7 +60,7 @@ func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if p := d.parse(body.b); p != nil {
 		return p
 	}
-	if d.Durable {
+	if d.stored(a.srv) {
 		finish, p := d.begin(a.srv)
 		if p != nil {
 			return p
@@ -149,12 +150,12 @@ func (d *document) check() *problem {
 		return problemf(400, "bad_document", "a broadcast reaches everybody: name no users or topics beside it")
 	case !d.Broadcast && !named:
 		return problemf(400, "bad_document", "want users, topics or broadcast")
-	case d.Durable && (d.Broadcast || len(d.Topics) > 0):
-		return problemf(400, "bad_document", "a durable message is for users: name no topics, and not broadcast")
-	case !d.Durable && d.TTL+d.ID != "":
-		return problemf(400, "bad_document", "ttl and id are for durable messages")
+	case d.Durable && d.Broadcast:
+		return problemf(400, "bad_document", "a durable message is for users and topics, not for everybody")
+	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
+		return idForNothing
 	}
-	if d.Durable {
+	if d.TTL+d.ID != "" {
 		var p *problem
 		if d.ttl, p = durableOptions(d.TTL, d.ID); p != nil {
 			return p
@@ -173,6 +174,8 @@ func (d *document) check() *problem {
 	return nil
 }
 
+var idForNothing = &problem{400, "bad_document", "ttl and id are for durable messages"}
+
 func (d *document) payload() (Op, []byte) {
 	switch {
 	case d.Text != nil:
@@ -189,6 +192,9 @@ func (d *document) deliver(srv *Server) (int, *problem) {
 	op, payload := d.payload()
 	if len(payload) > srv.cfg.MaxPayload {
 		return 0, tooBig("the payload", srv.cfg.MaxPayload)
+	}
+	if d.TTL+d.ID != "" {
+		return 0, idForNothing
 	}
 	message := frame.Prepare(op, payload)
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"fanfare/frame"
 	"fanfare/server/inbox"
 )
 
@@ -54,9 +55,9 @@ func (a *api) wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem) {
 	return false, problemf(400, "bad_query", "durable: want true or false")
 }
 
-// pushUserDurable is POST /v1/users/{user}/push?durable=true. It answers when the
-// message is stored.
-func (a *api) pushUserDurable(ctx *fasthttp.RequestCtx, in names) *problem {
+// pushStored is POST /v1/users/{user}/push?durable=true, and a push to a durable
+// topic. It answers when the message is stored.
+func (a *api) pushStored(ctx *fasthttp.RequestCtx, in names) *problem {
 	args := ctx.QueryArgs()
 	id := string(args.Peek("id"))
 	ttl, p := durableOptions(string(args.Peek("ttl")), id)
@@ -67,7 +68,7 @@ func (a *api) pushUserDurable(ctx *fasthttp.RequestCtx, in names) *problem {
 	if p != nil {
 		return p
 	}
-	pending, err := a.srv.beginDurable(in.user, Durable{opFor(ctx.Request.Header.ContentType(), body.b), body.b, id, ttl})
+	pending, err := a.srv.beginDurable(in.user, in.topic, Durable{opFor(ctx.Request.Header.ContentType(), body.b), body.b, id, ttl})
 	body.free()
 	if err != nil {
 		return durableProblem(err)
@@ -86,6 +87,8 @@ func durableProblem(err error) *problem {
 	switch {
 	case errors.Is(err, ErrNoInbox):
 		return problemf(501, "no_inbox", "this server keeps no messages: start it with --data-dir or --nats")
+	case errors.Is(err, ErrNotDurable):
+		return problemf(409, "not_durable", "this topic is not kept: start the server with --durable-topic")
 	case errors.Is(err, inbox.ErrFull):
 		return problemf(507, "inbox_full", "%s", err)
 	case errors.Is(err, inbox.ErrTooBig):
@@ -97,41 +100,65 @@ func durableProblem(err error) *problem {
 // durableAnswer is the answer to a document with a durable message.
 type durableAnswer struct {
 	problem *problem
-	users   []string
-	stored  []Stored
+	users   []string // and then
+	topics  []string
+	stored  []Stored // of both
+	live    int      // receivers of what is not stored
 }
 
-// begin takes a place for the message among those of each user. The function that
-// it returns stores it, and must be called. It keeps nothing of the document.
+// stored tells whether the message is kept, for users or in durable topics.
+func (d *document) stored(srv *Server) bool {
+	return d.Durable || srv.unread != nil && slices.ContainsFunc(d.Topics, srv.keeps)
+}
+
+// begin takes a place for the message among those of each user and durable topic.
+// The function that it returns stores it, and must be called. It keeps nothing of
+// the document. For whom the message is not kept, it is sent now.
 func (d *document) begin(srv *Server) (finish func() durableAnswer, p *problem) {
 	op, payload := d.payload()
 	if len(payload) > srv.cfg.MaxPayload {
 		return nil, tooBig("the payload", srv.cfg.MaxPayload)
 	}
-	users := slices.Compact(slices.Sorted(slices.Values(d.Users)))
-	pending := make([]durable, len(users))
-	for i, user := range users {
-		var err error
-		// In the order of names, so that two of these never wait for each other.
-		if pending[i], err = srv.beginDurable(user, Durable{op, payload, d.ID, d.ttl}); err != nil {
-			return nil, durableProblem(err) // the first: there is no inbox
-		}
+	var a durableAnswer
+	topics := slices.Compact(slices.Sorted(slices.Values(d.Topics)))
+	a.topics = slices.DeleteFunc(slices.Clone(topics), func(topic string) bool { return !srv.keeps(topic) })
+	switch live := slices.DeleteFunc(topics, srv.keeps); {
+	case d.Durable && srv.unread == nil:
+		return nil, durableProblem(ErrNoInbox)
+	case d.Durable && len(live) > 0:
+		return nil, durableProblem(ErrNotDurable)
+	case d.Durable:
+		a.users = slices.Compact(slices.Sorted(slices.Values(d.Users)))
+	case len(d.Users)+len(live) > 0:
+		a.live = srv.pushSeveralEverywhere(d.Users, live, frame.Prepare(op, payload))
 	}
-	return func() durableAnswer { return finishAll(srv.quit, users, pending) }, nil
+	a.stored = make([]Stored, 0, len(a.users)+len(a.topics))
+	message := Durable{op, payload, d.ID, d.ttl}
+	pending := make([]durable, 0, cap(a.stored))
+	// In the order of names, so that two of these never wait for each other.
+	for _, user := range a.users {
+		d, _ := srv.beginDurable(user, "", message)
+		pending = append(pending, d)
+	}
+	for _, topic := range a.topics {
+		d, _ := srv.beginDurable("", topic, message)
+		pending = append(pending, d)
+	}
+	a.stored = a.stored[:len(pending)]
+	return func() durableAnswer { a.finish(srv.quit, pending); return a }, nil
 }
 
-// finishAll stores a message for several users, in the order in which the places
-// were taken. When the store fails, it is not asked for each of the others.
-func finishAll(ctx context.Context, users []string, pending []durable) durableAnswer {
-	a := durableAnswer{users: users, stored: make([]Stored, len(users))}
+// finish stores a message for several, in the order in which the places were taken.
+// When the store fails, it is not asked for each of the others.
+func (a *durableAnswer) finish(ctx context.Context, pending []durable) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for range min(len(users), storeAtOnce) {
+	for range min(len(pending), storeAtOnce) {
 		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(users); i = int(next.Add(1)) - 1 {
+			for i := int(next.Add(1)) - 1; i < len(pending); i = int(next.Add(1)) - 1 {
 				st, err := pending[i].finish(ctx)
 				a.stored[i] = st
 				if err == nil {
@@ -149,30 +176,41 @@ func finishAll(ctx context.Context, users []string, pending []durable) durableAn
 		})
 	}
 	all.Wait()
-	return a
 }
 
 // storeAtOnce is how many messages of one document are on their way to the store.
 const storeAtOnce = 64
 
-// appendTo appends {"offset":N,"receivers":M} for one user, and
-// {"offsets":{"alice":N,…},"receivers":M} for several.
+// appendTo appends {"offset":N,"receivers":M} for one user or topic, and
+// {"offsets":{"alice":N,…},"topic_offsets":{"news":N,…},"receivers":M} for several.
 func (a *durableAnswer) appendTo(b []byte) []byte {
-	if len(a.users) == 1 {
-		return appendStored(b, a.stored[0])
+	if len(a.stored) == 1 {
+		return appendStored(b, Stored{a.stored[0].Offset, a.stored[0].Receivers + a.live})
 	}
-	receivers := 0
-	b = append(b, `{"offsets":{`...)
-	for i, user := range a.users {
+	receivers := a.live
+	for _, st := range a.stored {
+		receivers += st.Receivers
+	}
+	b = append(b, '{')
+	b = appendOffsets(b, `"offsets":{`, a.users, a.stored)
+	b = appendOffsets(b, `"topic_offsets":{`, a.topics, a.stored[len(a.users):])
+	b = append(b, `"receivers":`...)
+	return append(strconv.AppendInt(b, int64(receivers), 10), "}\n"...)
+}
+
+func appendOffsets(b []byte, member string, names []string, stored []Stored) []byte {
+	if len(names) == 0 {
+		return b
+	}
+	b = append(b, member...)
+	for i, name := range names {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, []byte(user)), ':')
-		b = strconv.AppendUint(b, a.stored[i].Offset, 10)
-		receivers += a.stored[i].Receivers
+		b = append(appendString(b, []byte(name)), ':')
+		b = strconv.AppendUint(b, stored[i].Offset, 10)
 	}
-	b = append(b, `},"receivers":`...)
-	return append(strconv.AppendInt(b, int64(receivers), 10), "}\n"...)
+	return append(b, `},`...)
 }
 
 // durableSize is the greatest of {"offset":N,"receivers":M} and a line feed.

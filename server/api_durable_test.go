@@ -13,6 +13,7 @@ import (
 func TestAPIDurableStatus(t *testing.T) {
 	cfg := withInbox(t)
 	cfg.Inbox.Messages, cfg.Inbox.Bytes, cfg.Inbox.UserFull = 2, 2000, inbox.FullRefuse
+	cfg.DurableTopics = []string{"news.*"}
 	s := newAPIServer(t, cfg, nil)
 	for range 2 {
 		pushDurable(t, s.Server, "full", "x")
@@ -36,7 +37,12 @@ func TestAPIDurableStatus(t *testing.T) {
 		{"document", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"1h","id":"7","data":1}`, 200, ""},
 		{"document for several", "POST", "/v1/push", `{"users":["bob","carol","bob"],"durable":true,"data":1}`, 200, ""},
 		{"document for one who is full", "POST", "/v1/push", `{"users":["dave","full"],"durable":true,"data":1}`, 507, "inbox_full"},
-		{"document for a topic", "POST", "/v1/push", `{"users":["bob"],"topics":["t"],"durable":true,"data":1}`, 400, "bad_document"},
+		{"document for a topic", "POST", "/v1/push", `{"users":["erin"],"topics":["news.a"],"durable":true,"data":1}`, 200, ""},
+		{"document for a topic that is not kept", "POST", "/v1/push", `{"topics":["t"],"durable":true,"data":1}`, 409, "not_durable"},
+		{"document with an id for such a topic", "POST", "/v1/push", `{"topics":["t"],"id":"7","data":1}`, 400, "bad_document"},
+		{"topic", "POST", "/v1/topics/news.a/push?ttl=1h&id=8", "x", 200, ""},
+		{"topic with a bad ttl", "POST", "/v1/topics/news.a/push?ttl=x", "x", 400, "bad_ttl"},
+		{"topic that is not kept", "POST", "/v1/topics/t/push?durable=true", "x", 409, "not_durable"},
 		{"document for everybody", "POST", "/v1/push", `{"broadcast":true,"durable":true,"data":1}`, 400, "bad_document"},
 		{"document with an id alone", "POST", "/v1/push", `{"users":["bob"],"id":"7","data":1}`, 400, "bad_document"},
 		{"document with a bad ttl", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"x","data":1}`, 400, "bad_ttl"},
@@ -61,6 +67,7 @@ func TestAPIWithoutInbox(t *testing.T) {
 	s := newAPIServer(t, Config{}, nil)
 	for _, test := range []struct{ method, path, body string }{
 		{"POST", "/v1/users/alice/push?durable=true", "x"},
+		{"POST", "/v1/topics/t/push?durable=true", "x"},
 		{"POST", "/v1/push", `{"users":["a"],"durable":true,"data":1}`},
 		{"GET", "/v1/users/alice/inbox", ""},
 		{"DELETE", "/v1/users/alice/inbox", ""},
@@ -97,7 +104,7 @@ func TestAPIInbox(t *testing.T) {
 	if len(in.Messages) != 3 || *in.Messages[0].Text != "hello" || in.Messages[0].Expires == nil || *in.Messages[1].Base64 != "AP8=" || in.Messages[1].Expires != nil {
 		t.Errorf("got %v", got)
 	}
-	s.unread.store.Ack("alice", 2)
+	s.unread.store.Ack(inbox.User("alice"), "alice", 2)
 	if got := s.call("GET", "/v1/users/alice/inbox", ""); !strings.Contains(got.body, `"acked":2`) || strings.Contains(got.body, "hello") {
 		t.Errorf("got %v", got)
 	}

@@ -27,7 +27,7 @@ func (a *api) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	if u == nil {
 		return durableProblem(ErrNoInbox)
 	}
-	acked, err := u.store.Acked(a.srv.quit, in.user)
+	acked, _, err := u.store.Acked(a.srv.quit, inbox.User(in.user), in.user)
 	if err != nil {
 		return unreadable(err)
 	}

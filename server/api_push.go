@@ -15,7 +15,7 @@ import (
 func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	if d, p := a.wantsDurable(ctx); d || p != nil {
 		if p == nil {
-			p = a.pushUserDurable(ctx, in)
+			p = a.pushStored(ctx, in)
 		}
 		return p
 	}
@@ -26,7 +26,19 @@ func (a *api) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	return p
 }
 
+// pushTopic stores what is pushed to a durable topic.
 func (a *api) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
+	if a.srv.keeps(in.topic) {
+		return a.pushStored(ctx, in)
+	}
+	if d, p := a.wantsDurable(ctx); d || p != nil {
+		if p == nil {
+			if p = durableProblem(ErrNotDurable); a.srv.unread == nil {
+				p = durableProblem(ErrNoInbox)
+			}
+		}
+		return p
+	}
 	message, p := a.message(ctx)
 	if p == nil {
 		answerReceivers(ctx, a.srv.publishEverywhere(in.topic, message))

@@ -93,6 +93,10 @@ type Config struct {
 	// Inbox keeps messages for users who are away. nil: there is none, and
 	// durable pushes are refused.
 	Inbox *inbox.Config
+	// DurableTopics are the topics that Inbox keeps too, so that a follower who
+	// comes back resumes. A name that ends with "*" stands for all that begin
+	// alike. Only what is stored is kept: see Server.PublishDurable.
+	DurableTopics []string
 
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
@@ -208,6 +212,14 @@ func (cfg *Config) validate() error {
 		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
 			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
 				"authenticate users (--auth jwt), listen on 127.0.0.1, or say --insecure-identity", ep.Path, cfg.Listen))
+		}
+	}
+	if len(cfg.DurableTopics) > 0 && cfg.Inbox == nil {
+		errs = append(errs, errors.New("durable topics need an inbox: give --data-dir or --nats"))
+	}
+	for _, topic := range cfg.DurableTopics {
+		if err := registry.CheckName(topic); err != nil {
+			errs = append(errs, fmt.Errorf("durable topic: %w", err))
 		}
 	}
 	for _, o := range cfg.AllowOrigins {

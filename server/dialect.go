@@ -16,12 +16,14 @@ import (
 //
 //	{"type":"hello","user":"alice","offset":41}
 //	{"type":"message","offset":42,"text":"…"}
+//	{"type":"message","topic":"news","offset":7,"text":"…"}
 //	{"type":"message","base64":"…"}
 //	{"type":"error","code":"…","message":"…"}
 //
 // and may send
 //
 //	{"type":"ack","offset":42}
+//	{"type":"ack","topic":"news","offset":7}
 //	{"type":"subscribe","topic":"news"}
 //	{"type":"unsubscribe","topic":"news"}
 //
@@ -35,6 +37,12 @@ import (
 // came behind it; others get what was not acknowledged on any device. "gap":true
 // in hello or a message says that there was something before that is not kept any
 // more. hello comes before the first message with an offset.
+//
+// A durable topic has offsets of its own. {"type":"subscribe","topic":"news",
+// "offset":6} comes before its first message, also if the topic was named by the
+// handshake, and says behind which offset the client gets it: the one given as
+// "offset" of a subscribe, or in the query as offset.news=6; else that up to where
+// the user has acknowledged the topic on any device; else its present end.
 const ProtocolV1 = "fanfare.v1"
 
 // envelopeBit in a session's state: the client speaks fanfare.v1. It is there so
@@ -44,13 +52,16 @@ const envelopeBit = 1 << 28
 func (s *Session) enveloped() bool { return s.state.Load()&envelopeBit != 0 }
 
 // envelope is what clients of fanfare.v1 get instead of p.
-func envelope(p *frame.Prepared) *frame.Prepared { return envelopeAt(p, 0, false) }
+func envelope(p *frame.Prepared) *frame.Prepared { return envelopeAt(p, "", 0, false) }
 
-// envelopeAt is envelope for a message that is kept.
-func envelopeAt(p *frame.Prepared, offset uint64, gap bool) *frame.Prepared {
+// envelopeAt is envelope for a message that is kept, for a user or a topic.
+func envelopeAt(p *frame.Prepared, topic string, offset uint64, gap bool) *frame.Prepared {
 	payload := p.Payload()
-	b := make([]byte, 0, len(payload)+len(payload)/2+64)
+	b := make([]byte, 0, len(payload)+len(payload)/2+len(topic)+80)
 	b = append(b, `{"type":"message",`...)
+	if topic != "" {
+		b = append(appendString(append(b, `"topic":`...), []byte(topic)), ',')
+	}
 	if offset > 0 {
 		b = append(strconv.AppendUint(append(b, `"offset":`...), offset, 10), ',')
 	}
@@ -103,12 +114,22 @@ func (s *Session) hello(offset uint64, gap bool) {
 	}{"hello", s.User(), offset, gap})
 }
 
+// following says where a durable topic begins for the client.
+func (s *Session) following(topic string, offset uint64, gap bool) {
+	s.tell(struct {
+		Type   string `json:"type"`
+		Topic  string `json:"topic"`
+		Offset uint64 `json:"offset"`
+		Gap    bool   `json:"gap,omitempty"`
+	}{"subscribe", topic, offset, gap})
+}
+
 // command serves what a client of fanfare.v1 has sent. Mistakes are told, and
 // cost nothing but that.
 func (s *Session) command(op Op, payload []byte) {
 	var c struct {
 		Type   string
-		Offset uint64
+		Offset *uint64
 		Topic  string
 	}
 	if op != Text || !utf8.Valid(payload) || json.Unmarshal(payload, &c) != nil {
@@ -117,15 +138,17 @@ func (s *Session) command(op Op, payload []byte) {
 	}
 	switch c.Type {
 	case "ack":
-		s.acknowledge(c.Offset)
+		s.acknowledge(c.Topic, c.Offset)
 	case "subscribe":
 		if x := s.ext.Load(); !covers(x.follows, c.Topic) {
 			s.complain("forbidden", "this topic is not for this user to follow")
 			return
 		}
-		switch err := s.Subscribe(c.Topic); {
-		case err == nil:
+		added, err := s.follow(c.Topic, c.Offset)
+		switch {
+		case err == nil && !added:
 			s.confirm(c.Type, c.Topic)
+		case err == nil: // the mailbox confirms, with an offset
 		case errors.Is(err, registry.ErrTooManyTopics):
 			s.complain("too_many_topics", "the connection follows as many topics as it may")
 		case errors.Is(err, registry.ErrName):
@@ -139,19 +162,38 @@ func (s *Session) command(op Op, payload []byte) {
 	}
 }
 
+// follow is Subscribe, from behind an offset if one is given. It reports whether
+// that began to bring a durable topic, for which the mailbox has the answer.
+func (s *Session) follow(topic string, behind *uint64) (added bool, err error) {
+	srv := s.srv()
+	if err := registry.CheckName(topic); err != nil || !srv.keeps(topic) {
+		return false, s.Subscribe(topic)
+	}
+	if _, err := srv.users.Subscribe(s, topic); err != nil {
+		return false, err
+	}
+	srv.nodes.follow(topic)
+	var offset uint64
+	if behind != nil {
+		offset = *behind
+	}
+	return srv.unread.follow(s, topic, offset, behind != nil), nil
+}
+
 // acknowledge takes an ack for what was sent, and no more.
-func (s *Session) acknowledge(offset uint64) {
+func (s *Session) acknowledge(topic string, offset *uint64) {
 	u := s.srv().unread
 	if u == nil {
 		s.complain("no_inbox", "nothing is kept here")
 		return
 	}
-	m := u.find(s)
-	if m == nil || offset > m.want.Load() {
-		s.complain("bad_offset", "there was no message with such an offset")
-		return
+	if m := u.find(s); m != nil && offset != nil {
+		if t := m.track(topic); t != nil && *offset <= t.want.Load() {
+			t.acknowledged(u, s.User(), *offset)
+			return
+		}
 	}
-	u.store.Ack(s.User(), offset)
+	s.complain("bad_offset", "there was no message with such an offset")
 }
 
 func (s *Session) confirm(kind, topic string) {

@@ -57,6 +57,35 @@
 // default, can be set, and counts what it stops. They hold for mounted endpoints too,
 // from the moment when the other server hands a request over.
 //
+// # Stored messages
+//
+// With Config.Inbox, durable messages are stored before they are sent, by package
+// inbox. A session has a mailbox while stored messages are on their way to it, and
+// always if it follows a durable topic or speaks fanfare.v1 (dialect.go): about 700
+// bytes, and 250 for each such topic. The mailbox has tracks: the user's inbox, and
+// the topics. Within a track the order is that of offsets, of whatever was stored
+// before or comes while it is read: who stores a message sends it only if its link
+// names the last one that was sent, and else leaves that to whoever reads.
+//
+// Behind messages goes a ping, whose pong acknowledges them for a plain client. At
+// most half of Config.QueueBytes is on the way to a client that has not answered.
+//
+// When a user connects, everything else that is sent to the connection is held until
+// what waited is on its way, so nothing newer comes before it: at most half of
+// QueueBytes, and for a second or so (hold.go). At either bound, and when the store
+// does not answer, what was held is sent, ahead of the rest. Nothing is dropped, and
+// hello and other answers of fanfare.v1 do not wait. A connection that ends takes
+// what was held with it, as it does what is queued.
+//
+// The place of a user in a topic is stored when the user follows it first and with
+// every acknowledgement: about 50 µs of CPU each, so one message for 100,000
+// followers is followed by 5 s of work. Whoever follows for the first time gets
+// what is stored from that moment on; with an outside NATS, from 100 ms before, so
+// that its clock may differ by as much.
+//
+// Clocks: a message expires by the servers' clocks, its age is that of NATS. What
+// a client's clock says is never asked.
+//
 // # Locks
 //
 // All are leaves: while one is held no other is taken, and nothing outside of the
@@ -70,7 +99,7 @@
 //
 // # Limitations
 //
-// One process: a push reaches the connections of the server that it is given to.
-// HTTP/1.1 handshakes only. Timers are as coarse as a tick, 100 ms. A name that is
+// The methods of Server reach the connections of this process, those for durable
+// messages and the API those of all nodes. HTTP/1.1 handshakes only. Timers are as coarse as a tick, 100 ms. A name that is
 // subscribed for a user is so for the connections that the user has at that moment.
 package server

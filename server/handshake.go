@@ -174,8 +174,42 @@ type admission struct {
 	protocol string
 	deflate  frame.Params
 	answer   []byte
-	resume   uint64 // the offset that a client of fanfare.v1 has seen
-	resumes  bool   // it says one
+	// offsets that a client of fanfare.v1 has seen, by topic; its user's under "".
+	offsets map[string]uint64
+}
+
+// resume returns the offset that the client names for a topic.
+func (a *admission) resume(topic string) (offset uint64, ok bool) {
+	offset, ok = a.offsets[topic]
+	return offset, ok
+}
+
+// takeOffsets reads ?offset=41&offset.news=7.
+func (a *admission) takeOffsets(r *Request) error {
+	take := func(name, topic string) error {
+		v := r.Query(name)
+		if v == "" {
+			return nil
+		}
+		n, err := strconv.ParseUint(v, 10, 63)
+		if err != nil {
+			return Refuse(400, name+": want the number that the last message had")
+		}
+		if a.offsets == nil {
+			a.offsets = make(map[string]uint64)
+		}
+		a.offsets[topic] = n
+		return nil
+	}
+	if err := take("offset", ""); err != nil {
+		return err
+	}
+	for _, topic := range a.id.Topics {
+		if err := take("offset."+topic, topic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // admit checks the request in h. The session is to be that of preset, unless it
@@ -199,11 +233,10 @@ func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err erro
 		return a, err
 	}
 	a.protocol = chooseProtocol(r, ep.Protocols)
-	if offset := r.Query("offset"); a.protocol == ProtocolV1 && offset != "" {
-		if a.resume, err = strconv.ParseUint(offset, 10, 63); err != nil {
-			return a, Refuse(400, "offset: want the number that the last message had")
+	if a.protocol == ProtocolV1 {
+		if err := a.takeOffsets(r); err != nil {
+			return a, err
 		}
-		a.resumes = true
 	}
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
@@ -239,7 +272,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	err := s.list(&a.id)
 	var box *mailbox
 	if err == nil && srv.unread != nil && a.id.User != "" {
-		box = srv.unread.expected(s, a.resume, a.resumes)
+		box = srv.unread.expected(s, a)
 	}
 	if err == nil && !s.enter(open, 0) {
 		if srv.users.Leave(s) {
@@ -262,7 +295,8 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	case box != nil:
 		srv.unread.submit(box)
 	case s.enveloped():
-		s.hello(0, a.resumes)
+		_, resumes := a.resume("")
+		s.hello(0, resumes)
 	}
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })

@@ -136,7 +136,7 @@ func (n *nodes) serve(body []byte) []byte {
 		if o.op != 0 {
 			message = o.message()
 		}
-		count = srv.unread.stored(o.user, o.offset, o.prev, message)
+		count = srv.unread.stored(o.user, o.topic, o.offset, o.prev, message)
 	case verbKick:
 		count = srv.Kick(o.user, Code(o.offset), string(o.payload))
 	case verbFollowers:
@@ -213,14 +213,17 @@ func (srv *Server) subscribeEverywhere(user, topic string) (n int, err error) {
 	return n, err
 }
 
-// storedEverywhere brings a stored message to the user's connections. A nil frame
-// sends them to the store.
-func (srv *Server) storedEverywhere(user string, offset, prev uint64, p *frame.Prepared) int {
-	o := order{verb: verbStored, user: user, offset: offset, prev: prev}
+// storedEverywhere brings a stored message to the connections of a user, or to the
+// followers of a topic if that is empty. A nil frame sends them to the store.
+func (srv *Server) storedEverywhere(user, topic string, offset, prev uint64, p *frame.Prepared) int {
+	o, to := order{verb: verbStored, user: user, topic: topic, offset: offset, prev: prev}, inbox.ToUser(user)
+	if user == "" {
+		to = inbox.ToTopic(topic)
+	}
 	if p != nil {
 		o.op, o.payload = p.Op(), p.Payload()
 	}
-	return srv.everywhere(inbox.ToUser(user), o, func() int { return srv.unread.stored(user, offset, prev, p) })
+	return srv.everywhere(to, o, func() int { return srv.unread.stored(user, topic, offset, prev, p) })
 }
 
 func (srv *Server) everywhere(to inbox.To, o order, here func() int) int {

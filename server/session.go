@@ -40,7 +40,7 @@ var (
 // broadcast and an echo look at stands in front, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
-	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27, fanfare.v1: 28
+	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27, fanfare.v1: 28, held: 29
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
@@ -189,12 +189,22 @@ func (s *Session) Subscribe(topic string) error {
 	_, err := srv.users.Subscribe(s, topic)
 	if err == nil {
 		srv.nodes.follow(topic)
+		if srv.keeps(topic) {
+			srv.unread.follow(s, topic, 0, false)
+		}
 	}
 	return err
 }
 
-// Unsubscribe reports whether the session followed the topic.
-func (s *Session) Unsubscribe(topic string) bool { return s.srv().users.Unsubscribe(s, topic) }
+// Unsubscribe reports whether the session followed the topic. How far it came in a
+// durable one is kept, for the time when it follows again.
+func (s *Session) Unsubscribe(topic string) bool {
+	srv := s.srv()
+	if srv.keeps(topic) {
+		srv.unread.unfollow(s, topic)
+	}
+	return srv.users.Unsubscribe(s, topic)
+}
 
 // SetTimer calls Hooks.OnTimer once after d. Setting it again replaces it.
 func (s *Session) SetTimer(d time.Duration) {
@@ -211,7 +221,7 @@ func (s *Session) Send(op Op, payload []byte) error {
 	if s.phase() != open {
 		return ErrClosed
 	}
-	if s.compresses() {
+	if s.state.Load()&(windowMask<<windowShift|holdBit) != 0 {
 		return s.SendPrepared(frame.Prepare(op, payload))
 	}
 	buf := scratch.Get().(*[]byte)
@@ -230,8 +240,12 @@ func (s *Session) SendPrepared(p *frame.Prepared) error {
 }
 
 func (s *Session) deliver(p *frame.Prepared, policy netpoll.Policy) error {
-	if s.phase() != open {
+	state := s.state.Load()
+	if phase(state>>16&0xff) != open {
 		return ErrClosed
+	}
+	if state&holdBit != 0 && s.srv().unread.keep(s, p, policy) {
+		return nil
 	}
 	return s.outcome(s.conn.Write(s.encoded(p), policy))
 }
@@ -276,6 +290,11 @@ func (s *Session) Close(code Code, reason string) bool {
 
 // end is Close; with discard the messages that wait are dropped first.
 func (s *Session) end(code Code, reason string, discard bool) bool {
+	if !discard && s.state.Load()&holdBit != 0 {
+		if m := s.srv().unread.find(s); m != nil {
+			m.letGo()
+		}
+	}
 	if !s.enter(closing, code) {
 		return false
 	}

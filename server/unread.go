@@ -1,232 +1,348 @@
 package server
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"strconv"
+	"sync"
 	"time"
-
-	"github.com/gobwas/ws"
 
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/server/inbox"
 )
 
-// advance writes what is stored for the mailbox's user and was not sent, as far
-// as the window allows. The turn is held. It may block in the store, and returns
-// what that says: errors are worth another try later.
-func (m *mailbox) advance(ctx context.Context, u *unread) error {
-	m.settle()
-	recheck := m.recheck.Swap(false)
-	if !m.known {
-		if err := m.locate(ctx, u); err != nil || !m.known {
-			return err
-		}
-	} else if recheck {
-		last, err := u.store.Last(ctx, m.box)
-		if err != nil {
-			m.recheck.Store(true)
-			return err
-		}
-		m.expect(last)
-	}
-	for m.session.phase() == open && m.room(u) {
-		switch {
-		case len(m.rest) > 0:
-			msg, err := u.store.At(ctx, m.box, m.rest[0])
-			if err != nil && !errors.Is(err, inbox.ErrDamaged) {
-				return err
-			}
-			if m.rest = m.rest[1:]; msg == nil {
-				m.gap = true // dropped meanwhile, or damaged
-				continue
-			}
-			m.write(msg)
-		case m.want.Load() > m.sent:
-			if err := m.read(ctx, u); err != nil {
-				return err
-			}
-		default:
-			m.greet()
-			m.ping()
-			return nil
-		}
-	}
-	m.ping()
-	return nil
+// unread are the mailboxes of a server, and those who fill them: a bounded number
+// of goroutines, so that a hundred thousand clients who come at once are served
+// one after another, and their connections are live meanwhile.
+type unread struct {
+	// Immutable.
+	srv    *Server
+	store  *inbox.Store
+	window int
+
+	shards [64]mailboxShard
+
+	mu      sync.Mutex
+	queue   []*mailbox // turns held; guarded by mu
+	later   []*mailbox // those whom the store failed; guarded by mu
+	holding []*mailbox // those that hold messages for now; guarded by mu
+	workers int        // guarded by mu
 }
 
-// locate finds out from where the session is to get messages. A plain one that
-// has nothing to get needs no mailbox: it dies.
-func (m *mailbox) locate(ctx context.Context, u *unread) error {
-	if n := u.srv.nodes; n != nil {
-		// What is stored from now on is told to this node; what was, is there.
-		if err := n.routes.Reach(ctx, inbox.ToUser(m.session.User())); err != nil {
-			return err
+type mailboxShard struct {
+	mu    sync.Mutex
+	boxes map[*Session]*mailbox
+}
+
+const (
+	// unreadWorkers wait for the store most of the time.
+	unreadWorkers = 32
+	// unreadRetry is how long a store that failed is left alone.
+	unreadRetry = 500 * time.Millisecond
+)
+
+func newUnread(srv *Server, store *inbox.Store) *unread {
+	u := &unread{srv: srv, store: store, window: cmp.Or(srv.cfg.QueueBytes, 64<<10) / 2}
+	for i := range u.shards {
+		u.shards[i].boxes = make(map[*Session]*mailbox)
+	}
+	return u
+}
+
+func (u *unread) shard(s *Session) *mailboxShard { return &u.shards[s.ID()%uint64(len(u.shards))] }
+
+// find returns the mailbox of a session, nil if it has none.
+func (u *unread) find(s *Session) *mailbox {
+	sh := u.shard(s)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.boxes[s]
+}
+
+// obtain is find that makes a mailbox, whose turn the caller then holds.
+func (u *unread) obtain(s *Session) (m *mailbox, made bool) {
+	sh := u.shard(s)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if m := sh.boxes[s]; m != nil {
+		return m, false
+	}
+	m = &mailbox{session: s, tracks: []*track{{box: inbox.User(s.User())}}}
+	m.turn.Store(held)
+	// gone enters the last phase before it looks here.
+	if s.phase() != over {
+		sh.boxes[s] = m
+	}
+	return m, true
+}
+
+func (u *unread) remove(m *mailbox) {
+	sh := u.shard(m.session)
+	sh.mu.Lock()
+	if sh.boxes[m.session] == m {
+		delete(sh.boxes, m.session)
+	}
+	sh.mu.Unlock()
+}
+
+// expected makes the mailbox of a session that has a user and is about to open,
+// before any push finds it. It is for submit when it is open.
+func (u *unread) expected(s *Session, a *admission) *mailbox {
+	m, _ := u.obtain(s)
+	m.tracks[0].resume, m.tracks[0].resumes = a.resume("")
+	for _, topic := range a.id.Topics {
+		if u.srv.keeps(topic) {
+			offset, resumes := a.resume(topic)
+			m.add(topic, offset, resumes)
 		}
 	}
-	last, err := u.store.Last(ctx, m.box)
-	if err != nil {
-		return err
-	}
-	after := m.resume
-	if !m.resumes && last > 0 {
-		if after, err = u.store.Acked(ctx, m.session.User()); err != nil {
-			return err
-		}
-	}
-	if !m.session.enveloped() && last <= after && m.want.Load() <= after && m.turn.CompareAndSwap(held, dead) {
+	m.hold.on = true
+	s.state.Or(holdBit)
+	return m
+}
+
+// gone is called when a session has ended.
+func (u *unread) gone(s *Session) {
+	if m := u.find(s); m != nil {
 		u.remove(m)
-		return nil
 	}
-	m.known, m.sent = true, after
-	m.expect(last)
-	if last <= after && m.resumes && after > 0 {
-		// Nothing is there; whether something was can still be asked.
-		found, err := u.store.Read(ctx, m.box, after, 1)
-		if err != nil {
-			m.known = false
-			return err
+}
+
+// follow begins to bring a durable topic to a session. It reports false if that
+// was so already.
+func (u *unread) follow(s *Session, topic string, resume uint64, resumes bool) bool {
+	for {
+		m, made := u.obtain(s)
+		added := m.add(topic, resume, resumes)
+		if made {
+			u.submit(m)
+			return added
 		}
-		m.gap = found.Gap
-	}
-	return nil
-}
-
-// behindTries is how often a message that must be there is looked for: a replica
-// may be behind. Then it was dropped, or purged.
-const behindTries = 5
-
-var errBehind = errors.New("server: the store does not have yet what it has")
-
-func (m *mailbox) read(ctx context.Context, u *unread) error {
-	want := m.want.Load()
-	found, err := u.store.Read(ctx, m.box, m.sent, u.window)
-	if errors.Is(err, inbox.ErrDamaged) {
-		u.srv.log.Error("unread messages cannot be read", "user", m.session.User(), "err", err)
-		found, err = inbox.Unread{Gap: true}, nil
-		m.tries = behindTries
-	}
-	if err != nil {
-		return err
-	}
-	if len(found.Messages) == 0 {
-		if m.tries++; m.tries <= behindTries {
-			return errBehind
+		if !added {
+			return false
 		}
-		m.sent, m.gap = want, true
-	}
-	m.tries = 0
-	m.gap = m.gap || found.Gap
-	m.rest = found.Rest
-	m.greet()
-	for i := range found.Messages {
-		m.write(&found.Messages[i])
-	}
-	return nil
-}
-
-// write sends one message, unless it has expired.
-func (m *mailbox) write(msg *inbox.Message) {
-	if msg.Expired(time.Now()) {
-		m.sent, m.gap = msg.Offset, true
-		return
-	}
-	op := Text
-	if msg.Binary {
-		op = Binary
-	}
-	m.send(frame.Prepare(op, msg.Payload), msg.Offset)
-}
-
-// messageCost is what a message counts beside its payload, which may be empty.
-const messageCost = 32
-
-// send writes the frame of a message. What does not fit ends the session; the
-// message stays unread.
-func (m *mailbox) send(p *frame.Prepared, offset uint64) {
-	s := m.session
-	if s.enveloped() {
-		p = envelopeAt(p, offset, m.gap)
-	}
-	m.sent, m.gap = offset, false
-	before := s.Queued()
-	if s.outcome(s.conn.Write(p.Plain(), netpoll.CloseOnFull)) != nil {
-		return
-	}
-	m.flight += p.Len() + messageCost
-	if s.Queued() > before {
-		m.stuck = true // until the client has read it
-	}
-	s.srv().stats.replayed.Add(1)
-}
-
-// room tells whether the client keeps up: at most a window of bytes is on the
-// way, so that messages that are stored never fill the queue.
-func (m *mailbox) room(u *unread) bool {
-	return m.flight < u.window && !m.stuck && m.session.Queued() < u.window
-}
-
-// ping asks the client to say when everything up to here has arrived: conforming
-// clients answer pings in order (RFC 6455, 5.5.3). One such question is open at a
-// time.
-func (m *mailbox) ping() {
-	if pinged := m.pinged.Load(); m.sent == pinged || pinged != m.ponged.Load() || m.flight == 0 || m.session.phase() != open {
-		return
-	}
-	m.asked = m.flight
-	m.pinged.Store(m.sent)
-	var buf [2 + 20]byte
-	s := m.session
-	s.outcome(s.conn.WriteBorrowed(frame.AppendFrame(buf[:0], ws.OpPing, strconv.AppendUint(nil, m.sent, 10)), netpoll.Control))
-}
-
-// settle takes note of an answer.
-func (m *mailbox) settle() {
-	if m.asked > 0 && m.pinged.Load() == m.ponged.Load() {
-		m.flight -= m.asked
-		m.asked, m.stuck = 0, false
-	}
-}
-
-// greet is the first thing that a client of fanfare.v1 hears.
-func (m *mailbox) greet() {
-	if m.session.enveloped() && !m.greeted {
-		m.greeted = true
-		m.session.hello(m.sent, m.gap)
-		m.gap = false
-	}
-}
-
-// ponged is called in the read turn for a pong that is not empty. It reports
-// whether that answers a ping of the session's mailbox.
-func (s *Session) ponged(payload []byte) bool {
-	u := s.srv().unread
-	if u == nil {
-		return false
-	}
-	m := u.find(s)
-	if m == nil {
-		return false
-	}
-	offset, err := strconv.ParseUint(string(payload), 10, 64)
-	if err != nil || offset != m.pinged.Load() || offset == m.ponged.Load() {
-		return false // an answer to nothing that was asked
-	}
-	m.ponged.Store(offset)
-	if !s.enveloped() {
-		u.store.Ack(s.User(), offset)
-	}
-	if ok, _ := m.take(); !ok {
-		return true // the holder of the turn looks again
-	}
-	m.settle()
-	if m.known && len(m.rest) == 0 && m.want.Load() <= m.sent {
-		m.ping()
-		u.give(m)
+		ok, gone := m.take()
+		if gone {
+			u.remove(m)
+			continue
+		}
+		if ok {
+			u.submit(m)
+		}
 		return true
 	}
-	u.submit(m)
-	return true
+}
+
+func (u *unread) unfollow(s *Session, topic string) {
+	if m := u.find(s); m != nil {
+		m.drop(topic)
+	}
+}
+
+// stored brings a message that was just stored to the connections of its user, or
+// if that is empty to the followers of its topic, and returns how many those are.
+// A nil frame, or a link that does not fit, sends them to the store.
+func (u *unread) stored(user, topic string, offset, prev uint64, p *frame.Prepared) int {
+	l := lists.Get().(*[]*Session)
+	defer putList(l)
+	if user != "" {
+		*l, topic = u.srv.users.AppendUser(*l, user), ""
+	} else {
+		*l = u.srv.users.AppendTopic(*l, topic)
+	}
+	all := *l
+	return spread((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
+		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
+			if s.phase() == open {
+				n++
+				u.notify(s, topic, offset, prev, p)
+			}
+		}
+		return n
+	})
+}
+
+func (u *unread) notify(s *Session, topic string, offset, prev uint64, p *frame.Prepared) {
+	for {
+		m, made := u.find(s), false
+		if topic == "" {
+			m, made = u.obtain(s)
+		}
+		if m == nil {
+			return
+		}
+		t := m.track(topic)
+		if t == nil {
+			return // it follows no longer, or will look into the store before it does
+		}
+		t.expect(offset)
+		if made {
+			u.submit(m)
+			return
+		}
+		ok, gone := m.take()
+		if gone {
+			u.remove(m)
+			continue
+		}
+		if !ok {
+			return // the holder of the turn looks again
+		}
+		m.settle()
+		switch {
+		case t.known && offset <= t.sent:
+			u.give(m)
+		case p != nil && t.known && len(t.rest) == 0 && prev <= t.sent && m.room(u):
+			m.greet(t)
+			m.send(t, p, offset)
+			m.ping()
+			u.give(m)
+		default:
+			u.submit(m)
+		}
+		return
+	}
+}
+
+// lookAgain looks into the inboxes of all who are here, after a time in which other
+// nodes could not tell what they stored.
+func (u *unread) lookAgain() {
+	var all []*Session
+	u.srv.engine.Each(func(h netpoll.Handler) {
+		if h, ok := h.(handler); ok && h.s.listed() {
+			all = append(all, h.s)
+		}
+	})
+	for _, s := range all {
+		m, made := u.obtain(s)
+		if !made {
+			m.recheck.Store(true)
+			if ok, _ := m.take(); !ok {
+				continue
+			}
+		}
+		u.submit(m)
+	}
+}
+
+// give gives the turn back, or lets a worker look once more.
+func (u *unread) give(m *mailbox) {
+	if !m.release() {
+		u.submit(m)
+	}
+}
+
+// submit hands a mailbox, with its turn, to the workers.
+func (u *unread) submit(m *mailbox) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.queue = append(u.queue, m)
+	if u.workers < unreadWorkers && u.srv.quit.Err() == nil {
+		u.workers++
+		u.srv.background.Go(u.work)
+	}
+}
+
+// work is a worker. It ends when there is nothing to do.
+func (u *unread) work() {
+	for {
+		u.mu.Lock()
+		if len(u.queue) == 0 || u.srv.quit.Err() != nil {
+			u.queue = nil // an array that a storm has made large goes
+			u.workers--
+			u.mu.Unlock()
+			return
+		}
+		m := u.queue[0]
+		u.queue[0] = nil
+		u.queue = u.queue[1:]
+		u.mu.Unlock()
+		u.serve(u.srv.quit, m)
+	}
+}
+
+func (u *unread) serve(ctx context.Context, m *mailbox) {
+	for {
+		if m.session.phase() != open {
+			m.turn.Store(dead)
+			u.remove(m)
+			return
+		}
+		if err := m.advance(ctx, u); err != nil {
+			m.letGo() // what is for now does not wait for the store
+			u.mu.Lock()
+			u.later = append(u.later, m)
+			u.mu.Unlock()
+			return
+		}
+		if m.release() {
+			return
+		}
+	}
+}
+
+// retry is the goroutine that lets those try again whom the store failed, and looks
+// after what grows old.
+func (u *unread) retry() {
+	ticker := time.NewTicker(unreadRetry)
+	defer ticker.Stop()
+	renew := time.NewTicker(u.store.RenewEvery())
+	defer renew.Stop()
+	for {
+		select {
+		case <-u.srv.quit.Done():
+			return
+		case <-renew.C:
+			u.renew()
+			continue
+		case now := <-ticker.C:
+			u.letGoOld(now)
+		}
+		u.mu.Lock()
+		late := u.later
+		u.later = nil
+		u.mu.Unlock()
+		for _, m := range late {
+			u.submit(m)
+		}
+	}
+}
+
+// renew stores once more how far the followers of durable topics are. Otherwise
+// the place of one who hears nothing for long would be forgotten.
+func (u *unread) renew() {
+	for i := range u.shards {
+		sh := &u.shards[i]
+		sh.mu.Lock()
+		var some []*mailbox
+		for _, m := range sh.boxes {
+			some = append(some, m)
+		}
+		sh.mu.Unlock()
+		for _, m := range some {
+			for _, t := range m.all() {
+				if place := t.place.Load(); place > 0 && t.topic != "" {
+					u.store.Renew(t.box, m.session.User(), place)
+				}
+			}
+		}
+	}
+}
+
+// waiting is how many mailboxes wait for a worker or for the store.
+func (u *unread) waiting() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.queue) + len(u.later)
+}
+
+// mailboxes is how many there are.
+func (u *unread) mailboxes() (n int) {
+	for i := range u.shards {
+		sh := &u.shards[i]
+		sh.mu.Lock()
+		n += len(sh.boxes)
+		sh.mu.Unlock()
+	}
+	return n
 }

@@ -56,7 +56,7 @@ func (c *client) messages(n int, silent bool) (texts []string) {
 func acked(t testing.TB, srv *Server, user string, offset uint64) {
 	t.Helper()
 	await(t, "acknowledged", func() bool {
-		at, err := srv.unread.store.Acked(context.Background(), user)
+		at, _, err := srv.unread.store.Acked(context.Background(), inbox.User(user), user)
 		return err == nil && at >= offset
 	})
 }

@@ -84,6 +84,7 @@ func (c Catalog) fanfare(transport, version string) Spec {
 		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
 			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
+				"--data-dir", "none", // the others keep nothing either
 				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
 		},
 		Pushes: true,

@@ -76,7 +76,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	if err := os.WriteFile(key, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := parseServe(t, "--api-key-file="+key, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll", "--data-dir="+t.TempDir())
+	cmd := parseServe(t, "--api-key-file="+key, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll", "--data-dir="+t.TempDir(), "--durable-topic=a")
 	cfg, err := cmd.config(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 // TestDefaultsAreTheServers: the flags repeat the server's defaults, to show them
 // in the help. The server accepts them as they are.
 func TestDefaultsAreTheServers(t *testing.T) {
-	cfg, err := parseServe(t, "--listen=127.0.0.1:0", "--api=127.0.0.1:0").config(slog.New(slog.DiscardHandler))
+	cfg, err := parseServe(t, "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+t.TempDir()).config(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

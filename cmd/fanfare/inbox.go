@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // inboxFlags are those for messages that are kept. Where the name of a field
 // without "Inbox" is that of a field of inbox.Config, it means the same.
 type inboxFlags struct {
-	DataDir      string `help:"Keep durable messages in this directory." placeholder:"DIR"`
+	DataDir      string `help:"Keep durable messages in this directory; none: nowhere." default:"fanfare-data"`
 	NATS         string `name:"nats" help:"Keep them in this NATS cluster with JetStream instead: nats://a,nats://b." placeholder:"URL"`
 	NATSCreds    string `name:"nats-creds" help:"Credentials for it." placeholder:"FILE"`
 	NATSCA       string `name:"nats-ca" help:"Authorities that its certificate is checked with, PEM." placeholder:"FILE"`
@@ -20,14 +21,33 @@ type inboxFlags struct {
 	NATSKey      string `name:"nats-key" help:"The key of that, PEM." placeholder:"FILE"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message there." default:"1"`
 
-	InboxMessages int           `help:"Messages kept for one user." default:"1000"`
-	InboxBytes    size          `help:"Payloads kept for one user." default:"1MiB"`
+	DurableTopic []string `help:"Topic that is kept too, or news.* for all that begin with news. Repeatable." placeholder:"TOPIC"`
+
+	InboxMessages int           `help:"Messages kept for one user, or durable topic." default:"1000"`
+	InboxBytes    size          `help:"Payloads kept for one user, or durable topic." default:"1MiB"`
 	InboxAge      time.Duration `help:"How long messages are kept." default:"168h"`
 	InboxDisk     size          `help:"Disk for all messages." default:"4GiB"`
 	InboxFull     string        `help:"At a user's limit: drop-oldest, or refuse with 507." enum:"drop-oldest,refuse" default:"drop-oldest"`
 	InboxDiskFull string        `help:"At the limit of the disk: refuse with 507, or drop-oldest." enum:"drop-oldest,refuse" default:"refuse"`
 	InboxWindow   time.Duration `help:"How long a repetition with the same id is recognized." default:"2m"`
 	InboxSync     flush         `help:"How often --data-dir is flushed to the disk, which is what a power cut can cost; always: before each push is answered." default:"1s"`
+}
+
+const (
+	defaultDataDir = "fanfare-data" // in the working directory
+	noDataDir      = "none"
+)
+
+// storeError says what to do where the store does not open.
+func (f *inboxFlags) storeError(err error) error {
+	var file *fs.PathError
+	switch {
+	case errors.Is(err, inbox.ErrLocked):
+		return fmt.Errorf("%w: each server needs a --data-dir of its own, or --data-dir none to keep no messages", startError(err))
+	case f.NATS == "" && errors.As(err, &file):
+		return fmt.Errorf("%w: give --data-dir a directory for durable messages, or none", startError(err))
+	}
+	return startError(err)
 }
 
 // flush is a time, or always.
@@ -48,11 +68,16 @@ func (f *flush) UnmarshalText(text []byte) error {
 
 // store is the configuration of the inbox, nil if there is none.
 func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
+	dir := f.DataDir
 	switch {
-	case f.DataDir == "" && f.NATS == "":
-		return nil, nil
-	case f.DataDir != "" && f.NATS != "":
+	case f.NATS != "" && (dir == defaultDataDir || dir == noDataDir):
+		dir = ""
+	case f.NATS != "":
 		return nil, errors.New("--data-dir and --nats exclude each other")
+	case dir == noDataDir:
+		return nil, nil
+	case dir == "":
+		return nil, errors.New("--data-dir is empty: want a directory, or none")
 	}
 	full, err := inbox.ParseWhenFull(f.InboxFull)
 	if err != nil {
@@ -63,7 +88,7 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 		return nil, err
 	}
 	return &inbox.Config{
-		Dir:         f.DataDir,
+		Dir:         dir,
 		URL:         f.NATS,
 		Credentials: f.NATSCreds,
 		CA:          f.NATSCA,
@@ -89,5 +114,6 @@ func isStoreError(err error) bool {
 			return true
 		}
 	}
-	return false
+	var file *fs.PathError
+	return errors.As(err, &file)
 }

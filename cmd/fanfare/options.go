@@ -74,6 +74,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		TopicFull:        topicFull,
 		DrainRate:        cmd.DrainRate,
 		Inbox:            store,
+		DurableTopics:    cmd.DurableTopic,
 		Logger:           log,
 	}, nil
 }

@@ -31,7 +31,7 @@ const bound = 30 * time.Second
 // startServer starts fanfare serve on free ports and waits until it serves.
 func startServer(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json"}, args...)
+	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json", "--data-dir=none"}, args...)
 	p := &process{t: t, cmd: command(t, env, args...), lines: make(chan map[string]any, 1000)}
 	// A pipe of our own: that of StderrPipe is closed by Wait, and may lose the end.
 	r, w, err := os.Pipe()

@@ -63,7 +63,7 @@ func TestREADMECommandsWork(t *testing.T) {
 		}
 		t.Skip("the README's commands are tried with curl, which is not installed: make test installs it")
 	}
-	p := startServer(t, nil, "--data-dir="+t.TempDir())
+	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--durable-topic=scores.*")
 	var commands []string
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readme(t), -1) {
 		for _, line := range strings.Split(strings.ReplaceAll(block[1], "|\n", "|"), "\n") {

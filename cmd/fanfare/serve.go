@@ -76,7 +76,7 @@ func (cmd *serveCmd) Run() error {
 	defer release()
 	srv, err := server.New(cfg)
 	if isStoreError(err) {
-		return startError(err)
+		return cmd.storeError(err)
 	}
 	if err != nil {
 		return usage(inFlags(err))

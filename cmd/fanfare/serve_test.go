@@ -101,7 +101,7 @@ func TestPortInUse(t *testing.T) {
 		{"API", "127.0.0.1:0", p.api, p.api},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := runProgram(t, "", nil, "serve", "--listen="+test.listen, "--api="+test.api)
+			r := runProgram(t, "", nil, "serve", "--data-dir=none", "--listen="+test.listen, "--api="+test.api)
 			if want := "fanfare: cannot listen on " + test.at + ": address already in use\n"; r.code != exitFailure || r.stderr != want {
 				t.Errorf("%+v, want %q", r, want)
 			}

@@ -54,6 +54,8 @@ func TestWrongUsage(t *testing.T) {
 		{name: "no key file", args: "serve --api-key-file " + filepath.Join(dir, "none"), want: "no such file"},
 		{name: "empty key file", args: "serve --api-key-file " + file("empty", "# nothing\n\n"), want: "has no key"},
 		{name: "short key", args: "serve --api-key-file " + file("short", "secret\n"), want: "API key of 6 bytes is too short"},
+		{name: "durable topics without a store", args: "serve --data-dir none --durable-topic a", want: "durable topics need an inbox"},
+		{name: "two stores", args: "serve --data-dir x --nats nats://x", want: "--data-dir and --nats exclude each other"},
 		{name: "environment", args: "serve", env: "FANFARE_PING_INTERVAL=soon", want: "FANFARE_PING_INTERVAL"},
 		{name: "no config file", args: "serve --config " + filepath.Join(dir, "none"), want: "--config: open"},
 		{name: "config file by environment", args: "serve", env: "FANFARE_CONFIG=" + filepath.Join(dir, "none"), want: "--config: open"},

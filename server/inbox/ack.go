@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,14 +16,35 @@ import (
 // only ever grow, so many become one.
 type acks struct {
 	mu      sync.Mutex
-	waiting map[string]uint64 // by user; guarded by mu
-	storing map[string]uint64 // guarded by mu
+	waiting map[string]position // by subject; guarded by mu
+	storing map[string]position // guarded by mu
 	wake    chan struct{}
 }
 
+// position in a box.
+type position struct {
+	offset uint64
+	renew  bool // it is stored again if it is there, and so gets no older
+}
+
 func (a *acks) init() {
-	a.waiting = make(map[string]uint64)
+	a.waiting = make(map[string]position)
 	a.wake = make(chan struct{}, 1)
+}
+
+// addLocked notes a position, unless a later one is there.
+func (a *acks) addLocked(subject string, p position) {
+	was := a.waiting[subject]
+	a.waiting[subject] = position{max(was.offset, p.offset), was.renew || p.renew}
+}
+
+// reader is the subject under which is stored how far a user has read in a box,
+// the user's own or a topic.
+func (b Box) reader(user string) string {
+	if b.stream == inboxStream {
+		return ackPrefix + strings.TrimPrefix(b.subject, inboxPrefix)
+	}
+	return ackPrefix + Token(user) + "." + strings.TrimPrefix(b.subject, topicPrefix)
 }
 
 const (
@@ -34,12 +56,25 @@ const (
 	ackWriters = 32
 )
 
-// Ack notes that a user has read everything up to an offset. It returns at once;
-// the position is stored soon, and never goes back.
-func (s *Store) Ack(user string, offset uint64) {
+// Ack notes that a user has read everything up to an offset of a box, the user's
+// own or a topic. It returns at once; the position is stored soon, and never goes
+// back. 0 notes that the user was there, at the beginning.
+func (s *Store) Ack(b Box, user string, offset uint64) {
+	s.note(b.reader(user), position{offset: offset})
+}
+
+// RenewEvery is how often Renew is to be called for those who follow a topic.
+func (s *Store) RenewEvery() time.Duration { return s.cfg.Age / 2 }
+
+// Renew is Ack for a position that is stored already and shall not grow old.
+func (s *Store) Renew(b Box, user string, offset uint64) {
+	s.note(b.reader(user), position{offset, true})
+}
+
+func (s *Store) note(subject string, p position) {
 	a := &s.acks
 	a.mu.Lock()
-	a.waiting[user] = max(a.waiting[user], offset)
+	a.addLocked(subject, p)
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -47,29 +82,42 @@ func (s *Store) Ack(user string, offset uint64) {
 	}
 }
 
-// Acked returns up to where a user has read on any device, 0 for nowhere.
-func (s *Store) Acked(ctx context.Context, user string) (uint64, error) {
+// Acked returns up to where a user has read in a box on any device, and whether
+// anything is known of that.
+func (s *Store) Acked(ctx context.Context, b Box, user string) (offset uint64, known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
+	subject := b.reader(user)
 	s.acks.mu.Lock()
-	known := max(s.acks.waiting[user], s.acks.storing[user])
+	waiting, known := s.acks.waiting[subject]
+	storing, storingToo := s.acks.storing[subject]
 	s.acks.mu.Unlock()
-	stored, _, err := s.storedAck(ctx, Token(user))
-	return max(known, stored), err
+	stored, err := s.storedAck(ctx, subject)
+	if b.stream == topicStream && stored.at != "0" && time.Since(stored.when) > s.RenewEvery() {
+		s.Renew(b, user, stored.offset)
+	}
+	return max(waiting.offset, storing.offset, stored.offset), known || storingToo || err == nil && stored.at != "0", err
 }
 
-// storedAck returns the position that is stored for a user, given as a token, and
-// the sequence of that message.
-func (s *Store) storedAck(ctx context.Context, token string) (offset uint64, at string, err error) {
-	in, err := s.ask(ctx, ackStream, query{Last: ackPrefix + token})
+// storedPosition is one as JetStream has it.
+type storedPosition struct {
+	offset uint64
+	at     string // the sequence of that message; "0": there is none; empty: unreadable
+	when   time.Time
+}
+
+// storedAck returns the position that is stored under a subject.
+func (s *Store) storedAck(ctx context.Context, subject string) (storedPosition, error) {
+	in, err := s.ask(ctx, ackStream, query{Last: subject})
 	if in == nil || err != nil {
-		return 0, "0", err
+		return storedPosition{at: "0"}, err
 	}
-	offset, err = strconv.ParseUint(string(in.Data), 10, 64)
+	offset, err := strconv.ParseUint(string(in.Data), 10, 64)
 	if err != nil {
-		return 0, "", errors.Join(ErrDamaged, err)
+		return storedPosition{}, errors.Join(ErrDamaged, err)
 	}
-	return offset, in.Header.Get("Nats-Sequence"), nil
+	when, _ := time.Parse(time.RFC3339Nano, in.Header.Get("Nats-Time-Stamp"))
+	return storedPosition{offset, in.Header.Get("Nats-Sequence"), when}, nil
 }
 
 // runAcks stores positions until the store is closed, and what is left then.
@@ -97,31 +145,27 @@ func (s *Store) runAcks() {
 func (s *Store) storeAcks() bool {
 	a := &s.acks
 	a.mu.Lock()
-	a.storing, a.waiting = a.waiting, make(map[string]uint64)
+	a.storing, a.waiting = a.waiting, make(map[string]position)
 	batch := a.storing
 	a.mu.Unlock()
-	type position struct {
-		user   string
-		offset uint64
-	}
-	work := make(chan position)
-	failed := make(chan position, len(batch))
+	work := make(chan string)
+	failed := make(chan string, len(batch))
 	var writers sync.WaitGroup
 	for range min(ackWriters, len(batch)) {
 		writers.Go(func() {
 			down := false
-			for p := range work {
-				if !down && s.storeAck(p.user, p.offset) != nil {
+			for subject := range work {
+				if !down && s.storeAck(subject, batch[subject]) != nil {
 					down = true // the others would wait as long
 				}
 				if down {
-					failed <- p
+					failed <- subject
 				}
 			}
 		})
 	}
-	for user, offset := range batch {
-		work <- position{user, offset}
+	for subject := range batch {
+		work <- subject
 	}
 	close(work)
 	writers.Wait()
@@ -129,8 +173,8 @@ func (s *Store) storeAcks() bool {
 	a.mu.Lock()
 	a.storing = nil
 	ok := true
-	for p := range failed {
-		a.waiting[p.user] = max(a.waiting[p.user], p.offset)
+	for subject := range failed {
+		a.addLocked(subject, batch[subject])
 		ok = false
 	}
 	a.mu.Unlock()
@@ -145,20 +189,20 @@ func (s *Store) storeAcks() bool {
 
 // storeAck stores one position, unless one as far is there. Other nodes do the
 // same, so it is compared and swapped.
-func (s *Store) storeAck(user string, offset uint64) error {
+func (s *Store) storeAck(subject string, p position) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
 	defer cancel()
 	for {
-		stored, at, err := s.storedAck(ctx, Token(user))
+		stored, err := s.storedAck(ctx, subject)
 		if err != nil && !errors.Is(err, ErrDamaged) { // a damaged one is replaced
 			return err
 		}
-		if stored >= offset {
+		if stored.offset >= p.offset && stored.at != "0" && !p.renew {
 			return nil
 		}
-		out := &nats.Msg{Subject: ackPrefix + Token(user), Data: strconv.AppendUint(nil, offset, 10), Header: nats.Header{}}
-		if at != "" {
-			out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{at}
+		out := &nats.Msg{Subject: subject, Data: strconv.AppendUint(nil, max(stored.offset, p.offset), 10), Header: nats.Header{}}
+		if stored.at != "" {
+			out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{stored.at}
 		}
 		in, err := s.nc.RequestMsgWithContext(ctx, out)
 		if err != nil {

@@ -135,7 +135,7 @@ func TestDamage(t *testing.T) {
 			for i := range 100 {
 				put(t, s, User("u"), strconv.Itoa(i))
 			}
-			s.Ack("u", 1)
+			s.Ack(User("u"), "u", 1)
 			s.Close()
 			test.damage(t, dir)
 			s, err = Open(ctx, Config{Dir: dir, Logger: quiet})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 )
 
 // Purge deletes what a box has, and returns how much that was.
@@ -44,9 +43,9 @@ func (s *Store) purgeRead(ctx context.Context, b Box) (uint64, error) {
 	if b.stream != inboxStream {
 		return 0, nil
 	}
-	offset, _, err := s.storedAck(ctx, strings.TrimPrefix(b.subject, inboxPrefix))
-	if err != nil || offset == 0 {
+	acked, err := s.storedAck(ctx, b.reader(""))
+	if err != nil || acked.offset == 0 {
 		return 0, err
 	}
-	return s.purge(ctx, b, offset)
+	return s.purge(ctx, b, acked.offset)
 }

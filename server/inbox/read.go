@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -119,6 +120,33 @@ func (s *Store) Last(ctx context.Context, b Box) (uint64, error) {
 		return 0, err
 	}
 	return m.Offset, err
+}
+
+// Before returns the offset of the last message that was stored before a time, by
+// the clock of NATS, 0 if there is none.
+func (s *Store) Before(ctx context.Context, b Box, then time.Time) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	m, err := s.last(ctx, b)
+	for m != nil && !m.Stored.Before(then) {
+		prev := m.Prev
+		if m, err = s.at(ctx, b, prev); m == nil {
+			return prev, err
+		}
+	}
+	if m == nil {
+		return 0, err
+	}
+	return m.Offset, err
+}
+
+// Newest returns the greatest offset that was ever given to a message of any box
+// of that kind.
+func (s *Store) Newest(ctx context.Context, b Box) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	st, err := s.state(ctx, b.stream)
+	return st.Last, err
 }
 
 // last returns the last message of a box, nil if there is none.

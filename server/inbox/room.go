@@ -8,7 +8,9 @@ import (
 // makeRoom in a box whose bytes are too many with size more, by the policy for
 // users.
 func (s *Store) makeRoom(ctx context.Context, b Box, t *tail, size int64) error {
-	if s.cfg.UserFull == FullRefuse {
+	// Nobody is asked whether a topic was read.
+	refuse := s.cfg.UserFull == FullRefuse && b.stream == inboxStream
+	if refuse {
 		if _, err := s.purgeRead(ctx, b); err != nil {
 			return err
 		}
@@ -24,7 +26,7 @@ func (s *Store) makeRoom(ctx context.Context, b Box, t *tail, size int64) error 
 	switch {
 	case t.sum+size-t.base <= s.cfg.Bytes:
 		return nil
-	case s.cfg.UserFull == FullRefuse:
+	case refuse:
 		s.stats.refused.Add(1)
 		return fmt.Errorf("%w: %d bytes are unread", ErrFull, t.sum-t.base)
 	}

@@ -171,12 +171,13 @@ func (s *Store) makeStreams(ctx context.Context) error {
 	topics.DiscardNewPerSubject = false // nobody is asked whether a topic was read
 	acks := jetstream.StreamConfig{
 		Name:              ackStream,
-		Subjects:          []string{ackPrefix + "*"},
+		Subjects:          []string{ackPrefix + "*", ackPrefix + "*.*"},
 		Storage:           jetstream.FileStorage,
 		Replicas:          cfg.Replicas,
 		MaxMsgsPerSubject: 1,
-		// What was read is forgotten when nothing of it can be left.
-		MaxAge:      cfg.Age + time.Hour,
+		// What was read is forgotten when nothing of it can be left. Who follows
+		// a topic renews the position at half the age: see Renew.
+		MaxAge:      2*cfg.Age + time.Hour,
 		MaxBytes:    cfg.Disk,
 		Discard:     jetstream.DiscardOld,
 		Duplicates:  100 * time.Millisecond, // there are no IDs

@@ -98,16 +98,16 @@ func TestAckNeverGoesBack(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Config{Dir: dir})
 	for _, offset := range []uint64{5, 9, 3} {
-		s.Ack("u", offset)
+		s.Ack(User("u"), "u", offset)
 		if !s.storeAcks() {
 			t.Fatal("not stored")
 		}
-		s.Ack("u", 2)
+		s.Ack(User("u"), "u", 2)
 	}
-	if at, err := s.Acked(ctx, "u"); at != 9 || err != nil {
+	if at, _, err := s.Acked(ctx, User("u"), "u"); at != 9 || err != nil {
 		t.Errorf("%d, %v", at, err)
 	}
-	if at, err := s.Acked(ctx, "v"); at != 0 || err != nil {
+	if at, _, err := s.Acked(ctx, User("v"), "v"); at != 0 || err != nil {
 		t.Errorf("%d, %v", at, err)
 	}
 }
@@ -138,7 +138,7 @@ func TestMessagesLimit(t *testing.T) {
 			t.Errorf("policy %d: got %q, refused %v", test.policy, got, refused)
 		}
 		// What was read makes room.
-		s.Ack("u", offsets[1])
+		s.Ack(User("u"), "u", offsets[1])
 		s.storeAcks()
 		put(t, s, box, "a", "b")
 		if got, _ := read(t, s, box, offsets[1]); !slices.Contains(got, "b") {
@@ -177,7 +177,7 @@ func TestBytesLimit(t *testing.T) {
 		if policy == FullDropOldest && got[len(got)-1][:3] != "024" {
 			t.Errorf("the newest is %s", got[len(got)-1][:3])
 		}
-		s.Ack("u", last)
+		s.Ack(User("u"), "u", last)
 		s.storeAcks()
 		put(t, s, box, text)
 		if _, err := s.Append(ctx, box, Entry{Payload: make([]byte, 10_001)}); !errors.Is(err, ErrTooBig) {
@@ -261,13 +261,13 @@ func TestNothingIsLostByClosing(t *testing.T) {
 	if _, err := s.Append(ctx, User("u"), Entry{ID: "id", Payload: []byte("2")}); err != nil {
 		t.Fatal(err)
 	}
-	s.Ack("u", at[0])
+	s.Ack(User("u"), "u", at[0])
 	if _, err := Open(ctx, Config{Dir: dir, Logger: quiet}); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
 	s.Close()
 	s = open(t, Config{Dir: dir})
-	if acked, err := s.Acked(ctx, "u"); acked != at[0] || err != nil {
+	if acked, _, err := s.Acked(ctx, User("u"), "u"); acked != at[0] || err != nil {
 		t.Errorf("acked %d, %v", acked, err)
 	}
 	r, err := s.Append(ctx, User("u"), Entry{ID: "id", Payload: []byte("2")})
