@@ -37,7 +37,7 @@ func (srv *Server) join(store *inbox.Store) (err error) {
 		return err
 	}
 	srv.nodes = n
-	store.OnReconnect(func() { srv.background.Go(srv.unread.lookAgain) })
+	store.OnMissed(srv.unread.missed)
 	srv.background.Go(n.review)
 	return nil
 }

@@ -238,6 +238,43 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestNATSComesLate: nodes start without one, and resume by themselves.
+func TestNATSComesLate(t *testing.T) {
+	outside := startNATS(t)
+	cfg := outside.config()
+	outside.stop()
+	var all []*apiServer
+	for range 2 {
+		each, in := cfg, *cfg.Inbox
+		each.Inbox = &in
+		all = append(all, newAPIServer(t, each, nil))
+	}
+	c := dial(t, all[0].Server, "/ws?user=alice", v1)
+	if got := all[0].call("GET", "/readyz", ""); got.status != 503 {
+		t.Errorf("got %v", got)
+	}
+	if got := all[0].call("POST", "/v1/users/alice/push?durable=true", "x"); got.status != 503 || got.errorCode() != "unavailable" {
+		t.Errorf("got %v", got)
+	}
+	if got := all[0].call("POST", "/v1/users/alice/push", "live", "Content-Type", "text/plain"); got.status != 200 {
+		t.Errorf("got %v", got)
+	}
+	if m := c.hear(); m.Text != "live" {
+		t.Fatalf("got %+v", m)
+	}
+	outside.start()
+	for _, s := range all {
+		await(t, "all are ready", func() bool { return s.call("GET", "/readyz", "").status == 200 && s.nodes.routes.Nodes() == 2 })
+	}
+	if m := c.hear(); m.Type != "hello" {
+		t.Fatalf("got %+v", m)
+	}
+	pushDurable(t, all[1].Server, "alice", "stored")
+	if m := c.hear(); m.Text != "stored" || m.Offset != 1 {
+		t.Fatalf("got %+v", m)
+	}
+}
+
 func TestOrderOnTheWire(t *testing.T) {
 	want := order{verb: verbStored, op: Binary, offset: 1 << 60, prev: 7, user: "älice", topic: "t", payload: []byte("\x00x")}
 	b := want.encode()

@@ -169,7 +169,7 @@ func TestTopicEnvelopes(t *testing.T) {
 		path   string
 		offset uint64
 		gap    bool
-	}{{"", 2, false}, {"&offset.news.a=3", 3, false}, {"&offset.news.a=0", 0, false}} {
+	}{{"", 2, false}, {"&offset.news.a=3", 3, false}, {"&offset.news.a=0", 0, true}} {
 		c := dial(t, srv, "/ws?user=alice&topic=news.a"+test.path, v1)
 		c.hear()
 		if m := c.hear(); m.Offset != test.offset || m.Gap != test.gap || m.Type != "subscribe" {

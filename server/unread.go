@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fanfare/frame"
@@ -21,6 +22,8 @@ type unread struct {
 	window int
 
 	shards [64]mailboxShard
+
+	looking atomic.Bool // lookAgain is to begin
 
 	mu      sync.Mutex
 	queue   []*mailbox // turns held; guarded by mu
@@ -201,6 +204,16 @@ func (u *unread) notify(s *Session, topic string, offset, prev uint64, p *frame.
 			u.submit(m)
 		}
 		return
+	}
+}
+
+// missed has lookAgain called, once for all that happens before it begins.
+func (u *unread) missed() {
+	if u.srv.quit.Err() == nil && u.looking.CompareAndSwap(false, true) {
+		u.srv.background.Go(func() {
+			u.looking.Store(false)
+			u.lookAgain()
+		})
 	}
 }
 

@@ -192,7 +192,10 @@ func (s *Store) storeAcks() bool {
 func (s *Store) storeAck(subject string, p position) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
 	defer cancel()
-	for {
+	for i := 0; ; i++ {
+		if i > 0 { // others are at it
+			time.Sleep(time.Duration(min(i, 20)) * time.Millisecond)
+		}
 		stored, err := s.storedAck(ctx, subject)
 		if err != nil && !errors.Is(err, ErrDamaged) { // a damaged one is replaced
 			return err

@@ -69,6 +69,10 @@ func (p Pending) Finish(ctx context.Context) (Receipt, error) {
 	if p.turn.before != nil {
 		<-p.turn.before // bounded by the others' Timeouts
 	}
+	if err := s.Ready(); err != nil {
+		s.stats.unavailable.Add(1)
+		return Receipt{}, err
+	}
 	size := int64(len(p.entry.Payload))
 	if size > s.cfg.Bytes || size > s.nc.MaxPayload()-headroom {
 		return Receipt{}, fmt.Errorf("%w: %d bytes", ErrTooBig, size)

@@ -1,11 +1,15 @@
 package inbox
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 const (
 	// idSize is the length of a node's name.
 	idSize = 16
-	// A beat is the name, a mark and, with holdsMark, what the node holds.
+	// A beat is the name, a mark and, with holdsMark, what the node holds and
+	// how many there were before, in eight bytes.
 	holdsMark = 'h'
 	byeMark   = 'b'
 
@@ -39,7 +43,7 @@ func (r *Routes) beat() {
 }
 
 func (r *Routes) say() {
-	b := make([]byte, 0, idSize+1+len(r.buckets)/8)
+	b := make([]byte, 0, idSize+1+len(r.buckets)/8+8)
 	b = append(append(b, r.self...), holdsMark)
 	var holds [2 * Buckets / 8]byte
 	for i := range r.buckets {
@@ -50,7 +54,8 @@ func (r *Routes) say() {
 		}
 		bk.mu.Unlock()
 	}
-	r.store.nc.Publish(beatSubject, append(b, holds[:]...))
+	r.said++
+	r.store.nc.Publish(beatSubject, binary.BigEndian.AppendUint64(append(b, holds[:]...), r.said))
 }
 
 // hear takes note of a beat and reports whether its node is new.
@@ -58,21 +63,25 @@ func (r *Routes) hear(b []byte, now time.Time) bool {
 	if len(b) < idSize+1 || string(b[:idSize]) == r.self {
 		return false
 	}
-	id, mark, holds := string(b[:idSize]), b[idSize], b[idSize+1:]
+	id, mark, b := string(b[:idSize]), b[idSize], b[idSize+1:]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case mark == byeMark:
 		delete(r.nodes, id)
-	case mark == holdsMark && len(holds) == 2*Buckets/8:
+	case mark == holdsMark && len(b) == 2*Buckets/8+8:
+		said := binary.BigEndian.Uint64(b[2*Buckets/8:])
 		n := r.nodes[id]
 		fresh := n == nil
 		if fresh {
 			n = new(node)
 			r.nodes[id] = n
 		}
-		n.heard = now
-		copy(n.holds[:], holds)
+		if !fresh && said != n.said+1 {
+			r.store.missed() // what else it said meanwhile did not come either
+		}
+		n.heard, n.said = now, said
+		copy(n.holds[:], b)
 		return fresh
 	}
 	return false

@@ -1,14 +1,34 @@
 package inbox
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// connect to NATS. A connection that breaks is made again, forever.
+// connect to NATS. A connection that breaks is made again, forever, and so is one
+// to an outside NATS that is not there yet. What no waiting mends is an error.
 func (s *Store) connect() (*nats.Conn, error) {
+	nc, err := nats.Connect(s.cfg.URL, s.options()...)
+	if err == nil {
+		return nc, nil
+	}
+	var certificate *tls.CertificateVerificationError
+	if s.local != nil || errors.Is(err, nats.ErrAuthorization) || errors.As(err, &certificate) {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s.log.Warn("NATS is not there yet", "err", err)
+	nc, again := nats.Connect(s.cfg.URL, append(s.options(), nats.RetryOnFailedConnect(true))...)
+	if again != nil { // the URL, or a file
+		return nil, fmt.Errorf("inbox: %w", again)
+	}
+	return nc, nil
+}
+
+func (s *Store) options() []nats.Option {
 	cfg := &s.cfg
 	opts := []nats.Option{
 		nats.Name("fanfare"),
@@ -25,14 +45,21 @@ func (s *Store) connect() (*nats.Conn, error) {
 				s.log.Warn("the connection to NATS is lost", "err", err)
 			}
 		}),
+		nats.IgnoreAuthErrorAbort(), // credentials may be replaced meanwhile
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			if s.local == nil {
+				s.log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted())
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			s.log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
-			if again := s.again.Load(); again != nil {
-				(*again)()
-			}
+			s.missed()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			s.log.Warn("nats", "err", err)
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				s.missed() // it has dropped some
+			}
 		}),
 	}
 	if s.local != nil {
@@ -47,9 +74,12 @@ func (s *Store) connect() (*nats.Conn, error) {
 	if cfg.Cert != "" {
 		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return opts
+}
+
+// missed: other nodes may have told this one something that did not arrive.
+func (s *Store) missed() {
+	if again := s.again.Load(); again != nil {
+		(*again)()
 	}
-	return nc, nil
 }

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,6 +83,9 @@ func (s *Store) at(ctx context.Context, b Box, offset uint64) (*Message, error) 
 		return nil, nil
 	}
 	in, err := s.ask(ctx, b.stream, query{Seq: offset})
+	if in == nil && err == nil && s.cfg.Replicas > 1 {
+		in, err = s.askAgain(ctx, b.stream, offset)
+	}
 	if in == nil || err != nil {
 		return nil, err
 	}
@@ -97,10 +101,10 @@ func (s *Store) at(ctx context.Context, b Box, offset uint64) (*Message, error) 
 // before the offset, if there was none behind it.
 func (s *Store) gap(ctx context.Context, b Box, after uint64, first, before *Message) (bool, error) {
 	switch {
-	case after == 0: // nothing was seen, so nothing can be missed
-		return false, nil
 	case first != nil && first.Prev > 0:
 		return first.Prev > after, nil
+	case after == 0: // nothing is known to have been there
+		return false, nil
 	case first == nil && before != nil: // the box ends there
 		return false, nil
 	}
@@ -168,8 +172,15 @@ func (s *Store) get(ctx context.Context, stream string, q query) (*Message, erro
 	return m, m.parse(in)
 }
 
-// ask makes a direct get with one answer, nil if there is no such message.
+// ask makes a direct get with one answer, nil if there is no such message. Any
+// replica answers, one that is behind too: so who wants the end asks the leader.
 func (s *Store) ask(ctx context.Context, stream string, q query) (*nats.Msg, error) {
+	if !s.prepared.Load() {
+		return nil, s.unavailable(errors.New("the streams are not there yet"))
+	}
+	if s.cfg.Replicas > 1 && q.Last != "" {
+		return s.askLeader(ctx, stream, q)
+	}
 	in, err := s.nc.RequestWithContext(ctx, directGet+stream, q.encode())
 	if err != nil {
 		return nil, s.unavailable(err)

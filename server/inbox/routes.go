@@ -36,6 +36,8 @@ type Routes struct {
 	buckets [2 * Buckets]bucket // of users, and of topics
 	asks    asks
 
+	said uint64 // beats; owned by the goroutine of beat
+
 	mu    sync.Mutex
 	nodes map[string]*node // the others; guarded by mu
 }
@@ -88,6 +90,7 @@ type bucket struct {
 // node is another one, as its last beat describes it.
 type node struct {
 	heard time.Time
+	said  uint64 // beats
 	holds [2 * Buckets / 8]byte
 }
 
@@ -95,6 +98,9 @@ const (
 	beatEvery = time.Second
 	// beatLost is when a node that says nothing is taken for gone.
 	beatLost = 3500 * time.Millisecond
+	// beatForgotten is when it will not come back. Until then it may have been cut
+	// off, and a beat says how much of what it said was not heard.
+	beatForgotten = time.Hour
 	// incomingMost is how many messages wait for this node to send them on; what
 	// comes beyond is dropped by the NATS client, and told.
 	incomingMost = 64 << 10
@@ -213,8 +219,9 @@ func (r *Routes) holders(to To) (n int) {
 	defer r.mu.Unlock()
 	for id, nd := range r.nodes {
 		switch {
-		case now.Sub(nd.heard) > beatLost:
+		case now.Sub(nd.heard) > beatForgotten:
 			delete(r.nodes, id)
+		case now.Sub(nd.heard) > beatLost:
 		case to == Everyone || nd.holds[to.bucket/8]&(1<<(to.bucket%8)) != 0:
 			n++
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,10 @@ type Store struct {
 	tails ledger
 	acks  acks
 	stats counters
-	again atomic.Pointer[func()] // of OnReconnect
+	again atomic.Pointer[func()] // of OnMissed
+
+	prepared atomic.Bool            // the streams are there
+	trouble  atomic.Pointer[string] // why they are not
 
 	quit       chan struct{}
 	background sync.WaitGroup
@@ -56,8 +60,8 @@ func (s *Store) Stats() Stats {
 }
 
 // Open starts the embedded NATS server, or connects to an outside one, and makes
-// the streams where there are none. ctx bounds it. An outside NATS must answer
-// now; later it may come and go.
+// the streams where there are none. ctx bounds it. An outside NATS may come and go,
+// now and later: while it is away, everything says ErrUnavailable.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -93,21 +97,73 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(s.cfg.Timeout)); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	if s.local != nil {
-		if err := s.checkWitness(ctx); err != nil {
-			return err
+	if s.local == nil {
+		if s.prepare(ctx) != nil {
+			s.background.Go(s.runPrepare)
 		}
+		return nil
 	}
-	if err := s.makeStreams(ctx); err != nil {
+	if err := s.checkWitness(ctx); err != nil {
 		return err
 	}
-	if s.local != nil {
-		// From now on the streams are missed if they are not there.
-		if err := s.write(s.testify(false)); err != nil {
-			return fmt.Errorf("inbox: %w", err)
-		}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	// From now on the streams are missed if they are not there.
+	if err := s.write(s.testify(false)); err != nil {
+		return fmt.Errorf("inbox: %w", err)
 	}
 	return nil
+}
+
+// prepare makes the streams.
+func (s *Store) prepare(ctx context.Context) error {
+	if !s.nc.IsConnected() {
+		return ErrUnavailable
+	}
+	err := s.makeStreams(ctx)
+	if err != nil {
+		why := err.Error()
+		s.trouble.Store(&why)
+		return err
+	}
+	s.prepared.Store(true)
+	return nil
+}
+
+// prepareEvery is how often it is tried to make the streams: of nodes that start at
+// the same time with a new cluster, some get no answer.
+const prepareEvery = 500 * time.Millisecond
+
+// runPrepare prepares an outside NATS that could not be at Open.
+func (s *Store) runPrepare() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := ""
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(prepareEvery + rand.N(prepareEvery)):
+		}
+		attempt := make(chan error, 1)
+		go func() { attempt <- s.prepare(ctx) }()
+		select {
+		case <-s.quit:
+			cancel()
+			<-attempt
+			return
+		case err := <-attempt:
+			if err == nil {
+				s.log.Info("NATS keeps messages")
+				return
+			}
+			if s.nc.IsConnected() && err.Error() != told {
+				told = err.Error()
+				s.log.Warn("NATS does not keep messages yet", "err", err)
+			}
+		}
+	}
 }
 
 // Close ends the store. Acknowledgements that wait are stored before.
@@ -126,9 +182,9 @@ func (s *Store) Close() {
 	}
 }
 
-// OnReconnect sets what is called when an outside NATS is there again: messages
-// between nodes may have been missed. It must not block.
-func (s *Store) OnReconnect(f func()) { s.again.Store(&f) }
+// OnMissed sets what is called when messages between nodes may have been missed:
+// when an outside NATS, or another node, is there again. It must not block.
+func (s *Store) OnMissed(f func()) { s.again.Store(&f) }
 
 // Embedded tells whether the store is in this process, so that nobody else is
 // behind it.
@@ -139,6 +195,12 @@ func (s *Store) Embedded() bool { return s.local != nil }
 func (s *Store) Ready() error {
 	if !s.nc.IsConnected() {
 		return fmt.Errorf("%w: no connection to NATS", ErrUnavailable)
+	}
+	if !s.prepared.Load() {
+		if why := s.trouble.Load(); why != nil {
+			return fmt.Errorf("%w: %s", ErrUnavailable, *why)
+		}
+		return fmt.Errorf("%w: the streams are not there yet", ErrUnavailable)
 	}
 	if s.local != nil && !s.local.ns.JetStreamEnabled() {
 		return fmt.Errorf("%w: JetStream has stopped: %s", ErrUnavailable, s.local.log.worst())

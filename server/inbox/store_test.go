@@ -208,7 +208,7 @@ func TestGap(t *testing.T) {
 		after uint64
 		gap   bool
 	}{
-		{0, false}, {at[0], true}, {at[1], true}, {at[2], false}, {at[4], false}, {at[5], false},
+		{0, true}, {at[0], true}, {at[1], true}, {at[2], false}, {at[4], false}, {at[5], false},
 	} {
 		if _, gap := read(t, s, box, test.after); gap != test.gap {
 			t.Errorf("behind %d: gap %v", test.after, gap)
