@@ -125,18 +125,6 @@ func BenchmarkFill(b *testing.B) {
 	}
 }
 
-// One operation is one session of a broadcast to a million.
-func BenchmarkAppendShard(b *testing.B) {
-	r, _ := full(b)
-	buf := make([]*session, 0, 10_000)
-	b.ResetTimer()
-	shard := 0
-	for n := 0; n < b.N; n += len(buf) {
-		buf = r.AppendShard(buf[:0], shard)
-		shard = (shard + 1) % r.Shards()
-	}
-}
-
 // One operation is one member of a topic of 100,000.
 func BenchmarkAppendTopic(b *testing.B) {
 	const members = 100_000

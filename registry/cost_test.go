@@ -54,7 +54,6 @@ func TestAllocs(t *testing.T) {
 		{"AppendUser", 0, func() { buf = r.AppendUser(buf[:0], "user500") }},
 		{"AppendUser, nobody", 0, func() { buf = r.AppendUser(buf[:0], "nobody") }},
 		{"AppendTopic", 0, func() { buf = r.AppendTopic(buf[:0], "x") }},
-		{"AppendShard", 0, func() { buf = r.AppendShard(buf[:0], 7) }},
 		{"AppendTopics", 0, func() { names = r.AppendTopics(names[:0], s) }},
 		{"CheckName", 0, func() { _ = CheckName("alice") }},
 		{"Subscribe, a member already", 0, func() { _, _ = r.Subscribe(s, "x") }},

@@ -17,11 +17,9 @@
 //
 // # Snapshots
 //
-// AppendUser and AppendTopic return who was there at one moment. A broadcast walks the shards one
-// after another (or several at a time): AppendShard is a snapshot of one shard, and a session never
-// moves between shards, so a session that is here during the whole walk is seen exactly once, and
-// one that comes or goes meanwhile at most once. A receiver taken from a snapshot may have left
-// before it is used: its owner must know how to refuse.
+// AppendUser and AppendTopic return who was there at one moment. A receiver taken from a snapshot may
+// have left before it is used: its owner must know how to refuse. Who serves everybody walks his own
+// connections, which lie closer together than what refers to them here.
 //
 // Leave takes a session from its user first and then from its topics one by one, so for a moment it
 // may be seen in a topic only. When Leave has returned it is nowhere.

@@ -170,29 +170,6 @@ func (r *Registry[S]) AppendUser(dst []S, user string) []S {
 	return dst
 }
 
-// Shards returns the number of parts in which AppendShard divides the sessions.
-func (r *Registry[S]) Shards() int { return userShards }
-
-// AppendShard appends the sessions of one shard, 0 to Shards()-1, to dst.
-func (r *Registry[S]) AppendShard(dst []S, shard int) []S {
-	sh := &r.users[shard]
-	sh.mu.Lock()
-	for i := range sh.users.groups {
-		g := &sh.users.groups[i]
-		for j, mark := range &g.marks {
-			switch {
-			case mark == 0:
-			case mark&more == 0:
-				dst = append(dst, g.slots[j]) // without a look at the session
-			default:
-				dst = appendChain(dst, g.slots[j])
-			}
-		}
-	}
-	sh.mu.Unlock()
-	return dst
-}
-
 func appendChain[S Session[S]](dst []S, first S) []S {
 	var none S
 	for s := first; s != none; s = s.Entry().next {
