@@ -104,8 +104,8 @@ func TestDiscardWhatIsCorked(t *testing.T) {
 		must(t, nc, "x")
 		expect(t, nc, "sorry")
 		expectEOF(t, nc)
-		if n := r.e.Stats().Dropped; n != 2 {
-			t.Errorf("%d dropped, want 2", n)
+		if st := r.e.Stats(); st.Abandoned != 2 || st.Dropped != 0 {
+			t.Errorf("%d abandoned, want 2, %d dropped", st.Abandoned, st.Dropped)
 		}
 	})
 }

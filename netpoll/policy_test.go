@@ -82,6 +82,9 @@ func TestSlowConsumer(t *testing.T) {
 				t.Errorf("%d bytes are queued, the bound is %d", q, bound)
 			}
 			dropped := int(r.e.Stats().Dropped)
+			if n := r.e.Stats().Abandoned; n != 0 {
+				t.Errorf("%d abandoned", n)
+			}
 			got := numbers(t, nc, all-1) // the newest arrives
 			if dropped == 0 || len(got) != all-dropped {
 				t.Errorf("%d messages arrived, %d were dropped, of %d", len(got), dropped, all)

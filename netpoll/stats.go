@@ -10,7 +10,8 @@ import (
 type counters struct {
 	opened, closed, refused atomic.Int64
 	listening               atomic.Int64
-	dropped, broken         atomic.Int64
+	dropped, abandoned      atomic.Int64
+	broken                  atomic.Int64
 	stale                   atomic.Int64
 	starved, starving       atomic.Int64 // starving: listeners that wait for room
 	behind, blocked         atomic.Int64
@@ -33,7 +34,8 @@ func (s *counters) wait(d time.Duration) {
 type Stats struct {
 	Opened, Closed int64 // connections
 	Refused        int64 // by the owner's Accept
-	Dropped        int64 // queued messages that a full queue or an ending threw away
+	Dropped        int64 // messages that a full queue threw away, to make room or for want of it
+	Abandoned      int64 // messages that were queued when their connection ended
 	Broken         int64 // connections whose peer was gone when something was written
 	Stale          int64 // events for a connection that was gone
 	Starved        int64 // times that accepting stopped for want of descriptors or memory
@@ -59,6 +61,7 @@ func (e *Engine) Stats() Stats {
 		Closed:    s.closed.Load(),
 		Refused:   s.refused.Load(),
 		Dropped:   s.dropped.Load(),
+		Abandoned: s.abandoned.Load(),
 		Broken:    s.broken.Load(),
 		Stale:     s.stale.Load(),
 		Starved:   s.starved.Load(),

@@ -194,7 +194,7 @@ func TestCloseDropsTheQueue(t *testing.T) {
 		s.Write(msg, CloseOnFull)
 		s.Conn.Close()
 		wantClosed(t, s, net.ErrClosed)
-		eventually(t, "what was thrown away is counted", func() bool { return r.e.Stats().Dropped == 2 })
+		eventually(t, "what was thrown away is counted", func() bool { return r.e.Stats().Abandoned == 2 })
 	})
 }
 

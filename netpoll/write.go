@@ -178,7 +178,7 @@ func (c *Conn) newQueueLocked() {
 // dropQueueLocked throws away what can never be sent any more.
 func (c *Conn) dropQueueLocked() {
 	if n := c.out.messages(); n > 0 {
-		c.engine.stats.dropped.Add(int64(n))
+		c.engine.stats.abandoned.Add(int64(n))
 	}
 	c.freeQueueLocked()
 }
@@ -224,7 +224,7 @@ func (c *Conn) Uncork() {
 func (c *Conn) DropMessages() {
 	c.mu.Lock()
 	if c.out != nil {
-		c.engine.stats.dropped.Add(int64(c.out.discardMessages()))
+		c.engine.stats.abandoned.Add(int64(c.out.discardMessages()))
 	}
 	c.mu.Unlock()
 }
@@ -268,7 +268,7 @@ func (c *Conn) sealLocked(last []byte, discard bool, then Ending) (first, over b
 			c.newQueueLocked()
 		}
 		if discard {
-			c.engine.stats.dropped.Add(int64(c.out.discard()))
+			c.engine.stats.abandoned.Add(int64(c.out.discard()))
 		}
 		c.out.push(last, Control, false)
 		c.setLocked(flagSealed)

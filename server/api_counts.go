@@ -63,13 +63,15 @@ func (srv *Server) deliveries() map[string]int64 {
 	return by
 }
 
-// drops of messages, by reason: "queued" are those that a full queue or an ending
-// connection threw away, "slow" those that ended a connection with 1013 instead of
-// being queued.
+// drops of messages, by reason: "full" are those that a full queue threw away,
+// "slow" those that ended a connection with 1013 instead of being queued, "ending"
+// those that were queued when their connection ended.
 func (srv *Server) drops() map[string]int64 {
+	engine := srv.engine.Stats()
 	return map[string]int64{
-		"queued": srv.engine.Stats().Dropped,
+		"full":   engine.Dropped,
 		"slow":   srv.stats.slow.Load(),
+		"ending": engine.Abandoned,
 	}
 }
 
