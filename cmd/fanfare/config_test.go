@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/server"
 )
 
@@ -85,6 +86,26 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			t.Errorf("server.Config.%s is set by no flag", v.Type().Field(i).Name)
+		}
+	}
+}
+
+// TestCompressionFlags: every field of frame.Deflate has one.
+func TestCompressionFlags(t *testing.T) {
+	cfg, err := parseServe(t, "--compression", "--compression-level=9", "--compression-context=12").config(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := frame.Rules{MaxMessage: 64 << 10, Deflate: frame.Deflate{Level: 9, MinSize: 256, MaxRatio: 100, ContextBits: 12}}
+	for _, ep := range cfg.Endpoints {
+		if !ep.Compress || ep.Rules != want {
+			t.Errorf("%s: %v, %+v, want %+v", ep.Path, ep.Compress, ep.Rules, want)
+		}
+		d := reflect.ValueOf(ep.Rules.Deflate)
+		for i := range d.NumField() {
+			if d.Field(i).IsZero() {
+				t.Errorf("frame.Deflate.%s is set by no flag", d.Type().Field(i).Name)
+			}
 		}
 	}
 }

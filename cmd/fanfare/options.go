@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/server"
 )
 
@@ -91,7 +92,13 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 		echo.Rate = push.Rate // it is unlimited for measuring
 	}
 	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
-	push.Rules.MaxMessage, echo.Rules.MaxMessage = int(cmd.MaxMessage), int(cmd.MaxMessage)
+	push.Rules = frame.Rules{MaxMessage: int(cmd.MaxMessage), Deflate: frame.Deflate{
+		Level:       cmd.CompressionLevel,
+		MinSize:     int(cmd.CompressionMin),
+		MaxRatio:    cmd.CompressionRatio,
+		ContextBits: cmd.CompressionContext,
+	}}
+	echo.Rules = push.Rules
 	return []server.Endpoint{push, echo}, nil
 }
 
@@ -123,7 +130,10 @@ func flagName(f reflect.StructField) string {
 // inFlags says what is wrong with a server.Config in words of the command line:
 // "PingInterval is …" becomes "--ping-interval is …".
 func inFlags(err error) error {
-	msg := strings.ReplaceAll(err.Error(), "netpoll: ", "")
+	msg := strings.NewReplacer("netpoll: ", "", "frame: ", "",
+		"Deflate.Level is", "CompressionLevel is", "Deflate.MinSize is", "CompressionMin is",
+		"Deflate.MaxRatio is", "CompressionRatio is", "Deflate.ContextBits is", "CompressionContext is",
+	).Replace(err.Error())
 	msg = strings.TrimPrefix(strings.TrimPrefix(msg, "server: "), "inbox: ")
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
 		msg = regexp.MustCompile(`\b`+strings.TrimPrefix(f.Name, "Inbox")+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")

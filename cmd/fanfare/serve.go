@@ -38,9 +38,14 @@ type serveCmd struct {
 	MaxPayload       size           `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
 	MaxMessageRate   int            `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
 	MaxByteRate      size           `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
-	Compression      bool           `help:"Offer permessage-deflate (RFC 7692)." group:"Limits"`
 	MaxHeader        size           `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
 	HandshakeTimeout time.Duration  `help:"From accept to the end of the request." default:"10s" group:"Limits"`
+
+	Compression        bool `help:"Offer permessage-deflate (RFC 7692)." group:"Compression"`
+	CompressionLevel   int  `help:"1, fastest, to 9, smallest; 0: as fast as 1 and with less memory." default:"0" group:"Compression"`
+	CompressionMin     size `help:"Messages from this on are compressed." default:"256" group:"Compression"`
+	CompressionRatio   int  `help:"How many bytes one from a client may become, beyond 64 KiB." default:"100" group:"Compression"`
+	CompressionContext int  `help:"Window that clients may keep from message to message, as a power of two from 9 to 15; 0: none. Costs that memory on each connection." default:"0" placeholder:"BITS" group:"Compression"`
 
 	PingInterval time.Duration `help:"Ping a connection that was silent for so long." default:"25s" group:"Heartbeats"`
 	PingTimeout  time.Duration `help:"Close it when it stays silent for so much longer." default:"10s" group:"Heartbeats"`
