@@ -33,6 +33,8 @@ func (srv *Server) limited() map[string]int64 {
 		"connections":        st.full.Load(),
 		"connections_per_ip": st.crowded.Load(),
 		"handshake_rate":     st.hurried.Load(),
+		"plain_requests":     st.crammed.Load(),
+		"sessions_per_user":  st.manifold.Load(),
 		"memory":             st.pressed.Load(),
 		"client_rate":        st.overRate.Load(),
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"sync"
 
@@ -64,8 +63,11 @@ func (s *Session) shake(b []byte) (rest []byte) {
 	}
 	if err := s.begin(h, head); err != nil {
 		if errors.Is(err, errPlain) {
-			s.srv().servePlain(s, head, rest)
-			return nil
+			if s.srv().admitPlain() {
+				s.srv().servePlain(s, head, rest)
+				return nil
+			}
+			err = errPlainFull
 		}
 		s.refuse(err)
 		return nil
@@ -311,7 +313,8 @@ func (s *Session) list(id *Identity) error {
 	}
 	users := s.srv().users
 	if users.Join(id.User, s) != nil {
-		return Refuse(http.StatusTooManyRequests, "this user has too many connections")
+		s.srv().stats.manifold.Add(1)
+		return &Refusal{Status: 429, Text: "this user has too many connections", header: "Retry-After: 30\r\n"}
 	}
 	s.srv().nodes.holdUser(id.User)
 	for _, topic := range id.Topics {

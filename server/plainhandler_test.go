@@ -33,6 +33,28 @@ func plainRequest(t *testing.T, srv *Server, method, target string) (*http.Respo
 	return resp, string(body)
 }
 
+// More requests at once than may be get an answer that says so, counted, and not
+// fasthttp's own.
+func TestPlainRequestsAreBounded(t *testing.T) {
+	srv := start(t, Config{})
+	srv.plainOpen.Store(plainMost)
+	resp, body := plainRequest(t, srv, "GET", "/")
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" || body != "too many requests at once\n" {
+		t.Errorf("%d %v %q", resp.StatusCode, resp.Header, body)
+	}
+	if n := srv.limited()["plain_requests"]; n != 1 {
+		t.Errorf("%d were counted, want 1", n)
+	}
+	srv.plainOpen.Store(plainMost - 1)
+	for range 2 { // the first gives its place back
+		if resp, _ := plainRequest(t, srv, "GET", "/"); resp.StatusCode != 200 {
+			t.Errorf("%d below the bound", resp.StatusCode)
+		}
+		await(t, "the place is free", func() bool { return srv.plainOpen.Load() == plainMost-1 })
+	}
+	srv.plainOpen.Store(0)
+}
+
 func TestPlainRequests(t *testing.T) {
 	srv := start(t, Config{Endpoints: []Endpoint{
 		Push("/ws"), Echo("/echo"), {Path: "/real", Identify: func(*Request) (Identity, error) { return Identity{}, nil }},

@@ -36,6 +36,7 @@ type Server struct {
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	plain       *fasthttp.Server // ordinary HTTP on the public listener
+	plainOpen   atomic.Int64     // requests that it serves
 	api         *api             // nil: no API
 	unread      *unread          // nil: no inbox
 	nodes       *nodes           // nil: this process is the only one

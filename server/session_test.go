@@ -35,8 +35,8 @@ func TestDevices(t *testing.T) {
 		fourth := connect(t, srv)
 		fourth.say(request("GET /ws?user=a HTTP/1.1"))
 		resp := fourth.answer()
-		if resp.StatusCode != 429 {
-			t.Errorf("the fourth gets %d", resp.StatusCode)
+		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || srv.limited()["sessions_per_user"] != 1 {
+			t.Errorf("the fourth gets %d %v, and %v were counted", resp.StatusCode, resp.Header, srv.limited())
 		}
 		explains(t, resp, fourth.head)
 		fourth.wantEnd()

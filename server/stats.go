@@ -10,6 +10,8 @@ type stats struct {
 	full       atomic.Int64 // connections turned away by MaxConnections
 	crowded    atomic.Int64 // by ConnectionsPerIP
 	hurried    atomic.Int64 // handshakes refused for their rate
+	crammed    atomic.Int64 // ordinary requests refused because there were too many
+	manifold   atomic.Int64 // handshakes refused by SessionsPerUser
 	pressed    atomic.Int64 // connections turned away for want of memory
 	aborted    atomic.Int64 // connections that ended before their request was complete
 	received   atomic.Int64 // messages from clients
