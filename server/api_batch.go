@@ -44,8 +44,11 @@ const (
 	// batchIdle bounds the wait for the next byte of a line, and for the client to
 	// read answers.
 	batchIdle = 2 * time.Minute
-	// batchBuffer holds a few hundred short lines.
-	batchBuffer = 16 << 10
+	// batchBuffer holds a few hundred short lines. Durable ones among them are
+	// stored together, so it is what a round trip to the store is shared by.
+	batchBuffer = 64 << 10
+	// batchAnswers bounds the answers that are made before they are sent.
+	batchAnswers = 32 << 10
 )
 
 func (a *api) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
@@ -106,7 +109,7 @@ func (b *batch) Read(p []byte) (int, error) {
 	if b.sent == len(b.out) {
 		b.out, b.sent = b.out[:0], 0
 		for len(b.out) == 0 && !b.ended {
-			b.answer(len(p))
+			b.answer()
 		}
 		if len(b.out) == 0 {
 			return 0, io.EOF
@@ -123,8 +126,8 @@ func (b *batch) Read(p []byte) (int, error) {
 // answer serves one line, for which it waits, and those behind it that are there
 // already, while there is room for their answers. Durable messages among them are
 // stored at the same time, and answered in order all the same.
-func (b *batch) answer(room int) {
-	for more := true; more && len(b.out)+(len(b.late)+1)*durableSize <= room; more = b.buffered() {
+func (b *batch) answer() {
+	for more := true; more && len(b.out)+(len(b.late)+1)*durableSize <= batchAnswers; more = b.buffered() {
 		line, p := b.next()
 		if p == nil {
 			p = b.serve(line)

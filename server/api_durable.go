@@ -151,6 +151,13 @@ func (d *document) begin(srv *Server) (finish func() durableAnswer, p *problem) 
 // finish stores a message for several, in the order in which the places were taken.
 // When the store fails, it is not asked for each of the others.
 func (a *durableAnswer) finish(ctx context.Context, pending []durable) {
+	if len(pending) == 1 {
+		st, err := pending[0].finish(ctx)
+		if a.stored[0] = st; err != nil {
+			a.problem = durableProblem(err)
+		}
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var next atomic.Int64

@@ -293,8 +293,8 @@ func TestHoldIsBounded(t *testing.T) {
 		live int
 	}{{"bytes", 15}, {"time", 1}} {
 		t.Run(test.name, func(t *testing.T) {
-			c := dial(t, srv, "/ws?user=alice")
 			before := srv.stats.replayed.Load()
+			c := dial(t, srv, "/ws?user=alice")
 			await(t, "the first window", func() bool { return srv.stats.replayed.Load() > before+5 })
 			for range test.live {
 				srv.Push("alice", Text, []byte(strings.Repeat("y", 3000)))

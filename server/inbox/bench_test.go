@@ -2,8 +2,6 @@ package inbox
 
 import (
 	"fmt"
-	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,32 +86,4 @@ func eachOf(parallel, n int, f func(i int)) {
 		})
 	}
 	all.Wait()
-}
-
-// TestMemory: what an idle store takes.
-func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip()
-	}
-	before := resident(t)
-	s := open(t, Config{})
-	put(t, s, User("u"), "x")
-	runtime.GC()
-	if took := resident(t) - before; took > 60<<20 {
-		t.Errorf("an idle store takes %d MiB", took>>20)
-	} else {
-		t.Logf("%d KiB", took>>10)
-	}
-}
-
-func resident(t *testing.T) int {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Skip("the system does not tell")
-	}
-	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pages * os.Getpagesize()
 }

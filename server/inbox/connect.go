@@ -63,7 +63,7 @@ func (s *Store) options() []nats.Option {
 		}),
 	}
 	if s.local != nil {
-		opts = append(opts, nats.InProcessServer(s.local.ns))
+		opts = append(opts, nats.InProcessServer(s.local))
 	}
 	if cfg.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Credentials))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,9 +15,13 @@ import (
 
 // embedded is a NATS server in this process. It listens on nothing.
 type embedded struct {
-	ns   *natsserver.Server
+	// Immutable.
+	opts natsserver.Options
 	lock *os.File
 	log  *natsLog
+
+	mu sync.Mutex
+	ns *natsserver.Server // guarded by mu
 }
 
 // startTimeout bounds the recovery of the files: 100 million messages take less.
@@ -30,8 +35,8 @@ func embed(cfg *Config) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: lock, log: &natsLog{log: cfg.Logger}}
-	opts := &natsserver.Options{
+	e := &embedded{lock: lock, log: &natsLog{log: cfg.Logger, failed: make(chan struct{}, 1)}}
+	e.opts = natsserver.Options{
 		ServerName:             "fanfare",
 		DontListen:             true,
 		NoSigs:                 true,
@@ -45,23 +50,18 @@ func embed(cfg *Config) (*embedded, error) {
 		SyncInterval:       max(cfg.Sync, 0),
 		SyncAlways:         cfg.Sync < 0,
 	}
-	if e.ns, err = natsserver.NewServer(opts); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("inbox: %w", err)
-	}
-	e.ns.SetLoggerV2(e.log, false, false, false)
-	e.ns.Start()
-	if !e.ns.ReadyForConnections(startTimeout) || !e.ns.JetStreamEnabled() {
+	if err := e.start(); err != nil {
 		e.stop()
-		return nil, fmt.Errorf("%w: the store in %s does not start: %s; restore it from a backup, or move it away to begin an empty one",
-			ErrDamaged, cfg.Dir, e.log.worst())
+		return nil, err
 	}
 	return e, nil
 }
 
 func (e *embedded) stop() {
-	e.ns.Shutdown()
-	e.ns.WaitForShutdown()
+	if ns := e.server(); ns != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	}
 	e.lock.Close()
 }
 
@@ -72,7 +72,8 @@ const maxPayload = 8 << 20
 // natsLog passes on what the embedded server has to say, as far as it matters,
 // and remembers the last of it.
 type natsLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	failed chan struct{} // told when a stream has stopped for good
 
 	mu   sync.Mutex
 	last string // guarded by mu
@@ -93,6 +94,12 @@ func (l *natsLog) note(level slog.Level, format string, args []any) {
 	l.mu.Lock()
 	l.last = s
 	l.mu.Unlock()
+	if strings.Contains(s, "ritical write error") || strings.Contains(s, "will be DISABLED") {
+		select {
+		case l.failed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // worst is the last that was wrong.

@@ -12,10 +12,18 @@ import (
 	"time"
 )
 
+// idleEnv names the directory of a store that this program, as a child of a test,
+// opens and leaves alone.
+const idleEnv = "FANFARE_TEST_INBOX_IDLE"
+
 // TestMain fails the package if a goroutine of ours, or of a NATS, is left.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		child(dir)
+		return
+	}
+	if dir := os.Getenv(idleEnv); dir != "" {
+		idle(dir)
 		return
 	}
 	code := m.Run()

@@ -30,6 +30,7 @@ type Store struct {
 	stats counters
 	again atomic.Pointer[func()] // of OnMissed
 
+	sick     atomic.Pointer[string] // why nothing can be written; nil: it can
 	prepared atomic.Bool            // the streams are there
 	trouble  atomic.Pointer[string] // why they are not
 
@@ -80,6 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.background.Go(s.runAcks)
 	if s.local != nil {
+		s.background.Go(s.runHeal)
 		s.background.Go(s.runWitness)
 	}
 	return s, nil
@@ -193,6 +195,9 @@ func (s *Store) Embedded() bool { return s.local != nil }
 // Ready returns nil if the store can be used now, as far as one can tell without
 // using it.
 func (s *Store) Ready() error {
+	if why := s.sick.Load(); why != nil {
+		return fmt.Errorf("%w: the disk is full, or fails: %s", ErrUnavailable, *why)
+	}
 	if !s.nc.IsConnected() {
 		return fmt.Errorf("%w: no connection to NATS", ErrUnavailable)
 	}
@@ -202,7 +207,7 @@ func (s *Store) Ready() error {
 		}
 		return fmt.Errorf("%w: the streams are not there yet", ErrUnavailable)
 	}
-	if s.local != nil && !s.local.ns.JetStreamEnabled() {
+	if s.local != nil && !s.local.server().JetStreamEnabled() {
 		return fmt.Errorf("%w: JetStream has stopped: %s", ErrUnavailable, s.local.log.worst())
 	}
 	return nil
