@@ -234,6 +234,7 @@ func (m *mailbox) send(t *track, p *frame.Prepared, offset uint64) {
 			p = p.Twin(func(p *frame.Prepared) *frame.Prepared { return envelopeAt(p, t.topic, offset, false) })
 		}
 	}
+	t.expect(offset) // of which this node may not have been told yet
 	t.sent, t.gap = offset, false
 	before := s.Queued()
 	if s.outcome(s.conn.Write(p.Plain(), netpoll.CloseOnFull)) != nil {

@@ -7,9 +7,10 @@
 // A [Box] is the inbox of a user or a durable topic. [Store.Append] returns when
 // a message is stored. Its offset is a sequence of the stream that all boxes of a
 // kind share, so those of one box grow, with gaps. [Store.Read] returns what is
-// behind an offset, [Store.Ack] notes up to where a user has read on any device.
-// That position never goes back, and is stored a moment later: what a crash costs
-// are doubles, not messages.
+// behind an offset, [Store.Ack] notes up to where a user has read in a box on any
+// device: the user's inbox or a topic. That position never goes back, and is stored
+// a moment later: what a crash costs are doubles, not messages. It is kept for twice
+// as long as messages: who follows a topic in which nothing happens renews it.
 //
 // Appends of one Store to one box are stored in the order of the calls ([Store.Begin]
 // takes a place in it without waiting). Between Stores the order is that of the
@@ -27,6 +28,22 @@
 // sequence, and the last one of a subject, in constant time, but the next one of
 // a subject only by looking at all between; and with them goes the sum of bytes
 // so far, from which follows what a box holds.
+//
+// # Replicas
+//
+// With Config.Replicas any copy answers reads, also one that is behind. So the end of
+// a box is asked of the one that leads, and a message that another copy does not have
+// is gone only if that says so too.
+//
+// # Outages
+//
+// An outside NATS may be away, at Open and later: everything says ErrUnavailable
+// meanwhile, and goes on by itself. Nodes number their beats; one that misses some
+// was cut off, and is told (OnMissed) to look for what it was not told.
+//
+// An embedded server whose disk is full or fails refuses with the reason, at once
+// behind the first Appends, which wait for Config.Timeout. It is started again when
+// a megabyte can be written, which is tried every second.
 //
 // # Limits
 //
@@ -78,6 +95,8 @@
 // An Ask waits up to half a second for a node that has been killed, until that is
 // 3.5 s without a beat. The cost of routes has not been measured with many nodes.
 // The Appends to one box wait for each other: some ten thousand a second and box,
-// fewer over a network. There is no listing of boxes. A user's limit in bytes
+// and one for each round trip over a network; those to different boxes share one.
+// A power cut that takes messages but leaves the acknowledgements of them, which are
+// flushed on their own, makes later messages of that box look as if they were read. There is no listing of boxes. A user's limit in bytes
 // counts payloads, the disk's everything.
 package inbox
