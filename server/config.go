@@ -334,6 +334,9 @@ func Echo(path string) Endpoint {
 	}}}
 }
 
+// anyTopic is shared by all who may follow what they like.
+var anyTopic = []string{"*"}
+
 // FromQuery believes the query: ?user=NAME (or userId), &topic= any number of
 // times. It is for development.
 func FromQuery(r *Request) (Identity, error) {
@@ -344,7 +347,7 @@ func FromQuery(r *Request) (Identity, error) {
 	if user == "" {
 		return Identity{}, Refuse(400, "no user: connect to "+r.Path()+"?user=NAME")
 	}
-	return Identity{User: user, Topics: r.QueryAll("topic"), MayFollow: []string{"*"}}, nil
+	return Identity{User: user, Topics: r.QueryAll("topic"), MayFollow: anyTopic}, nil
 }
 
 func (cfg *Config) limits() registry.Limits {
