@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Build builds the fanfare program from the module around the working directory and returns its path.
-func Build(ctx context.Context, program string) (string, error) {
+// Root is the directory of the module fanfare around the working directory.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("servers: build fanfare: %w", err)
@@ -20,6 +20,15 @@ func Build(ctx context.Context, program string) (string, error) {
 		if dir == filepath.Dir(dir) {
 			return "", errors.New("servers: build fanfare: no module fanfare above the working directory; name the program with --fanfare")
 		}
+	}
+	return dir, nil
+}
+
+// Build builds the fanfare program from the module around the working directory and returns its path.
+func Build(ctx context.Context, program string) (string, error) {
+	dir, err := Root()
+	if err != nil {
+		return "", err
 	}
 	version := "unknown"
 	describe := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty")

@@ -1,0 +1,114 @@
+package fault
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// world is a cluster with users and producers in it.
+type world struct {
+	*cluster
+	history *history
+	pace    time.Duration // between two pushes of a producer, on average
+	users   []string
+
+	end   context.Context // of everything
+	stop  context.CancelFunc
+	quiet chan struct{} // closed at calm
+
+	devices, producers       sync.WaitGroup
+	connects, retries, jumps atomic.Int64
+	mu                       sync.Mutex
+	seeds                    *rand.Rand         // guarded by mu
+	connection               context.Context    // guarded by mu
+	disconnect               context.CancelFunc // guarded by mu
+}
+
+func newWorld(ctx context.Context, c *cluster, seed uint64) *world {
+	w := &world{cluster: c, history: newHistory(), quiet: make(chan struct{}), seeds: rand.New(rand.NewPCG(seed, 1))}
+	w.end, w.stop = context.WithCancel(ctx)
+	w.connection, w.disconnect = context.WithCancel(w.end)
+	return w
+}
+
+// random returns a source of its own for a goroutine.
+func (w *world) random() random {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return random{rand.New(rand.NewPCG(w.seeds.Uint64(), w.seeds.Uint64()))}
+}
+
+// populate starts users and those who push to them.
+func (w *world) populate(users, producers int) {
+	for i := range users {
+		w.addUser(i)
+	}
+	for i := range producers {
+		mine := w.users[i*users/producers : (i+1)*users/producers]
+		rnd := w.random()
+		w.producers.Go(func() { w.produce(mine, rnd) })
+	}
+}
+
+// calm tells whether the faults are over.
+func (w *world) calm() bool {
+	select {
+	case <-w.quiet:
+		return true
+	default:
+		return false
+	}
+}
+
+// connected is the context of connections that are made now.
+func (w *world) connected() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.connection
+}
+
+// reconnect lets all devices connect again.
+func (w *world) reconnect() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disconnect()
+	w.connection, w.disconnect = context.WithCancel(w.end)
+}
+
+func (w *world) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// settle waits until all that was accepted has been received, at most for some
+// time, and returns the verdict.
+func (w *world) settle(limit time.Duration) *Verdict {
+	deadline := time.Now().Add(limit)
+	for {
+		v := w.history.check()
+		if len(v.Lost) == 0 || time.Now().After(deadline) || w.end.Err() != nil {
+			return v
+		}
+		w.pause(w.end, 200*time.Millisecond)
+	}
+}
+
+func (w *world) close() {
+	w.stop()
+	w.producers.Wait()
+	w.devices.Wait()
+	dialer.CloseIdleConnections()
+}
+
+// random is a source of what is random in one goroutine.
+type random struct{ *rand.Rand }
+
+// upTo is a time less than d.
+func (r random) upTo(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
