@@ -115,7 +115,7 @@ http: "%[2]s:%[4]d"
 ping_interval: "1s"
 ping_max: 2
 write_deadline: "2s"
-jetstream { store_dir: %[5]q, max_file: 4G }
+jetstream { store_dir: %[5]q, max_file: 64G }
 `, at.name, at.ip, natsPort, monitorPort, store)
 		if s.nats > 1 {
 			text += fmt.Sprintf(`cluster { name: fault, listen: "%s:%d", no_advertise: true, ping_interval: "1s", ping_max: 2, routes: ["%s"] }

@@ -18,8 +18,7 @@ type Options struct {
 	Seed          uint64        // of all that is random in the test; 0: by the clock
 	Nodes         int           // 0: 3
 	Users         int           // 0: 30
-	Producers     int           // 0: 6
-	Pace          time.Duration // between two pushes of a producer, on average; 0: 10 ms
+	Pace          time.Duration // between two pushes to a user, on average; 0: 50 ms
 	Log           func(format string, args ...any)
 }
 
@@ -67,8 +66,8 @@ const calmTime = 40 * time.Second
 // service has passed says Result.Err. What it leaves in the directory for
 // temporary files if it fails are the logs.
 func Run(ctx context.Context, o Options) (_ Result, err error) {
-	o.Nodes, o.Users, o.Producers = cmp.Or(o.Nodes, 3), cmp.Or(o.Users, 30), cmp.Or(o.Producers, 6)
-	o.Duration, o.Pace = cmp.Or(o.Duration, 20*time.Second), cmp.Or(o.Pace, 10*time.Millisecond)
+	o.Nodes, o.Users = cmp.Or(o.Nodes, 3), cmp.Or(o.Users, 30)
+	o.Duration, o.Pace = cmp.Or(o.Duration, 20*time.Second), cmp.Or(o.Pace, 50*time.Millisecond)
 	o.Seed = cmp.Or(o.Seed, uint64(time.Now().UnixNano()))
 	began := time.Now()
 	tell := func(format string, args ...any) {
@@ -120,7 +119,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	w := newWorld(ctx, c, o.Seed)
 	defer w.close()
 	w.pace = o.Pace
-	w.populate(o.Users, o.Producers)
+	w.populate(o.Users)
 	m := &nemesis{world: w, tell: tell, disk: small, counts: make(map[string]int), down: make(map[*process]int)}
 	bad, cancel := context.WithTimeout(w.end, o.Duration)
 	defer cancel()

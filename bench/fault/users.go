@@ -84,16 +84,10 @@ func (w *world) visit(ctx context.Context, c *client, conn *websocket.Conn, rnd 
 	c.read(ctx, conn)
 }
 
-// produce pushes to some users until calm: to each one message after another, the
-// next one when the one before was accepted, each through another node.
-func (w *world) produce(users []string, rnd random) {
-	next := make(map[string]int)
-	for !w.calm() {
-		user := users[rnd.IntN(len(users))]
-		next[user]++
-		if !w.deliver(user, next[user], rnd) {
-			return // not within all the time there was; the message may be there
-		}
+// produce pushes to a user until calm: one message after another, the next one
+// when the one before was accepted, each through another node.
+func (w *world) produce(user string, rnd random) {
+	for n := 1; !w.calm() && w.deliver(user, n, rnd); n++ {
 		w.pause(w.end, rnd.upTo(2*w.pace))
 	}
 }
@@ -103,8 +97,12 @@ func (w *world) deliver(user string, number int, rnd random) bool {
 	w.history.try(user, number)
 	message := text(user, number)
 	for w.end.Err() == nil {
-		// Some give up early, and do not know what became of it.
-		ctx, cancel := context.WithTimeout(w.end, time.Second+rnd.upTo(6*time.Second))
+		// Most give up early, and do not know what became of it.
+		patience := 300*time.Millisecond + rnd.upTo(time.Second)
+		if rnd.IntN(4) == 0 {
+			patience = 7 * time.Second
+		}
+		ctx, cancel := context.WithTimeout(w.end, patience)
 		s, err := w.nodes[rnd.IntN(len(w.nodes))].push(ctx, user, message, message)
 		cancel()
 		if err == nil {

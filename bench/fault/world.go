@@ -12,7 +12,7 @@ import (
 type world struct {
 	*cluster
 	history *history
-	pace    time.Duration // between two pushes of a producer, on average
+	pace    time.Duration // between two pushes to a user, on average
 	users   []string
 
 	end   context.Context // of everything
@@ -41,15 +41,14 @@ func (w *world) random() random {
 	return random{rand.New(rand.NewPCG(w.seeds.Uint64(), w.seeds.Uint64()))}
 }
 
-// populate starts users and those who push to them.
-func (w *world) populate(users, producers int) {
+// populate starts users, and those who push to them.
+func (w *world) populate(users int) {
 	for i := range users {
 		w.addUser(i)
 	}
-	for i := range producers {
-		mine := w.users[i*users/producers : (i+1)*users/producers]
+	for _, user := range w.users {
 		rnd := w.random()
-		w.producers.Go(func() { w.produce(mine, rnd) })
+		w.producers.Go(func() { w.produce(user, rnd) })
 	}
 }
 
