@@ -10,7 +10,7 @@ MODULES := $(patsubst %/go.mod,%,$(MODULES))
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build run test lint bench
+.PHONY: help build run test lint bench soak
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,3 +32,6 @@ lint: ## gofmt, go vet (Linux and macOS), staticcheck, govulncheck.
 
 bench: ## Measure against a goroutine per connection and other servers, about 4 minutes.
 	cd bench && go run ./cmd/fanfare-bench run --short
+
+soak: ## Kill, cut off and fill up a service of several nodes, 5 minutes; ARGS='--minutes 60' are passed on.
+	cd bench && go run ./cmd/fanfare-bench faults $(ARGS)

@@ -9,7 +9,7 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	p := programs(t)
-	r, err := Run(ctx, Options{Fanfare: p.Fanfare, NATS: p.NATS, Duration: 12 * time.Second, Log: t.Logf})
+	r, err := Run(ctx, Options{Fanfare: p.Fanfare, NATS: p.NATS, Duration: 8 * time.Second, Log: t.Logf})
 	t.Logf("%+v", r)
 	if err != nil {
 		t.Fatal(err)

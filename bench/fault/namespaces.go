@@ -59,8 +59,7 @@ func (n *namespaces) add(name string) (*place, error) {
 	n.all = append(n.all, p)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	// Names of interfaces have at most 15 bytes.
-	link := n.id + "." + number
+	link := n.link(len(n.all) + 1)
 	for _, args := range [][]string{
 		{"netns", "add", space},
 		{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space},
@@ -75,6 +74,9 @@ func (n *namespaces) add(name string) (*place, error) {
 	}
 	return p, nil
 }
+
+// link is the name of one end of a place's link, of at most 15 bytes.
+func (n *namespaces) link(number int) string { return fmt.Sprintf("%s.%d", n.id, number) }
 
 func (n *namespaces) via(_, to *place, port int) (string, error) {
 	return fmt.Sprintf("%s:%d", to.ip, port), nil
@@ -111,7 +113,10 @@ func (n *namespaces) close() {
 	defer n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, p := range n.all {
+	for i, p := range n.all {
+		// A namespace lives on as long as a closed connection in it waits for
+		// its end, and the link with it.
+		ip(ctx, "link", "del", n.link(i+2))
 		ip(ctx, "netns", "del", p.prefix[len(p.prefix)-1])
 	}
 	ip(ctx, "link", "del", n.id)

@@ -62,6 +62,9 @@ func join(a, b error) error {
 // calmTime is how long everything may take to become ready after the faults.
 const calmTime = 40 * time.Second
 
+// settleTime is how long a message may take that was accepted.
+const settleTime = 15 * time.Second
+
 // Run is the whole test. Its error says that it could not be done; whether the
 // service has passed says Result.Err. What it leaves in the directory for
 // temporary files if it fails are the logs.
@@ -134,12 +137,10 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	}
 	tell("all is ready again")
 	close(w.quiet)
-	v := w.settle(15 * time.Second)
-	if len(v.Lost) > 0 {
-		r.Stuck = v.Lost
-		tell("%d are missing: everybody connects again", len(v.Lost))
+	if r.Stuck = w.settle(settleTime); len(r.Stuck) > 0 {
+		tell("%d are missing: everybody connects again", len(r.Stuck))
 		w.reconnect()
-		v = w.settle(15 * time.Second)
+		w.settle(settleTime)
 	}
 	w.close()
 	r.Verdict = *w.history.check()

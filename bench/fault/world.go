@@ -19,12 +19,12 @@ type world struct {
 	stop  context.CancelFunc
 	quiet chan struct{} // closed at calm
 
-	devices, producers       sync.WaitGroup
-	connects, retries, jumps atomic.Int64
-	mu                       sync.Mutex
-	seeds                    *rand.Rand         // guarded by mu
-	connection               context.Context    // guarded by mu
-	disconnect               context.CancelFunc // guarded by mu
+	devices, producers                  sync.WaitGroup
+	connects, retries, jumps, producing atomic.Int64
+	mu                                  sync.Mutex
+	seeds                               *rand.Rand         // guarded by mu
+	connection                          context.Context    // guarded by mu
+	disconnect                          context.CancelFunc // guarded by mu
 }
 
 func newWorld(ctx context.Context, c *cluster, seed uint64) *world {
@@ -48,7 +48,11 @@ func (w *world) populate(users int) {
 	}
 	for _, user := range w.users {
 		rnd := w.random()
-		w.producers.Go(func() { w.produce(user, rnd) })
+		w.producing.Add(1)
+		w.producers.Go(func() {
+			defer w.producing.Add(-1)
+			w.produce(user, rnd)
+		})
 	}
 }
 
@@ -87,17 +91,20 @@ func (w *world) pause(ctx context.Context, d time.Duration) {
 }
 
 // settle waits until all that was accepted has been received, at most for some
-// time, and returns the verdict.
-func (w *world) settle(limit time.Duration) *Verdict {
+// time, and returns what was not.
+func (w *world) settle(limit time.Duration) (lost []string) {
 	deadline := time.Now().Add(limit)
 	for {
-		v := w.history.check()
-		if len(v.Lost) == 0 || time.Now().After(deadline) || w.end.Err() != nil {
-			return v
+		lost = w.history.check().Lost
+		if len(lost) == 0 && w.produced() || time.Now().After(deadline) || w.end.Err() != nil {
+			return lost
 		}
 		w.pause(w.end, 200*time.Millisecond)
 	}
 }
+
+// produced tells whether nobody pushes any more.
+func (w *world) produced() bool { return w.producing.Load() == 0 }
 
 func (w *world) close() {
 	w.stop()
