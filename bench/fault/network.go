@@ -34,10 +34,11 @@ type network interface {
 // networks of this process so far; each has an address range of its own.
 var networks atomic.Uint32
 
-// numbers of this process and of one of its networks, as two bytes of an address.
+// numbers of this process and of one of its networks, as two bytes of an address: 12
+// bits of the one and 4 of the other, so 16 networks at a time.
 func numbers() (network uint32, second, third int) {
 	n := networks.Add(1)
-	return n, os.Getpid() >> 6 & 0xff, os.Getpid()&0x3f<<2 | int(n&3)
+	return n, os.Getpid() >> 4 & 0xff, os.Getpid()&0xf<<4 | int(n&0xf)
 }
 
 // loopback are addresses that nobody else has.
