@@ -104,8 +104,8 @@
 // its stream and its subject, so this is a change of User; it is not done.
 //
 // Routes promise nothing. A stored message that does not arrive by them is found by
-// its link when the next one does, when the user connects again, or when the
-// connection to NATS is back.
+// its link when the next one does, when the user connects again, when the connection
+// to NATS is back, or when a beat of another node was missed: they are numbered.
 //
 // # What a crash costs
 //
