@@ -132,6 +132,14 @@ func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
 	return Message{h.op, p}, nil
 }
 
+// Held is how many bytes of memory an unfinished message takes, 0 if there is none.
+func (d *Decoder) Held() int {
+	if d.s == nil || d.s.shared || d.s.lent {
+		return 0
+	}
+	return cap(d.s.buf)
+}
+
 // part takes p, the next part of the payload of a frame of which there is more
 // to come or of whose message there is: it is gathered in a buffer.
 func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *state) {
@@ -144,9 +152,15 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *
 	}
 
 	if first && h.op != ws.OpContinuation {
-		s.open, s.op = true, h.op
+		s.open, s.op, s.empty = true, h.op, 0
 		if h.deflated {
 			s.begin()
+		}
+	}
+	if first && !s.inFrame && len(p) == 0 && !h.fin {
+		// They cost work and no memory, so that no other limit ends them.
+		if s.empty++; s.empty > maxEmpty {
+			return m, faultEmpty
 		}
 	}
 	if s.z != nil {

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestDecoderSize(t *testing.T) {
 	// Every connection that stopped in the middle of something pays for it. It
 	// fills the allocator's class of 112 bytes: fault 8, buf 24, size and valid
 	// 16, frame 24 (op, fin, deflated, phase, mask, left), head and its length
-	// 15, op and five flags 6, padding.
+	// 15, op, empty and five flags 7, padding.
 	if n := unsafe.Sizeof(state{}); n > 112 {
 		t.Errorf("a state has %d bytes, want 112 at most", n)
 	}
@@ -170,4 +171,48 @@ func TestBufferIsNoLargerThanTheMessage(t *testing.T) {
 	if n := d.Buffered(); n != 300_000 {
 		t.Errorf("%d bytes are held for a message of 300000", n)
 	}
+}
+
+// TestEmptyFragments: a few are allowed, RFC 6455 section 5.4, and a flood of them
+// is not, wherever in a message and however it is cut.
+func TestEmptyFragments(t *testing.T) {
+	empty, part := "00 80 00000000 ", "00 81 00000000 61 "
+	for _, tt := range []struct {
+		name, in string
+		want     ws.StatusCode
+	}{
+		{"as many as may be", "01 80 00000000 " + strings.Repeat(empty, maxEmpty-1) + part + "80 80 00000000", 0},
+		{"one more", "01 80 00000000 " + strings.Repeat(empty, maxEmpty-1) + part + empty + "80 80 00000000", 1008},
+		{"anew in each message", strings.Repeat("01 80 00000000 "+strings.Repeat(empty, maxEmpty-1)+"80 80 00000000", 2), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in, err := hex.DecodeString(strings.ReplaceAll(tt.in, " ", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g := decode(t, new(Rules), bytes.Clone(in)); g.code != tt.want {
+				t.Errorf("%v, want code %d", g, tt.want)
+			}
+			agree(t, in, new(Rules), Params{}, 1, 7, len(in)/2)
+		})
+	}
+}
+
+// TestHeld counts the memory of what has not ended, and of nothing else.
+func TestHeld(t *testing.T) {
+	var d Decoder
+	r := new(Rules)
+	whole := []byte("\x81\x81\x00\x00\x00\x00a")
+	if d.Next(r, bytes.Clone(whole)); d.Held() != 0 {
+		t.Errorf("%d bytes behind a message", d.Held())
+	}
+	begun := append([]byte("\x81\xfe\x10\x00\x00\x00\x00\x00"), make([]byte, 1000)...)
+	if d.Next(r, begun); d.Held() < 1000 || d.Held() > 4096 {
+		t.Errorf("%d bytes for 1000 of 4096", d.Held())
+	}
+	m, _, err := d.Next(r, make([]byte, 4096-1000))
+	if err != nil || len(m.Payload) != 4096 || d.Held() != 0 {
+		t.Errorf("%d bytes and %d held, %v", len(m.Payload), d.Held(), err)
+	}
+	d.Release()
 }

@@ -34,6 +34,7 @@ var (
 	faultCloseLen   = fault(ws.StatusProtocolError, "close frame with half a status code")
 	faultCloseCode  = fault(ws.StatusProtocolError, "invalid status code in close frame")
 
+	faultEmpty       = fault(ws.StatusPolicyViolation, "too many empty fragments")
 	faultText        = fault(ws.StatusInvalidFramePayloadData, "text is not UTF-8")
 	faultDeflate     = fault(ws.StatusInvalidFramePayloadData, "compressed data is corrupt")
 	faultCloseReason = fault(ws.StatusInvalidFramePayloadData, "close reason is not UTF-8")

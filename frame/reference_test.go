@@ -24,6 +24,7 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 		open       bool
 		op         ws.OpCode
 		compressed bool
+		empty      int
 		history    []byte
 	)
 	fail := func(code ws.StatusCode) got { g.code = code; return g }
@@ -113,7 +114,12 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 
 		if opcode != 0 {
 			open, op, compressed = true, opcode, rsv1
-			message = nil
+			message, empty = nil, 0
+		}
+		if length == 0 && !final {
+			if empty++; empty > maxEmpty {
+				return fail(1008)
+			}
 		}
 		message = append(message, payload...)
 		whole := message
@@ -233,7 +239,7 @@ func gobwas(in []byte, r *Rules) (msgs []string, err error) {
 }
 
 // agreeWithGobwas allows the differences that are known: gobwas takes lengths
-// that are not minimal and close codes from 5000 on, refuses the codes 1012 to
+// that are not minimal, any number of empty fragments, and close codes from 5000 on, refuses the codes 1012 to
 // 1014, counts control frames as messages, and notices some faults only when a
 // frame ends.
 func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
@@ -255,7 +261,7 @@ func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
 		return
 	}
 	switch g.why {
-	case faultLength.fault.Reason, faultControlLen.fault.Reason:
+	case faultLength.fault.Reason, faultControlLen.fault.Reason, faultEmpty.fault.Reason:
 		return
 	case faultCloseCode.fault.Reason:
 		if n := len(g.msgs); len(msgs) == n+1 && slices.Equal(msgs[:n], g.msgs) && msgs[n] >= "close:\x13\x88" {

@@ -7,6 +7,10 @@ import "fmt"
 // 100,000 peers that stop in the middle of such a message hold 6.4 GiB, not more.
 const DefaultMaxMessage = 64 << 10
 
+// maxEmpty is how many fragments of a message may be empty, its last one aside.
+// RFC 6455 allows them (5.4) and nobody needs them.
+const maxEmpty = 100
+
 // Rules is what an endpoint accepts from its peers and how it compresses for
 // them. It is immutable once in use and shared by all connections of the
 // endpoint. The zero value is safe.

@@ -37,6 +37,7 @@ type state struct {
 	headLen uint8
 
 	op      ws.OpCode // of the message
+	empty   uint8     // fragments of it that say nothing
 	open    bool      // a message has begun and has not ended
 	inFrame bool      // frame is valid
 	lent    bool      // the last message's payload is in buf
