@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -16,9 +17,14 @@ type clock struct {
 	srv *Server
 	due []*extension // whose OnTimer nobody had time for yet
 
-	pressure pressure
-	looked   uint32 // tick of the last look at memory and sources
+	pressure  pressure
+	looked    uint32 // tick of the last look at sources
+	collected uint32 // tick at which garbage was collected last because memory was short
 }
+
+// collectEvery is how often, in ticks, garbage is collected while memory is short.
+// What pools hold takes two collections to go.
+const collectEvery = ticksPerSecond
 
 // run is the goroutine of the clock.
 func (c *clock) run() {
@@ -40,9 +46,16 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
-	if t := srv.tick.Load(); t-c.looked >= ticksPerSecond {
+	high := c.pressure.high()
+	srv.pressed.Store(high)
+	t := srv.tick.Load()
+	if high && (c.collected == 0 || t-c.collected >= collectEvery) {
+		// It may be garbage, and nobody collects it while little is allocated.
+		c.collected = t
+		srv.background.Go(runtime.GC)
+	}
+	if t-c.looked >= ticksPerSecond {
 		c.looked = t
-		srv.pressed.Store(c.pressure.high())
 		srv.sources.sweep(t)
 	}
 	srv.wheel.Advance(now, srv.fire)

@@ -26,8 +26,23 @@ func (s *Session) received(b []byte) {
 	switch s.phase() {
 	case open, closing:
 		s.feed(b, now, heard)
+	case lingering: // RFC 6455, 7.1.7: what comes behind a failure is not processed
+		s.discard(len(b))
 	}
-	// lingering: RFC 6455, 7.1.7: what comes behind a failure is not processed.
+}
+
+// mostDiscarded is what may be under way from a peer that does not know yet that
+// all is said: the buffers of both ends. Who sends more does not mean to stop, and
+// reading on costs us as much as serving it would.
+const mostDiscarded = 1 << 20
+
+// discard counts bytes that nobody looks at, and cuts off who goes on sending them.
+func (s *Session) discard(n int) {
+	x := s.extend()
+	if x.discarded += n; x.discarded > mostDiscarded {
+		s.srv().stats.forced.Add(1)
+		s.conn.Close()
+	}
 }
 
 // feed runs the decoder over the bytes of one read.
@@ -45,15 +60,19 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 			s.fail(err)
 			return
 		}
-		if m.Op == ws.OpContinuation {
-			return // nothing complete is left
+		if m.Op == ws.OpContinuation { // nothing complete is left
+			if s.dec.Held() > heldUnderPressure && ep.srv.pressed.Load() {
+				ep.srv.stats.pressed.Add(1)
+				s.fail(errPressed)
+			}
+			return
 		}
 		// The answer to a ping with an offset is not the client's doing: as many
 		// come as were asked for.
 		if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
 			continue
 		}
-		if meter != nil && !meter.messages.take(1, ep.Rate.Messages, now) {
+		if meter != nil && !(meter.messages.take(1, ep.Rate.Messages, now) && meter.inflated(s, len(m.Payload), now)) {
 			s.overRate()
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"runtime/debug"
 	"runtime/metrics"
+
+	"fanfare/frame"
 )
 
 // pressure tells whether the process is so near its memory limit (GOMEMLIMIT)
@@ -16,6 +18,14 @@ type pressure struct {
 // refuseAbove is the part of the limit that is left to connections: what is
 // above it belongs to queues, to messages under way and to the collector.
 const refuseAbove = 0.9
+
+// While memory is short, what is known of a message that has not ended must be
+// no more than a typical one. Peers that leave long ones unfinished would take the
+// rest too, and turn by turn; theirs is the memory that comes back at once.
+const heldUnderPressure = 4 << 10
+
+// errPressed is 1013, "try again later".
+var errPressed = &frame.CloseError{Code: 1013, Reason: "the server is short of memory"}
 
 // The limit is about total less released. What is free is at hand as well.
 var pressureSamples = [...]string{"/memory/classes/total:bytes", "/memory/classes/heap/released:bytes", "/memory/classes/heap/free:bytes"}

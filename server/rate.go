@@ -12,7 +12,8 @@ type Rate struct {
 	// Messages a second, control frames included. 0: 100, far above what a
 	// person or a device has to say to a push server.
 	Messages int
-	// Bytes a second, those of headers and empty fragments included. 0: 256 KiB.
+	// Bytes a second, those of headers and empty fragments included; of
+	// compressed messages also what they inflate to. 0: 256 KiB.
 	Bytes int
 	// Unlimited switches the limits off.
 	Unlimited bool
@@ -65,6 +66,12 @@ func (b *bucket) take(n, rate int, now uint32) bool {
 
 // meter is what a session that talks has, and an idle one has not.
 type meter struct{ messages, bytes bucket }
+
+// inflated takes what a message of a session with permessage-deflate has inflated
+// to: a message of 90 bytes may have cost the work for 64 KiB.
+func (m *meter) inflated(s *Session, n int, now uint32) bool {
+	return !s.compresses() || m.bytes.take(n, s.endpoint().Rate.Bytes, now)
+}
 
 var errOverRate = &frame.CloseError{Code: 1008, Reason: "too much at once"}
 

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"testing"
 	"time"
+
+	"fanfare/netpoll"
 )
 
 func TestBucket(t *testing.T) {
@@ -94,4 +97,49 @@ func TestIdleHasNoMeter(t *testing.T) {
 	if s := srv.Connections("a")[0]; s.ext.Load() != nil {
 		t.Error("an idle session has an extension")
 	}
+}
+
+// TestRateInflated: a message costs what it inflates to, so that a few bytes do
+// not buy the work for many.
+func TestRateInflated(t *testing.T) {
+	ep := compressing(Echo("/echo"))
+	ep.Rate = Rate{Bytes: 1000}
+	srv := start(t, Config{Endpoints: []Endpoint{ep}})
+	c := connect(t, srv)
+	c.say(handshakeFor("/echo", "Sec-WebSocket-Extensions: permessage-deflate"))
+	if resp := c.answer(); resp.StatusCode != 101 {
+		t.Fatal(resp.Status)
+	}
+	long := bytes.Repeat([]byte("x"), 6000) // two are more than ten seconds' worth
+	c.sendDeflated(long)
+	if got, _ := c.inflated(); len(got) != len(long) {
+		t.Fatalf("%d bytes came back", len(got))
+	}
+	c.sendDeflated(long)
+	if code := c.finish(); code != 1008 {
+		t.Errorf("closed with %d, want 1008", code)
+	}
+}
+
+// TestDiscard: who has failed and sends on is cut off, long before CloseTimeout.
+func TestDiscard(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := start(t, Config{Transport: kind, CloseTimeout: time.Hour})
+		c := dial(t, srv, "/echo")
+		c.say("\xff\xff\xff\xff")
+		portion := make([]byte, 64<<10)
+		sent := 0
+		for ; sent < 64*mostDiscarded; sent += len(portion) {
+			if _, err := c.Conn.Write(portion); err != nil {
+				break
+			}
+		}
+		if sent < mostDiscarded || sent == 64*mostDiscarded {
+			t.Errorf("cut off after %d bytes, want a few more than %d", sent, mostDiscarded)
+		}
+		await(t, "the session is gone", func() bool { return srv.Sessions() == 0 })
+		if n := srv.stats.forced.Load(); n != 1 {
+			t.Errorf("counted %d", n)
+		}
+	})
 }

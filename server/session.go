@@ -108,7 +108,8 @@ type extension struct {
 	follows []string      // may be, when a client of fanfare.v1 asks; immutable once open
 	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
-	meter meter // of what the client sends; owned by the read turn
+	meter     meter // of what the client sends; owned by the read turn
+	discarded int   // bytes that came while lingering; owned by the read turn
 
 	mu       sync.Mutex
 	data     any    // guarded by mu

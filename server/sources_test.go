@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"testing"
+
+	"github.com/gobwas/ws"
 )
 
 func TestSourceOf(t *testing.T) {
@@ -142,6 +144,7 @@ func TestLimitsPerIP(t *testing.T) {
 func TestPressure(t *testing.T) {
 	srv := start(t, Config{})
 	here := dial(t, srv, "/echo")
+	dialled := []*client{dial(t, srv, "/echo"), dial(t, srv, "/echo")}
 	limit := debug.SetMemoryLimit(1 << 20)
 	defer debug.SetMemoryLimit(limit)
 	eventually(t, "the limit to change", srv.pressed.Load)
@@ -150,10 +153,17 @@ func TestPressure(t *testing.T) {
 	}
 	here.send(Text, "still here")
 	here.want(Text, "still here")
+	// What is short may be unfinished, what is long may not.
+	short, long := dialled[0], dialled[1]
+	short.say(string(masked(Text, false, []byte("short"))))
+	long.say(string(masked(Text, false, make([]byte, heldUnderPressure+1))))
+	long.wantClose(1013)
+	short.say(string(masked(ws.OpContinuation, true, nil)))
+	short.want(Text, "short")
 	debug.SetMemoryLimit(limit)
 	eventually(t, "the limit to change", func() bool { return !srv.pressed.Load() })
 	dial(t, srv, "/echo")
-	if n := srv.stats.pressed.Load(); n != 1 {
+	if n := srv.stats.pressed.Load(); n != 2 {
 		t.Errorf("counted %d", n)
 	}
 }
