@@ -55,6 +55,8 @@ func (t *Result) add(r reply) error {
 	case r.Echo != nil:
 		t.Messages += r.Echo.Messages
 		t.Elapsed = max(t.Elapsed, r.Echo.Elapsed)
+	case r.Pace != nil:
+		t.Messages += r.Pace.Messages
 	case r.Churn != nil:
 		t.Messages += r.Churn.Opened
 		t.Closed += r.Churn.Closed
@@ -99,6 +101,15 @@ func (f *Fleet) Echo(ctx context.Context, plan load.EchoPlan, server int) (Resul
 		p := plan
 		p.Active, p.InFlight = part(plan.Active, i, len(f.workers)), part(plan.InFlight, i, len(f.workers))
 		return command{Echo: &p, Server: server}
+	})
+}
+
+// Pace runs a PacePlan; its Rate is divided among the workers.
+func (f *Fleet) Pace(ctx context.Context, plan load.PacePlan, server int) (Result, error) {
+	return f.ask(ctx, func(i, _ int) command {
+		p := plan
+		p.Rate = part(plan.Rate, i, len(f.workers))
+		return command{Pace: &p, Server: server}
 	})
 }
 

@@ -15,6 +15,7 @@ type command struct {
 	Config  *load.Config      `json:"config,omitempty"` // the first command of all
 	Dial    *load.DialPlan    `json:"dial,omitempty"`
 	Echo    *load.EchoPlan    `json:"echo,omitempty"`
+	Pace    *load.PacePlan    `json:"pace,omitempty"`
 	Churn   *load.ChurnPlan   `json:"churn,omitempty"`
 	Stick   int               `json:"stick,omitempty"`
 	Faults  bool              `json:"faults,omitempty"` // nothing but what every reply tells
@@ -31,6 +32,7 @@ type reply struct {
 	Arrival *load.Arrival       `json:"arrival,omitempty"`
 	Dial    *load.DialResult    `json:"dial,omitempty"`
 	Echo    *load.EchoResult    `json:"echo,omitempty"`
+	Pace    *load.PaceResult    `json:"pace,omitempty"`
 	Churn   *load.ChurnResult   `json:"churn,omitempty"`
 	Stuck   int                 `json:"stuck,omitempty"`
 	Count   int                 `json:"count,omitempty"` // to Poll

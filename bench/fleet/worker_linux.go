@@ -109,6 +109,11 @@ func (w *worker) run(c command) (r reply) {
 	case c.Echo != nil:
 		e := w.client.Echo(*c.Echo, meter.mark)
 		r.Echo, latency = &e, e.Latency
+	case c.Pace != nil:
+		meter.mark()
+		e := w.client.Pace(*c.Pace)
+		meter.mark()
+		r.Pace, latency = &e, e.Latency
 	case c.Churn != nil:
 		meter.mark()
 		d := w.client.Churn(*c.Churn)

@@ -19,6 +19,7 @@ type ReceivePlan struct {
 	Broadcast uint32 `json:"broadcast"` // the number of the next broadcast
 	Size      int    `json:"size"`      // bytes per message; 0 means any
 	From      int64  `json:"from"`      // messages from before this moment are checked, not measured
+	Users     bool   `json:"users"`     // only pushes to users are measured
 }
 
 // A ReceiveResult is what came.
@@ -103,7 +104,7 @@ func (r *Receiver) message(k *conn, _ byte, p []byte) {
 		return
 	}
 	r.result.Received++
-	if m.At >= r.plan.From {
+	if m.At >= r.plan.From && (m.Kind == KindUser || !r.plan.Users) {
 		r.result.Measured++
 		record(r.result.Latency, now-m.At)
 	}

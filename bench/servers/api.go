@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -62,13 +64,41 @@ func (s *Server) Stats(ctx context.Context) (map[string]float64, error) {
 	return figures, nil
 }
 
+// Metrics are the samples of GET /metrics, by their names with labels.
+func (s *Server) Metrics(ctx context.Context) (map[string]float64, error) {
+	text, err := s.fetch(ctx, fasthttp.MethodGet, "/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	samples := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if f, err := strconv.ParseFloat(value, 64); ok && err == nil && name != "#" {
+			samples[name] = f
+		}
+	}
+	return samples, nil
+}
+
 // call makes one request. answer is nil where the body does not matter.
 func (s *Server) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	text, err := s.fetch(ctx, method, path, body)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("servers: %s: %s: %w: %.200q", s.Spec.Name, path, err, text)
+	}
+	return nil
+}
+
+// fetch makes one request and returns the body of its answer.
+func (s *Server) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	if s.API == "" {
-		return errNoAPI
+		return nil, errNoAPI
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -80,17 +110,14 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte, ans
 	req.Header.SetMethod(method)
 	req.SetRequestURI(s.API + path)
 	req.SetBodyRaw(body)
+	if s.Key != "" {
+		req.Header.Set(fasthttp.HeaderAuthorization, "Bearer "+s.Key)
+	}
 	if err := s.http.DoDeadline(req, resp, deadline); err != nil {
-		return fmt.Errorf("servers: %s: %s: %w", s.Spec.Name, path, err)
+		return nil, fmt.Errorf("servers: %s: %s: %w", s.Spec.Name, path, err)
 	}
 	if code := resp.StatusCode(); code >= 300 {
-		return fmt.Errorf("servers: %s: %s: status %d: %.200s", s.Spec.Name, path, code, resp.Body())
+		return nil, fmt.Errorf("servers: %s: %s: status %d: %.200s", s.Spec.Name, path, code, resp.Body())
 	}
-	if answer == nil {
-		return nil
-	}
-	if err := json.Unmarshal(resp.Body(), answer); err != nil {
-		return fmt.Errorf("servers: %s: %s: %w: %.200q", s.Spec.Name, path, err, resp.Body())
-	}
-	return nil
+	return append([]byte(nil), resp.Body()...), nil
 }

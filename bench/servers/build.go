@@ -50,8 +50,8 @@ func isFanfare(dir string) bool {
 	return err == nil && strings.TrimSpace(first) == "module fanfare"
 }
 
-// fanfareVersion asks the program, which answers "fanfare VERSION …".
-func fanfareVersion(program string) string {
+// Version asks the fanfare program, which answers "fanfare VERSION …".
+func Version(program string) string {
 	if program == "" {
 		return ""
 	}

@@ -22,6 +22,7 @@ type Server struct {
 	Spec   Spec
 	Listen netip.AddrPort
 	API    string // base URL; empty where there is none
+	Key    string // of the API, if it wants one
 
 	path string // request target for every connection; empty means that each scenario asks for its own
 	pid  int    // 0 where it is not known
@@ -35,6 +36,11 @@ type Server struct {
 
 // Start starts a server on free loopback ports, with the given ping interval, and waits until it is ready.
 func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) {
+	return StartWithKey(ctx, spec, ping, "")
+}
+
+// StartWithKey is Start for a server whose API wants a key.
+func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string) (*Server, error) {
 	if spec.Target != nil {
 		return spec.Target.open(ctx, spec)
 	}
@@ -48,7 +54,7 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 	}
 	argv := spec.Args(Addresses{listen.String(), api.String()}, ping)
 	s := &Server{
-		Spec: spec, Listen: listen, API: "http://" + api.String(), http: newAPIClient(),
+		Spec: spec, Listen: listen, Key: key, API: "http://" + api.String(), http: newAPIClient(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
 	}
 	s.cmd.Env = proc.Environ(spec.Debug)

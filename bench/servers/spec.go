@@ -51,7 +51,7 @@ type Catalog struct {
 // All lists every server: fanfare, the peers, the floor.
 func (c Catalog) All() []Spec {
 	var all []Spec
-	version := fanfareVersion(c.Fanfare)
+	version := Version(c.Fanfare)
 	for _, transport := range []string{"epoll", "easygo", "goroutine"} {
 		all = append(all, c.fanfare(transport, version))
 	}
