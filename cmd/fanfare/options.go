@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"fanfare/frame"
 	"fanfare/server"
 )
 
@@ -92,12 +91,10 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 		echo.Rate = push.Rate // it is unlimited for measuring
 	}
 	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
-	push.Rules = frame.Rules{MaxMessage: int(cmd.MaxMessage), Deflate: frame.Deflate{
-		Level:       cmd.CompressionLevel,
-		MinSize:     int(cmd.CompressionMin),
-		MaxRatio:    cmd.CompressionRatio,
-		ContextBits: cmd.CompressionContext,
-	}}
+	push.Rules.MaxMessage = int(cmd.MaxMessage)
+	deflate := &push.Rules.Deflate
+	deflate.Level, deflate.MinSize = cmd.CompressionLevel, int(cmd.CompressionMin)
+	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
 	echo.Rules = push.Rules
 	return []server.Endpoint{push, echo}, nil
 }
