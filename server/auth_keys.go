@@ -73,7 +73,7 @@ func parseKeys(data []byte) (*Keys, error) {
 	blocks := bytes.Count(data, []byte("-----BEGIN "))
 	if blocks == 0 {
 		secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-		if err := checkSecret(secret); err != nil {
+		if err := checkSecret(secret, data); err != nil {
 			return nil, err
 		}
 		k.add("HS256", secret)
@@ -100,16 +100,14 @@ func (k *Keys) add(algorithm string, key jwt.VerificationKey) {
 	k.byAlgorithm[algorithm] = append(k.byAlgorithm[algorithm], key)
 }
 
-// checkSecret refuses what is too short, and public keys in formats that are not
-// read: taken for a secret, they would be one that everybody knows.
-func checkSecret(b []byte) error {
-	_, notPKIX := x509.ParsePKIXPublicKey(b)
-	_, notPKCS1 := x509.ParsePKCS1PublicKey(b)
-	_, notCertificate := x509.ParseCertificate(b)
+// checkSecret refuses what is too short, and files with public keys in formats that
+// are not read: taken for a secret, they would be one that everybody knows. One in
+// DER may end with the byte of a line feed.
+func checkSecret(b, file []byte) error {
 	switch {
 	case len(b) < minSecret:
 		return fmt.Errorf("neither PEM nor a secret of at least %d bytes: there are %d", minSecret, len(b))
-	case notPKIX == nil || notPKCS1 == nil || notCertificate == nil:
+	case isDER(b) || isDER(file):
 		return errors.New("a public key in DER: want it in PEM (openssl pkey -pubin -inform DER)")
 	case bytes.HasPrefix(b, []byte("ssh-")) || bytes.HasPrefix(b, []byte("ecdsa-sha2-")):
 		return errors.New("a public key of SSH: want it in PEM (ssh-keygen -e -m PKCS8)")
@@ -117,6 +115,13 @@ func checkSecret(b []byte) error {
 		return errors.New("a JSON Web Key: want it in PEM, or the secret itself")
 	}
 	return nil
+}
+
+func isDER(b []byte) bool {
+	_, notPKIX := x509.ParsePKIXPublicKey(b)
+	_, notPKCS1 := x509.ParsePKCS1PublicKey(b)
+	_, notCertificate := x509.ParseCertificate(b)
+	return notPKIX == nil || notPKCS1 == nil || notCertificate == nil
 }
 
 // publicKey reads a block of PEM and says which algorithm the key is for.

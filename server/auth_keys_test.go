@@ -34,6 +34,13 @@ func TestLoadKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lineFeed := certificate // one whose last byte could be taken for the end of a line
+	for n := int64(2); lineFeed[len(lineFeed)-1] != '\n'; n++ {
+		template.SerialNumber.SetInt64(n)
+		if lineFeed, err = x509.CreateCertificate(rand.Reader, &template, &template, rsaKey.Public(), rsaKey); err != nil {
+			t.Fatal(err)
+		}
+	}
 	small := rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 1023, 1), E: 65537}
 	rsaPEM, ecPEM, edPEM := publicPEM(signers["RS256"][0]), publicPEM(signers["ES256"][0]), publicPEM(signers["EdDSA"][0])
 	der, _ := pem.Decode(rsaPEM)
@@ -68,6 +75,8 @@ func TestLoadKeys(t *testing.T) {
 		{"DER", der.Bytes, "a public key in DER"},
 		{"DER of PKCS #1", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), "a public key in DER"},
 		{"DER of a certificate", certificate, "a public key in DER"},
+		{"DER that ends like a line", lineFeed, "a public key in DER"},
+		{"DER and a line feed", append(slices.Clone(certificate), '\n'), "a public key in DER"},
 		{"SSH", []byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@here"), "a public key of SSH"},
 		{"JWK", []byte(`{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}`), "a JSON Web Key"},
 		{"too long", make([]byte, maxKeysFile+1), "longer than"},
