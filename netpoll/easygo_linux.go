@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	easygo "github.com/mailru/easygo/netpoll"
@@ -17,8 +18,17 @@ type easygoPoller struct {
 	ep *easygo.Epoll
 
 	mu     sync.Mutex
-	ready  []Event // guarded by mu
+	ready  []*edge // guarded by mu
 	signal chan struct{}
+}
+
+// edge is what happened to one descriptor since Wait took it last. However often
+// that was, it is in the list once: while no worker calls Wait a peer could make
+// the list grow with each byte that it sends.
+type edge struct {
+	fd   int32
+	gen  uint32
+	bits Readiness // 0: not in the list; guarded by mu
 }
 
 const easygoBits = easygo.EPOLLIN | easygo.EPOLLOUT | easygo.EPOLLRDHUP | easygo.EPOLLET
@@ -36,18 +46,29 @@ func newEasygo() (*easygoPoller, error) {
 }
 
 func (p *easygoPoller) Add(fd int, gen uint32) error {
+	e := &edge{fd: int32(fd), gen: gen}
 	err := p.ep.Add(fd, easygoBits, func(bits easygo.EpollEvent) {
 		// It may still come after Del: the generation tells.
-		p.mu.Lock()
-		p.ready = append(p.ready, Event{FD: int32(fd), Gen: gen, Ready: readiness(uint32(bits))})
-		p.mu.Unlock()
-		p.Wake()
+		p.collect(e, readiness(uint32(bits)))
 	})
 	if err != nil {
 		p.ep.Del(fd) // a failed Add leaves its callback behind
 		return fmt.Errorf("netpoll: easygo add: %w", err)
 	}
 	return nil
+}
+
+func (p *easygoPoller) collect(e *edge, bits Readiness) {
+	if bits == 0 {
+		return // easygo says that the poller is closed
+	}
+	p.mu.Lock()
+	if e.bits == 0 {
+		p.ready = append(p.ready, e)
+	}
+	e.bits |= bits
+	p.mu.Unlock()
+	p.Wake()
 }
 
 func (p *easygoPoller) Remove(fd int, closing bool) error {
@@ -60,8 +81,12 @@ func (p *easygoPoller) Remove(fd int, closing bool) error {
 func (p *easygoPoller) Wait(dst []Event, block bool) (int, error) {
 	for {
 		p.mu.Lock()
-		n := copy(dst, p.ready)
-		p.ready = append(p.ready[:0], p.ready[n:]...)
+		n := min(len(dst), len(p.ready))
+		for i, e := range p.ready[:n] {
+			dst[i] = Event{FD: e.fd, Gen: e.gen, Ready: e.bits}
+			e.bits = 0
+		}
+		p.ready = slices.Delete(p.ready, 0, n)
 		p.mu.Unlock()
 		if n > 0 || !block {
 			return n, nil
