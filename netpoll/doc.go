@@ -23,9 +23,12 @@
 // always finished, and an empty queue takes any message, so a queue may hold one
 // message more than its bound. Shared bytes are queued by reference.
 //
-// When the peer ends the stream the connection is over: what is still queued is
-// dropped, because a peer that reads on after its own end is not told from one
-// that is gone.
+// When the peer ends the stream the connection is over, and what is still queued
+// is dropped: a peer that reads on after its own end is not told from one that is
+// gone. Behind Conn.Seal it is over when the queue is empty, because a peer that
+// has said its last word and shut down its sending side still waits for ours.
+// Nothing here bounds how long it may take to read that: whoever seals does, with
+// Close.
 //
 // # Lifetime of a descriptor
 //

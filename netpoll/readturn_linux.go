@@ -32,6 +32,9 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 			c.release(errno)
 			return false
 		case n == 0:
+			if !c.peerEnded() {
+				return true // flush, or who bounds it, brings the end
+			}
 			c.release(io.EOF)
 			return false
 		}

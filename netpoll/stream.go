@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,7 +25,8 @@ type stream struct {
 	b        []byte
 	n        int
 	err      error
-	draining bool // a goroutine writes the queue
+	draining bool          // a goroutine writes the queue
+	drained  chan struct{} // closed when it ends; nil: nobody waits for that
 }
 
 // streamBuffer is what every connection of this transport pays for reading.
@@ -76,10 +78,27 @@ func (c *Conn) pump(s *stream) {
 			continue
 		}
 		if err != nil {
+			if err == io.EOF {
+				s.lastWords(c)
+			}
 			c.release(err)
 			return
 		}
 	}
+}
+
+// lastWords waits, at the end of the peer's stream, until what was sealed is sent
+// or the connection closed. It is what peerEnded is for a raw descriptor.
+func (s *stream) lastWords(c *Conn) {
+	c.mu.Lock()
+	if !s.draining || c.peerEndedLocked() {
+		c.mu.Unlock()
+		return
+	}
+	drained := make(chan struct{})
+	s.drained = drained
+	c.mu.Unlock()
+	<-drained
 }
 
 // send tries to write without waiting. The caller holds Conn.mu.
@@ -127,6 +146,10 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 		}
 	}
 	s.draining = false
+	if s.drained != nil {
+		close(s.drained) // its receiver waits for mu then
+		s.drained = nil
+	}
 	if c.hasLocked(flagClosing | flagReleased) {
 		if c.out != nil {
 			c.dropQueueLocked()

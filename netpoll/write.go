@@ -170,6 +170,24 @@ func (c *Conn) flushedLocked() (over bool) {
 	return false
 }
 
+// peerEnded says whether the end of the peer's stream is that of the connection.
+// It is not while sealed bytes wait: a peer that shut down its sending side only,
+// behind its own last words perhaps, is owed ours. Only the holder of the turn may
+// call it.
+func (c *Conn) peerEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peerEndedLocked()
+}
+
+func (c *Conn) peerEndedLocked() bool {
+	if !c.hasLocked(flagSealed) || c.hasLocked(flagClosing) || c.out == nil || c.out.empty() {
+		return true
+	}
+	c.setLocked(flagCloseFlushed) // nothing more can come, so nothing is left to wait for then
+	return false
+}
+
 func (c *Conn) newQueueLocked() {
 	c.out = queues.Get().(*queue)
 	c.setLocked(flagQueued)
@@ -244,7 +262,8 @@ const (
 )
 
 // Seal makes last the last bytes that are sent: behind them every Write is
-// Gone. With discard the messages that are queued and not begun are dropped
+// Gone. If the peer ends the stream before they are all sent, the ending becomes
+// CloseFlushed. With discard the messages that are queued and not begun are dropped
 // first. It reports false, and sends nothing, if the connection was sealed
 // before; the ending is then only raised. last is shared, as in Write.
 func (c *Conn) Seal(last []byte, discard bool, then Ending) bool {

@@ -1,0 +1,112 @@
+package netpoll
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// roomy has a queue for what overfill writes.
+func roomy(kind Kind) Config { return Config{Transport: kind, QueueBytes: 1 << 20} }
+
+// overfill writes twice what the buffers of both sockets hold, so that the rest
+// stays in the queue while the peer does not read, and returns it all.
+func overfill(t testing.TB, s *session) string {
+	t.Helper()
+	var all strings.Builder
+	for i := range (512 << 10) / sealMessage {
+		msg := fmt.Sprintf("%0*d", sealMessage, i)
+		if got := s.Write([]byte(msg), CloseOnFull); !got.Delivered() {
+			t.Fatalf("Write = %v", got)
+		}
+		all.WriteString(msg)
+	}
+	return all.String()
+}
+
+func closeWrite(t testing.TB, nc net.Conn) {
+	t.Helper()
+	if err := nc.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A peer that shuts down its sending side while sealed bytes wait gets them all
+// when it reads them, and the end behind them, whatever ending they were sealed with.
+func TestLastWordsBehindPeersEnd(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		for _, then := range []Ending{KeepOpen, HalfClose, CloseFlushed} {
+			t.Run(fmt.Sprintf("ending %d", then), func(t *testing.T) {
+				r := newRig(t, roomy(kind), network, ignore)
+				nc, s := r.connect()
+				all := overfill(t, s)
+				s.Seal([]byte("last"), false, then)
+				closeWrite(t, nc)
+				eventually(t, "the end was seen", func() bool { return s.has(flagCloseFlushed) })
+				if got := readLast(t, nc); got != all {
+					t.Errorf("%d bytes of %d came", len(got), len(all))
+				}
+				expectEOF(t, nc)
+				wantClosed(t, s, net.ErrClosed)
+			})
+		}
+	})
+}
+
+// It may also be sealed in the very read that the end follows.
+func TestLastWordsInData(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		var all string
+		r := newRig(t, roomy(kind), network, func(s *session, b []byte) {
+			if b[0] != 'x' {
+				s.Seal([]byte("last"), false, CloseFlushed)
+			}
+		})
+		nc, s := r.connect()
+		all = overfill(t, s)
+		must(t, nc, "close")
+		closeWrite(t, nc)
+		if got := readLast(t, nc); got != all {
+			t.Errorf("%d bytes of %d came", len(got), len(all))
+		}
+		expectEOF(t, nc)
+		wantClosed(t, s, net.ErrClosed)
+	})
+}
+
+// Close bounds how long that lasts.
+func TestLastWordsAreBounded(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		r := newRig(t, roomy(kind), network, ignore)
+		nc, s := r.connect()
+		overfill(t, s)
+		s.Seal([]byte("last"), false, KeepOpen)
+		closeWrite(t, nc)
+		eventually(t, "the end was seen", func() bool { return s.has(flagCloseFlushed) })
+		select {
+		case err := <-s.closed:
+			t.Fatalf("Close(%v) before anybody closed it", err)
+		default:
+		}
+		s.Conn.Close()
+		wantClosed(t, s, net.ErrClosed)
+	})
+}
+
+// Without Seal the peer's end is that of the connection, and of what is queued.
+func TestPeersEndDropsWhatIsQueued(t *testing.T) {
+	everywhere(t, func(t *testing.T, kind Kind, network string) {
+		r := newRig(t, roomy(kind), network, ignore)
+		nc, s := r.connect()
+		all := overfill(t, s)
+		closeWrite(t, nc)
+		wantClosed(t, s, io.EOF)
+		got, _ := io.ReadAll(nc)
+		if !strings.HasPrefix(all, string(got)) || len(got) == len(all) {
+			t.Errorf("%d bytes of %d came", len(got), len(all))
+		}
+		eventually(t, "what was dropped is counted", func() bool { return r.e.Stats().Abandoned > 0 })
+	})
+}
