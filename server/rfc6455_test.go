@@ -1,0 +1,217 @@
+package server
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/netpoll"
+)
+
+// What RFC 6455 wants of a server beyond the frames themselves (package frame) and
+// the codes of a close (close_test.go), by section.
+
+// startEcho has an echo endpoint at /echo.
+func startEcho(t testing.TB, kind netpoll.Kind) *Server {
+	return start(t, Config{Transport: kind, Endpoints: []Endpoint{Echo("/echo")}})
+}
+
+// 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+// response"; 5.5.3: with "identical Application data".
+func TestRFC6455PingIsAnswered(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := startEcho(t, kind)
+		c := dial(t, srv, "/echo")
+		for n := range 126 {
+			payload := strings.Repeat("\xff\x00p", 42)[:n] // need not be text
+			c.send(ws.OpPing, payload)
+			c.want(ws.OpPong, payload)
+		}
+		// In one read, between others and cut in the middle.
+		both := string(masked(ws.OpPing, true, []byte("one"))) + string(masked(Text, true, []byte("text"))) + string(masked(ws.OpPing, true, []byte("two")))
+		for cut := 1; cut < len(both); cut++ {
+			c.say(both[:cut])
+			c.say(both[cut:])
+			c.want(ws.OpPong, "one")
+			c.want(Text, "text")
+			c.want(ws.OpPong, "two")
+		}
+	})
+}
+
+// 5.4: "Control frames MAY be injected in the middle of a fragmented message", and
+// an endpoint "MUST be capable of handling" them there: at once, not behind the
+// message, which comes whole (6.2).
+func TestRFC6455PingBetweenFragments(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := startEcho(t, kind)
+		c := dial(t, srv, "/echo")
+		for _, op := range []Op{Text, Binary} {
+			c.say(string(masked(op, false, []byte("a"))))
+			c.send(ws.OpPing, "1")
+			c.want(ws.OpPong, "1")
+			c.say(string(masked(ws.OpContinuation, false, []byte("b"))))
+			c.send(ws.OpPong, "nobody asked") // 5.5.3: "A response to an unsolicited Pong frame is not expected."
+			c.send(ws.OpPing, "2")
+			c.want(ws.OpPong, "2")
+			c.say(string(masked(ws.OpContinuation, true, []byte("c"))))
+			c.want(op, "abc")
+		}
+	})
+}
+
+// 5.1: "A server MUST NOT mask any frames that it sends", 5.2: with the shortest
+// length, 5.4: messages of the client in their order. client.frame checks that.
+func TestRFC6455EveryLength(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv := startEcho(t, kind)
+		c := dial(t, srv, "/echo")
+		for _, n := range []int{0, 1, 124, 125, 126, 127, 128, 1<<16 - 1, 1 << 16} {
+			for _, op := range []Op{Text, Binary} {
+				payload := strings.Repeat("x", n)
+				c.send(op, payload)
+				c.want(op, payload)
+			}
+		}
+	})
+}
+
+// 5.5.1: a Close frame MUST be answered with one, unless one was sent; 7.1.1: the
+// server is the one to end the stream. Whoever starts, each side sends one, and
+// nothing behind it: 1.4, "a peer does not send any further data".
+func TestRFC6455OneCloseEachWay(t *testing.T) {
+	closing := func(code Code) string { return string(masked(ws.OpClose, true, []byte(closePayload(code, "")))) }
+	ping := string(masked(ws.OpPing, true, []byte("?")))
+	tests := []struct {
+		name  string
+		start func(s *Session) // what the server does first, if anything
+		bytes string           // of the client
+		code  Code             // of the server's close frame
+	}{
+		{"the client closes twice", nil, closing(1000) + closing(1001), 1000},
+		{"pings behind its close", nil, closing(1000) + ping, 1000},
+		{"garbage behind its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000},
+		{"the server closes, the client answers twice", func(s *Session) { s.Close(4000, "") }, closing(4000) + closing(4000), 4000},
+		{"the server closes, the client still pings", func(s *Session) { s.Close(4000, "") }, ping + closing(4000), 4000},
+		{"the server closes, the client answers otherwise", func(s *Session) { s.Close(4000, "") }, closing(1000), 4000},
+		{"the server closes, the client's answer is invalid", func(s *Session) { s.Close(4000, "") }, closing(1005), 4000},
+		{"the server closes, the client breaks the protocol", func(s *Session) { s.Close(4000, "") }, "\xff\xff", 4000},
+		// 7.1.7: behind a failure nothing is processed, "including a responding Close frame".
+		{"a failure, which the client answers", nil, "\xff\xff" + closing(1002), 1002},
+		{"a failure, and pings", nil, "\xff\xff" + ping, 1002},
+		{"a close frame with half a code, then a good one", nil, "\x88\x81aaaa\x61" + closing(1000), 1002},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+				srv := startClose(t, kind)
+				c := dial(t, srv.Server, "/?user=a")
+				if test.start != nil {
+					test.start(only(t, srv.Server, "a"))
+				}
+				c.say(test.bytes)
+				c.wantClose(test.code)
+				c.wantEnd()
+				c.Close()
+				if why := receive(t, "OnClose", srv.closed); why.Code != test.code {
+					t.Errorf("OnClose has %d, want %d", why.Code, test.code) // 7.1.5: the first one
+				}
+				if len(srv.closed) != 0 || len(srv.messages) != 0 {
+					t.Errorf("%d more closes, %d messages", len(srv.closed), len(srv.messages))
+				}
+			})
+		})
+	}
+}
+
+// 5.5.1 and 7.1.1: a client that shuts down its sending side behind its last frame
+// still gets what it is owed, and the end of the stream behind that.
+func TestRFC6455HalfClose(t *testing.T) {
+	shut := func(c *client) {
+		c.t.Helper()
+		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	closing := string(masked(ws.OpClose, true, []byte(closePayload(1000, ""))))
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		t.Run("behind a close frame", func(t *testing.T) {
+			c := dial(t, startEcho(t, kind), "/echo")
+			c.say(string(masked(Text, true, []byte("last words"))) + closing)
+			shut(c)
+			c.want(Text, "last words")
+			c.wantClose(1000)
+			c.wantEnd()
+		})
+		t.Run("behind a message", func(t *testing.T) {
+			c := dial(t, startEcho(t, kind), "/echo")
+			c.send(Text, "last words")
+			shut(c)
+			c.want(Text, "last words")
+			c.wantEnd() // there was no close frame to answer: 1006 for both, 7.1.5
+		})
+		t.Run("behind a failure", func(t *testing.T) {
+			c := dial(t, startEcho(t, kind), "/echo")
+			c.say("\xff\xff")
+			shut(c)
+			c.wantClose(1002)
+			c.wantEnd()
+		})
+		t.Run("behind a request", func(t *testing.T) {
+			c := connect(t, startEcho(t, kind))
+			c.say(request("GET /other HTTP/1.1"))
+			shut(c)
+			if resp := c.answer(); resp.StatusCode != 404 {
+				t.Errorf("status %d", resp.StatusCode)
+			}
+			c.wantEnd()
+		})
+		for _, first := range []string{"client", "server"} {
+			t.Run("the socket is full, started by the "+first, func(t *testing.T) {
+				srv := start(t, Config{Transport: kind, QueueBytes: 64 << 20})
+				c := dial(t, srv, "/ws?user=a")
+				s := only(t, srv, "a")
+				sent := 0
+				for ; s.Queued() < 8<<20; sent++ { // more than the sockets may come to take
+					if err := s.Send(Binary, numbered(sent)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if first == "server" {
+					s.Close(1000, "")
+				} else {
+					c.say(closing)
+				}
+				shut(c)
+				numbers, op, payload := c.wantNumbered()
+				if op != ws.OpClose || string(payload) != closePayload(1000, "") || len(numbers) != sent {
+					t.Errorf("%d of %d messages came, then %x %q", len(numbers), sent, op, payload)
+				}
+				c.wantEnd()
+			})
+		}
+	})
+}
+
+// The same client, if it does not read: it is not waited for longer than for any
+// other that is closing.
+func TestRFC6455HalfCloseIsBounded(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		srv, h := startStill(t, Config{Transport: kind, QueueBytes: 64 << 20})
+		c := dial(t, srv, "/ws?user=a")
+		s := only(t, srv, "a")
+		for i := 0; s.Queued() < 8<<20; i++ {
+			s.Send(Binary, numbered(i))
+		}
+		c.send(ws.OpClose, closePayload(1000, ""))
+		c.Conn.(*net.TCPConn).CloseWrite()
+		await(t, "the close frame is seen", func() bool { return s.phase() == lingering })
+		h.pass(srv.cfg.CloseTimeout + 2*tick)
+		await(t, "end", func() bool { return srv.connections.Load() == 0 })
+		if n := srv.stats.closes[1000].Load(); n != 1 {
+			t.Errorf("%d were counted", n)
+		}
+	})
+}
