@@ -60,6 +60,11 @@ var rfc6455 = []struct {
 	{name: "5.2 length 0 in 16 bits", in: []byte("\x82\xfe\x00\x00abcd"), code: 1002},
 	{name: "5.2 length 125 in 16 bits", in: []byte("\x82\xfe\x00\x7dabcd"), code: 1002},
 	{name: "5.2 length 5 in 64 bits", in: []byte("\x82\xff\x00\x00\x00\x00\x00\x00\x00\x05abcd"), code: 1002},
+	{name: "5.2 length 0 in 64 bits", in: []byte("\x82\xff\x00\x00\x00\x00\x00\x00\x00\x00abcd"), code: 1002},
+	{name: "5.2 length 126 in 64 bits", in: []byte("\x82\xff\x00\x00\x00\x00\x00\x00\x00\x7eabcd"), code: 1002},
+	{name: "5.2 length 1 in 16 bits, continuation", in: join(f(0, ws.OpBinary, "a"), []byte("\x80\xfe\x00\x01abcd")), code: 1002},
+	{name: "5.2 length 5 in 16 bits, ping", in: []byte("\x89\xfe\x00\x05abcd"), code: 1002},
+	{name: "5.2 length 2 in 64 bits, close", in: []byte("\x88\xff\x00\x00\x00\x00\x00\x00\x00\x02abcd"), code: 1002},
 	{name: "5.2 length 65535 in 64 bits", in: []byte("\x82\xff\x00\x00\x00\x00\x00\x00\xff\xffabcd"), code: 1002},
 	// 5.2: "the most significant bit MUST be 0".
 	{name: "5.2 length 2^63", in: []byte("\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00"), code: 1002},
