@@ -59,3 +59,10 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	e.yield(c, ready)
 	return false
 }
+
+// peerEnded says whether to release the connection at the end of the peer's stream.
+func (c *Conn) peerEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peerEndedLocked()
+}

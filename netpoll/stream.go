@@ -88,7 +88,7 @@ func (c *Conn) pump(s *stream) {
 }
 
 // lastWords waits, at the end of the peer's stream, until what was sealed is sent
-// or the connection closed. It is what peerEnded is for a raw descriptor.
+// or the connection closed. The turn of a raw descriptor asks peerEnded instead.
 func (s *stream) lastWords(c *Conn) {
 	c.mu.Lock()
 	if !s.draining || c.peerEndedLocked() {

@@ -170,16 +170,10 @@ func (c *Conn) flushedLocked() (over bool) {
 	return false
 }
 
-// peerEnded says whether the end of the peer's stream is that of the connection.
-// It is not while sealed bytes wait: a peer that shut down its sending side only,
-// behind its own last words perhaps, is owed ours. Only the holder of the turn may
-// call it.
-func (c *Conn) peerEnded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.peerEndedLocked()
-}
-
+// peerEndedLocked says whether the end of the peer's stream is that of the
+// connection. It is not while sealed bytes wait: a peer that shut down its sending
+// side only, behind its own last words perhaps, is owed ours. Only the holder of
+// the turn may call it.
 func (c *Conn) peerEndedLocked() bool {
 	if !c.hasLocked(flagSealed) || c.hasLocked(flagClosing) || c.out == nil || c.out.empty() {
 		return true

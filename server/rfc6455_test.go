@@ -159,7 +159,16 @@ func TestRFC6455HalfClose(t *testing.T) {
 			c.wantClose(1002)
 			c.wantEnd()
 		})
-		t.Run("behind a request", func(t *testing.T) {
+		t.Run("behind a request that is no handshake", func(t *testing.T) {
+			c := connect(t, startEcho(t, kind))
+			c.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			shut(c)
+			if resp := c.answer(); resp.StatusCode != 200 {
+				t.Errorf("status %d", resp.StatusCode)
+			}
+			c.wantEnd()
+		})
+		t.Run("behind a request that is refused", func(t *testing.T) {
 			c := connect(t, startEcho(t, kind))
 			c.say(request("GET /other HTTP/1.1"))
 			shut(c)
