@@ -21,8 +21,7 @@ type Order struct {
 	Time   time.Duration  `json:"time"`
 }
 
-// An Outcome counts what became of the attackers, in words. A word that ends in ":max" is no count but the
-// greatest of what was seen.
+// An Outcome counts what became of the attackers, in words.
 type Outcome map[string]int
 
 // A sign is what the process says: that all attackers are in place, and at the end the outcome.
@@ -76,12 +75,6 @@ func (m *mob) count(what string) { m.add(what, 1) }
 func (m *mob) add(what string, n int) {
 	m.mu.Lock()
 	m.counts[what] += n
-	m.mu.Unlock()
-}
-
-func (m *mob) greatest(what string, n int) {
-	m.mu.Lock()
-	m.counts[what+":max"] = max(m.counts[what+":max"], n)
 	m.mu.Unlock()
 }
 
