@@ -69,7 +69,8 @@
 //
 // The decoder is a server's: it refuses frames that are not masked, and the
 // encoders do not mask. A message is delivered when it is whole, there is no
-// streaming of parts. There is no limit on the number of fragments or control
-// frames, each of which costs its peer six bytes at least: whoever feeds the
-// decoder limits the bytes. No extension but permessage-deflate is known.
+// streaming of parts. A message may have a hundred empty fragments; there is no
+// limit on the number of others or of control frames, each of which costs its
+// peer six bytes at least: whoever feeds the decoder limits the bytes. No
+// extension but permessage-deflate is known.
 package frame

@@ -83,12 +83,13 @@
 // what is stored from that moment on; with an outside NATS, from 100 ms before, so
 // that its clock may differ by as much.
 //
-// A durable line of a batch costs 25 to 31 µs of CPU, embedded and with files, the HTTP
-// client's part included (BenchmarkAPIBatchDurable); one connection stored 18,000 to
-// 22,000 a second on two cores that had other work. The lines that are there, a few
-// hundred, are stored at the same time, those for one user one after another. 100,000
-// logins, one in ten with a message, took 111 µs of CPU each with the client's part, and
-// 1,412 waited for a look at their inbox at the most (TestManyLogins).
+// A durable line of a batch costs 35 to 43 µs of CPU, embedded and with files, the HTTP
+// client's part included; two cores store 28,000 to 42,000 a second over one to four
+// connections (go test -run - -bench APIBatchDurable -benchtime 100000x ./server).
+// The lines that are there, a few hundred, are stored at the same time, those for
+// one user one after another. 100,000 logins, one in ten with a message, took 111 µs
+// of CPU each with the client's part, and 1,412 waited for a look at their inbox at
+// the most (TestManyLogins).
 //
 // Clocks: a message expires by the servers' clocks, its age is that of NATS. What
 // a client's clock says is never asked.
