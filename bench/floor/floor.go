@@ -21,6 +21,7 @@ func Serve(listen, api string, loops int) error {
 		return fmt.Errorf("floor: listen address: %w", err)
 	}
 	debug.SetGCPercent(-1)
+	runtime.GC() // ends a cycle that has begun: later it would stop everybody but the loops, and wait for them
 	runtime.GOMAXPROCS(loops + 1)
 	all := make([]*loop, loops)
 	for i := range all {
