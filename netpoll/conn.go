@@ -3,6 +3,7 @@ package netpoll
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -18,7 +19,7 @@ type Handler interface {
 	// and is reused after the return.
 	Data(c *Conn, b []byte)
 	// Close is called when the connection is over and its descriptor released.
-	// err is io.EOF when the peer ended the stream, net.ErrClosed when this
+	// err is io.EOF when the peer ended the stream first, net.ErrClosed when this
 	// side did, or the error of the read or write that failed.
 	Close(c *Conn, err error)
 }
@@ -57,6 +58,7 @@ const (
 	flagReleased                        // fd is no longer ours
 	flagListener                        // fd listens
 	flagBroken                          // a write failed
+	flagPeerEnded                       // the peer ended the stream, and waits for what was sealed
 )
 
 func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
@@ -119,6 +121,8 @@ func (c *Conn) release(err error) {
 		if err == nil {
 			err = syscall.EPIPE
 		}
+	case c.hasLocked(flagPeerEnded):
+		err = io.EOF
 	case c.hasLocked(flagClosing):
 		err = net.ErrClosed
 	}

@@ -44,12 +44,12 @@ func TestLastWordsBehindPeersEnd(t *testing.T) {
 				all := overfill(t, s)
 				s.Seal([]byte("last"), false, then)
 				closeWrite(t, nc)
-				eventually(t, "the end was seen", func() bool { return s.has(flagCloseFlushed) })
+				eventually(t, "the end was seen", func() bool { return s.has(flagPeerEnded) })
 				if got := readLast(t, nc); got != all {
 					t.Errorf("%d bytes of %d came", len(got), len(all))
 				}
 				expectEOF(t, nc)
-				wantClosed(t, s, net.ErrClosed)
+				wantClosed(t, s, io.EOF)
 			})
 		}
 	})
@@ -68,11 +68,12 @@ func TestLastWordsInData(t *testing.T) {
 		all = overfill(t, s)
 		must(t, nc, "close")
 		closeWrite(t, nc)
+		eventually(t, "the end was seen", func() bool { return s.has(flagPeerEnded) })
 		if got := readLast(t, nc); got != all {
 			t.Errorf("%d bytes of %d came", len(got), len(all))
 		}
 		expectEOF(t, nc)
-		wantClosed(t, s, net.ErrClosed)
+		wantClosed(t, s, io.EOF)
 	})
 }
 
@@ -84,14 +85,14 @@ func TestLastWordsAreBounded(t *testing.T) {
 		overfill(t, s)
 		s.Seal([]byte("last"), false, KeepOpen)
 		closeWrite(t, nc)
-		eventually(t, "the end was seen", func() bool { return s.has(flagCloseFlushed) })
+		eventually(t, "the end was seen", func() bool { return s.has(flagPeerEnded) })
 		select {
 		case err := <-s.closed:
 			t.Fatalf("Close(%v) before anybody closed it", err)
 		default:
 		}
 		s.Conn.Close()
-		wantClosed(t, s, net.ErrClosed)
+		wantClosed(t, s, io.EOF)
 	})
 }
 

@@ -178,7 +178,8 @@ func (c *Conn) peerEndedLocked() bool {
 	if !c.hasLocked(flagSealed) || c.hasLocked(flagClosing) || c.out == nil || c.out.empty() {
 		return true
 	}
-	c.setLocked(flagCloseFlushed) // nothing more can come, so nothing is left to wait for then
+	// Nothing more can come, so nothing is left to wait for when they are sent.
+	c.setLocked(flagPeerEnded | flagCloseFlushed)
 	return false
 }
 
