@@ -25,8 +25,6 @@ const (
 	// apiCleanup is how often fasthttp lets goroutines go that serve nothing. The one
 	// that does it sleeps in between, so it outlives Shutdown by as much.
 	apiCleanup = time.Second
-	// apiConnections at a time; further ones get 503. Backends hold few.
-	apiConnections = 4096
 	// apiHead bounds a request's head. A name that is too long by far shall still be
 	// read and refused as a name: 10 KiB of them fit.
 	apiHead = 16 << 10
@@ -34,6 +32,8 @@ const (
 	// the most: the first line of a batch shall not wait for the second. The limit on
 	// bodies is ours, see readBody.
 	apiPrefetch = 1
+
+	apiName = "fanfare" // the Server field
 )
 
 // api is the HTTP API. fasthttp has no recover around handlers, and neither has this:
@@ -48,11 +48,13 @@ type api struct {
 	// Tests have less.
 	idle  time.Duration // batchIdle
 	grace time.Duration // apiGrace
+	limit int           // apiConnections
 
 	mu       sync.Mutex
 	ln       net.Listener                    // guarded by mu
 	stopping bool                            // guarded by mu
 	conns    map[*apiConn]fasthttp.ConnState // open ones; guarded by mu
+	refused  map[*apiConn]struct{}           // those that are told so; guarded by mu
 	streams  map[*batch]struct{}             // batches under way; guarded by mu
 }
 
@@ -63,16 +65,18 @@ func newAPI(srv *Server) *api {
 		prometheus: newMetrics(srv),
 		idle:       batchIdle,
 		grace:      apiGrace,
+		limit:      apiConnections,
 		conns:      make(map[*apiConn]fasthttp.ConnState),
+		refused:    make(map[*apiConn]struct{}),
 		streams:    make(map[*batch]struct{}),
 	}
 	a.http = &fasthttp.Server{
 		Handler:                      a.serve,
 		ErrorHandler:                 a.unreadable,
 		ConnState:                    a.track,
-		Name:                         "fanfare",
+		Name:                         apiName,
 		NoDefaultServerHeader:        true,
-		Concurrency:                  apiConnections,
+		Concurrency:                  2 * apiConnections, // roomListener is the limit; a goroutine may be at its end
 		MaxIdleWorkerDuration:        apiCleanup,
 		ReadTimeout:                  apiRead,
 		WriteTimeout:                 apiWrite,
@@ -100,7 +104,8 @@ func (srv *Server) serveAPI(ln net.Listener) {
 		return
 	}
 	srv.background.Go(func() {
-		if err := a.http.Serve(&patientListener{Listener: ln, quit: srv.quit.Done(), log: srv.log}); err != nil {
+		patient := &patientListener{Listener: ln, quit: srv.quit.Done(), log: srv.log}
+		if err := a.http.Serve(roomListener{patient, a}); err != nil {
 			srv.log.Error("the API stopped", "err", err)
 		}
 	})
@@ -117,7 +122,7 @@ func (srv *Server) stopAPI() {
 	a.stopping = true
 	ln := a.ln
 	batches := slices.Collect(maps.Keys(a.streams))
-	var waiting []*apiConn
+	waiting := slices.Collect(maps.Keys(a.refused))
 	for c, state := range a.conns {
 		if state != fasthttp.StateActive {
 			waiting = append(waiting, c)

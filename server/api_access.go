@@ -34,7 +34,6 @@ func (a *api) admit(ctx *fasthttp.RequestCtx) *problem {
 	if a.knows(bearer(ctx.Request.Header.Peek("Authorization"))) {
 		return nil
 	}
-	ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="fanfare"`) // RFC 9110, 15.5.2
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the server's API keys")
 }
 

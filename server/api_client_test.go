@@ -67,6 +67,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+	last   bool // the server closes behind it
 }
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, strings.TrimSpace(a.body)) }
@@ -115,7 +116,7 @@ func (s *apiServer) call(method, path, body string, header ...string) answer {
 	if err != nil {
 		s.t.Fatalf("%s %.200s: %v", method, path, err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(b)}
+	return answer{resp.StatusCode, resp.Header, string(b), resp.Close}
 }
 
 // dialUnix makes the client use a Unix socket.
@@ -150,7 +151,7 @@ func readAnswer(t testing.TB, c net.Conn) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(b)}
+	return answer{resp.StatusCode, resp.Header, string(b), resp.Close}
 }
 
 // wsClient is a WebSocket client.

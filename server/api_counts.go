@@ -34,6 +34,7 @@ func (srv *Server) limited() map[string]int64 {
 		"connections_per_ip": st.crowded.Load(),
 		"handshake_rate":     st.hurried.Load(),
 		"plain_requests":     st.crammed.Load(),
+		"api_connections":    st.unserved.Load(),
 		"sessions_per_user":  st.manifold.Load(),
 		"memory":             st.pressed.Load(),
 		"client_rate":        st.overRate.Load(),

@@ -30,10 +30,16 @@ func (p *problem) appendTo(b []byte) []byte {
 	return append(append(append(b, `{"error":`...), body...), "}\n"...)
 }
 
-func (p *problem) answer(ctx *fasthttp.RequestCtx) {
-	ctx.SetStatusCode(p.Status)
-	ctx.SetContentType(typeJSON)
-	ctx.SetBody(p.appendTo(nil))
+func (p *problem) answer(r *fasthttp.Response) {
+	switch p.Status {
+	case 401:
+		r.Header.Set("WWW-Authenticate", `Bearer realm="fanfare"`) // RFC 9110, 15.5.2
+	case 503:
+		r.Header.Set("Retry-After", "1") // all of these pass: RFC 9110, 15.6.4
+	}
+	r.SetStatusCode(p.Status)
+	r.Header.SetContentType(typeJSON)
+	r.SetBody(p.appendTo(nil))
 }
 
 const typeJSON = "application/json"
@@ -50,6 +56,6 @@ func (a *api) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		p = problemf(408, "timeout", "the request did not come in time")
 	}
-	p.answer(ctx)
+	p.answer(&ctx.Response)
 	mayBeUnread(ctx, true)
 }

@@ -57,7 +57,7 @@ func split(path string) []string { return strings.Split(path[1:], "/") }
 func (a *api) serve(ctx *fasthttp.RequestCtx) {
 	p := a.dispatch(ctx)
 	if p != nil {
-		p.answer(ctx)
+		p.answer(&ctx.Response)
 	}
 	mayBeUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
 }

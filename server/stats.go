@@ -11,6 +11,7 @@ type stats struct {
 	crowded    atomic.Int64 // by ConnectionsPerIP
 	hurried    atomic.Int64 // handshakes refused for their rate
 	crammed    atomic.Int64 // ordinary requests refused because there were too many
+	unserved   atomic.Int64 // connections to the API refused because there were too many
 	manifold   atomic.Int64 // handshakes refused by SessionsPerUser
 	pressed    atomic.Int64 // connections turned away for want of memory
 	aborted    atomic.Int64 // connections that ended before their request was complete
