@@ -91,6 +91,8 @@ func durableProblem(err error) *problem {
 		return problemf(409, "not_durable", "this topic is not kept: start the server with --durable-topic")
 	case errors.Is(err, inbox.ErrFull):
 		return problemf(507, "inbox_full", "%s", err)
+	case errors.Is(err, inbox.ErrDiskFull):
+		return problemf(507, "disk_full", "the message may not be stored; repeat it with the same id: %s", err)
 	case errors.Is(err, inbox.ErrTooBig):
 		return problemf(413, "too_big", "%s", err)
 	}

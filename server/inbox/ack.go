@@ -190,7 +190,7 @@ func (s *Store) storeAcks() bool {
 // storeAck stores one position, unless one as far is there. Other nodes do the
 // same, so it is compared and swapped.
 func (s *Store) storeAck(subject string, p position) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+	ctx, cancel := s.within(context.Background())
 	defer cancel()
 	for i := 0; ; i++ {
 		if i > 0 { // others are at it

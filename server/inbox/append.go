@@ -64,7 +64,7 @@ const attempts = 32
 func (p Pending) Finish(ctx context.Context) (Receipt, error) {
 	s, t := p.store, p.turn.tail
 	defer p.turn.leave()
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := s.within(ctx)
 	defer cancel()
 	if p.turn.before != nil {
 		<-p.turn.before // bounded by the others' Timeouts

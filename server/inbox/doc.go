@@ -41,9 +41,9 @@
 // meanwhile, and goes on by itself. Nodes number their beats; one that misses some
 // was cut off, and is told (OnMissed) to look for what it was not told.
 //
-// An embedded server whose disk is full or fails refuses with the reason, at once
-// behind the first Appends, which wait for Config.Timeout. It is started again when
-// a megabyte can be written, which is tried every second.
+// An embedded server whose disk is full or fails refuses with the reason, also what
+// it was asked before and does not answer. It is started again when a mebibyte can
+// be written, which is tried every second.
 //
 // # Limits
 //

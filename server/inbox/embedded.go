@@ -35,7 +35,7 @@ func embed(cfg *Config) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: lock, log: &natsLog{log: cfg.Logger, failed: make(chan struct{}, 1)}}
+	e := &embedded{lock: lock, log: &natsLog{log: cfg.Logger, failed: make(chan string, 1)}}
 	e.opts = natsserver.Options{
 		ServerName:             "fanfare",
 		DontListen:             true,
@@ -73,7 +73,7 @@ const maxPayload = 8 << 20
 // and remembers the last of it.
 type natsLog struct {
 	log    *slog.Logger
-	failed chan struct{} // told when a stream has stopped for good
+	failed chan string // what was said when a stream stopped for good
 
 	mu   sync.Mutex
 	last string // guarded by mu
@@ -94,10 +94,12 @@ func (l *natsLog) note(level slog.Level, format string, args []any) {
 	l.mu.Lock()
 	l.last = s
 	l.mu.Unlock()
-	if strings.Contains(s, "ritical write error") || strings.Contains(s, "will be DISABLED") {
-		select {
-		case l.failed <- struct{}{}:
-		default:
+	for _, end := range []string{"ritical write error", "will be DISABLED", "disabling JetStream"} {
+		if strings.Contains(s, end) {
+			select {
+			case l.failed <- s:
+			default:
+			}
 		}
 	}
 }

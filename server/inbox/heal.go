@@ -25,12 +25,11 @@ func (s *Store) runHeal() {
 		select {
 		case <-s.quit:
 			return
-		case <-s.local.log.failed:
+		case says := <-s.local.log.failed:
+			s.health.Load().end(s.illness(says))
 		}
-		why := s.local.log.worst()
-		s.sick.Store(&why)
-		s.log.Error("messages cannot be stored; trying again until they can", "dir", s.cfg.Dir, "why", why)
-		for s.sick.Load() != nil {
+		s.log.Error("messages cannot be stored; trying again until they can", "err", s.sick())
+		for s.sick() != nil {
 			select {
 			case <-s.quit:
 				return
@@ -43,11 +42,7 @@ func (s *Store) runHeal() {
 				s.log.Error("the store does not start", "err", err)
 				continue
 			}
-			select {
-			case <-s.local.log.failed: // told before it was stopped
-			default:
-			}
-			s.sick.Store(nil)
+			s.health.Store(newHealth())
 			s.log.Info("messages can be stored again")
 			s.missed()
 		}
@@ -101,5 +96,9 @@ func (e *embedded) restart() error {
 	ns := e.server()
 	ns.Shutdown()
 	ns.WaitForShutdown()
+	select {
+	case <-e.log.failed: // told before it was stopped
+	default:
+	}
 	return e.start()
 }

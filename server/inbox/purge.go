@@ -8,7 +8,7 @@ import (
 
 // Purge deletes what a box has, and returns how much that was.
 func (s *Store) Purge(ctx context.Context, b Box) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := s.within(ctx)
 	defer cancel()
 	n, err := s.purge(ctx, b, 0)
 	s.tails.forget(b)

@@ -30,7 +30,7 @@ type Store struct {
 	stats counters
 	again atomic.Pointer[func()] // of OnMissed
 
-	sick     atomic.Pointer[string] // why nothing can be written; nil: it can
+	health   atomic.Pointer[health] // replaced when it ended
 	prepared atomic.Bool            // the streams are there
 	trouble  atomic.Pointer[string] // why they are not
 
@@ -70,12 +70,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, log: cfg.Logger, quit: make(chan struct{})}
 	s.tails.init()
 	s.acks.init()
+	s.health.Store(newHealth())
 	if err := s.open(ctx); err != nil {
 		if s.nc != nil {
 			s.nc.Close()
 		}
 		if s.local != nil {
 			s.local.stop()
+			if isDiskFull(err.Error() + s.local.log.worst()) {
+				return nil, fmt.Errorf("%w: %w", s.diskFull(), err)
+			}
 		}
 		return nil, err
 	}
@@ -195,8 +199,8 @@ func (s *Store) Embedded() bool { return s.local != nil }
 // Ready returns nil if the store can be used now, as far as one can tell without
 // using it.
 func (s *Store) Ready() error {
-	if why := s.sick.Load(); why != nil {
-		return fmt.Errorf("%w: the disk is full, or fails: %s", ErrUnavailable, *why)
+	if err := s.sick(); err != nil {
+		return err
 	}
 	if !s.nc.IsConnected() {
 		return fmt.Errorf("%w: no connection to NATS", ErrUnavailable)
@@ -307,6 +311,9 @@ func (e *apiError) Error() string { return fmt.Sprintf("JetStream: %s (%d)", e.D
 
 func (s *Store) unavailable(err error) error {
 	s.stats.unavailable.Add(1)
+	if sick := s.sick(); sick != nil {
+		return sick
+	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 

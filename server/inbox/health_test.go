@@ -1,0 +1,61 @@
+package inbox
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// TestSilence: an Append that waits for an answer is told when the disk fails, and
+// does not wait for its Timeout.
+func TestSilence(t *testing.T) {
+	for _, test := range []struct {
+		name, says string
+		is         error
+		want       string
+	}{
+		{"full", "JetStream stream '$G > X' critical write error: write x.blk: no space left on device", ErrDiskFull, "make room where "},
+		{"quota", "Filestore [X] Critical write error: disk quota exceeded", ErrDiskFull, "make room where "},
+		{"broken", "JetStream stream '$G > X' critical write error: input/output error", ErrUnavailable, "input/output error"},
+		{"forbidden", "Filesystem permission denied while writing msg, disabling JetStream: x", ErrUnavailable, "permission denied"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := open(t, Config{Timeout: time.Minute})
+			// Somebody who takes messages and says nothing.
+			nc, err := nats.Connect("", nats.InProcessServer(s.local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			silent := Box{inboxStream, "silent"}
+			taken := make(chan *nats.Msg, 1)
+			if _, err := nc.ChanSubscribe(silent.subject, taken); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			answer := make(chan error)
+			go func() {
+				_, err := s.Append(ctx, silent, Entry{Payload: []byte("x")})
+				answer <- err
+			}()
+			<-taken
+			s.local.log.Errorf("%s", test.says)
+			err = <-answer
+			if !errors.Is(err, test.is) || !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v", err)
+			}
+			if errors.Is(err, ErrDiskFull) != (test.is == ErrDiskFull) {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("after %v", took)
+			}
+		})
+	}
+}
