@@ -72,6 +72,7 @@ func newAPI(srv *Server) *api {
 	}
 	a.http = &fasthttp.Server{
 		Handler:                      a.serve,
+		HeaderReceived:               a.dropBody,
 		ErrorHandler:                 a.unreadable,
 		ConnState:                    a.track,
 		Name:                         apiName,

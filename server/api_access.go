@@ -24,18 +24,34 @@ func digestKeys(keys []string) (digests []keyDigest) {
 // admit decides whether a request may be served. With keys it must present one.
 // Without, the API listens for this machine only (Config.validate), but a browser on
 // this machine carries the requests of any page to it: those are turned away.
-func (a *api) admit(ctx *fasthttp.RequestCtx) *problem {
+func (a *api) admit(h *fasthttp.RequestHeader) *problem {
 	if len(a.keys) == 0 {
 		if strings.HasPrefix(a.srv.cfg.API, "unix:") {
 			return nil // no page gets there
 		}
-		return local(ctx)
+		return local(h)
 	}
-	if a.knows(bearer(ctx.Request.Header.Peek("Authorization"))) {
+	if a.knows(bearer(h.Peek("Authorization"))) {
 		return nil
 	}
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the server's API keys")
 }
+
+// dropBody takes the body off a request that will not be served. Else fasthttp asks
+// for it, if the client sent Expect: 100-continue, and waits for its first byte before
+// it calls the handler. What may come of it is read by nobody, so the connection ends
+// behind the answer.
+func (a *api) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
+	expects := len(h.Peek("Expect")) > 0
+	if n := h.ContentLength(); (n > 0 || n == chunked || expects) && a.admit(h) != nil {
+		h.SetContentLength(0)
+		h.Del("Expect")
+		h.SetConnectionClose()
+	}
+	return
+}
+
+const chunked = -1 // what fasthttp calls the length of such a body
 
 // knows compares with all keys, so that the time does not tell which one was like it.
 func (a *api) knows(key []byte) bool {
@@ -59,12 +75,12 @@ func bearer(field []byte) []byte {
 
 // local refuses what a page in a browser sends: it says so in Origin, or, when a
 // foreign name was made to resolve to this machine (DNS rebinding), in Host.
-func local(ctx *fasthttp.RequestCtx) *problem {
+func local(h *fasthttp.RequestHeader) *problem {
 	const how = "; with an API key it would be served"
-	if len(ctx.Request.Header.Peek("Origin")) > 0 {
+	if len(h.Peek("Origin")) > 0 {
 		return problemf(403, "forbidden", "this comes from a page in a browser"+how)
 	}
-	if !localHost(string(ctx.Request.Header.Host())) {
+	if !localHost(string(h.Host())) {
 		return problemf(403, "forbidden", "the Host field names another machine"+how)
 	}
 	return nil

@@ -2,10 +2,12 @@ package server
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // syncBuffer is a log that may be read while it is written.
@@ -77,6 +79,70 @@ func TestAPIKeys(t *testing.T) {
 	}
 	if strings.Contains(log.String(), one[len(one)-8:]) {
 		t.Error("a key is in the log")
+	}
+}
+
+// What is refused for its key is refused by its head: the body is not waited for, and
+// not asked for, and not taken for the next request.
+func TestAPIRefusesBeforeTheBody(t *testing.T) {
+	const key = "the-only-key-of-this-server"
+	s := newAPIServer(t, Config{APIKeys: []string{key}}, nil)
+	alice := s.connect("/ws?user=alice")
+	bodies := map[string]string{
+		"length":               "Content-Length: 1000\r\n\r\n",
+		"length, a part":       "Content-Length: 1000\r\n\r\nx",
+		"length, all of it":    "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 1e6),
+		"length, expects":      "Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n",
+		"chunks":               "Transfer-Encoding: chunked\r\n\r\n",
+		"chunks, a part":       "Transfer-Encoding: chunked\r\n\r\n3e8\r\nx",
+		"chunks, expects":      "Transfer-Encoding: chunked\r\nexpect: 100-Continue\r\n\r\n",
+		"expects for nothing":  "Expect: 100-continue\r\n\r\n",
+		"kept":                 "Connection: keep-alive\r\nContent-Length: 1000\r\n\r\n",
+		"a request for a body": "Content-Length: 76\r\n\r\nPOST /v1/broadcast HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 0\r\n\r\n",
+	}
+	for name, body := range bodies {
+		for _, path := range []string{"/v1/users/alice/push", "/v1/push", "/v1/batch", "/v1/nothing"} {
+			for _, field := range []string{"", "Authorization: Bearer wrong\r\n"} {
+				for _, version := range []string{"1.1", "1.0"} {
+					if version == "1.0" && strings.Contains(body, "chunked") {
+						continue // is no HTTP
+					}
+					c := s.raw()
+					io.WriteString(c, "POST "+path+" HTTP/"+version+"\r\nHost: localhost\r\n"+field+body)
+					began := time.Now()
+					if got := readAnswer(t, c); got.status != 401 || got.errorCode() != "unauthorized" || !got.last {
+						t.Errorf("%s, %s, %q, %s: got %v, last: %v", name, path, field, version, got, got.last)
+					}
+					if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 || time.Since(began) > patience/2 {
+						t.Fatalf("%s, %s, %q, %s: behind it %q, %v", name, path, field, version, rest, err)
+					}
+				}
+			}
+		}
+	}
+	s.Push("alice", Text, []byte("nothing else came"))
+	alice.expect(Text, "nothing else came")
+}
+
+// A client that asks before it sends a body is told to, if its key is right.
+func TestAPIExpectContinue(t *testing.T) {
+	const key = "the-only-key-of-this-server"
+	s := newAPIServer(t, Config{APIKeys: []string{key}}, nil)
+	for _, framing := range [][2]string{
+		{"Content-Length: 3", "abc"},
+		{"Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"},
+	} {
+		c := s.raw()
+		for range 2 { // the connection is kept
+			io.WriteString(c, "POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+key+"\r\nExpect: 100-continue\r\n"+framing[0]+"\r\n\r\n")
+			if got := readAnswer(t, c); got.status != 100 {
+				t.Fatalf("%s: got %v", framing[0], got)
+			}
+			io.WriteString(c, framing[1])
+			if got := readAnswer(t, c); got.status != 200 || got.last {
+				t.Errorf("%s: got %v", framing[0], got)
+			}
+		}
 	}
 }
 
