@@ -22,7 +22,8 @@ type Prepared struct {
 	twin atomic.Pointer[Prepared]
 }
 
-// Prepare encodes a message or control frame. It copies payload.
+// Prepare encodes a message or control frame. It copies payload, and does not check
+// that text is UTF-8.
 func Prepare(op ws.OpCode, payload []byte) *Prepared {
 	b := make([]byte, 0, HeaderSize(len(payload))+len(payload))
 	return &Prepared{plain: AppendFrame(b, op, payload), op: op}

@@ -18,8 +18,9 @@
 //
 // Everything that sends, from Session.Send to Server.Broadcast, may be called from
 // any goroutine and never blocks. "Sent" means written to the socket or queued for
-// it. A message is one WebSocket message, byte for byte, with no envelope. What one
-// goroutine sends to a session arrives in that order.
+// it. A message is one WebSocket message, byte for byte, with no envelope; nobody
+// checks that what is sent as Text is UTF-8. What one goroutine sends to a session
+// arrives in that order.
 //
 // While a hook runs and more messages of the same read wait behind it, what is sent
 // to that session is gathered, and leaves when the read is dealt with or 16 KiB have

@@ -19,7 +19,7 @@ var (
 // Durable is a message that is kept until the user has it.
 type Durable struct {
 	Op      Op
-	Payload []byte
+	Payload []byte // UTF-8 if Op is Text
 	// ID makes a repetition harmless: see inbox.Entry.
 	ID string
 	// TTL is how long the user may want it, by the clocks of servers; 0: as long

@@ -23,7 +23,7 @@ func putList(l *[]*Session) {
 }
 
 // Push sends a message to all connections of a user and returns how many it was
-// written or queued to. payload is copied.
+// written or queued to. payload is copied, and as Text must be UTF-8.
 func (srv *Server) Push(user string, op Op, payload []byte) int {
 	return srv.PushPrepared(user, frame.Prepare(op, payload))
 }
@@ -38,8 +38,8 @@ func (srv *Server) PushPrepared(user string, p *frame.Prepared) int {
 	return n
 }
 
-// Publish sends a message to all connections that follow a topic and returns
-// how many it was written or queued to. payload is copied.
+// Publish sends a message to all connections that follow a topic and returns how
+// many it was written or queued to. payload is copied, and as Text must be UTF-8.
 func (srv *Server) Publish(topic string, op Op, payload []byte) int {
 	return srv.PublishPrepared(topic, frame.Prepare(op, payload))
 }
@@ -55,7 +55,7 @@ func (srv *Server) PublishPrepared(topic string, p *frame.Prepared) int {
 }
 
 // Broadcast sends a message to every session that has a user and returns how
-// many it was written or queued to. payload is copied.
+// many it was written or queued to. payload is copied, and as Text must be UTF-8.
 func (srv *Server) Broadcast(op Op, payload []byte) int {
 	return srv.BroadcastPrepared(frame.Prepare(op, payload))
 }

@@ -18,6 +18,10 @@ import (
 type Op = ws.OpCode
 
 // Text and Binary messages.
+//
+// Text must be UTF-8. What clients send is checked; what is sent to them is not, so
+// that is up to the caller: a client must fail the connection at text that is not
+// (RFC 6455, 8.1), and browsers do, with 1007. Send as Binary what may be anything.
 const (
 	Text   = ws.OpText
 	Binary = ws.OpBinary
@@ -217,7 +221,7 @@ func (s *Session) SetTimer(d time.Duration) {
 }
 
 // Send sends a message. It never blocks: what the client does not read is
-// queued. payload is copied where it must be kept.
+// queued. payload is copied where it must be kept, and as Text must be UTF-8.
 func (s *Session) Send(op Op, payload []byte) error {
 	if s.phase() != open {
 		return ErrClosed
