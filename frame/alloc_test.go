@@ -26,10 +26,10 @@ func allocs(t *testing.T, r *Rules, p Params, reads ...[]byte) float64 {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if m.Op == 0 {
+				part = part[n:]
+				if m.Op == 0 && len(part) == 0 {
 					break
 				}
-				part = part[n:]
 			}
 		}
 	})

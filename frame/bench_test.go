@@ -23,10 +23,10 @@ func benchDecode(b *testing.B, in []byte) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if m.Op == 0 {
+			rest = rest[n:]
+			if m.Op == 0 && len(rest) == 0 {
 				break
 			}
-			rest = rest[n:]
 		}
 	}
 }
@@ -102,4 +102,10 @@ func BenchmarkDeflate(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What a peer can make of a full read: as many frames as go in.
+func BenchmarkDecodeFragments(b *testing.B) {
+	frames := string(f(0, ws.OpBinary, "x")) + strings.Repeat(string(f(0, ws.OpContinuation, "x")), 9000) + string(f(fin, ws.OpContinuation, "x"))
+	benchDecode(b, []byte(frames))
 }

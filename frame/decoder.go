@@ -28,7 +28,9 @@ type Decoder struct {
 func (d *Decoder) Start(p Params) { d.drop(atRest(p.ServerBits != 0, p.ContextBits)) }
 
 // Next consumes n bytes of in and returns the message that they complete, or the
-// zero Message and n == len(in) if there is none. It writes to in.
+// zero Message if there is none: with n == len(in), or behind maxFrames frames,
+// so that the caller may look at something else before it goes on. It writes to
+// in.
 //
 // The error is a *CloseError; the decoder stays failed with it and takes no more
 // input: n is len(in).
@@ -47,7 +49,7 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 		return m, len(in), s.fault
 	}
 
-	for n < len(in) && m.Op == 0 {
+	for frames := 0; n < len(in) && m.Op == 0 && frames < maxFrames; frames++ {
 		var h header
 		var f *state
 		first := d.s == nil || !d.s.inFrame // the payload begins in this read
@@ -57,7 +59,7 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 				return d.fail(f, in)
 			}
 			if size == 0 {
-				break // it does not end in this read
+				return m, len(in), nil // it does not end in this read
 			}
 			n += size
 		} else {
@@ -78,11 +80,12 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 			return d.fail(f, in)
 		}
 	}
-	if m.Op == 0 {
-		n = len(in)
-	}
 	return m, n, nil
 }
+
+// maxFrames is how many frames without a message Next takes at a time: 64 of a
+// byte each are 2 µs of work, and a read of 64 KiB may have 9,000.
+const maxFrames = 64
 
 // header returns the next frame's header and how many bytes of in belong to it,
 // or 0 after keeping all of in because the header goes on.

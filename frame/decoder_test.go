@@ -92,6 +92,39 @@ func TestMessagesAcrossReads(t *testing.T) {
 	}
 }
 
+// However many frames a read has, Next lets its caller look up between them.
+func TestNextTakesSomeFramesAtATime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		begin, each []byte
+	}{
+		"bytes":              {f(0, ws.OpText, "a"), f(0, ws.OpContinuation, "b")},
+		"longer":             {f(0, ws.OpText, "abc"), f(0, ws.OpContinuation, "def")},
+		"half a frame first": {f(0, ws.OpText, "abc")[2:], f(0, ws.OpContinuation, "b")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d Decoder
+			if name == "half a frame first" {
+				d.Next(new(Rules), f(0, ws.OpText, "abc")[:2])
+			}
+			in := join(tt.begin, bytes.Repeat(tt.each, 2*maxFrames), f(fin, ws.OpContinuation, "c"))
+			calls := 0
+			for ; len(in) > 0; calls++ {
+				m, n, err := d.Next(new(Rules), in)
+				if err != nil || n > len(tt.begin)+maxFrames*len(tt.each) {
+					t.Fatalf("Next = %v, %d, %v", m, n, err)
+				}
+				in = in[n:]
+				if (m.Op != 0) != (len(in) == 0) {
+					t.Fatalf("Next = %v with %d bytes left", m, len(in))
+				}
+			}
+			if calls != 3 {
+				t.Errorf("%d calls, not 3", calls)
+			}
+		})
+	}
+}
+
 func TestPayloadIsBorrowedFromInput(t *testing.T) {
 	in := join(text("whole"), f(fin, ws.OpPing, "p"))
 	var d Decoder

@@ -15,10 +15,11 @@
 //		if err != nil {
 //			return err // a *CloseError: send a close frame with its code
 //		}
-//		if m.Op == 0 {
-//			break // nothing complete is left, in is empty
+//		if m.Op != 0 {
+//			handle(m)
+//		} else if len(in) == 0 {
+//			break // nothing complete is left
 //		}
-//		handle(m)
 //	}
 //
 // The loop ends with the call that finds nothing, also when in is empty before

@@ -16,7 +16,7 @@ import (
 type Handler interface {
 	// Data is called with bytes that have arrived; there are none only in the
 	// call that Adopt makes. The slice is borrowed: it may be modified in place,
-	// and is reused after the return.
+	// and is reused after the return. Conn.Postpone makes its end come again.
 	Data(c *Conn, b []byte)
 	// Close is called when the connection is over and its descriptor released.
 	// err is io.EOF when the peer ended the stream first, net.ErrClosed when this
@@ -58,6 +58,7 @@ const (
 	flagReleased                        // fd is no longer ours
 	flagListener                        // fd listens
 	flagBroken                          // a write failed
+	flagPostponed                       // the engine keeps bytes that come again
 	flagPeerEnded                       // the peer ended the stream, and waits for what was sealed
 )
 
@@ -129,6 +130,9 @@ func (c *Conn) release(err error) {
 	c.closeLocked()
 	c.setLocked(flagReleased) // behind this no writer touches fd
 	c.mu.Unlock()
+	if c.has(flagPostponed) {
+		c.engine.rests.drop(c, &c.engine.buffers)
+	}
 	if c.link != nil {
 		c.link.nc.Close()
 		c.engine.forgetStream(c)

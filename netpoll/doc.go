@@ -14,6 +14,10 @@
 //
 // The bytes given to Data are borrowed until it returns. It may modify them.
 //
+// A turn is short: one read. Who has more to do, be it bytes to read or work that
+// its handler postpones (Conn.Postpone), comes again when all have had their turn
+// that became ready meanwhile, and then one such connection at a time.
+//
 // A Handler may block. Others are not stopped by that: when the workers hardly
 // get on for a few milliseconds more are started, up to Config.Workers.
 //

@@ -87,6 +87,8 @@ type Engine struct {
 	start      time.Time
 	events     []Event // owned by the harvester
 	watch      watch
+	yields     yields
+	rests      rests
 	done       sync.WaitGroup
 
 	mu        sync.Mutex
@@ -121,6 +123,7 @@ func start(cfg Config, poller Poller) *Engine {
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
+	e.rests.init()
 	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
 	e.retry.Stop()
 	if poller != nil {

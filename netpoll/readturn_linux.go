@@ -19,45 +19,73 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if c.has(flagListener) {
 		return e.acceptTurn(c)
 	}
+	if c.has(flagPostponed) && !e.deliver(c, e.rests.look(c), ready) {
+		return false
+	}
 	if ready&Readable == 0 {
 		return true
 	}
 	buf := *w.buf
-	for range maxReads {
-		n, errno := recv(int(c.fd), buf)
-		switch {
-		case errno == unix.EAGAIN:
-			return true
-		case errno != 0:
-			c.release(errno)
-			return false
-		case n == 0:
-			if !c.peerEnded() {
-				return true // flush, or who bounds it, brings the end
-			}
-			c.release(io.EOF)
-			return false
+	if e.rests.scarce() {
+		buf = buf[:min(scarceRead, len(buf))]
+	}
+	n, errno := recv(int(c.fd), buf)
+	switch {
+	case errno == unix.EAGAIN:
+		return true
+	case errno != 0:
+		c.release(errno)
+		return false
+	case n == 0:
+		if !c.peerEnded() {
+			return true // flush, or who bounds it, brings the end
 		}
-		c.handler.Data(c, buf[:n])
-		if flags := c.flags.Load(); flags&(flagCorked|flagClosing|flagReleased) != 0 {
-			if flags&flagReleased != 0 {
-				return false // detached
-			}
-			c.Uncork()
-			if c.has(flagClosing) {
-				c.release(nil)
-				return false
-			}
-		}
-		// Less than there was room for: nothing is left, and new bytes are a
-		// new edge (epoll(7), question 9), unless the end of the stream is
-		// here already.
-		if n < len(buf) && ready&Hangup == 0 {
-			return true
-		}
+		c.release(io.EOF)
+		return false
+	}
+	if !e.deliver(c, buf[:n], ready) {
+		return false
+	}
+	// Less than there was room for: nothing is left, and new bytes are a new
+	// edge (epoll(7), question 9), unless the end of the stream is here already.
+	if n < len(buf) && ready&Hangup == 0 {
+		return true
 	}
 	e.yield(c, ready)
 	return false
+}
+
+// deliver gives b to the handler and does what it asked for meanwhile. Like turn
+// it reports whether the caller still holds the turn; if the handler has
+// postponed a part of b, others have theirs first.
+func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
+	again := c.has(flagPostponed)
+	if again {
+		c.mu.Lock()
+		c.clearLocked(flagPostponed)
+		c.mu.Unlock()
+	}
+	c.handler.Data(c, b)
+	flags := c.flags.Load()
+	if again && flags&flagPostponed == 0 {
+		e.rests.drop(c, &e.buffers)
+	}
+	if flags&(flagCorked|flagClosing|flagReleased|flagPostponed) == 0 {
+		return true
+	}
+	if flags&flagReleased != 0 {
+		return false // detached
+	}
+	c.Uncork()
+	if c.has(flagClosing) {
+		c.release(nil)
+		return false
+	}
+	if flags&flagPostponed != 0 {
+		e.yield(c, ready)
+		return false
+	}
+	return true
 }
 
 // peerEnded says whether to release the connection at the end of the peer's stream.

@@ -16,6 +16,7 @@ type counters struct {
 	starved, starving       atomic.Int64 // starving: listeners that wait for room
 	behind, blocked         atomic.Int64
 	saturated               atomic.Int64
+	yielded                 atomic.Int64
 	waits                   [waitBuckets]atomic.Int64
 	waitTotal               atomic.Int64 // ns
 }
@@ -42,6 +43,7 @@ type Stats struct {
 	Behind         int64 // workers started because a batch took too long
 	Blocked        int64 // times that workers were started because handlers block
 	Saturated      int64 // times that none could be started: the bound is reached
+	Yielded        int64 // turns given up because one connection had more to do than one may take
 	Workers        int   // running now
 	// Waits counts batches by the time from the poller to the end of their
 	// last connection's turn, an upper bound of what a ready connection
@@ -68,6 +70,7 @@ func (e *Engine) Stats() Stats {
 		Behind:    s.behind.Load(),
 		Blocked:   s.blocked.Load(),
 		Saturated: s.saturated.Load(),
+		Yielded:   s.yielded.Load(),
 		Workers:   int(e.workers.Load()),
 		WaitTotal: time.Duration(s.waitTotal.Load()),
 	}

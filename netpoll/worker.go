@@ -12,13 +12,13 @@ import (
 // nothing over.
 //
 // A second worker is started by the first that falls behind (a batch took
-// longer than behind and is not done), up to one a core; and by the monitor
+// longer than behind and is not done, or connections that have yielded have
+// waited for so long), up to one a core; and by the monitor
 // when nothing has moved for a tick, because handlers block, up to Workers.
 const (
 	behind      = time.Millisecond
 	behindItems = 16 // a shorter rest is not worth a second core
 	checkEvery  = 16 // items between two looks at the clock
-	maxReads    = 4  // reads of one turn, so that a flood does not starve the others
 )
 
 type worker struct {
@@ -49,7 +49,14 @@ func (e *Engine) work() {
 			}
 		}
 		if !e.harvesting.CompareAndSwap(false, true) {
-			break // another one polls, and will find more than us
+			// Another one polls, and will find more than us. It may sleep,
+			// though, with nobody awake to serve those that yielded.
+			c := e.yields.take()
+			if c == nil {
+				break
+			}
+			e.serve(c, &w)
+			continue
 		}
 		if e.batch.left() > 0 { // it has just done so
 			e.harvesting.Store(false)
@@ -95,7 +102,8 @@ func (e *Engine) harvest() bool {
 	} else if e.closing.Load() && e.table.count.Load() == 0 {
 		return false
 	}
-	got, err := e.poller.Wait(e.events[:batchSize-n], n == 0)
+	yielded := e.yields.n.Load() > 0
+	got, err := e.poller.Wait(e.events[:batchSize-1-n], n == 0 && !yielded)
 	if err != nil {
 		panic("BUG: netpoll: the poller fails: " + err.Error())
 	}
@@ -108,6 +116,15 @@ func (e *Engine) harvest() bool {
 				e.batch.items[n].Store(c)
 				n++
 			}
+		}
+	}
+	if yielded {
+		if c := e.yields.take(); c != nil {
+			e.batch.items[n].Store(c)
+			n++
+		}
+		if e.workers.Load() < e.cores() && e.yields.waited(e.now()) > behind && e.spawn(e.cores()) {
+			e.stats.behind.Add(1)
 		}
 	}
 	e.batch.publish(n)
@@ -188,13 +205,12 @@ func (e *Engine) finish(c *Conn) {
 		c.release(nil)
 		return
 	}
-	if ready, ok := c.turn.move(moveGive, 0); ok {
-		e.yield(c, ready)
+	ready, ok := Readiness(0), c.has(flagPostponed)
+	if !ok {
+		ready, ok = c.turn.move(moveGive, 0)
 	}
-}
-
-// yield puts a connection whose turn the caller holds behind the others.
-func (e *Engine) yield(c *Conn, ready Readiness) {
-	c.turn.move(moveYield, ready)
-	e.inject(c)
+	if ok {
+		c.turn.move(moveYield, ready)
+		e.inject(c)
+	}
 }

@@ -53,6 +53,7 @@ type figures struct {
 	Behind      int64            `json:"workers_started_behind"`
 	Blocked     int64            `json:"workers_started_blocked"`
 	Saturated   int64            `json:"workers_saturated"`
+	Yielded     int64            `json:"turns_yielded"`
 	WaitSeconds float64          `json:"wait_seconds_total"`
 
 	Nodes int           `json:"nodes"` // that share a NATS with this one, and this one
@@ -109,6 +110,7 @@ func (srv *Server) figures() *figures {
 		Behind:        engine.Behind,
 		Blocked:       engine.Blocked,
 		Saturated:     engine.Saturated,
+		Yielded:       engine.Yielded,
 		WaitSeconds:   engine.WaitTotal.Seconds(),
 		Nodes:         srv.nodeCount(),
 		Inbox:         srv.inboxCounts(),

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/gobwas/ws"
 
 	"fanfare/frame"
@@ -45,7 +47,7 @@ func (s *Session) discard(n int) {
 	}
 }
 
-// feed runs the decoder over the bytes of one read.
+// feed runs the decoder over the bytes of one read, or over what is left of them.
 func (s *Session) feed(in []byte, now, heard uint32) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
@@ -53,6 +55,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 		s.overRate()
 		return
 	}
+	var done work
 	for {
 		m, n, err := s.dec.Next(&ep.Rules, in)
 		in = in[n:]
@@ -60,51 +63,97 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 			s.fail(err)
 			return
 		}
-		if m.Op == ws.OpContinuation { // nothing complete is left
+		if m.Op != ws.OpContinuation {
+			if !s.take(ep, meter, m, now, len(in) > 0) {
+				return
+			}
+		} else if len(in) == 0 { // nothing complete is left
 			if s.dec.Held() > heldUnderPressure && ep.srv.pressed.Load() {
 				ep.srv.stats.pressed.Add(1)
 				s.fail(errPressed)
 			}
 			return
 		}
-		// The answer to a ping with an offset is not the client's doing: as many
-		// come as were asked for.
-		if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
-			continue
-		}
-		if meter != nil && !(meter.messages.take(1, ep.Rate.Messages, now) && meter.inflated(s, len(m.Payload), now)) {
-			s.overRate()
-			return
-		}
-		switch m.Op {
-		case ws.OpText, ws.OpBinary:
-			if s.phase() != open {
-				continue // RFC 6455, 5.5.1: we have sent a close frame
+		if len(in) > 0 && done.enough(ep.srv, n+len(m.Payload)) && s.conn.Postpone(in) {
+			if meter != nil {
+				meter.bytes.left += int64(len(in)) // they will be taken when they come again
 			}
-			ep.srv.stats.received.Add(1)
-			if s.enveloped() {
-				s.command(m.Op, m.Payload)
-				continue
-			}
-			if ep.Hooks.OnMessage == nil {
-				continue
-			}
-			if len(in) > 0 {
-				s.conn.Cork() // more messages in this read: answer them in one write
-			}
-			s.message(ep, m.Op, m.Payload)
-		case ws.OpPing:
-			if len(in) > 0 {
-				s.conn.Cork()
-			}
-			s.pong(m.Payload)
-		case ws.OpPong:
-			// Any byte is a sign of life; this one has no other meaning.
-		case ws.OpClose:
-			s.closed(m.Payload)
 			return
 		}
 	}
+}
+
+// work is how much one call of feed has done. A read of 64 KiB may hold anything
+// from half a message to what inflates to 64 MiB, so it is not counted in bytes.
+type work struct {
+	began time.Duration // of the second step
+	steps int
+}
+
+const (
+	// most is how long others wait because one connection sends all that it can:
+	// about what an echo takes through the kernel, there and back.
+	most = 50 * time.Microsecond
+	// lookEvery is how many steps of work, one for each message and for each
+	// stepBytes of it, are done between two looks at the time.
+	lookEvery = 8
+	stepBytes = 4 << 10
+)
+
+// enough counts what is done and tells whether others should come first.
+func (w *work) enough(srv *Server, bytes int) bool {
+	if w.steps += 1 + bytes/stepBytes; w.steps < lookEvery && w.began != 0 {
+		return false
+	}
+	now := srv.now()
+	if w.began == 0 {
+		w.began = now - time.Duration(w.steps)*time.Microsecond
+	}
+	w.steps = 0
+	return now-w.began > most
+}
+
+// take does what a message is for, and tells whether to go on behind it; more
+// says that there are more in this read.
+func (s *Session) take(ep *endpoint, meter *meter, m frame.Message, now uint32, more bool) bool {
+	// The answer to a ping with an offset is not the client's doing: as many
+	// come as were asked for.
+	if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
+		return true
+	}
+	if meter != nil && !(meter.messages.take(1, ep.Rate.Messages, now) && meter.inflated(s, len(m.Payload), now)) {
+		s.overRate()
+		return false
+	}
+	switch m.Op {
+	case ws.OpText, ws.OpBinary:
+		if s.phase() != open {
+			return true // RFC 6455, 5.5.1: we have sent a close frame
+		}
+		ep.srv.stats.received.Add(1)
+		if s.enveloped() {
+			s.command(m.Op, m.Payload)
+			return true
+		}
+		if ep.Hooks.OnMessage == nil {
+			return true
+		}
+		if more {
+			s.conn.Cork() // answer them in one write
+		}
+		s.message(ep, m.Op, m.Payload)
+	case ws.OpPing:
+		if more {
+			s.conn.Cork()
+		}
+		s.pong(m.Payload)
+	case ws.OpPong:
+		// Any byte is a sign of life; this one has no other meaning.
+	case ws.OpClose:
+		s.closed(m.Payload)
+		return false
+	}
+	return true
 }
 
 // pong answers a ping with its payload, RFC 6455 section 5.5.3.

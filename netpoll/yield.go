@@ -1,0 +1,153 @@
+package netpoll
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A connection that has more to do than a turn may take yields: its turn comes
+// again when those that have just become ready had theirs. One that yielded is
+// served at a time, and the poller asked before the next, so that however many
+// senders want all they can get, the others wait for one turn of theirs, and not
+// for one of each.
+
+// yields are the connections that have yielded, the one that waits longest
+// first.
+type yields struct {
+	n atomic.Int32 // how many
+
+	mu    sync.Mutex
+	out   []*Conn // from next on. guarded by mu
+	next  int
+	in    []*Conn       // behind those of out. guarded by mu
+	since time.Duration // when the first came; the list was empty then. guarded by mu
+}
+
+func (y *yields) put(c *Conn, now func() time.Duration) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.n.Add(1) == 1 {
+		y.since = now()
+	}
+	y.in = append(y.in, c)
+}
+
+// take returns the next connection, nil if there is none.
+func (y *yields) take() *Conn {
+	if y.n.Load() == 0 {
+		return nil
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.next == len(y.out) {
+		if len(y.in) == 0 {
+			return nil // another worker was quicker
+		}
+		y.out, y.in, y.next = y.in, y.out[:0], 0
+	}
+	c := y.out[y.next]
+	y.out[y.next] = nil
+	y.next++
+	y.n.Add(-1)
+	return c
+}
+
+// waited is for how long somebody has been waiting, whoever it was.
+func (y *yields) waited(now time.Duration) time.Duration {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.n.Load() == 0 {
+		return 0
+	}
+	return now - y.since
+}
+
+// yield puts a connection whose turn the caller holds behind the others. The
+// caller is a worker: it goes on with the list if nobody else does.
+func (e *Engine) yield(c *Conn, ready Readiness) {
+	c.turn.move(moveYield, ready)
+	e.stats.yielded.Add(1)
+	e.yields.put(c, e.now)
+	runtime.Gosched() // what else runs in this process may have waited for a core, too
+}
+
+// Postpone may be the last thing that a Handler does in Data, with the end of
+// the bytes that it was given: they come again, before any others, in the
+// connection's next turn. It is for handlers that have worked for so long that
+// others should come first, and reports false if there is nobody to come first
+// or no room to keep the bytes: then the Handler should go on.
+//
+// The bytes are kept in a buffer of the engine, of which there are postponed at
+// the most; while none is left, reads are small.
+func (c *Conn) Postpone(b []byte) bool {
+	if c.link != nil || !c.engine.rests.keep(c, b, &c.engine.buffers) {
+		return false
+	}
+	c.mu.Lock()
+	c.setLocked(flagPostponed)
+	c.mu.Unlock()
+	return true
+}
+
+const (
+	postponed  = 256     // 16 MiB
+	scarceRead = 4 << 10 // bytes
+)
+
+// rests are the bytes that handlers have postponed.
+type rests struct {
+	n  atomic.Int32 // how many
+	mu sync.Mutex
+	of map[*Conn]rest // guarded by mu
+}
+
+type rest struct {
+	buf *[]byte
+	b   []byte // of buf
+}
+
+func (r *rests) init() { r.of = make(map[*Conn]rest) }
+
+func (r *rests) scarce() bool { return r.n.Load() >= postponed }
+
+// keep keeps b, which is part of what is kept already, or of a worker's buffer.
+func (r *rests) keep(c *Conn, b []byte, buffers *sync.Pool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept, again := r.of[c]
+	switch {
+	case again:
+		kept.b = b
+	case r.scarce():
+		return false
+	default:
+		kept.buf = buffers.Get().(*[]byte)
+		if len(b) > len(*kept.buf) { // Adopt was given more
+			buffers.Put(kept.buf)
+			return false
+		}
+		kept.b = (*kept.buf)[:copy(*kept.buf, b)]
+		r.n.Add(1)
+	}
+	r.of[c] = kept
+	return true
+}
+
+// look returns what is kept, which stays valid until drop.
+func (r *rests) look(c *Conn) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of[c].b
+}
+
+func (r *rests) drop(c *Conn, buffers *sync.Pool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if kept, ok := r.of[c]; ok {
+		delete(r.of, c)
+		buffers.Put(kept.buf)
+		r.n.Add(-1)
+	}
+}
