@@ -88,6 +88,7 @@ type Engine struct {
 	events     []Event // owned by the harvester
 	watch      watch
 	yields     yields
+	breath     atomic.Int64 // stamp of the harvest behind which a worker let others run
 	rests      rests
 	done       sync.WaitGroup
 

@@ -70,8 +70,18 @@ func (e *Engine) yield(c *Conn, ready Readiness) {
 	c.turn.move(moveYield, ready)
 	e.stats.yielded.Add(1)
 	e.yields.put(c, e.now)
-	runtime.Gosched() // what else runs in this process may have waited for a core, too
+	// What else runs in this process, an HTTP server for one, may have waited for
+	// a core, too: workers that always find something to do leave it none, and the
+	// Go scheduler takes one away after 10 ms only.
+	if now := e.stamp.Load(); now-e.breath.Load() > int64(breathEvery) {
+		e.breath.Store(now)
+		runtime.Gosched()
+	}
 }
+
+// breathEvery is how long workers may keep all cores. A look at what else there is
+// takes some 5 µs, because it wakes a thread.
+const breathEvery = 200 * time.Microsecond
 
 // Postpone may be the last thing that a Handler does in Data, with the end of
 // the bytes that it was given: they come again, before any others, in the

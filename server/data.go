@@ -93,7 +93,7 @@ type work struct {
 const (
 	// most is how long others wait because one connection sends all that it can:
 	// about what an echo takes through the kernel, there and back.
-	most = 50 * time.Microsecond
+	most = 75 * time.Microsecond
 	// lookEvery is how many steps of work, one for each message and for each
 	// stepBytes of it, are done between two looks at the time.
 	lookEvery = 8
