@@ -114,7 +114,7 @@ func TestConsole(t *testing.T) {
 	t.Run("comes back", func(t *testing.T) {
 		b.t = t
 		first := srv.Connections("Zoë/1")[0]
-		first.Close(codeServiceRestart, "restart")
+		first.Close(1012, "restart")
 		b.wait("$('state').textContent.includes('closed with 1012, restart; again in')")
 		b.waitState("open")
 		if s := srv.Connections("Zoë/1"); len(s) != 1 || s[0] == first {

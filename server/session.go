@@ -276,10 +276,7 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b
 
 const scratchKeep = 64 << 10
 
-const (
-	codeServiceRestart Code = 1012 // IANA's registry; gobwas knows them not
-	codeTryAgainLater  Code = 1013
-)
+const codeTryAgainLater Code = 1013 // IANA's registry; gobwas does not know it
 
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the

@@ -61,15 +61,6 @@ func (d *disk) fill() error {
 // free makes space again.
 func (d *disk) free() { os.Remove(d.filler()) }
 
-// grow makes it larger.
-func (d *disk) grow(size int64) error {
-	if err := unix.Mount("", d.path, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
-		return fmt.Errorf("fault: %w", err)
-	}
-	d.size = size
-	return nil
-}
-
 func (d *disk) unmount() {
 	if d != nil {
 		unix.Unmount(d.path, unix.MNT_DETACH)

@@ -86,20 +86,6 @@ func (d *device) receive(r receipt) {
 	d.h.mu.Unlock()
 }
 
-// missing are the messages that a device has to receive yet if nobody else does.
-func (h *history) missing(d *device) map[string]bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m := make(map[string]bool)
-	for n := range h.of(d.user).accepted {
-		m[text(d.user, n)] = true
-	}
-	for _, r := range d.receipts {
-		delete(m, r.text)
-	}
-	return m
-}
-
 // Verdict is what a history comes to. Everything after Doubles is wrong.
 type Verdict struct {
 	Accepted int `json:"accepted"` // pushes that were answered 200

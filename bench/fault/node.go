@@ -126,12 +126,3 @@ func (n *node) push(ctx context.Context, user, id, text string) (s stored, err e
 	err = n.call(ctx, "POST", path, []byte(text), &s)
 	return s, err
 }
-
-// connections is how many a user has, on all nodes.
-func (n *node) connections(ctx context.Context, user string) (int, error) {
-	var answer struct {
-		Connections []json.RawMessage `json:"connections"`
-	}
-	err := n.call(ctx, "GET", "/v1/users/"+url.PathEscape(user), nil, &answer)
-	return len(answer.Connections), err
-}

@@ -2,7 +2,9 @@ package fault
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,15 @@ func status(err error) int {
 		return e.status
 	}
 	return 0
+}
+
+// connections is how many a user has, on all nodes.
+func (n *node) connections(ctx context.Context, user string) (int, error) {
+	var answer struct {
+		Connections []json.RawMessage `json:"connections"`
+	}
+	err := n.call(ctx, "GET", "/v1/users/"+url.PathEscape(user), nil, &answer)
+	return len(answer.Connections), err
 }
 
 func counts(n *node, user string, want int) error {

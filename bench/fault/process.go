@@ -73,9 +73,6 @@ func (p *process) signal(sig syscall.Signal) bool {
 // kill ends it with SIGKILL, and returns when it has ended.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
-// stop ends it with SIGTERM, and if that takes long with SIGKILL.
-func (p *process) stop() { p.end(syscall.SIGTERM) }
-
 func (p *process) end(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -65,6 +65,3 @@ func Paired(a, b []float64) Ratio {
 	}
 	return r
 }
-
-// Differs tells whether the interval leaves out equality.
-func (r Ratio) Differs() bool { return r.Low > 1 || r.High < 1 }

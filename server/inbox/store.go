@@ -265,7 +265,6 @@ func (s *Store) makeStreams(ctx context.Context) error {
 // state is what STREAM.INFO says of a stream.
 type state struct {
 	Messages  uint64    `json:"messages"`
-	Bytes     uint64    `json:"bytes"`
 	First     uint64    `json:"first_seq"`
 	FirstTime time.Time `json:"first_ts"`
 	Last      uint64    `json:"last_seq"`
@@ -315,19 +314,4 @@ func (s *Store) unavailable(err error) error {
 		return sick
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// Usage of the disk.
-type Usage struct {
-	Messages uint64 `json:"messages"`
-	Bytes    uint64 `json:"bytes"`
-	Limit    int64  `json:"limit_bytes"`
-}
-
-// Usage asks how much is stored for users.
-func (s *Store) Usage(ctx context.Context) (Usage, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	st, err := s.state(ctx, inboxStream)
-	return Usage{st.Messages, st.Bytes, s.cfg.Disk}, err
 }

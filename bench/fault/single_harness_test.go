@@ -8,7 +8,10 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // single is one node with an embedded store, reached over loopback.
@@ -135,4 +138,30 @@ func (s *single) replay(ctx context.Context, d *device, limit time.Duration) err
 // blocks are where the embedded NATS keeps its blocks.
 func (s *single) blocks() ([]string, error) {
 	return filepath.Glob(filepath.Join(s.dir, "jetstream", "*", "streams", "FANFARE_INBOX", "msgs", "*.blk"))
+}
+
+// stop ends it with SIGTERM, and if that takes long with SIGKILL.
+func (p *process) stop() { p.end(syscall.SIGTERM) }
+
+// missing are the messages that a device has to receive yet if nobody else does.
+func (h *history) missing(d *device) map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := make(map[string]bool)
+	for n := range h.of(d.user).accepted {
+		m[text(d.user, n)] = true
+	}
+	for _, r := range d.receipts {
+		delete(m, r.text)
+	}
+	return m
+}
+
+// grow makes it larger.
+func (d *disk) grow(size int64) error {
+	if err := unix.Mount("", d.path, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
+		return fmt.Errorf("fault: %w", err)
+	}
+	d.size = size
+	return nil
 }
