@@ -220,6 +220,7 @@ func TestTopicOfNodes(t *testing.T) {
 	c.send(Text, `{"type":"ack","topic":"news.a","offset":1}`)
 	followed(t, all[1].Server, "news.a", "alice", 1)
 	c.Close()
+	await(t, "alice is gone", func() bool { return len(all[0].Connections("alice")) == 0 })
 	if got := all[0].call("POST", "/v1/batch", `{"topics":["news.a"],"text":"y"}`+"\n"+`{"users":["bob"],"topics":["news.b","news.a"],"durable":true,"text":"z"}`); got.body !=
 		`{"offset":2,"receivers":0}`+"\n"+`{"offsets":{"bob":1},"topic_offsets":{"news.a":3,"news.b":4},"receivers":0}`+"\n" &&
 		got.body != `{"offset":2,"receivers":0}`+"\n"+`{"offsets":{"bob":1},"topic_offsets":{"news.a":4,"news.b":3},"receivers":0}`+"\n" {

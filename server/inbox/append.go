@@ -94,7 +94,7 @@ func (p Pending) Finish(ctx context.Context) (Receipt, error) {
 			return r, nil
 		case errors.Is(err, errRaced):
 			t.known = false
-			if s.cfg.Replicas > 1 && i > 0 {
+			if s.replicated.Load() && i > 0 {
 				// The replica that was asked may be behind.
 				time.Sleep(time.Duration(i) * time.Millisecond)
 			}

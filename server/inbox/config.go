@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,7 +21,8 @@ type Config struct {
 	// CA, Cert and Key are PEM files for TLS with an outside NATS. CA alone
 	// checks the server, Cert and Key present this client.
 	CA, Cert, Key string
-	// Replicas of each message in an outside cluster. 0: 1.
+	// Replicas of each message in an outside cluster; streams that have more keep
+	// them. 0: 1.
 	Replicas int
 
 	// Messages and Bytes bound what is kept for one user or topic. 0: 1,000
@@ -69,6 +72,9 @@ func ParseWhenFull(s string) (WhenFull, error) {
 	return 0, fmt.Errorf("unknown policy %q: want drop-oldest or refuse", s)
 }
 
+// schemes that the client of NATS speaks; it takes others for nats.
+var schemes = []string{"nats", "tls", "ws", "wss"}
+
 func (cfg *Config) validate() error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -86,6 +92,11 @@ func (cfg *Config) validate() error {
 	if cfg.UserFull == FullRefuse && cfg.DiskFull == FullDropOldest {
 		// JetStream has one rule for both limits where a user's is to refuse.
 		errs = append(errs, errors.New("UserFull refuse does not go with DiskFull drop-oldest"))
+	}
+	for at := range strings.SplitSeq(cfg.URL, ",") {
+		if scheme, _, ok := strings.Cut(at, "://"); ok && !slices.Contains(schemes, strings.TrimSpace(scheme)) {
+			errs = append(errs, fmt.Errorf("URL has the scheme %q: want one of %s, as in nats://host:4222", scheme, strings.Join(schemes, ", ")))
+		}
 	}
 	if (cfg.Cert == "") != (cfg.Key == "") {
 		errs = append(errs, errors.New("want both Cert and Key, or neither"))

@@ -33,7 +33,8 @@
 //
 // With Config.Replicas any copy answers reads, also one that is behind. So the end of
 // a box is asked of the one that leads, and a message that another copy does not have
-// is gone only if that says so too.
+// is gone only if that says so too. A store that opens streams adds copies where it
+// wants more, and takes none away; limits it sets to its own, and logs what they were.
 //
 // # Outages
 //

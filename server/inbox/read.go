@@ -83,7 +83,7 @@ func (s *Store) at(ctx context.Context, b Box, offset uint64) (*Message, error) 
 		return nil, nil
 	}
 	in, err := s.ask(ctx, b.stream, query{Seq: offset})
-	if in == nil && err == nil && s.cfg.Replicas > 1 {
+	if in == nil && err == nil && s.replicated.Load() {
 		in, err = s.askAgain(ctx, b.stream, offset)
 	}
 	if in == nil || err != nil {
@@ -178,7 +178,7 @@ func (s *Store) ask(ctx context.Context, stream string, q query) (*nats.Msg, err
 	if !s.prepared.Load() {
 		return nil, s.unavailable(errors.New("the streams are not there yet"))
 	}
-	if s.cfg.Replicas > 1 && q.Last != "" {
+	if s.replicated.Load() && q.Last != "" {
 		return s.askLeader(ctx, stream, q)
 	}
 	in, err := s.nc.RequestWithContext(ctx, directGet+stream, q.encode())

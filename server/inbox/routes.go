@@ -150,8 +150,9 @@ func (r *Routes) Leave() {
 	for _, sub := range r.fixed {
 		sub.Unsubscribe()
 	}
-	r.store.nc.Publish(beatSubject, append([]byte(r.self), byeMark))
-	r.store.nc.FlushTimeout(time.Second)
+	if r.store.nc.Publish(beatSubject, append([]byte(r.self), byeMark)) == nil {
+		r.store.nc.FlushTimeout(time.Second)
+	}
 }
 
 // Hold says that this node has one more of the bucket.

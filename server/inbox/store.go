@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +29,12 @@ type Store struct {
 	stats counters
 	again atomic.Pointer[func()] // of OnMissed
 
-	health   atomic.Pointer[health] // replaced when it ended
-	prepared atomic.Bool            // the streams are there
-	trouble  atomic.Pointer[string] // why they are not
+	health     atomic.Pointer[health] // replaced when it ended
+	prepared   atomic.Bool            // the streams are there
+	replicated atomic.Bool            // and have copies
+	trouble    atomic.Pointer[string] // why they are not there
+	away       atomic.Pointer[string] // why there is no connection
+	rare       rarely
 
 	quit       chan struct{}
 	background sync.WaitGroup
@@ -122,56 +124,6 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare makes the streams.
-func (s *Store) prepare(ctx context.Context) error {
-	if !s.nc.IsConnected() {
-		return ErrUnavailable
-	}
-	err := s.makeStreams(ctx)
-	if err != nil {
-		why := err.Error()
-		s.trouble.Store(&why)
-		return err
-	}
-	s.prepared.Store(true)
-	return nil
-}
-
-// prepareEvery is how often it is tried to make the streams: of nodes that start at
-// the same time with a new cluster, some get no answer.
-const prepareEvery = 500 * time.Millisecond
-
-// runPrepare prepares an outside NATS that could not be at Open.
-func (s *Store) runPrepare() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	told := ""
-	for {
-		select {
-		case <-s.quit:
-			return
-		case <-time.After(prepareEvery + rand.N(prepareEvery)):
-		}
-		attempt := make(chan error, 1)
-		go func() { attempt <- s.prepare(ctx) }()
-		select {
-		case <-s.quit:
-			cancel()
-			<-attempt
-			return
-		case err := <-attempt:
-			if err == nil {
-				s.log.Info("NATS keeps messages")
-				return
-			}
-			if s.nc.IsConnected() && err.Error() != told {
-				told = err.Error()
-				s.log.Warn("NATS does not keep messages yet", "err", err)
-			}
-		}
-	}
-}
-
 // Close ends the store. Acknowledgements that wait are stored before.
 func (s *Store) Close() {
 	close(s.quit)
@@ -203,7 +155,7 @@ func (s *Store) Ready() error {
 		return err
 	}
 	if !s.nc.IsConnected() {
-		return fmt.Errorf("%w: no connection to NATS", ErrUnavailable)
+		return s.noConnection()
 	}
 	if !s.prepared.Load() {
 		if why := s.trouble.Load(); why != nil {
@@ -213,51 +165,6 @@ func (s *Store) Ready() error {
 	}
 	if s.local != nil && !s.local.server().JetStreamEnabled() {
 		return fmt.Errorf("%w: JetStream has stopped: %s", ErrUnavailable, s.local.log.worst())
-	}
-	return nil
-}
-
-func (s *Store) makeStreams(ctx context.Context) error {
-	cfg := &s.cfg
-	discard := jetstream.DiscardNew
-	if cfg.DiskFull == FullDropOldest {
-		discard = jetstream.DiscardOld
-	}
-	messages := jetstream.StreamConfig{
-		Subjects:             []string{inboxPrefix + "*"},
-		Storage:              jetstream.FileStorage,
-		Replicas:             cfg.Replicas,
-		MaxMsgsPerSubject:    int64(cfg.Messages),
-		MaxAge:               cfg.Age,
-		MaxBytes:             cfg.Disk,
-		Discard:              discard,
-		DiscardNewPerSubject: cfg.UserFull == FullRefuse,
-		Duplicates:           cfg.Window,
-		AllowDirect:          true,
-		MaxConsumers:         -1,
-	}
-	messages.Name = inboxStream
-	topics := messages
-	topics.Name, topics.Subjects = topicStream, []string{topicPrefix + "*"}
-	topics.DiscardNewPerSubject = false // nobody is asked whether a topic was read
-	acks := jetstream.StreamConfig{
-		Name:              ackStream,
-		Subjects:          []string{ackPrefix + "*", ackPrefix + "*.*"},
-		Storage:           jetstream.FileStorage,
-		Replicas:          cfg.Replicas,
-		MaxMsgsPerSubject: 1,
-		// What was read is forgotten when nothing of it can be left. Who follows
-		// a topic renews the position at half the age: see Renew.
-		MaxAge:      2*cfg.Age + time.Hour,
-		MaxBytes:    cfg.Disk,
-		Discard:     jetstream.DiscardOld,
-		Duplicates:  100 * time.Millisecond, // there are no IDs
-		AllowDirect: true,
-	}
-	for _, sc := range []jetstream.StreamConfig{messages, topics, acks} {
-		if _, err := s.js.CreateOrUpdateStream(ctx, sc); err != nil {
-			return fmt.Errorf("inbox: stream %s: %w", sc.Name, err)
-		}
 	}
 	return nil
 }
@@ -312,6 +219,9 @@ func (s *Store) unavailable(err error) error {
 	s.stats.unavailable.Add(1)
 	if sick := s.sick(); sick != nil {
 		return sick
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("JetStream gave no answer within %v: %w", s.cfg.Timeout, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
