@@ -33,7 +33,7 @@ lint: ## gofmt, go vet (Linux and macOS), staticcheck, govulncheck.
 bench: ## Measure against a goroutine per connection and other servers, about 4 minutes.
 	cd bench && go run ./cmd/fanfare-bench run --short
 
-soak: ## Race closes, attack a server, then kill, cut off and fill up several, about 30 minutes.
+soak: ## Race closes, attack a server, then kill, cut off and fill up several, about 20 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
-	cd bench && go run ./cmd/fanfare-bench soak
-	cd bench && go run ./cmd/fanfare-bench faults
+	cd bench && go run ./cmd/fanfare-bench soak --minutes 8
+	cd bench && go run ./cmd/fanfare-bench faults --minutes 2

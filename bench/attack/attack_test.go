@@ -93,32 +93,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestSlower: doubling is broken, but not below the floor, and not where the machine stood still.
-func TestSlower(t *testing.T) {
-	for _, tt := range []struct {
-		name                   string
-		before, during, asleep float64
-		broken, unsure         bool
-	}{
-		{"as before", 1, 1, 0.1, false, false},
-		{"below the floor", 0.1, Floor, 0.1, false, false},
-		{"above it", 0.1, Floor + 1, 0.1, true, false},
-		{"not doubled", 10, 20, 0.1, false, false},
-		{"doubled", 10, 21, 0.1, true, false},
-		{"the machine stood still", 10, 21, 30, false, true},
-		{"so that before says nothing", 30, 21, 30, false, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := &running{result: &Result{}}
-			r.result.During.Machine.P99 = tt.asleep
-			r.slower("echoes", tt.before, tt.during)
-			if (len(r.result.Broken) > 0) != tt.broken || r.result.Unsure != tt.unsure {
-				t.Errorf("%+v", r.result)
-			}
-		})
-	}
-}
-
 // TestBoundsBreak: a server that does not do what it must is found out.
 func TestBoundsBreak(t *testing.T) {
 	t.Parallel()

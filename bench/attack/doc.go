@@ -9,8 +9,8 @@
 // # Bounds
 //
 // No healthy connection is lost and no message late by seconds, lost, doubled, reordered or changed. The
-// p99 of echoes and of pushes is at most twice what it was before, or under [Floor], below which a
-// doubling says nothing. The server's memory stays under the attack's own bound, and its connections are
+// p99 of echoes and of pushes is at most twice what it was before, or under [Floor], which is twice what it
+// is on a quiet machine. The server's memory stays under the attack's own bound, and its connections are
 // those of the healthy again when the attackers are gone. Beyond that, an attack says what must have become
 // of the attackers, and what the server must have counted.
 //

@@ -31,11 +31,6 @@ type Config struct {
 	Strict bool
 }
 
-// Floor is the p99 up to which nobody is said to be hurt, in milliseconds. Two processors are shared here by
-// the server, the healthy, the attackers and the kernel's work for all of them: the p99 of an undisturbed
-// second is mostly below 1 ms, but now and then 3 or 4.
-const Floor = 5.0
-
 // A Result is what came of an attack.
 type Result struct {
 	Attack  string   `json:"attack"`
@@ -50,8 +45,9 @@ type Result struct {
 	Mob     float64  `json:"mob"`    // cores that the attackers used
 	Lost    int      `json:"lost"`   // connections of the healthy
 	Outcome Outcome  `json:"outcome"`
-	Unsure  bool     `json:"unsure,omitempty"` // the machine stood still meanwhile
 	Notes   []string `json:"notes,omitempty"`
+	Unsure  []string `json:"unsure,omitempty"` // bounds on latency that could not be judged: the machine stood still
+	Missed  []string `json:"missed,omitempty"` // bounds on latency, in this try
 	Broken  []string `json:"broken,omitempty"` // bounds
 }
 
@@ -220,30 +216,13 @@ func (r *running) judge(ctx context.Context) {
 	}
 	if r.cfg.Strict {
 		before, during := r.result.Before, r.result.During
-		r.slower("echoes", before.Echo.P99, during.Echo.P99)
-		r.slower("pushes", before.Push.P99, during.Push.P99)
+		r.result.slower("echoes", before.Echo.P99, during.Echo.P99)
+		r.result.slower("pushes", before.Push.P99, during.Push.P99)
 	}
 	if r.check != nil {
 		r.check(r)
 	}
 }
-
-func (r *running) slower(what string, before, during float64) {
-	still := max(r.result.Before.Machine.P99, r.result.During.Machine.P99)
-	if during <= Floor || during <= 2*before && still <= standstill {
-		return
-	}
-	if still > standstill {
-		r.result.Unsure = true
-		r.note("not judged: p99 of %s went from %.1f to %.1f ms, but that of threads that only sleep was %.1f", what, before, during, still)
-		return
-	}
-	r.broken("p99 of %s went from %.1f to %.1f ms", what, before, during)
-}
-
-// standstill is the p99 of the machine from which on it is not the server that is measured, in milliseconds. On
-// a quiet machine it is 0.05.
-const standstill = 1.0
 
 // recovered waits until the server has only the connections of the healthy, and tries whether it takes new
 // ones.

@@ -14,7 +14,8 @@ func WriteHead(w io.Writer, cfg Config) {
 		"Latencies are p50/p99 in ms, before -> during. Memory is RSS of the server in MiB, before -> peak (the most that\n"+
 		"was allowed); kernel: all socket buffers of the machine. Cores are those that server and attackers used.\n"+
 		"Machine is the p99 of how late sleeping threads are woken, in ms: what happens here without any server. The p99 of\n"+
-		"echoes and pushes may double; up to %v ms that says nothing. It is not judged where the machine stood still.\n\n", cfg.Clients, cfg.Before, cfg.During, Floor)
+		"echoes and pushes may double, and be %v in any case. It is not judged where the machine stood still, from %v\n"+
+		"on; then, and if it was missed, an attack is tried again: two tries of three decide.\n\n", cfg.Clients, cfg.Before, cfg.During, Floor, standstill)
 	if !Prioritized() {
 		fmt.Fprintf(w, "Nobody runs at real-time priority here, so other work on the machine is measured too.\n\n")
 	}
@@ -27,7 +28,9 @@ func (r *Result) Write(w io.Writer) {
 	switch {
 	case len(r.Broken) > 0:
 		verdict = "BROKEN"
-	case r.Unsure:
+	case len(r.Missed) > 0:
+		verdict = "missed"
+	case len(r.Unsure) > 0:
 		verdict = "unsure"
 	}
 	change := func(b, d Latency) string { return fmt.Sprintf("%.2f/%.2f -> %.2f/%.2f", b.P50, b.P99, d.P50, d.P99) }
@@ -39,10 +42,12 @@ func (r *Result) Write(w io.Writer) {
 		became = append(became, fmt.Sprintf("%s %d", what, r.Outcome[what]))
 	}
 	fmt.Fprintf(w, "    attackers: %s\n", strings.Join(became, "; "))
-	for _, n := range r.Notes {
-		fmt.Fprintf(w, "    %s\n", n)
-	}
-	for _, b := range r.Broken {
-		fmt.Fprintf(w, "    BROKEN: %s\n", b)
+	for _, lines := range []struct {
+		what string
+		of   []string
+	}{{"", r.Notes}, {"not judged: ", r.Unsure}, {"missed: ", r.Missed}, {"BROKEN: ", r.Broken}} {
+		for _, line := range lines.of {
+			fmt.Fprintf(w, "    %s%s\n", lines.what, line)
+		}
 	}
 }

@@ -1,0 +1,60 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+)
+
+const (
+	// Floor is the p99 that nobody is said to be hurt by, in milliseconds: twice what the healthy feel on a quiet
+	// machine, whatever they felt before.
+	Floor = 0.25
+	// standstill is the p99 of the machine from which on it is not the server that is measured, in milliseconds.
+	// On a quiet machine it is 0.05.
+	standstill = 0.25
+	// tries is how often an attack is run at the most, until it is known what to think of it.
+	tries = 6
+)
+
+// slower compares the p99 of the healthy, in milliseconds.
+func (r *Result) slower(what string, before, during float64) {
+	from, meanwhile := r.Before.Machine.P99, r.During.Machine.P99
+	went := fmt.Sprintf("p99 of %s went from %.2f to %.2f ms", what, before, during)
+	switch {
+	case during <= Floor || during <= 2*before && from <= standstill:
+	case max(from, meanwhile) > standstill:
+		r.Unsure = append(r.Unsure, fmt.Sprintf("%s, but that of threads that only sleep from %.2f to %.2f", went, from, meanwhile))
+	default:
+		r.Missed = append(r.Missed, went)
+	}
+}
+
+// Judge runs an attack until it is known whether the bounds hold, and shows each try. A bound on latency is
+// broken if it was missed in two tries of three: every p99 has its own p99. A try that could not be judged does
+// not count; the result is that of the last one.
+func Judge(ctx context.Context, a Attack, cfg Config, show func(*Result)) (*Result, error) {
+	return judge(func() (*Result, error) { return Run(ctx, a, cfg) }, show)
+}
+
+func judge(try func() (*Result, error), show func(*Result)) (r *Result, err error) {
+	held, missed := 0, 0
+	for range tries {
+		if r, err = try(); err != nil {
+			return nil, err
+		}
+		switch {
+		case len(r.Broken) > 0:
+		case len(r.Missed) > 0:
+			if missed++; missed == 2 {
+				r.Broken = r.Missed
+			}
+		case len(r.Unsure) == 0:
+			held++
+		}
+		show(r)
+		if len(r.Broken) > 0 || held > missed {
+			break
+		}
+	}
+	return r, nil
+}
