@@ -27,6 +27,7 @@ type Client struct {
 	op     byte // of the messages it sends
 	epoll  int
 	conns  []conn
+	parts  []*part // spare ones
 	free   []int32 // places in conns whose connection is gone
 	freed  []int32 // the same, while events of the current batch may still name them
 	live   int     // connections with a finished handshake
@@ -68,10 +69,6 @@ type conn struct {
 type subscription struct {
 	topic uint32
 	order order
-}
-
-type part struct {
-	in, out []byte
 }
 
 const (

@@ -86,8 +86,19 @@ func TestEchoFindsOut(t *testing.T) {
 		{"text comes back as binary", once(func(_ byte, p []byte) [][]byte { return [][]byte{rawFrame(0x82, p)} }), func(f Faults) int { return f.Corrupt }},
 		{"masked", once(func(op byte, p []byte) [][]byte { f := rawFrame(0x80|op, p); f[1] |= 0x80; return [][]byte{f} }),
 			func(f Faults) int { return f.Protocol }},
-		{"fragmented", once(func(op byte, p []byte) [][]byte {
+		{"a fragment changes", once(func(op byte, p []byte) [][]byte {
+			p[50] ^= 1
 			return [][]byte{rawFrame(op, p[:40]), rawFrame(0x80, p[40:])}
+		}), func(f Faults) int { return f.Corrupt }},
+		{"the last fragment is missing", once(func(op byte, p []byte) [][]byte { return [][]byte{rawFrame(op, p)} }),
+			func(f Faults) int { return f.Protocol }},
+		{"the first fragment is missing", once(func(op byte, p []byte) [][]byte { return [][]byte{rawFrame(0x80, p)} }),
+			func(f Faults) int { return f.Protocol }},
+		{"a fragment of a ping", once(func(op byte, p []byte) [][]byte { return [][]byte{rawFrame(0x09, nil), rawFrame(0x80|op, p)} }),
+			func(f Faults) int { return f.Protocol }},
+		{"fragments without end", once(func(op byte, p []byte) [][]byte {
+			half := make([]byte, MaxSize/2+1)
+			return [][]byte{rawFrame(op, half), rawFrame(0, half), rawFrame(0, half)}
 		}), func(f Faults) int { return f.Protocol }},
 		{"a close frame", once(func(byte, []byte) [][]byte { return [][]byte{rawFrame(0x88, []byte{3, 233})} }), func(f Faults) int { return f.Closed }},
 		{"changes places", func(s *liar) {

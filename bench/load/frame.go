@@ -52,50 +52,51 @@ func mask(p []byte, key uint32) {
 var (
 	errMasked   = errors.New("masked frame from the server (RFC 6455 section 5.1)")
 	errReserved = errors.New("reserved bit or opcode (RFC 6455 section 5.2)")
-	errFragment = errors.New("fragmented message: every message here fits a frame")
+	errFragment = errors.New("fragment of a control frame (RFC 6455 section 5.5)")
 	errTooLong  = errors.New("frame longer than any message sent")
 	errMinimal  = errors.New("length not in its shortest form (RFC 6455 section 5.2)")
 	errControl  = errors.New("control frame longer than 125 bytes (RFC 6455 section 5.5)")
 )
 
-// nextFrame takes one whole frame off in; n is 0 while it is not whole.
-func nextFrame(in []byte) (op byte, payload []byte, n int, err error) {
+// nextFrame takes one whole frame off in; n is 0 while it is not whole. final is false for a fragment behind which
+// more of the message comes (section 5.4).
+func nextFrame(in []byte) (op byte, final bool, payload []byte, n int, err error) {
 	if len(in) < 2 {
-		return 0, nil, 0, nil
+		return 0, false, nil, 0, nil
 	}
 	size, head := int(in[1]), 2
 	switch {
 	case size&128 != 0:
-		return 0, nil, 0, errMasked
+		return 0, false, nil, 0, errMasked
 	case size == 126:
 		if len(in) < 4 {
-			return 0, nil, 0, nil
+			return 0, false, nil, 0, nil
 		}
 		if size, head = int(binary.BigEndian.Uint16(in[2:])), 4; size < 126 {
-			return 0, nil, 0, errMinimal
+			return 0, false, nil, 0, errMinimal
 		}
 	case size == 127:
 		if len(in) < 10 {
-			return 0, nil, 0, nil
+			return 0, false, nil, 0, nil
 		}
 		long := binary.BigEndian.Uint64(in[2:])
 		if long > MaxSize+1 {
-			return 0, nil, 0, errTooLong
+			return 0, false, nil, 0, errTooLong
 		}
 		if size, head = int(long), 10; size < 1<<16 {
-			return 0, nil, 0, errMinimal
+			return 0, false, nil, 0, errMinimal
 		}
 	}
 	switch op = in[0] & 15; {
 	case in[0]&0x70 != 0, op > opBinary && op < opClose, op > opPong:
-		return 0, nil, 0, errReserved
-	case in[0]&0x80 == 0, op == opContinuation:
-		return 0, nil, 0, errFragment
+		return 0, false, nil, 0, errReserved
+	case in[0]&0x80 == 0 && op >= opClose:
+		return 0, false, nil, 0, errFragment
 	case op >= opClose && size > 125:
-		return 0, nil, 0, errControl
+		return 0, false, nil, 0, errControl
 	}
 	if len(in) < head+size {
-		return 0, nil, 0, nil
+		return 0, false, nil, 0, nil
 	}
-	return op, in[head : head+size : head+size], head + size, nil
+	return op, in[0]&0x80 != 0, in[head : head+size : head+size], head + size, nil
 }

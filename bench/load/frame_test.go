@@ -34,19 +34,20 @@ func TestNextFrame(t *testing.T) {
 		{"first reserved bit", []byte{0xc1, 0}, 0, errReserved},
 		{"opcode 3", []byte{0x83, 0}, 0, errReserved},
 		{"opcode 11", []byte{0x8b, 0}, 0, errReserved},
-		{"first fragment", []byte{0x01, 0}, 0, errFragment},
-		{"last fragment", []byte{0x80, 0}, 0, errFragment},
+		{"first fragment", []byte{0x01, 1, 'x'}, 3, nil},
+		{"last fragment", []byte{0x80, 0}, 2, nil},
+		{"fragment of a ping", []byte{0x09, 0}, 0, errFragment},
 		{"125 in 16 bits", []byte{0x81, 126, 0, 125}, 0, errMinimal},
 		{"65535 in 64 bits", []byte{0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 0, errMinimal},
 		{"too long", []byte{0x81, 127, 0xff, 0, 0, 0, 0, 0, 0, 0}, 0, errTooLong},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			op, p, n, err := nextFrame(tt.in)
+			op, final, p, n, err := nextFrame(tt.in)
 			if n != tt.n || err != tt.err {
 				t.Fatalf("n %d, error %v; want %d, %v", n, err, tt.n, tt.err)
 			}
-			if n > 0 && (op != tt.in[0]&15 || !bytes.HasSuffix(tt.in[:n], p)) {
+			if n > 0 && (op != tt.in[0]&15 || final != (tt.in[0] >= 0x80) || !bytes.HasSuffix(tt.in[:n], p)) {
 				t.Errorf("opcode %d, %d bytes of payload", op, len(p))
 			}
 		})

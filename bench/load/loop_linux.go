@@ -79,34 +79,22 @@ func (c *Client) readable(k *conn, ends bool) {
 			c.end(k, "closed by the server")
 			return
 		}
-		in := c.buf[:n]
-		if k.part != nil && len(k.part.in) > 0 {
-			k.part.in = append(k.part.in, in...)
-			in = k.part.in
-		}
-		used := c.feed(k, in)
-		if k.fd >= 0 {
-			k.keep(in[used:])
-		}
+		c.take(k, c.buf[:n])
 		if int(n) < len(c.buf) && !ends {
 			return
 		}
 	}
 }
 
-// keep remembers the unfinished tail of what was read, and lets go of memory that is no longer needed.
-func (k *conn) keep(tail []byte) {
-	switch {
-	case len(tail) > 0:
-		if k.part == nil {
-			k.part = new(part)
-		}
-		k.part.in = append(k.part.in[:0], tail...)
-	case k.part == nil:
-	case len(k.part.out) == 0:
-		k.part = nil
-	default:
-		k.part.in = nil
+// take handles what was read, behind what was unfinished before.
+func (c *Client) take(k *conn, in []byte) {
+	if k.part != nil && len(k.part.in) > 0 {
+		k.part.in = append(k.part.in, in...)
+		in = k.part.in
+	}
+	used := c.feed(k, in)
+	if k.fd >= 0 {
+		c.keep(k, in[used:])
 	}
 }
 
@@ -118,7 +106,10 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 		}
 	}
 	for k.fd >= 0 && used < len(in) {
-		op, payload, n, err := nextFrame(in[used:])
+		op, final, payload, n, err := nextFrame(in[used:])
+		if err == nil && n > 0 && op < opClose {
+			op, final, payload, err = c.join(k, op, final, payload)
+		}
 		if err != nil {
 			c.faults.count(&c.faults.Protocol, "user %d: %v", k.user, err)
 			c.drop(k)
@@ -128,6 +119,9 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 			return used
 		}
 		used += n
+		if !final {
+			continue
+		}
 		switch op {
 		case opPing:
 			c.pings++
@@ -142,6 +136,7 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 			c.end(k, fmt.Sprintf("close frame %x %q", payload[:min(2, len(payload))], payload[min(2, len(payload)):]))
 		default:
 			c.phase.message(k, op, payload)
+			k.joined()
 		}
 	}
 	return used
@@ -162,10 +157,8 @@ func (c *Client) send(k *conn, p []byte) {
 		n = 0
 	}
 	if int(n) < len(p) {
-		if k.part == nil {
-			k.part = new(part)
-		}
-		k.part.out = append(k.part.out, p[n:]...)
+		rest := c.unfinished(k)
+		rest.out = append(rest.out, p[n:]...)
 	}
 }
 
@@ -187,7 +180,8 @@ func (c *Client) drop(k *conn) {
 		c.live--
 	}
 	unix.RawSyscall(unix.SYS_CLOSE, uintptr(k.fd), 0, 0)
-	k.fd, k.part = -1, nil
+	c.finished(k)
+	k.fd = -1
 	k.gen++
 	c.freed = append(c.freed, k.place)
 }

@@ -1,0 +1,80 @@
+package load
+
+import "errors"
+
+// A part is what is unfinished of a connection. A Client has a few, which its connections take in turn: it
+// collects no garbage while it measures.
+type part struct {
+	in, out []byte // a frame that is not whole yet; bytes that the socket did not take
+	message []byte // the fragments that have come of a message (RFC 6455 section 5.4)
+	op      byte   // of that message, 0 when there is none
+}
+
+var (
+	errNoMessage = errors.New("continuation of no message (RFC 6455 section 5.4)")
+	errInMessage = errors.New("new message among the fragments of another (RFC 6455 section 5.4)")
+)
+
+// join puts fragments together. Behind the last of them it returns the message, which k.joined then ends; a
+// message of one frame passes through it untouched.
+func (c *Client) join(k *conn, op byte, final bool, payload []byte) (byte, bool, []byte, error) {
+	under := k.part != nil && k.part.op != 0
+	switch {
+	case op != opContinuation && under:
+		return 0, false, nil, errInMessage
+	case op != opContinuation && final:
+		return op, true, payload, nil
+	case op == opContinuation && !under:
+		return 0, false, nil, errNoMessage
+	}
+	p := c.unfinished(k)
+	if !under {
+		p.op = op
+	}
+	if len(p.message)+len(payload) > MaxSize+1 {
+		return 0, false, nil, errTooLong
+	}
+	p.message = append(p.message, payload...)
+	return p.op, final, p.message, nil
+}
+
+// joined forgets the message that join has returned.
+func (k *conn) joined() {
+	if k.part != nil {
+		k.part.op, k.part.message = 0, k.part.message[:0]
+	}
+}
+
+// keep remembers the unfinished tail of what was read, and lets go of memory that is no longer needed.
+func (c *Client) keep(k *conn, tail []byte) {
+	switch p := k.part; {
+	case len(tail) > 0:
+		p = c.unfinished(k)
+		p.in = append(p.in[:0], tail...)
+	case p == nil:
+	case len(p.out) == 0 && p.op == 0:
+		c.finished(k)
+	default:
+		p.in = p.in[:0]
+	}
+}
+
+// unfinished is the part of a connection that has something unfinished now.
+func (c *Client) unfinished(k *conn) *part {
+	if k.part == nil {
+		if n := len(c.parts); n > 0 {
+			k.part, c.parts = c.parts[n-1], c.parts[:n-1]
+		} else {
+			k.part = new(part)
+		}
+	}
+	return k.part
+}
+
+// finished takes the part back.
+func (c *Client) finished(k *conn) {
+	if p := k.part; p != nil {
+		*p = part{in: p.in[:0], message: p.message[:0]}
+		c.parts, k.part = append(c.parts, p), nil
+	}
+}
