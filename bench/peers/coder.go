@@ -60,7 +60,10 @@ func (s *coderServer) ping(c *websocket.Conn) {
 }
 
 func (s *coderServer) send(to []*websocket.Conn, body []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
-	defer cancel()
-	parallel(to, func(c *websocket.Conn) { c.Write(ctx, websocket.MessageText, body) })
+	parallel(to, func(c *websocket.Conn) {
+		// A context for each write, for a connection is closed when that of its write is over.
+		ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
+		defer cancel()
+		c.Write(ctx, websocket.MessageText, body)
+	})
 }

@@ -17,8 +17,9 @@ import (
 // It keeps what that design is known for: a second descriptor per connection (netpoll.Handle*), reads and
 // upgrades that block a goroutine of the pool, and a broadcast that schedules every write. Two things differ
 // from the published program. Reads are one-shot, because with its edge-triggered ones a second message that
-// arrives with the first stays unread. And its input/output timeout is 10 s instead of 100 ms, so that a busy
-// machine does not cut connections.
+// arrives with the first stays unread. Its input/output timeout is 10 s instead of 100 ms, so that a busy
+// machine does not cut connections. And a connection is closed when a write to it failed: the published program
+// then writes its next frame behind the half of one, which no client can read.
 var easygo = Peer{
 	Name:        "easygo",
 	About:       "the published epoll design: mailru/easygo + gobwas/ws + a pool of 128 goroutines",
@@ -30,7 +31,7 @@ var easygo = Peer{
 			return err
 		}
 		s := &easygoServer{o: o, hub: newHub[*easygoConn](), poller: poller, pool: newPool(128, 1)}
-		go s.hub.beat(o.Ping, func(c *easygoConn) { s.pool.schedule(func() { c.write(ws.CompiledPing) }, nil) })
+		go s.hub.beat(o.Ping, func(c *easygoConn) { s.pool.schedule(func() { s.write(c, ws.CompiledPing) }, nil) })
 		return first(s.listen, func() error { return serveAPI(o.API, s.hub, s.send) })
 	},
 }
@@ -50,11 +51,18 @@ type easygoConn struct {
 	gone     bool // guarded by read
 }
 
-func (c *easygoConn) write(frame []byte) {
+func (s *easygoServer) write(c *easygoConn, frame []byte) {
+	if c.write(frame) != nil {
+		s.close(c)
+	}
+}
+
+func (c *easygoConn) write(frame []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.SetWriteDeadline(time.Now().Add(writeLimit))
-	c.Write(frame)
+	_, err := c.Write(frame)
+	return err
 }
 
 func (s *easygoServer) listen() error {
@@ -157,7 +165,7 @@ func (s *easygoServer) close(c *easygoConn) {
 func (s *easygoServer) send(to []*easygoConn, body []byte) {
 	frame := ws.MustCompileFrame(ws.NewTextFrame(body))
 	for _, c := range to {
-		s.pool.schedule(func() { c.write(frame) }, nil)
+		s.pool.schedule(func() { s.write(c, frame) }, nil)
 	}
 }
 
