@@ -15,6 +15,7 @@ type Result struct {
 	Messages int                     // echoes, or handshakes, or pushes measured
 	Received int                     // pushes, those before the measured time too
 	Closed   int                     // connections closed by Churn
+	Live     int                     // connections that are open and not stuck
 	Stuck    int                     // connections stopped by Stick
 	Pings    int                     // answered since the last result
 	Elapsed  time.Duration           // of the slowest worker
@@ -65,6 +66,7 @@ func (t *Result) add(r reply) error {
 		t.Received += r.Receive.Received
 	}
 	t.Received += r.Count
+	t.Live += r.Live
 	t.Stuck += r.Stuck
 	t.Pings += r.Pings
 	t.Client += r.Client

@@ -61,6 +61,7 @@ type conn struct {
 	all   order // broadcasts
 	own   order // pushes to the user
 	stuck bool  // reads no more
+	woken bool  // reads what came while it was stuck
 
 	topics []subscription
 	part   *part // nil unless something is unfinished

@@ -134,9 +134,17 @@ func (c *Client) dial(user uint32, at int64, mss int) error {
 	if err == nil {
 		c.connected(k)
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: k.place, Pad: int32(k.gen)}
-	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := c.listen(k); err != nil {
 		c.drop(k)
+		return err
+	}
+	return nil
+}
+
+// listen begins to hear of the connection's events.
+func (c *Client) listen(k *conn) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: k.place, Pad: int32(k.gen)}
+	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, int(k.fd), &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil

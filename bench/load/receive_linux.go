@@ -20,6 +20,7 @@ type ReceivePlan struct {
 	Size      int    `json:"size"`      // bytes per message; 0 means any
 	From      int64  `json:"from"`      // messages from before this moment are checked, not measured
 	Users     bool   `json:"users"`     // only pushes to users are measured
+	Wake      bool   `json:"wake"`      // those that Stick stopped read again
 }
 
 // A ReceiveResult is what came.
@@ -45,9 +46,14 @@ func (c *Client) Receive(plan ReceivePlan, arrive func(Arrival)) *Receiver {
 	r := &Receiver{c: c, plan: plan, arrive: arrive, reached: map[uint32]int{}}
 	r.result.Latency = newHistogram()
 	for i := range c.conns {
-		c.conns[i].all = startingAt(plan.Broadcast)
+		if k := &c.conns[i]; !k.stuck && !k.woken {
+			k.all = startingAt(plan.Broadcast)
+		}
 	}
 	c.phase = r
+	if plan.Wake {
+		c.wake()
+	}
 	return r
 }
 
@@ -55,12 +61,12 @@ func (c *Client) Receive(plan ReceivePlan, arrive func(Arrival)) *Receiver {
 func (r *Receiver) Received() int { return r.result.Received }
 
 // Finish ends the phase. next is the number of the broadcast that would come next: a connection that has not
-// got as far has lost messages.
+// got as far has lost messages. One that is further has the first of a broadcast that is still under way.
 func (r *Receiver) Finish(next uint32) ReceiveResult {
 	f := &r.c.faults
 	for i := range r.c.conns {
 		k := &r.c.conns[i]
-		if missing := int(int32(next - k.all.next)); k.fd >= 0 && !k.stuck && missing != 0 {
+		if missing := int(int32(next - k.all.next)); k.fd >= 0 && !k.stuck && missing > 0 {
 			f.count(&f.Lost, "user %d: broadcasts %d to %d never came", k.user, k.all.next, next-1)
 			f.Lost += missing - 1
 		}
@@ -72,7 +78,15 @@ func (r *Receiver) Finish(next uint32) ReceiveResult {
 func (r *Receiver) opened(*conn) {}
 
 func (r *Receiver) ended(k *conn, why string) {
-	r.c.faults.count(&r.c.faults.Closed, "user %d: %s", k.user, why)
+	if !k.woken { // a server may give up who does not read
+		r.c.faults.count(&r.c.faults.Closed, "user %d: %s", k.user, why)
+		return
+	}
+	for seq, n := range r.reached { // there is one less to wait for
+		if n >= r.c.live {
+			r.reachedAll(seq, Now())
+		}
+	}
 }
 
 func (r *Receiver) message(k *conn, _ byte, p []byte) {
@@ -96,6 +110,9 @@ func (r *Receiver) message(k *conn, _ byte, p []byte) {
 			in = &k.topics[i].order
 		}
 	}
+	if k.woken && m.Kind == KindBroadcast && r.late(k, m.Seq) {
+		return
+	}
 	if in == nil {
 		f.count(&f.Foreign, "user %d: message %c%d for %d", k.user, m.Kind, m.Seq, m.Target)
 		return
@@ -114,13 +131,34 @@ func (r *Receiver) message(k *conn, _ byte, p []byte) {
 	if n := r.reached[m.Seq] + 1; n < r.c.live {
 		r.reached[m.Seq] = n
 	} else {
-		delete(r.reached, m.Seq)
-		r.arrive(Arrival{m.Seq, now})
+		r.reachedAll(m.Seq, now)
 	}
 }
 
-// Stick lets every n-th connection stop reading for good, as a client that hangs does, and returns how many
-// that are. They stay open, count no longer as live, and nothing is expected of them.
+func (r *Receiver) reachedAll(seq uint32, now int64) {
+	delete(r.reached, seq)
+	r.arrive(Arrival{seq, now})
+}
+
+// late takes a broadcast from before this phase, which waited for one who was stuck. Some may be missing, for a
+// server may drop what is old, but what comes has its order. It is false for the first of this phase, with which
+// the connection is one like the others.
+func (r *Receiver) late(k *conn, seq uint32) bool {
+	if int32(seq-r.plan.Broadcast) >= 0 {
+		k.woken, k.all = false, startingAt(r.plan.Broadcast)
+		return false
+	}
+	if int32(seq-k.all.next) < 0 {
+		f := &r.c.faults
+		f.count(&f.Reordered, "user %d, once stuck: message %d came where %d was due", k.user, seq, k.all.next)
+		return true
+	}
+	k.all.next = seq + 1
+	return true
+}
+
+// Stick lets every n-th connection stop reading, as a client that hangs does, and returns how many that are.
+// They stay open, count no longer as live, and nothing is expected of them.
 func (c *Client) Stick(n int) (stuck int) {
 	for i := range c.conns {
 		k := &c.conns[i]
@@ -133,4 +171,20 @@ func (c *Client) Stick(n int) (stuck int) {
 		stuck++
 	}
 	return stuck
+}
+
+// wake lets those that are stuck read again: what the server kept for them, if it has not closed them, and then
+// what all get.
+func (c *Client) wake() {
+	for i := range c.conns {
+		k := &c.conns[i]
+		if k.fd < 0 || !k.stuck {
+			continue
+		}
+		k.stuck, k.woken = false, true
+		c.live++
+		if err := c.listen(k); err != nil {
+			c.end(k, err.Error())
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -151,6 +152,7 @@ const (
 	clientBound = 0.95 // of a core: a client, one thread, has then nothing left to give
 	othersLimit = 0.1  // cores
 	lagLimit    = 1    // milliseconds: more than the scheduling of a full machine
+	heldLimit   = 5000 // milliseconds: half of what a write may wait; no broadcast takes so long by itself
 )
 
 // notes says what casts doubt on the numbers of a row.
@@ -177,6 +179,9 @@ func (w row) notes() (notes []string) {
 	}
 	if most, over := worst(scenario.Lag); over(lagLimit) > 0 {
 		notes = append(notes, fmt.Sprintf("posts up to %.0f ms late", most))
+	}
+	if most, over := worst(scenario.Longest); over(heldLimit) > 0 {
+		notes = append(notes, fmt.Sprintf("the stuck held up a broadcast for %.0f s or more in %d of %d", math.Floor(most/1e3), over(heldLimit), len(w.samples)))
 	}
 	return notes
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -41,9 +42,14 @@ type broadcaster struct {
 	e         *Env
 	size      int
 	receivers int             // that the server has to name; 0 is any
+	wake      bool            // whether the next run begins with those reading again who are stuck
 	next      uint32          // number of the next
 	last      []time.Duration // of each in the last run: from the post to the last receiver
+	longest   time.Duration   // of those of all runs
 }
+
+// errLate is a broadcast that took longer than its arrivalLimit.
+var errLate = errors.New("a broadcast has not reached all who read")
 
 // arrivalLimit is how long a broadcast may take: 10 s and 1 ms for each receiver.
 func arrivalLimit(receivers int) time.Duration {
@@ -53,10 +59,10 @@ func arrivalLimit(receivers int) time.Duration {
 // run posts broadcasts for d, but at least so many, and waits for all to have arrived.
 func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fleet.Result, err error) {
 	e := b.e
-	if err := e.Fleet.Receive(ctx, load.ReceivePlan{Broadcast: b.next, Size: b.size}); err != nil {
+	if err := e.Fleet.Receive(ctx, load.ReceivePlan{Broadcast: b.next, Size: b.size, Wake: b.wake}); err != nil {
 		return r, err
 	}
-	b.last = b.last[:0]
+	b.wake, b.last = false, b.last[:0]
 	meter, err := startMeter(e)
 	if err != nil {
 		return r, err
@@ -69,7 +75,11 @@ func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fl
 	if err != nil {
 		return r, err
 	}
-	if r, err = e.Fleet.End(ctx, b.next); err != nil {
+	due := b.next
+	if errors.Is(failed, errLate) {
+		due-- // some have it, some have not
+	}
+	if r, err = e.Fleet.End(ctx, due); err != nil {
 		return r, err
 	}
 	// A fault that the clients saw says more than the wait that it made fail.
@@ -79,26 +89,42 @@ func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fl
 	return during(r, times), failed
 }
 
+// one posts a broadcast and waits until it has arrived.
 func (b *broadcaster) one(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, arrivalLimit(b.e.Case.Connections))
+	limit := arrivalLimit(b.e.Case.Connections)
+	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	at := load.Now()
+	last, err := b.post(soon, at)
+	if err != nil && ctx.Err() == nil && load.Now()-at >= int64(limit) {
+		return fmt.Errorf("%w after %v: %w", errLate, limit, err)
+	}
+	if err == nil {
+		took := time.Duration(last - at)
+		b.last = append(b.last, took)
+		b.longest = max(b.longest, took)
+	}
+	return err
+}
+
+func (b *broadcaster) post(ctx context.Context, at int64) (last int64, err error) {
 	payload := load.Message{Kind: load.KindBroadcast, Seq: b.next, At: at}.Append(nil, b.size)
 	b.next++
 	n, err := b.e.Server.Broadcast(ctx, payload)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if b.receivers != 0 && n != b.receivers {
-		return fmt.Errorf("the server names %d receivers of a broadcast to %d", n, b.receivers)
+		return 0, fmt.Errorf("the server names %d receivers of a broadcast to %d", n, b.receivers)
 	}
-	last, err := b.e.Fleet.Arrived(ctx, b.next-1)
-	b.last = append(b.last, time.Duration(last-at))
-	return err
+	return b.e.Fleet.Arrived(ctx, b.next-1)
 }
 
 // median is the time that a broadcast took to its last receiver.
 func (b *broadcaster) median() time.Duration {
+	if len(b.last) == 0 {
+		return 0
+	}
 	slices.Sort(b.last)
 	return b.last[len(b.last)/2]
 }

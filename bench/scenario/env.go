@@ -44,6 +44,8 @@ const (
 	Others = "others"
 	// Lag is the 99th percentile of how late the pushes were posted, in milliseconds.
 	Lag = "lag"
+	// Longest is how long a broadcast took, at most, beside receivers who are stuck, in milliseconds.
+	Longest = "longest"
 )
 
 // Set adds a value.

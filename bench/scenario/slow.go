@@ -2,24 +2,39 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	"fanfare/bench/fleet"
+	"fanfare/bench/load"
 	"fanfare/bench/proc"
 )
 
+// slow compares how fast broadcasts reach those who read while a tenth does not with the same before and, if the
+// server has kept them, after: whatever drifts in the server or on the machine is in both.
+//
+// Not reading means to be stuck: nothing that is pushed goes anywhere any more. Until then the kernel takes some
+// hundred messages for each, in memory that it must find first, which costs more than to send them to somebody who
+// reads. That lasts for seconds, is the same for all servers, and is over before anything is measured.
 var slow = Scenario{
 	Name:  "slow",
-	About: "a tenth of the receivers stop reading: what the others notice, against themselves before",
+	About: "a tenth of the receivers are stuck and read nothing: what the others notice, against themselves when all read",
 	API:   true,
 	Metrics: []Metric{
-		{"kept", "of the rate before", "", 2, 1},
+		{"kept", "kept of the rate", "", 2, 1},
 		{"rate", "deliveries", "1/s", 0, 1},
-		{"before", "before", "1/s", 0, 1},
+		{"before", "all read", "1/s", 0, 1},
 		serverCPU,
+		{"server_us_before", "all read", "µs", 2, -1},
 		{"last", "to the last", "ms", 1, -1},
-		{"last_before", "before", "ms", 1, -1},
+		{"last_before", "all read", "ms", 1, -1},
+		{Longest, "longest", "ms", 0, -1},
 		{"grown_mib", "RSS grew by", "MiB", 1, -1},
+		{"closed", "stuck closed", "", 0, 0},
 	},
+	// Who reads nothing answers no ping, and is not to be given up for that.
+	Ping: func(Plan) time.Duration { return time.Hour },
 	Run: func(ctx context.Context, e *Env) error {
 		e.mss = ethernetMSS
 		if _, err := e.dial(ctx, pushPath, nil); err != nil {
@@ -29,13 +44,11 @@ var slow = Scenario{
 		if _, err := b.run(ctx, e.Plan.Warm, 1); err != nil {
 			return err
 		}
-		before, err := b.run(ctx, e.Plan.Time, 1)
+		all, err := b.run(ctx, e.Plan.Time, 1)
 		if err != nil {
 			return err
 		}
-		// What goes to those who are to get stuck does not count: it is the others who are compared.
-		healthy := float64(before.Messages) / before.Elapsed.Seconds()
-		lastBefore := b.median()
+		lastOfAll := b.median()
 		small, err := e.rss()
 		if err != nil {
 			return err
@@ -46,38 +59,118 @@ var slow = Scenario{
 		if err != nil {
 			return err
 		}
-		healthy *= float64(e.Case.Connections-stuck) / float64(e.Case.Connections)
-		// The server may close the stuck ones, so the number of receivers is no longer known. Fill their
-		// socket buffers, then measure.
-		b.receivers = 0
-		if _, err := b.run(ctx, 0, fillBytes/b.size); err != nil {
-			return fmt.Errorf("with %d stuck: %w", stuck, err)
+		healthy := e.Case.Connections - stuck
+		b.longest = 0
+		b.receivers = 0 // the server may close the stuck ones
+		r, err := b.fill(ctx)
+		if err == nil {
+			r, err = b.run(ctx, e.Plan.Time, 1)
 		}
-		r, err := b.run(ctx, e.Plan.Time, 1)
-		if err != nil {
+		late := errors.Is(err, errLate)
+		if err != nil && !late {
 			return fmt.Errorf("with %d stuck: %w", stuck, err)
 		}
 		large, err := e.rss()
 		if err != nil {
 			return err
 		}
-		e.costs(r)
-		e.Sample.Set("before", healthy)
-		e.Sample.Set("kept", float64(r.Messages)/r.Elapsed.Seconds()/healthy)
-		e.Sample.Set("last", b.median().Seconds()*1e3)
-		e.Sample.Set("last_before", lastBefore.Seconds()*1e3)
+		last, longest := b.median(), b.longest
+		if late {
+			// The server waits for those who are stuck, and its rate is none. How many have the message meanwhile
+			// depends on which of them it came to first.
+			last = arrivalLimit(e.Case.Connections)
+			longest = last
+		} else {
+			after, closed, err := b.again(ctx)
+			if err != nil {
+				return fmt.Errorf("with %d awake again: %w", stuck, err)
+			}
+			e.Sample.Set("closed", float64(closed))
+			if closed == 0 {
+				all.Messages += after.Messages
+				all.Elapsed += after.Elapsed
+				all.Server += after.Server
+				lastOfAll = (lastOfAll + b.median()) / 2
+			}
+		}
+
+		e.Sample.Set("last", last.Seconds()*1e3)
+		e.Sample.Set(Longest, longest.Seconds()*1e3)
+		e.Sample.Set("last_before", lastOfAll.Seconds()*1e3)
 		e.Sample.Set("grown_mib", (large-small)/(1<<20))
+		// It is those who read that are compared: what went to the others before does not count.
+		before := float64(all.Messages) / all.Elapsed.Seconds() * float64(healthy) / float64(e.Case.Connections)
+		e.Sample.Set("before", before)
+		if e.Server.PID() != 0 {
+			e.Sample.Set("server_us_before", float64(all.Server)/1e3/float64(all.Messages))
+		}
+		if late {
+			e.Sample.Set("rate", 0)
+			e.Sample.Set("kept", 0)
+			return nil
+		}
+		e.costs(r)
+		e.Sample.Set("kept", e.Sample.Values["rate"]/before)
 		return e.latency(r)
 	},
 }
 
 // ethernetMSS is the segment size that most connections of the Internet have. The kernel allots a sender's
-// buffer by it (two windows of ten segments): 87 KiB here, 2.6 MiB with the segments of the loopback device.
+// buffer by it: with the segments of the loopback device it would be several MiB.
 const ethernetMSS = 1448
 
-// fillBytes is more than the kernel takes for a connection that nobody reads: those 87 KiB and the receiver's
-// default of 128.
-const fillBytes = 256 << 10
+const (
+	// fillQuiet is for how long the kernel must have taken nothing more for those who are stuck. It takes the
+	// more in steps: its buffer grows when the first probe of the closed window is answered, after 0.2 s.
+	fillQuiet = time.Second
+	// fillStep is between two looks.
+	fillStep = 250 * time.Millisecond
+	// fillQueue is as much as a server here may queue, behind the kernel's buffer, for one connection.
+	fillQueue = 1 << 20
+	// fillLimit is for each of the two.
+	fillLimit = time.Minute
+)
+
+// fill posts broadcasts until those who are stuck can take nothing more: neither the kernel for them (as far as
+// it is this machine's) nor the server.
+func (b *broadcaster) fill(ctx context.Context) (r fleet.Result, err error) {
+	most, grew, began := -1, load.Now(), load.Now()
+	for load.Now()-grew < int64(fillQuiet) {
+		if r, err = b.run(ctx, fillStep, 1); err != nil {
+			return r, err
+		}
+		n, err := proc.Unsent(b.e.Server.Listen)
+		if err != nil {
+			return r, err
+		}
+		if n > most {
+			most, grew = n, load.Now()
+		}
+		if load.Now()-began > int64(fillLimit) {
+			return r, fmt.Errorf("the kernel still takes messages for those who do not read, after %v", fillLimit)
+		}
+	}
+	first, began := b.next, load.Now()
+	for int(b.next-first)*b.size < fillQueue && load.Now()-began < int64(fillLimit) {
+		if r, err = b.run(ctx, fillStep, 1); err != nil {
+			break
+		}
+	}
+	return r, err
+}
+
+// again lets those read who were stuck, all that was kept for them, and tells how many the server had closed. If
+// there are none it measures as before, and else nothing.
+func (b *broadcaster) again(ctx context.Context) (r fleet.Result, closed int, err error) {
+	b.wake = true
+	if r, err = b.run(ctx, 0, 1); err != nil {
+		return r, 0, err
+	}
+	if closed = b.e.Case.Connections - r.Live; closed == 0 {
+		r, err = b.run(ctx, b.e.Plan.Time, 1)
+	}
+	return r, closed, err
+}
 
 // rss is the resident memory of the server, 0 where its process is not known.
 func (e *Env) rss() (float64, error) {

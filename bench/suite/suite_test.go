@@ -103,6 +103,33 @@ func TestEveryScenario(t *testing.T) {
 	}
 }
 
+// A server that waits for those who do not read is no failure of the run: its row says what it does. The
+// messages come in fragments, for they are longer than the classic server's buffer.
+func TestHeldUp(t *testing.T) {
+	t.Parallel()
+	slow, err := scenario.Find([]string{"slow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := tiny()
+	plan.Connections = []int{10}
+	run, err := Run(t.Context(), Config{
+		Scenarios: slow, Servers: find(t, "gorilla-classic"), Plan: plan, Rounds: 1, Worker: []string{catalog.Self, "load-worker"},
+	})
+	if err != nil {
+		t.Fatalf("%v: %s", err, run.Samples[0].Error)
+	}
+	v := run.Samples[0].Values
+	if v[scenario.Longest] < 10_000 || v["before"] <= 0 {
+		t.Errorf("%v", v)
+	}
+	var table strings.Builder
+	run.WriteScenario(&table, "slow")
+	if want := "the stuck held up a broadcast for 10 s or more in 1 of 1"; !strings.Contains(table.String(), want) {
+		t.Errorf("%q is not in\n%s", want, table.String())
+	}
+}
+
 func TestFailureIsTold(t *testing.T) {
 	spec := servers.Spec{Name: "broken", Args: func(servers.Addresses, time.Duration) []string {
 		return []string{"sh", "-c", "echo out of order; exit 3"}
