@@ -23,7 +23,7 @@ func (a *auth) endpoint() (server.Endpoint, error) {
 	if a.Auth == "none" {
 		// Whoever gives a key believes that tokens are checked.
 		if a.JWTKeyFile != "" || a.JWTIssuer != "" || a.JWTAudience != "" || a.JWTCloseExpired {
-			return server.Endpoint{}, errors.New("flags of --auth jwt are given, and --auth is none")
+			return server.Endpoint{}, errors.New("flags for tokens are given, and --auth is none: say --auth jwt")
 		}
 		return server.Push(path), nil
 	}

@@ -69,6 +69,9 @@ func (c *client) do(method string, segments []string, contentType string, body [
 	if resp.StatusCode != http.StatusOK {
 		var problem struct{ Error struct{ Message string } }
 		if json.Unmarshal(answer, &problem) == nil && problem.Error.Message != "" {
+			if resp.StatusCode == http.StatusUnauthorized {
+				return nil, errors.New("the API says 401: it wants one of its keys, by --api-key-file or " + apiKeyEnv)
+			}
 			return nil, fmt.Errorf("the API says %d: %s", resp.StatusCode, problem.Error.Message)
 		}
 		return nil, fmt.Errorf("the API says %s", resp.Status)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,11 +41,19 @@ type config map[string]any
 
 // loadConfig reads a config file; kong calls it for --config.
 func loadConfig(r io.Reader) (kong.Resolver, error) {
-	d := json.NewDecoder(r)
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber() // 1048576 stays itself, and does not become 1.048576e+06
 	var c config
-	if err := d.Decode(&c); err != nil {
-		return nil, fmt.Errorf("%w", err)
+	var syntax *json.SyntaxError
+	switch err := d.Decode(&c); {
+	case errors.As(err, &syntax):
+		return nil, fmt.Errorf("%w, in line %d", err, 1+bytes.Count(text[:syntax.Offset], []byte("\n")))
+	case err != nil: // empty, cut off, or something else
+		return nil, errors.New(`want one JSON object, like {"listen": "127.0.0.1:8088"}`)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("want one JSON object and nothing behind it")
@@ -64,7 +73,7 @@ func (c config) Validate(app *kong.Application) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(c)) {
 		if !known[key] {
-			return fmt.Errorf("unknown key %q", key)
+			return fmt.Errorf("unknown key %q; keys are the flags of serve without their dashes", key)
 		}
 	}
 	return nil

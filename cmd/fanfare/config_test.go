@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func TestSources(t *testing.T) {
 	want.AllowOrigin = []string{"https://a.example", "https://b.example"}
 	want.Pprof = true
 	want.MaxConnections = 10
-	want.LogLevel = slog.LevelWarn
+	want.LogLevel = level(slog.LevelWarn)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -61,6 +62,14 @@ func parseDefaults(t *testing.T) *serveCmd {
 		}
 	}
 	return parseServe(t)
+}
+
+// TestTrustedProxy: who has one load balancer writes its address.
+func TestTrustedProxy(t *testing.T) {
+	got := parseServe(t, "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=192.0.2.1", "--trusted-proxy=2001:db8::1").TrustedProxy
+	if s := fmt.Sprint(prefixes(got)); s != "[10.0.0.0/8 192.0.2.1/32 2001:db8::1/128]" {
+		t.Error(s)
+	}
 }
 
 func TestRepeatedFlag(t *testing.T) {

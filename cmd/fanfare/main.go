@@ -57,7 +57,7 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 func run(args []string) int {
 	ctx, err := parse(new(cli), args)
 	if err != nil {
-		err = usage(err)
+		err = usage(fmt.Errorf("%w%s", err, hint(err)))
 	} else {
 		err = ctx.Run()
 	}
@@ -72,6 +72,19 @@ func run(args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "fanfare: "+oneLine(err.Error()))
 	return code
+}
+
+// hint says where the flags are explained, if kong has no idea what was meant.
+func hint(err error) string {
+	if strings.Contains(err.Error(), "did you mean") {
+		return ""
+	}
+	of := ""
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context.Selected() != nil {
+		of = p.Context.Selected().Name + " "
+	}
+	return "; see fanfare " + of + "--help"
 }
 
 // oneLine joins what errors.Join has set on lines of their own.

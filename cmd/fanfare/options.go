@@ -22,6 +22,9 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err := cmd.checkZeros(); err != nil {
 		return server.Config{}, err
 	}
+	if err := errors.Join(checkAddress("--listen", cmd.Listen), checkAddress("--api", cmd.API)); err != nil {
+		return server.Config{}, err
+	}
 	transport, err := server.ParseTransport(cmd.Transport)
 	if err != nil {
 		return server.Config{}, err
@@ -61,7 +64,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		ConnectionsPerIP: cmd.ConnectionsPerIP,
 		HandshakesPerIP:  cmd.HandshakesPerIP,
 		HandshakeRate:    cmd.HandshakeRate,
-		TrustedProxies:   cmd.TrustedProxy,
+		TrustedProxies:   prefixes(cmd.TrustedProxy),
 		SessionsPerUser:  cmd.SessionsPerUser,
 		TopicsPerSession: cmd.TopicsPerSession,
 		MaxPayload:       int(cmd.MaxPayload),
@@ -114,6 +117,22 @@ func (cmd *serveCmd) checkZeros() error {
 	return nil
 }
 
+// checkAddress refuses what nothing can listen on, before anybody asks whether it is
+// loopback.
+func checkAddress(flag, addr string) error {
+	if strings.HasPrefix(addr, "unix:") {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is %q: want HOST:PORT, with a port up to 65535, or unix:PATH", flag, addr)
+	}
+	return nil
+}
+
 var upper = regexp.MustCompile(`[A-Z]`)
 
 // flagName of a field, as kong makes it.
@@ -143,7 +162,7 @@ func startError(err error) error {
 	var op *net.OpError
 	var errno syscall.Errno
 	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
-		return fmt.Errorf("cannot listen on %s: %w", op.Addr, errno)
+		return fmt.Errorf("cannot listen on %s: %w; --listen and --api choose where", op.Addr, errno)
 	}
 	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "server: "), "inbox: "))
 }
@@ -157,7 +176,7 @@ func apiKeys(file string) (keys []string, err error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--api-key-file: %w", err)
 		}
 		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 			if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
@@ -165,7 +184,7 @@ func apiKeys(file string) (keys []string, err error) {
 			}
 		}
 		if len(keys) == 0 {
-			return nil, fmt.Errorf("%s has no key", file)
+			return nil, fmt.Errorf("--api-key-file: %s has no key", file)
 		}
 	}
 	if key := os.Getenv(apiKeyEnv); key != "" {

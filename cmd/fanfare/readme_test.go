@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/gobwas/ws/wsutil"
+
+	"fanfare/server"
 )
 
 func readme(t *testing.T) string {
@@ -51,6 +55,41 @@ func TestREADMEHasTheFlags(t *testing.T) {
 		}
 		if g != w {
 			t.Fatalf("row %d of the table is %q, and the flag is %q", i, g, w)
+		}
+	}
+}
+
+// TestREADMEHasAConfigFile: the one there can be used as it is.
+func TestREADMEHasAConfigFile(t *testing.T) {
+	block := regexp.MustCompile("(?s)```json\n(.*?)```").FindStringSubmatch(readme(t))
+	if block == nil {
+		t.Fatal("there is none")
+	}
+	file := filepath.Join(t.TempDir(), "fanfare.json")
+	if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := parseServe(t, "--config="+file, "--data-dir=none").config(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Shutdown(t.Context())
+}
+
+// TestREADMENamesNoOtherFlags: what is written like a flag is one of fanfare, or of
+// the tools that are named beside it.
+func TestREADMENamesNoOtherFlags(t *testing.T) {
+	known := map[string]bool{"help": true, "topic": true, "json": true, "ulimit": true}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+		known[flagName(f)] = true
+	}
+	for _, m := range regexp.MustCompile("[ `(]--([a-z][a-z-]*)").FindAllStringSubmatch(readme(t), -1) {
+		if !known[m[1]] {
+			t.Errorf("--%s is no flag", m[1])
 		}
 	}
 }

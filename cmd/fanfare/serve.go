@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,7 +15,7 @@ import (
 // serveCmd has the flags of the server. Where the name of a field is that of a
 // field of server.Config, it means the same.
 type serveCmd struct {
-	Config configFile `help:"Read flags from this JSON file: {\"listen\": \":8080\", …}." placeholder:"FILE"`
+	Config configFile `help:"Read flags from this JSON file: {\"listen\": \"127.0.0.1:8088\", …}." placeholder:"FILE"`
 
 	Listen string `help:"Public listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8080" group:"Listeners"`
 	API    string `name:"api" help:"API listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8081" group:"Listeners"`
@@ -27,19 +26,19 @@ type serveCmd struct {
 	AllowOrigin      []string `help:"Origin of pages that may connect, beside the same host: https://app.example.com, https://*.example.com or *. Repeatable." placeholder:"ORIGIN" group:"Security"`
 	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one a line. Also FANFARE_API_KEY. Needed beyond loopback." placeholder:"FILE" group:"Security"`
 
-	MaxConnections   int            `help:"Connections at a time; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
-	ConnectionsPerIP int            `name:"connections-per-ip" help:"Connections from one address; loopback is exempt." default:"1000" group:"Limits"`
-	HandshakesPerIP  int            `name:"handshakes-per-ip" help:"Handshakes a second from one address; ten times as many at once." default:"50" group:"Limits"`
-	HandshakeRate    int            `help:"Handshakes a second from everybody; ten times as many at once." default:"20000" group:"Limits"`
-	TrustedProxy     []netip.Prefix `help:"Load balancer whose X-Forwarded-For is believed, as CIDR. Repeatable." placeholder:"CIDR" group:"Limits"`
-	SessionsPerUser  int            `help:"Connections of one user." default:"16" group:"Limits"`
-	TopicsPerSession int            `help:"Topics that one connection follows." default:"100" group:"Limits"`
-	MaxMessage       size           `help:"Longest message from a client." default:"64KiB" group:"Limits"`
-	MaxPayload       size           `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
-	MaxMessageRate   int            `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
-	MaxByteRate      size           `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
-	MaxHeader        size           `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
-	HandshakeTimeout time.Duration  `help:"From accept to the end of the request." default:"10s" group:"Limits"`
+	MaxConnections   int           `help:"Connections at a time; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
+	ConnectionsPerIP int           `name:"connections-per-ip" help:"Connections from one address; loopback is exempt." default:"1000" group:"Limits"`
+	HandshakesPerIP  int           `name:"handshakes-per-ip" help:"Handshakes a second from one address; ten times as many at once." default:"50" group:"Limits"`
+	HandshakeRate    int           `help:"Handshakes a second from everybody; ten times as many at once." default:"20000" group:"Limits"`
+	TrustedProxy     []network     `help:"Load balancer whose X-Forwarded-For is believed: an address, or a network like 10.0.0.0/8. Repeatable." placeholder:"ADDRESS" group:"Limits"`
+	SessionsPerUser  int           `help:"Connections of one user." default:"16" group:"Limits"`
+	TopicsPerSession int           `help:"Topics that one connection follows." default:"100" group:"Limits"`
+	MaxMessage       size          `help:"Longest message from a client." default:"64KiB" group:"Limits"`
+	MaxPayload       size          `help:"Longest message that is pushed." default:"1MiB" group:"Limits"`
+	MaxMessageRate   int           `help:"Messages a second that one client may send; ten times as many at once." default:"100" group:"Limits"`
+	MaxByteRate      size          `help:"Bytes a second that one client may send; ten times as many at once." default:"256KiB" group:"Limits"`
+	MaxHeader        size          `help:"Longest request of a handshake." default:"8KiB" group:"Limits"`
+	HandshakeTimeout time.Duration `help:"From accept to the end of the request." default:"10s" group:"Limits"`
 
 	Compression        bool `help:"Offer permessage-deflate (RFC 7692)." group:"Compression"`
 	CompressionLevel   int  `help:"1, fastest, to 9, smallest; 0: as fast as 1 and with less memory." default:"0" group:"Compression"`
@@ -63,8 +62,8 @@ type serveCmd struct {
 	Transport string `help:"epoll, easygo, goroutine, or default: epoll on Linux." enum:"default,epoll,easygo,goroutine" default:"default" group:"Engine"`
 	Workers   int    `help:"Most goroutines that serve ready connections, those blocked in hooks included." default:"1024" group:"Engine"`
 
-	LogFormat string     `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
-	LogLevel  slog.Level `help:"debug, info, warn or error." default:"info" group:"Logging"`
+	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
+	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging"`
 }
 
 func (cmd *serveCmd) Run() error {
@@ -79,6 +78,9 @@ func (cmd *serveCmd) Run() error {
 	// Signals are caught before anything listens, so that none is missed.
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer release()
+	// A second one has its usual effect, also when the first came while the store is
+	// opened: it ends the process at once.
+	context.AfterFunc(ctx, release)
 	srv, err := server.New(cfg)
 	if isStoreError(err) {
 		return cmd.storeError(err)
@@ -93,7 +95,7 @@ func (cmd *serveCmd) Run() error {
 	log.Info("serving", "version", server.Version, "console", url(srv.Addr()), "api", url(srv.APIAddr()),
 		"auth", cmd.Auth, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	<-ctx.Done()
-	release() // a second signal has its usual effect: it ends the process at once
+	release() // before anybody is told
 	log.Info("draining", "sessions", srv.Sessions(), "timeout", cmd.DrainTimeout)
 	bound, cancel := context.WithTimeout(context.Background(), cmd.DrainTimeout)
 	defer cancel()
@@ -106,7 +108,7 @@ func (cmd *serveCmd) Run() error {
 }
 
 func (cmd *serveCmd) logger() *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cmd.LogLevel}
+	opts := &slog.HandlerOptions{Level: slog.Level(cmd.LogLevel)}
 	if cmd.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	}

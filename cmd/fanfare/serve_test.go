@@ -102,7 +102,7 @@ func TestPortInUse(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := runProgram(t, "", nil, "serve", "--data-dir=none", "--listen="+test.listen, "--api="+test.api)
-			if want := "fanfare: cannot listen on " + test.at + ": address already in use\n"; r.code != exitFailure || r.stderr != want {
+			if want := "fanfare: cannot listen on " + test.at + ": address already in use; --listen and --api choose where\n"; r.code != exitFailure || r.stderr != want {
 				t.Errorf("%+v, want %q", r, want)
 			}
 		})
