@@ -41,6 +41,7 @@ var broadcast = Scenario{
 type broadcaster struct {
 	e         *Env
 	size      int
+	every     time.Duration   // the least from one to the next
 	receivers int             // that the server has to name; 0 is any
 	wake      bool            // whether the next run begins with those reading again who are stuck
 	next      uint32          // number of the next
@@ -69,7 +70,10 @@ func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fl
 	}
 	var failed error
 	for start := load.Now(); failed == nil && (len(b.last) < least || load.Now() < start+int64(d)); {
-		failed = b.one(ctx)
+		due := load.Now() + int64(b.every)
+		if failed = b.one(ctx); failed == nil && b.every > 0 {
+			failed = sleep(ctx, time.Duration(due-load.Now()))
+		}
 	}
 	times, err := meter.stop()
 	if err != nil {

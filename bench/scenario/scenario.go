@@ -37,7 +37,7 @@ type Metric struct {
 
 // All lists the scenarios.
 func All() []Scenario {
-	return []Scenario{idle, connect, echo, broadcast, push, topics, heartbeat, slow, churn}
+	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn}
 }
 
 // Find looks names up; "all" is every scenario.
