@@ -29,30 +29,34 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if e.rests.scarce() {
 		buf = buf[:min(scarceRead, len(buf))]
 	}
-	n, errno := recv(int(c.fd), buf)
-	switch {
-	case errno == unix.EAGAIN:
-		return true
-	case errno != 0:
-		c.release(errno)
-		return false
-	case n == 0:
-		if !c.peerEnded() {
-			return true // flush, or who bounds it, brings the end
+	for {
+		n, errno := recv(int(c.fd), buf)
+		switch {
+		case errno == unix.EAGAIN:
+			return true
+		case errno != 0:
+			c.release(errno)
+			return false
+		case n == 0:
+			if !c.peerEnded() {
+				return true // flush, or who bounds it, brings the end
+			}
+			c.release(io.EOF)
+			return false
 		}
-		c.release(io.EOF)
-		return false
+		if !e.deliver(c, buf[:n], ready) {
+			return false
+		}
+		if n == len(buf) {
+			e.yield(c, ready)
+			return false
+		}
+		// Less than there was room for: nothing is left, and new bytes are a new
+		// edge (epoll(7), question 9), unless the end of the stream is here already.
+		if ready&Hangup == 0 {
+			return true
+		}
 	}
-	if !e.deliver(c, buf[:n], ready) {
-		return false
-	}
-	// Less than there was room for: nothing is left, and new bytes are a new
-	// edge (epoll(7), question 9), unless the end of the stream is here already.
-	if n < len(buf) && ready&Hangup == 0 {
-		return true
-	}
-	e.yield(c, ready)
-	return false
 }
 
 // deliver gives b to the handler and does what it asked for meanwhile. Like turn
