@@ -135,7 +135,9 @@
 // An Ask waits up to half a second for a node that has been killed, until that is
 // 3.5 s without a beat.
 // The Appends to one box wait for each other: some ten thousand a second and box,
-// and one for each round trip over a network; those to different boxes share one.
+// and one for each round trip over a network; those to different boxes share one. With
+// a NATS that is 2 ms away a batch stores 340 a second for one user, 15,000 for a
+// hundred. They cannot be sent ahead: a link is an offset, which the stream gives.
 // A power cut that takes messages but leaves the acknowledgements of them, which are
 // flushed on their own, makes later messages of that box look as if they were read. There is no listing of boxes. A user's limit in bytes
 // counts payloads, the disk's everything.

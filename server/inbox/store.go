@@ -220,8 +220,12 @@ func (s *Store) unavailable(err error) error {
 	if sick := s.sick(); sick != nil {
 		return sick
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("JetStream gave no answer within %v: %w", s.cfg.Timeout, err)
+	switch {
+	case s.local != nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("JetStream gave no answer within %v; its log tells why, its disk may be full: %w", s.cfg.Timeout, err)
+	case errors.Is(err, nats.ErrNoResponders):
+		err = fmt.Errorf("nobody there has the stream; if it was deleted, start this server again to have a new one: %w", err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
