@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
@@ -91,6 +92,42 @@ func TestUnixSocketsAndAgain(t *testing.T) {
 	}
 	if r := runProgram(t, "", nil, "push", "--api", p.api, "nobody", "x"); r.code != exitOK || r.stdout != "0\n" {
 		t.Errorf("push: %+v", r)
+	}
+}
+
+// TestSecondSignalWhileStarting: who does not want to wait for a store that does not
+// open need not. The NATS of this test accepts connections, and says nothing.
+func TestSecondSignalWhileStarting(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cmd := command(t, nil, "serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--nats=nats://"+ln.Addr().String())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ln.Accept() // it is about to open the store
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for cmd.Process.Signal(syscall.SIGTERM) == nil {
+		select {
+		case <-ended:
+		case <-again.C:
+		}
+	}
+	<-ended
+	if s := cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGTERM {
+		t.Errorf("it ended with %v", cmd.ProcessState)
 	}
 }
 
