@@ -1,6 +1,9 @@
 package netpoll
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Policy says, per kind of message, what may happen to it when the queue is full.
 type Policy uint8
@@ -87,6 +90,11 @@ func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
 
 // dropOldest drops the first n messages that may be, from the entry first on.
 func (q *queue) dropOldest(first, n int) {
+	run := q.entries[first : first+n]
+	if !slices.ContainsFunc(run, func(e entry) bool { return e.policy != DropOldest }) {
+		q.dropRun(first, run)
+		return
+	}
 	keep := q.entries[:first]
 	for _, e := range q.entries[first:] {
 		if n > 0 && e.policy == DropOldest {
@@ -98,6 +106,30 @@ func (q *queue) dropOldest(first, n int) {
 	}
 	clear(q.entries[len(keep):])
 	q.entries = keep
+}
+
+// dropRun drops entries that lie behind each other, directly behind what is begun: every broadcast does so to
+// every peer that reads nothing, so the hundreds of entries that stay are left where they are.
+func (q *queue) dropRun(first int, run []entry) {
+	for _, e := range run {
+		q.size -= len(e.b)
+	}
+	if first > q.head {
+		q.entries[q.head+len(run)] = q.entries[q.head]
+	}
+	clear(q.entries[q.head : q.head+len(run)])
+	q.head += len(run)
+	// A quarter of what stays, and not as much as in sent: this queue does not get shorter.
+	if q.head > 32 && q.head*5 > len(q.entries) {
+		q.compact()
+	}
+}
+
+// compact moves the entries to the front of their storage.
+func (q *queue) compact() {
+	n := copy(q.entries, q.entries[q.head:])
+	clear(q.entries[n:])
+	q.entries, q.head = q.entries[:n], 0
 }
 
 // push appends a message. Bytes that the caller keeps are copied.
@@ -185,9 +217,7 @@ func (q *queue) sent(n int) {
 	}
 	q.off = n
 	if q.head > 32 && q.head*2 > len(q.entries) {
-		n := copy(q.entries, q.entries[q.head:])
-		clear(q.entries[n:])
-		q.entries, q.head = q.entries[:n], 0
+		q.compact()
 	}
 }
 

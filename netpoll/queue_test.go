@@ -315,6 +315,44 @@ func TestQueueCopiesShareAnEntry(t *testing.T) {
 	}
 }
 
+// A peer that reads nothing costs each broadcast one message dropped, not a look at all that it has queued: the
+// others stay where they are, but for a move of all after a quarter as many, and the storage stays in its bounds.
+func TestQueueDropsInPlace(t *testing.T) {
+	for _, begun := range []int{0, 50} {
+		const size, limit = 128, 64 << 10
+		q := new(queue)
+		m := make([]byte, size)
+		for q.cost()+size+entryCost <= limit {
+			q.push(m, DropOldest, false)
+		}
+		q.sent(begun)
+		n, want := len(q.entries), q.size
+		moves, tail := 0, 0
+		use := func() {
+			head := q.head
+			if ok, dropped := q.admit(size, limit, DropOldest); !ok || dropped > 1 {
+				t.Fatalf("taken %t, %d dropped", ok, dropped)
+			}
+			if q.head < head {
+				moves++
+			}
+			q.push(m, DropOldest, false)
+			tail = max(tail, len(q.entries))
+		}
+		use()
+		use()
+		if a := testing.AllocsPerRun(10*n, use); a != 0 {
+			t.Errorf("%v allocations per message", a)
+		}
+		if moves == 0 || moves > 50 || tail > n*5/4+2 {
+			t.Errorf("%d moves in %d messages, %d entries in storage for %d", moves, 10*n, tail, n)
+		}
+		if q.off != begun || q.size > want+begun || q.size < want-size {
+			t.Errorf("%d bytes begun and %d unsent, were %d and %d", q.off, q.size, begun, want)
+		}
+	}
+}
+
 func TestQueueDoesNotAllocate(t *testing.T) {
 	shared, own := make([]byte, 100), make([]byte, 100)
 	q := new(queue)
