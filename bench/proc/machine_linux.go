@@ -63,20 +63,41 @@ func ThisMachine() Machine {
 
 // Busy is the processor time, in seconds, that all cores together have spent on anything but idling, what the
 // hypervisor took away included. It is precise to 10 ms.
-func Busy() float64 {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	// cpu user nice system idle iowait irq softirq steal guest guest_nice
-	fields := strings.Fields(line)
-	const idle, iowait, steal, ticks = 4, 5, 8, 100
-	sum := 0.0
-	for i := 1; i < len(fields) && i <= steal; i++ {
-		if n, err := strconv.ParseFloat(fields[i], 64); err == nil && i != idle && i != iowait {
-			sum += n / ticks
+func Busy() (sum float64) {
+	for i, seconds := range stat() {
+		if i != statIdle && i != statWait {
+			sum += seconds
 		}
 	}
 	return sum
+}
+
+// Stolen is the processor time, in seconds, that the hypervisor took away from all cores together while they had
+// something to do. The kernel counts it as that of the process that would have run.
+func Stolen() float64 { return stat()[statSteal] }
+
+// Places in the first line of /proc/stat: user nice system idle iowait irq softirq steal.
+const (
+	statIdle  = 3
+	statWait  = 4
+	statSteal = 7
+)
+
+// stat is what that line says, in seconds.
+func stat() (seconds [statSteal + 1]float64) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return seconds
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	const ticks = 100
+	for i, field := range strings.Fields(line) {
+		if i < 1 || i > len(seconds) {
+			continue // "cpu" in front, guests behind, which are among the others
+		}
+		if n, err := strconv.ParseFloat(field, 64); err == nil {
+			seconds[i-1] = n / ticks
+		}
+	}
+	return seconds
 }

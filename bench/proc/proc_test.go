@@ -94,4 +94,7 @@ func TestBusy(t *testing.T) {
 	if d := Busy() - before; d < 0.05 {
 		t.Errorf("%v s of busy cores for 100 ms of work", d)
 	}
+	if s := Stolen(); s < 0 || s > Busy() {
+		t.Errorf("%v s stolen of %v", s, Busy())
+	}
 }

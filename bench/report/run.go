@@ -177,6 +177,9 @@ func (w row) notes() (notes []string) {
 	if most, over := worst(scenario.Others); over(othersLimit) > 0 {
 		notes = append(notes, fmt.Sprintf("others used up to %.1f cores", most))
 	}
+	if most, over := worst(scenario.Stolen); over(othersLimit) > 0 {
+		notes = append(notes, fmt.Sprintf("the host took up to %.1f cores", most))
+	}
 	if most, over := worst(scenario.Lag); over(lagLimit) > 0 {
 		notes = append(notes, fmt.Sprintf("posts up to %.0f ms late", most))
 	}

@@ -42,6 +42,8 @@ const (
 	ClientBound = "client_bound"
 	// Others is how many cores the rest of the machine used.
 	Others = "others"
+	// Stolen is how many cores the hypervisor took away. It counts as CPU time of whoever would have run.
+	Stolen = "stolen"
 	// Lag is the 99th percentile of how late the pushes were posted, in milliseconds.
 	Lag = "lag"
 	// Longest is how long a broadcast took, at most, beside receivers who are stuck, in milliseconds.

@@ -94,14 +94,16 @@ func (c Config) measure(ctx context.Context, s scenario.Scenario, at scenario.Ca
 		sample.Skipped = why
 		return sample
 	}
-	began, busy, ours := time.Now(), proc.Busy(), ourCPU()
+	began, busy, ours, stolen := time.Now(), proc.Busy(), ourCPU(), proc.Stolen()
 	if err := c.sample(ctx, s, at, spec, &sample); err != nil {
 		sample.Error = err.Error()
 		sample.Values = nil
 		return sample
 	}
 	// By now the server and the clients have ended, so their time is among that of our children.
-	sample.Set(scenario.Others, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/time.Since(began).Seconds())
+	took := time.Since(began).Seconds()
+	sample.Set(scenario.Others, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/took)
+	sample.Set(scenario.Stolen, (proc.Stolen()-stolen)/took)
 	return sample
 }
 
