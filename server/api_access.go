@@ -37,6 +37,16 @@ func (a *api) admit(h *fasthttp.RequestHeader) *problem {
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the server's API keys")
 }
 
+// admitted is admit for a request that is about to be served. Who may not have what
+// it asked for does not keep one of the places for connections either.
+func (a *api) admitted(ctx *fasthttp.RequestCtx) *problem {
+	p := a.admit(&ctx.Request.Header)
+	if p != nil {
+		ctx.SetConnectionClose()
+	}
+	return p
+}
+
 // dropBody takes the body off a request that will not be served. Else fasthttp asks
 // for it, if the client sent Expect: 100-continue, and waits for its first byte before
 // it calls the handler. What may come of it is read by nobody, so the connection ends

@@ -98,6 +98,7 @@ func TestAPIRefusesBeforeTheBody(t *testing.T) {
 		"chunks, expects":      "Transfer-Encoding: chunked\r\nexpect: 100-Continue\r\n\r\n",
 		"expects for nothing":  "Expect: 100-continue\r\n\r\n",
 		"kept":                 "Connection: keep-alive\r\nContent-Length: 1000\r\n\r\n",
+		"none":                 "\r\n",
 		"a request for a body": "Content-Length: 76\r\n\r\nPOST /v1/broadcast HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 0\r\n\r\n",
 	}
 	for name, body := range bodies {

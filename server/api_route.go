@@ -76,13 +76,13 @@ func (a *api) dispatch(ctx *fasthttp.RequestCtx) *problem {
 			continue
 		}
 		if !r.open {
-			if p := a.admit(&ctx.Request.Header); p != nil {
+			if p := a.admitted(ctx); p != nil {
 				return p
 			}
 		}
 		return a.call(ctx, r, segments[:n])
 	}
-	if p := a.admit(&ctx.Request.Header); p != nil {
+	if p := a.admitted(ctx); p != nil {
 		return p
 	}
 	return problemf(404, "not_found", "there is nothing at this path; in the names of users and topics, percent-encode what is no letter or digit")

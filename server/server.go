@@ -103,6 +103,9 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	if room := descriptorLimit(); cfg.MaxConnections > room {
+		cfg.Logger.Warn("there are too few descriptors for MaxConnections: raise the limit (ulimit -n, LimitNOFILE of systemd)", "connections", cfg.MaxConnections, "room", room)
+	}
 	srv := &Server{
 		cfg:         cfg,
 		log:         cfg.Logger,
