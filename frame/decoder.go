@@ -2,6 +2,7 @@ package frame
 
 import (
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
@@ -135,12 +136,17 @@ func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
 	return Message{h.op, p}, nil
 }
 
-// Held is how many bytes of memory an unfinished message takes, 0 if there is none.
+// Held is how many bytes of memory an unfinished message takes, that of its inflater
+// included, 0 if there is none.
 func (d *Decoder) Held() int {
 	if d.s == nil || d.s.shared || d.s.lent {
 		return 0
 	}
-	return cap(d.s.buf)
+	n := cap(d.s.buf)
+	if d.s.z != nil {
+		n += int(unsafe.Sizeof(*d.s.z))
+	}
+	return n
 }
 
 // part takes p, the next part of the payload of a frame of which there is more

@@ -46,8 +46,9 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
-	high := c.pressure.high()
+	high, mostHeld := c.pressure.high()
 	srv.pressed.Store(high)
+	srv.mostHeld.Store(mostHeld)
 	t := srv.tick.Load()
 	if high && (c.collected == 0 || t-c.collected >= collectEvery) {
 		// It may be garbage, and nobody collects it while little is allocated.

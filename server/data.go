@@ -47,8 +47,32 @@ func (s *Session) discard(n int) {
 	}
 }
 
-// feed runs the decoder over the bytes of one read, or over what is left of them.
+// feed runs the decoder over the bytes of one read, or over what is left of them, and
+// sees to it that what it keeps of unfinished messages is not too much.
 func (s *Session) feed(in []byte, now, heard uint32) {
+	before := s.dec.Held()
+	s.decode(in, now, heard)
+	after := s.dec.Held()
+	if after == before {
+		return
+	}
+	srv := s.srv()
+	if all := srv.held.Add(int64(after - before)); after > heldUnderPressure && (all > srv.mostHeld.Load() || srv.pressed.Load()) {
+		srv.stats.pressed.Add(1)
+		s.fail(errPressed)
+		s.letGo() // nothing is decoded any more
+	}
+}
+
+// letGo drops what is known of an unfinished message.
+func (s *Session) letGo() {
+	if held := s.dec.Held(); held > 0 {
+		s.srv().held.Add(-int64(held))
+	}
+	s.dec.Release()
+}
+
+func (s *Session) decode(in []byte, now, heard uint32) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
 	if meter != nil && !meter.bytes.take(len(in), ep.Rate.Bytes, now) {
@@ -68,10 +92,6 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 				return
 			}
 		} else if len(in) == 0 { // nothing complete is left
-			if s.dec.Held() > heldUnderPressure && ep.srv.pressed.Load() {
-				ep.srv.stats.pressed.Add(1)
-				s.fail(errPressed)
-			}
 			return
 		}
 		if len(in) > 0 && done.enough(ep.srv, n+len(m.Payload)) && s.conn.Postpone(in) {
@@ -210,7 +230,7 @@ func (s *Session) gone(err error) {
 	was := s.phase()
 	s.enter(over, 1006)
 	srv.wheel.Stop(s)
-	s.dec.Release()
+	s.letGo()
 	x := s.ext.Load()
 	if x != nil {
 		srv.appTimers.Stop(x)

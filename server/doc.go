@@ -54,7 +54,7 @@
 // one address (ConnectionsPerIP), of one user (SessionsPerUser), topics of one
 // session, handshakes a second, the bytes of a request, of a message, and of a
 // queue, what a session may send a second (Endpoint.Rate), and memory, of which the
-// last tenth before GOMEMLIMIT is kept for those who are connected. Each is on by
+// last fifth before GOMEMLIMIT is kept for those who are connected. Each is on by
 // default, can be set, and counts what it stops. They hold for mounted endpoints too,
 // from the moment when the other server hands a request over.
 //

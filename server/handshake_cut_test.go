@@ -26,19 +26,27 @@ func talk(t *testing.T, srv *Server, pieces ...string) string {
 	}
 	defer here.Close()
 	s := srv.newSession(srv.lobby)
-	if err := srv.engine.Adopt(there, &s.conn, handler{s}, nil); err != nil {
+	if err := srv.engine.Adopt(there, &s.conn, reads{handler{s}, pieces}, nil); err != nil {
 		t.Fatal(err)
-	}
-	for _, p := range pieces {
-		// As the holder of the turn does, of whom there is none: nothing arrives.
-		s.received([]byte(p))
-		s.conn.Uncork()
 	}
 	got, err := io.ReadAll(here)
 	if err != nil {
 		t.Fatalf("the server does not end it: %v, got %q", err, got)
 	}
 	return date.ReplaceAllString(string(got), "")
+}
+
+// reads is a session for which pieces have arrived when it is adopted.
+type reads struct {
+	handler
+	pieces []string
+}
+
+func (r reads) Data(c *netpoll.Conn, _ []byte) {
+	for _, p := range r.pieces {
+		r.s.received([]byte(p))
+		c.Uncork()
+	}
 }
 
 var date = regexp.MustCompile("Date: [^\r]*\r\n")

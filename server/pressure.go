@@ -16,12 +16,18 @@ type pressure struct {
 }
 
 // refuseAbove is the part of the limit that is left to connections: what is
-// above it belongs to queues, to messages under way and to the collector.
-const refuseAbove = 0.9
+// above it belongs to queues, to messages under way and to the collector, which
+// would else have to run all the time; and as much as many can want between two
+// looks.
+const refuseAbove = 0.8
 
-// While memory is short, what is known of a message that has not ended must be
-// no more than a typical one. Peers that leave long ones unfinished would take the
-// rest too, and turn by turn; theirs is the memory that comes back at once.
+// heldAbove is the part of the limit that all unfinished messages may take. Peers that
+// leave theirs unfinished could take everything else, faster than the clock looks.
+const heldAbove = 0.25
+
+// Beyond that, and while memory is short, what is known of a message that has not
+// ended must be no more than a typical one: theirs is the memory that comes back at
+// once.
 const heldUnderPressure = 4 << 10
 
 // errPressed is 1013, "try again later".
@@ -30,16 +36,16 @@ var errPressed = &frame.CloseError{Code: 1013, Reason: "the server is short of m
 // The limit is about total less released. What is free is at hand as well.
 var pressureSamples = [...]string{"/memory/classes/total:bytes", "/memory/classes/heap/released:bytes", "/memory/classes/heap/free:bytes"}
 
-// high looks at the memory in use.
-func (p *pressure) high() bool {
+// high looks at the memory in use, and returns what unfinished messages may have of it.
+func (p *pressure) high() (high bool, mostHeld int64) {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
-		return false
+		return false, limit
 	}
 	for i, name := range pressureSamples {
 		p.samples[i].Name = name
 	}
 	metrics.Read(p.samples[:])
 	used := p.samples[0].Value.Uint64() - p.samples[1].Value.Uint64() - p.samples[2].Value.Uint64()
-	return float64(used) > refuseAbove*float64(limit)
+	return float64(used) > refuseAbove*float64(limit), int64(heldAbove * float64(limit))
 }

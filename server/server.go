@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -47,7 +48,9 @@ type Server struct {
 	connections atomic.Int64  // all, also those in their handshake
 	status      atomic.Uint32
 	stats       stats
-	pressed     atomic.Bool // memory is short
+	pressed     atomic.Bool  // memory is short
+	held        atomic.Int64 // bytes of all unfinished messages
+	mostHeld    atomic.Int64 // that they may have
 	sources     *sources
 	shakeMu     sync.Mutex
 	shakes      bucket // of all handshakes. guarded by shakeMu
@@ -124,6 +127,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.tick.Store(1)
+	srv.mostHeld.Store(math.MaxInt64) // until the clock's first beat
 	srv.lobby = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}

@@ -167,3 +167,45 @@ func TestPressure(t *testing.T) {
 		t.Errorf("counted %d", n)
 	}
 }
+
+// TestHeld: what is known of unfinished messages is bounded in all, too, and what has
+// ended does not count.
+func TestHeld(t *testing.T) {
+	srv, _ := startStill(t, Config{})
+	const most = 64 << 10
+	srv.mostHeld.Store(most)
+	settled := func(what string, bytes int64) {
+		t.Helper()
+		await(t, what, func() bool { return srv.held.Load() == bytes })
+	}
+	begun := string(masked(Text, false, make([]byte, most/4)))
+	var clients []*client
+	for range 4 {
+		c := dial(t, srv, "/echo")
+		c.say(begun)
+		clients = append(clients, c)
+	}
+	settled("all that may be is held", most)
+	last := dial(t, srv, "/echo")
+	last.say(string(masked(Text, false, []byte("short"))))
+	await(t, "a short one is held as well", func() bool { return srv.held.Load() > most })
+	one := dial(t, srv, "/echo")
+	one.say(begun)
+	one.wantClose(1013)
+	if n := srv.stats.pressed.Load(); n != 1 {
+		t.Errorf("counted %d", n)
+	}
+	last.say(string(masked(ws.OpContinuation, true, nil)))
+	last.want(Text, "short")
+	settled("what is complete is not held", most)
+	clients[0].say(string(masked(ws.OpContinuation, true, nil)))
+	if op, payload, err := clients[0].frame(); op != Text || len(payload) != most/4 || err != nil {
+		t.Errorf("%v, %d bytes, %v", op, len(payload), err)
+	}
+	settled("nor what a handler had", most*3/4)
+	clients[1].Close()
+	settled("nor that of a peer that has gone", most/2)
+	clients[2].say(string(masked(Text, true, []byte("in between"))))
+	clients[2].wantClose(1002)
+	settled("nor that of one that has failed", most/4)
+}

@@ -109,20 +109,22 @@ func silent(path string) func(m *mob) {
 	}
 }
 
-// hoards opens connections and sends all but the end of the longest message allowed, so that the server has
-// to keep it.
-func hoards(m *mob) {
+// hoards opens connections and sends so many bytes of the longest message allowed, so that the server has to
+// keep them.
+func hoards(bytes int) func(m *mob) {
 	most := head(fin|opText, 64<<10)
-	most = append(most, make([]byte, 63<<10)...)
-	m.each(5000, func(i int) {
-		c := m.open(i, fmt.Sprint("/ws?user=hoard", i))
-		if c == nil {
-			return
-		}
-		if _, err := c.Write(most); err != nil {
-			m.count(c.end(err))
-			return
-		}
-		m.count(c.drain(false))
-	})
+	most = append(most, make([]byte, bytes)...)
+	return func(m *mob) {
+		m.each(5000, func(i int) {
+			c := m.open(i, fmt.Sprint("/ws?user=hoard", i))
+			if c == nil {
+				return
+			}
+			if _, err := c.Write(most); err != nil {
+				m.count(c.end(err))
+				return
+			}
+			m.count(c.drain(false))
+		})
+	}
 }
