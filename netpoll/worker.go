@@ -75,9 +75,13 @@ func (e *Engine) work() {
 }
 
 // checkBehind starts another worker when the batch keeps us for too long and
-// there may be a core for it.
+// there may be a core for it. When all cores have one they take a breath.
 func (e *Engine) checkBehind() {
-	if e.batch.left() < behindItems || e.workers.Load() >= e.cores() {
+	if e.workers.Load() >= e.cores() {
+		e.breathe()
+		return
+	}
+	if e.batch.left() < behindItems {
 		return
 	}
 	if e.now()-time.Duration(e.stamp.Load()) > behind && e.spawn(e.cores()) {

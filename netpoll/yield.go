@@ -70,9 +70,13 @@ func (e *Engine) yield(c *Conn, ready Readiness) {
 	c.turn.move(moveYield, ready)
 	e.stats.yielded.Add(1)
 	e.yields.put(c, e.now)
-	// What else runs in this process, an HTTP server for one, may have waited for
-	// a core, too: workers that always find something to do leave it none, and the
-	// Go scheduler takes one away after 10 ms only.
+	e.breathe()
+}
+
+// breathe lets what else runs in this process have a core, an HTTP server for one:
+// workers that always find something to do leave it none, and the Go scheduler
+// takes one away from them after 10 ms only.
+func (e *Engine) breathe() {
 	if now := e.stamp.Load(); now-e.breath.Load() > int64(breathEvery) {
 		e.breath.Store(now)
 		runtime.Gosched()

@@ -53,14 +53,17 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 	before := s.dec.Held()
 	s.decode(in, now, heard)
 	after := s.dec.Held()
-	if after == before {
+	if before == 0 && after == 0 {
 		return
 	}
 	srv := s.srv()
-	if all := srv.held.Add(int64(after - before)); after > heldUnderPressure && (all > srv.mostHeld.Load() || srv.pressed.Load()) {
+	all := srv.held.Add(int64(after - before))
+	if after > heldUnderPressure && (all > srv.mostHeld.Load() || srv.pressed.Load()) {
 		srv.stats.pressed.Add(1)
 		s.fail(errPressed)
-		s.letGo() // nothing is decoded any more
+	}
+	if s.phase() == lingering { // nothing is decoded any more
+		s.letGo()
 	}
 }
 

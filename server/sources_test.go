@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"net/netip"
 	"runtime/debug"
 	"testing"
@@ -171,7 +172,9 @@ func TestPressure(t *testing.T) {
 // TestHeld: what is known of unfinished messages is bounded in all, too, and what has
 // ended does not count.
 func TestHeld(t *testing.T) {
-	srv, _ := startStill(t, Config{})
+	ep := Echo("/echo")
+	ep.Rate = Rate{Messages: 10}
+	srv, _ := startStill(t, Config{Endpoints: []Endpoint{ep}})
 	const most = 64 << 10
 	srv.mostHeld.Store(most)
 	settled := func(what string, bytes int64) {
@@ -208,4 +211,10 @@ func TestHeld(t *testing.T) {
 	clients[2].say(string(masked(Text, true, []byte("in between"))))
 	clients[2].wantClose(1002)
 	settled("nor that of one that has failed", most/4)
+	clients[3].say(string(bytes.Repeat(masked(ws.OpPing, true, nil), 10*burst+1)))
+	for range 10 * burst {
+		clients[3].want(ws.OpPong, "")
+	}
+	clients[3].wantClose(1008)
+	settled("nor that of one that sends too much", 0)
 }

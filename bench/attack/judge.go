@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 const (
@@ -33,7 +34,26 @@ func (r *Result) slower(what string, before, during float64) {
 // broken if it was missed in two tries of three: every p99 has its own p99. A try that could not be judged does
 // not count; the result is that of the last one.
 func Judge(ctx context.Context, a Attack, cfg Config, show func(*Result)) (*Result, error) {
-	return judge(func() (*Result, error) { return Run(ctx, a, cfg) }, show)
+	return judge(func() (*Result, error) {
+		if cfg.Strict {
+			calm(ctx)
+		}
+		return Run(ctx, a, cfg)
+	}, show)
+}
+
+// calm waits until the machine wakes sleepers in time, a minute at the most.
+func calm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		second, cancel := context.WithTimeout(ctx, time.Second)
+		asleep := machine(second)
+		cancel()
+		if asleep.P99 <= standstill {
+			return
+		}
+	}
 }
 
 func judge(try func() (*Result, error), show func(*Result)) (r *Result, err error) {
