@@ -9,21 +9,43 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// body is that of a request, in a pooled buffer.
-type body struct{ b []byte }
-
-var bodies = sync.Pool{New: func() any { return &body{make([]byte, 0, bodyFirst)} }}
+// body is that of a request, in a pooled buffer of 4 KiB << class.
+type body struct {
+	b     []byte
+	class int
+}
 
 const (
-	bodyFirst = 4 << 10
-	bodyKeep  = 256 << 10
+	bodyFirst   = 4 << 10
+	bodyClasses = 10 // up to 2 MiB
 )
 
-func (b *body) free() {
-	if cap(b.b) <= bodyKeep {
-		b.b = b.b[:0]
-		bodies.Put(b)
+// bodies are those that are free, by class: a body of 1 MiB must not leave all that
+// it has outgrown to the collector, ten of them a second kept it busy.
+var bodies [bodyClasses]sync.Pool
+
+func newBody(class int) *body {
+	if class < bodyClasses {
+		if b, ok := bodies[class].Get().(*body); ok {
+			return b
+		}
 	}
+	return &body{make([]byte, 0, bodyFirst<<class), class}
+}
+
+func (b *body) free() {
+	if b.class < bodyClasses {
+		b.b = b.b[:0]
+		bodies[b.class].Put(b)
+	}
+}
+
+// grown returns b in a buffer of twice the size.
+func (b *body) grown() *body {
+	next := newBody(b.class + 1)
+	next.b = append(next.b, b.b...)
+	b.free()
+	return next
 }
 
 // readBody reads a body of at most limit bytes. fasthttp's own limit does not hold
@@ -33,14 +55,14 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	if ctx.Request.Header.ContentLength() > limit {
 		return nil, tooBig("the body", limit)
 	}
-	b := bodies.Get().(*body)
+	b := newBody(0)
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
 		return b, nil // there is none
 	}
 	for {
 		if len(b.b) == cap(b.b) {
-			b.b = append(b.b, 0)[:len(b.b)]
+			b = b.grown()
 		}
 		n, err := stream.Read(b.b[len(b.b):cap(b.b)])
 		b.b = b.b[:len(b.b)+n]
