@@ -122,8 +122,8 @@ func All(short bool) []Attack {
 			check: func(r *running) { r.metric("fanfare_accept_pauses_total", 1, math.Inf(1)) },
 		},
 		{
-			Name: "hoards", Load: fmt.Sprintf("%d leave a message unfinished, 63 KiB each; GOMEMLIMIT is %d MiB", n(6000, 2000), n(128, 64)),
-			count: n(6000, 2000), attack: hoards(63 * kib), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(128, 64))}, memory: 100 * mib,
+			Name: "hoards", Load: fmt.Sprintf("%d leave a message unfinished, 63 KiB each, 1,000 a second; GOMEMLIMIT is %d MiB", n(6000, 2000), n(128, 64)),
+			count: n(6000, 2000), attack: hoards(1000, 63*kib), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(128, 64))}, memory: 100 * mib,
 			check: func(r *running) {
 				r.want("closed 1013", 1)
 				r.limited("memory")
@@ -131,7 +131,7 @@ func All(short bool) []Attack {
 		},
 		{
 			Name: "memory", Load: fmt.Sprintf("%d leave a message unfinished, 4 KiB each; GOMEMLIMIT is %d MiB", n(6000, 2000), n(32, 18)),
-			count: n(6000, 2000), attack: hoards(4*kib - 100), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(32, 18))}, memory: 60 * mib,
+			count: n(6000, 2000), attack: hoards(5000, 4*kib-100), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(32, 18))}, memory: 60 * mib,
 			check: func(r *running) {
 				r.want("refused 503, Retry-After", 1)
 				r.limited("memory")

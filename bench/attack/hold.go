@@ -109,13 +109,13 @@ func silent(path string) func(m *mob) {
 	}
 }
 
-// hoards opens connections and sends so many bytes of the longest message allowed, so that the server has to
-// keep them.
-func hoards(bytes int) func(m *mob) {
+// hoards opens connections, so many a second, and sends so many bytes of the longest message allowed, so that the
+// server has to keep them.
+func hoards(rate, bytes int) func(m *mob) {
 	most := head(fin|opText, 64<<10)
 	most = append(most, make([]byte, bytes)...)
 	return func(m *mob) {
-		m.each(5000, func(i int) {
+		m.each(rate, func(i int) {
 			c := m.open(i, fmt.Sprint("/ws?user=hoard", i))
 			if c == nil {
 				return
