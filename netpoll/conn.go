@@ -131,7 +131,7 @@ func (c *Conn) release(err error) {
 	c.setLocked(flagReleased) // behind this no writer touches fd
 	c.mu.Unlock()
 	if c.has(flagPostponed) {
-		c.engine.rests.drop(c, &c.engine.buffers)
+		c.engine.rests.drop(c)
 	}
 	if c.link != nil {
 		c.link.nc.Close()

@@ -124,7 +124,7 @@ func start(cfg Config, poller Poller) *Engine {
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
-	e.rests.init()
+	e.rests.init(&e.buffers)
 	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
 	e.retry.Stop()
 	if poller != nil {

@@ -72,7 +72,7 @@ func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
 	c.handler.Data(c, b)
 	flags := c.flags.Load()
 	if again && flags&flagPostponed == 0 {
-		e.rests.drop(c, &e.buffers)
+		e.rests.drop(c)
 	}
 	if flags&(flagCorked|flagClosing|flagReleased|flagPostponed) == 0 {
 		return true

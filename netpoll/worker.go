@@ -13,8 +13,8 @@ import (
 //
 // A second worker is started by the first that falls behind (a batch took
 // longer than behind and is not done, or connections that have yielded have
-// waited for so long), up to one a core; and by the monitor
-// when nothing has moved for a tick, because handlers block, up to Workers.
+// waited for so long), up to one a core; and by the monitor when nothing has moved
+// for a tick, because handlers block, up to Workers.
 const (
 	behind      = time.Millisecond
 	behindItems = 16 // a shorter rest is not worth a second core

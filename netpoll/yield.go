@@ -96,7 +96,7 @@ const breathEvery = 200 * time.Microsecond
 // The bytes are kept in a buffer of the engine, of which there are postponed at
 // the most; while none is left, reads are small.
 func (c *Conn) Postpone(b []byte) bool {
-	if c.link != nil || !c.engine.rests.keep(c, b, &c.engine.buffers) {
+	if c.link != nil || !c.engine.rests.keep(c, b) {
 		return false
 	}
 	c.mu.Lock()
@@ -112,9 +112,10 @@ const (
 
 // rests are the bytes that handlers have postponed.
 type rests struct {
-	n  atomic.Int32 // how many
-	mu sync.Mutex
-	of map[*Conn]rest // guarded by mu
+	buffers *sync.Pool   // the engine's; immutable
+	n       atomic.Int32 // how many
+	mu      sync.Mutex
+	of      map[*Conn]rest // guarded by mu
 }
 
 type rest struct {
@@ -122,12 +123,12 @@ type rest struct {
 	b   []byte // of buf
 }
 
-func (r *rests) init() { r.of = make(map[*Conn]rest) }
+func (r *rests) init(buffers *sync.Pool) { r.buffers, r.of = buffers, make(map[*Conn]rest) }
 
 func (r *rests) scarce() bool { return r.n.Load() >= postponed }
 
 // keep keeps b, which is part of what is kept already, or of a worker's buffer.
-func (r *rests) keep(c *Conn, b []byte, buffers *sync.Pool) bool {
+func (r *rests) keep(c *Conn, b []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept, again := r.of[c]
@@ -137,9 +138,9 @@ func (r *rests) keep(c *Conn, b []byte, buffers *sync.Pool) bool {
 	case r.scarce():
 		return false
 	default:
-		kept.buf = buffers.Get().(*[]byte)
+		kept.buf = r.buffers.Get().(*[]byte)
 		if len(b) > len(*kept.buf) { // Adopt was given more
-			buffers.Put(kept.buf)
+			r.buffers.Put(kept.buf)
 			return false
 		}
 		kept.b = (*kept.buf)[:copy(*kept.buf, b)]
@@ -156,12 +157,12 @@ func (r *rests) look(c *Conn) []byte {
 	return r.of[c].b
 }
 
-func (r *rests) drop(c *Conn, buffers *sync.Pool) {
+func (r *rests) drop(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if kept, ok := r.of[c]; ok {
 		delete(r.of, c)
-		buffers.Put(kept.buf)
+		r.buffers.Put(kept.buf)
 		r.n.Add(-1)
 	}
 }

@@ -183,10 +183,10 @@ func TestPostponedAreBounded(t *testing.T) {
 		const busy = 8
 		var others [postponed - busy]Conn
 		for i := range others {
-			if !r.e.rests.keep(&others[i], []byte("x"), &r.e.buffers) {
+			if !r.e.rests.keep(&others[i], []byte("x")) {
 				t.Fatal("keep = false")
 			}
-			defer r.e.rests.drop(&others[i], &r.e.buffers)
+			defer r.e.rests.drop(&others[i])
 		}
 		for range busy {
 			r.connect()

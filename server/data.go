@@ -109,8 +109,8 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 // work is how much one call of feed has done. A read of 64 KiB may hold anything
 // from half a message to what inflates to 64 MiB, so it is not counted in bytes.
 type work struct {
-	began time.Duration // of the second step
-	steps int
+	began time.Duration // about; 0 before the first look
+	steps int           // since the last look
 }
 
 const (
