@@ -177,8 +177,17 @@ func operator(t *testing.T) (creds string, opts natsserver.Options) {
 // outside starts a NATS that listens, and returns its URL.
 func outside(t *testing.T, opts natsserver.Options) string {
 	t.Helper()
+	opts.JetStream = true
+	return fmt.Sprintf("nats://%s", startNATS(t, opts))
+}
+
+// startNATS starts a NATS, with JetStream if opts say so, and returns its address.
+func startNATS(t *testing.T, opts natsserver.Options) string {
+	t.Helper()
 	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, true
-	opts.JetStream, opts.StoreDir = true, t.TempDir()
+	if opts.JetStream {
+		opts.StoreDir = t.TempDir()
+	}
 	ns, err := natsserver.NewServer(&opts)
 	if err != nil {
 		t.Fatal(err)
@@ -188,5 +197,5 @@ func outside(t *testing.T, opts natsserver.Options) string {
 	if !ns.ReadyForConnections(30 * time.Second) {
 		t.Fatal("NATS does not start")
 	}
-	return fmt.Sprintf("nats://%s", ns.Addr())
+	return ns.Addr().String()
 }

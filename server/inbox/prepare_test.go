@@ -185,22 +185,6 @@ func TestChanges(t *testing.T) {
 // TestWhatIsWrong: an outside NATS that cannot keep messages, or is not there, is
 // described so that one knows what to do.
 func TestWhatIsWrong(t *testing.T) {
-	bare := func(t *testing.T, opts natsserver.Options) string {
-		opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, true
-		if opts.JetStream {
-			opts.StoreDir = t.TempDir()
-		}
-		ns, err := natsserver.NewServer(&opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ns.Start()
-		t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-		if !ns.ReadyForConnections(30 * time.Second) {
-			t.Fatal("NATS does not start")
-		}
-		return ns.Addr().String()
-	}
 	for _, test := range []struct {
 		name  string
 		at    func(t *testing.T) string
@@ -208,18 +192,18 @@ func TestWhatIsWrong(t *testing.T) {
 		opens bool
 		want  []string
 	}{
-		{"no JetStream", func(t *testing.T) string { return "nats://" + bare(t, natsserver.Options{}) },
+		{"no JetStream", func(t *testing.T) string { return "nats://" + startNATS(t, natsserver.Options{}) },
 			Config{}, true, []string{"JetStream is not enabled", "-js"}},
 		{"no room", func(t *testing.T) string {
-			return "nats://" + bare(t, natsserver.Options{JetStream: true, JetStreamMaxStore: 1 << 20})
+			return outside(t, natsserver.Options{JetStreamMaxStore: 1 << 20})
 		}, Config{Disk: 1 << 30}, true, []string{"three times", "1024 MiB", "insufficient"}},
-		{"one server", func(t *testing.T) string { return "nats://" + bare(t, natsserver.Options{JetStream: true}) },
+		{"one server", func(t *testing.T) string { return outside(t, natsserver.Options{}) },
 			Config{Replicas: 3}, true, []string{"replicas > 1 not supported"}},
 		{"wrong password", func(t *testing.T) string {
-			return "nats://user:secret@" + bare(t, natsserver.Options{Username: "user", Password: "another"})
+			return "nats://user:secret@" + startNATS(t, natsserver.Options{Username: "user", Password: "another"})
 		}, Config{}, false, []string{"refuses this client", "user:xxxxx@127.0.0.1", "password in the URL", "Authorization Violation"}},
 		{"may not ask", func(t *testing.T) string {
-			return "nats://user:x@" + bare(t, natsserver.Options{JetStream: true, Users: []*natsserver.User{{Username: "user", Password: "x",
+			return "nats://user:x@" + startNATS(t, natsserver.Options{JetStream: true, Users: []*natsserver.User{{Username: "user", Password: "x",
 				Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{"$JS.API.>"}}}}}})
 		}, Config{Timeout: 300 * time.Millisecond}, true, []string{"no answer within 300ms", "permission"}},
 		{"nobody", func(*testing.T) string { return "nats://user:secret@127.0.0.1:1" }, // no NATS has a reserved port
