@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -75,6 +76,9 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 		case err != io.EOF || cutOff(ctx):
 			p = brokenBody(err)
 		default:
+			if len(b.b) >= stretch {
+				runtime.Gosched() // to parse, copy and compress it takes long as well
+			}
 			return b, nil
 		}
 		b.free()
