@@ -44,6 +44,7 @@ type api struct {
 	http       *fasthttp.Server
 	keys       []keyDigest
 	prometheus fasthttp.RequestHandler
+	desks      desks
 
 	// Tests have less.
 	idle  time.Duration // batchIdle
@@ -63,6 +64,7 @@ func newAPI(srv *Server) *api {
 		srv:        srv,
 		keys:       digestKeys(srv.cfg.APIKeys),
 		prometheus: newMetrics(srv),
+		desks:      newDesks(),
 		idle:       batchIdle,
 		grace:      apiGrace,
 		limit:      apiConnections,

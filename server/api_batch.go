@@ -30,7 +30,7 @@ type batch struct {
 	// Owned by the goroutine that serves the request.
 	body  io.Reader
 	in    *bufio.Reader
-	long  []byte   // a line that does not fit into in
+	long  *body    // a line that does not fit into in; nil: there is none
 	line  document // the one being served
 	out   []byte   // answers
 	sent  int      // of out
@@ -98,6 +98,7 @@ var longAgo = time.Unix(1, 0)
 
 // Close is called by fasthttp when the answer is written, or cannot be.
 func (b *batch) Close() error {
+	b.dropLong()
 	b.api.mu.Lock()
 	delete(b.api.streams, b)
 	b.api.mu.Unlock()
@@ -180,7 +181,9 @@ func (b *batch) serve(line []byte) *problem {
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return nil
 	}
-	if p := b.line.parse(line); p != nil {
+	p := b.line.parse(line)
+	b.dropLong()
+	if p != nil {
 		return p
 	}
 	if b.line.stored(b.api.srv) {
@@ -214,11 +217,17 @@ func (b *batch) keep() *problem {
 	return nil
 }
 
-// next returns the next line, valid until it is called again, and sets ended behind
+// dropLong drops the line that did not fit.
+func (b *batch) dropLong() {
+	b.long.free()
+	b.long = nil
+}
+
+// next returns the next line, valid until dropLong or next is called, and sets ended behind
 // the last one. A line that is too long is skipped to its end, and no more of it kept
 // than the limit.
 func (b *batch) next() ([]byte, *problem) {
-	b.long = b.long[:0]
+	b.dropLong()
 	length := 0
 	for {
 		if b.interrupted.Load() {
@@ -233,14 +242,18 @@ func (b *batch) next() ([]byte, *problem) {
 			if length > b.limit+1 { // one for the line feed
 				return nil, tooBig("the line", b.limit)
 			}
-			if len(b.long) == 0 {
+			if b.long == nil {
 				return part, nil
 			}
-			b.long = append(b.long, part...)
-			return b.long, nil
+			b.long = b.long.with(part)
+			b.api.desks.sit(b.long)
+			return b.long.b, nil
 		case err == bufio.ErrBufferFull:
+			if b.long == nil {
+				b.long = newBody(0)
+			}
 			if length <= b.limit {
-				b.long = append(b.long, part...)
+				b.long = b.long.with(part)
 			}
 		default:
 			b.ended = true

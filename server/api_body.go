@@ -10,15 +10,17 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// body is that of a request, in a pooled buffer of 4 KiB << class.
+// body is that of a request, or a long line of a batch, in a pooled buffer of
+// 4 KiB << class.
 type body struct {
 	b     []byte
 	class int
+	desk  desks // nil: it is not at one
 }
 
 const (
 	bodyFirst   = 4 << 10
-	bodyClasses = 10 // up to 2 MiB
+	bodyClasses = 11 // up to 4 MiB, a document by default
 )
 
 // bodies are those that are free, by class: a body of 1 MiB must not leave all that
@@ -31,14 +33,31 @@ func newBody(class int) *body {
 			return b
 		}
 	}
-	return &body{make([]byte, 0, bodyFirst<<class), class}
+	return &body{b: make([]byte, 0, bodyFirst<<class), class: class}
 }
 
+// free takes b, which may be nil, from its desk and gives the buffer back.
 func (b *body) free() {
+	if b == nil {
+		return
+	}
+	if b.desk != nil {
+		<-b.desk
+		b.desk = nil
+	}
 	if b.class < bodyClasses {
 		b.b = b.b[:0]
 		bodies[b.class].Put(b)
 	}
+}
+
+// with returns b with p behind it.
+func (b *body) with(p []byte) *body {
+	for len(p) > cap(b.b)-len(b.b) {
+		b = b.grown()
+	}
+	b.b = append(b.b, p...)
+	return b
 }
 
 // grown returns b in a buffer of twice the size.
@@ -49,10 +68,26 @@ func (b *body) grown() *body {
 	return next
 }
 
-// readBody reads a body of at most limit bytes. fasthttp's own limit does not hold
-// for streamed bodies, and its Body method would read one of any length. The buffer
-// grows as bytes arrive, whatever length was declared.
-func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
+// desks are where long bodies are worked on, to check, parse and copy them: some
+// milliseconds for each MiB. There is one less than processors, so that one is left to
+// those who want little, and nobody may wait for the network at a desk.
+type desks chan struct{}
+
+func newDesks() desks { return make(desks, max(1, runtime.GOMAXPROCS(0)-1)) }
+
+// sit takes b to a desk, until it is freed, if it is long.
+func (d desks) sit(b *body) {
+	if len(b.b) >= stretch {
+		runtime.Gosched() // see apiConn.Read
+		d <- struct{}{}
+		b.desk = d
+	}
+}
+
+// readBody reads a body of at most limit bytes, and takes it to a desk. fasthttp's own
+// limit does not hold for streamed bodies, and its Body method would read one of any
+// length. The buffer grows as bytes arrive, whatever length was declared.
+func (a *api) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	if ctx.Request.Header.ContentLength() > limit {
 		return nil, tooBig("the body", limit)
 	}
@@ -76,9 +111,7 @@ func readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 		case err != io.EOF || cutOff(ctx):
 			p = brokenBody(err)
 		default:
-			if len(b.b) >= stretch {
-				runtime.Gosched() // to parse, copy and compress it takes long as well
-			}
+			a.desks.sit(b)
 			return b, nil
 		}
 		b.free()

@@ -51,13 +51,14 @@ func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
 
 // pushDocument is POST /v1/push.
 func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
-	body, p := readBody(ctx, documentLimit(a.srv.cfg.MaxPayload))
+	body, p := a.readBody(ctx, documentLimit(a.srv.cfg.MaxPayload))
 	if p != nil {
 		return p
 	}
-	defer body.free()
 	var d document
-	if p := d.parse(body.b); p != nil {
+	p = d.parse(body.b)
+	body.free()
+	if p != nil {
 		return p
 	}
 	if d.stored(a.srv) {

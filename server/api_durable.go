@@ -64,7 +64,7 @@ func (a *api) pushStored(ctx *fasthttp.RequestCtx, in names) *problem {
 	if p != nil {
 		return p
 	}
-	body, p := readBody(ctx, a.srv.cfg.MaxPayload)
+	body, p := a.readBody(ctx, a.srv.cfg.MaxPayload)
 	if p != nil {
 		return p
 	}

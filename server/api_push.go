@@ -56,7 +56,7 @@ func (a *api) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
 
 // message makes one of the request's body.
 func (a *api) message(ctx *fasthttp.RequestCtx) (*frame.Prepared, *problem) {
-	body, p := readBody(ctx, a.srv.cfg.MaxPayload)
+	body, p := a.readBody(ctx, a.srv.cfg.MaxPayload)
 	if p != nil {
 		return nil, p
 	}
