@@ -183,7 +183,8 @@ func All(short bool) []Attack {
 		{
 			Name: "api", Load: fmt.Sprintf("%d abuse the API: bodies, JSON, paths, keys", n(10, 2)*len(abuses)),
 			count: n(10, 2) * len(abuses), attack: apiAbuse, environ: []string{"FANFARE_API_KEY=" + apiKey},
-			memory: per(n(10, 2)*len(abuses), 256*kib),
+			// Of each kind, 2 + 2 + 4 MiB for two long bodies and a long line, and as much until it is collected.
+			memory: per(n(10, 2), 16*mib),
 			check: func(r *running) {
 				r.most("wrong answers", 0)
 				r.want("400", 5)

@@ -10,8 +10,6 @@ import (
 	"fanfare/bench/fleet"
 	"fanfare/bench/load"
 	"fanfare/bench/servers"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // The healthy are clients that nobody should disturb: each has a connection that echoes and one that is
@@ -63,46 +61,23 @@ func (h *healthy) close() {
 	}
 }
 
-// A Feel is what the healthy felt, in milliseconds.
-type Feel struct {
-	Echo Latency `json:"echo"`
-	Push Latency `json:"push"`
-	// Machine is how late sleeping threads were woken meanwhile.
-	Machine Latency `json:"machine"`
-}
-
-// Latency of some messages, in milliseconds.
-type Latency struct {
-	Messages int     `json:"messages"`
-	P50      float64 `json:"p50"`
-	P99      float64 `json:"p99"`
-	Max      float64 `json:"max"`
-}
-
-func latency(h *hdrhistogram.Histogram) (l Latency) {
-	if h == nil {
-		return l
-	}
-	ms := func(ns int64) float64 { return float64(ns) / 1e6 }
-	return Latency{int(h.TotalCount()), ms(h.ValueAtQuantile(50)), ms(h.ValueAtQuantile(99)), ms(h.Max())}
-}
-
-// feel lets the clients work for a while, with beside going on. What is wrong with the messages is an error.
-func (h *healthy) feel(ctx context.Context, d time.Duration, beside func(ctx context.Context)) (f Feel, err error) {
+// second lets the clients work for a second, or less, with beside going on. What is wrong with the messages is
+// an error.
+func (h *healthy) second(ctx context.Context, d time.Duration, beside func(ctx context.Context)) (s second, err error) {
 	began := h.made()
 	if err := h.push.Receive(ctx, load.ReceivePlan{Broadcast: began, Users: true}); err != nil {
-		return f, err
+		return s, err
 	}
 	echoes := make(chan error, 1)
 	go func() {
 		r, err := h.echo.Pace(ctx, load.PacePlan{Rate: h.clients, Size: size, Time: d, Grace: grace}, h.server.PID())
-		f.Echo = latency(r.Latency)
+		s.echo = r.Latency
 		echoes <- err
 	}()
 	besideCtx, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	others.Go(func() { beside(besideCtx) })
-	others.Go(func() { f.Machine = machine(besideCtx) })
+	others.Go(func() { s.machine = machine(besideCtx) })
 	pushed, pushErr := h.pushFor(ctx, d)
 	stop()
 	others.Wait()
@@ -112,8 +87,8 @@ func (h *healthy) feel(ctx context.Context, d time.Duration, beside func(ctx con
 	echoErr := <-echoes
 	// The clients are asked even if something failed: what they saw says more.
 	r, err := h.push.End(context.WithoutCancel(ctx), h.made())
-	f.Push = latency(r.Latency)
-	return f, errors.Join(pushErr, echoErr, err, h.faults().Err())
+	s.push = r.Latency
+	return s, errors.Join(pushErr, echoErr, err, h.faults().Err())
 }
 
 // faults of both kinds of connections.

@@ -10,23 +10,31 @@ const (
 	// Floor is the p99 that nobody is said to be hurt by, in milliseconds: twice what the healthy feel on a quiet
 	// machine, whatever they felt before.
 	Floor = 0.25
-	// standstill is the p99 of the machine from which on it is not the server that is measured, in milliseconds.
-	// On a quiet machine it is 0.05.
+	// standstill is the p99 of the machine beyond which a second says nothing of the server, in milliseconds. On a
+	// quiet machine it is 0.05.
 	standstill = 0.25
+	// enough seconds have to be quiet, of those before an attack and of those during it, to judge it.
+	enoughBefore, enoughDuring = 2, 4
 	// tries is how often an attack is run at the most, until it is known what to think of it.
 	tries = 6
 )
 
-// slower compares the p99 of the healthy, in milliseconds.
-func (r *Result) slower(what string, before, during float64) {
-	from, meanwhile := r.Before.Machine.P99, r.During.Machine.P99
-	went := fmt.Sprintf("p99 of %s went from %.2f to %.2f ms", what, before, during)
-	switch {
-	case during <= Floor || during <= 2*before && from <= standstill:
-	case max(from, meanwhile) > standstill:
-		r.Unsure = append(r.Unsure, fmt.Sprintf("%s, but that of threads that only sleep from %.2f to %.2f", went, from, meanwhile))
-	default:
-		r.Missed = append(r.Missed, went)
+// slower compares the p99 of the healthy.
+func (r *Result) slower() {
+	if b, d := r.Before, r.During; b.Quiet < enoughBefore || d.Quiet < enoughDuring {
+		r.Unsure = append(r.Unsure, fmt.Sprintf("the machine was quiet for %d of %d seconds before, and for %d of %d", b.Quiet, b.Seconds, d.Quiet, d.Seconds))
+		return
+	}
+	for _, m := range []struct {
+		what           string
+		before, during float64
+	}{
+		{"echoes", r.Before.Echo.P99, r.During.Echo.P99},
+		{"pushes", r.Before.Push.P99, r.During.Push.P99},
+	} {
+		if m.during > max(Floor, 2*m.before) {
+			r.Missed = append(r.Missed, fmt.Sprintf("p99 of %s went from %.2f to %.2f ms", m.what, m.before, m.during))
+		}
 	}
 }
 
@@ -50,7 +58,7 @@ func calm(ctx context.Context) {
 		second, cancel := context.WithTimeout(ctx, time.Second)
 		asleep := machine(second)
 		cancel()
-		if asleep.P99 <= standstill {
+		if latency(asleep).P99 <= standstill {
 			return
 		}
 	}

@@ -76,7 +76,15 @@ func (m *mob) abuse(c *conn, request string, slow bool) string {
 		answered <- string(b[9:])
 	}()
 	if !slow {
-		io.WriteString(c, request)
+		// In pieces as a network would bring them: Linux may let nobody else have the processor until it has
+		// copied all of one.
+		for rest := request; len(rest) > 0; {
+			piece := rest[:min(len(rest), 64*kib)]
+			if _, err := io.WriteString(c, piece); err != nil {
+				break
+			}
+			rest = rest[len(piece):]
+		}
 		return <-answered
 	}
 	for _, b := range []byte(request) {
@@ -104,6 +112,8 @@ var abuses = []struct {
 	{"a declared terabyte", strings.Replace(post("/v1/broadcast", "x"), "Content-Length: 1\r", "Content-Length: 1099511627776\r", 1), "413", false},
 	{"too long a body", post("/v1/users/nobody/push", strings.Repeat("x", 1<<20+1)), "413", false},
 	{"chunks without an end", post("/v1/users/nobody/push", strings.Repeat("10000\r\n"+strings.Repeat("x", 1<<16)+"\r\n", 20), "Transfer-Encoding: chunked"), "4", false},
+	{"as long a body as may be", post("/v1/users/nobody/push", strings.Repeat("x", 1<<20)), "200", false},
+	{"a line without an end", post("/v1/batch", strings.Repeat("x", 3<<20)), "200", false}, // the line itself has another
 	{"no JSON", post("/v1/push", `{"user": "nobody", "data": `), "400", false},
 	{"deep JSON", post("/v1/push", strings.Repeat("[", 100_000)), "400", false},
 	{"JSON of the wrong type", post("/v1/push", `{"user": 1, "data": []}`), "400", false},

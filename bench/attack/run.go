@@ -46,7 +46,7 @@ type Result struct {
 	Lost    int      `json:"lost"`   // connections of the healthy
 	Outcome Outcome  `json:"outcome"`
 	Notes   []string `json:"notes,omitempty"`
-	Unsure  []string `json:"unsure,omitempty"` // bounds on latency that could not be judged: the machine stood still
+	Unsure  []string `json:"unsure,omitempty"` // why bounds on latency could not be judged
 	Missed  []string `json:"missed,omitempty"` // bounds on latency, in this try
 	Broken  []string `json:"broken,omitempty"` // bounds
 }
@@ -151,21 +151,22 @@ func (r *running) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer mob.stop()
-	r.result.During, err = r.healthy.feel(ctx, r.cfg.During, func(ctx context.Context) {
-		var others sync.WaitGroup
-		others.Go(func() { r.watchKernel(ctx) })
-		if r.beside != nil {
-			others.Go(func() {
-				select {
-				case <-mob.ready:
-					r.beside(ctx, r)
-				case <-ctx.Done():
-				}
-			})
-		}
-		always(ctx)
-		others.Wait()
-	})
+	besideCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var others sync.WaitGroup
+	others.Go(func() { r.watchKernel(besideCtx) })
+	if r.beside != nil {
+		others.Go(func() {
+			select {
+			case <-mob.ready:
+				r.beside(besideCtx, r)
+			case <-besideCtx.Done():
+			}
+		})
+	}
+	r.result.During, err = r.healthy.feel(ctx, r.cfg.During, always)
+	stop()
+	others.Wait()
 	took := time.Since(began)
 	if err != nil {
 		r.broken("%v", err)
@@ -215,9 +216,7 @@ func (r *running) judge(ctx context.Context) {
 		r.broken("a panic")
 	}
 	if r.cfg.Strict {
-		before, during := r.result.Before, r.result.During
-		r.result.slower("echoes", before.Echo.P99, during.Echo.P99)
-		r.result.slower("pushes", before.Push.P99, during.Push.P99)
+		r.result.slower()
 	}
 	if r.check != nil {
 		r.check(r)
