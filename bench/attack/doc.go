@@ -2,9 +2,10 @@
 //
 // Each [Attack] has a server of its own, started with the flags that it names, and a number of healthy
 // clients: a client has one connection that echoes and one that is pushed to, each once a second, and every
-// byte, number and order of what comes back is checked. They are measured twice, before the attack and
-// during it. The attackers are a process of their own, which runs at the lowest priority where latency is judged: elsewhere they
-// would have machines of their own, so what they cost themselves shall not be what the healthy feel.
+// byte, number and order of what comes back is checked. They are measured before the attack and during it,
+// second by second, and a second in which the machine itself stood still does not count. The attackers are a
+// process of their own, which runs at the lowest priority where latency is judged: elsewhere they would have
+// machines of their own, so what they cost themselves shall not be what the healthy feel.
 //
 // # Bounds
 //
