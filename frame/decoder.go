@@ -157,7 +157,7 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
 	s.frame, s.inFrame = h, h.left > 0
 	if h.op.IsControl() {
-		return s.control(h, p)
+		return s.control(r, h, p)
 	}
 
 	if first && h.op != ws.OpContinuation {
@@ -175,7 +175,7 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *
 	if s.z != nil {
 		f = s.inflate(r, s.op, p)
 	} else {
-		f = s.gather(h, p)
+		f = s.gather(r, h, p)
 	}
 	if f != nil || s.inFrame {
 		return m, f
@@ -189,8 +189,8 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *
 
 // control takes a part of a control frame. It stands in the buffer behind the
 // message that it interrupts.
-func (s *state) control(h header, p []byte) (m Message, f *state) {
-	s.append(h, p)
+func (s *state) control(r *Rules, h header, p []byte) (m Message, f *state) {
+	s.append(r, h, p)
 	if s.inFrame {
 		return m, nil
 	}
@@ -206,8 +206,8 @@ func (s *state) control(h header, p []byte) (m Message, f *state) {
 }
 
 // gather takes a part of a message that is not compressed.
-func (s *state) gather(h header, p []byte) *state {
-	s.append(h, p)
+func (s *state) gather(r *Rules, h header, p []byte) *state {
+	s.append(r, h, p)
 	if s.op == ws.OpText { // 8.1, at the first byte that is wrong
 		n, ok := validPrefix(s.buf[s.valid:])
 		if !ok {
@@ -218,8 +218,18 @@ func (s *state) gather(h header, p []byte) *state {
 	return nil
 }
 
-func (s *state) append(h header, p []byte) {
-	s.buf = growBuffer(s.buf, len(p), len(s.buf)+len(p)+h.left)
+// append adds p to the buffer, which need not become larger than what is to come:
+// the frame if it is the last of its message, and if not, all that a message may
+// have, with a control frame behind it.
+func (s *state) append(r *Rules, h header, p []byte) {
+	most := len(s.buf) + len(p) + h.left
+	switch {
+	case !h.fin:
+		most = r.maxMessage()
+	case s.open && h.op.IsControl():
+		most = r.maxMessage() + ws.MaxControlFramePayloadSize
+	}
+	s.buf = growBuffer(s.buf, len(p), most)
 	s.buf = append(s.buf, p...)
 }
 
