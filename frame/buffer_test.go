@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,4 +56,57 @@ func growingPings() (b []byte) {
 		b = append(b, ping(strings.Repeat("p", n))...)
 	}
 	return b
+}
+
+// TestInflatedGrowthIsLinear is the same for a compressed message that takes all
+// that MaxRatio allows, and no more, with each of its symbols.
+func TestInflatedGrowthIsLinear(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		limit int
+		read  int
+	}{
+		{"1 MiB", 1 << 20, 64 << 10},
+		{"1 MiB, a symbol in each read", 1 << 20, 2},
+		{"16 MiB", 16 << 20, 64 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &Rules{MaxMessage: tt.limit, Deflate: Deflate{MaxRatio: 50}}
+			in := deflated(ws.OpBinary, edgeOf50(tt.limit-100))
+			d := started(alone)
+			defer d.Release()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for len(in) > 0 {
+				read := in[:min(tt.read, len(in))]
+				m, n, err := d.Next(r, read)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if in = in[n:]; len(in) == 0 && len(m.Payload) < tt.limit-200 {
+					t.Errorf("%d bytes came out", len(m.Payload))
+				}
+			}
+			runtime.ReadMemStats(&after)
+			// All of the doubled buffers together are twice the last of them.
+			if n := int(after.TotalAlloc - before.TotalAlloc); n > 2*tt.limit+1<<20 {
+				t.Errorf("%d bytes were allocated for a message of %d", n, tt.limit)
+			}
+		})
+	}
+}
+
+// edgeOf50 returns a compressed message of n bytes, about: an a and, in two bytes
+// each, that 100 more are like it.
+func edgeOf50(n int) string {
+	var z bitWriter
+	z.put(0b010, 3)
+	z.code(0x30+'a', 8)
+	for range n / 100 {
+		z.code(279-256, 7) // 99 to 114
+		z.put(100-99, 4)
+		z.code(0, 5) // one back
+	}
+	z.code(0, 7)
+	return z.message()
 }

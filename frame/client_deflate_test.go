@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"fmt"
 	"io"
+	"math/bits"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,32 @@ func (c *deflater) message(p string, level int, context bool) string {
 	io.WriteString(c.w, p)
 	c.w.Flush()
 	return strings.TrimSuffix(c.buf.String(), deflateTail)
+}
+
+// bitWriter makes what no compressor does.
+type bitWriter struct {
+	z []byte
+	b uint64
+	n int
+}
+
+// put writes n bits, the lowest first (RFC 1951, 3.1.1).
+func (w *bitWriter) put(v uint64, n int) {
+	w.b |= v << w.n
+	for w.n += n; w.n >= 8; w.n -= 8 {
+		w.z = append(w.z, byte(w.b))
+		w.b >>= 8
+	}
+}
+
+// code writes a code of n bits, the highest first.
+func (w *bitWriter) code(v uint64, n int) { w.put(bits.Reverse64(v)>>(64-n), n) }
+
+// message ends a message with the header of an empty stored block.
+func (w *bitWriter) message() string {
+	w.put(0, 3)
+	w.put(0, -w.n&7)
+	return string(w.z)
 }
 
 // inflateFrame takes a server's frame apart and inflates it as a client does.

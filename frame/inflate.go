@@ -57,8 +57,10 @@ func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
 		if room <= 0 {
 			return stop, faultTooBig
 		}
-		// Four times is what JSON gets.
-		s.buf = growBuffer(s.buf, min(room, 4*len(z.src)+1), len(s.buf)+room)
+		// Four times is what JSON gets. The buffer may double beyond what there
+		// is room for now, which at the edge of the ratio is little more with
+		// each symbol.
+		s.buf = growBuffer(s.buf, min(room, 4*len(z.src)+1), r.maxMessage())
 	}
 	return stop, nil
 }
