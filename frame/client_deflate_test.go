@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,6 +46,73 @@ func (w *bitWriter) put(v uint64, n int) {
 
 // code writes a code of n bits, the highest first.
 func (w *bitWriter) code(v uint64, n int) { w.put(bits.Reverse64(v)>>(64-n), n) }
+
+// block begins a block that brings its codes, given their lengths (RFC 1951, 3.2.7).
+func (w *bitWriter) block(lit, dist []uint8) {
+	// Lengths are written as they are, but for 11 to 138 zeros, which are 18.
+	type element struct{ symbol, more, bits int }
+	var elements []element
+	own := make([]uint8, len(codeOrder)) // the lengths of the codes for those
+	for all := slices.Concat(lit, dist); len(all) > 0; {
+		e, n := element{int(all[0]), 0, 0}, 0
+		for n < min(len(all), 138) && all[n] == 0 {
+			n++
+		}
+		if n >= 11 {
+			e = element{18, n - 11, 7}
+		} else {
+			n = 1
+		}
+		elements, all = append(elements, e), all[n:]
+		own[e.symbol] = 1
+	}
+	// Their codes have one bit less or more, the first ones less, so that they fit.
+	used := 0
+	for _, n := range own {
+		used += int(n)
+	}
+	long := bits.Len(uint(used - 1))
+	short := 1<<long - used
+	codes := map[int]uint64{}
+	next := uint64(0)
+	for symbol := range own {
+		if own[symbol] == 0 {
+			continue
+		}
+		own[symbol] = uint8(long)
+		if len(codes) < short {
+			own[symbol]--
+		} else if len(codes) == short {
+			next *= 2
+		}
+		codes[symbol] = next
+		next++
+	}
+
+	w.put(0b100, 3)
+	w.put(uint64(len(lit)-257), 5)
+	w.put(uint64(len(dist)-1), 5)
+	n := len(codeOrder)
+	for own[codeOrder[n-1]] == 0 {
+		n--
+	}
+	w.put(uint64(n-4), 4)
+	for _, symbol := range codeOrder[:n] {
+		w.put(uint64(own[symbol]), 3)
+	}
+	for _, e := range elements {
+		w.code(codes[e.symbol], int(own[e.symbol]))
+		w.put(uint64(e.more), e.bits)
+	}
+}
+
+// stored writes a block that is not compressed (3.2.4).
+func (w *bitWriter) stored(p string) {
+	w.put(0, 3)
+	w.put(0, -w.n&7)
+	w.put(uint64(len(p))|uint64(len(p)^0xffff)<<16, 32)
+	w.z = append(w.z, p...)
+}
 
 // message ends a message with the header of an empty stored block.
 func (w *bitWriter) message() string {

@@ -78,6 +78,7 @@ func (z *inflater) header() (stop inflateStop, ok bool) {
 	if !z.lit.init(z.lengths[:z.literals]) || !z.dst.init(z.lengths[z.literals:all]) {
 		return isCorrupt, false
 	}
+	z.work -= codesWork
 	z.mode = atSymbol
 	return 0, true
 }

@@ -29,9 +29,8 @@ type Decoder struct {
 func (d *Decoder) Start(p Params) { d.drop(atRest(p.ServerBits != 0, p.ContextBits)) }
 
 // Next consumes n bytes of in and returns the message that they complete, or the
-// zero Message if there is none: with n == len(in), or behind maxFrames frames,
-// so that the caller may look at something else before it goes on. It writes to
-// in.
+// zero Message if there is none: with n == len(in), or after some work, so that
+// the caller may look at something else before it goes on. It writes to in.
 //
 // The error is a *CloseError; the decoder stays failed with it and takes no more
 // input: n is len(in).
@@ -50,7 +49,7 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 		return m, len(in), s.fault
 	}
 
-	for frames := 0; n < len(in) && m.Op == 0 && frames < maxFrames; frames++ {
+	for work := maxWork; n < len(in) && m.Op == 0 && work > 0; work -= frameWork {
 		var h header
 		var f *state
 		first := d.s == nil || !d.s.inFrame // the payload begins in this read
@@ -68,14 +67,20 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 		}
 
 		k := min(h.left, len(in)-n)
+		deflated := h.deflated || h.op == ws.OpContinuation && d.s.z != nil
+		if deflated {
+			k = min(k, maxDeflatedPart)
+		}
 		p := in[n : n+k : n+k]
 		n += k
 		ws.Cipher(p, h.mask, int(h.phase)) // 5.3
 
-		if first && k == h.left && (h.op.IsControl() || h.fin && h.op != ws.OpContinuation) {
-			m, f = d.whole(r, h, p)
+		if first && k == h.left && !deflated && (h.op.IsControl() || h.fin && h.op != ws.OpContinuation) {
+			m, f = d.whole(h, p)
 		} else {
-			m, f = d.part(r, h, p, first)
+			var rest int
+			m, rest, f = d.part(r, h, p, first, &work)
+			n -= rest
 		}
 		if f != nil {
 			return d.fail(f, in)
@@ -84,9 +89,19 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 	return m, n, nil
 }
 
-// maxFrames is how many frames without a message Next takes at a time: 64 of a
-// byte each are 2 µs of work, and a read of 64 KiB may have 9,000.
-const maxFrames = 64
+// Next returns after maxWork of work without a message. A read of 64 KiB may have
+// 9,000 frames, 5,700 blocks that bring codes, or what inflates to 64 MiB. The unit
+// is what it takes to inflate to one byte, 2 ns for most text, 9 at worst.
+const (
+	maxWork   = 8 << 10
+	maxFrames = 64
+	frameWork = maxWork / maxFrames // 30 ns
+	codesWork = 1 << 10             // 2.4 µs
+	inputWork = 2                   // for a compressed byte, of which up to 15 bits give one
+
+	// What is left of a part goes back, so it is not to be unmasked for nothing.
+	maxDeflatedPart = maxWork / inputWork
+)
 
 // header returns the next frame's header and how many bytes of in belong to it,
 // or 0 after keeping all of in because the header goes on.
@@ -114,17 +129,10 @@ func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
 	return h, n - had, nil
 }
 
-// whole takes a frame that is all of its message and all in p. Unless it is
-// compressed, its payload stays where it is.
-func (d *Decoder) whole(r *Rules, h header, p []byte) (m Message, f *state) {
+// whole takes a frame that is all of its message, not compressed and all in p. Its
+// payload stays where it is.
+func (d *Decoder) whole(h header, p []byte) (m Message, f *state) {
 	switch {
-	case h.deflated:
-		s := d.own()
-		s.begin()
-		if f = s.inflate(r, h.op, p); f != nil {
-			return m, f
-		}
-		return s.end(r, h.op)
 	case h.op == ws.OpText && !utf8.Valid(p): // 8.1
 		return m, faultText
 	case h.op == ws.OpClose:
@@ -150,14 +158,16 @@ func (d *Decoder) Held() int {
 }
 
 // part takes p, the next part of the payload of a frame of which there is more
-// to come or of whose message there is: it is gathered in a buffer.
-func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *state) {
+// to come or of whose message there is, or which is compressed: it is gathered in
+// a buffer. The last rest bytes of p are to come again, when work is done.
+func (d *Decoder) part(r *Rules, h header, p []byte, first bool, work *int) (m Message, rest int, f *state) {
 	s := d.own()
 	h.left -= len(p)
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
 	s.frame, s.inFrame = h, h.left > 0
 	if h.op.IsControl() {
-		return s.control(r, h, p)
+		m, f = s.control(r, h, p)
+		return m, 0, f
 	}
 
 	if first && h.op != ws.OpContinuation {
@@ -169,22 +179,27 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, f *
 	if first && !s.inFrame && len(p) == 0 && !h.fin {
 		// They cost work and no memory, so that no other limit ends them.
 		if s.empty++; s.empty > maxEmpty {
-			return m, faultEmpty
+			return m, 0, faultEmpty
 		}
 	}
 	if s.z != nil {
-		f = s.inflate(r, s.op, p)
+		if rest, f = s.inflate(r, s.op, p, work); rest > 0 {
+			s.frame.left += rest
+			s.frame.phase = (h.phase - uint8(rest&3)) & 3
+			s.inFrame = true
+			ws.Cipher(p[len(p)-rest:], h.mask, int(s.frame.phase)) // masks it again
+		}
 	} else {
 		f = s.gather(r, h, p)
 	}
 	if f != nil || s.inFrame {
-		return m, f
+		return m, rest, f
 	}
 	s.size = uint32(len(s.buf))
-	if !h.fin {
-		return m, nil
+	if h.fin {
+		m, f = s.end(r, s.op)
 	}
-	return s.end(r, s.op)
+	return m, 0, f
 }
 
 // control takes a part of a control frame. It stands in the buffer behind the

@@ -24,23 +24,34 @@ func (s *state) begin() {
 }
 
 // inflate adds p, the next part of a compressed message, to s.buf. Text is checked
-// as it appears, and what exceeds the limit is never stored.
-func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) *state {
-	s.z.src = p
-	s.z.in += len(p)
-	for {
-		if stop, f := s.run(r, op); f != nil || stop == wantsInput {
-			return f
+// as it appears, and what exceeds the limit is never stored. It stops before the
+// last rest bytes of p if it has done its work, and takes from that what it did.
+func (s *state) inflate(r *Rules, op ws.OpCode, p []byte, work *int) (rest int, f *state) {
+	z := s.z
+	z.src, z.work = p, *work
+	z.in += len(p)
+	for stop := wantsRoom; stop != wantsInput && stop != hasWorked; {
+		if stop, f = s.run(r, op); f != nil {
+			return 0, f
 		}
 	}
+	rest = len(z.src)
+	z.src = nil
+	z.in -= rest
+	*work = z.work - inputWork*(len(p)-rest)
+	return rest, nil
 }
 
 // run inflates as far as there is room in s.buf, and makes more of that if it is
 // needed.
 func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
 	z := s.z
-	limit := max(len(s.buf), min(cap(s.buf), r.maxInflated(z.used())))
-	out, stop := z.run(s.buf[:len(s.buf):limit], s.context)
+	limit := min(cap(s.buf), r.maxInflated(z.used()))
+	if len(z.src) > 0 { // else there is nothing to come again for
+		limit = min(limit, len(s.buf)+z.work)
+	}
+	out, stop := z.run(s.buf[:len(s.buf):max(len(s.buf), limit)], s.context)
+	z.work -= len(out) - len(s.buf)
 	s.buf = s.buf[:len(out)]
 	if op == ws.OpText { // RFC 6455, 8.1, at the first byte that is wrong
 		n, ok := validPrefix(s.buf[s.valid:])
@@ -56,6 +67,9 @@ func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
 		room := r.maxInflated(z.used()) - len(s.buf)
 		if room <= 0 {
 			return stop, faultTooBig
+		}
+		if z.worked() {
+			return hasWorked, nil
 		}
 		// Four times is what JSON gets. The buffer may double beyond what there
 		// is room for now, which at the edge of the ratio is little more with
@@ -74,6 +88,7 @@ func (s *state) finish(r *Rules, op ws.OpCode) *state {
 		z.src = tail
 		z.in += len(tail)
 		for {
+			z.work = maxWork
 			stop, f := s.run(r, op)
 			if f != nil {
 				return f

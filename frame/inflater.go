@@ -16,6 +16,8 @@ type inflater struct {
 	n   uint   // how many
 	in  int    // bytes of the message so far, those in src and b included
 
+	work int // what may be done before src goes back
+
 	// from is where in the output the history begins that a distance may reach
 	// back to, or -1 if that begins with the context of earlier messages.
 	from int
@@ -54,6 +56,7 @@ type inflateStop uint8
 const (
 	wantsInput inflateStop = iota // src is empty
 	wantsRoom                     // there is more output than room
+	hasWorked                     // src is to come again
 	streamEnd                     // a final block ended
 	isCorrupt
 )
@@ -65,6 +68,10 @@ func (z *inflater) reset() {
 
 // used returns the bytes of the message that what came out is made of.
 func (z *inflater) used() int { return z.in - len(z.src) - int(z.n/8) }
+
+// worked reports whether enough is done for now. It is not if there is no input
+// that could come again, but bits in b.
+func (z *inflater) worked() bool { return z.work <= 0 && len(z.src) > 0 }
 
 // need reports whether k bits are there, at most 56.
 func (z *inflater) need(k uint) bool {
@@ -89,6 +96,9 @@ func (z *inflater) run(out, context []byte) ([]byte, inflateStop) {
 	for {
 		switch z.mode {
 		case atBlock: // RFC 1951, 3.2.3
+			if z.worked() {
+				return out, hasWorked
+			}
 			if !z.need(3) {
 				return out, wantsInput
 			}
