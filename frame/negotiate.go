@@ -37,9 +37,9 @@ var ErrExtensions = errors.New("frame: malformed Sec-WebSocket-Extensions header
 //   - client_max_window_bits is answered when the client offers it and a context
 //     is kept, so that the client's window is no larger than that.
 func (r *Rules) Negotiate(values ...[]byte) (p Params, answer string, err error) {
+	n := 0 // elements of all values: 9.1 has them be one list
 	for _, value := range values {
 		s := scanner{value}
-		n := 0
 		for {
 			for s.eat(',') { // RFC 7230, 7: a list may have empty elements
 			}
@@ -55,9 +55,9 @@ func (r *Rules) Negotiate(values ...[]byte) (p Params, answer string, err error)
 			}
 			n++
 		}
-		if n == 0 {
-			return Params{}, "", ErrExtensions
-		}
+	}
+	if n == 0 && len(values) > 0 { // 1#extension: one at least
+		return Params{}, "", ErrExtensions
 	}
 	return p, answer, nil
 }

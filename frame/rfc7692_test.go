@@ -121,6 +121,9 @@ func TestRFC7692Negotiation(t *testing.T) {
 		{"5 first of two", 0, "permessage-deflate; server_max_window_bits=10, permessage-deflate", Params{ServerBits: 10}, plain + "; server_max_window_bits=10"},
 		{"5 first is invalid", 0, "permessage-deflate; foo, permessage-deflate", alone, plain},
 		{"5 over two headers", 0, "foo|permessage-deflate", alone, plain},
+		{"5 no element in one of two headers", 0, "|permessage-deflate", alone, plain},
+		{"5 no element in the second of two headers", 0, "permessage-deflate| ,\t", alone, plain},
+		{"5 the same in one header", 0, ", permessage-deflate", alone, plain},
 		{"5 first header is invalid", 0, "permessage-deflate; foo|permessage-deflate; client_max_window_bits", alone, plain},
 		{"5 white space", 0, " \tpermessage-deflate\t ; server_max_window_bits = 10 \t", Params{ServerBits: 10}, plain + "; server_max_window_bits=10"},
 		{"5 empty elements", 0, ", ,permessage-deflate,,", alone, plain},
@@ -194,6 +197,10 @@ func TestRFC6455MalformedExtensions(t *testing.T) {
 		if p, answer, err := new(Rules).Negotiate([]byte(v)); err != ErrExtensions || p != (Params{}) || answer != "" {
 			t.Errorf("%q: %+v, %q, %v", v, p, answer, err)
 		}
+	}
+	// 9.1: a list over several fields is what they are together, here nothing.
+	if p, answer, err := new(Rules).Negotiate([]byte(""), []byte(", ")); err != ErrExtensions || p != (Params{}) || answer != "" {
+		t.Errorf("two without an element: %+v, %q, %v", p, answer, err)
 	}
 }
 
