@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gobwas/ws"
 )
 
 // deflater is a client's compressor, the standard library's, with or without a
@@ -121,20 +123,36 @@ func (w *bitWriter) message() string {
 	return string(w.z)
 }
 
-// inflateFrame takes a server's frame apart and inflates it as a client does.
-func inflateFrame(t testing.TB, b []byte) (payload string, deflated bool) {
+// inflateFrame takes a server's message apart and inflates it as a client does. The
+// frame must be a whole message (RFC 6455, 5.4) with the given opcode, not masked
+// (5.1), its length in as few bytes as can be (5.2), without reserved bits, but for
+// RSV1 if it is compressed (RFC 7692, 6.1).
+func inflateFrame(t testing.TB, op ws.OpCode, b []byte) (payload string, deflated bool) {
 	t.Helper()
-	head := 2
-	switch b[1] {
-	case 126:
-		head = 4
-	case 127:
-		head = 10
+	deflated = b[0] == 0xc0|byte(op)
+	if !deflated && b[0] != 0x80|byte(op) {
+		t.Fatalf("a frame of %s begins with %08b", opName(op), b[0])
 	}
-	if len(b) != head+declared(b) {
-		t.Fatalf("frame %x… declares %d bytes and has %d", b[:head], declared(b), len(b)-head)
+	head, n := 2, int(b[1])
+	switch {
+	case n < 126:
+	case n == 126:
+		head, n = 4, int(b[2])<<8|int(b[3])
+		if n < 126 {
+			t.Fatalf("%d bytes have a length of 16 bits", n)
+		}
+	case n == 127:
+		head, n = 10, int(b[6])<<24|int(b[7])<<16|int(b[8])<<8|int(b[9])
+		if n < 1<<16 || string(b[2:6]) != "\x00\x00\x00\x00" {
+			t.Fatalf("%d bytes have a length of 64 bits, %x", n, b[2:10])
+		}
+	default:
+		t.Fatal("a server's frame is masked")
 	}
-	if b[0]&bitRSV1 == 0 {
+	if len(b) != head+n {
+		t.Fatalf("frame %x… declares %d bytes and has %d", b[:head], n, len(b)-head)
+	}
+	if !deflated {
 		return string(b[head:]), false
 	}
 	out, err := io.ReadAll(flate.NewReader(strings.NewReader(string(b[head:]) + inflateTail)))
@@ -142,17 +160,6 @@ func inflateFrame(t testing.TB, b []byte) (payload string, deflated bool) {
 		t.Fatal(err)
 	}
 	return string(out), true
-}
-
-func declared(b []byte) int {
-	n := int(b[1])
-	switch n {
-	case 126:
-		n = int(b[2])<<8 | int(b[3])
-	case 127:
-		n = int(b[6])<<24 | int(b[7])<<16 | int(b[8])<<8 | int(b[9])
-	}
-	return n
 }
 
 // jsonLike returns n bytes of what a push server carries.

@@ -178,15 +178,21 @@ func TestContextCostsNothingBeforeItIsUsed(t *testing.T) {
 	}
 }
 
+// TestDeflated also has the headers checked, by inflateFrame.
 func TestDeflated(t *testing.T) {
 	for level := range 10 {
 		r := &Rules{Deflate: Deflate{Level: level, MinSize: 1}}
 		for _, n := range []int{1, 100, 1000, 32767, 32768, 65536, 200000} {
-			for _, p := range []string{jsonLike(n), noise(n)} {
-				pr := Prepare(ws.OpBinary, []byte(p))
+			for i, p := range []string{jsonLike(n), noise(n)} {
+				op := []ws.OpCode{ws.OpText, ws.OpBinary}[(level+i)%2]
+				pr := Prepare(op, []byte(p))
 				b := pr.Deflated(r, alone)
-				if got, _ := inflateFrame(t, b); got != p {
+				got, deflated := inflateFrame(t, op, b)
+				if got != p {
 					t.Errorf("level %d, %d bytes: does not come back", level, n)
+				}
+				if want := i == 0 && n > 1; deflated != want && n != 100 { // some levels make 100 bytes smaller
+					t.Errorf("level %d, %d bytes: compressed %v, want %v", level, n, deflated, want)
 				}
 				if len(b) > len(pr.Plain()) {
 					t.Errorf("level %d, %d bytes: %d bytes compressed, %d plain", level, n, len(b), len(pr.Plain()))
@@ -207,6 +213,8 @@ func TestDeflatedOrPlain(t *testing.T) {
 		deflated bool
 	}{
 		{"negotiated", Rules{}, alone, ws.OpText, large, true},
+		{"negotiated, binary", Rules{}, alone, ws.OpBinary, large, true},
+		{"negotiated, and its length has 7 bits", Rules{}, alone, ws.OpBinary, strings.Repeat("a", 1000), true},
 		{"not negotiated", Rules{}, Params{}, ws.OpText, large, false},
 		{"below the minimum", Rules{}, alone, ws.OpText, small, false},
 		{"minimum lowered", Rules{Deflate: Deflate{MinSize: 200, Level: 9}}, alone, ws.OpText, small, true},
@@ -221,7 +229,7 @@ func TestDeflatedOrPlain(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := Prepare(tt.op, []byte(tt.payload))
-			payload, deflated := inflateFrame(t, p.Deflated(&tt.rules, tt.params))
+			payload, deflated := inflateFrame(t, tt.op, p.Deflated(&tt.rules, tt.params))
 			if payload != tt.payload || deflated != tt.deflated {
 				t.Errorf("compressed: %v, want %v", deflated, tt.deflated)
 			}
@@ -244,7 +252,7 @@ func TestDeflatedOnce(t *testing.T) {
 			t.Fatal("compressed more than once")
 		}
 	}
-	if got, deflated := inflateFrame(t, p.Plain()); deflated || got != jsonLike(5000) {
+	if got, deflated := inflateFrame(t, ws.OpText, p.Plain()); deflated || got != jsonLike(5000) {
 		t.Error("the plain frame has changed")
 	}
 	if n := testing.AllocsPerRun(100, func() { p.Deflated(new(Rules), alone) }); n != 0 {

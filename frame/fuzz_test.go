@@ -133,7 +133,7 @@ func FuzzDeflate(f *testing.F) {
 		}
 		r := &Rules{Deflate: Deflate{Level: int(level % 10), MinSize: 1, ContextBits: 15}}
 		for _, p := range [][]byte{a, b} {
-			if got, _ := inflateFrame(t, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+			if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
 				t.Fatalf("level %d: %q became %q", level%10, p, got)
 			}
 		}
