@@ -66,6 +66,8 @@ func TestAppendClose(t *testing.T) {
 	}
 }
 
+// TestControlFrameTooLongPanics: no peer would take it. RFC 6455, 5.5: "All control
+// frames MUST have a payload length of 125 bytes or less".
 func TestControlFrameTooLongPanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {

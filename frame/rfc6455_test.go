@@ -156,7 +156,9 @@ var rfc6455 = []struct {
 	{name: "8.1 bad over fragments", in: join(f(0, ws.OpText, "\xf4"), f(0, 0, "\x90")), code: 1007},
 	{name: "8.1 not bad yet", in: f(0, ws.OpText, "\xf4\x8f\xbf")},
 
-	// 10.4: "MUST have a reasonable limit"; 7.4.1: 1009. The limit here is the
+	// 10.4: implementations with limitations "regarding the frame size or total
+	// message size after reassembly from multiple frames MUST protect themselves
+	// against exceeding those limits"; 7.4.1: with 1009. The limit here is the
 	// default of 64 KiB.
 	{name: "10.4 too big by one", in: binmsg(strings.Repeat("x", 65537))[:10], code: 1009},
 	{name: "10.4 2^63-1", in: []byte("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff"), code: 1009},
@@ -212,8 +214,10 @@ func TestRFC6455CloseCodes(t *testing.T) {
 	}
 }
 
-// TestRFC6455ServerFrames checks what a server sends against a parser of its own
-// (5.1: not masked; 5.2: minimal length, FIN, no RSV).
+// TestRFC6455ServerFrames checks what a server sends against headers of its own.
+// 6.1: the opcode "MUST be set to the appropriate value from Section 5.2", and FIN
+// of the last frame, here the only one, "MUST be set to 1"; 5.2: no RSV, and a
+// length of "the minimal number of bytes"; 5.1: not masked.
 func TestRFC6455ServerFrames(t *testing.T) {
 	for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary, ws.OpPing, ws.OpPong, ws.OpClose} {
 		for _, n := range []int{0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 100000} {
