@@ -81,11 +81,13 @@ func TestAPIBatch(t *testing.T) {
 	b := s.openBatch()
 	tests := []struct{ name, line, want string }{
 		{"data", `{"users":["alice"],"data":{"n":1}}`, `{"receivers":1}`},
+		{"null is nobody, not a user of a line before", `{"users":[null],"text":"secret"}`, `"bad_name"`},
 		{"nobody", `{"users":["bob"],"data":1}`, `{"receivers":0}`},
 		{"topic", `{"topics":["news"],"text":"n"}`, `{"receivers":1}`},
 		{"no JSON", `{"users":`, `{"error":{"code":"bad_json","message":"at byte `},
 		{"goes on behind an error", `{"broadcast":true,"text":"x"}`, `{"receivers":1}`},
 		{"bad name", `{"users":[""],"data":1}`, `"bad_name"`},
+		{"nor a topic of one", `{"topics":[null],"text":"secret"}`, `"bad_name"`},
 		{"payload too big", `{"users":["alice"],"text":"` + strings.Repeat("x", 1001) + `"}`, `"too_big","message":"the payload`},
 		{"line that fills the buffer twice", strings.Repeat(" ", 40<<10) + `{"users":["alice"],"data":2}`, `{"receivers":1}`},
 		{"longest line", `{"users":["alice"],"data":3}` + strings.Repeat(" ", documentLimit(1000)-28), `{"receivers":1}`},

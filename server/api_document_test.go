@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -56,6 +57,8 @@ func TestDocument(t *testing.T) {
 		{"null", `null`, "bad_document"},
 		{"broadcast and users", `{"broadcast":true,"users":["a"],"text":"x"}`, "bad_document a broadcast reaches everybody"},
 		{"empty name", `{"users":["a",""],"text":"x"}`, "bad_name users[1]: bad name: empty"},
+		{"null as a user", `{"users":[null],"text":"x"}`, "bad_name users[0]: bad name: empty"},
+		{"null as a topic", `{"topics":["t",null],"text":"x"}`, "bad_name topics[1]: bad name: empty"},
 		{"control character in a name", `{"topics":["\u0000"],"text":"x"}`, "bad_name topics[0]: bad name: control character"},
 		{"long name", `{"topics":["` + strings.Repeat("n", 257) + `"],"text":"x"}`, "bad_name topics[0]: bad name: 257 bytes"},
 	}
@@ -80,14 +83,42 @@ func describe(d *document, in string) string {
 	return "binary " + string(payload)
 }
 
+// TestDocumentIsNew: of the documents that were parsed before in the same memory none
+// adds to what the next one says.
+func TestDocumentIsNew(t *testing.T) {
+	tests := []struct{ name, before, in string }{
+		{"null as a user", `{"users":["alice"],"text":"a"}`, `{"users":[null],"text":"b"}`},
+		{"null behind a user", `{"users":["alice","bob"],"text":"a"}`, `{"users":["carol",null],"text":"b"}`},
+		{"null as a topic", `{"topics":["news"],"text":"a"}`, `{"topics":[null],"text":"b"}`},
+		{"null beyond a shorter list", `{"users":["alice","bob"],"users":["carol"],"text":"a"}`, `{"users":["dave",null],"text":"b"}`},
+		{"null behind a document that was refused", `{"users":["alice"]}`, `{"users":[null],"text":"b"}`},
+		{"null as data", `{"users":["alice"],"data":"a"}`, `{"users":["alice"],"data":null}`},
+		{"null as text", `{"users":["alice"],"text":"a"}`, `{"users":["alice"],"text":null}`},
+		{"null as base64", `{"users":["alice"],"base64":"AAEC"}`, `{"users":["alice"],"base64":null}`},
+		{"null as everything else", `{"users":["alice"],"durable":true,"ttl":"1h","id":"1","data":1}`,
+			`{"users":["alice"],"broadcast":null,"durable":null,"ttl":null,"id":null,"data":1}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var used, fresh document
+			used.parse([]byte(tt.before))
+			got, want := describe(&used, tt.in), describe(&fresh, tt.in)
+			if got != want || !slices.Equal(used.Users, fresh.Users) || !slices.Equal(used.Topics, fresh.Topics) {
+				t.Errorf("got %q for %q %q, want %q for %q %q", got, used.Users, used.Topics, want, fresh.Users, fresh.Topics)
+			}
+		})
+	}
+}
+
 // FuzzDocument: what is taken obeys the rules, and a document says the same when it
-// is parsed again behind others.
+// is parsed again in the memory of others.
 func FuzzDocument(f *testing.F) {
 	for _, seed := range []string{
 		`{"users":["a","b"],"topics":["t"],"data":{"x":1}}`,
 		`{"broadcast":true,"text":"x"}`,
 		`{"users":["a"],"base64":"AAEC"}`,
 		`{"users":["a"],"data":1} `, `{"users":["a"],"data":1}{`, `{"Users":["a"],"data":1}`, `[]`, ``, "\xff", `{"users":null,"users":["a"],"data":null}`,
+		`{"users":[null],"text":"x"}`, `{"users":["a","b","c"],"topics":["s","t"],"users":["d"],"text":"x"}`, `{"topics":["s",null],"users":[null,null],"text":"x"}`,
 	} {
 		f.Add(seed)
 	}
@@ -97,6 +128,9 @@ func FuzzDocument(f *testing.F) {
 		first := describe(&fresh, in)
 		if again := describe(&used, in); again != first {
 			t.Fatalf("%q, then %q", first, again)
+		}
+		if !slices.Equal(used.Users, fresh.Users) || !slices.Equal(used.Topics, fresh.Topics) {
+			t.Fatalf("for %q %q, then for %q %q", fresh.Users, fresh.Topics, used.Users, used.Topics)
 		}
 		if fresh.parse([]byte(in)) != nil {
 			return
