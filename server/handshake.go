@@ -180,40 +180,6 @@ type admission struct {
 	offsets map[string]uint64
 }
 
-// resume returns the offset that the client names for a topic.
-func (a *admission) resume(topic string) (offset uint64, ok bool) {
-	offset, ok = a.offsets[topic]
-	return offset, ok
-}
-
-// takeOffsets reads ?offset=41&offset.news=7.
-func (a *admission) takeOffsets(r *Request) error {
-	take := func(name, topic string) error {
-		v := r.Query(name)
-		if v == "" {
-			return nil
-		}
-		n, err := strconv.ParseUint(v, 10, 63)
-		if err != nil {
-			return Refuse(400, name+": want the number that the last message had")
-		}
-		if a.offsets == nil {
-			a.offsets = make(map[string]uint64)
-		}
-		a.offsets[topic] = n
-		return nil
-	}
-	if err := take("offset", ""); err != nil {
-		return err
-	}
-	for _, topic := range a.id.Topics {
-		if err := take("offset."+topic, topic); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // admit checks the request in h. The session is to be that of preset, unless it
 // is nil.
 func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err error) {

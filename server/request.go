@@ -57,17 +57,25 @@ func (r *Request) QueryAll(name string) []string {
 // percent-encoded is left out, as net/url does.
 func (r *Request) params(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		rest := r.query
-		for len(rest) > 0 {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte("&"))
-			k, v, _ := bytes.Cut(pair, []byte("="))
+		for k, v := range r.pairs {
 			if !matches(k, name) {
 				continue
 			}
 			if value, err := unescape(v); err == nil && !yield(value) {
 				return
 			}
+		}
+	}
+}
+
+// pairs walks the names and values of the query, as they are encoded.
+func (r *Request) pairs(yield func(k, v []byte) bool) {
+	rest := r.query
+	for len(rest) > 0 {
+		var pair []byte
+		pair, rest, _ = bytes.Cut(rest, []byte("&"))
+		if k, v, _ := bytes.Cut(pair, []byte("=")); !yield(k, v) {
+			return
 		}
 	}
 }
