@@ -88,7 +88,7 @@ type Engine struct {
 	events     []Event // owned by the harvester
 	watch      watch
 	yields     yields
-	breath     atomic.Int64 // stamp of the harvest behind which a worker let others run
+	breath     atomic.Int64 // when a worker let others run, ns since start
 	rests      rests
 	done       sync.WaitGroup
 

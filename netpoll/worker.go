@@ -75,13 +75,10 @@ func (e *Engine) work() {
 }
 
 // checkBehind starts another worker when the batch keeps us for too long and
-// there may be a core for it. When all cores have one they take a breath.
+// there may be a core for it.
 func (e *Engine) checkBehind() {
-	if e.workers.Load() >= e.cores() {
-		e.breathe()
-		return
-	}
-	if e.batch.left() < behindItems {
+	e.breathe()
+	if e.batch.left() < behindItems || e.workers.Load() >= e.cores() {
 		return
 	}
 	if e.now()-time.Duration(e.stamp.Load()) > behind && e.spawn(e.cores()) {
@@ -107,13 +104,14 @@ func (e *Engine) harvest() bool {
 		return false
 	}
 	yielded := e.yields.n.Load() > 0
+	asked := e.now()
 	got, err := e.poller.Wait(e.events[:batchSize-1-n], n == 0 && !yielded)
 	if err != nil {
 		panic("BUG: netpoll: the poller fails: " + err.Error())
 	}
 	e.asleep.Store(false)
 	e.watch.awake()
-	e.stamp.Store(int64(e.now()))
+	e.harvested(asked, e.now())
 	for _, ev := range e.events[:got] {
 		if c := e.find(ev); c != nil {
 			if _, ok := c.turn.move(moveReady, ev.Ready); ok {

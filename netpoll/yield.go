@@ -73,19 +73,40 @@ func (e *Engine) yield(c *Conn, ready Readiness) {
 	e.breathe()
 }
 
-// breathe lets what else runs in this process have a core, an HTTP server for one:
-// workers that always find something to do leave it none, and the Go scheduler
-// takes one away from them after 10 ms only.
+// breathe lets what else runs in this process have a core, an HTTP server for one.
+// The Go scheduler takes one away from workers that always find something to do
+// after 10 ms only; and even if there is another it has nobody to ask its own
+// poller for those that wait there, because the thread that did is often the one
+// on which a worker woke. Gosched makes room, and wakes a thread if there is a core
+// for it, which goes on to ask that poller.
 func (e *Engine) breathe() {
-	if now := e.stamp.Load(); now-e.breath.Load() > int64(breathEvery) {
+	every := breathAlone
+	if e.workers.Load() >= e.cores() {
+		every = breathEvery
+	}
+	if now := e.stamp.Load(); now-e.breath.Load() > int64(every) {
 		e.breath.Store(now)
 		runtime.Gosched()
 	}
 }
 
-// breathEvery is how long workers may keep all cores. A look at what else there is
-// takes some 5 µs, because it wakes a thread.
-const breathEvery = 200 * time.Microsecond
+const (
+	// breathEvery is how long workers may keep all cores, or the thread on which
+	// one of them woke. A look at what else there is takes some 5 µs.
+	breathEvery = 200 * time.Microsecond
+	// breathAlone is how often they look while there are cores that others can have.
+	breathAlone = 5 * time.Millisecond
+	// slept is how long it takes to ask the poller if that means waiting.
+	slept = 20 * time.Microsecond
+)
+
+// harvested notes that the poller was asked, and when it answered.
+func (e *Engine) harvested(asked, now time.Duration) {
+	e.stamp.Store(int64(now))
+	if now-asked > slept {
+		e.breath.Store(int64(now + breathEvery - breathAlone)) // the next one is due soon
+	}
+}
 
 // Postpone may be the last thing that a Handler does in Data, with the end of
 // the bytes that it was given: they come again, before any others, in the

@@ -3,9 +3,11 @@ package netpoll
 import (
 	"bytes"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -238,5 +240,54 @@ func TestYields(t *testing.T) {
 		y.take()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestBreathe counts how often a worker that is never done lets others run.
+func TestBreathe(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		workers int32         // of two cores
+		busy    time.Duration // with batches of 50 µs each
+		want    int
+	}{
+		{"not long enough", 1, breathEvery, 0},
+		{"once it is worthwhile", 1, breathEvery + 100*time.Microsecond, 1},
+		{"not again soon", 1, breathAlone, 1},
+		{"again", 1, 2*breathAlone + 2*breathEvery, 3},
+		{"all cores are taken", 2, 10 * breathEvery, 1 + 8}, // at once, then behind five batches
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+				e := &Engine{maxWorkers: 2, start: time.Now()}
+				e.workers.Store(tt.workers)
+				breaths := 0
+				batch := func(wait time.Duration) {
+					asked := e.now()
+					time.Sleep(wait)
+					e.harvested(asked, e.now())
+					before := e.breath.Load()
+					if e.breathe(); e.breath.Load() != before {
+						breaths++
+					}
+					time.Sleep(50 * time.Microsecond)
+				}
+				// Whatever was before, it sleeps, and its time begins anew.
+				for range 2 {
+					breaths = 0
+					batch(time.Second)
+					if breaths > 0 && tt.workers == 1 {
+						t.Error("a breath at once")
+					}
+					for began := e.now(); e.now()-began < tt.busy; {
+						batch(0)
+					}
+				}
+				if breaths != tt.want {
+					t.Errorf("%d breaths, want %d", breaths, tt.want)
+				}
+			})
+		})
 	}
 }
