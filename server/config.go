@@ -61,7 +61,9 @@ type Config struct {
 	// HandshakeRate bounds all handshakes, a second; ten times as many may come
 	// at once. 0: 20,000.
 	HandshakeRate int
-	// TrustedProxies are the load balancers whose X-Forwarded-For is believed.
+	// TrustedProxies are the load balancers whose X-Forwarded-For is believed. What
+	// comes through one without an address there counts as the proxy's own, on
+	// loopback too.
 	TrustedProxies []netip.Prefix
 	// SessionsPerUser bounds the devices of one user. 0: 16.
 	SessionsPerUser int

@@ -87,9 +87,10 @@ type arrival struct {
 // arrive checks a handshake whose request is in h.
 func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
 	srv := ep.srv
-	from := h.req.peer.Addr()
-	if srv.trusted(from) {
-		from = srv.forwarded(&h.req)
+	peer := h.req.peer.Addr()
+	from := sourceOf(peer)
+	if srv.trusted(peer) {
+		from = srv.behindProxy(peer, &h.req)
 	}
 	if h.req.hasToken("Upgrade", "websocket") { // else it is no handshake, and refused as such
 		if err := srv.roomFor(from); err != nil {
@@ -215,12 +216,13 @@ func (r *Request) add(name, value string) {
 }
 
 // parsePeer reads "address:port", or the bare address that middleware which
-// believes a proxy leaves there.
+// believes a proxy leaves there, or that a proxy writes, which may put brackets around
+// one of IPv6.
 func parsePeer(s string) netip.AddrPort {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
 		return netip.AddrPortFrom(a.Unmap(), 0)
 	}
 	return netip.AddrPort{}

@@ -200,6 +200,27 @@ func TestMountLimitsPerIP(t *testing.T) {
 	}
 }
 
+// A proxy that does not say who its client is does not hide it from the limits.
+func TestMountBehindProxy(t *testing.T) {
+	for _, h := range hosts {
+		if h.tls {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			_, m := bare(t, Config{ConnectionsPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Endpoint{})
+			dial := in(t, h, m)
+			if resp, _ := dial().ask(knock("/")); resp.StatusCode != 101 {
+				t.Errorf("the first gets %s", resp.Status)
+			}
+			for _, said := range []string{"", "unknown", "127.0.0.7"} {
+				if resp, _ := dial().ask(knock("/", "X-Forwarded-For: "+said)); resp.StatusCode != 429 {
+					t.Errorf("%q: %s, want 429", said, resp.Status)
+				}
+			}
+		})
+	}
+}
+
 func TestMountUnderPressure(t *testing.T) {
 	for _, h := range hosts {
 		t.Run(h.name, func(t *testing.T) {

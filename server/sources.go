@@ -3,7 +3,6 @@ package server
 import (
 	"hash/maphash"
 	"net/netip"
-	"strings"
 	"sync"
 )
 
@@ -13,7 +12,8 @@ import (
 //
 // Behind a load balancer every connection comes from it: for the addresses in
 // Config.TrustedProxies the source is the last address in X-Forwarded-For that
-// is none of them.
+// is none of them. Where there is none that can be read it is the proxy itself, on
+// loopback too, so that no way through it is without a limit.
 type sources struct {
 	seed   maphash.Seed
 	shards [64]sourceShard
@@ -40,22 +40,27 @@ func newSources() *sources {
 	return ss
 }
 
-// sourceOf is the address that counts, the zero Addr if none does.
-func sourceOf(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() || addr.IsLoopback() {
+// sourceOf is the address that counts for a peer, the zero Addr if none does.
+func sourceOf(peer netip.Addr) netip.Addr {
+	if peer.Unmap().IsLoopback() {
 		return netip.Addr{}
 	}
+	return subscriber(peer)
+}
+
+// subscriber is the address that is counted for another, loopback or not.
+func subscriber(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
 	if addr.Is6() {
 		return netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
 	return addr
 }
 
-// enter counts one more connection from an address. ok is false if it has as
-// many as it may; without a source there is no limit.
+// enter counts one more connection from an address of sourceOf or behindProxy. ok
+// is false if it has as many as it may; without a source there is no limit.
 func (ss *sources) enter(addr netip.Addr, limit int) (src *source, ok bool) {
-	if addr = sourceOf(addr); !addr.IsValid() {
+	if !addr.IsValid() {
 		return nil, true
 	}
 	sh := &ss.shards[maphash.Comparable(ss.seed, addr)%uint64(len(ss.shards))]
@@ -110,12 +115,14 @@ func (ss *sources) sweep(now uint32) {
 // screen is the check of a complete request against the rates of handshakes, and
 // against the connections of its source where a proxy hides it until here.
 func (srv *Server) screen(s *Session, r *Request) error {
-	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 && srv.trusted(s.RemoteAddr().Addr()) {
-		src, err := srv.enter(srv.forwarded(r))
-		if err != nil {
-			return err
+	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 {
+		if peer := s.RemoteAddr().Addr(); srv.trusted(peer) {
+			src, err := srv.enter(srv.behindProxy(peer, r))
+			if err != nil {
+				return err
+			}
+			s.source = src
 		}
-		s.source = src
 	}
 	return srv.pace(s.source)
 }
@@ -156,7 +163,7 @@ func (srv *Server) admits(peer netip.Addr) (src *source, ok bool) {
 	if srv.trusted(peer) {
 		return nil, true // its request will say who it is
 	}
-	if src, ok = srv.sources.enter(peer, srv.cfg.ConnectionsPerIP); !ok {
+	if src, ok = srv.sources.enter(sourceOf(peer), srv.cfg.ConnectionsPerIP); !ok {
 		srv.stats.crowded.Add(1)
 	}
 	return src, ok
@@ -171,14 +178,21 @@ func (srv *Server) trusted(addr netip.Addr) bool {
 	return false
 }
 
-// forwarded is the last address in X-Forwarded-For that is no trusted proxy:
-// what stands before it was said by somebody whom nobody vouches for.
+// behindProxy is the address that counts for a request that a trusted proxy has
+// passed on: that of the client, or of the proxy if it does not say.
+func (srv *Server) behindProxy(proxy netip.Addr, r *Request) netip.Addr {
+	if client := srv.forwarded(r); client.IsValid() {
+		return subscriber(client)
+	}
+	return subscriber(proxy)
+}
+
+// forwarded is the last address in X-Forwarded-For that is no trusted proxy: what
+// stands before it was said by somebody whom nobody vouches for. It is the zero
+// Addr if there is none, or no address in that place.
 func (srv *Server) forwarded(r *Request) (last netip.Addr) {
 	for member := range r.list("X-Forwarded-For") {
-		addr, err := netip.ParseAddr(strings.Trim(string(member), "[]"))
-		if err != nil {
-			last = netip.Addr{}
-		} else if addr = addr.Unmap(); !srv.trusted(addr) {
+		if addr := parsePeer(string(member)).Addr(); !srv.trusted(addr) {
 			last = addr
 		}
 	}

@@ -75,7 +75,16 @@ func TestForwarded(t *testing.T) {
 		{"a lie in front", "198.51.100.9, 192.0.2.1", "192.0.2.1"},
 		{"through two proxies", "192.0.2.1, 10.0.0.3", "192.0.2.1"},
 		{"IPv6 in brackets", "[2001:db8::1]", "2001:db8::1"},
+		{"port", "192.0.2.1:4711", "192.0.2.1"},
+		{"IPv6 with a port", "[2001:db8::1]:443", "2001:db8::1"},
+		{"IPv4 in IPv6", "::ffff:192.0.2.1", "192.0.2.1"},
+		{"port behind a lie, through two proxies", "198.51.100.9, 192.0.2.1:80, 10.0.0.3:443", "192.0.2.1"},
+		{"loopback of the proxy's machine", "127.0.0.1", "127.0.0.1"},
 		{"nonsense last", "192.0.2.1, unknown", "invalid IP"},
+		{"nonsense in front", "unknown, 192.0.2.1", "192.0.2.1"},
+		{"port that is none", "192.0.2.1:http", "invalid IP"},
+		{"proxies only", "10.0.0.3, 10.0.0.4", "invalid IP"},
+		{"empty", ",", "invalid IP"},
 		{"none", "", "invalid IP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,6 +94,54 @@ func TestForwarded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBehindProxy: whatever a proxy says of its clients, somebody is counted.
+func TestBehindProxy(t *testing.T) {
+	tests := []struct {
+		name   string
+		header string // X-Forwarded-For; empty: none
+		other  string // one that is not counted with it
+	}{
+		{"address", "192.0.2.1", "192.0.2.2"},
+		{"address with a port", "192.0.2.1:4711", "192.0.2.2:4711"},
+		{"IPv6 with a port", "[2001:db8::1]:4711", "[2001:db8:0:1::1]:4711"},
+		{"no header", "", "192.0.2.1"},
+		{"nonsense", "unknown", "192.0.2.1"},
+		{"empty", ",", "192.0.2.1"},
+		{"another proxy", "127.0.0.7", "192.0.2.1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := start(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, ConnectionsPerIP: 2})
+			from := func(header string) int {
+				c := connect(t, srv)
+				if header == "" {
+					c.say(request())
+				} else {
+					c.say(request("+X-Forwarded-For: " + header))
+				}
+				return c.answer().StatusCode
+			}
+			for i, want := range []int{101, 101, 429} {
+				if got := from(tt.header); got != want {
+					t.Errorf("connection %d: %d, want %d", i, got, want)
+				}
+			}
+			if n := srv.stats.crowded.Load(); n != 1 {
+				t.Errorf("counted %d", n)
+			}
+			if got := from(tt.other); got != 101 {
+				t.Errorf("%s pays for it: %d", tt.other, got)
+			}
+		})
+	}
+	t.Run("a proxy on loopback that is not named", func(t *testing.T) {
+		srv := start(t, Config{ConnectionsPerIP: 2})
+		for range 3 {
+			dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1") // loopback is exempt, as README says
+		}
+	})
 }
 
 // TestLimitsPerIP stands behind a proxy, because loopback itself is exempt.
