@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,6 +157,7 @@ func (cfg *Config) validate() error {
 	if len(cfg.Endpoints) == 0 {
 		cfg.Endpoints = []Endpoint{Push("/ws"), Echo("/echo")}
 	}
+	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use his for another server
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = descriptorLimit()
 	}
@@ -211,7 +213,10 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
-		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
+		if ep.Rate.UnlimitedOnLoopback && isLoopback(cfg.Listen) {
+			ep.Rate.Unlimited = true
+		}
+		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !isLoopback(cfg.Listen) {
 			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
 				"authenticate users (--auth jwt), listen on 127.0.0.1, or say --insecure-identity", ep.Path, cfg.Listen))
 		}
@@ -234,7 +239,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("an API key of %d bytes is too short: want at least %d", len(key), minKey))
 		}
 	}
-	if cfg.API != "" && len(cfg.APIKeys) == 0 && !IsLoopback(cfg.API) {
+	if cfg.API != "" && len(cfg.APIKeys) == 0 && !isLoopback(cfg.API) {
 		errs = append(errs, fmt.Errorf("the API listens on %s, which is not loopback, without a key: "+
 			"give --api-key-file, or listen on 127.0.0.1", cfg.API))
 	}
@@ -247,9 +252,9 @@ func (cfg *Config) validate() error {
 // minKey is the shortest API key: 16 random characters are 64 bits at least.
 const minKey = 16
 
-// IsLoopback tells whether only this machine can reach an address: loopback, or
+// isLoopback tells whether only this machine can reach an address: loopback, or
 // a Unix socket.
-func IsLoopback(addr string) bool {
+func isLoopback(addr string) bool {
 	if strings.HasPrefix(addr, "unix:") {
 		return true
 	}
@@ -329,9 +334,10 @@ func Push(path string) Endpoint {
 	return Endpoint{Path: path, Identify: FromQuery, Insecure: true, Protocols: []string{ProtocolV1}}
 }
 
-// Echo is the endpoint that sends every message back, for measuring.
+// Echo is the endpoint that sends every message back, for measuring: on loopback its
+// Rate is unlimited. Mounted, where nobody knows on which address, it has the default.
 func Echo(path string) Endpoint {
-	return Endpoint{Path: path, Rate: Rate{Unlimited: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
+	return Endpoint{Path: path, Rate: Rate{UnlimitedOnLoopback: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
 		s.Send(op, payload)
 	}}}
 }

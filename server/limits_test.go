@@ -89,6 +89,54 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
+// The echo endpoint is there to be measured with, and for the world it is an endpoint
+// like any other.
+func TestEchoRate(t *testing.T) {
+	limited, free := Rate{Messages: 100, Bytes: 256 << 10}, 0
+	tests := []struct {
+		name, listen string
+		rate         *Rate // nil: that of Echo
+		want         int   // messages a second, 0 for no limit
+	}{
+		{"loopback", "127.0.0.1:0", nil, free},
+		{"loopback IPv6", "[::1]:0", nil, free},
+		{"localhost", "localhost:0", nil, free},
+		{"Unix socket", "unix:/s", nil, free},
+		{"every address", "0.0.0.0:0", nil, limited.Messages},
+		{"every address, said shortly", ":0", nil, limited.Messages},
+		{"one address", "192.0.2.1:0", nil, limited.Messages},
+		{"no listener", "", nil, limited.Messages},
+		{"said to be unlimited, for the world", "0.0.0.0:0", &Rate{Unlimited: true}, free},
+		{"a limit of its own, for the world", "0.0.0.0:0", &Rate{Messages: 7, UnlimitedOnLoopback: true}, 7},
+		{"and on loopback", "127.0.0.1:0", &Rate{Messages: 7, UnlimitedOnLoopback: true}, free},
+		{"a limit on loopback", "127.0.0.1:0", &Rate{Messages: 7}, 7},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var endpoints []Endpoint // those of the zero Config
+			if test.rate != nil {
+				endpoints = []Endpoint{Echo("/echo")}
+				endpoints[0].Rate = *test.rate
+			}
+			cfg := Config{Listen: test.listen, InsecureIdentity: true, Endpoints: endpoints}
+			if err := cfg.validate(); err != nil {
+				t.Fatal(err)
+			}
+			echo := cfg.Endpoints[len(cfg.Endpoints)-1]
+			got := echo.Rate.Messages
+			if echo.Rate.Unlimited {
+				got = free
+			}
+			if got != test.want {
+				t.Errorf("%d messages a second, want %d", got, test.want)
+			}
+			if test.rate != nil && endpoints[0].Rate != *test.rate {
+				t.Error("the caller's endpoint has changed, and may be for another server")
+			}
+		})
+	}
+}
+
 // An operator who allows more connections than there are descriptors is told so.
 func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 	for most, warnings := range map[int]int{0: 0, 2: 0, 1 << 30: 1} {

@@ -15,8 +15,9 @@ type Rate struct {
 	// Bytes a second, those of headers and empty fragments included; of
 	// compressed messages also what they inflate to. 0: 256 KiB.
 	Bytes int
-	// Unlimited switches the limits off.
-	Unlimited bool
+	// Unlimited switches the limits off, UnlimitedOnLoopback does where Config.Listen
+	// is loopback or a Unix socket.
+	Unlimited, UnlimitedOnLoopback bool
 }
 
 // burst is how many seconds' worth a connection that was quiet may send at once.

@@ -119,6 +119,20 @@ func TestCompressionFlags(t *testing.T) {
 	}
 }
 
+// TestRateFlags: they are for both endpoints; that they do not hold for /echo on
+// loopback is the server's business.
+func TestRateFlags(t *testing.T) {
+	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []server.Rate{{Messages: 7, Bytes: 1 << 10}, {Messages: 7, Bytes: 1 << 10, UnlimitedOnLoopback: true}} {
+		if ep := cfg.Endpoints[i]; ep.Rate != want {
+			t.Errorf("%s: %+v, want %+v", ep.Path, ep.Rate, want)
+		}
+	}
+}
+
 // TestDefaultsAreTheServers: the flags repeat the server's defaults, to show them
 // in the help. The server accepts them as they are.
 func TestDefaultsAreTheServers(t *testing.T) {

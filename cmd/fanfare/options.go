@@ -90,9 +90,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	}
 	echo := server.Echo("/echo")
 	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: int(cmd.MaxByteRate)}
-	if !server.IsLoopback(cmd.Listen) {
-		echo.Rate = push.Rate // it is unlimited for measuring
-	}
+	echo.Rate.Messages, echo.Rate.Bytes = push.Rate.Messages, push.Rate.Bytes // beyond loopback
 	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
 	push.Rules.MaxMessage = int(cmd.MaxMessage)
 	deflate := &push.Rules.Deflate
