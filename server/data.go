@@ -99,7 +99,7 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 		}
 		if len(in) > 0 && done.enough(ep.srv, n+len(m.Payload)) && s.conn.Postpone(in) {
 			if meter != nil {
-				meter.bytes.left += int64(len(in)) // they will be taken when they come again
+				meter.bytes.putBack(len(in)) // they will be taken when they come again
 			}
 			return
 		}

@@ -40,30 +40,33 @@ func (r *Rate) validate() error {
 }
 
 // bucket is a token bucket whose clock is that of the server's ticks, so that a
-// message costs no look at a clock.
+// message costs no look at a clock. A tick brings a fraction of a token, so it counts
+// in what a rate of one brings in a tick, and loses nothing.
 type bucket struct {
-	left int64
+	left int64  // in tokens / ticksPerSecond
 	last uint32 // tick of the last refill; 0: never, the bucket is full
 }
 
 // take takes n tokens of a bucket that gains rate a second. It reports false,
 // and takes none, if there are too few.
 func (b *bucket) take(n, rate int, now uint32) bool {
-	full := int64(rate) * burst
-	if b.last == 0 {
+	full := int64(rate) * burst * int64(ticksPerSecond)
+	if ticks := now - b.last; b.last == 0 || ticks >= burst*ticksPerSecond {
 		b.left = full
-	} else if gain := int64(now-b.last) * int64(rate) / int64(ticksPerSecond); gain > 0 {
-		b.left = min(b.left+gain, full)
 	} else {
-		now = b.last // the fraction of a token is not lost
+		b.left = min(b.left+int64(ticks)*int64(rate), full)
 	}
 	b.last = now
-	if int64(n) > b.left {
+	cost := int64(n) * int64(ticksPerSecond)
+	if cost > b.left {
 		return false
 	}
-	b.left -= int64(n)
+	b.left -= cost
 	return true
 }
+
+// putBack gives back what was taken too early.
+func (b *bucket) putBack(n int) { b.left += int64(n) * int64(ticksPerSecond) }
 
 // meter is what a session that talks has, and an idle one has not.
 type meter struct{ messages, bytes bucket }
