@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -16,14 +17,19 @@ import (
 // deflater is a client's compressor, the standard library's, with or without a
 // context.
 type deflater struct {
-	buf bytes.Buffer
-	w   *flate.Writer
+	buf   bytes.Buffer
+	w     *flate.Writer
+	level int
 }
 
 func (c *deflater) message(p string, level int, context bool) string {
 	c.buf.Reset()
-	if c.w == nil || !context {
+	switch {
+	case c.w == nil || c.level != level:
 		c.w, _ = flate.NewWriter(&c.buf, level)
+		c.level = level
+	case !context:
+		c.w.Reset(&c.buf)
 	}
 	io.WriteString(c.w, p)
 	c.w.Flush()
@@ -155,12 +161,27 @@ func inflateFrame(t testing.TB, op ws.OpCode, b []byte) (payload string, deflate
 	if !deflated {
 		return string(b[head:]), false
 	}
-	out, err := io.ReadAll(flate.NewReader(strings.NewReader(string(b[head:]) + inflateTail)))
+	out, err := inflateAll(string(b[head:]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(out), true
 }
+
+// inflateAll inflates a message with the standard library.
+func inflateAll(z string) ([]byte, error) {
+	src := strings.NewReader(z + inflateTail)
+	r, ok := inflateReaders.Get().(io.ReadCloser)
+	if ok {
+		r.(flate.Resetter).Reset(src, nil)
+	} else {
+		r = flate.NewReader(src)
+	}
+	defer inflateReaders.Put(r)
+	return io.ReadAll(r)
+}
+
+var inflateReaders sync.Pool // 40 KiB each
 
 // jsonLike returns n bytes of what a push server carries.
 func jsonLike(n int) string {

@@ -122,35 +122,57 @@ func FuzzInflate(f *testing.F) {
 
 // FuzzDeflate sends messages there and back: ours inflated by the standard
 // library, the standard library's with and without a context inflated by ours.
+// What it begins with is short, or each step would take a millisecond or more.
 func FuzzDeflate(f *testing.F) {
 	f.Add([]byte("Hello"), []byte("Hello"), uint8(0), uint8(0))
-	f.Add([]byte(jsonLike(2000)), []byte(jsonLike(300)), uint8(5), uint8(3))
-	f.Add([]byte(noise(1000)), []byte(strings.Repeat("ab", 500)), uint8(9), uint8(17))
-	f.Add([]byte(""), []byte(strings.Repeat("a", 40000)), uint8(1), uint8(200))
-	f.Fuzz(func(t *testing.T, a, b []byte, level, cut uint8) {
-		if len(a)+len(b) > 60000 {
-			return
+	f.Add([]byte(jsonLike(120)), []byte(jsonLike(80)), uint8(5), uint8(3))
+	f.Add([]byte(noise(60)), []byte(strings.Repeat("ab", 50)), uint8(9), uint8(17))
+	f.Add([]byte(""), []byte(strings.Repeat("a", 100)), uint8(1), uint8(20))
+	f.Fuzz(thereAndBack)
+}
+
+// TestDeflateThereAndBack does it with long messages.
+func TestDeflateThereAndBack(t *testing.T) {
+	for level := range uint8(10) {
+		thereAndBack(t, []byte(jsonLike(2000)), []byte(jsonLike(300)), level, 3)
+		thereAndBack(t, []byte(noise(1000)), []byte(strings.Repeat("ab", 500)), level, 17)
+		thereAndBack(t, nil, []byte(strings.Repeat("a", 40000)), level, 200)
+		thereAndBack(t, []byte(noise(20000)), []byte(jsonLike(40000)), level, 100)
+	}
+}
+
+// compressors are clients by level, each of up to 1.3 MB.
+var compressors [10]deflater
+
+func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
+	if len(a)+len(b) > 60000 {
+		return
+	}
+	level %= 10
+	r := &Rules{Deflate: Deflate{Level: int(level), MinSize: 1, ContextBits: 15}}
+	for _, p := range [][]byte{a, b} {
+		if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+			t.Fatalf("level %d: %q became %q", level, p, got)
 		}
-		r := &Rules{Deflate: Deflate{Level: int(level % 10), MinSize: 1, ContextBits: 15}}
-		for _, p := range [][]byte{a, b} {
-			if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
-				t.Fatalf("level %d: %q became %q", level%10, p, got)
-			}
+	}
+	message := func(p []byte, context bool) []byte {
+		return deflated(ws.OpBinary, compressors[level].message(string(p), int(level), context))
+	}
+	want := []string{"binary:" + string(a), "binary:" + string(b), "binary:" + string(a)}
+	bAlone, aAlone := message(b, false), message(a, false)
+	bBehind, aBehind := message(b, true), message(a, true) // a, in this order
+	for _, tt := range []struct {
+		params Params
+		in     []byte
+	}{
+		{alone, join(aAlone, bAlone, aAlone)},
+		{context, join(aAlone, bBehind, aBehind)},
+	} {
+		g := decodeFrom(t, started(tt.params), r, tt.in, min(int(cut), len(tt.in)))
+		if g.code != 0 || !slices.Equal(g.msgs, want) {
+			t.Fatalf("level %d, %+v: %v", level, tt.params, g)
 		}
-		for _, p := range []Params{alone, context} {
-			var c deflater
-			var in []byte
-			var want []string
-			for _, m := range [][]byte{a, b, a} {
-				in = append(in, deflated(ws.OpBinary, c.message(string(m), int(level%10), p == context))...)
-				want = append(want, "binary:"+string(m))
-			}
-			g := decodeFrom(t, started(p), r, in, min(int(cut), len(in)))
-			if g.code != 0 || !slices.Equal(g.msgs, want) {
-				t.Fatalf("level %d, %+v: %v", level%10, p, g)
-			}
-		}
-	})
+	}
 }
 
 // TestReference runs what the fuzz targets check over all of the tests' inputs.
