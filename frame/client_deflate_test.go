@@ -168,9 +168,12 @@ func inflateFrame(t testing.TB, op ws.OpCode, b []byte) (payload string, deflate
 	return string(out), true
 }
 
+// peerTail ends a message (RFC 7692, 7.2.2), and the stream behind it.
+const peerTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
 // inflateAll inflates a message with the standard library.
 func inflateAll(z string) ([]byte, error) {
-	src := strings.NewReader(z + inflateTail)
+	src := strings.NewReader(z + peerTail)
 	r, ok := inflateReaders.Get().(io.ReadCloser)
 	if ok {
 		r.(flate.Resetter).Reset(src, nil)

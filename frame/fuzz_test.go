@@ -8,8 +8,11 @@ import (
 	"github.com/gobwas/ws"
 )
 
+// fuzzRules limit messages to max bytes, and to a ratio from an eighth of that on,
+// which little input exceeds.
 func fuzzRules(max uint16, context bool) (*Rules, Params) {
-	r := &Rules{MaxMessage: int(max), Deflate: Deflate{MaxRatio: 20}}
+	r := &Rules{MaxMessage: int(max), free: 1 + int(max)/8}
+	r.Deflate.MaxRatio = []int{20, 3, 1, 0}[max%4]
 	p := Params{ServerBits: 15}
 	if context {
 		r.Deflate.ContextBits, p.ContextBits = 9, 9

@@ -38,7 +38,7 @@ func (z *naiveInflater) run() (code ws.StatusCode) {
 		return 0
 	}
 	if z.complete {
-		z.in = slices.Concat(z.in, []byte(inflateTail))
+		z.in = slices.Concat(z.in, []byte(peerTail))
 	}
 	defer func() {
 		switch r := recover().(type) {
@@ -84,7 +84,7 @@ func (z *naiveInflater) align() { z.at = (z.at + 7) &^ 7 }
 
 // emit appends b, at is the bit at which the limit is looked up.
 func (z *naiveInflater) emit(b byte, at int) {
-	if len(z.out) >= z.rules.maxInflated((at+7)/8) {
+	if len(z.out) >= inflatedLimit(z.rules, (at+7)/8) {
 		panic(naiveStop{1009})
 	}
 	z.out = append(z.out, b)
@@ -242,14 +242,14 @@ func TestNaive(t *testing.T) {
 		z := mutate(rnd)
 		n := naiveInflater{in: z, complete: true, op: ws.OpBinary, rules: r}
 		code := n.run()
-		src := strings.NewReader(string(z) + inflateTail)
+		src := strings.NewReader(string(z) + peerTail)
 		var want []byte
 		var err error
 		for len(z) > 0 && err == nil && len(want) <= 8000 {
 			var part []byte
 			part, err = io.ReadAll(io.LimitReader(flate.NewReader(src), 8001-int64(len(want))))
 			want = append(want, part...)
-			if src.Len() <= len(inflateTail) {
+			if src.Len() <= len(peerTail) {
 				break
 			}
 		}

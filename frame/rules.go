@@ -22,6 +22,10 @@ type Rules struct {
 
 	// Deflate applies to connections that negotiated permessage-deflate.
 	Deflate Deflate
+
+	// free is what a message may inflate to before MaxRatio limits it, in bytes;
+	// 0 means ratioFree. Tests lower it, so that little input exceeds the ratio.
+	free int
 }
 
 // Deflate is how an endpoint uses permessage-deflate. Every field's zero value
@@ -98,9 +102,13 @@ func (r *Rules) maxInflated(n int) int {
 	if ratio <= 0 {
 		ratio = defaultMaxRatio
 	}
+	free := r.free
+	if free <= 0 {
+		free = ratioFree
+	}
 	limit := r.maxMessage()
 	if n < limit/ratio { // else n*ratio is no limit, and might overflow
-		limit = min(limit, max(ratioFree, n*ratio))
+		limit = min(limit, max(free, n*ratio))
 	}
 	return limit
 }
