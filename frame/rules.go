@@ -107,7 +107,7 @@ func (r *Rules) maxInflated(n int) int {
 		free = ratioFree
 	}
 	limit := r.maxMessage()
-	if n < limit/ratio { // else n*ratio is no limit, and might overflow
+	if n <= limit/ratio { // else n*ratio is no limit, and might overflow
 		limit = min(limit, max(free, n*ratio))
 	}
 	return limit

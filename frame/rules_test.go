@@ -1,10 +1,30 @@
 package frame
 
 import (
+	"math"
 	"testing"
 
 	"github.com/gobwas/ws"
 )
+
+// TestLimits compares the limits with the documented ones, of which the tests have
+// their own idea, at their edges.
+func TestLimits(t *testing.T) {
+	for _, message := range []int{0, 1, 7, 100, 65535, 65536, 65537, 1 << 20, 1 << 30} {
+		for _, ratio := range []int{0, 1, 3, 99, 1 << 20, math.MaxInt} {
+			for _, free := range []int{0, 1, 13} {
+				r := &Rules{MaxMessage: message, Deflate: Deflate{MaxRatio: ratio}, free: free}
+				for _, at := range []int{0, free, 65536, messageLimit(r), math.MaxInt} {
+					for n := max(0, at/max(1, ratio)-2); n <= at/max(1, ratio)+2; n++ {
+						if got, want := r.maxInflated(n), inflatedLimit(r, n); got != want {
+							t.Fatalf("%+v: %d bytes may become %d, want %d", r, n, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
 
 // TestCompressedFormMayBeLarger: by an eighth and 64 bytes.
 func TestCompressedFormMayBeLarger(t *testing.T) {
