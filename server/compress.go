@@ -33,8 +33,6 @@ func (s *Session) compress(p frame.Params) {
 	s.state.Or(uint32(p.ServerBits) << windowShift)
 }
 
-func (s *Session) compresses() bool { return s.state.Load()>>windowShift&windowMask != 0 }
-
 // encoded is the frame of p as this session is to get it. All who negotiated
 // the same share one compressed twin.
 func (s *Session) encoded(p *frame.Prepared) []byte {

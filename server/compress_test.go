@@ -41,9 +41,9 @@ func (c *client) inflated() (payload []byte, compressed bool) {
 }
 
 // sendDeflated sends a compressed message.
-func (c *client) sendDeflated(payload []byte) {
+func (c *client) sendDeflated(op Op, payload []byte) {
 	c.t.Helper()
-	f, err := wsflate.CompressFrame(ws.NewTextFrame(payload))
+	f, err := wsflate.CompressFrame(ws.NewFrame(op, true, payload))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestCompression(t *testing.T) {
 
 			echo := dial(t, srv, "/echo", offer)
 			for _, msg := range [][]byte{long, small, {}} {
-				echo.sendDeflated(msg)
+				echo.sendDeflated(Text, msg)
 				if got, _ := echo.inflated(); !bytes.Equal(got, msg) {
 					t.Errorf("echo of %d bytes differs: %d", len(msg), len(got))
 				}
@@ -120,7 +120,7 @@ func TestCompressionAnswer(t *testing.T) {
 func TestBombEndsWith1009(t *testing.T) {
 	srv := start(t, Config{Endpoints: []Endpoint{compressing(Echo("/echo"))}})
 	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
-	c.sendDeflated(make([]byte, 16<<20))
+	c.sendDeflated(Text, make([]byte, 16<<20))
 	payload, _ := c.inflated()
 	if code := ws.StatusCode(payload[0])<<8 | ws.StatusCode(payload[1]); code != 1009 {
 		t.Errorf("closed with %d %q, want 1009", code, payload[2:])

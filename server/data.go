@@ -78,7 +78,7 @@ func (s *Session) letGo() {
 func (s *Session) decode(in []byte, now, heard uint32) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
-	if meter != nil && !meter.bytes.take(len(in), ep.Rate.Bytes, now) {
+	if meter != nil && !meter.took(ep, len(in), now) {
 		s.overRate()
 		return
 	}
@@ -86,6 +86,9 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 	for {
 		m, n, err := s.dec.Next(&ep.Rules, in)
 		in = in[n:]
+		if meter != nil {
+			meter.came += n
+		}
 		if err != nil {
 			s.fail(err)
 			return
@@ -144,7 +147,7 @@ func (s *Session) take(ep *endpoint, meter *meter, m frame.Message, now uint32, 
 	if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
 		return true
 	}
-	if meter != nil && !(meter.messages.take(1, ep.Rate.Messages, now) && meter.inflated(s, len(m.Payload), now)) {
+	if meter != nil && !meter.message(ep, m.Op, len(m.Payload), now) {
 		s.overRate()
 		return false
 	}

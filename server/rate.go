@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 
 	"fanfare/frame"
@@ -12,8 +13,10 @@ type Rate struct {
 	// Messages a second, control frames included. 0: 100, far above what a
 	// person or a device has to say to a push server.
 	Messages int
-	// Bytes a second, those of headers and empty fragments included; of
-	// compressed messages also what they inflate to. 0: 256 KiB.
+	// Bytes a second, those of headers and empty fragments included; a compressed
+	// message counts as what it inflates to, if that is more. 0: 256 KiB. Who was
+	// quiet may send ten times as many at once, and in any case one message of
+	// Rules.MaxMessage.
 	Bytes int
 	// Unlimited switches the limits off, UnlimitedOnLoopback does where Config.Listen
 	// is loopback or a Unix socket.
@@ -49,12 +52,15 @@ type bucket struct {
 
 // take takes n tokens of a bucket that gains rate a second. It reports false,
 // and takes none, if there are too few.
-func (b *bucket) take(n, rate int, now uint32) bool {
-	full := int64(rate) * burst * int64(ticksPerSecond)
-	if ticks := now - b.last; b.last == 0 || ticks >= burst*ticksPerSecond {
+func (b *bucket) take(n, rate int, now uint32) bool { return b.takeOf(n, rate, rate*burst, now) }
+
+// takeOf is take for a bucket that holds most.
+func (b *bucket) takeOf(n, rate, most int, now uint32) bool {
+	full := int64(most) * int64(ticksPerSecond)
+	if ticks := int64(now - b.last); b.last == 0 || ticks > full/int64(rate) {
 		b.left = full
 	} else {
-		b.left = min(b.left+int64(ticks)*int64(rate), full)
+		b.left = min(b.left+ticks*int64(rate), full)
 	}
 	b.last = now
 	cost := int64(n) * int64(ticksPerSecond)
@@ -69,12 +75,35 @@ func (b *bucket) take(n, rate int, now uint32) bool {
 func (b *bucket) putBack(n int) { b.left += int64(n) * int64(ticksPerSecond) }
 
 // meter is what a session that talks has, and an idle one has not.
-type meter struct{ messages, bytes bucket }
+type meter struct {
+	messages, bytes bucket
+	came            int // bytes since the last message
+}
 
-// inflated takes what a message of a session with permessage-deflate has inflated
-// to: a message of 90 bytes may have cost the work for 64 KiB.
-func (m *meter) inflated(s *Session, n int, now uint32) bool {
-	return !s.compresses() || m.bytes.take(n, s.endpoint().Rate.Bytes, now)
+// took takes the bytes of a read.
+func (m *meter) took(ep *endpoint, n int, now uint32) bool {
+	return m.bytes.takeOf(n, ep.Rate.Bytes, ep.mostBytes(), now)
+}
+
+// message takes a message of n bytes, and what it has inflated to beyond the bytes
+// that came: one of 90 may have cost the work for 64 KiB.
+func (m *meter) message(ep *endpoint, op Op, n int, now uint32) bool {
+	if !m.messages.take(1, ep.Rate.Messages, now) {
+		return false
+	}
+	if op.IsControl() { // a message may go on behind it
+		return true
+	}
+	more := max(n-m.came, 0)
+	m.came = 0
+	return m.took(ep, more, now)
+}
+
+// mostBytes is what may come at once. MaxMessage is a promise as well: deflate may
+// make one longer by an eighth, and there are headers.
+func (ep *Endpoint) mostBytes() int {
+	longest := cmp.Or(ep.Rules.MaxMessage, frame.DefaultMaxMessage)
+	return max(ep.Rate.Bytes*burst, longest+longest/8+1<<10)
 }
 
 var errOverRate = &frame.CloseError{Code: 1008, Reason: "too much at once"}

@@ -3,8 +3,12 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"fanfare/netpoll"
 )
@@ -71,10 +75,11 @@ func TestRate(t *testing.T) {
 	limited := func(messages, bytes int) Endpoint {
 		ep := Echo("/echo")
 		ep.Rate = Rate{Messages: messages, Bytes: bytes}
+		ep.Rules.MaxMessage = 1000
 		return ep
 	}
 	ping := string(masked(0x9, true, nil))
-	empty := string(masked(0x0, false, nil))
+	fragment := string(masked(0x0, false, []byte("x")))
 	for _, tt := range []struct {
 		name   string
 		ep     Endpoint
@@ -85,7 +90,7 @@ func TestRate(t *testing.T) {
 		{"messages", limited(10, 0), "", string(masked(Text, true, []byte("x"))), 101},
 		{"pings", limited(10, 0), "", ping, 101},
 		{"pongs", limited(10, 0), "", string(masked(0xa, true, nil)), 101},
-		{"empty fragments", limited(0, 100), string(masked(Text, false, nil)), empty, 1000},
+		{"fragments", limited(0, 100), string(masked(Text, false, nil)), fragment, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := start(t, Config{Endpoints: []Endpoint{tt.ep}})
@@ -132,25 +137,104 @@ func TestIdleHasNoMeter(t *testing.T) {
 	}
 }
 
+// deflating has an echo endpoint with permessage-deflate, where time stands still, and
+// a client that is connected to it.
+func deflating(t *testing.T, rate Rate, longest int) (*client, *hands) {
+	t.Helper()
+	ep := compressing(Echo("/echo"))
+	ep.Rate = rate
+	ep.Rules.MaxMessage = longest
+	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}, PingInterval: time.Hour})
+	return dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate"), h
+}
+
+// wantBack reads the echo of a message.
+func (c *client) wantBack(payload []byte) {
+	c.t.Helper()
+	if got, _ := c.inflated(); !bytes.Equal(got, payload) {
+		c.t.Fatalf("%d bytes came back: %.60q", len(got), got)
+	}
+}
+
 // TestRateInflated: a message costs what it inflates to, so that a few bytes do
 // not buy the work for many.
 func TestRateInflated(t *testing.T) {
-	ep := compressing(Echo("/echo"))
-	ep.Rate = Rate{Bytes: 1000}
-	srv := start(t, Config{Endpoints: []Endpoint{ep}})
-	c := connect(t, srv)
-	c.say(handshakeFor("/echo", "Sec-WebSocket-Extensions: permessage-deflate"))
-	if resp := c.answer(); resp.StatusCode != 101 {
-		t.Fatal(resp.Status)
-	}
+	c, _ := deflating(t, Rate{Bytes: 1000}, 8000)
 	long := bytes.Repeat([]byte("x"), 6000) // two are more than ten seconds' worth
-	c.sendDeflated(long)
-	if got, _ := c.inflated(); len(got) != len(long) {
-		t.Fatalf("%d bytes came back", len(got))
-	}
-	c.sendDeflated(long)
+	c.sendDeflated(Text, long)
+	c.wantBack(long)
+	c.sendDeflated(Text, long)
 	if code := c.finish(); code != 1008 {
 		t.Errorf("closed with %d, want 1008", code)
+	}
+}
+
+// What comes is paid for once: as it came, or as what it inflates to if that is more.
+func TestRateCountsOnce(t *testing.T) {
+	const each, n = 1000, 9 // in 10,000 bytes at once there is room for headers of 9, not for 18 of these
+	noise := make([]byte, each)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	longer := slices.Concat(noise[:each*9/10], noise[:each/10])
+	tests := []struct {
+		name string
+		send func(c *client)
+		back []byte
+	}{
+		{"not compressed", func(c *client) { c.say(string(masked(ws.OpBinary, true, noise))) }, noise},
+		{"not compressed, in fragments and reads", func(c *client) {
+			c.say(string(masked(ws.OpBinary, false, noise[:500])))
+			c.send(ws.OpPing, "")
+			c.want(ws.OpPong, "")
+			c.say(string(masked(ws.OpContinuation, true, noise[500:])))
+		}, noise},
+		{"compressed, by a tenth", func(c *client) { c.sendDeflated(Binary, longer) }, longer},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _ := deflating(t, Rate{Bytes: 1000}, 8000)
+			for range n {
+				tt.send(c)
+				c.wantBack(tt.back)
+			}
+		})
+	}
+}
+
+// A message of MaxMessage may come from whoever was quiet before, however it is
+// encoded and whatever the rate; the next one must wait for what the rate brings.
+func TestRateLongestMessage(t *testing.T) {
+	const longest = 100_000
+	const rate = 1000 // ten seconds' worth is a tenth of it
+	noise := make([]byte, longest)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	deflate := func(c *client, payload []byte) { c.sendDeflated(ws.OpBinary, payload) }
+	flat := bytes.Repeat(noise[:longest/50], 50) // inflates to 50 times what it is
+	for _, tt := range []struct {
+		name    string
+		payload []byte
+		send    func(c *client, payload []byte)
+	}{
+		{"compressed", flat, deflate},
+		{"compressed, to more", noise, deflate},
+		{"not compressed", flat, func(c *client, payload []byte) { c.say(string(masked(ws.OpBinary, true, payload))) }},
+		{"in fragments", flat, func(c *client, payload []byte) {
+			c.say(string(masked(ws.OpBinary, false, payload[:1])) + string(masked(ws.OpContinuation, false, payload[1:longest/2])) +
+				string(masked(ws.OpContinuation, true, payload[longest/2:])))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, h := deflating(t, Rate{Bytes: rate}, longest)
+			tt.send(c, tt.payload)
+			c.wantBack(tt.payload)
+			h.pass(longest / rate * time.Second)
+			tt.send(c, tt.payload)
+			c.wantBack(tt.payload)
+			h.pass(longest / rate / 2 * time.Second)
+			tt.send(c, tt.payload)
+			if code := c.finish(); code != 1008 {
+				t.Errorf("closed with %d, want 1008", code)
+			}
+		})
 	}
 }
 
