@@ -210,9 +210,7 @@ func (s *Session) closed(payload []byte) {
 		s.fail(err)
 		return
 	}
-	if s.phase() == open {
-		s.note(reason)
-	}
+	s.note(reason)
 	if s.enter(lingering, code) {
 		answer := code
 		if code == 1005 {
@@ -223,9 +221,10 @@ func (s *Session) closed(payload []byte) {
 	}
 }
 
-// note keeps the reason of a close for OnClose.
+// note keeps the reason of a close for OnClose, unless we have closed it with one of
+// our own.
 func (s *Session) note(reason string) {
-	if reason != "" && s.endpoint().Hooks.OnClose != nil {
+	if reason != "" && s.phase() == open && s.endpoint().Hooks.OnClose != nil {
 		s.extend().reason = reason
 	}
 }

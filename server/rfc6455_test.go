@@ -84,24 +84,27 @@ func TestRFC6455EveryLength(t *testing.T) {
 func TestRFC6455OneCloseEachWay(t *testing.T) {
 	closing := func(code Code) string { return string(masked(ws.OpClose, true, []byte(closePayload(code, "")))) }
 	ping := string(masked(ws.OpPing, true, []byte("?")))
+	server := func(s *Session) { s.Close(4000, "") }
 	tests := []struct {
 		name  string
 		start func(s *Session) // what the server does first, if anything
 		bytes string           // of the client
-		code  Code             // of the server's close frame
+		code  Code             // of the server's close frame, and for OnClose
+		why   string           // for OnClose: the reason of whoever ended it first
 	}{
-		{"the client closes twice", nil, closing(1000) + closing(1001), 1000},
-		{"pings behind its close", nil, closing(1000) + ping, 1000},
-		{"garbage behind its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000},
-		{"the server closes, the client answers twice", func(s *Session) { s.Close(4000, "") }, closing(4000) + closing(4000), 4000},
-		{"the server closes, the client still pings", func(s *Session) { s.Close(4000, "") }, ping + closing(4000), 4000},
-		{"the server closes, the client answers otherwise", func(s *Session) { s.Close(4000, "") }, closing(1000), 4000},
-		{"the server closes, the client's answer is invalid", func(s *Session) { s.Close(4000, "") }, closing(1005), 4000},
-		{"the server closes, the client breaks the protocol", func(s *Session) { s.Close(4000, "") }, "\xff\xff", 4000},
+		{"the client closes twice", nil, closing(1000) + closing(1001), 1000, ""},
+		{"pings behind its close", nil, closing(1000) + ping, 1000, ""},
+		{"garbage behind its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000, ""},
+		{"the server closes, the client answers twice", server, closing(4000) + closing(4000), 4000, ""},
+		{"the server closes, the client still pings", server, ping + closing(4000), 4000, ""},
+		{"the server closes, the client answers otherwise", server, closing(1000), 4000, ""},
+		{"the server closes, the client answers with a reason", server, string(masked(ws.OpClose, true, []byte(closePayload(4000, "mine")))), 4000, ""},
+		{"the server closes, the client's answer is invalid", server, closing(1005), 4000, ""},
+		{"the server closes, the client breaks the protocol", server, "\xff\xff", 4000, ""},
 		// 7.1.7: behind a failure nothing is processed, "including a responding Close frame".
-		{"a failure, which the client answers", nil, "\xff\xff" + closing(1002), 1002},
-		{"a failure, and pings", nil, "\xff\xff" + ping, 1002},
-		{"a close frame with half a code, then a good one", nil, "\x88\x81aaaa\x61" + closing(1000), 1002},
+		{"a failure, which the client answers", nil, "\xff\xff" + closing(1002), 1002, "reserved bits set"},
+		{"a failure, and pings", nil, "\xff\xff" + ping, 1002, "reserved bits set"},
+		{"a close frame with half a code, then a good one", nil, "\x88\x81aaaa\x61" + closing(1000), 1002, "close frame with half a status code"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -115,8 +118,8 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 				c.wantClose(test.code)
 				c.wantEnd()
 				c.Close()
-				if why := receive(t, "OnClose", srv.closed); why.Code != test.code {
-					t.Errorf("OnClose has %d, want %d", why.Code, test.code) // 7.1.5: the first one
+				if why := receive(t, "OnClose", srv.closed); why.Code != test.code || why.Reason != test.why {
+					t.Errorf("OnClose has %d %q, want %d %q", why.Code, why.Reason, test.code, test.why)
 				}
 				if len(srv.closed) != 0 || len(srv.messages) != 0 {
 					t.Errorf("%d more closes, %d messages", len(srv.closed), len(srv.messages))
