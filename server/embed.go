@@ -198,7 +198,9 @@ func (r *Request) fromHTTP(in *http.Request) {
 	r.method, r.version = []byte(in.Method), []byte(in.Proto)
 	r.path, r.query = []byte(in.URL.EscapedPath()), []byte(in.URL.RawQuery)
 	r.peer = parsePeer(in.RemoteAddr)
-	r.add("Host", in.Host) // net/http has moved it there
+	if in.Host != "" { // net/http has moved it there, and lets an empty field pass
+		r.add("Host", in.Host)
+	}
 	for name, values := range in.Header {
 		for _, v := range values {
 			if name != "Host" {

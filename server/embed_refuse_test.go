@@ -40,6 +40,7 @@ func TestMountRefuses(t *testing.T) {
 		{"POST", strings.Replace(knock("/", "Content-Length: 0"), "GET", "POST", 1), 405, "is a GET", "Allow: GET"},
 		{"HTTP/1.0", strings.Replace(knock("/"), "HTTP/1.1", "HTTP/1.0", 1), 505, "HTTP/1.1", ""},
 		{"no Connection", strings.Replace(knock("/"), "keep-alive, Upgrade", "keep-alive", 1), 400, "Connection", ""},
+		{"empty Host", strings.Replace(knock("/"), "Host: example.com", "Host:", 1), 400, "Host", ""}, // RFC 6455, 4.2.1, 2
 		{"no key", without(knock("/"), "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "Sec-WebSocket-Key", ""},
 		{"two keys", knock("/", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400, "Sec-WebSocket-Key", ""},
 		{"version 8", strings.Replace(knock("/"), "Version: 13", "Version: 8", 1), 426, "13", "Sec-WebSocket-Version: 13"},
