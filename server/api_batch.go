@@ -28,14 +28,15 @@ type batch struct {
 	limit int // of a line, in bytes
 
 	// Owned by the goroutine that serves the request.
-	body  io.Reader
-	in    *bufio.Reader
-	long  *body    // a line that does not fit into in; nil: there is none
-	line  document // the one being served
-	out   []byte   // answers
-	sent  int      // of out
-	late  []late   // answers that come behind out
-	ended bool
+	body   io.Reader
+	in     *bufio.Reader
+	long   *body    // a line that does not fit into in; nil: there is none
+	line   document // the one being served
+	seated bool     // at a desk
+	out    []byte   // answers
+	sent   int      // of out
+	late   []late   // answers that come behind out
+	ended  bool
 
 	interrupted atomic.Bool
 }
@@ -137,6 +138,7 @@ func (b *batch) answer() {
 			b.say(p.appendTo)
 		}
 	}
+	b.stand()
 	for _, l := range b.late {
 		b.out = l.wait()(b.out)
 	}
@@ -181,13 +183,18 @@ func (b *batch) serve(line []byte) *problem {
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return nil
 	}
+	b.sit(len(line))
 	p := b.line.parse(line)
 	b.dropLong()
 	if p != nil {
 		return p
 	}
 	if b.line.stored(b.api.srv) {
+		b.stand() // it may have to wait for what is stored before it
 		return b.keep()
+	}
+	if b.api.srv.nodes != nil {
+		b.stand()
 	}
 	n, p := b.line.deliver(b.api.srv)
 	if p != nil {
@@ -215,6 +222,22 @@ func (b *batch) keep() *problem {
 	}()
 	b.late = append(b.late, l)
 	return nil
+}
+
+// sit takes the batch to a desk, where it stays as long as it finds lines that are
+// there and need not wait for anything: a batch is a long body in pieces.
+func (b *batch) sit(line int) {
+	if !b.seated {
+		b.api.desks.sit(line)
+		b.seated = true
+	}
+}
+
+func (b *batch) stand() {
+	if b.seated {
+		b.api.desks.stand()
+		b.seated = false
+	}
 }
 
 // dropLong drops the line that did not fit.
@@ -246,7 +269,6 @@ func (b *batch) next() ([]byte, *problem) {
 				return part, nil
 			}
 			b.long = b.long.with(part)
-			b.api.desks.sit(b.long)
 			return b.long.b, nil
 		case err == bufio.ErrBufferFull:
 			if b.long == nil {

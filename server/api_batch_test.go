@@ -144,7 +144,7 @@ func TestAPIBatchAtOnce(t *testing.T) {
 // TestBatchLineMemory: of a line that is too long, no more is kept than the limit.
 func TestBatchLineMemory(t *testing.T) {
 	const limit, window = 1000, 64
-	b := &batch{api: &api{desks: newDesks()}, limit: limit}
+	b := &batch{limit: limit}
 	b.in = bufio.NewReaderSize(strings.NewReader(strings.Repeat("x", 1<<20)+"\nnext\n"), window)
 	if _, p := b.next(); p == nil || p.Code != "too_big" {
 		t.Errorf("got %v", p)

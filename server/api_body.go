@@ -15,7 +15,7 @@ import (
 type body struct {
 	b     []byte
 	class int
-	desk  desks // nil: it is not at one
+	desk  desks // that it sits at; nil: none
 }
 
 const (
@@ -42,7 +42,7 @@ func (b *body) free() {
 		return
 	}
 	if b.desk != nil {
-		<-b.desk
+		b.desk.stand()
 		b.desk = nil
 	}
 	if b.class < bodyClasses {
@@ -68,25 +68,27 @@ func (b *body) grown() *body {
 	return next
 }
 
-// desks are where long bodies are worked on, to check, parse and copy them: some
-// milliseconds for each MiB. There is one less than processors, so that one is left to
+// desks are where long bodies and batches are worked on, to check, parse and copy them:
+// some milliseconds for each MiB. There is one less than processors, so that one is left to
 // those who want little, and nobody may wait for the network at a desk.
 type desks chan struct{}
 
 func newDesks() desks { return make(desks, max(1, runtime.GOMAXPROCS(0)-1)) }
 
-// sit takes b to a desk, until it is freed, if it is long.
-func (d desks) sit(b *body) {
-	if len(b.b) >= stretch {
+// sit waits for a desk to work on n bytes at.
+func (d desks) sit(n int) {
+	if n >= stretch {
 		runtime.Gosched() // see apiConn.Read
-		d <- struct{}{}
-		b.desk = d
 	}
+	d <- struct{}{}
 }
 
-// readBody reads a body of at most limit bytes, and takes it to a desk. fasthttp's own
-// limit does not hold for streamed bodies, and its Body method would read one of any
-// length. The buffer grows as bytes arrive, whatever length was declared.
+func (d desks) stand() { <-d }
+
+// readBody reads a body of at most limit bytes, and takes it to a desk, until it is
+// freed, if it is long. fasthttp's own limit does not hold for streamed bodies, and its
+// Body method would read one of any length. The buffer grows as bytes arrive, whatever
+// length was declared.
 func (a *api) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	if ctx.Request.Header.ContentLength() > limit {
 		return nil, tooBig("the body", limit)
@@ -111,7 +113,10 @@ func (a *api) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 		case err != io.EOF || cutOff(ctx):
 			p = brokenBody(err)
 		default:
-			a.desks.sit(b)
+			if len(b.b) >= stretch {
+				a.desks.sit(len(b.b))
+				b.desk = a.desks
+			}
 			return b, nil
 		}
 		b.free()

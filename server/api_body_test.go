@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLongBodiesTakeADesk: as long as no desk is free, long bodies and lines wait and
-// short ones do not; afterwards all desks are free again.
+// TestLongBodiesTakeADesk: as long as no desk is free, long bodies and batches wait and
+// short bodies do not; afterwards all desks are free again.
 func TestLongBodiesTakeADesk(t *testing.T) {
 	s := newAPIServer(t, withInbox(t), func(srv *Server) { srv.api.desks = make(desks, 1) })
 	desk := s.api.desks
@@ -22,6 +22,8 @@ func TestLongBodiesTakeADesk(t *testing.T) {
 		{"durable document", "/v1/push", `{"users":["somebody"],"durable":true,"text":"` + long + `"}`, 200, `{"offset":`},
 		{"document that is none", "/v1/push", `{"users":["nobody"],"text":"` + long, 400, `bad_json`},
 		{"line", "/v1/batch", `{"users":["nobody"],"text":"` + long + `"}` + "\n" + `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}` + "\n" + `{"receivers":0}`},
+		{"short line", "/v1/batch", `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}`},
+		{"durable line", "/v1/batch", `{"users":["somebody"],"durable":true,"text":"` + long + `"}` + "\n" + `{"users":["somebody"],"durable":true,"text":"short"}`, 200, `{"offset":`},
 		{"line that is none", "/v1/batch", long + "\n" + long, 200, `bad_json`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
