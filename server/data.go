@@ -182,7 +182,8 @@ func (s *Session) take(ep *endpoint, meter *meter, m frame.Message, now uint32, 
 	return true
 }
 
-// pong answers a ping with its payload, RFC 6455 section 5.5.3.
+// pong answers a ping with its payload, RFC 6455 sections 5.5.2 and 5.5.3. Behind our
+// close frame, which seals the connection, it is Gone: see the limitations in doc.go.
 func (s *Session) pong(payload []byte) {
 	var buf [2 + 125]byte
 	s.outcome(s.conn.WriteBorrowed(frame.AppendFrame(buf[:0], ws.OpPong, payload), netpoll.Control))

@@ -111,4 +111,10 @@
 // The methods of Server reach the connections of this process, those for durable
 // messages and the API those of all nodes. HTTP/1.1 handshakes only. Timers are as coarse as a tick, 100 ms. A name that is
 // subscribed for a user is so for the connections that the user has at that moment.
+//
+// A ping that comes between our close frame and the client's is not answered. RFC
+// 6455, 5.5.2 asks for it, and 5.5.1 forbids only data frames there; but a peer
+// "discards any further data" behind a close frame (1.4), and Chromium takes whatever
+// comes there for an error, and the clean end for 1006. So the close frame is the last
+// that anybody gets (netpoll.Conn.Seal, and pong in data.go).
 package server

@@ -96,6 +96,8 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 		{"pings behind its close", nil, closing(1000) + ping, 1000, ""},
 		{"garbage behind its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000, ""},
 		{"the server closes, the client answers twice", server, closing(4000) + closing(4000), 4000, ""},
+		// 5.5.2 wants a pong until the client's close frame has come. A client discards
+		// what follows ours (1.4), or fails at it: doc.go, limitations.
 		{"the server closes, the client still pings", server, ping + closing(4000), 4000, ""},
 		{"the server closes, the client answers otherwise", server, closing(1000), 4000, ""},
 		{"the server closes, the client answers with a reason", server, string(masked(ws.OpClose, true, []byte(closePayload(4000, "mine")))), 4000, ""},
