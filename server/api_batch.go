@@ -33,6 +33,7 @@ type batch struct {
 	long   *body    // a line that does not fit into in; nil: there is none
 	line   document // the one being served
 	seated bool     // at a desk
+	waits  bool     // for other things than input, with these lines
 	out    []byte   // answers
 	sent   int      // of out
 	late   []late   // answers that come behind out
@@ -129,6 +130,7 @@ func (b *batch) Read(p []byte) (int, error) {
 // already, while there is room for their answers. Durable messages among them are
 // stored at the same time, and answered in order all the same.
 func (b *batch) answer() {
+	b.waits = false
 	for more := true; more && len(b.out)+(len(b.late)+1)*durableSize <= batchAnswers; more = b.buffered() {
 		line, p := b.next()
 		if p == nil {
@@ -190,11 +192,11 @@ func (b *batch) serve(line []byte) *problem {
 		return p
 	}
 	if b.line.stored(b.api.srv) {
-		b.stand() // it may have to wait for what is stored before it
+		b.wait() // for what is stored before it
 		return b.keep()
 	}
 	if b.api.srv.nodes != nil {
-		b.stand()
+		b.wait()
 	}
 	n, p := b.line.deliver(b.api.srv)
 	if p != nil {
@@ -225,9 +227,10 @@ func (b *batch) keep() *problem {
 }
 
 // sit takes the batch to a desk, where it stays as long as it finds lines that are
-// there and need not wait for anything: a batch is a long body in pieces.
+// there and need not wait for anything: a batch is a long body in pieces. Where lines
+// do wait, only long ones go there, for going costs more than a short one.
 func (b *batch) sit(line int) {
-	if !b.seated {
+	if !b.seated && (line >= stretch || !b.waits) {
 		b.api.desks.sit(line)
 		b.seated = true
 	}
@@ -238,6 +241,12 @@ func (b *batch) stand() {
 		b.api.desks.stand()
 		b.seated = false
 	}
+}
+
+// wait leaves the desk before something that may take its time.
+func (b *batch) wait() {
+	b.stand()
+	b.waits = true
 }
 
 // dropLong drops the line that did not fit.
