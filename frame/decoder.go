@@ -47,9 +47,11 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 		return m, len(in), nil
 	case s.fault != nil:
 		return m, len(in), s.fault
+	case s.z != nil:
+		s.z.work = maxWork
 	}
 
-	for work := maxWork; n < len(in) && m.Op == 0 && work > 0; work -= frameWork {
+	for frames := 0; n < len(in) && m.Op == 0 && frames < maxFrames; frames++ {
 		var h header
 		var f *state
 		first := d.s == nil || !d.s.inFrame // the payload begins in this read
@@ -79,25 +81,31 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 			m, f = d.whole(h, p)
 		} else {
 			var rest int
-			m, rest, f = d.part(r, h, p, first, &work)
+			m, rest, f = d.part(r, h, p, first)
 			n -= rest
 		}
 		if f != nil {
 			return d.fail(f, in)
 		}
+		if deflated && m.Op == 0 && d.s.z.work <= 0 {
+			break
+		}
 	}
 	return m, n, nil
 }
 
-// Next returns after maxWork of work without a message. A read of 64 KiB may have
-// 9,000 frames, 5,700 blocks that bring codes, or what inflates to 64 MiB. The unit
-// is what it takes to inflate to one byte, 2 ns for most text, 9 at worst.
+// maxFrames is how many frames without a message Next takes at a time: 64 of a
+// byte each are 2 µs of work, and a read of 64 KiB may have 9,000.
+const maxFrames = 64
+
+// maxWork is how much Next inflates at a time: a read may be 5,700 blocks that bring
+// codes, or become 64 MiB. The unit is what it takes to inflate to one byte, 2 ns
+// for most text, 9 at worst. No bits that have been read before become as much, so
+// that each call takes some input.
 const (
 	maxWork   = 8 << 10
-	maxFrames = 64
-	frameWork = maxWork / maxFrames // 30 ns
-	codesWork = 1 << 10             // 2.4 µs
-	inputWork = 2                   // for a compressed byte, of which up to 15 bits give one
+	codesWork = 1 << 10 // 2.4 µs
+	inputWork = 2       // for a compressed byte: up to 15 bits of it may be a byte
 
 	// What is left of a part goes back, so it is not to be unmasked for nothing.
 	maxDeflatedPart = maxWork / inputWork
@@ -160,7 +168,7 @@ func (d *Decoder) Held() int {
 // part takes p, the next part of the payload of a frame of which there is more
 // to come or of whose message there is, or which is compressed: it is gathered in
 // a buffer. The last rest bytes of p are to come again, when work is done.
-func (d *Decoder) part(r *Rules, h header, p []byte, first bool, work *int) (m Message, rest int, f *state) {
+func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, rest int, f *state) {
 	s := d.own()
 	h.left -= len(p)
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
@@ -183,7 +191,7 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool, work *int) (m M
 		}
 	}
 	if s.z != nil {
-		if rest, f = s.inflate(r, s.op, p, work); rest > 0 {
+		if rest, f = s.inflate(r, s.op, p); rest > 0 {
 			s.frame.left += rest
 			s.frame.phase = (h.phase - uint8(rest&3)) & 3
 			s.inFrame = true

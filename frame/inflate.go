@@ -25,10 +25,10 @@ func (s *state) begin() {
 
 // inflate adds p, the next part of a compressed message, to s.buf. Text is checked
 // as it appears, and what exceeds the limit is never stored. It stops before the
-// last rest bytes of p if it has done its work, and takes from that what it did.
-func (s *state) inflate(r *Rules, op ws.OpCode, p []byte, work *int) (rest int, f *state) {
+// last rest bytes of p if it has done its work.
+func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) (rest int, f *state) {
 	z := s.z
-	z.src, z.work = p, *work
+	z.src = p
 	z.in += len(p)
 	for stop := wantsRoom; stop != wantsInput && stop != hasWorked; {
 		if stop, f = s.run(r, op); f != nil {
@@ -38,7 +38,7 @@ func (s *state) inflate(r *Rules, op ws.OpCode, p []byte, work *int) (rest int, 
 	rest = len(z.src)
 	z.src = nil
 	z.in -= rest
-	*work = z.work - inputWork*(len(p)-rest)
+	z.work -= inputWork * (len(p) - rest)
 	return rest, nil
 }
 

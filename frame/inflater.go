@@ -62,7 +62,7 @@ const (
 )
 
 func (z *inflater) reset() {
-	z.src, z.b, z.n, z.in = nil, 0, 0, 0
+	z.src, z.b, z.n, z.in, z.work = nil, 0, 0, 0, maxWork
 	z.from, z.mode, z.final, z.ended = -1, atBlock, false, false
 }
 
