@@ -241,19 +241,25 @@ func (s *state) gather(r *Rules, h header, p []byte) *state {
 	return nil
 }
 
-// append adds p to the buffer, which need not become larger than what is to come:
-// the frame if it is the last of its message, and if not, all that a message may
-// have, with a control frame behind it.
 func (s *state) append(r *Rules, h header, p []byte) {
-	most := len(s.buf) + len(p) + h.left
+	if len(s.buf)+len(p) > cap(s.buf) {
+		s.grow(r, h, len(p))
+	}
+	s.buf = append(s.buf, p...)
+}
+
+// grow makes room for n bytes of a frame. The buffer need not become larger than
+// what is to come: the frame if it is the last of its message, and if not, all that
+// a message may have, with a control frame behind it.
+func (s *state) grow(r *Rules, h header, n int) {
+	most := len(s.buf) + n + h.left
 	switch {
 	case !h.fin:
 		most = r.maxMessage()
 	case s.open && h.op.IsControl():
 		most = r.maxMessage() + ws.MaxControlFramePayloadSize
 	}
-	s.buf = growBuffer(s.buf, len(p), most)
-	s.buf = append(s.buf, p...)
+	s.buf = growBuffer(s.buf, n, most)
 }
 
 // end lends the message that is in the buffer.
