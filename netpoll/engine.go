@@ -23,7 +23,7 @@ type Config struct {
 	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
 	ReadBuffer int
 	// Refusal is sent to a connection that Accept refuses, as far as it goes at
-	// once. Empty: nothing.
+	// once; refused.go says how the peer comes to read it. Empty: nothing.
 	Refusal []byte
 	// Logger gets what an operator must know. nil: slog.Default().
 	Logger *slog.Logger
@@ -71,6 +71,7 @@ type Engine struct {
 	queueBytes int
 	buffers    sync.Pool
 	refusal    []byte
+	refused    refused
 	log        *slog.Logger
 
 	stats   counters
@@ -127,6 +128,8 @@ func start(cfg Config, poller Poller) *Engine {
 	e.rests.init(&e.buffers)
 	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
 	e.retry.Stop()
+	e.refused.timer = time.AfterFunc(time.Hour, func() { e.refused.expire(e.now()) })
+	e.refused.timer.Stop()
 	if poller != nil {
 		e.watch.init()
 		e.done.Add(1)
@@ -314,6 +317,7 @@ func (e *Engine) Close() error {
 	}
 	e.StopAccepting()
 	e.retry.Stop()
+	e.refused.end()
 	e.table.each((*Conn).Close)
 	for _, c := range e.streams.all() {
 		c.Close()

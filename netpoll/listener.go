@@ -81,7 +81,10 @@ func (e *Engine) acceptLoop(l *listener) {
 				e.stats.refused.Add(1)
 				nc.SetWriteDeadline(time.Now().Add(acceptPause))
 				nc.Write(e.refusal)
-				nc.Close()
+				if half, ok := nc.(interface{ CloseWrite() error }); ok {
+					half.CloseWrite()
+				}
+				e.refused.hold(func() { nc.Close() }, e.now())
 				continue
 			}
 			e.openStream(nc, c, h, false, nil)

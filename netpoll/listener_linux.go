@@ -64,7 +64,8 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 	if c == nil {
 		e.stats.refused.Add(1)
 		send(fd, e.refusal)
-		closeFD(fd)
+		shutdownWrite(fd)
+		e.refused.hold(func() { hangUp(fd) }, e.now())
 		return
 	}
 	if err := e.open(fd, c, h, false, nil); err != nil {
@@ -73,6 +74,18 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 			e.exhausted(l, err) // most likely max_user_watches, epoll(7)
 		}
 	}
+}
+
+// hangUp closes the descriptor of a peer that was refused. What it has sent is read
+// before, up to 64 KiB, because a close with unread bytes resets the connection.
+func hangUp(fd int) {
+	var buf [4 << 10]byte
+	for range 16 {
+		if n, errno := recv(fd, buf[:]); n <= 0 || errno != 0 {
+			break
+		}
+	}
+	closeFD(fd)
 }
 
 // dupDescriptor returns a descriptor of our own for a socket.

@@ -46,6 +46,47 @@ func TestMaxConnections(t *testing.T) {
 	})
 }
 
+// Who is refused when the connection arrives learns why, also if the request is out
+// before the answer is read: a close with unread bytes would reset the connection.
+func TestRefusedAtAccept(t *testing.T) {
+	const tries = 200
+	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+		for _, test := range []struct {
+			name    string
+			refuse  func(t *testing.T, srv *Server)
+			counter func(srv *Server) int64
+		}{
+			{"full", func(t *testing.T, srv *Server) {
+				srv.connections.Add(1)
+				t.Cleanup(func() { srv.connections.Add(-1) })
+			}, func(srv *Server) int64 { return srv.stats.full.Load() }},
+			{"under pressure", func(_ *testing.T, srv *Server) { srv.pressed.Store(true) }, func(srv *Server) int64 { return srv.stats.pressed.Load() }},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				srv, _ := startStill(t, Config{Transport: kind, MaxConnections: 1})
+				test.refuse(t, srv) // the clock, which might find it otherwise, stands still
+				for i := range tries {
+					c := connect(t, srv)
+					c.say(request())
+					if i%2 == 0 { // the answer is there, and perhaps more than that
+						await(t, "refusal", func() bool { return test.counter(srv) == int64(i+1) })
+						c.say("and a little more")
+					}
+					resp := c.answer()
+					if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+						t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+					}
+					c.wantEnd()
+					c.Close()
+				}
+				if n := test.counter(srv); n != tries {
+					t.Errorf("%d were counted", n)
+				}
+			})
+		}
+	})
+}
+
 func TestConfigValidate(t *testing.T) {
 	tests := []struct {
 		name string
