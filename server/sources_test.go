@@ -2,9 +2,11 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"runtime/debug"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -167,34 +169,127 @@ func TestLimitsPerIP(t *testing.T) {
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
 	})
 	t.Run("handshakes", func(t *testing.T) {
-		srv := start(t, cfg)
-		for range burst {
+		srv, h := startStill(t, cfg)
+		h.pass(tick) // ticks begin with 1
+		come := func() {
 			c := dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
 			c.send(0x8, closePayload(1000, ""))
 			c.wantClose(1000)
 			c.wantEnd()
-			eventually(t, "the limit to change", func() bool { return srv.connections.Load() == 0 })
+			await(t, "it goes", func() bool { return srv.connections.Load() == 0 })
 		}
-		c := connect(t, srv)
-		c.say(handshakeFor("/echo", "X-Forwarded-For: 192.0.2.1"))
-		if resp := c.answer(); resp.StatusCode != 429 {
-			// A second may have passed since the first.
-			if srv.tick.Load() < ticksPerSecond {
-				t.Errorf("status %d, want 429", resp.StatusCode)
-			}
+		for range burst {
+			come()
 		}
+		wantHurried(t, srv, 1, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		h.pass(time.Second - tick)
+		wantHurried(t, srv, 2, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		h.pass(tick)
+		come()
+		wantHurried(t, srv, 3, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
 	})
 	t.Run("of everybody", func(t *testing.T) {
-		srv := start(t, Config{HandshakeRate: 1})
+		srv, h := startStill(t, Config{HandshakeRate: 1})
+		h.pass(tick)
 		for range burst {
 			dial(t, srv, "/echo")
 		}
-		c := connect(t, srv)
-		c.say(handshakeFor("/echo"))
-		if resp := c.answer(); (resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "") && srv.tick.Load() < ticksPerSecond {
-			t.Errorf("status %d, want 503 with Retry-After", resp.StatusCode)
-		}
+		wantHurried(t, srv, 1, 503, "1")
+		h.pass(time.Second - tick)
+		wantHurried(t, srv, 2, 503, "1")
+		h.pass(tick)
+		dial(t, srv, "/echo")
+		wantHurried(t, srv, 3, 503, "1")
 	})
+}
+
+// wantHurried tries a handshake that is one too many, the n-th.
+func wantHurried(t *testing.T, srv *Server, n int64, status int, retryAfter string, lines ...string) {
+	t.Helper()
+	c := connect(t, srv)
+	c.say(handshakeFor("/echo", lines...))
+	if resp := c.answer(); resp.StatusCode != status || resp.Header.Get("Retry-After") != retryAfter {
+		t.Errorf("%s, Retry-After %q, want %d, %s", resp.Status, resp.Header.Get("Retry-After"), status, retryAfter)
+	}
+	c.Close()
+	if got := srv.stats.hurried.Load(); got != n {
+		t.Errorf("%d were counted, want %d", got, n)
+	}
+}
+
+// TestLimitsPerIPAtAccept: without a proxy the connection itself is refused, before
+// anything is read from it.
+func TestLimitsPerIPAtAccept(t *testing.T) {
+	srv, _ := startStill(t, Config{ConnectionsPerIP: 2, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	here := make(map[*Session]bool)
+	leave := func(s *Session) {
+		delete(here, s)
+		srv.wheel.Stop(s)
+		srv.depart(s)
+	}
+	defer func() {
+		for s := range here {
+			leave(s)
+		}
+	}()
+	arrive := func(addr string) *Session {
+		c, h := srv.accept(netip.AddrPortFrom(netip.MustParseAddr(addr), 4711))
+		if (c == nil) != (h == nil) {
+			t.Fatalf("%s: %v, %v", addr, c, h)
+		}
+		if c == nil {
+			return nil
+		}
+		here[h.(handler).s] = true
+		return h.(handler).s
+	}
+	steps := []struct {
+		name, from string
+		accepted   bool
+		counted    bool // under a source
+	}{
+		{"the first", "192.0.2.1", true, true},
+		{"the second", "192.0.2.1", true, true},
+		{"one too many", "192.0.2.1", false, false},
+		{"another address", "192.0.2.2", true, true},
+		{"IPv6", "2001:db8::1", true, true},
+		{"the same subscriber", "2001:db8::2:1", true, true},
+		{"and once more", "2001:db8::3:1", false, false},
+		{"loopback", "127.0.0.1", true, false},
+		{"a proxy, until its request is known", "10.0.0.3", true, false},
+		{"and again", "10.0.0.3", true, false},
+		{"and again", "10.0.0.3", true, false},
+	}
+	var first *Session
+	refused := int64(0)
+	for _, step := range steps {
+		s := arrive(step.from)
+		if (s != nil) != step.accepted || s != nil && (s.source != nil) != step.counted {
+			t.Fatalf("%s: accepted %t, want %t", step.name, s != nil, step.accepted)
+		}
+		if s == nil {
+			refused++
+		}
+		if first == nil {
+			first = s
+		}
+	}
+	if n := srv.stats.crowded.Load(); n != refused {
+		t.Errorf("%d were counted, want %d", n, refused)
+	}
+	// Handshakes are counted where the connection is.
+	for i := range burst + 1 {
+		err := srv.screen(first, &Request{})
+		var refusal *Refusal
+		if i < burst && err != nil || i == burst && (!errors.As(err, &refusal) || refusal.Status != 429) {
+			t.Errorf("handshake %d: %v", i, err)
+		}
+	}
+	leave(first)
+	if arrive("192.0.2.1") == nil {
+		t.Error("there is no room when one has gone")
+	}
 }
 
 // TestPressure: near the memory limit those who come are refused, those who are
