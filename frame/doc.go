@@ -71,6 +71,24 @@
 // a buffer beyond 64 KiB, where MaxMessage allows one, is moved at once when it
 // doubles, in 0.2 ms for 1 MiB.
 //
+// # Fuzzing
+//
+// Each target compares the package with something else: a decoder written from
+// the RFCs' text, gobwas/ws, the standard library. Each ran for ten minutes on
+// 2026-11-25 on one of two busy cores and found nothing:
+//
+//	go test -run '^$' -fuzz '^FuzzDecoder$' -fuzztime 10m -fuzzminimizetime 1s -parallel 1 ./frame
+//
+//	FuzzDecoder  1,209,455 executions
+//	FuzzFrames   1,054,462
+//	FuzzInflate  1,533,387
+//	FuzzDeflate    252,959
+//	FuzzClose    3,056,073
+//	FuzzUTF8     2,409,212
+//
+// With Go 1.26 a run may end with "context deadline exceeded" and no input, as that
+// of FuzzFrames did: its time was over (golang/go#75804).
+//
 // # Limitations
 //
 // The decoder is a server's: it refuses frames that are not masked, and the
