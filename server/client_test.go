@@ -191,7 +191,8 @@ func (c *client) wantClose(code Code) {
 	if len(payload) >= 2 {
 		got = Code(binary.BigEndian.Uint16(payload))
 	}
-	if op != ws.OpClose || got != code {
+	// RFC 6455, 5.5.1: "If there is a body, the first two bytes of the body MUST be" it.
+	if op != ws.OpClose || got != code || len(payload) == 1 || code == 0 && len(payload) > 0 {
 		c.t.Fatalf("got %x %q, want a close frame with %d", op, payload, code)
 	}
 }

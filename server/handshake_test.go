@@ -55,6 +55,7 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1: the order of the fields is not important", "GET /echo HTTP/1.1\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\nSec-WebSocket-Key: " + key + "\r\nUpgrade: websocket\r\nHost: h\r\n\r\n", 101, ""},
 		{"4.2.1: fields it does not know are ignored", request("+X-Foo: bar", "+Cookie: a=b; c=d", "+User-Agent: x (y)"), 101, ""},
 		{"RFC 9110, 5.1: names have no case", strings.NewReplacer("Sec-WebSocket-", "SEC-websocket-", "Host", "hOST", "Upgrade:", "UPGRADE:").Replace(request()), 101, ""},
+		{"RFC 9112, 2.2: a line may end with LF alone, and does not here", request("+X: a\nY: b", "+Z: c"), 400, ""},
 		{"RFC 9110, 5.5: no space or much of it around values", strings.NewReplacer("Upgrade: websocket", "Upgrade:websocket", "13", "  \t13 \t").Replace(request()), 101, ""},
 
 		// Item 1: a GET of HTTP/1.1 or higher.
