@@ -100,7 +100,11 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 		} else if len(in) == 0 { // nothing complete is left
 			return
 		}
-		if len(in) > 0 && done.enough(ep.srv, n+len(m.Payload)) && s.conn.Postpone(in) {
+		did := n + len(m.Payload)
+		if m.Op == ws.OpContinuation {
+			did = lookEvery * stepBytes // Next stops without a message when it has worked
+		}
+		if len(in) > 0 && done.enough(ep.srv, did) && s.conn.Postpone(in) {
 			if meter != nil {
 				meter.bytes.putBack(len(in)) // they will be taken when they come again
 			}

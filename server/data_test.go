@@ -50,3 +50,24 @@ func TestWorkIsPostponed(t *testing.T) {
 		})
 	}
 }
+
+// Inflating is work as well: a message that becomes much comes in as many turns.
+func TestInflatingIsPostponed(t *testing.T) {
+	const size, least = 512 << 10, 20 // the decoder stops some sixty times
+	ep := compressing(Echo("/echo"))
+	ep.Rules.MaxMessage = size
+	ep.Rules.Deflate.MaxRatio = size
+	srv, err := newServer(Config{Listen: "127.0.0.1:0", QueueBytes: 2 * size, Endpoints: []Endpoint{ep}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var looks atomic.Int64
+	srv.now = func() time.Duration { return time.Duration(looks.Add(1)) * most * 2 }
+	serve(t, srv)
+	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
+	c.sendDeflated(Text, make([]byte, size))
+	c.wantBack(make([]byte, size))
+	if yielded := srv.engine.Stats().Yielded; yielded < least {
+		t.Errorf("the turn was given up %d times, want at least %d", yielded, least)
+	}
+}
