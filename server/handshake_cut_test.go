@@ -126,6 +126,7 @@ func addRequests(f *testing.F) {
 		request("GET /ws?user=a&topic=b HTTP/1.1"), request("GET http://h/ws?user=a HTTP/1.1"), request("POST /ws HTTP/1.1"),
 		request("GET /ws?user=a HTTP/1.1", "+Sec-WebSocket-Protocol: x, chat", "+Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10"),
 		request("GET /ws?user=a HTTP/1.1", "+Content-Length: 0"), request("GET /ws?user=a HTTP/1.1", "+Origin: http://server.example.com"),
+		request("GET /ws?user=a HTTP/1.1", "Connection: keep-alive,, Upgrade", "Upgrade: h2c/1, websocket"),
 		"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x16\x03\x01", "\r\n\r\n",
 	} {
 		f.Add([]byte(s), uint16(10))

@@ -95,6 +95,12 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 3: other protocol", request("Upgrade: h2c"), 426, ""},
 		{"4.2.1, 3: version of the protocol", request("Upgrade: websocket/13"), 426, ""},
 		{"4.2.1, 3: no Upgrade", request("-Upgrade"), 426, ""},
+		{"RFC 9110, 7.8: protocols may have versions", request("Upgrade: h2c/1.0, websocket"), 101, ""},
+		{"4.2.1: member that is no protocol", request("Upgrade: websocket, @"), 400, ""},
+		{"4.2.1: in another field", request("+Upgrade: a b"), 400, ""},
+		{"4.2.1: protocol without a name", request("Upgrade: /1, websocket"), 400, ""},
+		{"4.2.1: protocol with an empty version", request("Upgrade: h2c/, websocket"), 400, ""},
+		{"4.2.1: protocol with two versions", request("Upgrade: a/b/c, websocket"), 400, ""},
 
 		// Item 4.
 		{"4.2.1, 4: Upgrade in any casing", request("Connection: uPGRADE"), 101, ""},
@@ -103,6 +109,8 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 4: no Upgrade in it", request("Connection: keep-alive"), 400, ""},
 		{"4.2.1, 4: Upgrade as a part of a word", request("Connection: Upgrades"), 400, ""},
 		{"4.2.1, 4: no Connection", request("-Connection"), 400, ""},
+		{"4.2.1: member that is no token", request("Connection: Upgrade, @ @"), 400, ""},
+		{"4.2.1: in another field that is none", request("+Connection: \"close\""), 400, ""},
 
 		// Item 5.
 		{"4.2.1, 5: no key", request("-Sec-WebSocket-Key"), 400, ""},

@@ -46,6 +46,12 @@ func isTokenBytes(b []byte) bool {
 	return len(b) > 0
 }
 
+// isProtocol: a name that may have a version, RFC 9110 section 7.8.
+func isProtocol(b []byte) bool {
+	name, version, has := bytes.Cut(b, slash)
+	return isTokenBytes(name) && (!has || isTokenBytes(version))
+}
+
 func isToken(s string) bool { return isTokenBytes([]byte(s)) }
 
 // isHostByte: a reg-name of RFC 3986 section 3.2.2.

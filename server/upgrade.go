@@ -9,7 +9,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// checkUpgrade is RFC 6455 section 4.2.1, item by item.
+// checkUpgrade is RFC 6455 section 4.2.1, item by item. It wants "any violations of the
+// ABNF grammar" refused as well, those of RFC 9110 included: 7.8 for Upgrade, 7.6.1 for
+// Connection.
 func checkUpgrade(r *Request) error {
 	if !bytes.HasPrefix(r.version, []byte("HTTP/1.")) || string(r.version) == "HTTP/1.0" { // item 1: "or higher"
 		return Refuse(505, "a WebSocket handshake needs HTTP/1.1")
@@ -23,8 +25,18 @@ func checkUpgrade(r *Request) error {
 	if !r.hasToken("Upgrade", "websocket") { // item 3
 		return &Refusal{Status: 426, Text: "want Upgrade: websocket", header: "Upgrade: websocket\r\nConnection: Upgrade\r\n"}
 	}
+	for p := range r.list("Upgrade") {
+		if !isProtocol(p) {
+			return Refuse(400, "malformed Upgrade")
+		}
+	}
 	if !r.hasToken("Connection", "Upgrade") { // item 4
 		return Refuse(400, "want Connection: Upgrade")
+	}
+	for option := range r.list("Connection") {
+		if !isTokenBytes(option) {
+			return Refuse(400, "malformed Connection")
+		}
 	}
 	key, n := r.field("Sec-WebSocket-Key") // item 5
 	var nonce [18]byte
