@@ -74,7 +74,7 @@ func TestServerCloses(t *testing.T) {
 				if s.Close(1000, "again") {
 					t.Error("Close starts a second closing handshake")
 				}
-				if err := s.Send(Text, []byte("late")); err != ErrClosed {
+				if err := s.Send(Text, []byte("late")); err != ErrClosed { // 6.1: only "in the OPEN state"
 					t.Errorf("Send behind Close: %v", err)
 				}
 				payload := ""
@@ -156,7 +156,7 @@ func TestBothClose(t *testing.T) {
 		c.send(ws.OpClose, closePayload(4002, "client")) // has not read ours
 		c.wantClose(4001)
 		c.wantEnd()
-		srv.wantClosed(t, 4001, "") // the first one counts, 7.1.5
+		srv.wantClosed(t, 4001, "") // of whoever ended it first: Hooks.OnClose
 	})
 }
 

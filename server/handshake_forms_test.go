@@ -26,10 +26,12 @@ func permutations(fields []string, f func()) {
 // NOT appear more than once in an HTTP response"), and 4.2.2, 5.
 var onceOnly = []string{"Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}
 
-// RFC 6455, 4.2.1: "the order of the header fields is not significant", and RFC 9110,
+// RFC 6455, 4.2.1: "the order of the header fields is not important", and RFC 9110,
 // 5.1, 5.3, 5.5 and 5.6.1: nor are the casing of their names, the space around their
 // values and whether a list is one field or several. Every order goes with forms of
-// each in turn, all of them legal, and the answer is always the same.
+// each in turn, and the answer is always the same. All of them are legal but for the
+// sub-protocol that is offered twice, which 4.1, 10 forbids a client: it is taken,
+// because it harms nobody.
 func TestRFC6455HandshakeForms(t *testing.T) {
 	names := []struct {
 		name string
@@ -111,7 +113,7 @@ func TestRFC6455HandshakeForms(t *testing.T) {
 	}
 }
 
-// RFC 6455, 4.2.2, 5: the server "MUST NOT" name a protocol or an extension that the
+// RFC 6455, 4.2.2, 4: the server "MUST NOT" name a protocol or an extension that the
 // client did not; and it takes its choice from the client's list, whatever is spoken.
 func TestRFC6455SubProtocolChoice(t *testing.T) {
 	tests := []struct {
@@ -123,7 +125,7 @@ func TestRFC6455SubProtocolChoice(t *testing.T) {
 		{"one", []string{"a"}, []string{"a"}, []string{"a"}},
 		{"the client's order", []string{"a", "b"}, []string{"b, a"}, []string{"b"}},
 		{"the client's order over fields", []string{"a", "b"}, []string{"x", "b", "a"}, []string{"b"}},
-		{"offered twice", []string{"a"}, []string{"a, a", "a"}, []string{"a"}},
+		{"offered twice, which 4.1, 10 forbids", []string{"a"}, []string{"a, a", "a"}, []string{"a"}},
 		{"none in common", []string{"a"}, []string{"b"}, nil},
 		{"none spoken", nil, []string{"a"}, nil},
 		{"none offered", []string{"a"}, nil, nil},

@@ -70,10 +70,10 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 1: absolute https URI with port and query", request("GET https://server.example.com:443/echo?a=b HTTP/1.1"), 101, ""},
 		{"4.1: absolute ws URI", request("GET ws://server.example.com/echo HTTP/1.1"), 400, ""},
 		{"3: fragment", request("GET /echo#a HTTP/1.1"), 400, ""},
-		{"4.2.2, 3: resource that is not there", request("GET /other HTTP/1.1"), 404, ""},
-		{"4.2.2, 3: paths have a case", request("GET /Echo HTTP/1.1"), 404, ""},
-		{"4.2.2, 3: longer path", request("GET /echo/ HTTP/1.1"), 404, ""},
-		{"4.2.2, 3: hostile path is not sent back", request("GET /<script>\xff HTTP/1.1"), 404, "X-Content-Type-Options: nosniff"},
+		{"4.2.2, 4: resource that is not there", request("GET /other HTTP/1.1"), 404, ""},
+		{"4.2.2, 4: paths have a case", request("GET /Echo HTTP/1.1"), 404, ""},
+		{"4.2.2, 4: longer path", request("GET /echo/ HTTP/1.1"), 404, ""},
+		{"4.2.2, 4: hostile path is not sent back", request("GET /<script>\xff HTTP/1.1"), 404, "X-Content-Type-Options: nosniff"},
 
 		// Item 2.
 		{"4.2.1, 2: no Host", request("-Host"), 400, ""},
@@ -133,7 +133,7 @@ func TestHandshake(t *testing.T) {
 		{"4.1: version is no list", request("Sec-WebSocket-Version: 13, 8"), 426, "Sec-WebSocket-Version: 13"},
 		{"RFC 9110, 15.5.22: 426 names the protocol", request("Sec-WebSocket-Version: 8"), 426, "Upgrade: websocket"},
 
-		// Item 7, and 10.2.
+		// Item 7, 4.2.2, 4, /origin/, and 10.2.
 		{"10.2: no Origin is no browser", request(), 101, ""},
 		{"10.2: same origin", request("+Origin: http://server.example.com"), 101, ""},
 		{"10.2: same origin, port of the scheme", request("+Origin: http://server.example.com:80"), 101, ""},
@@ -150,13 +150,13 @@ func TestHandshake(t *testing.T) {
 		{"10.2: longer than allowed", request("+Origin: https://app.example.org.evil.example"), 403, ""},
 		{"RFC 6454, 7.3: two origins", request("+Origin: https://app.example.org", "+Origin: https://evil.example"), 403, ""},
 
-		// Item 8, and 4.2.2, 5.
-		{"4.2.2, 5: protocol the server speaks", request("+Sec-WebSocket-Protocol: chat"), 101, "Sec-WebSocket-Protocol: chat"},
-		{"4.2.2, 5: the first of the client's order", request("+Sec-WebSocket-Protocol: other, superchat,chat"), 101, "Sec-WebSocket-Protocol: superchat"},
+		// Item 8, and 4.2.2, 4, /subprotocol/.
+		{"4.2.2, 4: protocol the server speaks", request("+Sec-WebSocket-Protocol: chat"), 101, "Sec-WebSocket-Protocol: chat"},
+		{"4.2.2, 4: the first of the client's order", request("+Sec-WebSocket-Protocol: other, superchat,chat"), 101, "Sec-WebSocket-Protocol: superchat"},
 		{"11.3.4: the field may be repeated", request("+Sec-WebSocket-Protocol: other", "+Sec-WebSocket-Protocol: chat"), 101, "Sec-WebSocket-Protocol: chat"},
-		{"4.2.2, 5: none that is spoken", request("+Sec-WebSocket-Protocol: other"), 101, "-Sec-WebSocket-Protocol"},
-		{"4.2.2, 5: no case is ignored", request("+Sec-WebSocket-Protocol: CHAT"), 101, "-Sec-WebSocket-Protocol"},
-		{"4.2.2, 5: none offered", request(), 101, "-Sec-WebSocket-Protocol"},
+		{"4.2.2, 4: none that is spoken", request("+Sec-WebSocket-Protocol: other"), 101, "-Sec-WebSocket-Protocol"},
+		{"4.2.2, 4: no case is ignored", request("+Sec-WebSocket-Protocol: CHAT"), 101, "-Sec-WebSocket-Protocol"},
+		{"4.2.2, 4: none offered", request(), 101, "-Sec-WebSocket-Protocol"},
 		{"4.3: empty", request("+Sec-WebSocket-Protocol:"), 400, ""},
 		{"4.3: nothing but commas", request("+Sec-WebSocket-Protocol: , ,"), 400, ""},
 		{"4.3: no token", request("+Sec-WebSocket-Protocol: a b"), 400, ""},
@@ -215,7 +215,7 @@ func TestHandshake(t *testing.T) {
 					return
 				}
 				explains(t, resp, c.head)
-				c.wantEnd()
+				c.wantEnd() // 7.2.2: the server "MUST simply" close the connection
 				if n := srv.stats.refused[test.status].Load() - before; n+srv.stats.plain.Load() != 1+plain {
 					t.Errorf("%d were counted", n)
 				}
@@ -245,7 +245,7 @@ func explains(t *testing.T, resp *http.Response, head string) {
 	}
 }
 
-// The answer of RFC 6455, section 1.3, byte for byte.
+// The answer of RFC 6455, section 1.3, byte for byte: 4.2.2, 5.1 to 5.4.
 func TestHandshakeAnswer(t *testing.T) {
 	srv := start(t, Config{})
 	c := connect(t, srv)

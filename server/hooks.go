@@ -19,8 +19,11 @@ type Hooks struct {
 	// OnTimer is called when the time of Session.SetTimer has come. Those of all
 	// sessions are called one after another by one goroutine.
 	OnTimer func(s *Session)
-	// OnClose is the last call for a session that was open. The code is 1006
-	// when the connection broke, and 1005 when the client's close frame had none.
+	// OnClose is the last call for a session that was open. It tells who ended it
+	// first: code and reason are those of Session.Close, of the client's close frame,
+	// or of the rule that the client broke. The code is 1006 when the connection broke,
+	// and 1005 when the close frame had none. RFC 6455, 7.1.5 means something else by
+	// the close code of a connection: that of the first close frame received.
 	OnClose func(s *Session, why CloseError)
 }
 

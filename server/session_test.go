@@ -139,7 +139,7 @@ func TestNames(t *testing.T) {
 		{"NUL", "user=a%00b", 400, ""},
 		{"line break", "user=a%0d%0ab", 400, ""},
 		{"control character beyond ASCII", "user=a%c2%85b", 400, ""},
-		{"no UTF-8", "user=%ff", 400, ""},
+		{"no UTF-8", "user=%ff", 400, ""}, // 8.1: "both during the opening handshake and during subsequent data exchange"
 		{"half a surrogate pair", "user=%ed%a0%80", 400, ""},
 		{"topic of 256 bytes", "user=a&topic=" + url.QueryEscape(long), 101, "a"},
 		{"topic of 257 bytes", "user=a&topic=a" + url.QueryEscape(long), 400, ""},
