@@ -58,7 +58,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 	}
 	srv := s.srv()
 	all := srv.held.Add(int64(after - before))
-	if after > heldUnderPressure && (all > srv.mostHeld.Load() || srv.pressed.Load()) {
+	if after > heldBeyond && all > srv.mostHeld.Load() || after > heldUnderPressure && srv.pressed.Load() {
 		srv.stats.pressed.Add(1)
 		s.fail(errPressed)
 	}

@@ -25,10 +25,14 @@ const refuseAbove = 0.8
 // leave theirs unfinished could take everything else, faster than the clock looks.
 const heldAbove = 0.25
 
-// Beyond that, and while memory is short, what is known of a message that has not
-// ended must be no more than a typical one: theirs is the memory that comes back at
-// once.
-const heldUnderPressure = 4 << 10
+// Beyond that, what is known of a message that has not ended must be no more than a
+// typical one; and while memory is short, no more than a segment brings, because many
+// come in between two looks, and what they begin is to be had before they are refused.
+// Theirs is the memory that comes back at once.
+const (
+	heldBeyond        = 4 << 10
+	heldUnderPressure = 1 << 10
+)
 
 // errPressed is 1013, "try again later".
 var errPressed = &frame.CloseError{Code: 1013, Reason: "the server is short of memory"}
