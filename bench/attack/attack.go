@@ -49,7 +49,7 @@ func All(short bool) []Attack {
 	if short {
 		requests = []string{"--handshake-timeout", "500ms"}
 	}
-	proxy := func(flags ...string) []string { return append(flags, "--trusted-proxy", "127.0.0.0/8") }
+	proxy := func(flags ...string) []string { return append(flags, "--trusted-proxy", attackers.String()) }
 	all := []Attack{
 		{
 			Name: "half-handshakes", Load: fmt.Sprintf("%d requests, a byte a second each", begun),
@@ -130,8 +130,8 @@ func All(short bool) []Attack {
 			},
 		},
 		{
-			Name: "memory", Load: fmt.Sprintf("%d leave a message unfinished, 4 KiB each; GOMEMLIMIT is %d MiB", n(6000, 3500), n(32, 18)),
-			count: n(6000, 3500), attack: hoards(5000, 4*kib-100), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(32, 18))}, memory: 60 * mib,
+			Name: "memory", Load: fmt.Sprintf("%d leave a message unfinished, 4 KiB each; GOMEMLIMIT is %d MiB", n(8000, 3500), n(32, 18)),
+			count: n(8000, 3500), attack: hoards(5000, 4*kib-100), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(32, 18))}, memory: 60 * mib,
 			check: func(r *running) {
 				r.want("refused 503, Retry-After", 1)
 				r.limited("memory")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -26,6 +27,9 @@ type conn struct {
 // perAddress is how many connections leave one source address: Linux gives out 28,232 ports.
 const perAddress = 5000
 
+// attackers have addresses of their own, so that a server can take them, and nobody else, for proxies.
+var attackers = netip.MustParsePrefix("127.220.0.0/16")
+
 // dial connects the i-th attacker, from a loopback address if the server has one. nil: it cannot, which is
 // counted.
 func (m *mob) dial(i int) *conn {
@@ -38,7 +42,8 @@ func (m *mob) dial(i int) *conn {
 		})
 	}}
 	if m.Addr.Addr().IsLoopback() {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 220, byte(i/perAddress/250), byte(1+i/perAddress%250))}
+		from := attackers.Addr().As4()
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(from[0], from[1], byte(i/perAddress/250), byte(1+i/perAddress%250))}
 	}
 	nc, err := d.DialContext(m.ctx, "tcp", m.Addr.String())
 	if err != nil {
