@@ -132,6 +132,7 @@ func All(short bool) []Attack {
 		{
 			Name: "memory", Load: fmt.Sprintf("%d leave a message unfinished, 4 KiB each; GOMEMLIMIT is %d MiB", n(8000, 3500), n(32, 18)),
 			count: n(8000, 3500), attack: hoards(5000, 4*kib-100), environ: []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", n(32, 18))}, memory: 60 * mib,
+			least: 5 * time.Second, // until it is full
 			check: func(r *running) {
 				r.want("refused 503, Retry-After", 1)
 				r.limited("memory")

@@ -70,7 +70,7 @@ func TestAttacks(t *testing.T) {
 func short() Config {
 	return Config{
 		Fanfare: fanfare, Worker: []string{os.Args[0], "as-load"}, Attacker: []string{os.Args[0], "as-attackers"},
-		Clients: 48, Before: 300 * time.Millisecond, During: 2 * time.Second,
+		Clients: 48, Before: 300 * time.Millisecond, During: 3 * time.Second,
 	}
 }
 

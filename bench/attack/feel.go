@@ -80,11 +80,11 @@ func (f *feeling) feel() Feel {
 // feel lets the clients work for a while, second by second, with beside going on in each.
 func (h *healthy) feel(ctx context.Context, d time.Duration, beside func(ctx context.Context)) (Feel, error) {
 	var f feeling
-	for end := time.Now().Add(d); ; {
-		s, err := h.second(ctx, min(d, time.Second), beside)
+	end := time.Now().Add(d)
+	for left := d; ; {
+		s, err := h.second(ctx, min(left, time.Second), beside)
 		f.add(s)
-		// Between two seconds it takes some milliseconds to ask for what was felt.
-		if left := time.Until(end); err != nil || left < time.Second {
+		if left = time.Until(end); err != nil || left < time.Second/4 {
 			return f.feel(), err
 		}
 	}
