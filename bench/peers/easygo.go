@@ -15,8 +15,8 @@ import (
 // mailru/easygo watches the connections, 128 goroutines read, write, upgrade and accept.
 //
 // It keeps what that design is known for: a second descriptor per connection (netpoll.Handle*), reads and
-// upgrades that block a goroutine of the pool, and a broadcast that schedules every write: those that wait for a
-// slow connection overtake one another, which the scenario slow finds. Three things differ
+// upgrades that block a goroutine of the pool, and a broadcast that schedules every write: two that are scheduled
+// close together may overtake one another, and those that wait for a slow connection do. Three things differ
 // from the published program. Reads are one-shot, because with its edge-triggered ones a second message that
 // arrives with the first stays unread. Its input/output timeout is 10 s instead of 100 ms, so that a busy
 // machine does not cut connections. And a connection is closed when a write to it failed: the published program
@@ -26,6 +26,7 @@ var easygo = Peer{
 	About:       "the published epoll design: mailru/easygo + gobwas/ws + a pool of 128 goroutines",
 	Module:      "github.com/mailru/easygo",
 	Descriptors: 2,
+	Unordered:   true,
 	Serve: func(o Options) error {
 		poller, err := netpoll.New(nil)
 		if err != nil {

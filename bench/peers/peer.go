@@ -31,6 +31,7 @@ type Peer struct {
 	About       string
 	Module      string // whose version the report names
 	Descriptors int    // per connection; 0 means one
+	Unordered   bool   // pushes to a connection may overtake one another
 	Serve       func(Options) error
 }
 

@@ -23,6 +23,8 @@ type Spec struct {
 	Pushes bool
 	// Descriptors is how many a connection takes; 0 means one.
 	Descriptors int
+	// Unordered says that pushes to a connection may overtake one another.
+	Unordered bool
 	// Target is a server that already runs; then there are no Args.
 	Target *Target
 }
@@ -63,6 +65,7 @@ func (c Catalog) All() []Spec {
 			Args:        c.peer(p.Name),
 			Pushes:      true,
 			Descriptors: p.Descriptors,
+			Unordered:   p.Unordered,
 		})
 	}
 	return append(all,
