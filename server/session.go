@@ -303,8 +303,8 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	if discard {
 		s.conn.DropMessages() // not the answer to the handshake, which may wait too
 	}
-	s.conn.Seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
 	s.arm(s.srv().cfg.CloseTimeout)
+	s.conn.Seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
 	return true
 }
 
