@@ -156,7 +156,11 @@ func (m *mailbox) begin(ctx context.Context, u *unread, t *track, last uint64) (
 		if after, err = u.store.Before(ctx, t.box, t.since.Add(-u.slack())); err != nil {
 			return 0, err
 		}
-		u.store.Ack(t.box, user, after)
+		// Stored before anything is promised: whoever comes back elsewhere is to go on
+		// from here, and not from then.
+		if err := u.store.AckNow(ctx, t.box, user, after); err != nil {
+			return 0, err
+		}
 	}
 	t.place.Store(after)
 	return after, nil

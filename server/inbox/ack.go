@@ -63,6 +63,11 @@ func (s *Store) Ack(b Box, user string, offset uint64) {
 	s.note(b.reader(user), position{offset: offset})
 }
 
+// AckNow is Ack that returns when the position is stored.
+func (s *Store) AckNow(ctx context.Context, b Box, user string, offset uint64) error {
+	return s.storeAck(ctx, b.reader(user), position{offset: offset})
+}
+
 // RenewEvery is how often Renew is to be called for those who follow a topic.
 func (s *Store) RenewEvery() time.Duration { return s.cfg.Age / 2 }
 
@@ -83,20 +88,30 @@ func (s *Store) note(subject string, p position) {
 }
 
 // Acked returns up to where a user has read in a box on any device, and whether
-// anything is known of that.
+// anything is known of that. What it returns is stored: if that could still be lost,
+// or were not known to other nodes yet, a device that began behind it here would be
+// sent older messages elsewhere.
 func (s *Store) Acked(ctx context.Context, b Box, user string) (offset uint64, known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	subject := b.reader(user)
 	s.acks.mu.Lock()
-	waiting, known := s.acks.waiting[subject]
-	storing, storingToo := s.acks.storing[subject]
+	waiting, isWaiting := s.acks.waiting[subject]
+	storing, isStoring := s.acks.storing[subject]
 	s.acks.mu.Unlock()
 	stored, err := s.storedAck(ctx, subject)
-	if b.stream == topicStream && stored.at != "0" && time.Since(stored.when) > s.RenewEvery() {
+	if err != nil {
+		return 0, false, err
+	}
+	known = stored.at != "0"
+	if b.stream == topicStream && known && time.Since(stored.when) > s.RenewEvery() {
 		s.Renew(b, user, stored.offset)
 	}
-	return max(waiting.offset, storing.offset, stored.offset), known || storingToo || err == nil && stored.at != "0", err
+	offset = max(waiting.offset, storing.offset)
+	if (isWaiting || isStoring) && (offset > stored.offset || !known) {
+		return offset, true, s.AckNow(ctx, b, user, offset)
+	}
+	return stored.offset, known, nil
 }
 
 // storedPosition is one as JetStream has it.
@@ -155,7 +170,7 @@ func (s *Store) storeAcks() bool {
 		writers.Go(func() {
 			down := false
 			for subject := range work {
-				if !down && s.storeAck(subject, batch[subject]) != nil {
+				if !down && s.storeAck(context.Background(), subject, batch[subject]) != nil {
 					down = true // the others would wait as long
 				}
 				if down {
@@ -189,8 +204,8 @@ func (s *Store) storeAcks() bool {
 
 // storeAck stores one position, unless one as far is there. Other nodes do the
 // same, so it is compared and swapped.
-func (s *Store) storeAck(subject string, p position) error {
-	ctx, cancel := s.within(context.Background())
+func (s *Store) storeAck(ctx context.Context, subject string, p position) error {
+	ctx, cancel := s.within(ctx)
 	defer cancel()
 	for i := 0; ; i++ {
 		if i > 0 { // others are at it

@@ -9,7 +9,9 @@
 // kind share, so those of one box grow, with gaps. [Store.Read] returns what is
 // behind an offset, [Store.Ack] notes up to where a user has read in a box on any
 // device: the user's inbox or a topic. That position never goes back, and is stored
-// a moment later: what a crash costs are doubles, not messages. It is kept for twice
+// a moment later: what a crash costs are doubles, not messages. It is stored before
+// [Store.Acked] tells it: what a device is sent from there on would come before what
+// it is sent from an older one after a crash, or by another node. It is kept for twice
 // as long as messages: who follows a topic in which nothing happens renews it.
 //
 // Appends of one Store to one box are stored in the order of the calls ([Store.Begin]

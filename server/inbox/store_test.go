@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 var ctx = context.Background()
@@ -109,6 +111,31 @@ func TestAckNeverGoesBack(t *testing.T) {
 	}
 	if at, _, err := s.Acked(ctx, User("v"), "v"); at != 0 || err != nil {
 		t.Errorf("%d, %v", at, err)
+	}
+}
+
+// TestAckedIsStored: a position that one node has told, others know. One that is a
+// moment older would bring what is behind it to a device that began here.
+func TestAckedIsStored(t *testing.T) {
+	url := outside(t, natsserver.Options{})
+	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
+	for i, box := range []Box{User("u"), Topic("t"), User("u"), User("u"), Topic("t"), Topic("t")} {
+		offset := uint64(i + 1)
+		a.Ack(box, "u", offset)
+		here, known, err := a.Acked(ctx, box, "u")
+		if here != offset || !known || err != nil {
+			t.Fatalf("%d: %d, %v, %v", i, here, known, err)
+		}
+		if there, known, err := b.Acked(ctx, box, "u"); there != here || !known || err != nil {
+			t.Fatalf("%d: %d here; %d, %v, %v at another", i, here, there, known, err)
+		}
+	}
+	// The beginning is a place, too.
+	a.Ack(Topic("t"), "v", 0)
+	for _, s := range []*Store{a, b} {
+		if at, known, err := s.Acked(ctx, Topic("t"), "v"); at != 0 || !known || err != nil {
+			t.Errorf("%d, %v, %v", at, known, err)
+		}
 	}
 }
 
