@@ -30,13 +30,12 @@ type batch struct {
 	// Owned by the goroutine that serves the request.
 	body   io.Reader
 	in     *bufio.Reader
-	long   *body    // a line that does not fit into in; nil: there is none
-	line   document // the one being served
-	seated bool     // at a desk
-	waits  bool     // for other things than input, with these lines
-	out    []byte   // answers
-	sent   int      // of out
-	late   []late   // answers that come behind out
+	long   *body  // a line that does not fit into in; nil: there is none
+	seated bool   // at a desk
+	waits  bool   // for other things than input, with these lines
+	out    []byte // answers
+	sent   int    // of out
+	late   []late // answers that come behind out
 	ended  bool
 
 	interrupted atomic.Bool
@@ -186,19 +185,21 @@ func (b *batch) serve(line []byte) *problem {
 		return nil
 	}
 	b.sit(len(line))
-	p := b.line.parse(line)
+	d := documents.Get().(*document)
+	defer documents.Put(d)
+	p := d.parse(line)
 	b.dropLong()
 	if p != nil {
 		return p
 	}
-	if b.line.stored(b.api.srv) {
+	if d.stored(b.api.srv) {
 		b.wait() // for what is stored before it
-		return b.keep()
+		return b.keep(d)
 	}
 	if b.api.srv.nodes != nil {
 		b.wait()
 	}
-	n, p := b.line.deliver(b.api.srv)
+	n, p := d.deliver(b.api.srv)
 	if p != nil {
 		return p
 	}
@@ -212,8 +213,8 @@ func (b *batch) serve(line []byte) *problem {
 
 // keep serves a line with a durable message. Its place among those of its users is
 // taken here, and so the order of lines is theirs.
-func (b *batch) keep() *problem {
-	finish, p := b.line.begin(b.api.srv)
+func (b *batch) keep(d *document) *problem {
+	finish, p := d.begin(b.api.srv)
 	if p != nil {
 		return p
 	}

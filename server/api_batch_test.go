@@ -124,7 +124,7 @@ func TestAPIBatchAtOnce(t *testing.T) {
 	for i := range 5000 {
 		if i%7 == 0 {
 			in.WriteString("!\n")
-			want.WriteString(`{"error":{"code":"bad_json","message":"at byte 1: invalid character '!' looking for beginning of value"}}` + "\n")
+			want.WriteString(`{"error":{"code":"bad_json","message":"at byte 0: invalid character '!' at start of value"}}` + "\n")
 			continue
 		}
 		fmt.Fprintf(&in, `{"users":["u%d"],"data":%d}`+"\n", i, i)

@@ -3,13 +3,14 @@ package server
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
-	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
@@ -32,15 +33,15 @@ import (
 // or not, and a connection that is meant beside them gets it twice. Unknown members are an error, because
 // a misspelt one would change who gets what.
 type document struct {
-	Users     []string        `json:"users"`
-	Topics    []string        `json:"topics"`
-	Broadcast bool            `json:"broadcast"`
-	Data      json.RawMessage `json:"data"`
-	Text      *string         `json:"text"`
-	Base64    []byte          `json:"base64"`
-	Durable   bool            `json:"durable"`
-	TTL       string          `json:"ttl"`
-	ID        string          `json:"id"`
+	Users     []string       `json:"users"`
+	Topics    []string       `json:"topics"`
+	Broadcast bool           `json:"broadcast"`
+	Data      jsontext.Value `json:"data"`
+	Text      *string        `json:"text"`
+	Base64    []byte         `json:"base64"`
+	Durable   bool           `json:"durable"`
+	TTL       string         `json:"ttl"`
+	ID        string         `json:"id"`
 
 	ttl time.Duration // TTL, parsed
 }
@@ -55,7 +56,8 @@ func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if p != nil {
 		return p
 	}
-	var d document
+	d := documents.Get().(*document)
+	defer documents.Put(d)
 	p = d.parse(body.b)
 	body.free()
 	if p != nil {
@@ -82,34 +84,24 @@ func (a *api) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return nil
 }
 
+// documents are those that nobody uses. Their memory is for the next payload and names.
+var documents = sync.Pool{New: func() any { return new(document) }}
+
+// documentJSON lets a name come twice, the last one counts, and half a surrogate pair in
+// an escape: RFC 8259 allows both, sections 4 and 8.2, and JSON.stringify makes the latter.
+var documentJSON = json.JoinOptions(json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // parse reads a document. What it keeps are copies.
 func (d *document) parse(b []byte) *problem {
-	*d = document{Users: emptied(d.Users), Topics: emptied(d.Topics), Data: d.Data[:0]}
-	// RFC 8259, 8.1. encoding/json lets invalid bytes pass inside of data, and no
-	// text message may have them.
+	*d = document{Users: d.Users[:0], Topics: d.Topics[:0], Data: d.Data[:0]}
+	// RFC 8259, 8.1, and no text message may have them.
 	if !utf8.Valid(b) {
 		return problemf(400, "bad_json", "invalid UTF-8 at byte %d", invalidAt(b))
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(d); err != nil {
-		return jsonProblem(err, len(b))
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return problemf(400, "bad_json", "more than one JSON value, from byte %d", dec.InputOffset())
+	if err := json.Unmarshal(b, d, documentJSON); err != nil {
+		return notDocument(b, err)
 	}
 	return d.check()
-}
-
-// emptied returns the memory of names for others. encoding/json lengthens a slice over
-// what lies in its memory, and a null leaves a string what it was: it would be a name
-// from a document before.
-func emptied(names []string) []string {
-	if names = names[:cap(names)]; len(names) > 1024 { // clearing 16 KiB costs nothing beside the parsing
-		return nil
-	}
-	clear(names)
-	return names[:0]
 }
 
 func invalidAt(b []byte) (at int) {
@@ -123,27 +115,54 @@ func invalidAt(b []byte) (at int) {
 	return at
 }
 
-// jsonProblem says what is wrong with a document of that size, and where. Of the
-// document encoding/json quotes a character or the name of a member at the most.
-func jsonProblem(err error, size int) *problem {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
+// notDocument says what is wrong with b, and where. Of b it quotes a character, or the
+// beginning of a member's name.
+func notDocument(b []byte, err error) *problem {
+	var syntax *jsontext.SyntacticError
+	var kind *json.SemanticError
 	var alphabet base64.CorruptInputError
 	switch {
-	case errors.Is(err, io.EOF):
-		return problemf(400, "bad_json", "the document is empty")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return problemf(400, "bad_json", "at byte %d: the document has no end", size)
+	case errors.As(err, &syntax) && errors.Is(err, io.ErrUnexpectedEOF):
+		if len(bytes.TrimSpace(b)) == 0 {
+			return problemf(400, "bad_json", "the document is empty")
+		}
+		return problemf(400, "bad_json", "at byte %d: the document has no end", len(b))
 	case errors.As(err, &syntax):
-		return problemf(400, "bad_json", "at byte %d: %s", syntax.Offset, syntax)
-	case errors.As(err, &kind) && kind.Field == "":
-		return problemf(400, "bad_json", "at byte %d: want an object, not %s", kind.Offset, kind.Value)
-	case errors.As(err, &kind):
-		return problemf(400, "bad_json", "at byte %d: %s cannot be %s", kind.Offset, kind.Field, kind.Value)
+		return problemf(400, "bad_json", "at byte %d: %s", syntax.ByteOffset, syntax.Err)
+	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &kind):
+		return problemf(400, "bad_json", "at byte %d: no member of a document is called %.40q", kind.ByteOffset, kind.JSONPointer.LastToken())
 	case errors.As(err, &alphabet):
 		return problemf(400, "bad_json", "base64: wrong at byte %d of it", int64(alphabet))
+	case errors.As(err, &kind):
+		return problemf(400, "bad_json", "at byte %d: %s cannot be %s", kind.ByteOffset, placeOf(kind.JSONPointer), kindOf(kind.JSONKind))
 	}
-	return problemf(400, "bad_json", "%s", strings.TrimPrefix(err.Error(), "json: ")) // an unknown member
+	return problemf(400, "bad_json", "%s", err)
+}
+
+// placeOf is a member of a document, as in "users[2]".
+func placeOf(p jsontext.Pointer) string {
+	place := "the document"
+	for token := range p.Tokens() {
+		if place == "the document" {
+			place = token
+		} else {
+			place += "[" + token + "]"
+		}
+	}
+	return place
+}
+
+// kindOf is what people call it.
+func kindOf(k jsontext.Kind) string {
+	switch k {
+	case jsontext.KindBeginObject:
+		return "an object"
+	case jsontext.KindBeginArray:
+		return "an array"
+	case jsontext.KindNumber, jsontext.KindString:
+		return "a " + k.String()
+	}
+	return k.String()
 }
 
 // check applies what JSON does not say.

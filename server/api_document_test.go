@@ -22,6 +22,10 @@ func TestDocument(t *testing.T) {
 		{"escapes stay", `{"users":["a"],"data":"\u00e4"}`, `text "\u00e4"`},
 		{"null as data", `{"users":["a"],"data":null}`, `text null`},
 		{"false as data", `{"users":["a"],"data": false }`, `text false`},
+		{"half a surrogate pair stays", `{"users":["a"],"data":"\ud83d"}`, `text "\ud83d"`},
+		{"half a surrogate pair", `{"users":["a"],"text":"\ud83d"}`, "text \ufffd"},
+		{"a name twice in data", `{"users":["a"],"data":{"b":1,"b":2}}`, `text {"b":1,"b":2}`},
+		{"a member twice", `{"users":["a"],"text":"x","text":"y"}`, "text y"},
 		{"text", `{"users":["a"],"text":"gr\u00fc\u00dfe \ud83d\ude00\n"}`, "text grüße 😀\n"},
 		{"empty text", `{"users":["a"],"text":""}`, "text "},
 		{"base64", `{"users":["a"],"base64":"AAEC/w=="}`, "binary \x00\x01\x02\xff"},
@@ -33,18 +37,21 @@ func TestDocument(t *testing.T) {
 
 		{"nothing", ``, "bad_json the document is empty"},
 		{"blank", "  ", "bad_json the document is empty"},
-		{"cut", `{"users":["a"`, "bad_json at byte 13"},
-		{"no JSON", `{"users":[a]}`, "bad_json at byte 11: invalid character 'a'"},
-		{"comma at the end", `{"users":["a"],}`, "bad_json at byte 16"},
-		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json more than one JSON value, from byte "},
-		{"rubbish behind", `{"users":["a"],"text":"x"}]`, "bad_json more than one JSON value"},
-		{"array", `[]`, "bad_json at byte 1: want an object, not array"},
-		{"string", `"x"`, "bad_json at byte 3: want an object, not string"},
-		{"unknown member", `{"user":["a"],"text":"x"}`, `bad_json unknown field "user"`},
-		{"user as string", `{"users":"a","text":"x"}`, "bad_json at byte 12: users cannot be string"},
-		{"number as user", `{"users":[1],"text":"x"}`, "users cannot be number"},
-		{"number as text", `{"users":["a"],"text":1}`, "bad_json at byte 23: text cannot be number"},
-		{"word as broadcast", `{"broadcast":"yes","text":"x"}`, "broadcast cannot be string"},
+		{"cut", `{"users":["a"`, "bad_json at byte 13: the document has no end"},
+		{"no JSON", `{"users":[a]}`, "bad_json at byte 10: invalid character 'a' at start of value"},
+		{"comma at the end", `{"users":["a"],}`, "bad_json at byte 14: invalid character ',' at start of value"},
+		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json at byte 27: invalid character '{' after top-level value"},
+		{"rubbish behind", `{"users":["a"],"text":"x"}]`, "bad_json at byte 26: invalid character ']' after top-level value"},
+		{"array", `[]`, "bad_json at byte 0: the document cannot be an array"},
+		{"string", `"x"`, "bad_json at byte 0: the document cannot be a string"},
+		{"unknown member", `{"user":["a"],"text":"x"}`, `bad_json at byte 1: no member of a document is called "user"`},
+		{"another case", `{"Users":["a"],"text":"x"}`, `bad_json at byte 1: no member of a document is called "Users"`},
+		{"long unknown member", `{"` + strings.Repeat("u", 1000) + `":["a"],"text":"x"}`, `is called "` + strings.Repeat("u", 40) + `"`},
+		{"object as users", `{"users":{},"text":"x"}`, "bad_json at byte 9: users cannot be an object"},
+		{"user as string", `{"users":"a","text":"x"}`, "bad_json at byte 9: users cannot be a string"},
+		{"number as user", `{"users":[1],"text":"x"}`, "bad_json at byte 10: users[0] cannot be a number"},
+		{"number as text", `{"users":["a"],"text":1}`, "bad_json at byte 22: text cannot be a number"},
+		{"word as broadcast", `{"broadcast":"yes","text":"x"}`, "bad_json at byte 13: broadcast cannot be a string"},
 		{"no base64", `{"users":["a"],"base64":"AA!C"}`, "bad_json base64: wrong at byte 2 of it"},
 		{"invalid UTF-8 in data", "{\"users\":[\"a\"],\"data\":\"\xff\"}", "bad_json invalid UTF-8 at byte 23"},
 		{"invalid UTF-8 in a name", "{\"users\":[\"ä\xc3\"],\"data\":1}", "bad_json invalid UTF-8 at byte 13"},
@@ -107,6 +114,23 @@ func TestDocumentIsNew(t *testing.T) {
 				t.Errorf("got %q for %q %q, want %q for %q %q", got, used.Users, used.Topics, want, fresh.Users, fresh.Topics)
 			}
 		})
+	}
+}
+
+// TestLongDocument: of a long one the same is said as of a short one.
+func TestLongDocument(t *testing.T) {
+	data := strings.Repeat("x", stretch)
+	for _, tt := range []struct{ in, want string }{
+		{`{"users":["a"],"text":"` + data + `"}`, "text xxx"},
+		{`{"users":["a"],"text":"` + data + `"`, "bad_json at byte 65560: the document has no end"},
+		{`{"users":["a"],"text":"` + data + `"} {}`, "bad_json at byte 65562: invalid character '{' after top-level value"},
+		{`{"users":["a"],"text":"` + data + `",}`, "bad_json at byte 65560: invalid character ','"},
+		{`{"users":"a","text":"` + data + `"}`, "bad_json at byte 9: users cannot be a string"},
+		{`{"users":["a"],"text":"` + data + `","more":1}`, `bad_json at byte 65561: no member of a document is called "more"`},
+	} {
+		if got := describe(new(document), tt.in); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%.80q, want %q", got, tt.want)
+		}
 	}
 }
 
