@@ -114,6 +114,8 @@ var abuses = []struct {
 	{"chunks without an end", post("/v1/users/nobody/push", strings.Repeat("10000\r\n"+strings.Repeat("x", 1<<16)+"\r\n", 20), "Transfer-Encoding: chunked"), "4", false},
 	{"as long a body as may be", post("/v1/users/nobody/push", strings.Repeat("x", 1<<20)), "200", false},
 	{"a line without an end", post("/v1/batch", strings.Repeat("x", 3<<20)), "200", false}, // the line itself has another
+	{"as long a document as may be", post("/v1/push", `{"users":["nobody"],"data":"`+strings.Repeat("x", 1<<20-2)+`"}`), "200", false},
+	{"as long a document without its end", post("/v1/push", `{"users":["nobody"],"data":"`+strings.Repeat("x", 1<<20-2)+`"`), "400", false},
 	{"no JSON", post("/v1/push", `{"user": "nobody", "data": `), "400", false},
 	{"deep JSON", post("/v1/push", strings.Repeat("[", 100_000)), "400", false},
 	{"JSON of the wrong type", post("/v1/push", `{"user": 1, "data": []}`), "400", false},
