@@ -201,8 +201,7 @@ func (s *Session) fail(err error) {
 	}
 	s.note(ce.Reason)
 	if s.enter(lingering, ce.Code) {
-		s.arm(s.srv().cfg.CloseTimeout)
-		s.conn.Seal(frame.AppendClose(nil, ce.Code, ce.Reason), false, netpoll.HalfClose)
+		s.seal(frame.AppendClose(nil, ce.Code, ce.Reason), false, netpoll.HalfClose)
 	}
 }
 
@@ -221,8 +220,7 @@ func (s *Session) closed(payload []byte) {
 		if code == 1005 {
 			answer = 0 // there was none, section 7.1.5
 		}
-		s.arm(s.srv().cfg.CloseTimeout)
-		s.conn.Seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
+		s.seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
 	}
 }
 

@@ -46,8 +46,7 @@ func (s *Session) turnAway(r *Refusal) {
 // request is read, since a close with unread bytes would reset the connection and
 // the client never see why.
 func (s *Session) sendRefusal(r *Refusal) {
-	s.arm(s.srv().cfg.CloseTimeout)
-	s.conn.Seal(r.response(), true, netpoll.HalfClose)
+	s.seal(r.response(), true, netpoll.HalfClose)
 }
 
 // refusalOf counts an error and returns what the client is told of it: if it is

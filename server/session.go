@@ -303,9 +303,15 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	if discard {
 		s.conn.DropMessages() // not the answer to the handshake, which may wait too
 	}
-	s.arm(s.srv().cfg.CloseTimeout)
-	s.conn.Seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
+	s.seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
 	return true
+}
+
+// seal sends the last bytes, see netpoll.Conn.Seal, when the deadline for the rest of the
+// connection runs: who has read them may count on it.
+func (s *Session) seal(last []byte, discard bool, then netpoll.Ending) {
+	s.arm(s.srv().cfg.CloseTimeout)
+	s.conn.Seal(last, discard, then)
 }
 
 // arm schedules the session's timer.
