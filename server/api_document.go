@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -141,15 +142,14 @@ func notDocument(b []byte, err error) *problem {
 
 // placeOf is a member of a document, as in "users[2]".
 func placeOf(p jsontext.Pointer) string {
-	place := "the document"
-	for token := range p.Tokens() {
-		if place == "the document" {
-			place = token
-		} else {
-			place += "[" + token + "]"
-		}
+	if p == "" {
+		return "the document"
 	}
-	return place
+	member, index, has := strings.Cut(string(p[1:]), "/")
+	if has {
+		member += "[" + index + "]"
+	}
+	return member
 }
 
 // kindOf is what people call it.
