@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"time"
+)
+
+// Cluster connects this process to the other nodes of a cluster. Package cluster
+// implements it over NATS. Without one the server is alone.
+//
+// Hold, Release and Ask's hand-over never block on the network: a cluster that
+// cannot reach the others costs local sessions nothing.
+type Cluster interface {
+	// Join starts serving the commands of other nodes with n. It is called once,
+	// before any other method.
+	Join(n Node) error
+	// Hold announces interest in a user or topic, once more; Release withdraws it
+	// once. Commands for a target reach the nodes that hold it.
+	Hold(t Target)
+	Release(t Target)
+	// Sync returns when commands that other nodes send from now on reach this
+	// node, if it holds the target.
+	Sync(ctx context.Context, t Target) error
+	// Ask sends a command to the other nodes that hold a target and collects
+	// their replies. The error, ErrTooBig among them, says that the command was
+	// not sent.
+	Ask(ctx context.Context, t Target, c *Command) (Answer, error)
+	// Shared reports whether another node is known to hold the target.
+	Shared(t Target) bool
+	// Name of this node and number of live nodes, this one included.
+	Name() string
+	Nodes() int
+	// Ready returns nil while the other nodes can be reached, else the reason.
+	Ready() error
+	// Leave announces the end of this node and stops serving.
+	Leave()
+}
+
+// Node is what a Cluster serves: the server of this process.
+type Node interface {
+	// Serve executes a command of another node on the sessions of this one. It
+	// may be called with anything that a node of another version, or a program
+	// with access to NATS, has sent.
+	Serve(c *Command) Reply
+	// Missed is called when commands of other nodes may have been lost.
+	Missed()
+}
+
+// Target names whose sessions a command concerns: one user, one topic, or, if it
+// is the zero value, every session of every node.
+type Target struct{ User, Topic string }
+
+// Verb says what a Command asks for.
+type Verb uint8
+
+// The verbs, with the fields of Command they use.
+const (
+	VerbPush        Verb = 1 + iota // User, Op, Payload
+	VerbPublish                     // Topic, Op, Payload, Except
+	VerbBroadcast                   // Op, Payload
+	VerbPushMany                    // Users, Topics, Op, Payload
+	VerbStored                      // User or Topic, Offset, Prev; Op and Payload unless Op is 0
+	VerbClose                       // User, Code, Reason
+	VerbSessions                    // User or Topic; Reply.Sessions
+	VerbSubscribers                 // Topic
+	VerbSubscribe                   // User, Topic
+	VerbUnsubscribe                 // User, Topic
+)
+
+// Command is what one node asks of others.
+type Command struct {
+	Verb          Verb
+	Op            Op // Text or Binary; 0: VerbStored without the message
+	User, Topic   string
+	Users, Topics []string
+	Offset, Prev  uint64
+	Code          Code
+	Reason        string
+	Except        string // SessionInfo.ID of a session that is left out
+	Payload       []byte
+}
+
+// Reply is what one node answers to a command.
+type Reply struct {
+	// Count is the number of sessions concerned.
+	Count int
+	// Sessions answers VerbSessions.
+	Sessions []SessionInfo
+	// Error says why the node could not do it; empty: it did.
+	Error string
+}
+
+// Answer is what the other nodes answered together.
+type Answer struct {
+	Replies []Reply
+	// Missing is the number of nodes that were expected to answer and did not in
+	// time.
+	Missing int
+}
+
+// SessionInfo describes one session.
+type SessionInfo struct {
+	ID          string    `json:"id"`             // unique in the cluster
+	Node        string    `json:"node,omitempty"` // empty if there is no cluster
+	User        string    `json:"user"`
+	RemoteAddr  string    `json:"remote_addr"` // empty for a Unix socket
+	Opened      time.Time `json:"opened"`
+	Topics      []string  `json:"topics"`
+	QueuedBytes int       `json:"queued_bytes"`
+	Protocol    string    `json:"protocol"`
+}
