@@ -60,11 +60,10 @@ type Session struct {
 	pinged atomic.Uint32 // when a ping went out last; owned by the wheel
 }
 
-// Entry is called by the registry.
-func (s *Session) Entry() *registry.Entry[*Session] { return &s.entry }
-
-// Timer is called by the wheel.
-func (s *Session) Timer() *registry.Timer[*Session] { return &s.timer }
+// Where the registry and the wheels find their fields.
+func entryOf(s *Session) *registry.Entry[*Session]        { return &s.entry }
+func timerOf(s *Session) *registry.Timer[*Session]        { return &s.timer }
+func appTimerOf(x *extension) *registry.Timer[*extension] { return &x.timer }
 
 func (s *Session) endpoint() *endpoint { return s.ep.Load() }
 func (s *Session) srv() *Server        { return s.ep.Load().srv }
@@ -120,9 +119,6 @@ type extension struct {
 	protocol string // immutable once open
 	expires  uint32 // tick at which the identity does, 0 for never; immutable once open
 }
-
-// Timer is called by the wheel of the application's timers.
-func (x *extension) Timer() *registry.Timer[*extension] { return &x.timer }
 
 func (s *Session) extend() *extension {
 	if x := s.ext.Load(); x != nil {
