@@ -5,9 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/gobwas/ws"
-
-	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -88,9 +85,6 @@ func (srv *Server) runTimers() {
 	}
 }
 
-// pingFrame is shared by all.
-var pingFrame = frame.Prepare(ws.OpPing, nil).Plain()
-
 var errTooSlow = &Refusal{Status: 408, Text: "the request did not come in time"}
 
 // fire is called when a session's timer has come. Deadlines are lazy: activity
@@ -124,7 +118,7 @@ func (srv *Server) heartbeat(s *Session) {
 	case pinged <= heard:
 		s.pinged.Store(now)
 		srv.stats.pings.Add(1)
-		s.outcome(s.conn.Write(pingFrame, netpoll.Control))
+		s.outcome(s.conn.Write(s.dialect().Heartbeat(), netpoll.Control))
 		// The answer may come at once, and the silence behind it be as long as
 		// the interval before the timeout is over.
 		s.armHeartbeat(min(interval, timeout))

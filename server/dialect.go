@@ -18,6 +18,11 @@ type Dialect interface {
 	// one is for clients that offer no sub-protocol the endpoint has.
 	Protocol() string
 
+	// Resume returns the positions that a client names in its handshake, by topic,
+	// the one in the user's inbox under "". topics are those that the session
+	// subscribes to when it opens. An error rejects the handshake.
+	Resume(r *Request, topics []string) (map[string]Position, error)
+
 	// Encode returns the WebSocket message that carries c. It is called once for
 	// all receivers of a message.
 	Encode(c Content) *frame.Prepared
@@ -90,6 +95,9 @@ func (*plain) Protocol() string                 { return "" }
 func (*plain) Encode(c Content) *frame.Prepared { return frame.Prepare(c.Op, c.Payload) }
 func (*plain) Begin(*Session, Position)         {}
 func (*plain) Acks() AckMode                    { return AckByPong }
+
+// Resume: a plain client gets what its user has not acknowledged.
+func (*plain) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
 
 func (*plain) Receive(s *Session, op Op, payload []byte) {
 	if hook := s.endpoint().Hooks.OnMessage; hook != nil {

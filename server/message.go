@@ -32,11 +32,9 @@ func NewMessage(op Op, payload []byte) *Message {
 	return m
 }
 
-// storedMessage returns a message that is stored in box.
-func storedMessage(op Op, payload []byte, box store.Box, epoch string, offset uint64) *Message {
-	m := NewMessage(op, payload)
+// setPosition notes where the message is stored, before anybody else has it.
+func (m *Message) setPosition(box store.Box, epoch string, offset uint64) {
 	m.content.Topic, m.content.Epoch, m.content.Offset = box.Topic, epoch, offset
-	return m
 }
 
 // Op returns Text or Binary.

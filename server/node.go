@@ -6,6 +6,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/registry"
+	"fanfare/server/store"
 )
 
 // node is the server as the other nodes of its cluster see it.
@@ -46,7 +47,13 @@ func (n node) Serve(c *Command) (r Reply) {
 		if srv.replay == nil {
 			return Reply{Error: "this node has no store"}
 		}
-		r.Count = srv.announceLocal(c)
+		box := store.Box{User: c.User, Topic: c.Topic}
+		var m *Message
+		if c.Op != 0 {
+			m = NewMessage(c.Op, c.Payload)
+			m.setPosition(box, srv.cfg.Store.Epoch(box), c.Offset)
+		}
+		r.Count = srv.announce(box, c.Offset, c.Prev, m)
 	case VerbClose:
 		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
 	case VerbSessions:
@@ -92,7 +99,7 @@ func (c *Command) check() error {
 			return errCommand
 		}
 	case VerbClose:
-		if !frame.CloseCodeAllowed(c.Code) || len(c.Reason) > maxReason {
+		if !frame.CloseCodeAllowed(c.Code) || len(c.Reason) > MaxCloseReason {
 			return errCommand
 		}
 	}
