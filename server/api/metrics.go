@@ -1,4 +1,4 @@
-package server
+package api
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -7,29 +7,29 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
-	"fanfare/netpoll"
+	"fanfare/server"
 )
 
 // newMetrics makes the handler of /metrics. It has a registry of its own, so that
 // a program that embeds several servers, or has metrics itself, is not in the way.
-func newMetrics(srv *Server) fasthttp.RequestHandler {
+func newMetrics(a *API) fasthttp.RequestHandler {
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(
-		&collector{srv: srv},
+		&collector{a},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 }
 
-func (a *api) metrics(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) metrics(ctx *fasthttp.RequestCtx, _ names) *problem {
 	a.prometheus(ctx)
 	return nil
 }
 
 // collector reads the server's counters when it is asked for them, so that they
 // are counted once.
-type collector struct{ srv *Server }
+type collector struct{ api *API }
 
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("fanfare_"+name, help, labels, nil)
@@ -50,7 +50,7 @@ var (
 		{newDesc("workers", "Goroutines that serve ready connections."), prometheus.GaugeValue, func(f *figures) float64 { return float64(f.Workers) }},
 		{newDesc("handshakes_total", "Handshakes completed."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Handshakes) }},
 		{newDesc("aborted_handshakes_total", "Connections that ended before their request was complete."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Aborted) }},
-		{newDesc("plain_requests_total", "Ordinary HTTP requests on the public listener."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Plain) }},
+		{newDesc("plain_requests_total", "Ordinary HTTP requests on the public listener."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Fallback) }},
 		{newDesc("received_total", "Messages from clients."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Received) }},
 		{newDesc("pings_total", "Pings sent."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Pings) }},
 		{newDesc("missed_heartbeats_total", "Sessions ended because they stayed silent."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Dead) }},
@@ -71,7 +71,7 @@ var (
 		{newDesc("delivered_total", "Messages written or queued to a connection.", "kind"), func(f *figures) map[string]int64 { return f.Delivered }},
 		{newDesc("dropped_total", "Messages that did not reach a connection.", "reason"), func(f *figures) map[string]int64 { return f.Dropped }},
 		{newDesc("closes_total", "Sessions that ended, by close code (RFC 6455, 7.4).", "code"), func(f *figures) map[string]int64 { return f.Closes }},
-		{newDesc("refused_total", "Connections and handshakes refused.", "status"), func(f *figures) map[string]int64 { return f.Refused }},
+		{newDesc("refused_total", "Connections and handshakes refused.", "status"), func(f *figures) map[string]int64 { return f.Rejected }},
 		{newDesc("limited_total", "Connections, handshakes and sessions that a limit stopped.", "limit"), func(f *figures) map[string]int64 { return f.Limited }},
 	}
 	inboxNumbers = []struct {
@@ -85,12 +85,10 @@ var (
 			}
 			return 0
 		}},
-		{newDesc("inbox_mailboxes", "Sessions that stored messages were or are sent to."), prometheus.GaugeValue, func(f *inboxFigures) float64 { return float64(f.Mailboxes) }},
-		{newDesc("inbox_waiting", "Sessions that wait for a look at their inbox."), prometheus.GaugeValue, func(f *inboxFigures) float64 { return float64(f.Waiting) }},
 		{newDesc("inbox_appended_total", "Messages stored."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Appended) }},
 		{newDesc("inbox_duplicates_total", "Messages that were stored already."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Duplicates) }},
-		{newDesc("inbox_refused_total", "Messages refused at a limit."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Refused) }},
-		{newDesc("inbox_dropped_total", "Messages dropped at a user's limit in bytes."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Dropped) }},
+		{newDesc("inbox_refused_total", "Messages refused at a limit."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Rejected) }},
+		{newDesc("inbox_dropped_total", "Messages dropped at a user's limit in bytes."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Evicted) }},
 		{newDesc("inbox_read_total", "Messages read from the store."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Read) }},
 		{newDesc("inbox_acked_total", "Positions of users stored."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Acked) }},
 		{newDesc("inbox_unavailable_total", "Operations that the store did not answer, or refused."), prometheus.CounterValue, func(f *inboxFigures) float64 { return float64(f.Unavailable) }},
@@ -116,7 +114,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect is part of prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	f := c.srv.figures()
+	f := c.api.figures()
 	for _, m := range numbers {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(f))
 	}
@@ -130,15 +128,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(f.Inbox))
 		}
 	}
-	engine := c.srv.engine.Stats()
 	var count uint64
 	buckets := make(map[float64]uint64)
-	for i, n := range engine.Waits {
+	for i, n := range f.Waits {
 		count += uint64(n)
-		if i < len(engine.Waits)-1 { // the last one has no bound
-			buckets[netpoll.WaitBound(i).Seconds()] = count
+		if i < len(f.Waits)-1 { // the last one has no bound
+			buckets[server.WaitBound(i).Seconds()] = count
 		}
 	}
-	ch <- prometheus.MustNewConstHistogram(waitDesc, count, engine.WaitTotal.Seconds(), buckets)
+	ch <- prometheus.MustNewConstHistogram(waitDesc, count, f.WaitSeconds, buckets)
 	ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, f.Version, f.Transport)
 }
