@@ -235,6 +235,62 @@ func TestWheelRaces(t *testing.T) {
 	}
 }
 
+// A timer that is scheduled again before it fires does not fire for the earlier time: every call of
+// Schedule ends in exactly one of firing, being moved, and being stopped, whatever Advance does at the
+// same moment.
+func TestWheelScheduleAgainRaces(t *testing.T) {
+	const timers, rounds = 8, 20_000
+	w := newWheel(tick, 4)
+	var clock atomic.Int64
+	var stop atomic.Bool
+	var fired [4 * timers]int // written by Advance only
+	var wg, advance sync.WaitGroup
+	advance.Go(func() {
+		for !stop.Load() {
+			w.Advance(time.Duration(clock.Add(int64(tick))), func(s *session) { fired[s.id]++ })
+		}
+	})
+	var scheduled, moved, stopped [4 * timers]int
+	for g := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 29))
+			mine := make([]*session, timers)
+			for i := range mine {
+				mine[i] = &session{id: g*timers + i}
+			}
+			for range rounds {
+				s := mine[rng.IntN(timers)]
+				// Between a tick ago and two ticks ahead, so that many are firing.
+				scheduled[s.id]++
+				if w.Schedule(s, time.Duration(clock.Load())+time.Duration(rng.IntN(4)-1)*tick) {
+					moved[s.id]++
+				}
+			}
+			for _, s := range mine {
+				if w.Stop(s) {
+					stopped[s.id]++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop.Store(true)
+	advance.Wait()
+	total := 0
+	for i := range fired {
+		if scheduled[i] != fired[i]+moved[i]+stopped[i] {
+			t.Errorf("timer %d: scheduled %d times, fired %d, moved %d, stopped %d", i, scheduled[i], fired[i], moved[i], stopped[i])
+		}
+		total += moved[i]
+	}
+	if total == 0 {
+		t.Error("no timer was moved")
+	}
+	if n := w.check(t); n != 0 {
+		t.Errorf("%d are armed at the end", n)
+	}
+}
+
 // Everybody schedules and stops the same few timers, from inside fire too: whoever wins, the lists stay whole.
 func TestWheelFight(t *testing.T) {
 	w := newWheel(tick, 4)

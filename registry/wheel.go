@@ -65,16 +65,20 @@ func (w *Wheel[S]) slot(at int64) *slot[S] {
 // Schedule arms the timer of s for due, or moves it there if it is armed. It fires in the first Advance
 // whose time is not before due rounded up to the next tick. If due has passed already, that is the next
 // call of Advance; not the one that is running, so an Advance fires each timer at most once.
-func (w *Wheel[S]) Schedule(s S, due time.Duration) {
+//
+// It returns true if it has moved the timer, which then does not fire at its earlier time. It returns
+// false if the timer was not armed, which includes that it is firing: the function given to Advance has
+// been called with s, or is about to be, and will be called again for due.
+func (w *Wheel[S]) Schedule(s S, due time.Duration) (moved bool) {
 	at := int64(due / w.tick)
 	if due%w.tick > 0 {
 		at++
 	}
 	t := w.timer(s)
 	for {
-		w.take(s, t)
+		moved = w.take(s, t) || moved
 		if w.put(s, t, at) {
-			return
+			return moved
 		}
 		// Another goroutine armed it meanwhile. The last one wins.
 	}

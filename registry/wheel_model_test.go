@@ -14,13 +14,15 @@ type model struct {
 	late map[*session]int   // those of them that were due when scheduled, and the number of the Advance before
 }
 
-func (m *model) schedule(s *session, due time.Duration) {
+func (m *model) schedule(s *session, due time.Duration) (moved bool) {
+	_, moved = m.due[s]
 	at := int64(due+tick-1) / int64(tick)
 	m.due[s] = at
 	delete(m.late, s)
 	if at <= m.now {
 		m.late[s] = m.run
 	}
+	return moved
 }
 
 func (m *model) stop(s *session) bool {
@@ -65,8 +67,9 @@ func drive(t *testing.T, data []byte) {
 		}
 		// From 2 ticks ago to 3 revolutions ahead, in fifths of a tick.
 		due := max(0, now+time.Duration(next()%140-10)*tick/5)
-		w.Schedule(s, due)
-		m.schedule(s, due)
+		if got, want := w.Schedule(s, due), m.schedule(s, due); got != want {
+			t.Fatalf("Schedule(%d) = %v, want %v", s.id, got, want)
+		}
 	}
 	for len(data) > 0 {
 		switch op := next(); {

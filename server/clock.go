@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -12,7 +13,6 @@ import (
 // stamped with, and both wheels.
 type clock struct {
 	srv *Server
-	due []*extension // whose OnTimer nobody had time for yet
 
 	pressure  pressure
 	looked    uint32 // tick of the last look at sources
@@ -57,31 +57,30 @@ func (c *clock) beat() {
 		srv.sources.sweep(t)
 	}
 	srv.wheel.Advance(now, srv.fire)
-	srv.appTimers.Advance(now, func(x *extension) { c.due = append(c.due, x) })
-	if len(c.due) == 0 {
-		return
-	}
 	select {
-	case srv.timers <- c.due:
-		c.due = nil
-	default: // an OnTimer takes long: these come with the next ones
+	case srv.timers <- now:
+	default: // an OnTimer hook is running: the next beat brings a later time
 	}
 }
 
-// runTimers calls the OnTimer hooks, apart from the clock, because they may take
-// long.
+// runTimers advances the timers of the application and calls the OnTimer hooks. It has a
+// goroutine of its own because a hook may take long. A timer that is due stays in the
+// wheel until its hook is called, so SetTimer moves it as long as it waits for others.
 func (srv *Server) runTimers() {
 	for {
 		select {
 		case <-srv.quit.Done():
 			return
-		case due := <-srv.timers:
-			for _, x := range due {
-				if hook := x.session.endpoint().Hooks.OnTimer; hook != nil && x.session.phase() == open {
-					x.session.guard(func() { hook(x.session) })
-				}
-			}
+		case now := <-srv.timers:
+			srv.appTimers.Advance(now, srv.fireAppTimer)
 		}
+	}
+}
+
+func (srv *Server) fireAppTimer(x *extension) {
+	s := x.session
+	if hook := s.endpoint().Hooks.OnTimer; hook != nil && s.phase() == open && srv.quit.Err() == nil {
+		s.guard(func() { hook(s) })
 	}
 }
 
@@ -107,7 +106,7 @@ func (srv *Server) fire(s *Session) {
 func (srv *Server) heartbeat(s *Session) {
 	now := srv.tick.Load()
 	if x := s.ext.Load(); x != nil && x.expires != 0 && now >= x.expires {
-		s.Close(codeUnauthorized, "the identity has expired")
+		s.Close(frame.StatusUnauthorized, "the identity has expired")
 		return
 	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
@@ -129,9 +128,6 @@ func (srv *Server) heartbeat(s *Session) {
 		s.conn.Close()
 	}
 }
-
-// codeUnauthorized is registered with IANA for it.
-const codeUnauthorized Code = 3000
 
 // tickAt is the tick of a time, 0 for none and for what no clock here will reach:
 // 32 bits of ticks are 13 years.

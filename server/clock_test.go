@@ -194,3 +194,45 @@ func TestTimersWait(t *testing.T) {
 		t.Errorf("timers of %s came", got)
 	}
 }
+
+// A timer that is due, but waits for the OnTimer of another session, is moved by SetTimer: OnTimer is
+// called once, at the later time. The same if the later time comes while it still waits.
+func TestTimerSetAgainWhileItWaits(t *testing.T) {
+	entered, leave := make(chan string), make(chan struct{})
+	ep := Push("/ws")
+	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
+	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	for _, user := range []string{"a", "b", "c"} {
+		dial(t, srv, "/ws?user="+user)
+	}
+	a, b, c := only(t, srv, "a"), only(t, srv, "b"), only(t, srv, "c")
+	a.SetTimer(tick)
+	h.pass(2 * tick)
+	if user := h.receive(t, entered); user != "a" {
+		t.Fatal(user)
+	}
+	// The timers of b and c come due while the hook of a runs.
+	b.SetTimer(tick)
+	c.SetTimer(tick)
+	h.pass(2 * tick)
+	b.SetTimer(5 * time.Second)
+	c.SetTimer(tick)
+	h.pass(2 * tick)
+	a.SetTimer(10 * time.Second) // marks the end
+	leave <- struct{}{}
+
+	if user := h.receive(t, entered); user != "c" {
+		t.Errorf("OnTimer of %s, want c", user)
+	}
+	leave <- struct{}{}
+	h.pass(5 * time.Second)
+	if user := h.receive(t, entered); user != "b" {
+		t.Errorf("OnTimer of %s after 5 s, want b", user)
+	}
+	leave <- struct{}{}
+	h.pass(5 * time.Second)
+	if user := h.receive(t, entered); user != "a" {
+		t.Errorf("OnTimer of %s after 10 s, want a", user)
+	}
+	leave <- struct{}{}
+}

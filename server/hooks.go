@@ -39,7 +39,7 @@ func (s *Session) guard(hook func()) {
 func (s *Session) recovered() {
 	if v := recover(); v != nil {
 		s.srv().panicked("hook", v, "endpoint", s.endpoint().Path, "user", s.User())
-		s.end(codeInternalError, "", true)
+		s.end(frame.StatusInternalError, "", true)
 	}
 }
 
@@ -66,5 +66,3 @@ func (s *Session) receive(d Dialect, op Op, payload []byte) {
 	defer s.recovered()
 	d.Receive(s, op, payload)
 }
-
-const codeInternalError Code = 1011

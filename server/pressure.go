@@ -35,7 +35,7 @@ const (
 )
 
 // errPressed is 1013, "try again later".
-var errPressed = &frame.CloseError{Code: 1013, Reason: "the server is short of memory"}
+var errPressed = &frame.CloseError{Code: frame.StatusTryAgainLater, Reason: "the server is short of memory"}
 
 // The limit is about total less released. What is free is at hand as well.
 var pressureSamples = [...]string{"/memory/classes/total:bytes", "/memory/classes/heap/released:bytes", "/memory/classes/heap/free:bytes"}

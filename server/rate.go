@@ -106,7 +106,7 @@ func (ep *Endpoint) mostBytes() int {
 	return max(ep.Rate.Bytes*burst, longest+longest/8+1<<10)
 }
 
-var errOverRate = &frame.CloseError{Code: 1008, Reason: "too much at once"}
+var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "too much at once"}
 
 // overRate ends a session that exceeds its endpoint's Rate.
 func (s *Session) overRate() {

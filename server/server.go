@@ -53,7 +53,7 @@ type Server struct {
 	quit       context.Context // done when everything is to end
 	stop       func()
 	ended      chan struct{} // closed when everything has
-	timers     chan []*extension
+	timers     chan time.Duration
 
 	interest interest
 
@@ -117,7 +117,7 @@ func newServer(cfg Config) (*Server, error) {
 		userPolicy:  cfg.UserFull.policy(netpoll.CloseOnFull),
 		topicPolicy: cfg.TopicFull.policy(netpoll.DropOldest),
 		ended:       make(chan struct{}),
-		timers:      make(chan []*extension),
+		timers:      make(chan time.Duration),
 	}
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }

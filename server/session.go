@@ -335,7 +335,7 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 		return nil
 	case netpoll.Full:
 		s.srv().stats.slow.Add(1)
-		s.end(codeTryAgainLater, "too slow", true)
+		s.end(frame.StatusTryAgainLater, "too slow", true)
 		return ErrSlow
 	case netpoll.Dropped:
 		return ErrSlow
@@ -352,8 +352,6 @@ const scratchKeep = 64 << 10
 // sections 5.5 and 5.5.1.
 const MaxCloseReason = 125 - 2
 
-const codeTryAgainLater Code = 1013 // IANA's registry; gobwas does not know it
-
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the
 // connection ends when the client answered or Config.CloseTimeout has passed.
@@ -361,7 +359,7 @@ const codeTryAgainLater Code = 1013 // IANA's registry; gobwas does not know it
 // reports false if the session was closing already.
 func (s *Session) Close(code Code, reason string) bool {
 	if !frame.CloseCodeAllowed(code) {
-		code = ws.StatusNoStatusRcvd
+		code = frame.StatusNoStatusRcvd
 	}
 	return s.end(code, reason, false)
 }

@@ -33,7 +33,7 @@ type batch struct {
 	body      io.Reader
 	in        *bufio.Reader
 	long      *body  // a line that does not fit into in; nil: there is none
-	holdsSlot bool   // at a desk
+	holdsSlot bool   // a CPU slot is acquired
 	waits     bool   // for other things than input, with these lines
 	out       []byte // answers
 	sent      int    // of out
@@ -113,7 +113,9 @@ func (b *batch) Read(p []byte) (int, error) {
 	if b.sent == len(b.out) {
 		b.out, b.sent = b.out[:0], 0
 		for len(b.out) == 0 && !b.ended {
-			b.answer()
+			if !b.api.guard("batch", b.answer) {
+				b.fail()
+			}
 		}
 		if len(b.out) == 0 {
 			return 0, io.EOF
@@ -125,6 +127,15 @@ func (b *batch) Read(p []byte) (int, error) {
 	n := copy(p, b.out[b.sent:])
 	b.sent += n
 	return n, nil
+}
+
+// fail ends the batch after a panic in answer.
+func (b *batch) fail() {
+	b.release()
+	clear(b.late) // their goroutines end by themselves
+	b.late = b.late[:0]
+	b.out = errInternal.appendTo(b.out)
+	b.ended = true
 }
 
 // answer serves one line, for which it waits, and those behind it that are there
@@ -226,16 +237,18 @@ func (b *batch) keep(d *document) *problem {
 	}
 	l := late{ready: make(chan struct{}), stored: new(durableAnswer)}
 	go func() {
-		*l.stored = finish()
-		close(l.ready)
+		defer close(l.ready)
+		if !b.api.guard("batch", func() { *l.stored = finish() }) {
+			l.stored.problem = errInternal
+		}
 	}()
 	b.late = append(b.late, l)
 	return nil
 }
 
-// sit takes the batch to a desk, where it stays as long as it finds lines that are
-// there and need not wait for anything: a batch is a long body in pieces. Where lines
-// do wait, only long ones go there, for going costs more than a short one.
+// acquire takes a CPU slot, which the batch keeps while it finds lines that are there and
+// that it need not wait for: a batch is a long body in pieces. Where lines do wait, only
+// long ones take a slot, for that costs more than a short line.
 func (b *batch) acquire(line int) {
 	if !b.holdsSlot && (line >= stretch || !b.waits) {
 		b.api.slots.acquire(line)
@@ -250,7 +263,7 @@ func (b *batch) release() {
 	}
 }
 
-// wait leaves the desk before something that may take its time.
+// wait releases the CPU slot before something that may take its time.
 func (b *batch) wait() {
 	b.release()
 	b.waits = true

@@ -15,7 +15,7 @@ import (
 type body struct {
 	b     []byte
 	class int
-	slots cpuSlots // that it sits at; nil: none
+	slots cpuSlots // of which it holds one; nil: none
 }
 
 const (
@@ -36,7 +36,7 @@ func newBody(class int) *body {
 	return &body{b: make([]byte, 0, bodyFirst<<class), class: class}
 }
 
-// free takes b, which may be nil, from its desk and gives the buffer back.
+// free releases b's CPU slot and its buffer. b may be nil.
 func (b *body) free() {
 	if b == nil {
 		return
@@ -51,7 +51,7 @@ func (b *body) free() {
 	}
 }
 
-// with returns b with p behind it.
+// with appends p and returns the body, perhaps in a larger buffer.
 func (b *body) with(p []byte) *body {
 	for len(p) > cap(b.b)-len(b.b) {
 		b = b.grown()
@@ -68,25 +68,25 @@ func (b *body) grown() *body {
 	return next
 }
 
-// desks are where long bodies and batches are worked on, to check, parse and copy them:
-// some milliseconds for each MiB. There is one less than processors, so that one is left to
-// those who want little, and nobody may wait for the network at a desk.
+// cpuSlots bound the CPU that long bodies and batches take to check, parse and copy:
+// some milliseconds for each MiB. There is one slot less than processors, so that one
+// is left to requests that need little. A holder must not wait for the network.
 type cpuSlots chan struct{}
 
-func newCPUSlots() cpuSlots { return make(desks, max(1, runtime.GOMAXPROCS(0)-1)) }
+func newCPUSlots() cpuSlots { return make(cpuSlots, max(1, runtime.GOMAXPROCS(0)-1)) }
 
-// sit waits for a desk to work on n bytes at.
-func (d cpuSlots) acquire(n int) {
+// acquire waits for a CPU slot, to work on n bytes.
+func (s cpuSlots) acquire(n int) {
 	if n >= stretch {
-		runtime.Gosched() // see apiConn.Read
+		runtime.Gosched() // see conn.Read
 	}
-	d <- struct{}{}
+	s <- struct{}{}
 }
 
-func (d cpuSlots) release() { <-d }
+func (s cpuSlots) release() { <-s }
 
-// readBody reads a body of at most limit bytes, and takes it to a desk, until it is
-// freed, if it is long. fasthttp's own limit does not hold for streamed bodies, and its
+// readBody reads a body of at most limit bytes, and acquires a CPU slot for it, until it
+// is freed, if it is long. fasthttp's own limit does not hold for streamed bodies, and its
 // Body method would read one of any length. The buffer grows as bytes arrive, whatever
 // length was declared.
 func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {

@@ -97,8 +97,13 @@ func pushProblem(err error) *problem {
 	case errors.Is(err, store.ErrTooBig), errors.Is(err, server.ErrTooBig):
 		return problemf(413, "too_big", "%s", err)
 	}
+	if errors.Is(err, errPanic) {
+		return errInternal
+	}
 	return problemf(503, "unavailable", "the message may not be stored; repeat it with the same id: %s", err)
 }
+
+var errPanic = errors.New("api: panic")
 
 // durableAnswer is the answer to a document with a durable message.
 type durableAnswer struct {
@@ -152,20 +157,20 @@ func (d *document) begin(api *API) (finish func() durableAnswer, p *problem) {
 		pending = append(pending, p)
 	}
 	a.stored = a.stored[:len(pending)]
-	return func() durableAnswer { a.finish(api.quit, pending); return a }, nil
+	return func() durableAnswer { a.finish(api, pending); return a }, nil
 }
 
 // finish stores a message for several, in the order in which the places were taken.
 // When the store fails, it is not asked for each of the others.
-func (a *durableAnswer) finish(ctx context.Context, pending []*server.Pending) {
+func (a *durableAnswer) finish(api *API, pending []*server.Pending) {
 	if len(pending) == 1 {
-		st, err := pending[0].Finish(ctx)
+		st, err := pending[0].Finish(api.quit)
 		if a.stored[0] = st; err != nil {
 			a.problem = pushProblem(err)
 		}
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(api.quit)
 	defer cancel()
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -173,8 +178,8 @@ func (a *durableAnswer) finish(ctx context.Context, pending []*server.Pending) {
 	for range min(len(pending), storeAtOnce) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(pending); i = int(next.Add(1)) - 1 {
-				st, err := pending[i].Finish(ctx)
-				a.stored[i] = st
+				err := errPanic // unless Finish returns
+				api.guard("store", func() { a.stored[i], err = pending[i].Finish(ctx) })
 				if err == nil {
 					continue
 				}

@@ -79,6 +79,18 @@ func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (p *problem) {
 
 var errInternal = &problem{500, "internal", "internal error; the server's log has the details"}
 
+// guard calls f and reports whether it returned: a panic is logged and counted.
+func (a *API) guard(where string, f func()) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(where, v)
+			ok = false
+		}
+	}()
+	f()
+	return true
+}
+
 // panicked logs and counts a panic that was recovered.
 func (a *API) panicked(where string, v any) {
 	a.cfg.Logger.Error("panic recovered", "where", where, "panic", v, "stack", string(debug.Stack()))
@@ -141,6 +153,19 @@ func (a *API) call(ctx *fasthttp.RequestCtx, r *route, segments [][]byte) *probl
 
 // maxSegments is one more than the longest route has.
 const maxSegments = 6
+
+// originForm is the path and query of a target. RFC 9112 section 3.2.2: a server
+// accepts http://host/path too.
+func originForm(target []byte) []byte {
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
+		return target
+	}
+	if n := bytes.IndexAny(rest, "/?"); n >= 0 {
+		return rest[n:]
+	}
+	return nil
+}
 
 // cutPath cuts a path, which begins with "/", into segments, which may be empty, and
 // returns how many there are, maxSegments if more.

@@ -2,15 +2,14 @@ package api
 
 import (
 	"errors"
-	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
 	"fanfare/registry"
+	"fanfare/server"
 )
 
 // getUser is GET /v1/users/{user}. That the user has no session is an answer, not an
