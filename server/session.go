@@ -131,6 +131,7 @@ type extension struct {
 	reason       string        // of the close; owned by the read turn
 	maySubscribe []string      // immutable once open
 	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
+	adopted      *adoption     // until Open has opened the session; owned by the read turn
 
 	meter     meter // of what the client sends; owned by the read turn
 	discarded int   // bytes that came while lingering; owned by the read turn
