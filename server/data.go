@@ -7,6 +7,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
 )
 
 // handler is a session as its connection sees it. It is a type of its own
@@ -57,8 +58,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 		return
 	}
 	srv := s.srv()
-	all := srv.held.Add(int64(after - before))
-	if after > heldBeyond && all > srv.mostHeld.Load() || after > heldUnderPressure && srv.pressed.Load() {
+	if !srv.memory.Hold(before, after, limit.ForMessage) {
 		srv.stats.pressed.Add(1)
 		s.fail(errPressed)
 	}
@@ -70,7 +70,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 // letGo drops what is known of an unfinished message.
 func (s *Session) letGo() {
 	if held := s.dec.Held(); held > 0 {
-		s.srv().held.Add(-int64(held))
+		s.srv().memory.Hold(held, 0, limit.ForMessage)
 	}
 	s.dec.Release()
 }
@@ -78,23 +78,27 @@ func (s *Session) letGo() {
 func (s *Session) decode(in []byte, now, heard uint32) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
-	if meter != nil && !meter.took(ep, len(in), now) {
-		s.overRate()
-		return
+	var rates limit.Rates
+	if meter != nil {
+		rates = ep.rates()
+		if !meter.Read(&rates, len(in), now) {
+			s.overRate()
+			return
+		}
 	}
 	var done work
 	for {
 		m, n, err := s.dec.Next(&ep.Rules, in)
 		in = in[n:]
 		if meter != nil {
-			meter.came += n
+			meter.Consumed(n)
 		}
 		if err != nil {
 			s.fail(err)
 			return
 		}
 		if m.Op != ws.OpContinuation {
-			if !s.take(ep, meter, m, now, len(in) > 0) {
+			if !s.take(ep, meter, &rates, m, now, len(in) > 0) {
 				return
 			}
 		} else if len(in) == 0 { // nothing complete is left
@@ -106,7 +110,7 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 		}
 		if len(in) > 0 && done.enough(ep.srv, did) && s.conn.Postpone(in) {
 			if meter != nil {
-				meter.bytes.putBack(len(in)) // they will be taken when they come again
+				meter.Unread(len(in)) // they will be taken when they come again
 			}
 			return
 		}
@@ -145,15 +149,23 @@ func (w *work) enough(srv *Server, bytes int) bool {
 
 // take does what a message is for, and tells whether to go on behind it; more
 // says that there are more in this read.
-func (s *Session) take(ep *endpoint, meter *meter, m frame.Message, now uint32, more bool) bool {
+func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
 	// The answer to a ping with an offset is not the client's doing: as many
 	// come as were asked for.
 	if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
 		return true
 	}
-	if meter != nil && !meter.message(ep, m.Op, len(m.Payload), now) {
-		s.overRate()
-		return false
+	if meter != nil {
+		ok := false
+		if m.Op.IsControl() {
+			ok = meter.Control(rates, now)
+		} else {
+			ok = meter.Message(rates, len(m.Payload), now)
+		}
+		if !ok {
+			s.overRate()
+			return false
+		}
 	}
 	switch m.Op {
 	case ws.OpText, ws.OpBinary:

@@ -244,10 +244,10 @@ func TestMountUnderPressure(t *testing.T) {
 	for _, h := range hosts {
 		t.Run(h.name, func(t *testing.T) {
 			srv, m := bare(t, Config{}, Endpoint{})
-			srv.pressed.Store(true)
+			srv.memory.Observe(1, 1)
 			resp, _ := in(t, h, m)().ask(knock("/"))
 			// The clock may have looked at the memory meanwhile.
-			if resp.StatusCode != 503 && srv.pressed.Load() {
+			if resp.StatusCode != 503 && srv.memory.Short() {
 				t.Errorf("got %s", resp.Status)
 			}
 		})

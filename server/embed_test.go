@@ -182,21 +182,6 @@ func TestUpgradeFastHTTP(t *testing.T) {
 	}
 }
 
-func TestMountPeer(t *testing.T) {
-	for in, want := range map[string]string{
-		"192.0.2.1:80":          "192.0.2.1:80",
-		"[2001:db8::1]:80":      "[2001:db8::1]:80",
-		"[::ffff:192.0.2.1]:80": "192.0.2.1:80",
-		"192.0.2.1":             "192.0.2.1:0", // chi's RealIP leaves that
-		"@":                     "invalid AddrPort",
-		"":                      "invalid AddrPort",
-	} {
-		if got := parsePeer(in).String(); got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-}
-
 // A ResponseWriter that middleware has wrapped.
 type wrapped struct{ http.ResponseWriter }
 

@@ -60,7 +60,7 @@ func TestRefusedAtAccept(t *testing.T) {
 				srv.connections.Add(1)
 				t.Cleanup(func() { srv.connections.Add(-1) })
 			}, func(srv *Server) int64 { return srv.stats.full.Load() }},
-			{"under pressure", func(_ *testing.T, srv *Server) { srv.pressed.Store(true) }, func(srv *Server) int64 { return srv.stats.pressed.Load() }},
+			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.pressed.Load() }},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				srv, _ := startStill(t, Config{Transport: kind, MaxConnections: 1})

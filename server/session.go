@@ -12,6 +12,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/limit"
 )
 
 // Op is the kind of a message, RFC 6455 section 5.6.
@@ -53,7 +54,7 @@ type Session struct {
 
 	// Owned by the read turn.
 	dec    frame.Decoder
-	source *source // nil: loopback, or unknown
+	source *limit.Source // nil: loopback, or unknown
 
 	// Atomic. Times are ticks of the server's clock.
 	opened uint32        // immutable once open
@@ -112,8 +113,8 @@ type extension struct {
 	follows []string      // may be, when a client of fanfare.v1 asks; immutable once open
 	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
-	meter     meter // of what the client sends; owned by the read turn
-	discarded int   // bytes that came while lingering; owned by the read turn
+	meter     limit.Meter // of what the client sends; owned by the read turn
+	discarded int         // bytes that came while lingering; owned by the read turn
 
 	mu       sync.Mutex
 	data     any    // guarded by mu
