@@ -8,43 +8,25 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// CloseCodeAllowed reports whether code may stand in a close frame (RFC 6455,
-// 7.4): a code that IANA has registered for use on the wire, or one of the
-// ranges for libraries (3000 to 3999) and applications (4000 to 4999). 1004 has
-// no meaning, 1005, 1006 and 1015 must never be sent, and 1016 to 2999 are for
-// protocols to come.
-func CloseCodeAllowed(code ws.StatusCode) bool {
-	switch {
-	case code >= 3000:
-		return code <= 4999
-	case code >= 1007:
-		// 1012 to 1014 (service restart, try again later, bad gateway) are
-		// registered since the RFC.
-		return code <= 1014
-	default:
-		return code >= 1000 && code <= 1003
-	}
-}
-
 // ParseClose takes the payload of a close frame apart (RFC 6455, 5.5.1). The
 // code of an empty one is 1005 (7.1.5). The error is a *CloseError.
-func ParseClose(payload []byte) (code ws.StatusCode, reason string, err error) {
+func ParseClose(payload []byte) (code StatusCode, reason string, err error) {
 	if f := checkClose(payload); f != nil {
-		return 0, "", f.fault
+		return 0, "", f
 	}
 	if len(payload) == 0 {
-		return ws.StatusNoStatusRcvd, "", nil
+		return StatusNoStatusRcvd, "", nil
 	}
-	return ws.StatusCode(binary.BigEndian.Uint16(payload)), string(payload[2:]), nil
+	return StatusCode(binary.BigEndian.Uint16(payload)), string(payload[2:]), nil
 }
 
-func checkClose(payload []byte) *state {
+func checkClose(payload []byte) *CloseError {
 	switch {
 	case len(payload) == 0:
 		return nil
 	case len(payload) == 1: // 5.5.1: the body's first two bytes MUST be a status code
 		return faultCloseLen
-	case !CloseCodeAllowed(ws.StatusCode(binary.BigEndian.Uint16(payload))):
+	case !CloseCodeAllowed(StatusCode(binary.BigEndian.Uint16(payload))):
 		return faultCloseCode
 	case !utf8.Valid(payload[2:]): // 5.5.1 and 8.1
 		return faultCloseReason
@@ -59,7 +41,7 @@ const maxReason = ws.MaxControlFramePayloadSize - 2
 // cut before a rune that does not fit, and what is no UTF-8 in it is replaced.
 // With a code that may not stand in a frame, such as 0 or 1005, the payload is
 // empty.
-func AppendClose(dst []byte, code ws.StatusCode, reason string) []byte {
+func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 	const b0 = bitFIN | byte(ws.OpClose)
 	if !CloseCodeAllowed(code) {
 		return appendHeader(dst, b0, 0)

@@ -53,7 +53,7 @@ func (d *Decoder) Next(r *Rules, in []byte) (m Message, n int, err error) {
 
 	for frames := 0; n < len(in) && m.Op == 0 && frames < maxFrames; frames++ {
 		var h header
-		var f *state
+		var f *CloseError
 		first := d.s == nil || !d.s.inFrame // the payload begins in this read
 		if first {
 			var size int
@@ -113,7 +113,7 @@ const (
 
 // header returns the next frame's header and how many bytes of in belong to it,
 // or 0 after keeping all of in because the header goes on.
-func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
+func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *CloseError) {
 	s := d.s
 	if s == nil || s.headLen == 0 {
 		h, n, f = parseHeader(in, s, r)
@@ -139,7 +139,7 @@ func (d *Decoder) header(r *Rules, in []byte) (h header, n int, f *state) {
 
 // whole takes a frame that is all of its message, not compressed and all in p. Its
 // payload stays where it is.
-func (d *Decoder) whole(h header, p []byte) (m Message, f *state) {
+func (d *Decoder) whole(h header, p []byte) (m Message, f *CloseError) {
 	switch {
 	case h.op == ws.OpText && !utf8.Valid(p): // 8.1
 		return m, faultText
@@ -168,7 +168,7 @@ func (d *Decoder) Held() int {
 // part takes p, the next part of the payload of a frame of which there is more
 // to come or of whose message there is, or which is compressed: it is gathered in
 // a buffer. The last rest bytes of p are to come again, when work is done.
-func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, rest int, f *state) {
+func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, rest int, f *CloseError) {
 	s := d.own()
 	h.left -= len(p)
 	h.phase = (h.phase + uint8(len(p)&3)) & 3
@@ -212,7 +212,7 @@ func (d *Decoder) part(r *Rules, h header, p []byte, first bool) (m Message, res
 
 // control takes a part of a control frame. It stands in the buffer behind the
 // message that it interrupts.
-func (s *state) control(r *Rules, h header, p []byte) (m Message, f *state) {
+func (s *state) control(r *Rules, h header, p []byte) (m Message, f *CloseError) {
 	s.append(r, h, p)
 	if s.inFrame {
 		return m, nil
@@ -229,7 +229,7 @@ func (s *state) control(r *Rules, h header, p []byte) (m Message, f *state) {
 }
 
 // gather takes a part of a message that is not compressed.
-func (s *state) gather(r *Rules, h header, p []byte) *state {
+func (s *state) gather(r *Rules, h header, p []byte) *CloseError {
 	s.append(r, h, p)
 	if s.op == ws.OpText { // 8.1, at the first byte that is wrong
 		n, ok := validPrefix(s.buf[s.valid:])
@@ -263,7 +263,7 @@ func (s *state) grow(r *Rules, h header, n int) {
 }
 
 // end lends the message that is in the buffer.
-func (s *state) end(r *Rules, op ws.OpCode) (m Message, f *state) {
+func (s *state) end(r *Rules, op ws.OpCode) (m Message, f *CloseError) {
 	if s.z != nil {
 		if f = s.finish(r, op); f != nil {
 			return m, f
@@ -275,7 +275,7 @@ func (s *state) end(r *Rules, op ws.OpCode) (m Message, f *state) {
 	return Message{op, s.buf[:len(s.buf):len(s.buf)]}, nil
 }
 
-func (d *Decoder) fail(f *state, in []byte) (Message, int, error) {
-	d.drop(f)
-	return Message{}, len(in), f.fault
+func (d *Decoder) fail(f *CloseError, in []byte) (Message, int, error) {
+	d.drop(failedStates[f])
+	return Message{}, len(in), f
 }

@@ -37,7 +37,7 @@ type header struct {
 // length, so a frame that is too big is refused before its masking key.
 //
 // s is the decoder's state, nil at rest.
-func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *state) {
+func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *CloseError) {
 	if len(p) < 2 {
 		return h, 0, nil
 	}

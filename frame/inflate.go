@@ -26,7 +26,7 @@ func (s *state) begin() {
 // inflate adds p, the next part of a compressed message, to s.buf. Text is checked
 // as it appears, and what exceeds the limit is never stored. It stops before the
 // last rest bytes of p if it has done its work.
-func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) (rest int, f *state) {
+func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) (rest int, f *CloseError) {
 	z := s.z
 	z.src = p
 	z.in += len(p)
@@ -44,7 +44,7 @@ func (s *state) inflate(r *Rules, op ws.OpCode, p []byte) (rest int, f *state) {
 
 // run inflates as far as there is room in s.buf, and makes more of that if it is
 // needed.
-func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
+func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *CloseError) {
 	z := s.z
 	limit := min(cap(s.buf), r.maxInflated(z.used()))
 	if len(z.src) > 0 { // else there is nothing to come again for
@@ -80,7 +80,7 @@ func (s *state) run(r *Rules, op ws.OpCode) (inflateStop, *state) {
 }
 
 // finish ends a compressed message, which is then all in s.buf.
-func (s *state) finish(r *Rules, op ws.OpCode) *state {
+func (s *state) finish(r *Rules, op ws.OpCode) *CloseError {
 	z := s.z
 	// 7.2.3.6 has an empty message be one byte, 00; some have left out that as
 	// well. A final block need not be followed by anything (7.2.3.4).

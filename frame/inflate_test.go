@@ -37,7 +37,7 @@ func TestCompressedTextFailsAtItsFirstBadByte(t *testing.T) {
 				break
 			}
 		}
-		if g.code != 1007 || g.why != faultText.fault.Reason {
+		if g.code != 1007 || g.why != faultText.Reason {
 			t.Errorf("level %d: got %v, want 1007", level, g)
 		}
 		d.Release()

@@ -13,7 +13,7 @@ const million = 1_000_000
 // full returns a registry of a million users, and their names in an order that has nothing to do with
 // their places in memory.
 func full(b *testing.B) (*Registry[*session], []string) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	names := make([]string, million)
 	sessions := make([]session, million)
 	for i := range sessions {
@@ -114,7 +114,7 @@ func BenchmarkFill(b *testing.B) {
 	b.ResetTimer()
 	for done := 0; done < b.N; done += million {
 		b.StopTimer()
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		sessions := make([]session, min(million, b.N-done))
 		b.StartTimer()
 		for i := range sessions {
@@ -128,7 +128,7 @@ func BenchmarkFill(b *testing.B) {
 // One operation is one member of a topic of 100,000.
 func BenchmarkAppendTopic(b *testing.B) {
 	const members = 100_000
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	for i := range members {
 		s := join(b, r, fmt.Sprint(i))
 		if _, err := r.Subscribe(s, "x"); err != nil {
@@ -144,7 +144,7 @@ func BenchmarkAppendTopic(b *testing.B) {
 
 // One operation is a Subscribe and an Unsubscribe.
 func BenchmarkSubscribe(b *testing.B) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	for i := range 100_000 {
 		s := join(b, r, fmt.Sprint(i))
 		if _, err := r.Subscribe(s, fmt.Sprint("topic", i%1000)); err != nil {
@@ -179,7 +179,7 @@ func BenchmarkWheel(b *testing.B) {
 	}{{"as allocated", 1}, {"scattered", 104729}} {
 		b.Run(test.name, func(b *testing.B) {
 			const interval = 25 * time.Second
-			w := NewWheel[*session](tick, 512)
+			w := newWheel(tick, 512)
 			sessions := make([]session, million)
 			for i := range sessions {
 				w.Schedule(&sessions[i*test.stride%million], time.Duration(i)*interval/million)
@@ -210,7 +210,7 @@ func BenchmarkWheel(b *testing.B) {
 
 // One operation moves a timer, among a million.
 func BenchmarkSchedule(b *testing.B) {
-	w := NewWheel[*session](tick, 512)
+	w := newWheel(tick, 512)
 	sessions := make([]session, million)
 	for i := range sessions {
 		w.Schedule(&sessions[i], time.Duration(i)*25*time.Microsecond)

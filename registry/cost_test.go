@@ -33,8 +33,8 @@ func TestSizes(t *testing.T) {
 }
 
 func TestAllocs(t *testing.T) {
-	r := New[*session](Limits{})
-	w := NewWheel[*session](tick, 16)
+	r := newRegistry(Limits{})
+	w := newWheel(tick, 16)
 	for i := range 1000 {
 		s := join(t, r, fmt.Sprint("user", i))
 		if _, err := r.Subscribe(s, "x"); err != nil {
@@ -105,7 +105,7 @@ func TestBytesPerUser(t *testing.T) {
 			}
 			sessions := make([]session, test.users)
 			before := heap()
-			r := New[*session](Limits{})
+			r := newRegistry(Limits{})
 			name := []byte("user-01234567890") // a size of the allocator: nothing is lost to rounding
 			for i := range sessions {
 				strconv.AppendInt(name[:5], int64(10_000_000_000+i), 10)
@@ -127,7 +127,7 @@ func TestBytesPerUser(t *testing.T) {
 // TestBytesPerMember counts what a membership costs.
 func TestBytesPerMember(t *testing.T) {
 	const users, topics = 10_000, 10
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	all := make([]*session, users)
 	for i := range all {
 		all[i] = join(t, r, fmt.Sprint(i))

@@ -4,8 +4,8 @@
 //
 // # Contract
 //
-// A session is a pointer to a struct that embeds an Entry, and a Timer if it has deadlines. Both are
-// intrusive, and their zero value is ready. The life of a session in a Registry:
+// A session is a pointer to a struct with an Entry in it, and a Timer if it has deadlines; New and NewWheel
+// are given the function that returns its address. Both are intrusive, and their zero value is ready. The life of a session in a Registry:
 //
 //	zero ── Join ──▶ here ── Leave ──▶ gone
 //
@@ -37,8 +37,8 @@
 // # Locks
 //
 // There is one lock per shard of users, per shard of topics and per slot of a wheel. All are leaves:
-// while one is held no other is taken and nothing outside the package is called, except the methods
-// Entry and Timer of a session, which do nothing but return an address.
+// while one is held no other is taken and nothing outside the package is called, except the functions given
+// to New and NewWheel, which do nothing but return an address.
 //
 // # Limitations
 //

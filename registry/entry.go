@@ -1,13 +1,6 @@
 package registry
 
-// Session is what a Registry holds: a pointer to a struct that embeds an Entry. Entry returns the
-// address of that Entry and does nothing else: it is called under locks.
-type Session[S any] interface {
-	comparable
-	Entry() *Entry[S]
-}
-
-// Entry is a session's place in a Registry. It is embedded in the session; the zero value is ready.
+// Entry is a session's place in a Registry. It is a field of the session; the zero value is ready.
 type Entry[S any] struct {
 	// Immutable after Join. Empty before. Shared by all sessions of the user.
 	user string

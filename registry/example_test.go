@@ -7,17 +7,14 @@ import (
 	"fanfare/registry"
 )
 
-// client is a session: it embeds its places in a Registry and in a Wheel.
+// client is a session: with its places in a Registry and in a Wheel.
 type client struct {
 	entry registry.Entry[*client]
 	timer registry.Timer[*client]
 }
 
-func (c *client) Entry() *registry.Entry[*client] { return &c.entry }
-func (c *client) Timer() *registry.Timer[*client] { return &c.timer }
-
 func ExampleRegistry() {
-	r := registry.New[*client](registry.Limits{})
+	r := registry.New(func(c *client) *registry.Entry[*client] { return &c.entry }, registry.Limits{})
 	phone, laptop := &client{}, &client{}
 	for _, c := range []*client{phone, laptop} {
 		if err := r.Join("alice", c); err != nil {
@@ -45,7 +42,7 @@ func ExampleRegistry() {
 
 func ExampleWheel() {
 	const interval = 25 * time.Second
-	w := registry.NewWheel[*client](100*time.Millisecond, 512)
+	w := registry.NewWheel(func(c *client) *registry.Timer[*client] { return &c.timer }, 100*time.Millisecond, 512)
 	c := &client{}
 	w.Schedule(c, interval)
 	for _, now := range []time.Duration{24 * time.Second, 25 * time.Second, 50 * time.Second} {

@@ -17,8 +17,13 @@ type session struct {
 	id    int
 }
 
-func (s *session) Entry() *Entry[*session] { return &s.entry }
-func (s *session) Timer() *Timer[*session] { return &s.timer }
+func newRegistry(limits Limits) *Registry[*session] {
+	return New(func(s *session) *Entry[*session] { return &s.entry }, limits)
+}
+
+func newWheel(tick time.Duration, slots int) *Wheel[*session] {
+	return NewWheel(func(s *session) *Timer[*session] { return &s.timer }, tick, slots)
+}
 
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()

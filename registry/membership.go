@@ -38,7 +38,7 @@ const (
 // enlist puts a pending membership in t on the list of s, or returns the one that is there. A new one
 // takes over the caller's hold on t.
 func (r *Registry[S]) enlist(s S, t *topic[S]) (m *membership[S], added bool, err error) {
-	e := s.Entry()
+	e := r.entry(s)
 	sh, _ := r.shardOf(e.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -61,7 +61,7 @@ func (r *Registry[S]) enlist(s S, t *topic[S]) (m *membership[S], added bool, er
 
 // membershipOf returns what the list of s has for topic, or nil.
 func (r *Registry[S]) membershipOf(s S, topic string) *membership[S] {
-	e := s.Entry()
+	e := r.entry(s)
 	if e.user == "" {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (r *Registry[S]) membershipOf(s S, topic string) *membership[S] {
 
 // delist takes m, which is detached, off the list of s, unless another call was faster.
 func (r *Registry[S]) delist(s S, m *membership[S]) {
-	e := s.Entry()
+	e := r.entry(s)
 	sh, _ := r.shardOf(e.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -89,7 +89,7 @@ func TestMembershipStates(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := fixture{t, New[*session](Limits{}), nil}
+			f := fixture{t, newRegistry(Limits{}), nil}
 			if _, err := f.r.Subscribe(join(t, f.r, "other"), "x"); err != nil {
 				t.Fatal(err)
 			}

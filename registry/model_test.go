@@ -10,7 +10,7 @@ import (
 func TestAgainstMaps(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 7))
-		r := New[*session](Limits{SessionsPerUser: 4, TopicsPerSession: 5})
+		r := newRegistry(Limits{SessionsPerUser: 4, TopicsPerSession: 5})
 		users := map[string][]*session{}
 		follows := map[*session]map[string]bool{}
 		var here []*session

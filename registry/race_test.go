@@ -14,7 +14,7 @@ import (
 func TestRegistryRaces(t *testing.T) {
 	const goroutines, rounds = 8, 400
 	topics := []string{"x", "y", "z"}
-	r := New[*session](Limits{SessionsPerUser: 1000})
+	r := newRegistry(Limits{SessionsPerUser: 1000})
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 
@@ -99,7 +99,7 @@ func TestRegistryRaces(t *testing.T) {
 // Two goroutines subscribe and unsubscribe one session that stays. What a call has returned holds when
 // only one of them is at work on a topic.
 func TestSubscribeRaces(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	s := join(t, r, "a")
 	var wg sync.WaitGroup
 	for g := range 4 {
@@ -133,7 +133,7 @@ func TestSubscribeRaces(t *testing.T) {
 // Whoever stays is found, whatever the others do.
 func TestUsersDuringChurn(t *testing.T) {
 	const stay = 2000
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	for i := range stay {
 		s := join(t, r, fmt.Sprint("stays", i/2)) // two of each user
 		s.id = i
@@ -176,7 +176,7 @@ func TestUsersDuringChurn(t *testing.T) {
 func TestWheelRaces(t *testing.T) {
 	const each, rounds = 200, 60
 	type counted struct{ armed, fired, stopped atomic.Int64 }
-	w := NewWheel[*session](tick, 16)
+	w := newWheel(tick, 16)
 	counts := make([]counted, 4*each)
 	due := make([]atomic.Int64, 4*each)
 	var clock atomic.Int64
@@ -237,7 +237,7 @@ func TestWheelRaces(t *testing.T) {
 
 // Everybody schedules and stops the same few timers, from inside fire too: whoever wins, the lists stay whole.
 func TestWheelFight(t *testing.T) {
-	w := NewWheel[*session](tick, 4)
+	w := newWheel(tick, 4)
 	all := make([]*session, 6)
 	for i := range all {
 		all[i] = &session{id: i}

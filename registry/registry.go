@@ -37,8 +37,9 @@ func (l Limits) withDefaults() Limits {
 const userShards = 256
 
 // Registry knows the sessions of each user and of each topic. New makes one.
-type Registry[S Session[S]] struct {
+type Registry[S comparable] struct {
 	// Immutable.
+	entry     func(S) *Entry[S]
 	limits    Limits
 	seed      maphash.Seed // random, so that no peer can choose names that collide
 	userName  func(S) string
@@ -58,11 +59,15 @@ type userShard[S any] struct {
 }
 
 // New returns an empty registry.
-func New[S Session[S]](limits Limits) *Registry[S] {
+//
+// entry returns the address of the Entry in a session and does nothing else: the registry calls it with a
+// lock held.
+func New[S comparable](entry func(S) *Entry[S], limits Limits) *Registry[S] {
 	return &Registry[S]{
+		entry:     entry,
 		limits:    limits.withDefaults(),
 		seed:      maphash.MakeSeed(),
-		userName:  func(s S) string { return s.Entry().user },
+		userName:  func(s S) string { return entry(s).user },
 		topicName: func(t *topic[S]) string { return t.name },
 	}
 }
@@ -75,7 +80,7 @@ func (r *Registry[S]) shardOf(user string) (sh *userShard[S], hash uint64) {
 // Join registers s as a session of user. It may be called once in the life of a session, more often
 // only if it failed. Errors: ErrTooManySessions, or what CheckName says.
 func (r *Registry[S]) Join(user string, s S) error {
-	e := s.Entry()
+	e := r.entry(s)
 	if e.user != "" {
 		panic("BUG: registry: session joins twice")
 	}
@@ -93,10 +98,10 @@ func (r *Registry[S]) Join(user string, s S) error {
 		return nil
 	}
 	mark, chain := sh.users.at(slot)
-	first := (*chain).Entry()
+	first := r.entry(*chain)
 	var none S
 	n := 1
-	for next := first.next; next != none; next = next.Entry().next {
+	for next := first.next; next != none; next = r.entry(next).next {
 		n++
 	}
 	if n >= r.limits.SessionsPerUser {
@@ -112,7 +117,7 @@ func (r *Registry[S]) Join(user string, s S) error {
 // Leave takes s from its user and from all its topics. It returns false if s was not here, so of
 // several calls exactly one returns true.
 func (r *Registry[S]) Leave(s S) bool {
-	e := s.Entry()
+	e := r.entry(s)
 	if e.user == "" {
 		return false
 	}
@@ -140,7 +145,7 @@ func (r *Registry[S]) Leave(s S) bool {
 // unchainLocked takes s out of the chain of its user's sessions.
 func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
 	var none S
-	e := s.Entry()
+	e := r.entry(s)
 	sh.sessions--
 	slot := sh.users.find(r.userName, hash, e.user)
 	mark, first := sh.users.at(slot)
@@ -150,10 +155,10 @@ func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
 	}
 	at := first
 	for *at != s {
-		at = &(*at).Entry().next
+		at = &r.entry(*at).next
 	}
 	*at, e.next = e.next, none
-	if (*first).Entry().next == none {
+	if r.entry(*first).next == none {
 		*mark &^= more
 	}
 }
@@ -164,17 +169,12 @@ func (r *Registry[S]) AppendUser(dst []S, user string) []S {
 	sh.mu.Lock()
 	if slot := sh.users.find(r.userName, hash, user); slot >= 0 {
 		_, first := sh.users.at(slot)
-		dst = appendChain(dst, *first)
+		var none S
+		for s := *first; s != none; s = r.entry(s).next {
+			dst = append(dst, s)
+		}
 	}
 	sh.mu.Unlock()
-	return dst
-}
-
-func appendChain[S Session[S]](dst []S, first S) []S {
-	var none S
-	for s := first; s != none; s = s.Entry().next {
-		dst = append(dst, s)
-	}
 	return dst
 }
 

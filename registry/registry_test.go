@@ -18,15 +18,15 @@ func (r *Registry[S]) check(tb testing.TB) {
 	for i := range r.users {
 		sh := &r.users[i]
 		n := 0
-		sh.users.check(tb, func(first S) uint64 { return maphash.String(r.seed, first.Entry().user) })
+		sh.users.check(tb, func(first S) uint64 { return maphash.String(r.seed, r.entry(first).user) })
 		sh.users.each(func(mark uint32, first S) {
-			user := first.Entry().user
-			if (mark&more != 0) != (first.Entry().next != none) {
+			user := r.entry(first).user
+			if (mark&more != 0) != (r.entry(first).next != none) {
 				tb.Fatalf("%q is marked %#x", user, mark)
 			}
-			for s := first; s != none; s = s.Entry().next {
+			for s := first; s != none; s = r.entry(s).next {
 				n++
-				e := s.Entry()
+				e := r.entry(s)
 				if e.user != user || unsafe.StringData(e.user) != unsafe.StringData(user) {
 					tb.Fatalf("session of %q in the chain of %q", e.user, user)
 				}
@@ -84,7 +84,7 @@ func same[T comparable](a, b []T) bool {
 }
 
 func TestJoinAndLeave(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	var a1, a2, a3, b1 session
 	users := func(user string, want ...*session) {
 		t.Helper()
@@ -136,7 +136,7 @@ func TestJoinAndLeave(t *testing.T) {
 }
 
 func TestAppendKeepsWhatIsThere(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	var x, s session
 	if err := r.Join("a", &s); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 
 func TestJoinRefuses(t *testing.T) {
 	t.Run("bad names", func(t *testing.T) {
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		var s session
 		if err := r.Join("a\nb", &s); !errors.Is(err, ErrName) {
 			t.Fatalf("got %v, want ErrName", err)
@@ -175,7 +175,7 @@ func TestJoinRefuses(t *testing.T) {
 		limit, want int
 	}{{"default", 0, 16}, {"never unlimited", -1, 16}, {"one", 1, 1}, {"three", 3, 3}} {
 		t.Run("too many sessions, "+test.name, func(t *testing.T) {
-			r := New[*session](Limits{SessionsPerUser: test.limit})
+			r := newRegistry(Limits{SessionsPerUser: test.limit})
 			all := make([]session, test.want+1)
 			for i := range test.want {
 				if err := r.Join("a", &all[i]); err != nil {
@@ -195,7 +195,7 @@ func TestJoinRefuses(t *testing.T) {
 		})
 	}
 	t.Run("twice", func(t *testing.T) {
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		var s session
 		if err := r.Join("a", &s); err != nil {
 			t.Fatal(err)
@@ -216,7 +216,7 @@ func TestJoinRefuses(t *testing.T) {
 
 // Callers pass names that alias a buffer which changes after the call.
 func TestNamesAreCopied(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	buf := []byte("alicenews")
 	user, topic := unsafe.String(&buf[0], 5), unsafe.String(&buf[5], 4)
 	var s session
@@ -239,7 +239,7 @@ func TestNamesAreCopied(t *testing.T) {
 }
 
 func TestStorm(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	all := make([]session, 20_000)
 	slots := func() (n int) {
 		for i := range r.users {

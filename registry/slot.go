@@ -6,23 +6,23 @@ import "sync"
 // are, and then pops from due: what must wait for a later revolution goes back to waiting, the rest
 // fires. So a timer that has not fired yet is always in a list, from which Stop can take it, and one
 // that is scheduled while the slot fires is not met again. Between calls of Advance, due is empty.
-type slot[S Timed[S]] struct {
+type slot[S comparable] struct {
 	mu           sync.Mutex
 	waiting, due S // the first of each
 	armed        int
 }
 
 // fire calls f for every timer that is due at tick to.
-func (sl *slot[S]) fire(to int64, f func(S)) {
+func (w *Wheel[S]) fire(sl *slot[S], to int64, f func(S)) {
 	var none S
 	sl.mu.Lock()
 	if sl.waiting != none {
 		sl.due, sl.waiting = sl.waiting, none
-		sl.due.Timer().here = &sl.due
+		w.timer(sl.due).here = &sl.due
 	}
 	sl.mu.Unlock()
 	for {
-		s, more := sl.pop(to)
+		s, more := w.pop(sl, to)
 		if s != none {
 			f(s)
 		}
@@ -34,7 +34,7 @@ func (sl *slot[S]) fire(to int64, f func(S)) {
 
 // pop disarms one timer that is due at tick to and returns it. It gives up for a while, so that others
 // get the lock, when it has met many that are not due.
-func (sl *slot[S]) pop(to int64) (s S, more bool) {
+func (w *Wheel[S]) pop(sl *slot[S], to int64) (s S, more bool) {
 	var none S
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
@@ -43,14 +43,14 @@ func (sl *slot[S]) pop(to int64) (s S, more bool) {
 		if s == none {
 			return none, false
 		}
-		t := s.Timer()
-		unlink(t)
+		t := w.timer(s)
+		w.unlink(t)
 		if t.at.Load() <= to { // late is less than any tick
 			t.at.Store(idle)
 			sl.armed--
 			return s, true
 		}
-		push(&sl.waiting, s, t)
+		w.push(&sl.waiting, s, t)
 	}
 	return none, true
 }
@@ -62,20 +62,20 @@ func (sl *slot[S]) count() int {
 }
 
 // push links a timer in at the head of a list.
-func push[S Timed[S]](head *S, s S, t *Timer[S]) {
+func (w *Wheel[S]) push(head *S, s S, t *Timer[S]) {
 	var none S
 	if *head != none {
-		(*head).Timer().here = &t.next
+		w.timer(*head).here = &t.next
 	}
 	t.next, t.here = *head, head
 	*head = s
 }
 
 // unlink takes a timer out of the list in which it is.
-func unlink[S Timed[S]](t *Timer[S]) {
+func (w *Wheel[S]) unlink(t *Timer[S]) {
 	var none S
 	if t.next != none {
-		t.next.Timer().here = t.here
+		w.timer(t.next).here = t.here
 	}
 	*t.here = t.next
 	t.next, t.here = none, nil

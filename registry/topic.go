@@ -44,7 +44,7 @@ func (r *Registry[S]) Subscribe(s S, topic string) (added bool, err error) {
 	if err := CheckName(topic); err != nil {
 		return false, err
 	}
-	if s.Entry().user == "" {
+	if r.entry(s).user == "" {
 		return false, ErrGone
 	}
 	for {
@@ -91,7 +91,7 @@ func (r *Registry[S]) AppendTopic(dst []S, topic string) []S {
 
 // AppendTopics appends the topics of s to dst, in no particular order.
 func (r *Registry[S]) AppendTopics(dst []string, s S) []string {
-	e := s.Entry()
+	e := r.entry(s)
 	if e.user == "" {
 		return dst
 	}

@@ -17,7 +17,7 @@ func join(tb testing.TB, r *Registry[*session], user string) *session {
 }
 
 func TestSubscribe(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	a, b := join(t, r, "a"), join(t, r, "b")
 	subscribe := func(s *session, topic string, want bool) {
 		t.Helper()
@@ -86,20 +86,20 @@ func TestSubscribeRefuses(t *testing.T) {
 		r.check(t)
 	}
 	t.Run("not joined", func(t *testing.T) {
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		subscribe(t, r, &session{}, "x", ErrGone)
 		if r.Unsubscribe(&session{}, "x") || r.AppendTopics(nil, &session{}) != nil {
 			t.Fatal("a session that never joined has a topic")
 		}
 	})
 	t.Run("gone", func(t *testing.T) {
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		s := join(t, r, "a")
 		r.Leave(s)
 		subscribe(t, r, s, "x", ErrGone)
 	})
 	t.Run("bad name", func(t *testing.T) {
-		r := New[*session](Limits{})
+		r := newRegistry(Limits{})
 		subscribe(t, r, join(t, r, "a"), "\x00", ErrName)
 	})
 	for _, test := range []struct {
@@ -107,7 +107,7 @@ func TestSubscribeRefuses(t *testing.T) {
 		limit, want int
 	}{{"default", 0, 100}, {"never unlimited", -7, 100}, {"one", 1, 1}} {
 		t.Run("too many topics, "+test.name, func(t *testing.T) {
-			r := New[*session](Limits{TopicsPerSession: test.limit})
+			r := newRegistry(Limits{TopicsPerSession: test.limit})
 			s := join(t, r, "a")
 			for i := range test.want {
 				if _, err := r.Subscribe(s, fmt.Sprint(i)); err != nil {
@@ -128,7 +128,7 @@ func TestSubscribeRefuses(t *testing.T) {
 
 // One copy of a topic's name serves all its members.
 func TestTopicNameIsShared(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	var first string
 	for i := range 10 {
 		s := join(t, r, fmt.Sprint("user", i))
@@ -147,7 +147,7 @@ func TestTopicNameIsShared(t *testing.T) {
 
 // A topic gives back the room of members that have left.
 func TestTopicShrinks(t *testing.T) {
-	r := New[*session](Limits{})
+	r := newRegistry(Limits{})
 	var all []*session
 	for i := range 10_000 {
 		all = append(all, join(t, r, fmt.Sprint(i)))

@@ -6,14 +6,7 @@ import (
 	"time"
 )
 
-// Timed is what a Wheel holds: a pointer to a struct that embeds a Timer. Timer returns the address of
-// that Timer and does nothing else: it is called under locks.
-type Timed[S any] interface {
-	comparable
-	Timer() *Timer[S]
-}
-
-// Timer is a session's place in a Wheel. It is embedded in the session; the zero value is ready, and
+// Timer is a session's place in a Wheel. It is a field of the session; the zero value is ready, and
 // means that the timer is not armed.
 type Timer[S any] struct {
 	// Guarded by the lock of the slot to which at points.
@@ -36,10 +29,11 @@ const (
 // constant time and allocate nothing. NewWheel makes one.
 //
 // Time is a duration since an origin of the caller's choice, the same for Schedule and Advance.
-type Wheel[S Timed[S]] struct {
+type Wheel[S comparable] struct {
 	// Immutable.
-	tick time.Duration
-	mask int64 // number of slots, a power of two, minus one
+	timer func(S) *Timer[S]
+	tick  time.Duration
+	mask  int64 // number of slots, a power of two, minus one
 
 	// The tick up to which Advance has fired, or is firing. Written by Advance alone.
 	now atomic.Int64
@@ -50,12 +44,15 @@ type Wheel[S Timed[S]] struct {
 
 // NewWheel returns a wheel that looks at its timers every tick. The number of slots is rounded up to a
 // power of two. If slots times tick exceeds the usual delay, Advance never looks at a timer in vain.
-func NewWheel[S Timed[S]](tick time.Duration, slots int) *Wheel[S] {
+//
+// timer returns the address of the Timer in a session and does nothing else: the wheel calls it with a
+// lock held.
+func NewWheel[S comparable](timer func(S) *Timer[S], tick time.Duration, slots int) *Wheel[S] {
 	if tick <= 0 || slots <= 0 {
 		panic("BUG: registry: a wheel needs a tick and slots")
 	}
 	n := 1 << bits.Len(uint(slots-1))
-	return &Wheel[S]{tick: tick, mask: int64(n - 1), slots: make([]slot[S], n)}
+	return &Wheel[S]{timer: timer, tick: tick, mask: int64(n - 1), slots: make([]slot[S], n)}
 }
 
 func (w *Wheel[S]) slot(at int64) *slot[S] {
@@ -73,7 +70,7 @@ func (w *Wheel[S]) Schedule(s S, due time.Duration) {
 	if due%w.tick > 0 {
 		at++
 	}
-	t := s.Timer()
+	t := w.timer(s)
 	for {
 		w.take(s, t)
 		if w.put(s, t, at) {
@@ -86,7 +83,7 @@ func (w *Wheel[S]) Schedule(s S, due time.Duration) {
 // Stop disarms the timer of s. It returns false if the timer was not armed, which includes that it is
 // firing: the function given to Advance has been called with s, or is about to be.
 func (w *Wheel[S]) Stop(s S) bool {
-	return w.take(s, s.Timer())
+	return w.take(s, w.timer(s))
 }
 
 // put links an idle timer. It returns false if the timer is not idle.
@@ -104,7 +101,7 @@ func (w *Wheel[S]) put(s S, t *Timer[S], at int64) bool {
 	if !t.at.CompareAndSwap(idle, at) {
 		return false
 	}
-	push(&sl.waiting, s, t)
+	w.push(&sl.waiting, s, t)
 	sl.armed++
 	return true
 }
@@ -122,7 +119,7 @@ func (w *Wheel[S]) take(s S, t *Timer[S]) bool {
 			sl.mu.Unlock()
 			continue
 		}
-		unlink(t)
+		w.unlink(t)
 		t.at.Store(idle)
 		sl.armed--
 		sl.mu.Unlock()
@@ -138,9 +135,9 @@ func (w *Wheel[S]) Advance(now time.Duration, fire func(S)) {
 	from := w.now.Load()
 	to := max(from, int64(now/w.tick))
 	w.now.Store(to)
-	w.late.fire(to, fire)
+	w.fire(&w.late, to, fire)
 	for left := min(to-from, w.mask+1); left > 0; left-- { // each slot once
-		w.slot(to-left+1).fire(to, fire)
+		w.fire(w.slot(to-left+1), to, fire)
 	}
 }
 

@@ -40,7 +40,7 @@ func (m *model) ripe(s *session) bool {
 
 // drive reads a program from data and runs it on a wheel and on the model, side by side.
 func drive(t *testing.T, data []byte) {
-	w := NewWheel[*session](tick, 8)
+	w := newWheel(tick, 8)
 	m := &model{due: map[*session]int64{}, late: map[*session]int{}}
 	all := make([]*session, 24)
 	for i := range all {

@@ -18,8 +18,8 @@ func (w *Wheel[S]) check(tb testing.TB) (armed int) {
 			tb.Fatal("a timer is left in the due list")
 		}
 		n, here := 0, &sl.waiting
-		for s := sl.waiting; s != none; s = s.Timer().next {
-			t := s.Timer()
+		for s := sl.waiting; s != none; s = w.timer(s).next {
+			t := w.timer(s)
 			if t.here != here {
 				tb.Fatal("here does not lead here")
 			}
@@ -72,7 +72,7 @@ func TestWheelRounding(t *testing.T) {
 		{"a jump", 700 * ms, 750 * ms, 799 * ms, 10000 * time.Hour},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := NewWheel[*session](tick, 16)
+			w := newWheel(tick, 16)
 			fired(w, test.now)
 			s := &session{id: 1}
 			w.Schedule(s, test.due)
@@ -94,7 +94,7 @@ func TestWheelRounding(t *testing.T) {
 }
 
 func TestWheelStop(t *testing.T) {
-	w := NewWheel[*session](tick, 16)
+	w := newWheel(tick, 16)
 	var s [3]session
 	if w.Stop(&s[0]) {
 		t.Fatal("a timer that was never armed was stopped")
@@ -157,7 +157,7 @@ func TestWheelInsideFire(t *testing.T) {
 		}, []int{1}, []int{2}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := NewWheel[*session](tick, 16)
+			w := newWheel(tick, 16)
 			s := []*session{{id: 1}, {id: 2}}
 			w.Schedule(s[1], time.Second)
 			w.Schedule(s[0], time.Second) // scheduled last, fires first
@@ -183,7 +183,7 @@ func TestWheelInsideFire(t *testing.T) {
 
 // A clock that goes back stands still until it has caught up.
 func TestWheelClockGoesBack(t *testing.T) {
-	w := NewWheel[*session](tick, 16)
+	w := newWheel(tick, 16)
 	a, b := &session{id: 1}, &session{id: 2}
 	fired(w, 10*time.Second)
 	w.Schedule(a, 11*time.Second)
@@ -202,7 +202,7 @@ func TestWheelClockGoesBack(t *testing.T) {
 
 // The cost of an Advance is bounded by one revolution.
 func TestWheelJump(t *testing.T) {
-	w := NewWheel[*session](1, 16)
+	w := newWheel(1, 16)
 	s := &session{id: 1}
 	w.Schedule(s, math.MaxInt64)
 	if got := fired(w, math.MaxInt64-1); got != nil {
@@ -215,7 +215,7 @@ func TestWheelJump(t *testing.T) {
 
 // A slot that holds many timers of later revolutions is passed over in portions.
 func TestWheelLaterRevolutions(t *testing.T) {
-	w := NewWheel[*session](tick, 4)
+	w := newWheel(tick, 4)
 	for i := range 1000 { // all in slot 0, 100 for each of 10 revolutions
 		w.Schedule(&session{id: i}, tick*time.Duration(4*(i/100+1)))
 	}
@@ -237,7 +237,7 @@ func TestWheelLaterRevolutions(t *testing.T) {
 
 func TestNewWheel(t *testing.T) {
 	for _, test := range []struct{ slots, want int }{{1, 1}, {2, 2}, {3, 4}, {4, 4}, {500, 512}} {
-		if got := len(NewWheel[*session](tick, test.slots).slots); got != test.want {
+		if got := len(newWheel(tick, test.slots).slots); got != test.want {
 			t.Errorf("%d slots become %d, want %d", test.slots, got, test.want)
 		}
 	}
@@ -251,7 +251,7 @@ func TestNewWheel(t *testing.T) {
 					t.Errorf("NewWheel(%d, %d) does not panic", bad.tick, bad.slots)
 				}
 			}()
-			NewWheel[*session](bad.tick, bad.slots)
+			newWheel(bad.tick, bad.slots)
 		}()
 	}
 }

@@ -81,7 +81,7 @@ func (srv *Server) forwarded(r *Request) netip.AddrPort {
 }
 
 // errPressed is 1013, "try again later".
-var errPressed = &frame.CloseError{Code: 1013, Reason: "the server is short of memory"}
+var errPressed = &frame.CloseError{Code: frame.StatusTryAgainLater, Reason: "the server is short of memory"}
 
 // errNoMemory is sent to a client whose request is not complete.
 var errNoMemory = &Refusal{Status: 503, Text: "the server is short of memory, try again later", header: "Retry-After: 5\r\n"}

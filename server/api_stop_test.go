@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/frame"
 )
 
 // TestReadiness goes through the life of a server.
@@ -30,7 +32,7 @@ func TestReadiness(t *testing.T) {
 	drain, cut := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(drain) }()
-	c.expectClose(codeGoingAway, "server is going away") // and does not answer it
+	c.expectClose(frame.StatusGoingAway, "server is going away") // and does not answer it
 	if got := s.call("GET", "/readyz", ""); got.status != 503 || got.errorCode() != "not_ready" {
 		t.Errorf("draining: got %v", got)
 	}

@@ -66,16 +66,13 @@ func (srv *Server) connectionsOf(user string) []connectionInfo {
 	return all
 }
 
-// codePolicy says that the server does not want the connection, and is what a client
-// should not take as a reason to come back at once, as 1001 or 1013 are.
-const codePolicy Code = 1008
-
 // maxReason is what a close frame has room for, RFC 6455 sections 5.5 and 5.5.1.
 const maxReason = 125 - 2
 
 // deleteUser is DELETE /v1/users/{user}?code=&reason=.
 func (a *api) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
-	code, args := codePolicy, ctx.QueryArgs()
+	// Unlike 1001 and 1013, 1008 does not ask a client to reconnect.
+	code, args := frame.StatusPolicyViolation, ctx.QueryArgs()
 	if given := args.Peek("code"); len(given) > 0 {
 		n, err := strconv.ParseUint(string(given), 10, 16)
 		if code = Code(n); err != nil || !frame.CloseCodeAllowed(code) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanfare/frame"
 )
 
 // lookUp is GET /v1/users/{user}.
@@ -73,7 +75,7 @@ func TestAPIUser(t *testing.T) {
 	}
 	bob := s.connect("/ws?user=bob")
 	s.call("DELETE", "/v1/users/bob", "")
-	bob.expectClose(codePolicy, "")
+	bob.expectClose(frame.StatusPolicyViolation, "")
 	for code, frame := range map[int]string{1000: "\x03\xe8", 1003: "\x03\xeb", 1007: "\x03\xef", 1014: "\x03\xf6", 3000: "\x0b\xb8", 4999: "\x13\x87"} {
 		c := s.connect("/ws?user=carol")
 		if got := s.call("DELETE", fmt.Sprint("/v1/users/carol?code=", code), ""); got.status != 200 {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/frame"
 )
 
 func TestAuthAlgorithms(t *testing.T) {
@@ -244,7 +246,7 @@ func TestAuthExpiry(t *testing.T) {
 			claims["exp"] = time.Now().Add(-time.Second).Unix()
 		}))
 		if closes {
-			c.expectClose(codeUnauthorized, "the identity has expired")
+			c.expectClose(frame.StatusUnauthorized, "the identity has expired")
 		} else if op, _ := c.control(); op != ws.OpPing {
 			t.Errorf("got %v, want a ping", op)
 		}

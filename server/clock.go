@@ -112,7 +112,7 @@ func (srv *Server) fire(s *Session) {
 func (srv *Server) heartbeat(s *Session) {
 	now := srv.tick.Load()
 	if x := s.ext.Load(); x != nil && x.expires != 0 && now >= x.expires {
-		s.Close(codeUnauthorized, "the identity has expired")
+		s.Close(frame.StatusUnauthorized, "the identity has expired")
 		return
 	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
@@ -134,9 +134,6 @@ func (srv *Server) heartbeat(s *Session) {
 		s.conn.Close()
 	}
 }
-
-// codeUnauthorized is registered with IANA for it.
-const codeUnauthorized Code = 3000
 
 // tickAt is the tick of a time, 0 for none and for what no clock here will reach:
 // 32 bits of ticks are 13 years.

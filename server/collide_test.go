@@ -32,7 +32,7 @@ func TestEndingsCollide(t *testing.T) {
 		ep.Rate.Unlimited = true
 		ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
 			if string(payload) == "panic" {
-				s.end(codeInternalError, "", true) // as recovered does, without a log line each
+				s.end(frame.StatusInternalError, "", true) // as recovered does, without a log line each
 			}
 		}
 		ep.Hooks.OnClose = func(s *Session, why frame.CloseError) {

@@ -229,7 +229,7 @@ func (s *Session) closed(payload []byte) {
 	s.note(reason)
 	if s.enter(lingering, code) {
 		answer := code
-		if code == 1005 {
+		if code == frame.StatusNoStatusRcvd {
 			answer = 0 // there was none, section 7.1.5
 		}
 		s.seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
@@ -248,7 +248,7 @@ func (s *Session) note(reason string) {
 func (s *Session) gone(err error) {
 	srv := s.srv()
 	was := s.phase()
-	s.enter(over, 1006)
+	s.enter(over, frame.StatusAbnormalClosure)
 	srv.wheel.Stop(s)
 	s.letGo()
 	x := s.ext.Load()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -14,8 +15,6 @@ const (
 	// drainGrace is what Shutdown waits for hooks that still run when its time is
 	// over.
 	drainGrace = time.Second
-
-	codeGoingAway Code = 1001
 )
 
 // errGoingAway is for clients that come, or have not said all, when the server
@@ -112,7 +111,7 @@ func (srv *Server) drain(ctx context.Context) {
 			case shaking:
 				s.turnAway(errGoingAway)
 			case open:
-				s.Close(codeGoingAway, "server is going away")
+				s.Close(frame.StatusGoingAway, "server is going away")
 			}
 		}
 		closed += n

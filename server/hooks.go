@@ -39,7 +39,7 @@ func (s *Session) guard(hook func()) {
 func (s *Session) recovered() {
 	if v := recover(); v != nil {
 		s.endpoint().panicked(v, s.User())
-		s.end(codeInternalError, "", true)
+		s.end(frame.StatusInternalError, "", true)
 	}
 }
 
@@ -65,5 +65,3 @@ func (s *Session) message(ep *endpoint, op Op, payload []byte) {
 	defer s.recovered()
 	ep.Hooks.OnMessage(s, op, payload)
 }
-
-const codeInternalError Code = 1011

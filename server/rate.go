@@ -52,7 +52,7 @@ func (ep *Endpoint) rates() limit.Rates {
 	}
 }
 
-var errOverRate = &frame.CloseError{Code: 1008, Reason: "too much at once"}
+var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "too much at once"}
 
 // overRate ends a session that exceeds its endpoint's Rate.
 func (s *Session) overRate() {

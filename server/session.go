@@ -61,11 +61,10 @@ type Session struct {
 	pinged atomic.Uint32 // when a ping went out last; owned by the wheel
 }
 
-// Entry is called by the registry.
-func (s *Session) Entry() *registry.Entry[*Session] { return &s.entry }
-
-// Timer is called by the wheel.
-func (s *Session) Timer() *registry.Timer[*Session] { return &s.timer }
+// Where the registry and the wheels find their fields.
+func entryOf(s *Session) *registry.Entry[*Session]        { return &s.entry }
+func timerOf(s *Session) *registry.Timer[*Session]        { return &s.timer }
+func appTimerOf(x *extension) *registry.Timer[*extension] { return &x.timer }
 
 func (s *Session) endpoint() *endpoint { return s.ep.Load() }
 func (s *Session) srv() *Server        { return s.ep.Load().srv }
@@ -121,9 +120,6 @@ type extension struct {
 	protocol string // immutable once open
 	expires  uint32 // tick at which the identity does, 0 for never; immutable once open
 }
-
-// Timer is called by the wheel of the application's timers.
-func (x *extension) Timer() *registry.Timer[*extension] { return &x.timer }
 
 func (s *Session) extend() *extension {
 	if x := s.ext.Load(); x != nil {
@@ -264,7 +260,7 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 		return nil
 	case netpoll.Full:
 		s.srv().stats.slow.Add(1)
-		s.end(codeTryAgainLater, "too slow", true)
+		s.end(frame.StatusTryAgainLater, "too slow", true)
 		return ErrSlow
 	case netpoll.Dropped:
 		return ErrSlow
@@ -277,8 +273,6 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b
 
 const scratchKeep = 64 << 10
 
-const codeTryAgainLater Code = 1013 // IANA's registry; gobwas does not know it
-
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the
 // connection ends when the client answered or Config.CloseTimeout has passed.
@@ -286,7 +280,7 @@ const codeTryAgainLater Code = 1013 // IANA's registry; gobwas does not know it
 // reports false if the session was closing already.
 func (s *Session) Close(code Code, reason string) bool {
 	if !frame.CloseCodeAllowed(code) {
-		code = ws.StatusNoStatusRcvd
+		code = frame.StatusNoStatusRcvd
 	}
 	return s.end(code, reason, false)
 }
