@@ -7,6 +7,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
 )
 
 // clock drives the timers of a server. It moves the coarse time that activity is
@@ -14,7 +15,7 @@ import (
 type clock struct {
 	srv *Server
 
-	pressure  pressure
+	usage     limit.Usage
 	looked    uint32 // tick of the last look at sources
 	collected uint32 // tick at which garbage was collected last because memory was short
 }
@@ -43,18 +44,16 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
-	high, mostHeld := c.pressure.high()
-	srv.pressed.Store(high)
-	srv.mostHeld.Store(mostHeld)
+	short := srv.memory.Observe(c.usage.Read())
 	t := srv.tick.Load()
-	if high && (c.collected == 0 || t-c.collected >= collectEvery) {
+	if short && (c.collected == 0 || t-c.collected >= collectEvery) {
 		// It may be garbage, and nobody collects it while little is allocated.
 		c.collected = t
 		srv.background.Go(runtime.GC)
 	}
 	if t-c.looked >= ticksPerSecond {
 		c.looked = t
-		srv.sources.sweep(t)
+		srv.sources.Sweep(t)
 	}
 	srv.wheel.Advance(now, srv.fire)
 	select {

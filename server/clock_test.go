@@ -30,7 +30,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					}
 					h.pass(time.Second)
 				}
-				if n := srv.stats.refused[408].Load(); n != 0 {
+				if n := srv.stats.rejected[408].Load(); n != 0 {
 					t.Fatal("too early")
 				}
 				h.pass(time.Second + 2*tick)
@@ -39,7 +39,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					t.Errorf("%d %v", resp.StatusCode, resp.Header)
 				}
 				c.wantEnd()
-				if n := srv.stats.refused[408].Load(); n != 1 {
+				if n := srv.stats.rejected[408].Load(); n != 1 {
 					t.Errorf("%d were counted", n)
 				}
 				// A client that does not go is cut off, also if it goes on talking.
@@ -69,8 +69,8 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 			switch resp := c.answer(); resp.StatusCode {
 			case 101:
 				served++
-				await(t, "session", func() bool { return len(srv.Connections("a")) == 1 })
-				srv.Push("a", Text, []byte("x"))
+				await(t, "session", func() bool { return len(userSessions(srv, "a")) == 1 })
+				push(srv, "a", Text, []byte("x"))
 				c.want(Text, "x")
 			case 408:
 				c.wantEnd()

@@ -337,7 +337,7 @@ func TestTimersEndWithTheirSession(t *testing.T) {
 				s := only(t, srv, "u"+fmt.Sprint(i))
 				go c.reset()
 				s.Close(1000, "")
-				await(t, "end", func() bool { return len(srv.Connections("u"+fmt.Sprint(i))) == 0 })
+				await(t, "end", func() bool { return len(userSessions(srv, "u"+fmt.Sprint(i))) == 0 })
 			}
 		})
 		await(t, "end", func() bool { return srv.connections.Load() == 0 })

@@ -13,6 +13,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/limit"
 	"fanfare/server/store"
 )
 
@@ -145,8 +146,8 @@ func (w WhenFull) policy(def netpoll.Policy) netpoll.Policy {
 
 // tick of the timer wheel: heartbeats and deadlines are as coarse.
 const (
-	tick           = 100 * time.Millisecond
-	ticksPerSecond = uint32(time.Second / tick)
+	tick           = limit.Tick
+	ticksPerSecond = limit.TicksPerSecond
 )
 
 // validate fills in the defaults and says what is wrong.
@@ -159,7 +160,7 @@ func (cfg *Config) validate() error {
 	}
 	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use his for another server
 	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = descriptorLimit()
+		cfg.MaxConnections = limit.Descriptors()
 	}
 	var errs []error
 	ints := []struct {

@@ -7,6 +7,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
 )
 
 // handler is a session as its connection sees it. It is a type of its own
@@ -60,8 +61,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 		return left
 	}
 	srv := s.srv()
-	all := srv.held.Add(int64(after - before))
-	if after > heldBeyond && all > srv.mostHeld.Load() || after > heldUnderPressure && srv.pressed.Load() {
+	if !srv.memory.Hold(before, after, limit.ForMessage) {
 		srv.stats.pressed.Add(1)
 		s.fail(errPressed)
 	}
@@ -75,7 +75,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 // letGo drops what is known of an unfinished message.
 func (s *Session) letGo() {
 	if held := s.dec.Held(); held > 0 {
-		s.srv().held.Add(-int64(held))
+		s.srv().memory.Hold(held, 0, limit.ForMessage)
 	}
 	s.dec.Release()
 }
@@ -85,23 +85,27 @@ func (s *Session) letGo() {
 func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
-	if meter != nil && !meter.took(ep, len(in), now) {
-		s.overRate()
-		return nil
+	var rates limit.Rates
+	if meter != nil {
+		rates = ep.rates()
+		if !meter.Read(&rates, len(in), now) {
+			s.overRate()
+			return nil
+		}
 	}
 	var done work
 	for {
 		m, n, err := s.dec.Next(&ep.Rules, in)
 		in = in[n:]
 		if meter != nil {
-			meter.came += n
+			meter.Consumed(n)
 		}
 		if err != nil {
 			s.fail(err)
 			return nil
 		}
 		if m.Op != ws.OpContinuation {
-			if !s.take(ep, meter, m, now, len(in) > 0) {
+			if !s.take(ep, meter, &rates, m, now, len(in) > 0) {
 				return nil
 			}
 		} else if len(in) == 0 { // nothing complete is left
@@ -113,7 +117,7 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 		}
 		if len(in) > 0 && done.enough(ep.srv, did) {
 			if meter != nil {
-				meter.bytes.putBack(len(in)) // they are charged when they come again
+				meter.Unread(len(in)) // they will be taken when they come again
 			}
 			return in
 		}
@@ -152,15 +156,23 @@ func (w *work) enough(srv *Server, bytes int) bool {
 
 // take does what a message is for, and tells whether to go on behind it; more
 // says that there are more in this read.
-func (s *Session) take(ep *endpoint, meter *meter, m frame.Message, now uint32, more bool) bool {
+func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
 	// The answer to a ping with an offset is not the client's doing: as many
 	// come as were asked for.
 	if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
 		return true
 	}
-	if meter != nil && !meter.message(ep, m.Op, len(m.Payload), now) {
-		s.overRate()
-		return false
+	if meter != nil {
+		ok := false
+		if m.Op.IsControl() {
+			ok = meter.Control(rates, now)
+		} else {
+			ok = meter.Message(rates, len(m.Payload), now)
+		}
+		if !ok {
+			s.overRate()
+			return false
+		}
 	}
 	switch m.Op {
 	case ws.OpText, ws.OpBinary:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
 )
 
 // A client that sends much at once has others served between its messages, and
@@ -21,7 +22,7 @@ func TestWorkYields(t *testing.T) {
 				flood = append(flood, masked(Text, true, fmt.Appendf(nil, "%08d", i))...)
 			}
 			last := 0
-			ep := Endpoint{Path: "/echo", Rate: Rate{Messages: n / burst, Bytes: len(flood)/burst + 1}}
+			ep := Endpoint{Path: "/echo", Rate: Rate{Messages: n / limit.Burst, Bytes: len(flood)/limit.Burst + 1}}
 			ep.Hooks.OnMessage = func(s *Session, op Op, payload []byte) {
 				if want := fmt.Appendf(nil, "%08d", last); !bytes.Equal(payload, want) {
 					t.Errorf("got %q, want %q", payload, want)

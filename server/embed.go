@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"fanfare/server/internal/limit"
 )
 
 // Mount is an endpoint inside of another program's HTTP server. It is made
@@ -108,7 +110,7 @@ func (s *Session) openAdopted() {
 func (ep *endpoint) arrive(h *handshake, preset *Identity) (*adoption, error) {
 	srv := ep.srv
 	peer := h.req.peer.Addr()
-	from := sourceOf(peer)
+	from := limit.PeerAddr(peer)
 	if srv.trusted(peer) {
 		from = srv.behindProxy(peer, &h.req)
 	}
@@ -132,7 +134,7 @@ func (srv *Server) roomFor(from netip.Addr) error {
 	switch {
 	case srv.status.Load() >= draining:
 		return errGoingAway
-	case srv.pressed.Load():
+	case srv.memory.Short():
 		srv.stats.pressed.Add(1)
 		return full
 	case srv.connections.Load() >= int64(srv.cfg.MaxConnections):
@@ -143,7 +145,7 @@ func (srv *Server) roomFor(from netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	defer srv.sources.leave(src)
+	defer src.Leave()
 	return srv.pace(src)
 }
 
@@ -166,7 +168,7 @@ func (a *adoption) adopt(nc net.Conn, ahead []byte) error {
 	}
 	s := srv.newSession(srv.lobby)
 	if s == nil {
-		srv.sources.leave(src)
+		src.Leave()
 		return a.turnAway(nc, full)
 	}
 	s.source = src
@@ -216,7 +218,7 @@ func (r *Refusal) fields(yield func(name, value string) bool) {
 func (r *Request) fromHTTP(in *http.Request) {
 	r.method, r.version = []byte(in.Method), []byte(in.Proto)
 	r.path, r.query = []byte(in.URL.EscapedPath()), []byte(in.URL.RawQuery)
-	r.peer = parsePeer(in.RemoteAddr)
+	r.peer = limit.ParseAddrPort(in.RemoteAddr)
 	if in.Host != "" { // net/http has moved it there, and lets an empty field pass
 		r.add("Host", in.Host)
 	}
@@ -234,17 +236,4 @@ func (r *Request) fromHTTP(in *http.Request) {
 
 func (r *Request) add(name, value string) {
 	r.headers = append(r.headers, header{[]byte(name), []byte(value)})
-}
-
-// parsePeer reads "address:port", or the bare address that middleware which
-// believes a proxy leaves there, or that a proxy writes, which may put brackets around
-// one of IPv6.
-func parsePeer(s string) netip.AddrPort {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return netip.AddrPortFrom(a.Unmap(), 0)
-	}
-	return netip.AddrPort{}
 }

@@ -153,11 +153,18 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 		plainText(w, http.StatusMethodNotAllowed, "only GET is possible here")
 		return
 	}
-	h := w.Header()
-	h.Set("Upgrade", "websocket") // RFC 9110 section 15.5.22
-	h.Set("Connection", "Upgrade, close")
-	h.Set("Sec-WebSocket-Version", "13")
-	plainText(w, http.StatusUpgradeRequired, "This is a WebSocket endpoint. Connect to ws://HOST"+ep.example()+" with a WebSocket client.")
+	nc, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic("BUG: server: a fallback connection cannot be hijacked: " + err.Error())
+	}
+	defer nc.Close()
+	// net/http would take the option "upgrade" out of Connection, which Upgrade needs
+	// (RFC 9110 sections 7.8 and 15.5.22).
+	nc.Write((&Refusal{
+		Status: http.StatusUpgradeRequired,
+		Text:   "This is a WebSocket endpoint. Connect to ws://HOST" + ep.example() + " with a WebSocket client.",
+		header: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+	}).response())
 }
 
 func plainText(w http.ResponseWriter, status int, text string) {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,62 +11,6 @@ import (
 
 	"fanfare/netpoll"
 )
-
-func TestBucket(t *testing.T) {
-	var b bucket
-	const rate = 100
-	for _, step := range []struct {
-		name string
-		n    int
-		now  uint32
-		want bool
-	}{
-		{"begins full", rate * burst, 5, true},
-		{"and is empty then", 1, 5, false},
-		{"a tick gains a tenth of the rate", 10, 6, true},
-		{"not more", 1, 6, false},
-		{"too many at once take none", 20, 7, false},
-		{"so that fewer may", 10, 7, true},
-		{"never more than full", rate*burst + 1, 100_000, false},
-		{"but that", rate * burst, 100_000, true},
-	} {
-		if got := b.take(step.n, rate, step.now); got != step.want {
-			t.Errorf("%s: take(%d) at %d = %v", step.name, step.n, step.now, got)
-		}
-	}
-}
-
-// TestBucketIsExact: what is tried at every tick gets what the rate says, to the token,
-// be it no multiple of the ticks in a second.
-func TestBucketIsExact(t *testing.T) {
-	const seconds = 10_000
-	for _, rate := range []int{1, 3, 15, 19, 100} {
-		for _, every := range []uint32{1, 3, 7} { // ticks
-			t.Run(fmt.Sprintf("%d a second, every %d ticks", rate, every), func(t *testing.T) {
-				var b bucket
-				got := 0
-				for now := uint32(1); now <= 1+seconds*ticksPerSecond; now += every {
-					for b.take(1, rate, now) {
-						got++
-					}
-				}
-				last := seconds * int(ticksPerSecond) / int(every) * int(every) // tick of the last try, less the first
-				if want := rate*burst + rate*last/int(ticksPerSecond); got != want {
-					t.Errorf("%d in %d s, want %d", got, seconds, want)
-				}
-			})
-		}
-	}
-}
-
-// The greatest rate, left alone for as long as ticks can count, does not overflow.
-func TestBucketIsBounded(t *testing.T) {
-	var b bucket
-	const rate = 1 << 40
-	if !b.take(rate*burst, rate, 1) || !b.take(rate*burst, rate, 1<<32-1) || b.take(1, rate, 1<<32-1) {
-		t.Error("a bucket that was empty is not just full after 13 years")
-	}
-}
 
 // TestRate: floods end with 1008, whatever they are made of, and what a client
 // has to say in earnest does not.
@@ -132,7 +75,7 @@ func TestIdleHasNoMeter(t *testing.T) {
 		}
 		c.send(0xa, string(payload))
 	}
-	if s := srv.Connections("a")[0]; s.ext.Load() != nil {
+	if s := userSessions(srv, "a")[0]; s.ext.Load() != nil {
 		t.Error("an idle session has an extension")
 	}
 }
@@ -254,7 +197,7 @@ func TestDiscard(t *testing.T) {
 		if sent < mostDiscarded || sent == 64*mostDiscarded {
 			t.Errorf("cut off after %d bytes, want a few more than %d", sent, mostDiscarded)
 		}
-		await(t, "the session is gone", func() bool { return srv.Sessions() == 0 })
+		await(t, "the session is gone", func() bool { return srv.Count() == 0 })
 		if n := srv.stats.forced.Load(); n != 1 {
 			t.Errorf("counted %d", n)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/limit"
 )
 
 // Server owns a public listener, connections, sessions and timers.
@@ -42,12 +42,9 @@ type Server struct {
 	connections atomic.Int64  // all, also those in their handshake
 	status      atomic.Uint32
 	stats       stats
-	pressed     atomic.Bool  // memory is short
-	held        atomic.Int64 // bytes of all unfinished messages
-	mostHeld    atomic.Int64 // that they may have
-	sources     *sources
-	shakeMu     sync.Mutex
-	shakes      bucket // of all handshakes. guarded by shakeMu
+	memory      limit.Memory
+	sources     *limit.Sources
+	shakes      limit.Gate // of all handshakes
 
 	background sync.WaitGroup
 	quit       context.Context // done when everything is to end
@@ -100,14 +97,14 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	if room := descriptorLimit(); cfg.MaxConnections > room {
+	if room := limit.Descriptors(); cfg.MaxConnections > room {
 		cfg.Logger.Warn("there are too few descriptors for MaxConnections: raise the limit (ulimit -n, LimitNOFILE of systemd)", "connections", cfg.MaxConnections, "room", room)
 	}
 	srv := &Server{
 		cfg:         cfg,
 		log:         cfg.Logger,
 		engine:      engine,
-		sources:     newSources(),
+		sources:     limit.NewSources(),
 		users:       registry.New(entryOf, cfg.limits()),
 		wheel:       registry.NewWheel(timerOf, tick, wheelSlots),
 		appTimers:   registry.NewWheel(appTimerOf, tick, wheelSlots),
@@ -121,7 +118,6 @@ func newServer(cfg Config) (*Server, error) {
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.tick.Store(1)
-	srv.mostHeld.Store(math.MaxInt64) // until the clock's first beat
 	srv.lobby = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}
@@ -224,7 +220,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	}
 	s := srv.newSession(srv.lobby)
 	if s == nil {
-		srv.sources.leave(src)
+		src.Leave()
 		return nil, nil
 	}
 	s.source = src

@@ -14,6 +14,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/limit"
 )
 
 // Op is the kind of a message, RFC 6455 section 5.6.
@@ -55,7 +56,7 @@ type Session struct {
 
 	// Owned by the read turn.
 	dec    frame.Decoder
-	source *source // nil: loopback, or unknown
+	source *limit.Source // nil: loopback, or unknown
 
 	// Atomic. Times are ticks of the server's clock.
 	opened uint32        // immutable once open
@@ -133,8 +134,8 @@ type extension struct {
 	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 	adopted      *adoption     // until Open has opened the session; owned by the read turn
 
-	meter     meter // of what the client sends; owned by the read turn
-	discarded int   // bytes that came while lingering; owned by the read turn
+	meter     limit.Meter // of what the client sends; owned by the read turn
+	discarded int         // bytes that came while lingering; owned by the read turn
 
 	mu       sync.Mutex
 	data     any    // guarded by mu

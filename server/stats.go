@@ -118,7 +118,7 @@ func (srv *Server) Stats() *Stats {
 		Slow:            st.slow.Load(),
 		Forced:          st.forced.Load(),
 		Panics:          st.panics.Load(),
-		UnfinishedBytes: srv.held.Load(),
+		UnfinishedBytes: srv.memory.Held(),
 		Rejected:        srv.rejections(),
 		Limited: map[string]int64{
 			"connections":        st.full.Load(),

@@ -150,8 +150,8 @@ func (*v1) Begin(s *Session, p Position) {
 	object{Type: "subscribe", Topic: p.Topic, Epoch: p.Epoch, Offset: &p.Offset, Gap: p.Gap}.send(s)
 }
 
-// request is what a client sends.
-type request struct {
+// command is what a client sends.
+type command struct {
 	Type   string  `json:"type"`
 	Topic  string  `json:"topic"`
 	Epoch  string  `json:"epoch"`
@@ -161,7 +161,7 @@ type request struct {
 // Receive serves a request. A mistake is answered with an error object and costs
 // nothing else.
 func (*v1) Receive(s *Session, op Op, payload []byte) {
-	var r request
+	var r command
 	if op != Text {
 		sendError(s, "bad_message", "expected a text message with one JSON object, not a binary message")
 		return
@@ -203,7 +203,7 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-func (r *request) ack(s *Session) {
+func (r *command) ack(s *Session) {
 	if r.Offset == nil {
 		sendError(s, "bad_offset", "an ack needs an offset")
 		return
@@ -216,7 +216,7 @@ func (r *request) ack(s *Session) {
 	}
 }
 
-func (r *request) subscribe(s *Session) {
+func (r *command) subscribe(s *Session) {
 	if err := registry.CheckName(r.Topic); err != nil {
 		sendError(s, "bad_name", "topic: "+err.Error())
 		return
@@ -238,7 +238,7 @@ func (r *request) subscribe(s *Session) {
 	}
 }
 
-func (r *request) unsubscribe(s *Session) {
+func (r *command) unsubscribe(s *Session) {
 	if err := registry.CheckName(r.Topic); err != nil {
 		sendError(s, "bad_name", "topic: "+err.Error())
 		return

@@ -9,94 +9,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"fanfare/server/internal/limit"
 )
-
-func TestSourceOf(t *testing.T) {
-	for _, tt := range []struct{ name, addr, want string }{
-		{"IPv4", "192.0.2.7", "192.0.2.7"},
-		{"IPv4 in IPv6", "::ffff:192.0.2.7", "192.0.2.7"},
-		{"IPv6 by /64", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
-		{"zone", "fe80::1%eth0", "fe80::"},
-		{"loopback", "127.0.0.9", ""},
-		{"loopback in IPv6", "::ffff:127.0.0.9", ""},
-		{"loopback IPv6", "::1", ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := sourceOf(netip.MustParseAddr(tt.addr))
-			if (tt.want == "") == got.IsValid() || tt.want != "" && got.String() != tt.want {
-				t.Errorf("sourceOf(%s) = %v, want %q", tt.addr, got, tt.want)
-			}
-		})
-	}
-	if sourceOf(netip.Addr{}).IsValid() {
-		t.Error("a Unix socket has a source")
-	}
-}
-
-func TestSources(t *testing.T) {
-	ss := newSources()
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	first, ok := ss.enter(a, 2)
-	second, ok2 := ss.enter(a, 2)
-	if !ok || !ok2 || first != second {
-		t.Fatal("two connections of one address are not one source")
-	}
-	if _, ok := ss.enter(a, 2); ok {
-		t.Error("a third connection came in")
-	}
-	if _, ok := ss.enter(b, 2); !ok {
-		t.Error("another address pays for it")
-	}
-	for range 10 * burst {
-		if !first.shake(10, 100) {
-			t.Fatal("a handshake within the burst is refused")
-		}
-	}
-	if first.shake(10, 100) {
-		t.Error("a handshake over the rate is accepted")
-	}
-	ss.leave(first)
-	ss.leave(first)
-	ss.sweep(100 + burst*ticksPerSecond - 1)
-	if again, _ := ss.enter(a, 2); again != first {
-		t.Error("a source was forgotten while its bucket was not full")
-	}
-	ss.leave(first)
-	ss.sweep(100 + burst*ticksPerSecond)
-	if again, _ := ss.enter(a, 2); again == first {
-		t.Error("a source that is gone is kept")
-	}
-}
-
-// TestForwarded: what stands before the first proxy that nobody vouches for may
-// be a lie.
-func TestForwarded(t *testing.T) {
-	srv := start(t, Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-	for _, tt := range []struct{ name, header, want string }{
-		{"one", "192.0.2.1", "192.0.2.1"},
-		{"a lie in front", "198.51.100.9, 192.0.2.1", "192.0.2.1"},
-		{"through two proxies", "192.0.2.1, 10.0.0.3", "192.0.2.1"},
-		{"IPv6 in brackets", "[2001:db8::1]", "2001:db8::1"},
-		{"port", "192.0.2.1:4711", "192.0.2.1"},
-		{"IPv6 with a port", "[2001:db8::1]:443", "2001:db8::1"},
-		{"IPv4 in IPv6", "::ffff:192.0.2.1", "192.0.2.1"},
-		{"port behind a lie, through two proxies", "198.51.100.9, 192.0.2.1:80, 10.0.0.3:443", "192.0.2.1"},
-		{"loopback of the proxy's machine", "127.0.0.1", "127.0.0.1"},
-		{"nonsense last", "192.0.2.1, unknown", "invalid IP"},
-		{"nonsense in front", "unknown, 192.0.2.1", "192.0.2.1"},
-		{"port that is none", "192.0.2.1:http", "invalid IP"},
-		{"proxies only", "10.0.0.3, 10.0.0.4", "invalid IP"},
-		{"empty", ",", "invalid IP"},
-		{"none", "", "invalid IP"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := &Request{headers: []header{{[]byte("X-Forwarded-For"), []byte(tt.header)}}}
-			if got := srv.forwarded(r).String(); got != tt.want {
-				t.Errorf("%q: %s, want %s", tt.header, got, tt.want)
-			}
-		})
-	}
-}
 
 // TestBehindProxy: whatever a proxy says of its clients, somebody is counted.
 func TestBehindProxy(t *testing.T) {
@@ -178,7 +93,7 @@ func TestLimitsPerIP(t *testing.T) {
 			c.wantEnd()
 			await(t, "it goes", func() bool { return srv.connections.Load() == 0 })
 		}
-		for range burst {
+		for range limit.Burst {
 			come()
 		}
 		wantHurried(t, srv, 1, 429, "5", "X-Forwarded-For: 192.0.2.1")
@@ -192,7 +107,7 @@ func TestLimitsPerIP(t *testing.T) {
 	t.Run("of everybody", func(t *testing.T) {
 		srv, h := startStill(t, Config{HandshakeRate: 1})
 		h.pass(tick)
-		for range burst {
+		for range limit.Burst {
 			dial(t, srv, "/echo")
 		}
 		wantHurried(t, srv, 1, 503, "1")
@@ -279,10 +194,10 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 		t.Errorf("%d were counted, want %d", n, refused)
 	}
 	// Handshakes are counted where the connection is.
-	for i := range burst + 1 {
+	for i := range limit.Burst + 1 {
 		err := srv.screen(first, &Request{})
 		var refusal *Refusal
-		if i < burst && err != nil || i == burst && (!errors.As(err, &refusal) || refusal.Status != 429) {
+		if i < limit.Burst && err != nil || i == limit.Burst && (!errors.As(err, &refusal) || refusal.Status != 429) {
 			t.Errorf("handshake %d: %v", i, err)
 		}
 	}
@@ -300,7 +215,7 @@ func TestPressure(t *testing.T) {
 	dialled := []*client{dial(t, srv, "/echo"), dial(t, srv, "/echo")}
 	limit := debug.SetMemoryLimit(1 << 20)
 	defer debug.SetMemoryLimit(limit)
-	eventually(t, "the limit to change", srv.pressed.Load)
+	eventually(t, "the limit to change", srv.memory.Short)
 	if resp := connect(t, srv).answer(); resp.StatusCode != 503 {
 		t.Errorf("status %d, want 503", resp.StatusCode)
 	}
@@ -309,12 +224,12 @@ func TestPressure(t *testing.T) {
 	// What is short may be unfinished, what is long may not.
 	short, long := dialled[0], dialled[1]
 	short.say(string(masked(Text, false, []byte("short"))))
-	long.say(string(masked(Text, false, make([]byte, heldUnderPressure+1))))
+	long.say(string(masked(Text, false, make([]byte, 1<<10+1))))
 	long.wantClose(1013)
 	short.say(string(masked(ws.OpContinuation, true, nil)))
 	short.want(Text, "short")
 	debug.SetMemoryLimit(limit)
-	eventually(t, "the limit to change", func() bool { return !srv.pressed.Load() })
+	eventually(t, "the limit to change", func() bool { return !srv.memory.Short() })
 	dial(t, srv, "/echo")
 	if n := srv.stats.pressed.Load(); n != 2 {
 		t.Errorf("counted %d", n)
@@ -328,10 +243,10 @@ func TestHeld(t *testing.T) {
 	ep.Rate = Rate{Messages: 10}
 	srv, _ := startStill(t, Config{Endpoints: []Endpoint{ep}})
 	const most = 64 << 10
-	srv.mostHeld.Store(most)
+	srv.memory.Observe(0, 4*most)
 	settled := func(what string, bytes int64) {
 		t.Helper()
-		await(t, what, func() bool { return srv.held.Load() == bytes })
+		await(t, what, func() bool { return srv.memory.Held() == bytes })
 	}
 	begun := string(masked(Text, false, make([]byte, most/4)))
 	var clients []*client
@@ -343,7 +258,7 @@ func TestHeld(t *testing.T) {
 	settled("all that may be is held", most)
 	last := dial(t, srv, "/echo")
 	last.say(string(masked(Text, false, []byte("short"))))
-	await(t, "a short one is held as well", func() bool { return srv.held.Load() > most })
+	await(t, "a short one is held as well", func() bool { return srv.memory.Held() > most })
 	one := dial(t, srv, "/echo")
 	one.say(begun)
 	one.wantClose(1013)
@@ -363,8 +278,8 @@ func TestHeld(t *testing.T) {
 	clients[2].say(string(masked(Text, true, []byte("in between"))))
 	clients[2].wantClose(1002)
 	settled("nor that of one that has failed", most/4)
-	clients[3].say(string(bytes.Repeat(masked(ws.OpPing, true, nil), 10*burst+1)))
-	for range 10 * burst {
+	clients[3].say(string(bytes.Repeat(masked(ws.OpPing, true, nil), 10*limit.Burst+1)))
+	for range 10 * limit.Burst {
 		clients[3].want(ws.OpPong, "")
 	}
 	clients[3].wantClose(1008)

@@ -1,0 +1,65 @@
+package limit
+
+import (
+	"sync"
+	"time"
+)
+
+// Tick is the resolution of time in this package.
+const (
+	Tick           = 100 * time.Millisecond
+	TicksPerSecond = uint32(time.Second / Tick)
+)
+
+// Burst is how many seconds' worth of tokens a full bucket holds.
+const Burst = 10
+
+// MaxRate is the highest rate that a bucket supports, in tokens per second. With the
+// burst and the ticks of a second it makes 2^40 × 10 × 10 < 2^47, which leaves room
+// for an int64.
+const MaxRate = 1 << 40
+
+// Bucket is a token bucket. The zero value is full. A tick may bring a fraction of a
+// token, so the bucket counts in units of what a rate of one token per second brings
+// in a tick, and loses nothing to rounding.
+type Bucket struct {
+	left int64  // tokens × TicksPerSecond
+	last uint32 // tick of the last refill; 0: never
+}
+
+// Take removes n tokens from a bucket that gains rate tokens per second. It reports
+// false, and removes none, if fewer are left.
+func (b *Bucket) Take(n, rate int64, now uint32) bool { return b.TakeOf(n, rate, rate*Burst, now) }
+
+// TakeOf is Take for a bucket that holds up to size tokens.
+func (b *Bucket) TakeOf(n, rate, size int64, now uint32) bool {
+	full := size * int64(TicksPerSecond)
+	if ticks := int64(now - b.last); b.last == 0 || ticks > full/rate {
+		b.left = full
+	} else {
+		b.left = min(b.left+ticks*rate, full)
+	}
+	b.last = now
+	cost := n * int64(TicksPerSecond)
+	if cost > b.left {
+		return false
+	}
+	b.left -= cost
+	return true
+}
+
+// PutBack returns tokens that were taken too early.
+func (b *Bucket) PutBack(n int64) { b.left += n * int64(TicksPerSecond) }
+
+// Gate is a Bucket that goroutines share.
+type Gate struct {
+	mu     sync.Mutex
+	bucket Bucket // guarded by mu
+}
+
+// Take is Bucket.Take.
+func (g *Gate) Take(n, rate int64, now uint32) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bucket.Take(n, rate, now)
+}

@@ -1,0 +1,88 @@
+package limit
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestBucket(t *testing.T) {
+	var b Bucket
+	const rate = 100
+	for _, step := range []struct {
+		name string
+		n    int64
+		now  uint32
+		want bool
+	}{
+		{"starts full", rate * Burst, 5, true},
+		{"and is then empty", 1, 5, false},
+		{"a tick brings a tenth of the rate", 10, 6, true},
+		{"and no more", 1, 6, false},
+		{"a request that fails takes nothing", 20, 7, false},
+		{"so a smaller one succeeds", 10, 7, true},
+		{"holds no more than its size", rate*Burst + 1, 100_000, false},
+		{"but all of that", rate * Burst, 100_000, true},
+	} {
+		if got := b.Take(step.n, rate, step.now); got != step.want {
+			t.Errorf("%s: Take(%d) at %d = %v", step.name, step.n, step.now, got)
+		}
+	}
+	b.PutBack(7)
+	if !b.Take(7, rate, 100_000) || b.Take(1, rate, 100_000) {
+		t.Error("PutBack(7) did not bring 7 tokens")
+	}
+}
+
+// A caller that tries at every tick gets what the rate says, to the token, even if
+// the rate is not a multiple of the ticks in a second.
+func TestBucketIsExact(t *testing.T) {
+	const seconds = 10_000
+	for _, rate := range []int64{1, 3, 15, 19, 100} {
+		for _, every := range []uint32{1, 3, 7} { // ticks
+			t.Run(fmt.Sprintf("%d per second, every %d ticks", rate, every), func(t *testing.T) {
+				var b Bucket
+				got := int64(0)
+				for now := uint32(1); now <= 1+seconds*TicksPerSecond; now += every {
+					for b.Take(1, rate, now) {
+						got++
+					}
+				}
+				last := seconds * int64(TicksPerSecond) / int64(every) * int64(every) // tick of the last try, less the first
+				if want := rate*Burst + rate*last/int64(TicksPerSecond); got != want {
+					t.Errorf("%d in %d s, want %d", got, seconds, want)
+				}
+			})
+		}
+	}
+}
+
+// The highest rate does not overflow, on 32-bit machines too, when a bucket is left
+// alone for as long as ticks can count.
+func TestBucketDoesNotOverflow(t *testing.T) {
+	var b Bucket
+	const rate = MaxRate
+	if !b.Take(rate*Burst, rate, 1) || !b.Take(rate*Burst, rate, 1<<32-1) || b.Take(1, rate, 1<<32-1) {
+		t.Error("a bucket that was empty is not exactly full after 13 years")
+	}
+}
+
+func TestGateIsShared(t *testing.T) {
+	var g Gate
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 10 * Burst {
+				if g.Take(1, 10, 1) {
+					taken.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := taken.Load(); n != 10*Burst {
+		t.Errorf("four goroutines took %d tokens, want %d", n, 10*Burst)
+	}
+}

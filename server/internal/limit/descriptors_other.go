@@ -1,0 +1,6 @@
+//go:build !unix
+
+package limit
+
+// Descriptors is the number of connections that descriptors permit.
+func Descriptors() int { return 1 << 20 }
