@@ -129,7 +129,7 @@ func TestTimers(t *testing.T) {
 		h.pass(2 * tick)
 		await(t, "the panic", func() bool { h.clock.beat(); return srv.stats.panics.Load() == 1 })
 		c.wantClose(1011)
-		if n := log.count("panic in a hook"); n != 1 {
+		if n := log.count("panic recovered"); n != 1 {
 			t.Errorf("%d log lines of a panic", n)
 		}
 

@@ -77,7 +77,7 @@ func TestMountHookPanics(t *testing.T) {
 					t.Errorf("OnClose was told %v", why)
 				}
 				mu.Lock()
-				if n := strings.Count(log.String(), "panic in a hook"); n != i+1 {
+				if n := strings.Count(log.String(), "panic recovered"); n != i+1 {
 					t.Errorf("%d log lines: %s", n, log)
 				}
 				mu.Unlock()

@@ -71,7 +71,7 @@ func TestFallbackRequests(t *testing.T) {
 		header         string // "Name: value"
 		body           string // a part of it
 	}{
-		{"GET", "/?user=alice", 200, "Connection: close", "GET /?user=alice"},
+		{"GET", "/?user=alice", 200, "Content-Type: text/plain; charset=utf-8", "GET /?user=alice"},
 		{"POST", "/a%2Fb", 200, "", "POST /a%2Fb"},
 		{"GET", "/ws", 426, "Upgrade: websocket", "ws://HOST/ws?user=NAME&topic=TOPIC"},
 		{"GET", "/ws?user=alice", 426, "Sec-Websocket-Version: 13", "WebSocket endpoint"},
