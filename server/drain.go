@@ -78,6 +78,9 @@ func (srv *Server) startDraining() bool {
 // left.
 func (srv *Server) end() {
 	srv.engine.Close()
+	if srv.replay != nil {
+		srv.replay.Stop()
+	}
 	srv.stop()
 	srv.background.Wait()
 	if srv.cfg.Cluster != nil {

@@ -16,6 +16,7 @@ import (
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/replay"
 )
 
 // Server owns a public listener, connections, sessions and timers.
@@ -34,7 +35,7 @@ type Server struct {
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	fallback    *fallback // requests on the public listener that are not handshakes
-	replay      *replayer // nil: no store
+	replay      *replay.Service // nil: no store
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
@@ -128,6 +129,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.interest.topics = make(map[string]struct{})
 	if cfg.Store != nil {
 		srv.replay = newReplay(srv)
+		srv.replay.Start()
 	}
 	if cfg.Cluster != nil {
 		if err := cfg.Cluster.Join(node{srv}); err != nil {
