@@ -81,15 +81,15 @@ func (s *Session) replayAttach(a *admission) {
 		if srv.Durable(topic) {
 			// The server, not the client, chose these names, unless the identity is
 			// insecure: then nothing is stored for a client that invents names.
-			topics = append(topics, replay.Subscription{Topic: topic, Start: start(a.resume, topic), Remember: !s.endpoint().Insecure})
+			topics = append(topics, replay.Subscription{Topic: topic, Start: startAt(a.resume, topic), Remember: !s.endpoint().Insecure})
 		}
 	}
 	s.state.Or(holdBit)
-	srv.replay.Attach(receiver{s}, start(a.resume, ""), topics)
+	srv.replay.Attach(receiver{s}, startAt(a.resume, ""), topics)
 }
 
-// start is where a client resumes a box.
-func start(positions map[string]Position, topic string) replay.Start {
+// startAt is where a client resumes a box.
+func startAt(positions map[string]Position, topic string) replay.Start {
 	p, ok := positions[topic]
 	return replay.Start{Resume: ok, Epoch: p.Epoch, Offset: p.Offset}
 }
