@@ -21,6 +21,11 @@ func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text
 // Refuse makes a Refusal: what Endpoint.Identify returns to turn a client away.
 func Refuse(status int, text string) error { return &Refusal{Status: status, Text: text} }
 
+// RefuseWith is Refuse with one more header field in the answer.
+func RefuseWith(status int, text, name, value string) error {
+	return &Refusal{Status: status, Text: text, header: name + ": " + value + "\r\n"}
+}
+
 // refuse answers a handshake with an HTTP error and ends the connection. It takes
 // back an answer that was not sent, so only the holder of the turn may call it.
 func (s *Session) refuse(err error) {
