@@ -42,6 +42,7 @@ type Server struct {
 	sessions    atomic.Int64  // open ones
 	connections atomic.Int64  // all, also those in their handshake
 	status      atomic.Uint32
+	ending      atomic.Bool // Shutdown was called
 	stats       stats
 	memory      limit.Memory
 	sources     *limit.Sources
