@@ -34,7 +34,7 @@ type Server struct {
 	now         func() time.Duration // of the timer wheels, since started
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
-	fallback    *fallback // requests on the public listener that are not handshakes
+	fallback    *fallback       // requests on the public listener that are not handshakes
 	replay      *replay.Service // nil: no store
 
 	// Atomic.

@@ -22,7 +22,7 @@ type inboxFlags struct {
 	NATSKey      string `name:"nats-key" help:"The key of that, PEM." placeholder:"FILE"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message there." default:"1"`
 
-	NodeName     string `help:"Name of this node in the cluster; the host name and a random suffix by default." placeholder:"NAME"`
+	NodeName string `help:"Name of this node in the cluster; the host name and a random suffix by default." placeholder:"NAME"`
 
 	DurableTopic []string `help:"Topic that is kept too, or news.* for all that begin with news. Repeatable." placeholder:"TOPIC"`
 
