@@ -225,7 +225,7 @@ func TestAdoptAfterClose(t *testing.T) {
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the listener is open: %v", err)
 		}
-		if s.started.Load() || s.ended.Load() {
+		if s.ready.Load() || s.started.Load() || s.ended.Load() {
 			t.Error("the handler was called")
 		}
 	})
@@ -309,12 +309,12 @@ func TestOpenWhileClosing(t *testing.T) {
 	server.Close()
 	e.closing.Store(true)
 	s := newSession(t, nil)
-	if err := e.open(fd, &s.Conn, s, true, []byte("x")); !errors.Is(err, net.ErrClosed) {
+	if err := e.open(fd, &s.Conn, s, []byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("open: %v", err)
 	}
 	s.Conn.Close() // is closed already
 	expectEOF(t, client)
-	if s.started.Load() || s.ended.Load() || e.Opened() != 0 || e.Stats().Opened != 0 {
+	if s.ready.Load() || s.started.Load() || s.ended.Load() || e.Opened() != 0 || e.Stats().Opened != 0 {
 		t.Error("it was opened")
 	}
 	e.closing.Store(false) // for Close to do what it does

@@ -26,17 +26,17 @@ func (c xorConn) Read(b []byte) (int, error) {
 
 func (c xorConn) Write(b []byte) (int, error) { return c.TCPConn.Write(xor(b)) }
 
-// pongs answers all bytes that arrive, and none with "first ".
+// pongs greets with "first " and echoes.
 type pongs struct {
 	Conn
 	closed chan error
 }
 
-func (p *pongs) Data(c *Conn, b []byte) {
-	if len(b) == 0 {
-		b = []byte("first ")
-	}
+func (p *pongs) Open(c *Conn) { c.Write([]byte("first "), CloseOnFull) }
+
+func (p *pongs) Data(c *Conn, b []byte) int {
 	c.WriteBorrowed(b, CloseOnFull)
+	return len(b)
 }
 
 func (p *pongs) Close(_ *Conn, err error) { p.closed <- err }

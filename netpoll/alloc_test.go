@@ -102,7 +102,7 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 		for name, write := range map[string]func(){
 			"shared":   func() { s.Write(msg, DropOldest) },
 			"refused":  func() { s.WriteBorrowed(msg, CloseOnFull) },
-			"asked":    func() { s.Queued(); s.Open() },
+			"asked":    func() { s.Queued(); s.CanWrite() },
 			"tried":    func() { s.Uncork() },
 			"switched": func() { s.Cork(); s.Write(msg, DropOldest); s.Uncork() },
 		} {

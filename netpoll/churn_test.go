@@ -15,11 +15,18 @@ type churner struct {
 	Conn
 	t     testing.TB
 	calls atomic.Int32
+	opens atomic.Int32
 	ended atomic.Bool
 	in    *atomic.Int64 // sessions that were closed
 }
 
-func (c *churner) Data(_ *Conn, b []byte) {
+func (c *churner) Open(*Conn) {
+	if c.calls.Load() != 0 || c.opens.Add(1) != 1 {
+		c.t.Error("Open is not the first call, or comes twice")
+	}
+}
+
+func (c *churner) Data(_ *Conn, b []byte) int {
 	if c.calls.Add(1) != 1 || c.ended.Load() {
 		c.t.Error("calls overlap, or come behind Close")
 	}
@@ -37,6 +44,7 @@ func (c *churner) Data(_ *Conn, b []byte) {
 		}
 	}
 	c.WriteBorrowed(b, CloseOnFull)
+	return len(b)
 }
 
 func (c *churner) Close(*Conn, error) {

@@ -11,13 +11,22 @@ import (
 	"syscall"
 )
 
-// Handler is what one connection does with its bytes. Calls for one Conn never
-// overlap, Close is the last of them and comes exactly once.
+// Handler reacts to what happens on one connection. Calls for one Conn never
+// overlap: Open is the first, Close the last, and each of them comes exactly once.
 type Handler interface {
-	// Data is called with bytes that have arrived; there are none only in the
-	// call that Adopt makes. The slice is borrowed: it may be modified in place,
-	// and is reused after the return. Conn.Postpone makes its end come again.
-	Data(c *Conn, b []byte)
+	// Open is called before any Data, when c can be written to. For an accepted
+	// connection it runs while the listener's next connection waits, so like
+	// Accept it must not block. Adopt calls it before it returns, and there it may.
+	Open(c *Conn)
+	// Data is called with bytes that have arrived, at least one, and returns how
+	// many of them it consumed. The engine presents the rest again, before any
+	// later bytes, in the connection's next turn; it does so at once if it has no
+	// room to keep the rest or no other connection to serve first. A handler returns
+	// early when it has worked for so long that other connections should be served.
+	// It must consume at least one byte unless it ends or detaches the connection.
+	//
+	// b is borrowed: it may be modified in place, and is reused after the return.
+	Data(c *Conn, b []byte) (n int)
 	// Close is called when the connection is over and its descriptor released.
 	// err is io.EOF when the peer ended the stream first, net.ErrClosed when this
 	// side did, or the error of the read or write that failed.
@@ -58,7 +67,7 @@ const (
 	flagReleased                        // fd is no longer ours
 	flagListener                        // fd listens
 	flagBroken                          // a write failed
-	flagPostponed                       // the engine keeps bytes that come again
+	flagLeftover                        // the engine keeps bytes that Data has not consumed
 	flagPeerEnded                       // the peer ended the stream, and waits for what was sealed
 )
 
@@ -113,6 +122,15 @@ func (c *Conn) wake(bits Readiness) {
 	}
 }
 
+// data calls Handler.Data and returns how many bytes it consumed.
+func (c *Conn) data(b []byte) int {
+	n := c.handler.Data(c, b)
+	if uint(n) > uint(len(b)) {
+		panic(fmt.Sprintf("BUG: netpoll: Handler.Data consumed %d of %d bytes", n, len(b)))
+	}
+	return n
+}
+
 // release gives up the descriptor. Only the holder of the turn may call it, and
 // it ends the turn for good.
 func (c *Conn) release(err error) {
@@ -130,8 +148,8 @@ func (c *Conn) release(err error) {
 	c.closeLocked()
 	c.setLocked(flagReleased) // behind this no writer touches fd
 	c.mu.Unlock()
-	if c.has(flagPostponed) {
-		c.engine.rests.drop(c)
+	if c.has(flagLeftover) {
+		c.engine.dropLeftover(c)
 	}
 	if c.link != nil {
 		c.link.nc.Close()
@@ -143,9 +161,9 @@ func (c *Conn) release(err error) {
 	c.handler.Close(c, err)
 }
 
-// Open tells whether bytes can still be written: neither Close nor Seal was
+// CanWrite tells whether bytes can still be written: neither Close nor Seal was
 // called, and the connection is not known to be broken.
-func (c *Conn) Open() bool { return !c.has(flagSealed) }
+func (c *Conn) CanWrite() bool { return !c.has(flagSealed) }
 
 // ID tells the connections of one engine apart, also those that have or had the
 // same descriptor, until 2^32 more have come.
@@ -185,8 +203,8 @@ var ErrDetached = errors.New("netpoll: connection is closed or has unsent bytes"
 
 // Detach takes the connection away from the engine and returns it as a
 // net.Conn, for the protocols that the engine does not serve. It may be called
-// only by Handler.Data, which must not use c afterwards; Handler.Close is not
-// called. After an error the connection is what it was.
+// only by Handler.Open and Handler.Data, which must not use c afterwards; what Data
+// returns is ignored then, and Handler.Close is not called. After an error the connection is what it was.
 func (c *Conn) Detach() (net.Conn, error) {
 	var nc net.Conn
 	var err error

@@ -55,7 +55,7 @@ func TestCorkIsBounded(t *testing.T) {
 					// Sockets are full sooner or later: that is up to the reader,
 					// who reads all the time.
 					for !s.WriteBorrowed([]byte(text), CloseOnFull).Delivered() {
-						if !s.Open() {
+						if !s.CanWrite() {
 							t.Error("gone")
 							return
 						}

@@ -8,15 +8,16 @@
 //
 // # Contract
 //
-// Calls to the Handler of one connection never overlap; Close is the last of
-// them and comes exactly once, for every connection that was opened. The right
-// to read, the turn, is drawn in turn.go.
+// Calls to the Handler of one connection never overlap. Open is the first and Close
+// the last; each comes exactly once, for every connection that was opened. The right
+// to read, the read turn, is drawn in turn.go.
 //
 // The bytes given to Data are borrowed until it returns. It may modify them.
 //
-// A turn is short: one read. Who has more to do, be it bytes to read or work that
-// its handler postpones (Conn.Postpone), comes again when all have had their turn
-// that became ready meanwhile, and then one such connection at a time.
+// A turn is short: one read. A connection with more to do, because there are more
+// bytes to read or because its handler did not consume all it was given, yields: its
+// next turn comes after those of the connections that became ready meanwhile, and the
+// engine serves one such connection between two looks at the poller.
 //
 // A Handler may block. Others are not stopped by that: when the workers hardly
 // get on for a few milliseconds more are started, up to Config.Workers.

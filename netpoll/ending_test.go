@@ -57,7 +57,7 @@ func testSeal(t *testing.T, kind Kind, network string, then Ending, state string
 	if !s.Seal([]byte("last"), discard, then) {
 		t.Error("Seal = false")
 	}
-	if s.Open() || s.Write([]byte("more"), Control) != Gone || s.Seal([]byte("later"), false, KeepOpen) {
+	if s.CanWrite() || s.Write([]byte("more"), Control) != Gone || s.Seal([]byte("later"), false, KeepOpen) {
 		t.Error("it can be written to behind Seal")
 	}
 	if state != "full" && s.has(flagQueued|flagCorked) {

@@ -90,7 +90,7 @@ type Engine struct {
 	watch      watch
 	yields     yields
 	breath     atomic.Int64 // when a worker let others run, ns since start
-	rests      rests
+	leftovers  leftovers
 	done       sync.WaitGroup
 
 	mu        sync.Mutex
@@ -125,7 +125,7 @@ func start(cfg Config, poller Poller) *Engine {
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
-	e.rests.init(&e.buffers)
+	e.leftovers.init(&e.buffers)
 	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
 	e.retry.Stop()
 	e.refused.timer = time.AfterFunc(time.Hour, func() { e.refused.expire(e.now()) })
@@ -163,9 +163,8 @@ func (e *Engine) enter() bool {
 // net/http. If Watches says so its descriptor moves to the engine, else it is
 // served by a goroutine of its own; both ways nc must not be used any more,
 // unless there is an error: then the caller closes nc, and h was not called. c
-// belongs to h, which is called with pending, the bytes that were read ahead,
-// before Adopt returns; it is called even if there are none, so that it can open
-// the conversation before anything is read.
+// belongs to h, whose Open is called before Adopt returns, and after it Data with
+// pending, the bytes that were read ahead, if there are any.
 func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 	if !e.enter() {
 		return net.ErrClosed
@@ -177,9 +176,11 @@ func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 			return err
 		}
 		nc.Close() // takes it out of the runtime's poller; one descriptor is left
-		return e.open(fd, c, h, true, pending)
+		return e.open(fd, c, h, pending)
 	}
-	e.openStream(nc, c, h, true, pending)
+	e.openStream(nc, c, h)
+	c.handOver(pending)
+	go c.pump(c.link)
 	return nil
 }
 
@@ -201,10 +202,10 @@ func isSocket(v any) bool {
 	return false
 }
 
-// open watches a descriptor, and with adopted delivers pending. The caller holds
-// the turn meanwhile, so whoever finds c in the table cannot release it before it
-// is watched. After an error the descriptor is closed and h was not called.
-func (e *Engine) open(fd int, c *Conn, h Handler, adopted bool, pending []byte) error {
+// open watches a descriptor, calls h.Open, and delivers pending. The caller holds
+// the turn meanwhile, so a goroutine that finds c in the table cannot release it before
+// it is watched. After an error the descriptor is closed and h was not called.
+func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
 	c.begin(e, h, nil, fd)
 	e.table.put(c.fd, c)
 	// If Close has begun it may have walked the table already; the workers may
@@ -227,9 +228,7 @@ func (e *Engine) open(fd int, c *Conn, h Handler, adopted bool, pending []byte) 
 	} else {
 		e.stats.opened.Add(1)
 	}
-	if adopted {
-		h.Data(c, pending)
-	}
+	c.handOver(pending)
 	e.finish(c)
 	return nil
 }

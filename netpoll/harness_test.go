@@ -21,33 +21,53 @@ const patience = 20 * time.Second
 type session struct {
 	Conn
 	t       testing.TB
-	data    func(s *session, b []byte) // nil: echo
-	opened  chan struct{}              // closed by the first Data
+	data    func(s *session, b []byte)     // nil: echo
+	consume func(s *session, b []byte) int // instead of data, for what does not consume all
+	onOpen  func(s *session)               // nil: nothing
+	opened  chan struct{}                  // closed by the first Data
 	closed  chan error
 	inside  atomic.Int32
+	ready   atomic.Bool // Open was called
 	started atomic.Bool
 	ended   atomic.Bool
 }
 
-func (s *session) Data(c *Conn, b []byte) {
+func (s *session) Open(c *Conn) {
+	if s.inside.Add(1) != 1 {
+		s.t.Error("Open while another call is under way")
+	}
+	defer s.inside.Add(-1)
+	if s.ready.Swap(true) || s.started.Load() || s.ended.Load() {
+		s.t.Error("Open is not the first call, or comes twice")
+	}
+	if s.onOpen != nil {
+		s.onOpen(s)
+	}
+}
+
+func (s *session) Data(c *Conn, b []byte) int {
 	if s.inside.Add(1) != 1 {
 		s.t.Error("two calls for one connection at a time")
 	}
 	defer s.inside.Add(-1)
-	if s.ended.Load() {
-		s.t.Error("Data behind Close")
+	if !s.ready.Load() || s.ended.Load() {
+		s.t.Error("Data before Open or after Close")
 	}
-	if len(b) == 0 { // Adopt without pending bytes
-		return
+	if len(b) == 0 {
+		s.t.Error("Data without bytes")
 	}
 	if !s.started.Swap(true) {
 		defer close(s.opened)
 	}
+	if s.consume != nil {
+		return s.consume(s, b)
+	}
 	if s.data != nil {
 		s.data(s, b)
-		return
+	} else {
+		s.WriteBorrowed(b, CloseOnFull)
 	}
-	s.WriteBorrowed(b, CloseOnFull)
+	return len(b)
 }
 
 func (s *session) Close(c *Conn, err error) {
@@ -68,7 +88,6 @@ type rig struct {
 	e        *Engine
 	network  string
 	addr     string
-	data     func(s *session, b []byte) // of sessions to come
 	sessions chan *session
 }
 
@@ -78,6 +97,12 @@ func newSession(t testing.TB, data func(*session, []byte)) *session {
 
 func newRig(t testing.TB, cfg Config, network string, data func(s *session, b []byte)) *rig {
 	t.Helper()
+	return newRigOf(t, cfg, network, func() *session { return newSession(t, data) })
+}
+
+// newRigOf is newRig for sessions of another kind.
+func newRigOf(t testing.TB, cfg Config, network string, makeSession func() *session) *rig {
+	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -85,7 +110,7 @@ func newRig(t testing.TB, cfg Config, network string, data func(s *session, b []
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{TB: t, e: e, network: network, data: data, sessions: make(chan *session, 20_000)}
+	r := &rig{TB: t, e: e, network: network, sessions: make(chan *session, 20_000)}
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("Engine.Close: %v", err)
@@ -100,7 +125,7 @@ func newRig(t testing.TB, cfg Config, network string, data func(s *session, b []
 	ln := listen(t, network)
 	r.addr = ln.Addr().String()
 	if err := e.Listen(ln, func(netip.AddrPort) (*Conn, Handler) {
-		s := newSession(t, r.data)
+		s := makeSession()
 		r.sessions <- s
 		return &s.Conn, s
 	}); err != nil {
@@ -153,7 +178,7 @@ func (r *rig) connect() (net.Conn, *session) {
 	must(r, nc, "x")
 	s := <-r.sessions
 	await(r, s.opened)
-	if s.data == nil {
+	if s.data == nil && s.consume == nil {
 		expect(r, nc, "x")
 	}
 	return nc, s

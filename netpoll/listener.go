@@ -19,8 +19,9 @@ type listener struct {
 	warned  atomic.Int64
 }
 
-func (l *listener) Data(*Conn, []byte) {}
-func (l *listener) Close(*Conn, error) {}
+func (l *listener) Open(*Conn)                 {}
+func (l *listener) Data(_ *Conn, b []byte) int { return len(b) }
+func (l *listener) Close(*Conn, error)         {}
 
 func (l *listener) stop() {
 	l.conn.Close()
@@ -87,7 +88,8 @@ func (e *Engine) acceptLoop(l *listener) {
 				e.refused.hold(func() { nc.Close() }, e.now())
 				continue
 			}
-			e.openStream(nc, c, h, false, nil)
+			e.openStream(nc, c, h)
+			go c.serveAccepted()
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

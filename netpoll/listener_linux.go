@@ -20,7 +20,7 @@ func (e *Engine) listenOn(l *listener, fd int) error {
 	// refused for a Unix socket, which needs none.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	l.conn.flags.Store(flagListener | flagSealed)
-	if err := e.open(fd, &l.conn, l, false, nil); err != nil {
+	if err := e.open(fd, &l.conn, l, nil); err != nil {
 		return err
 	}
 	e.addListener(l)
@@ -68,7 +68,7 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 		e.refused.hold(func() { hangUp(fd) }, e.now())
 		return
 	}
-	if err := e.open(fd, c, h, false, nil); err != nil {
+	if err := e.open(fd, c, h, nil); err != nil {
 		h.Close(c, err) // its owner counts on it
 		if !errors.Is(err, net.ErrClosed) {
 			e.exhausted(l, err) // most likely max_user_watches, epoll(7)

@@ -19,15 +19,15 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if c.has(flagListener) {
 		return e.acceptTurn(c)
 	}
-	if c.has(flagPostponed) && !e.deliver(c, e.rests.look(c), ready) {
+	if c.has(flagLeftover) && !e.deliver(c, e.leftovers.look(c), ready) {
 		return false
 	}
 	if ready&Readable == 0 {
 		return true
 	}
 	buf := *w.buf
-	if e.rests.scarce() {
-		buf = buf[:min(scarceRead, len(buf))]
+	if e.leftovers.full() {
+		buf = buf[:min(smallRead, len(buf))]
 	}
 	for {
 		n, errno := recv(int(c.fd), buf)
@@ -60,36 +60,33 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 }
 
 // deliver gives b to the handler and does what it asked for meanwhile. Like turn
-// it reports whether the caller still holds the turn; if the handler has
-// postponed a part of b, others have theirs first.
+// it reports whether the caller still holds the turn: if the handler has not consumed
+// all of b, other connections come first.
 func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
-	again := c.has(flagPostponed)
-	if again {
-		c.mu.Lock()
-		c.clearLocked(flagPostponed)
-		c.mu.Unlock()
+	for {
+		b = b[c.data(b):]
+		flags := c.flags.Load()
+		if flags&(flagCorked|flagClosing|flagReleased|flagLeftover) == 0 && len(b) == 0 {
+			return true
+		}
+		if flags&flagReleased != 0 { // detached
+			e.dropLeftover(c)
+			return false
+		}
+		c.Uncork()
+		if c.has(flagClosing) {
+			c.release(nil)
+			return false
+		}
+		if len(b) == 0 {
+			e.dropLeftover(c)
+			return true
+		}
+		if e.keepLeftover(c, b) {
+			e.yield(c, ready)
+			return false
+		}
 	}
-	c.handler.Data(c, b)
-	flags := c.flags.Load()
-	if again && flags&flagPostponed == 0 {
-		e.rests.drop(c)
-	}
-	if flags&(flagCorked|flagClosing|flagReleased|flagPostponed) == 0 {
-		return true
-	}
-	if flags&flagReleased != 0 {
-		return false // detached
-	}
-	c.Uncork()
-	if c.has(flagClosing) {
-		c.release(nil)
-		return false
-	}
-	if flags&flagPostponed != 0 {
-		e.yield(c, ready)
-		return false
-	}
-	return true
 }
 
 // peerEnded says whether to release the connection at the end of the peer's stream.

@@ -80,8 +80,14 @@ func childEngine(log slog.Handler) (*Engine, string, error) {
 
 type childConn struct{ Conn }
 
-func (c *childConn) Data(_ *Conn, b []byte) { c.WriteBorrowed(b, CloseOnFull) }
-func (c *childConn) Close(*Conn, error)     {}
+func (c *childConn) Open(*Conn) {}
+
+func (c *childConn) Data(_ *Conn, b []byte) int {
+	c.WriteBorrowed(b, CloseOnFull)
+	return len(b)
+}
+
+func (c *childConn) Close(*Conn, error) {}
 
 // lineCounter is a log of which only the number of lines matters.
 type lineCounter struct{ n atomic.Int64 }

@@ -32,9 +32,9 @@ type stream struct {
 // streamBuffer is what every connection of this transport pays for reading.
 const streamBuffer = 4 << 10
 
-// openStream serves a connection with a goroutine. With adopted it delivers
-// pending first.
-func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, adopted bool, pending []byte) {
+// openStream makes c a connection that a goroutine is going to serve: the caller
+// starts pump, after h.Open.
+func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler) {
 	s := &stream{nc: nc}
 	if isSocket(nc) {
 		s.raw, _ = nc.(syscall.Conn).SyscallConn()
@@ -49,11 +49,12 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler, adopted bool, pendi
 	if e.closing.Load() {
 		c.Close() // Close may have looked at the streams already
 	}
-	if adopted {
-		h.Data(c, pending)
-	}
-	e.done.Add(1)
-	go c.pump(s)
+	e.done.Add(1) // for pump
+}
+
+func (c *Conn) serveAccepted() {
+	c.handler.Open(c)
+	c.pump(c.link)
 }
 
 // pump reads until the connection ends.
@@ -61,20 +62,17 @@ func (c *Conn) pump(s *stream) {
 	defer c.engine.done.Done()
 	buf := make([]byte, streamBuffer)
 	for {
-		flags := c.flags.Load()
-		if flags&flagCorked != 0 {
-			c.Uncork()
-		}
-		if flags&flagReleased != 0 {
+		c.Uncork()
+		switch flags := c.flags.Load(); {
+		case flags&flagReleased != 0:
 			return // detached
-		}
-		if flags&flagClosing != 0 {
+		case flags&flagClosing != 0:
 			c.release(nil)
 			return
 		}
 		n, err := s.nc.Read(buf)
 		if n > 0 {
-			c.handler.Data(c, buf[:n])
+			c.deliverAll(buf[:n])
 			continue
 		}
 		if err != nil {

@@ -124,7 +124,7 @@ func TestBrokenByWrite(t *testing.T) {
 		}
 		nc.Close()
 		eventually(t, "a write fails", func() bool { return s.Write([]byte("hello?"), CloseOnFull) == Gone })
-		if s.Open() {
+		if s.CanWrite() {
 			t.Error("it is said to be open")
 		}
 		if n := r.e.Stats().Broken; n != 1 {
@@ -157,7 +157,7 @@ func TestCloseFromElsewhere(t *testing.T) {
 	everywhere(t, func(t *testing.T, kind Kind, network string) {
 		r := newRig(t, Config{Transport: kind}, network, ignore)
 		nc, s := r.connect()
-		if !s.Open() {
+		if !s.CanWrite() {
 			t.Error("it is not said to be open")
 		}
 		var wg sync.WaitGroup
@@ -173,7 +173,7 @@ func TestCloseFromElsewhere(t *testing.T) {
 				t.Errorf("Write = %v, want Gone", got)
 			}
 		}
-		if s.Seal([]byte("a"), false, CloseFlushed) || s.Open() || s.Queued() != 0 {
+		if s.Seal([]byte("a"), false, CloseFlushed) || s.CanWrite() || s.Queued() != 0 {
 			t.Error("a closed connection is not over")
 		}
 		s.Cork()

@@ -207,7 +207,7 @@ func (e *Engine) finish(c *Conn) {
 		c.release(nil)
 		return
 	}
-	ready, ok := Readiness(0), c.has(flagPostponed)
+	ready, ok := Readiness(0), c.has(flagLeftover)
 	if !ok {
 		ready, ok = c.turn.move(moveGive, 0)
 	}

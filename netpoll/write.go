@@ -221,6 +221,9 @@ func (c *Conn) Cork() {
 
 // Uncork sends what was gathered.
 func (c *Conn) Uncork() {
+	if !c.has(flagCorked) {
+		return
+	}
 	c.mu.Lock()
 	var over bool
 	if c.hasLocked(flagCorked) {

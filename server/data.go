@@ -14,24 +14,27 @@ import (
 // because Data and Close mean something else to an application.
 type handler struct{ s *Session }
 
-func (h handler) Data(c *netpoll.Conn, b []byte)   { h.s.received(b) }
-func (h handler) Close(c *netpoll.Conn, err error) { h.s.gone(err) }
+func (h handler) Open(*netpoll.Conn)                 { h.s.openAdopted() }
+func (h handler) Data(_ *netpoll.Conn, b []byte) int { return h.s.received(b) }
+func (h handler) Close(c *netpoll.Conn, err error)   { h.s.gone(err) }
 
-// received looks at bytes that have arrived.
-func (s *Session) received(b []byte) {
+// received processes bytes that have arrived, and returns how many.
+func (s *Session) received(b []byte) (n int) {
+	n = len(b)
 	now := s.srv().tick.Load()
 	heard := s.heard.Swap(now)
 	if s.phase() == shaking {
 		if b = s.shake(b); len(b) == 0 {
-			return
+			return n
 		}
 	}
 	switch s.phase() {
 	case open, closing:
-		s.feed(b, now, heard)
-	case lingering: // RFC 6455, 7.1.7: what comes behind a failure is not processed
+		n -= len(s.feed(b, now, heard))
+	case lingering: // RFC 6455, 7.1.7: bytes that follow a failure are not processed
 		s.discard(len(b))
 	}
+	return n
 }
 
 // mostDiscarded is what may be under way from a peer that does not know yet that
@@ -48,14 +51,14 @@ func (s *Session) discard(n int) {
 	}
 }
 
-// feed runs the decoder over the bytes of one read, or over what is left of them, and
-// sees to it that what it keeps of unfinished messages is not too much.
-func (s *Session) feed(in []byte, now, heard uint32) {
+// feed runs the decoder over the bytes of one read, and returns those that it leaves
+// for the next turn. It bounds the memory of unfinished messages.
+func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 	before := s.dec.Held()
-	s.decode(in, now, heard)
+	left = s.decode(in, now, heard)
 	after := s.dec.Held()
 	if before == 0 && after == 0 {
-		return
+		return left
 	}
 	srv := s.srv()
 	if !srv.memory.Hold(before, after, limit.ForMessage) {
@@ -64,7 +67,9 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 	}
 	if s.phase() == lingering { // nothing is decoded any more
 		s.letGo()
+		return nil
 	}
+	return left
 }
 
 // letGo drops what is known of an unfinished message.
@@ -75,7 +80,9 @@ func (s *Session) letGo() {
 	s.dec.Release()
 }
 
-func (s *Session) decode(in []byte, now, heard uint32) {
+// decode decodes until in is consumed, the session ends, or other connections should
+// be served first: then it returns the bytes that are left.
+func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
 	var rates limit.Rates
@@ -83,7 +90,7 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 		rates = ep.rates()
 		if !meter.Read(&rates, len(in), now) {
 			s.overRate()
-			return
+			return nil
 		}
 	}
 	var done work
@@ -95,24 +102,24 @@ func (s *Session) decode(in []byte, now, heard uint32) {
 		}
 		if err != nil {
 			s.fail(err)
-			return
+			return nil
 		}
 		if m.Op != ws.OpContinuation {
 			if !s.take(ep, meter, &rates, m, now, len(in) > 0) {
-				return
+				return nil
 			}
 		} else if len(in) == 0 { // nothing complete is left
-			return
+			return nil
 		}
 		did := n + len(m.Payload)
 		if m.Op == ws.OpContinuation {
 			did = lookEvery * stepBytes // Next stops without a message when it has worked
 		}
-		if len(in) > 0 && done.enough(ep.srv, did) && s.conn.Postpone(in) {
+		if len(in) > 0 && done.enough(ep.srv, did) {
 			if meter != nil {
-				meter.Unread(len(in)) // they will be taken when they come again
+				meter.Unread(len(in)) // they are charged when they come again
 			}
-			return
+			return in
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // A client that sends much at once has others served between its messages, and
 // neither loses one nor pays for it twice.
-func TestWorkIsPostponed(t *testing.T) {
+func TestWorkYields(t *testing.T) {
 	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
 		t.Run(kind.String(), func(t *testing.T) {
 			const n = 2000
@@ -53,7 +53,7 @@ func TestWorkIsPostponed(t *testing.T) {
 }
 
 // Inflating is work as well: a message that becomes much comes in as many turns.
-func TestInflatingIsPostponed(t *testing.T) {
+func TestInflatingYields(t *testing.T) {
 	const size, least = 512 << 10, 20 // the decoder stops some sixty times
 	ep := compressing(Echo("/echo"))
 	ep.Rules.MaxMessage = size

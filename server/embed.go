@@ -76,18 +76,38 @@ func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity
 	return a.adopt(nc, ahead)
 }
 
-// arrival is a handshake that another server has read and that was found good.
-// Between the two servers it is what the session's endpoint leads to.
-type arrival struct {
+// adoption is a handshake that another server has read and this one has accepted,
+// until the session is open.
+type adoption struct {
 	ep   *endpoint
 	from netip.Addr // for sources
 	admission
 	over chan struct{} // for extension.over
-	err  error         // of Session.open
+	err  error         // of Session.openAdopted
+}
+
+// openAdopted opens the session of a connection that another server has accepted. Any
+// other session opens when its request has arrived.
+func (s *Session) openAdopted() {
+	x := s.ext.Load()
+	if x == nil || x.adopted == nil {
+		return
+	}
+	a := x.adopted
+	if x.adopted = nil; a.over == nil {
+		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
+	}
+	if !s.enter(answering, 0) {
+		a.err = errGoingAway
+		return
+	}
+	if a.err = s.open(a.ep, &a.admission); a.err != nil {
+		s.refuse(a.err)
+	}
 }
 
 // arrive checks a handshake whose request is in h.
-func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
+func (ep *endpoint) arrive(h *handshake, preset *Identity) (*adoption, error) {
 	srv := ep.srv
 	peer := h.req.peer.Addr()
 	from := limit.PeerAddr(peer)
@@ -104,7 +124,7 @@ func (ep *endpoint) arrive(h *handshake, preset *Identity) (*arrival, error) {
 		return nil, err
 	}
 	a.answer = append([]byte(nil), a.answer...) // h is returned
-	return &arrival{ep: ep, from: from, admission: a}, nil
+	return &adoption{ep: ep, from: from, admission: a}, nil
 }
 
 // roomFor is what accept and screen are to connections of our own listener. Here
@@ -135,7 +155,7 @@ const refuseTimeout = time.Second
 
 // adopt opens the session on the connection that was hijacked. ahead was read
 // behind the request.
-func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
+func (a *adoption) adopt(nc net.Conn, ahead []byte) error {
 	srv := a.ep.srv
 	// Those that the other server has set are about requests.
 	nc.SetDeadline(time.Time{})
@@ -146,15 +166,14 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 	if err != nil {
 		return a.turnAway(nc, err)
 	}
-	s := srv.newSession(&endpoint{srv: srv, arrival: a})
+	s := srv.newSession(srv.lobby)
 	if s == nil {
 		src.Leave()
 		return a.turnAway(nc, full)
 	}
 	s.source = src
-	if a.over != nil {
-		s.extend().over = a.over
-	}
+	x := s.extend()
+	x.adopted, x.over = a, a.over
 	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
 		srv.depart(s)
 		if errors.Is(err, net.ErrClosed) {
@@ -166,7 +185,7 @@ func (a *arrival) adopt(nc net.Conn, ahead []byte) error {
 }
 
 // turnAway is for what goes wrong when the other server can answer no more.
-func (a *arrival) turnAway(nc net.Conn, err error) error {
+func (a *adoption) turnAway(nc net.Conn, err error) error {
 	nc.SetDeadline(time.Now().Add(refuseTimeout))
 	nc.Write(a.ep.srv.refusalOf(err).response())
 	nc.Close()

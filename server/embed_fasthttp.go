@@ -38,7 +38,7 @@ func (m *Mount) upgradeFastHTTP(ctx *fasthttp.RequestCtx, preset *Identity) erro
 // hijacked is called on a goroutine of fasthttp's when the handler has
 // returned. Unless its server was told KeepHijackedConns, fasthttp closes the
 // connection and takes its buffers back when this returns.
-func (a *arrival) hijacked(c net.Conn) {
+func (a *adoption) hijacked(c net.Conn) {
 	srv := a.ep.srv
 	nc := c
 	if inner, ok := c.(interface{ UnsafeConn() net.Conn }); ok {

@@ -39,20 +39,6 @@ var headEnd = []byte("\r\n\r\n")
 // is for the decoder. Behind it the session is open, or refused, or still shaking
 // if the request is not complete.
 func (s *Session) shake(b []byte) (rest []byte) {
-	if a := s.endpoint().arrival; a != nil {
-		if !s.enter(answering, 0) {
-			a.err = errGoingAway
-			return nil
-		}
-		if a.err = s.open(a.ep, &a.admission); a.err != nil {
-			s.refuse(a.err)
-			return nil
-		}
-		return b
-	}
-	if len(b) == 0 {
-		return nil
-	}
 	h, head, rest := s.gather(b)
 	if h == nil {
 		return nil

@@ -42,10 +42,11 @@ type reads struct {
 	pieces []string
 }
 
-func (r reads) Data(c *netpoll.Conn, _ []byte) {
+func (r reads) Open(c *netpoll.Conn) {
 	for _, p := range r.pieces {
-		r.s.received([]byte(p))
-		c.Uncork()
+		for b := []byte(p); len(b) > 0; c.Uncork() {
+			b = b[r.s.received(b):]
+		}
 	}
 }
 

@@ -66,8 +66,7 @@ type Server struct {
 // endpoint is an Endpoint in use.
 type endpoint struct {
 	Endpoint
-	srv     *Server
-	arrival *arrival // only in the one that a session has while it is adopted
+	srv *Server
 }
 
 const (

@@ -110,6 +110,7 @@ type extension struct {
 	timer   registry.Timer[*extension]
 	reason  string        // of the close; owned by the read turn
 	follows []string      // may be, when a client of fanfare.v1 asks; immutable once open
+	adopted *adoption     // until Open has opened the session; owned by the read turn
 	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
