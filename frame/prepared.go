@@ -2,7 +2,6 @@ package frame
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/gobwas/ws"
 )
@@ -18,15 +17,21 @@ type Prepared struct {
 	// others wait for the first rather than compress as well.
 	once    sync.Once
 	deflate []byte // nil if that is not smaller
-
-	twin atomic.Pointer[Prepared]
 }
 
 // Prepare encodes a message or control frame. It copies payload, and does not check
 // that text is UTF-8.
 func Prepare(op ws.OpCode, payload []byte) *Prepared {
-	b := make([]byte, 0, HeaderSize(len(payload))+len(payload))
-	return &Prepared{plain: AppendFrame(b, op, payload), op: op}
+	p := new(Prepared)
+	p.Init(op, payload)
+	return p
+}
+
+// Init is Prepare for a Prepared that is part of another struct. It is called once,
+// before anything else.
+func (p *Prepared) Init(op ws.OpCode, payload []byte) {
+	p.plain = AppendFrame(make([]byte, 0, HeaderSize(len(payload))+len(payload)), op, payload)
+	p.op = op
 }
 
 // Plain returns the frame for a connection without compression. It is shared:
@@ -56,17 +61,6 @@ func (p *Prepared) Deflated(r *Rules, c Params) []byte {
 
 // Payload returns the payload of the frame. It is shared, like the frame.
 func (p *Prepared) Payload() []byte { return p.plain[len(p.plain)-p.Len():] }
-
-// Twin returns the message as receivers with another sub-protocol get it: what
-// make returned when it was asked first. There is one kind of twin, so make is
-// always the same.
-func (p *Prepared) Twin(make func(*Prepared) *Prepared) *Prepared {
-	if t := p.twin.Load(); t != nil {
-		return t
-	}
-	p.twin.CompareAndSwap(nil, make(p))
-	return p.twin.Load()
-}
 
 // Op returns the opcode.
 func (p *Prepared) Op() ws.OpCode { return p.op }

@@ -10,9 +10,9 @@ import (
 
 const million = 1_000_000
 
-// full returns a registry of a million users, and their names in an order that has nothing to do with
-// their places in memory.
-func full(b *testing.B) (*Registry[*session], []string) {
+// millionUsers returns a registry with a million users, and their names in an order that does not follow
+// the order of the sessions in memory.
+func millionUsers(b *testing.B) (*Registry[*session], []string) {
 	r := newRegistry(Limits{})
 	names := make([]string, million)
 	sessions := make([]session, million)
@@ -27,19 +27,19 @@ func full(b *testing.B) (*Registry[*session], []string) {
 }
 
 func BenchmarkAppendUser(b *testing.B) {
-	r, names := full(b)
+	r, names := millionUsers(b)
 	b.ReportAllocs()
 	buf := make([]*session, 0, 16)
 	for i := range b.N {
 		buf = r.AppendUser(buf[:0], names[i*15485863%million])
 	}
 	if len(buf) != 1 {
-		b.Fatal("nobody there")
+		b.Fatal("user not found")
 	}
 }
 
 func BenchmarkAppendUserParallel(b *testing.B) {
-	r, names := full(b)
+	r, names := millionUsers(b)
 	b.ReportAllocs()
 	var seed atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {
@@ -50,7 +50,7 @@ func BenchmarkAppendUserParallel(b *testing.B) {
 	})
 }
 
-// The same with what the standard library offers: for the comparison of memory and time.
+// BenchmarkMapLookup does the same with a map, to compare memory and time.
 func BenchmarkMapLookup(b *testing.B) {
 	names := make([]string, million)
 	sessions := make([]session, million)
@@ -60,7 +60,7 @@ func BenchmarkMapLookup(b *testing.B) {
 		m[fmt.Sprintf("user-%011d", i*7919%million)] = &sessions[i*104729%million]
 	}
 	perUser := float64(heap()-before)/million - 16
-	for i := range names { // not the strings that the map has: those would be equal at a glance
+	for i := range names { // other strings than the map has, which would be equal by their address
 		names[i] = fmt.Sprintf("user-%011d", i*7919%million)
 	}
 	b.ResetTimer()
@@ -74,11 +74,11 @@ func BenchmarkMapLookup(b *testing.B) {
 	runtime.KeepAlive(sessions)
 }
 
-// One operation is a Join and a Leave among a million others.
+// One operation is a Join and a Leave in a registry of a million users.
 func BenchmarkChurn(b *testing.B) {
 	for _, cores := range []int{1, runtime.GOMAXPROCS(0)} {
 		b.Run(fmt.Sprint("cores=", cores), func(b *testing.B) {
-			r, _ := full(b)
+			r, _ := millionUsers(b)
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 			var id atomic.Int64
 			b.ReportAllocs()
@@ -104,7 +104,7 @@ func BenchmarkChurn(b *testing.B) {
 	}
 }
 
-// One operation is the Join of one of a million, growth included.
+// One operation is one Join while a registry grows to a million users.
 func BenchmarkFill(b *testing.B) {
 	names := make([]string, million)
 	for i := range names {
@@ -125,19 +125,19 @@ func BenchmarkFill(b *testing.B) {
 	}
 }
 
-// One operation is one member of a topic of 100,000.
+// One operation is one subscriber of a topic with 100,000.
 func BenchmarkAppendTopic(b *testing.B) {
-	const members = 100_000
+	const subscribers = 100_000
 	r := newRegistry(Limits{})
-	for i := range members {
+	for i := range subscribers {
 		s := join(b, r, fmt.Sprint(i))
 		if _, err := r.Subscribe(s, "x"); err != nil {
 			b.Fatal(err)
 		}
 	}
-	buf := make([]*session, 0, members)
+	buf := make([]*session, 0, subscribers)
 	b.ResetTimer()
-	for n := 0; n < b.N; n += members {
+	for n := 0; n < b.N; n += subscribers {
 		buf = r.AppendTopic(buf[:0], "x")
 	}
 }
@@ -170,12 +170,12 @@ func BenchmarkSubscribe(b *testing.B) {
 	})
 }
 
-// One operation is a simulated second of a million heartbeats: an interval of 25 s, a tick of 100 ms,
-// each timer armed again when it fires. 10 ms would be 1 % of a core.
+// One operation is one simulated second of a million timers with an interval of 25 s and a tick of 100 ms,
+// each scheduled again when it fires. 10 ms are 1 % of a core.
 func BenchmarkWheel(b *testing.B) {
 	for _, test := range []struct {
 		name   string
-		stride int // from one due timer to the next, in memory
+		stride int // distance in memory from one due timer to the next, in sessions
 	}{{"as allocated", 1}, {"scattered", 104729}} {
 		b.Run(test.name, func(b *testing.B) {
 			const interval = 25 * time.Second
@@ -202,13 +202,13 @@ func BenchmarkWheel(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e7, "%core")
 			b.ReportMetric(float64(fired)/float64(b.N), "fired/op")
 			if n := w.Armed(); n != million {
-				b.Fatalf("%d are armed", n)
+				b.Fatalf("%d timers are armed", n)
 			}
 		})
 	}
 }
 
-// One operation moves a timer, among a million.
+// One operation moves one of a million timers.
 func BenchmarkSchedule(b *testing.B) {
 	w := newWheel(tick, 512)
 	sessions := make([]session, million)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// session is the smallest thing that a Registry and a Wheel can hold.
+// session has what a Registry and a Wheel need, and an id for messages.
 type session struct {
 	entry Entry[*session]
 	timer Timer[*session]
@@ -29,9 +29,9 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if flag.Lookup("test.fuzz").Value.String() != "" {
-		os.Exit(code) // the fuzzer leaves a goroutine that watches for signals
+		os.Exit(code) // the fuzzer leaves a goroutine that waits for signals
 	}
-	// Goroutines that have nothing left to do but to end may need a processor for it.
+	// A goroutine that is about to return may still need a processor.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if runtime.NumGoroutine() <= before {
 			os.Exit(code)

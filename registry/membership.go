@@ -1,33 +1,32 @@
 package registry
 
-// membership ties one session to one topic. It is on the session's list and, through the topic's
-// members, in the topic. The two belong to different locks, and no two locks are ever held together.
-// What keeps both sides true is an order:
+// membership ties one session to one topic. It is in the session's list of memberships and in the topic's
+// slice of members, which are guarded by different locks, and no two locks are ever held together. The
+// order of the steps keeps the two sides consistent:
 //
-//	             Subscribe, user's lock         topic's lock            topic's lock
-//	(nothing) ──────────────────────▶ pending ──────────────▶ attached ─────────────▶ detached
-//	                                     └──────────────────────────────────────────────▲
+//	          in the session's list          in both            in the list only
+//	(new) ──────────────────────▶ pending ──────────▶ attached ──────────▶ detached
+//	                                 └──────────────────────────────────────────▲
 //
-// A membership is put on the session's list first, if the session is here and the list has none for
-// this topic, and only then attached. Whoever ends it detaches it first and takes it off the list
-// after that. It follows:
+// Subscribe adds a membership to the session's list first, if the session has not left and the list has
+// no membership in this topic yet, and attaches it to the topic after that. To end a membership, a call
+// detaches it from the topic first and removes it from the list after that. It follows that:
 //
-//   - Nothing dangles. Leave marks the session gone and takes its list in one hold of the lock, so it
-//     finds every membership that was ever begun and detaches it; no other can begin after that. One
-//     that was still pending is detached too, and the Subscribe that wanted to attach it, coming late,
-//     finds that out under the topic's lock. When Leave has returned, the session is in no topic.
-//   - Nothing doubles. While the topic is the one that the first membership names, a second can be on
-//     the list only after the first was taken off, hence was detached; and the topic can be another of
-//     the same name only after the first was detached: a session is at most once among the members.
-//   - Nobody waits for another call to go on. A Subscribe that finds a pending membership attaches it
-//     itself; one that finds a detached one takes it off the list and begins again.
+//   - No reference dangles. Leave marks the session as left and takes its list while it holds the lock
+//     once, so it finds every membership that was ever added and detaches it; no call can add another
+//     one. A pending membership is detached, too, and the Subscribe that is about to attach it learns
+//     that under the topic's lock. When Leave returns, the session is in no topic.
+//   - No session is in a topic twice. Another membership in the same topic can be added to the list only
+//     after the first was removed from it, which is after it was detached.
+//   - No call waits for another call to continue. A Subscribe that finds a pending membership attaches it
+//     itself; a Subscribe that finds a detached one removes it from the list and starts again.
 //
-// A topic is named by address: it stays in its table while a membership that is not detached, or a call
-// of Subscribe, refers to it, so for all of these one name is one address.
+// Topics are compared by address: a topic stays in its table as long as a membership that is not
+// detached, or a running call of Subscribe, refers to it, so for all of these each name has one address.
 type membership[S any] struct {
 	topic *topic[S]      // immutable
-	next  *membership[S] // the session's next one; guarded by the lock of the user's shard
-	index int32          // in topic.members, or one of the states below; guarded by the topic's lock
+	next  *membership[S] // of the same session; guarded by the lock of the user's shard
+	index int32          // in topic.members, or pending or detached; guarded by the lock of the topic's shard
 }
 
 const (
@@ -35,15 +34,15 @@ const (
 	detached = -2
 )
 
-// enlist puts a pending membership in t on the list of s, or returns the one that is there. A new one
-// takes over the caller's hold on t.
-func (r *Registry[S]) enlist(s S, t *topic[S]) (m *membership[S], added bool, err error) {
+// addMembership adds a pending membership in t to the list of s, or returns the one that the list has. The
+// new one takes over the caller's reference to t.
+func (r *Registry[S]) addMembership(s S, t *topic[S]) (m *membership[S], added bool, err error) {
 	e := r.entry(s)
-	sh, _ := r.shardOf(e.user)
+	sh, _ := r.userShardOf(e.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e.topics == &r.gone {
-		return nil, false, ErrGone
+	if e.topics == &r.left {
+		return nil, false, ErrNotJoined
 	}
 	n := 0
 	for m := e.topics; m != nil; m = m.next {
@@ -59,16 +58,16 @@ func (r *Registry[S]) enlist(s S, t *topic[S]) (m *membership[S], added bool, er
 	return e.topics, true, nil
 }
 
-// membershipOf returns what the list of s has for topic, or nil.
-func (r *Registry[S]) membershipOf(s S, topic string) *membership[S] {
+// findMembership returns the membership of s in the topic with a name, or nil.
+func (r *Registry[S]) findMembership(s S, topic string) *membership[S] {
 	e := r.entry(s)
 	if e.user == "" {
 		return nil
 	}
-	sh, _ := r.shardOf(e.user)
+	sh, _ := r.userShardOf(e.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e.topics == &r.gone {
+	if e.topics == &r.left {
 		return nil
 	}
 	for m := e.topics; m != nil; m = m.next {
@@ -79,24 +78,24 @@ func (r *Registry[S]) membershipOf(s S, topic string) *membership[S] {
 	return nil
 }
 
-// delist takes m, which is detached, off the list of s, unless another call was faster.
-func (r *Registry[S]) delist(s S, m *membership[S]) {
+// removeMembership removes m, which is detached, from the list of s, unless another call already did.
+func (r *Registry[S]) removeMembership(s S, m *membership[S]) {
 	e := r.entry(s)
-	sh, _ := r.shardOf(e.user)
+	sh, _ := r.userShardOf(e.user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e.topics == &r.gone {
+	if e.topics == &r.left {
 		return
 	}
-	for at := &e.topics; *at != nil; at = &(*at).next {
-		if *at == m {
-			*at, m.next = m.next, nil
+	for link := &e.topics; *link != nil; link = &(*link).next {
+		if *link == m {
+			*link, m.next = m.next, nil
 			return
 		}
 	}
 }
 
-// attach adds s to the members of the topic if m is pending. It returns false if m was detached.
+// attach adds s to the members of the topic if m is pending. It returns false if m is detached.
 func (r *Registry[S]) attach(s S, m *membership[S]) bool {
 	sh := r.topicShardOf(m.topic.hash)
 	sh.mu.Lock()
@@ -108,7 +107,8 @@ func (r *Registry[S]) attach(s S, m *membership[S]) bool {
 	return m.index != detached
 }
 
-// detach ends m, and the topic if m was the last to hold it. It returns false if another call did.
+// detach removes m from its topic, and the topic from its table if m held the last reference. It returns
+// false if another call already detached m.
 func (r *Registry[S]) detach(m *membership[S]) bool {
 	sh := r.topicShardOf(m.topic.hash)
 	sh.mu.Lock()
@@ -117,7 +117,7 @@ func (r *Registry[S]) detach(m *membership[S]) bool {
 		return false
 	}
 	if m.index != pending {
-		m.topic.cutLocked(m.index)
+		m.topic.removeMemberLocked(m.index)
 	}
 	m.index = detached
 	r.releaseLocked(sh, m.topic)

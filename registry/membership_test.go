@@ -2,7 +2,7 @@ package registry
 
 import "testing"
 
-// What a call finds that comes while another one is half done.
+// TestMembershipStates runs each call while another call on the same membership is half done.
 func TestMembershipStates(t *testing.T) {
 	type fixture struct {
 		*testing.T
@@ -15,7 +15,7 @@ func TestMembershipStates(t *testing.T) {
 			f.Fatalf("Subscribe = %v, %v, want %v", added, err, want)
 		}
 		if n := f.r.TopicSessions("x"); n != 2 {
-			f.Fatalf("%d members when Subscribe has returned, want 2", n)
+			f.Fatalf("%d subscribers after Subscribe, want 2", n)
 		}
 	}
 	unsubscribe := func(f fixture, want bool) {
@@ -24,24 +24,24 @@ func TestMembershipStates(t *testing.T) {
 			f.Fatalf("Unsubscribe = %v, want %v", got, want)
 		}
 		if n := f.r.TopicSessions("x"); n != 1 {
-			f.Fatalf("%d members when Unsubscribe has returned, want 1", n)
+			f.Fatalf("%d subscribers after Unsubscribe, want 1", n)
 		}
 		if got := f.r.AppendTopics(nil, f.s); len(got) != 0 {
-			f.Fatalf("follows %q when Unsubscribe has returned", got)
+			f.Fatalf("subscribed to %q after Unsubscribe", got)
 		}
 	}
-	// begun: another Subscribe has put the membership on the list only.
-	begun := func(f fixture) *membership[*session] {
-		m, added, err := f.r.enlist(f.s, f.r.acquire("x"))
+	// pendingOne: another Subscribe has added the membership to the list and not attached it yet.
+	pendingOne := func(f fixture) *membership[*session] {
+		m, added, err := f.r.addMembership(f.s, f.r.acquire("x"))
 		if !added || err != nil {
 			f.Fatal(added, err)
 		}
 		return m
 	}
-	// ending: another Unsubscribe has detached the membership, and not yet taken it off the list.
-	ending := func(f fixture) *membership[*session] {
+	// detachedOne: another Unsubscribe has detached the membership and not removed it from the list yet.
+	detachedOne := func(f fixture) *membership[*session] {
 		subscribe(f, true)
-		m := f.r.membershipOf(f.s, "x")
+		m := f.r.findMembership(f.s, "x")
 		if !f.r.detach(m) {
 			f.Fatal("detach of an attached membership returned false")
 		}
@@ -50,42 +50,42 @@ func TestMembershipStates(t *testing.T) {
 	attach := func(f fixture, m *membership[*session], want bool) {
 		f.Helper()
 		if got := f.r.attach(f.s, m); got != want {
-			f.Fatalf("the late attach = %v, want %v", got, want)
+			f.Fatalf("attach after that = %v, want %v", got, want)
 		}
 	}
 	for _, test := range []struct {
 		name string
 		run  func(f fixture)
 	}{
-		{"Subscribe finds one begun, and completes it", func(f fixture) {
-			m := begun(f)
+		{"Subscribe attaches a pending membership", func(f fixture) {
+			m := pendingOne(f)
 			subscribe(f, false)
 			attach(f, m, true)
 		}},
-		{"Unsubscribe finds one begun, and ends it", func(f fixture) {
-			m := begun(f)
+		{"Unsubscribe detaches a pending membership", func(f fixture) {
+			m := pendingOne(f)
 			unsubscribe(f, true)
 			attach(f, m, false)
 		}},
-		{"Leave finds one begun, and ends it", func(f fixture) {
-			m := begun(f)
+		{"Leave detaches a pending membership", func(f fixture) {
+			m := pendingOne(f)
 			f.r.Leave(f.s)
 			attach(f, m, false)
 		}},
-		{"Subscribe finds one ending, and begins another", func(f fixture) {
-			m := ending(f)
+		{"Subscribe replaces a detached membership", func(f fixture) {
+			m := detachedOne(f)
 			subscribe(f, true)
-			f.r.delist(f.s, m)
+			f.r.removeMembership(f.s, m)
 		}},
-		{"Unsubscribe finds one ending, and has nothing to do", func(f fixture) {
-			m := ending(f)
+		{"Unsubscribe ignores a detached membership", func(f fixture) {
+			m := detachedOne(f)
 			unsubscribe(f, false)
-			f.r.delist(f.s, m)
+			f.r.removeMembership(f.s, m)
 		}},
-		{"Leave finds one ending", func(f fixture) {
-			m := ending(f)
+		{"Leave ignores a detached membership", func(f fixture) {
+			m := detachedOne(f)
 			f.r.Leave(f.s)
-			f.r.delist(f.s, m)
+			f.r.removeMembership(f.s, m)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// TestAgainstMaps does the same random things to a registry and to maps.
+// TestAgainstMaps runs the same random operations on a registry and on maps.
 func TestAgainstMaps(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		r := newRegistry(Limits{SessionsPerUser: 4, TopicsPerSession: 5})
 		users := map[string][]*session{}
-		follows := map[*session]map[string]bool{}
-		var here []*session
+		subscribed := map[*session]map[string]bool{}
+		var joined []*session
 		name := func(n int) string { return fmt.Sprint(rng.IntN(n)) }
 		for step := range 3000 {
 			var s *session
-			if len(here) > 0 {
-				s = here[rng.IntN(len(here))]
+			if len(joined) > 0 {
+				s = joined[rng.IntN(len(joined))]
 			}
 			switch op := rng.IntN(10); {
 			case op < 3 || s == nil:
@@ -29,25 +29,25 @@ func TestAgainstMaps(t *testing.T) {
 				}
 				if err == nil {
 					users[user] = append(users[user], s)
-					follows[s] = map[string]bool{}
-					here = append(here, s)
+					subscribed[s] = map[string]bool{}
+					joined = append(joined, s)
 				}
 			case op < 7:
 				topic := name(20)
 				added, err := r.Subscribe(s, topic)
-				old, full := follows[s][topic], len(follows[s]) == 5
+				old, full := subscribed[s][topic], len(subscribed[s]) == 5
 				if (err != nil) != (full && !old) || added != (!full && !old) {
 					t.Fatalf("seed %d step %d: Subscribe: %v, %v; old %v, full %v", seed, step, added, err, old, full)
 				}
 				if added {
-					follows[s][topic] = true
+					subscribed[s][topic] = true
 				}
 			case op < 8:
 				topic := name(20)
-				if r.Unsubscribe(s, topic) != follows[s][topic] {
+				if r.Unsubscribe(s, topic) != subscribed[s][topic] {
 					t.Fatalf("seed %d step %d: Unsubscribe", seed, step)
 				}
-				delete(follows[s], topic)
+				delete(subscribed[s], topic)
 			default:
 				if !r.Leave(s) {
 					t.Fatalf("seed %d step %d: Leave", seed, step)
@@ -57,13 +57,13 @@ func TestAgainstMaps(t *testing.T) {
 				if len(users[user]) == 0 {
 					delete(users, user)
 				}
-				here = remove(here, s)
-				delete(follows, s)
+				joined = remove(joined, s)
+				delete(subscribed, s)
 			}
 			if step%100 == 0 {
 				r.check(t)
-				if r.Users() != len(users) || r.Sessions() != len(here) {
-					t.Fatalf("seed %d step %d: %d users, %d sessions, want %d, %d", seed, step, r.Users(), r.Sessions(), len(users), len(here))
+				if r.Users() != len(users) || r.Sessions() != len(joined) {
+					t.Fatalf("seed %d step %d: %d users, %d sessions, want %d, %d", seed, step, r.Users(), r.Sessions(), len(users), len(joined))
 				}
 			}
 			user, topic := name(200), name(20)
@@ -71,7 +71,7 @@ func TestAgainstMaps(t *testing.T) {
 				t.Fatalf("seed %d step %d: user %s", seed, step, user)
 			}
 			var members []*session
-			for s, topics := range follows {
+			for s, topics := range subscribed {
 				if topics[topic] {
 					members = append(members, s)
 				}

@@ -6,15 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// MaxName is the length of the longest name of a user or a topic, in bytes.
+// MaxName is the maximum length of the name of a user or a topic, in bytes.
 const MaxName = 256
 
-// ErrName is what errors.Is finds in every error about a name.
+// ErrName is wrapped by every error about a name.
 var ErrName = errors.New("bad name")
 
-// CheckName says whether name may name a user or a topic: 1 to MaxName bytes of valid UTF-8 without
-// control characters (U+0000 to U+001F, U+007F to U+009F). The error says what is wrong and at which
-// byte; it never quotes the name, which may be hostile.
+// CheckName checks the name of a user or a topic: 1 to MaxName bytes of valid UTF-8 without control
+// characters (U+0000 to U+001F, U+007F to U+009F). The error, which wraps ErrName, says what is wrong and
+// at which byte; it does not quote the name, which may be hostile.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -27,7 +27,7 @@ func CheckName(name string) error {
 			i++
 			continue
 		}
-		// A rune above ASCII, or an error: what is left of ASCII here is all control characters.
+		// A control character of ASCII, a rune above ASCII, or invalid.
 		r, size := utf8.DecodeRuneInString(name[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:

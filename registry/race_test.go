@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Sessions come, subscribe, unsubscribe and go while others do the same to the same sessions, and
-// readers look. Nothing dangles, nothing doubles, and at the end nothing is left.
+// Goroutines join sessions, subscribe, unsubscribe and leave, several of them on the same session, while
+// others read. No session is in a topic twice or after it left, and at the end the registry is empty.
 func TestRegistryRaces(t *testing.T) {
 	const goroutines, rounds = 8, 400
 	topics := []string{"x", "y", "z"}
@@ -18,7 +18,7 @@ func TestRegistryRaces(t *testing.T) {
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 
-	// The readers look until the writers are done.
+	// The readers run until the writers are done.
 	var readers sync.WaitGroup
 	for range 2 {
 		readers.Go(func() {
@@ -49,17 +49,17 @@ func TestRegistryRaces(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				// Three goroutines fight over one session, one of them makes it leave.
-				var fight sync.WaitGroup
+				// Three goroutines work on one session; one of them makes it leave.
+				var contenders sync.WaitGroup
 				for range 2 {
 					seed := rng.Uint64()
-					fight.Go(func() {
+					contenders.Go(func() {
 						rng := rand.New(rand.NewPCG(seed, 17))
 						for range 12 {
 							topic := topics[rng.IntN(len(topics))]
 							if rng.IntN(2) == 0 {
 								_, err := r.Subscribe(s, topic)
-								if err != nil && err != ErrGone {
+								if err != nil && err != ErrNotJoined {
 									t.Error(err)
 								}
 							} else {
@@ -68,22 +68,22 @@ func TestRegistryRaces(t *testing.T) {
 						}
 					})
 				}
-				fight.Go(func() {
+				contenders.Go(func() {
 					for range rng.IntN(3) {
 						_, _ = r.Subscribe(s, topics[rng.IntN(len(topics))])
 					}
 					if !r.Leave(s) {
-						t.Error("Leave of a session that is here returned false")
+						t.Error("Leave of a session that has joined returned false")
 					}
 					for _, topic := range topics {
 						for _, m := range r.AppendTopic(nil, topic) {
 							if m == s {
-								t.Errorf("session %d is in %s when it has left", s.id, topic)
+								t.Errorf("session %d is in %s after it left", s.id, topic)
 							}
 						}
 					}
 				})
-				fight.Wait()
+				contenders.Wait()
 			}
 		})
 	}
@@ -92,22 +92,22 @@ func TestRegistryRaces(t *testing.T) {
 	readers.Wait()
 	r.check(t)
 	if r.Sessions() != 0 || r.Users() != 0 || r.Topics() != 0 {
-		t.Fatalf("left: %d sessions, %d users, %d topics", r.Sessions(), r.Users(), r.Topics())
+		t.Fatalf("not empty: %d sessions, %d users, %d topics", r.Sessions(), r.Users(), r.Topics())
 	}
 }
 
-// Two goroutines subscribe and unsubscribe one session that stays. What a call has returned holds when
-// only one of them is at work on a topic.
+// Four goroutines subscribe and unsubscribe one session. On a topic that only one of them uses, the result
+// of a call holds until its next call.
 func TestSubscribeRaces(t *testing.T) {
 	r := newRegistry(Limits{})
 	s := join(t, r, "a")
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
-			own := fmt.Sprint("own", g)
+			exclusive := fmt.Sprint("exclusive", g)
 			for i := range 3000 {
-				if added, err := r.Subscribe(s, own); !added || err != nil || r.TopicSessions(own) != 1 {
-					t.Errorf("Subscribe = %v, %v; %d members", added, err, r.TopicSessions(own))
+				if added, err := r.Subscribe(s, exclusive); !added || err != nil || r.TopicSessions(exclusive) != 1 {
+					t.Errorf("Subscribe = %v, %v; %d subscribers", added, err, r.TopicSessions(exclusive))
 					return
 				}
 				if i%2 == 0 {
@@ -116,11 +116,11 @@ func TestSubscribeRaces(t *testing.T) {
 					r.Unsubscribe(s, "shared")
 				}
 				if n := r.TopicSessions("shared"); n > 1 {
-					t.Errorf("one session is %d members", n)
+					t.Errorf("one session is subscribed %d times", n)
 					return
 				}
-				if !r.Unsubscribe(s, own) || r.TopicSessions(own) != 0 {
-					t.Error("Unsubscribe did not")
+				if !r.Unsubscribe(s, exclusive) || r.TopicSessions(exclusive) != 0 {
+					t.Error("Unsubscribe did not end the subscription")
 					return
 				}
 			}
@@ -130,7 +130,7 @@ func TestSubscribeRaces(t *testing.T) {
 	r.check(t)
 }
 
-// Whoever stays is found, whatever the others do.
+// Sessions that stay are found while others join and leave, and tables grow and shrink.
 func TestUsersDuringChurn(t *testing.T) {
 	const stay = 2000
 	r := newRegistry(Limits{})
@@ -143,7 +143,7 @@ func TestUsersDuringChurn(t *testing.T) {
 	for g := range 3 {
 		churn.Go(func() {
 			for !stop.Load() {
-				var wave []*session // large enough that shards grow and shrink
+				var wave []*session // large enough that tables grow and shrink
 				for i := range 3000 {
 					s := &session{}
 					if err := r.Join(fmt.Sprint("comes", g, "-", i), s); err != nil {
@@ -172,7 +172,7 @@ func TestUsersDuringChurn(t *testing.T) {
 	r.check(t)
 }
 
-// Every time that a timer was armed it fires once or is stopped once, and never early.
+// A timer that is armed fires once or is stopped once, and does not fire early.
 func TestWheelRaces(t *testing.T) {
 	const each, rounds = 200, 60
 	type counted struct{ armed, fired, stopped atomic.Int64 }
@@ -206,7 +206,7 @@ func TestWheelRaces(t *testing.T) {
 					if w.Stop(s) {
 						c.stopped.Add(1)
 					} else if c.fired.Load()+c.stopped.Load() != c.armed.Load() {
-						continue // about to fire: a due time that is set now would look early
+						continue // about to fire: with a later due time this would look early
 					}
 					at := clock.Load() + rng.Int64N(int64(40*tick)) - int64(2*tick)
 					due[s.id].Store(at)
@@ -225,7 +225,7 @@ func TestWheelRaces(t *testing.T) {
 	stop.Store(true)
 	advance.Wait()
 	if n := w.check(t); n != 0 {
-		t.Fatalf("%d are armed at the end", n)
+		t.Fatalf("%d timers are armed at the end", n)
 	}
 	for i := range counts {
 		c := &counts[i]
@@ -235,8 +235,65 @@ func TestWheelRaces(t *testing.T) {
 	}
 }
 
-// Everybody schedules and stops the same few timers, from inside fire too: whoever wins, the lists stay whole.
-func TestWheelFight(t *testing.T) {
+// A timer that is scheduled again before it fires does not fire for the earlier time: every call of
+// Schedule ends in exactly one of firing, being moved, and being stopped, whatever Advance does at the
+// same moment.
+func TestWheelScheduleAgainRaces(t *testing.T) {
+	const timers, rounds = 8, 20_000
+	w := newWheel(tick, 4)
+	var clock atomic.Int64
+	var stop atomic.Bool
+	var fired [4 * timers]int // written by Advance only
+	var wg, advance sync.WaitGroup
+	advance.Go(func() {
+		for !stop.Load() {
+			w.Advance(time.Duration(clock.Add(int64(tick))), func(s *session) { fired[s.id]++ })
+		}
+	})
+	var scheduled, moved, stopped [4 * timers]int
+	for g := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 29))
+			mine := make([]*session, timers)
+			for i := range mine {
+				mine[i] = &session{id: g*timers + i}
+			}
+			for range rounds {
+				s := mine[rng.IntN(timers)]
+				// Between a tick ago and two ticks ahead, so that many are firing.
+				scheduled[s.id]++
+				if w.Schedule(s, time.Duration(clock.Load())+time.Duration(rng.IntN(4)-1)*tick) {
+					moved[s.id]++
+				}
+			}
+			for _, s := range mine {
+				if w.Stop(s) {
+					stopped[s.id]++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop.Store(true)
+	advance.Wait()
+	total := 0
+	for i := range fired {
+		if scheduled[i] != fired[i]+moved[i]+stopped[i] {
+			t.Errorf("timer %d: scheduled %d times, fired %d, moved %d, stopped %d", i, scheduled[i], fired[i], moved[i], stopped[i])
+		}
+		total += moved[i]
+	}
+	if total == 0 {
+		t.Error("no timer was moved")
+	}
+	if n := w.check(t); n != 0 {
+		t.Errorf("%d timers are armed at the end", n)
+	}
+}
+
+// Several goroutines, and the function given to Advance, schedule and stop the same few timers. The lists
+// stay consistent whichever call wins.
+func TestWheelContention(t *testing.T) {
 	w := newWheel(tick, 4)
 	all := make([]*session, 6)
 	for i := range all {

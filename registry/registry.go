@@ -5,18 +5,19 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
 var (
-	// ErrTooManySessions means that the user has Limits.SessionsPerUser sessions already.
-	ErrTooManySessions = errors.New("registry: too many sessions of this user")
-	// ErrTooManyTopics means that the session follows Limits.TopicsPerSession topics already.
-	ErrTooManyTopics = errors.New("registry: too many topics of this session")
-	// ErrGone means that the session is not here: it has left, or never joined.
-	ErrGone = errors.New("registry: session is gone")
+	// ErrTooManySessions means that the user already has Limits.SessionsPerUser sessions.
+	ErrTooManySessions = errors.New("registry: user has too many sessions")
+	// ErrTooManyTopics means that the session is already subscribed to Limits.TopicsPerSession topics.
+	ErrTooManyTopics = errors.New("registry: session is subscribed to too many topics")
+	// ErrNotJoined means that the session has left, or has never joined.
+	ErrNotJoined = errors.New("registry: session has left or has not joined")
 )
 
-// Limits bounds what one peer can take. Zero, as anything below, means the default.
+// Limits bounds what one client can take. A value of zero or less means the default.
 type Limits struct {
 	SessionsPerUser  int // default 16
 	TopicsPerSession int // default 100
@@ -32,19 +33,22 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// userShards is a trade: of a million users each shard has 4,000, so the longest holds of a lock (a
-// resize, a portion of a broadcast) are some ten microseconds, and all shards together are 16 KiB.
+// userShards is a compromise: with a million users a shard has 4,000, so the longest time that its lock is
+// held, for a resize of its table, is some ten microseconds; and all shards together are 16 KiB.
 const userShards = 256
 
-// Registry knows the sessions of each user and of each topic. New makes one.
+// cacheLine is the size to which shards are padded, so that their locks do not share a cache line.
+const cacheLine = 64
+
+// Registry keeps the sessions of each user and the subscribers of each topic. Use New to create one.
 type Registry[S comparable] struct {
 	// Immutable.
 	entry     func(S) *Entry[S]
 	limits    Limits
-	seed      maphash.Seed // random, so that no peer can choose names that collide
+	seed      maphash.Seed // random, so that a client cannot choose names that collide
 	userName  func(S) string
 	topicName func(*topic[S]) string
-	gone      membership[S] // its address is the topics of a session that has left
+	left      membership[S] // Entry.topics of a session that has left is the address of this
 
 	users  [userShards]userShard[S]
 	topics [topicShards]topicShard[S]
@@ -52,16 +56,16 @@ type Registry[S comparable] struct {
 
 type userShard[S any] struct {
 	mu       sync.Mutex
-	users    table[S] // the first session of each user; if marked more, others follow through Entry.next
-	sessions int32    // all of them
+	users    table[S] // the first session of each user; with the mark chained others follow through Entry.next
+	sessions int32    // in all of the shard's chains
 
-	_ [20]byte // one cache line, so that neighbours do not disturb each other
+	_ [cacheLine - 8 - unsafe.Sizeof(table[*byte]{}) - 4]byte
 }
 
 // New returns an empty registry.
 //
-// entry returns the address of the Entry in a session and does nothing else: the registry calls it with a
-// lock held.
+// entry returns the address of the Entry in a session and does nothing else: the registry calls it while
+// it holds a lock.
 func New[S comparable](entry func(S) *Entry[S], limits Limits) *Registry[S] {
 	return &Registry[S]{
 		entry:     entry,
@@ -72,13 +76,13 @@ func New[S comparable](entry func(S) *Entry[S], limits Limits) *Registry[S] {
 	}
 }
 
-func (r *Registry[S]) shardOf(user string) (sh *userShard[S], hash uint64) {
+func (r *Registry[S]) userShardOf(user string) (sh *userShard[S], hash uint64) {
 	hash = maphash.String(r.seed, user)
 	return &r.users[hash>>56], hash
 }
 
-// Join registers s as a session of user. It may be called once in the life of a session, more often
-// only if it failed. Errors: ErrTooManySessions, or what CheckName says.
+// Join adds s to the sessions of user. It succeeds at most once for a session; after an error it may be
+// called again. The error is ErrTooManySessions, or wraps ErrName.
 func (r *Registry[S]) Join(user string, s S) error {
 	e := r.entry(s)
 	if e.user != "" {
@@ -87,7 +91,7 @@ func (r *Registry[S]) Join(user string, s S) error {
 	if err := CheckName(user); err != nil {
 		return err
 	}
-	sh, hash := r.shardOf(user)
+	sh, hash := r.userShardOf(user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	slot := sh.users.find(r.userName, hash, user)
@@ -109,31 +113,31 @@ func (r *Registry[S]) Join(user string, s S) error {
 	}
 	e.user, e.next = first.user, first.next
 	first.next = s
-	*mark |= more
+	*mark |= chained
 	sh.sessions++
 	return nil
 }
 
-// Leave takes s from its user and from all its topics. It returns false if s was not here, so of
-// several calls exactly one returns true.
+// Leave removes s from its user and from all topics. It returns false if s has left before, or has never
+// joined, so exactly one of several concurrent calls returns true.
 func (r *Registry[S]) Leave(s S) bool {
 	e := r.entry(s)
 	if e.user == "" {
 		return false
 	}
-	sh, hash := r.shardOf(e.user)
+	sh, hash := r.userShardOf(e.user)
 	sh.mu.Lock()
-	followed := e.topics
-	if followed == &r.gone {
+	memberships := e.topics
+	if memberships == &r.left {
 		sh.mu.Unlock()
 		return false
 	}
-	e.topics = &r.gone
-	r.unchainLocked(sh, hash, s)
+	e.topics = &r.left
+	r.removeSessionLocked(sh, hash, s)
 	sh.mu.Unlock()
 
-	// The list is ours alone now: others find that the session is gone and leave it untouched.
-	for m := followed; m != nil; {
+	// From here on other calls see that the session has left, and do not touch its list.
+	for m := memberships; m != nil; {
 		next := m.next
 		m.next = nil
 		r.detach(m)
@@ -142,8 +146,8 @@ func (r *Registry[S]) Leave(s S) bool {
 	return true
 }
 
-// unchainLocked takes s out of the chain of its user's sessions.
-func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
+// removeSessionLocked removes s from the chain of its user's sessions, and the user with its last session.
+func (r *Registry[S]) removeSessionLocked(sh *userShard[S], hash uint64, s S) {
 	var none S
 	e := r.entry(s)
 	sh.sessions--
@@ -153,19 +157,19 @@ func (r *Registry[S]) unchainLocked(sh *userShard[S], hash uint64, s S) {
 		sh.users.remove(slot)
 		return
 	}
-	at := first
-	for *at != s {
-		at = &r.entry(*at).next
+	link := first
+	for *link != s {
+		link = &r.entry(*link).next
 	}
-	*at, e.next = e.next, none
+	*link, e.next = e.next, none
 	if r.entry(*first).next == none {
-		*mark &^= more
+		*mark &^= chained
 	}
 }
 
 // AppendUser appends the sessions of user to dst, in no particular order.
 func (r *Registry[S]) AppendUser(dst []S, user string) []S {
-	sh, hash := r.shardOf(user)
+	sh, hash := r.userShardOf(user)
 	sh.mu.Lock()
 	if slot := sh.users.find(r.userName, hash, user); slot >= 0 {
 		_, first := sh.users.at(slot)
@@ -178,8 +182,8 @@ func (r *Registry[S]) AppendUser(dst []S, user string) []S {
 	return dst
 }
 
-// Sessions returns how many sessions are here, Users how many users have one. Both look at every shard
-// in turn, which takes a few microseconds; while sessions come and go the sum is approximate.
+// Sessions returns the number of sessions that have joined and not left. It visits every shard, which
+// takes a few microseconds; while sessions join and leave the sum is approximate.
 func (r *Registry[S]) Sessions() int {
 	n := 0
 	for i := range r.users {
@@ -191,7 +195,7 @@ func (r *Registry[S]) Sessions() int {
 	return n
 }
 
-// Users returns how many users have a session: see Sessions.
+// Users returns the number of users with at least one session. It visits every shard, like Sessions.
 func (r *Registry[S]) Users() int {
 	n := 0
 	for i := range r.users {

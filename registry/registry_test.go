@@ -10,18 +10,18 @@ import (
 	"unsafe"
 )
 
-// check fails the test if r, which nobody may be using, is inconsistent.
+// check fails the test if r is inconsistent. No other call may run at the same time.
 func (r *Registry[S]) check(tb testing.TB) {
 	tb.Helper()
 	var none S
-	enlisted, attached := 0, 0
+	listed, attached := 0, 0
 	for i := range r.users {
 		sh := &r.users[i]
 		n := 0
 		sh.users.check(tb, func(first S) uint64 { return maphash.String(r.seed, r.entry(first).user) })
 		sh.users.each(func(mark uint32, first S) {
 			user := r.entry(first).user
-			if (mark&more != 0) != (r.entry(first).next != none) {
+			if (mark&chained != 0) != (r.entry(first).next != none) {
 				tb.Fatalf("%q is marked %#x", user, mark)
 			}
 			for s := first; s != none; s = r.entry(s).next {
@@ -30,13 +30,13 @@ func (r *Registry[S]) check(tb testing.TB) {
 				if e.user != user || unsafe.StringData(e.user) != unsafe.StringData(user) {
 					tb.Fatalf("session of %q in the chain of %q", e.user, user)
 				}
-				if e.topics == &r.gone {
-					tb.Fatalf("a session of %q is gone, and here", user)
+				if e.topics == &r.left {
+					tb.Fatalf("a session of %q has left and is still in the table", user)
 				}
 				for m := e.topics; m != nil; m = m.next {
-					enlisted++
+					listed++
 					if m.index < 0 || m.topic.members[m.index].session != s || m.topic.members[m.index].membership != m {
-						tb.Fatalf("%q is not a member of %q, at %d", user, m.topic.name, m.index)
+						tb.Fatalf("%q is not member %[3]d of %[2]q", user, m.topic.name, m.index)
 					}
 				}
 			}
@@ -55,22 +55,22 @@ func (r *Registry[S]) check(tb testing.TB) {
 			}
 			for k, m := range tp.members {
 				if m.membership.index != int32(k) || m.membership.topic != tp {
-					tb.Fatalf("topic %q: member %d is elsewhere", tp.name, k)
+					tb.Fatalf("topic %q: member %d has another index or topic", tp.name, k)
 				}
 			}
 			for _, m := range tp.members[len(tp.members):cap(tp.members)] {
 				if m.session != none {
-					tb.Fatalf("topic %q keeps a session that left", tp.name)
+					tb.Fatalf("topic %q refers to a session that left", tp.name)
 				}
 			}
 		})
 	}
-	if enlisted != attached {
-		tb.Fatalf("%d memberships on lists, %d in topics", enlisted, attached)
+	if listed != attached {
+		tb.Fatalf("%d memberships in lists, %d in topics", listed, attached)
 	}
 }
 
-// same says whether a and b hold the same elements, each once.
+// same reports whether a and b have the same elements, each once.
 func same[T comparable](a, b []T) bool {
 	if len(a) != len(b) {
 		return false
@@ -118,10 +118,10 @@ func TestJoinAndLeave(t *testing.T) {
 	if s, u := r.Sessions(), r.Users(); s != 4 || u != 2 {
 		t.Fatalf("%d sessions of %d users, want 4 of 2", s, u)
 	}
-	leave(&a3, true) // in the middle of the chain: later ones come second
+	leave(&a3, true) // in the middle of the chain: a session is inserted after the first
 	leave(&a3, false)
 	users("a", &a1, &a2)
-	leave(&a1, true) // at its head
+	leave(&a1, true) // first of the chain
 	users("a", &a2)
 	leave(&a2, true)
 	users("a")
@@ -131,11 +131,11 @@ func TestJoinAndLeave(t *testing.T) {
 	}
 	leave(&b1, true)
 	if s, u := r.Sessions(), r.Users(); s != 0 || u != 0 {
-		t.Fatalf("%d sessions of %d users are left", s, u)
+		t.Fatalf("%d sessions of %d users remain", s, u)
 	}
 }
 
-func TestAppendKeepsWhatIsThere(t *testing.T) {
+func TestAppend(t *testing.T) {
 	r := newRegistry(Limits{})
 	var x, s session
 	if err := r.Join("a", &s); err != nil {
@@ -156,7 +156,7 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestJoinRefuses(t *testing.T) {
+func TestJoinErrors(t *testing.T) {
 	t.Run("bad names", func(t *testing.T) {
 		r := newRegistry(Limits{})
 		var s session
@@ -164,16 +164,16 @@ func TestJoinRefuses(t *testing.T) {
 			t.Fatalf("got %v, want ErrName", err)
 		}
 		if s.entry.User() != "" || r.Leave(&s) {
-			t.Fatal("joined in spite of the error")
+			t.Fatal("joined despite the error")
 		}
 		if err := r.Join("ab", &s); err != nil {
-			t.Fatalf("second try: %v", err)
+			t.Fatalf("second attempt: %v", err)
 		}
 	})
 	for _, test := range []struct {
 		name        string
 		limit, want int
-	}{{"default", 0, 16}, {"never unlimited", -1, 16}, {"one", 1, 1}, {"three", 3, 3}} {
+	}{{"default", 0, 16}, {"negative", -1, 16}, {"one", 1, 1}, {"three", 3, 3}} {
 		t.Run("too many sessions, "+test.name, func(t *testing.T) {
 			r := newRegistry(Limits{SessionsPerUser: test.limit})
 			all := make([]session, test.want+1)
@@ -189,7 +189,7 @@ func TestJoinRefuses(t *testing.T) {
 			r.check(t)
 			r.Leave(&all[0])
 			if err := r.Join("a", last); err != nil {
-				t.Fatalf("when there is room again: %v", err)
+				t.Fatalf("after a session left: %v", err)
 			}
 			r.check(t)
 		})
@@ -200,7 +200,7 @@ func TestJoinRefuses(t *testing.T) {
 		if err := r.Join("a", &s); err != nil {
 			t.Fatal(err)
 		}
-		for _, state := range []string{"here", "gone"} {
+		for _, state := range []string{"joined", "left"} {
 			func() {
 				defer func() {
 					if msg, _ := recover().(string); !strings.HasPrefix(msg, "BUG:") {
@@ -214,7 +214,7 @@ func TestJoinRefuses(t *testing.T) {
 	})
 }
 
-// Callers pass names that alias a buffer which changes after the call.
+// Join and Subscribe copy names: callers pass strings that alias a buffer which they reuse.
 func TestNamesAreCopied(t *testing.T) {
 	r := newRegistry(Limits{})
 	buf := []byte("alicenews")
@@ -238,7 +238,8 @@ func TestNamesAreCopied(t *testing.T) {
 	}
 }
 
-func TestStorm(t *testing.T) {
+// Many sessions join, subscribe and leave: tables shrink again and the registry becomes empty.
+func TestTablesShrink(t *testing.T) {
 	r := newRegistry(Limits{})
 	all := make([]session, 20_000)
 	slots := func() (n int) {
@@ -268,14 +269,14 @@ func TestStorm(t *testing.T) {
 		}
 		r.check(t)
 		if n := slots(); n > userShards*groupSlots+2*r.Users() {
-			t.Fatalf("wave %d: %d slots for %d users after the storm", wave, n, r.Users())
+			t.Fatalf("wave %d: %d slots for %d users after most have left", wave, n, r.Users())
 		}
 		for i := range all {
 			r.Leave(&all[i])
 		}
 		r.check(t)
 		if r.Users() != 0 || r.Topics() != 0 {
-			t.Fatalf("wave %d: %d users, %d topics are left", wave, r.Users(), r.Topics())
+			t.Fatalf("wave %d: %d users, %d topics remain", wave, r.Users(), r.Topics())
 		}
 	}
 }

@@ -2,39 +2,40 @@ package registry
 
 import "sync"
 
-// slot holds timers in two lists. Advance moves waiting to due, which costs one step however many there
-// are, and then pops from due: what must wait for a later revolution goes back to waiting, the rest
-// fires. So a timer that has not fired yet is always in a list, from which Stop can take it, and one
-// that is scheduled while the slot fires is not met again. Between calls of Advance, due is empty.
+// slot has the timers of one slot of a wheel, in two lists. Advance moves the whole list waiting to due,
+// which is one step however long the list is, and then pops timers from due: a timer of a later
+// revolution goes back to waiting, the others fire. So a timer that has not fired yet is always in a list,
+// from which Stop and Schedule can remove it, and Advance does not meet a timer again that is scheduled
+// while the slot fires. Between calls of Advance due is empty.
 type slot[S comparable] struct {
 	mu           sync.Mutex
-	waiting, due S // the first of each
+	waiting, due S // the first timer of each list
 	armed        int
 }
 
-// fire calls f for every timer that is due at tick to.
-func (w *Wheel[S]) fire(sl *slot[S], to int64, f func(S)) {
+// fireSlot calls f for every timer in sl that is due at tick to.
+func (w *Wheel[S]) fireSlot(sl *slot[S], to int64, f func(S)) {
 	var none S
 	sl.mu.Lock()
 	if sl.waiting != none {
 		sl.due, sl.waiting = sl.waiting, none
-		w.timer(sl.due).here = &sl.due
+		w.timer(sl.due).link = &sl.due
 	}
 	sl.mu.Unlock()
 	for {
-		s, more := w.pop(sl, to)
+		s, again := w.pop(sl, to)
 		if s != none {
 			f(s)
 		}
-		if !more {
+		if !again {
 			return
 		}
 	}
 }
 
-// pop disarms one timer that is due at tick to and returns it. It gives up for a while, so that others
-// get the lock, when it has met many that are not due.
-func (w *Wheel[S]) pop(sl *slot[S], to int64) (s S, more bool) {
+// pop disarms one timer that is due at tick to and returns it; again is false when due is empty. After 64
+// timers that are not due pop returns without one, so that other calls get the lock.
+func (w *Wheel[S]) pop(sl *slot[S], to int64) (s S, again bool) {
 	var none S
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
@@ -45,7 +46,7 @@ func (w *Wheel[S]) pop(sl *slot[S], to int64) (s S, more bool) {
 		}
 		t := w.timer(s)
 		w.unlink(t)
-		if t.at.Load() <= to { // late is less than any tick
+		if t.at.Load() <= to { // true for overdue, which is less than any tick
 			t.at.Store(idle)
 			sl.armed--
 			return s, true
@@ -61,22 +62,22 @@ func (sl *slot[S]) count() int {
 	return sl.armed
 }
 
-// push links a timer in at the head of a list.
+// push adds a timer at the head of a list.
 func (w *Wheel[S]) push(head *S, s S, t *Timer[S]) {
 	var none S
 	if *head != none {
-		w.timer(*head).here = &t.next
+		w.timer(*head).link = &t.next
 	}
-	t.next, t.here = *head, head
+	t.next, t.link = *head, head
 	*head = s
 }
 
-// unlink takes a timer out of the list in which it is.
+// unlink removes a timer from its list.
 func (w *Wheel[S]) unlink(t *Timer[S]) {
 	var none S
 	if t.next != none {
-		w.timer(t.next).here = t.here
+		w.timer(t.next).link = t.link
 	}
-	*t.here = t.next
-	t.next, t.here = none, nil
+	*t.link = t.next
+	t.next, t.link = none, nil
 }

@@ -1,24 +1,24 @@
 package registry
 
-// table is a set of pointers, each found by a name that is stored behind it: what a map[string]T does
-// at 24 bytes a slot, done at 12. Linear probing in Robin Hood order, nearest to home last. Beside each
-// pointer stands a mark:
+// table is a hash table of pointers to elements that hold their own names: 12 bytes a slot, where a
+// map[string]T needs 24. It uses linear probing in Robin Hood order: an element that is farther from its
+// home slot takes the slot of an element that is nearer. Each pointer has a mark:
 //
 //	bits 31..24  distance from the home slot, plus one; 0 means that the slot is empty
-//	bit  23      more, for the user of the table
-//	bits 22..0   of the hash
+//	bit  23      chained, a flag for the caller
+//	bits 22..0   the low bits of the hash
 //
-// The hash is kept so that nothing here ever follows a pointer but the comparison of a name that is
-// almost certainly equal. So a lookup costs one cache miss for the slot and one for what it points to,
-// a resize reads its arrays from front to back, and removal moves elements home without a tombstone.
+// Because the mark has bits of the hash, the table follows a pointer only to compare a name that is almost
+// certainly equal. So a lookup costs one cache miss for the slot and one for the element, a resize reads
+// the slots in order, and removal moves elements towards their home slots instead of leaving a tombstone.
 //
-// The zero value is an empty table. A table does not lock.
+// The zero value is an empty table. A table is not safe for concurrent use.
 type table[T any] struct {
 	groups []group[T]
 	n      int32 // elements
 }
 
-// group is eight slots. Marks and pointers lie together, for the sake of the cache.
+// group is eight slots. Marks and pointers are next to each other to save cache misses.
 type group[T any] struct {
 	marks [groupSlots]uint32
 	slots [groupSlots]T
@@ -29,9 +29,9 @@ const (
 
 	hashBits = 23
 	hashMask = 1<<hashBits - 1
-	more     = 1 << hashBits
-	near     = 1 << 24 // the distance in the home slot, and the step from there
-	distance = 0xff * near
+	chained  = 1 << hashBits
+	oneStep  = 1 << 24 // added to a mark for each slot of distance; also the mark of distance 0
+	distance = 0xff * oneStep
 )
 
 func (t *table[T]) len() int  { return int(t.n) }
@@ -43,104 +43,106 @@ func (t *table[T]) at(slot int) (*uint32, *T) {
 	return &g.marks[slot%groupSlots], &g.slots[slot%groupSlots]
 }
 
-func (t *table[T]) after(slot int) int {
+func (t *table[T]) following(slot int) int {
 	if slot++; slot < t.size() {
 		return slot
 	}
 	return 0
 }
 
-// home scales the hash in a mark to the table's size, which need not be a power of two.
+// home returns the home slot of a mark: its bits of the hash, scaled to the size of the table, which need
+// not be a power of two.
 func (t *table[T]) home(mark uint32) int {
 	return int(uint64(mark&hashMask) * uint64(t.size()) >> hashBits)
 }
 
-// find returns the slot of the element called name, or -1.
+// find returns the slot of the element with a name, or -1.
 func (t *table[T]) find(nameOf func(T) string, hash uint64, name string) int {
 	if t.n == 0 {
 		return -1
 	}
 	slot := t.home(uint32(hash))
-	// 64 bits wide, so that it may go one step beyond the greatest distance.
-	for want := near | hash&hashMask; ; want += near {
+	// want has 64 bits, so that it can go one step beyond the largest distance.
+	for want := oneStep | hash&hashMask; ; want += oneStep {
 		mark, v := t.at(slot)
-		m := uint64(*mark &^ more)
+		m := uint64(*mark &^ chained)
 		if m == want && nameOf(*v) == name {
 			return slot
 		}
 		if m < want&^hashMask {
-			return -1 // nearer to its home than name would be: name would have taken this slot
+			return -1 // this element is nearer to its home, so name would have taken the slot
 		}
-		slot = t.after(slot)
+		slot = t.following(slot)
 	}
 }
 
-// insert adds v, whose name must not be there yet.
+// insert adds v. The table must not have an element with its name.
 func (t *table[T]) insert(hash uint64, v T) {
 	if n := int(t.n) + 1; n*8 > t.size()*7 {
-		t.resize(roomy(n))
+		t.resize(sizeFor(n))
 	}
 	t.n++
 	mark, v, ok := t.place(uint32(hash)&hashMask, v)
 	for !ok {
-		// An element would be more than 255 slots from home, with a random hash less likely than a
-		// hardware fault. More room ends it.
+		// An element would be more than 254 slots from home, which with random hashes is less likely than
+		// a hardware fault. A larger table separates the elements.
 		t.resize(2 * t.size())
 		mark, v, ok = t.place(mark, v)
 	}
 }
 
-// place puts v into the first slot whose element is nearer to its home than v would be, and moves that
-// one on in the same way. If a distance cannot be written down it returns the element in hand.
+// place puts v in the first slot that is empty or has an element nearer to its home than v would be, and
+// then places that element in the same way. If a distance does not fit in a mark, place returns false and
+// the element that has no slot.
 func (t *table[T]) place(mark uint32, v T) (uint32, T, bool) {
 	slot := t.home(mark)
-	for mark = mark&^distance | near; ; mark += near {
-		m, there := t.at(slot)
+	for mark = mark&^distance | oneStep; ; mark += oneStep {
+		m, other := t.at(slot)
 		if *m == 0 {
-			*m, *there = mark, v
+			*m, *other = mark, v
 			return 0, v, true
 		}
 		if *m&distance < mark&distance {
 			*m, mark = mark, *m
-			*there, v = v, *there
+			*other, v = v, *other
 		}
 		if mark >= distance {
 			return mark, v, false
 		}
-		slot = t.after(slot)
+		slot = t.following(slot)
 	}
 }
 
-// remove empties a slot: the elements after it, up to the first that is empty or at home, move one slot
-// nearer to theirs.
+// remove empties a slot, by moving the elements that follow it one slot towards their homes, up to the
+// first slot that is empty or whose element is at home.
 func (t *table[T]) remove(slot int) {
 	mark, v := t.at(slot)
 	for {
-		slot = t.after(slot)
+		slot = t.following(slot)
 		nextMark, next := t.at(slot)
-		if *nextMark < 2*near {
+		if *nextMark < 2*oneStep {
 			break
 		}
-		*mark, *v = *nextMark-near, *next
+		*mark, *v = *nextMark-oneStep, *next
 		mark, v = nextMark, next
 	}
 	var none T
 	*mark, *v = 0, none
 	t.n--
-	if n := int(t.n); n*5 < t.size()*3 && roomy(n) < t.size() {
-		t.resize(roomy(n))
+	if n := int(t.n); n*5 < t.size()*3 && sizeFor(n) < t.size() {
+		t.resize(sizeFor(n))
 	}
 }
 
-// roomy returns the size in which n elements fill 3/4 of the slots. Tables are between 6/10 and 7/8 full
-// and resized to 3/4 at either end, so a slot's 12 bytes become 13.7 to 20 per element. The smallest table
-// stays when the last element has gone: 96 bytes.
-func roomy(n int) int {
+// sizeFor returns the number of slots of which n elements fill 3/4. A table is between 6/10 and 7/8 full,
+// and is resized when it would leave that range, so the 12 bytes of a slot become 13.7 to 20 bytes per
+// element. A table that has become empty keeps one group.
+func sizeFor(n int) int {
 	groups := (n*4/3 + groupSlots) / groupSlots
 	return groups * groupSlots
 }
 
-// resize moves all elements to new slots.
+// resize moves all elements to a table with at least size slots.
 func (t *table[T]) resize(size int) {
 	for ; ; size *= 2 {
 		moved := table[T]{groups: make([]group[T], size/groupSlots), n: t.n}

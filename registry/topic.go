@@ -4,20 +4,21 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
-// topicShards: topics are fewer than users, and a lock is held for as long as a copy of the members
-// takes. 64 shards are 4 KiB.
+// topicShards is less than userShards because there are fewer topics than users, and a topic's lock is
+// held while its members are copied. 64 shards are 4 KiB.
 const topicShards = 64
 
 type topicShard[S any] struct {
 	mu     sync.Mutex
 	topics table[*topic[S]]
 
-	_ [24]byte // one cache line
+	_ [cacheLine - 8 - unsafe.Sizeof(table[*byte]{})]byte
 }
 
-// topic is one topic's members. It is in the table of its shard exactly while refs is not 0.
+// topic is a topic and its subscribers. It is in the table of its shard while refs is not 0.
 type topic[S any] struct {
 	// Immutable.
 	name string
@@ -25,10 +26,10 @@ type topic[S any] struct {
 
 	// Guarded by the lock of the topic's shard.
 	members []member[S] // unordered
-	refs    int32       // memberships, attached or about to be, and calls of Subscribe under way
+	refs    int32       // memberships that are pending or attached, and running calls of Subscribe
 }
 
-// member holds the session beside its membership, so that a copy of the sessions follows no pointer.
+// member holds a session next to its membership, so that copying the sessions follows no pointer.
 type member[S any] struct {
 	session    S
 	membership *membership[S]
@@ -38,18 +39,18 @@ func (r *Registry[S]) topicShardOf(hash uint64) *topicShard[S] {
 	return &r.topics[hash>>56%topicShards]
 }
 
-// Subscribe makes s a member of topic. It returns false without an error if s was one already. Errors:
-// ErrGone, ErrTooManyTopics, or what CheckName says.
+// Subscribe subscribes s to topic. It returns false without an error if s was subscribed already. The
+// error is ErrNotJoined or ErrTooManyTopics, or wraps ErrName.
 func (r *Registry[S]) Subscribe(s S, topic string) (added bool, err error) {
 	if err := CheckName(topic); err != nil {
 		return false, err
 	}
 	if r.entry(s).user == "" {
-		return false, ErrGone
+		return false, ErrNotJoined
 	}
 	for {
 		t := r.acquire(topic)
-		m, added, err := r.enlist(s, t)
+		m, added, err := r.addMembership(s, t)
 		if !added {
 			r.release(t)
 		}
@@ -59,22 +60,22 @@ func (r *Registry[S]) Subscribe(s S, topic string) (added bool, err error) {
 		if r.attach(s, m) {
 			return added, nil
 		}
-		r.delist(s, m)
+		r.removeMembership(s, m)
 	}
 }
 
-// Unsubscribe ends the membership of s in topic. It returns false if there was none.
+// Unsubscribe ends the subscription of s to topic. It returns false if s was not subscribed.
 func (r *Registry[S]) Unsubscribe(s S, topic string) bool {
-	m := r.membershipOf(s, topic)
+	m := r.findMembership(s, topic)
 	if m == nil {
 		return false
 	}
 	ended := r.detach(m)
-	r.delist(s, m)
+	r.removeMembership(s, m)
 	return ended
 }
 
-// AppendTopic appends the sessions that are members of topic to dst, in no particular order.
+// AppendTopic appends the sessions that are subscribed to topic to dst, in no particular order.
 func (r *Registry[S]) AppendTopic(dst []S, topic string) []S {
 	hash := maphash.String(r.seed, topic)
 	sh := r.topicShardOf(hash)
@@ -89,15 +90,15 @@ func (r *Registry[S]) AppendTopic(dst []S, topic string) []S {
 	return dst
 }
 
-// AppendTopics appends the topics of s to dst, in no particular order.
+// AppendTopics appends the topics to which s is subscribed to dst, in no particular order.
 func (r *Registry[S]) AppendTopics(dst []string, s S) []string {
 	e := r.entry(s)
 	if e.user == "" {
 		return dst
 	}
-	sh, _ := r.shardOf(e.user)
+	sh, _ := r.userShardOf(e.user)
 	sh.mu.Lock()
-	if e.topics != &r.gone {
+	if e.topics != &r.left {
 		for m := e.topics; m != nil; m = m.next {
 			dst = append(dst, m.topic.name)
 		}
@@ -106,7 +107,7 @@ func (r *Registry[S]) AppendTopics(dst []string, s S) []string {
 	return dst
 }
 
-// Topics returns how many topics have a member: see Sessions.
+// Topics returns the number of topics with at least one subscriber. It visits every shard, like Sessions.
 func (r *Registry[S]) Topics() int {
 	n := 0
 	for i := range r.topics {
@@ -118,7 +119,7 @@ func (r *Registry[S]) Topics() int {
 	return n
 }
 
-// TopicSessions returns how many members topic has.
+// TopicSessions returns the number of sessions that are subscribed to topic.
 func (r *Registry[S]) TopicSessions(topic string) int {
 	hash := maphash.String(r.seed, topic)
 	sh := r.topicShardOf(hash)
@@ -131,7 +132,7 @@ func (r *Registry[S]) TopicSessions(topic string) int {
 	return 0
 }
 
-// acquire finds or makes the topic called name, and holds it until release.
+// acquire returns the topic with a name, which it creates if there is none, and adds a reference to it.
 func (r *Registry[S]) acquire(name string) *topic[S] {
 	hash := maphash.String(r.seed, name)
 	sh := r.topicShardOf(hash)
@@ -147,6 +148,7 @@ func (r *Registry[S]) acquire(name string) *topic[S] {
 	return t
 }
 
+// release drops a reference to t.
 func (r *Registry[S]) release(t *topic[S]) {
 	sh := r.topicShardOf(t.hash)
 	sh.mu.Lock()
@@ -160,14 +162,14 @@ func (r *Registry[S]) releaseLocked(sh *topicShard[S], t *topic[S]) {
 	}
 }
 
-// cutLocked removes member i: the last takes its place.
-func (t *topic[S]) cutLocked(i int32) {
+// removeMemberLocked removes member i by moving the last member to its place.
+func (t *topic[S]) removeMemberLocked(i int32) {
 	last := len(t.members) - 1
 	t.members[i] = t.members[last]
 	t.members[i].membership.index = i
 	t.members[last] = member[S]{}
 	t.members = t.members[:last]
-	// Three quarters empty, after a storm: keep twice what is needed.
+	// When three quarters are unused, keep twice what is needed.
 	if cap(t.members) > 16 && last < cap(t.members)/4 {
 		t.members = append(make([]member[S], 0, 2*last), t.members...)
 	}

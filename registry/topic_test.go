@@ -33,10 +33,10 @@ func TestSubscribe(t *testing.T) {
 		}
 		r.check(t)
 	}
-	members := func(topic string, want ...*session) {
+	subscribers := func(topic string, want ...*session) {
 		t.Helper()
 		if got := r.AppendTopic(nil, topic); !same(got, want) || r.TopicSessions(topic) != len(want) {
-			t.Fatalf("%s has %d members, says %d, want %d", topic, len(got), r.TopicSessions(topic), len(want))
+			t.Fatalf("%s has %d subscribers, TopicSessions = %d, want %d", topic, len(got), r.TopicSessions(topic), len(want))
 		}
 	}
 	unsubscribe(a, "x", false)
@@ -44,36 +44,36 @@ func TestSubscribe(t *testing.T) {
 	subscribe(a, "x", false)
 	subscribe(b, "x", true)
 	subscribe(b, "y", true)
-	members("x", a, b)
-	members("y", b)
-	members("z")
+	subscribers("x", a, b)
+	subscribers("y", b)
+	subscribers("z")
 	if n := r.Topics(); n != 2 {
 		t.Fatalf("%d topics, want 2", n)
 	}
 	if got := r.AppendTopics(nil, b); !same(got, []string{"x", "y"}) {
-		t.Fatalf("b follows %q", got)
+		t.Fatalf("b is subscribed to %q", got)
 	}
 	unsubscribe(a, "y", false)
 	unsubscribe(a, "x", true)
 	unsubscribe(a, "x", false)
-	members("x", b)
+	subscribers("x", b)
 	subscribe(a, "x", true)
 	r.Leave(b)
 	r.check(t)
-	members("x", a)
-	members("y")
+	subscribers("x", a)
+	subscribers("y")
 	unsubscribe(b, "x", false)
 	if got := r.AppendTopics(nil, b); len(got) != 0 {
-		t.Fatalf("b follows %q when it has left", got)
+		t.Fatalf("b is subscribed to %q after it left", got)
 	}
 	r.Leave(a)
 	r.check(t)
 	if n := r.Topics(); n != 0 {
-		t.Fatalf("%d topics are left", n)
+		t.Fatalf("%d topics remain", n)
 	}
 }
 
-func TestSubscribeRefuses(t *testing.T) {
+func TestSubscribeErrors(t *testing.T) {
 	subscribe := func(t *testing.T, r *Registry[*session], s *session, topic string, want error) {
 		t.Helper()
 		topics := r.Topics()
@@ -81,22 +81,22 @@ func TestSubscribeRefuses(t *testing.T) {
 			t.Fatalf("Subscribe = %v, %v, want %v", added, err, want)
 		}
 		if r.Topics() != topics {
-			t.Fatal("an empty topic stays behind")
+			t.Fatal("an empty topic remains")
 		}
 		r.check(t)
 	}
 	t.Run("not joined", func(t *testing.T) {
 		r := newRegistry(Limits{})
-		subscribe(t, r, &session{}, "x", ErrGone)
+		subscribe(t, r, &session{}, "x", ErrNotJoined)
 		if r.Unsubscribe(&session{}, "x") || r.AppendTopics(nil, &session{}) != nil {
 			t.Fatal("a session that never joined has a topic")
 		}
 	})
-	t.Run("gone", func(t *testing.T) {
+	t.Run("left", func(t *testing.T) {
 		r := newRegistry(Limits{})
 		s := join(t, r, "a")
 		r.Leave(s)
-		subscribe(t, r, s, "x", ErrGone)
+		subscribe(t, r, s, "x", ErrNotJoined)
 	})
 	t.Run("bad name", func(t *testing.T) {
 		r := newRegistry(Limits{})
@@ -105,7 +105,7 @@ func TestSubscribeRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		limit, want int
-	}{{"default", 0, 100}, {"never unlimited", -7, 100}, {"one", 1, 1}} {
+	}{{"default", 0, 100}, {"negative", -7, 100}, {"one", 1, 1}} {
 		t.Run("too many topics, "+test.name, func(t *testing.T) {
 			r := newRegistry(Limits{TopicsPerSession: test.limit})
 			s := join(t, r, "a")
@@ -116,17 +116,17 @@ func TestSubscribeRefuses(t *testing.T) {
 			}
 			subscribe(t, r, s, "one more", ErrTooManyTopics)
 			if added, err := r.Subscribe(s, "0"); added || err != nil {
-				t.Fatalf("one that it has: %v, %v", added, err)
+				t.Fatalf("already subscribed: %v, %v", added, err)
 			}
 			r.Unsubscribe(s, "0")
 			if _, err := r.Subscribe(s, "one more"); err != nil {
-				t.Fatalf("when there is room again: %v", err)
+				t.Fatalf("after Unsubscribe: %v", err)
 			}
 		})
 	}
 }
 
-// One copy of a topic's name serves all its members.
+// All subscribers of a topic share one copy of its name.
 func TestTopicNameIsShared(t *testing.T) {
 	r := newRegistry(Limits{})
 	var first string
@@ -140,12 +140,12 @@ func TestTopicNameIsShared(t *testing.T) {
 			first = name
 		}
 		if unsafe.StringData(name) != unsafe.StringData(first) {
-			t.Fatalf("member %d has a copy", i)
+			t.Fatalf("subscriber %d has a copy", i)
 		}
 	}
 }
 
-// A topic gives back the room of members that have left.
+// A topic releases memory when sessions unsubscribe.
 func TestTopicShrinks(t *testing.T) {
 	r := newRegistry(Limits{})
 	var all []*session
@@ -155,10 +155,10 @@ func TestTopicShrinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	members := all[0].entry.topics.topic
+	topic := all[0].entry.topics.topic
 	for i, s := range all {
 		r.Unsubscribe(s, "x")
-		if n, room := len(members.members), cap(members.members); room > 16 && n*4 < room-4 && i < len(all)-1 {
+		if n, room := len(topic.members), cap(topic.members); room > 16 && n*4 < room-4 && i < len(all)-1 {
 			t.Fatalf("room for %d, %d used", room, n)
 		}
 	}

@@ -6,21 +6,23 @@ import (
 	"time"
 )
 
-// model is what a Wheel promises, done with a map.
+// model does with maps what the contract of Wheel says.
 type model struct {
 	now  int64              // tick of the last Advance
-	run  int                // its number
+	run  int                // number of Advances
 	due  map[*session]int64 // armed timers and their ticks
-	late map[*session]int   // those of them that were due when scheduled, and the number of the Advance before
+	late map[*session]int   // armed timers that were due when scheduled, with the value of run then
 }
 
-func (m *model) schedule(s *session, due time.Duration) {
+func (m *model) schedule(s *session, due time.Duration) (moved bool) {
+	_, moved = m.due[s]
 	at := int64(due+tick-1) / int64(tick)
 	m.due[s] = at
 	delete(m.late, s)
 	if at <= m.now {
 		m.late[s] = m.run
 	}
+	return moved
 }
 
 func (m *model) stop(s *session) bool {
@@ -30,16 +32,16 @@ func (m *model) stop(s *session) bool {
 	return armed
 }
 
-// ripe says whether an armed timer must fire in the Advance that is running.
-func (m *model) ripe(s *session) bool {
+// mustFire reports whether an armed timer must fire in the Advance that is running.
+func (m *model) mustFire(s *session) bool {
 	if run, late := m.late[s]; late {
 		return run < m.run
 	}
 	return m.due[s] <= m.now
 }
 
-// drive reads a program from data and runs it on a wheel and on the model, side by side.
-func drive(t *testing.T, data []byte) {
+// compareWithModel runs the operations that data encodes on a wheel and on the model.
+func compareWithModel(t *testing.T, data []byte) {
 	w := newWheel(tick, 8)
 	m := &model{due: map[*session]int64{}, late: map[*session]int{}}
 	all := make([]*session, 24)
@@ -65,8 +67,9 @@ func drive(t *testing.T, data []byte) {
 		}
 		// From 2 ticks ago to 3 revolutions ahead, in fifths of a tick.
 		due := max(0, now+time.Duration(next()%140-10)*tick/5)
-		w.Schedule(s, due)
-		m.schedule(s, due)
+		if got, want := w.Schedule(s, due), m.schedule(s, due); got != want {
+			t.Fatalf("Schedule(%d) = %v, want %v", s.id, got, want)
+		}
 	}
 	for len(data) > 0 {
 		switch op := next(); {
@@ -77,7 +80,7 @@ func drive(t *testing.T, data []byte) {
 			m.now = int64(now / tick)
 			m.run++
 			w.Advance(now, func(s *session) {
-				if _, armed := m.due[s]; !armed || !m.ripe(s) {
+				if _, armed := m.due[s]; !armed || !m.mustFire(s) {
 					t.Fatalf("%d fires at tick %d; armed %v, due at tick %d", s.id, m.now, armed, m.due[s])
 				}
 				m.stop(s)
@@ -86,7 +89,7 @@ func drive(t *testing.T, data []byte) {
 				}
 			})
 			for s := range m.due {
-				if m.ripe(s) {
+				if m.mustFire(s) {
 					t.Fatalf("%d did not fire at tick %d, due at tick %d", s.id, m.now, m.due[s])
 				}
 			}
@@ -104,12 +107,12 @@ func TestWheelAgainstModel(t *testing.T) {
 		for i := range data {
 			data[i] = byte(rng.Uint32())
 		}
-		drive(t, data)
+		compareWithModel(t, data)
 	}
 }
 
 func FuzzWheel(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 10, 200, 0})
 	f.Add([]byte{0, 1, 1, 100, 0, 2, 1, 50, 255, 3, 1, 1, 0, 2, 0, 161})
-	f.Fuzz(func(t *testing.T, data []byte) { drive(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { compareWithModel(t, data) })
 }

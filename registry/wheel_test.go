@@ -9,34 +9,35 @@ import (
 
 const tick = 100 * time.Millisecond
 
-// check fails the test if w, which nobody may be using, is inconsistent. It returns the armed timers.
+// check fails the test if w is inconsistent, and returns the number of armed timers. No other call may run
+// at the same time.
 func (w *Wheel[S]) check(tb testing.TB) (armed int) {
 	tb.Helper()
 	var none S
 	look := func(sl *slot[S]) {
 		if sl.due != none {
-			tb.Fatal("a timer is left in the due list")
+			tb.Fatal("the due list is not empty")
 		}
-		n, here := 0, &sl.waiting
+		n, link := 0, &sl.waiting
 		for s := sl.waiting; s != none; s = w.timer(s).next {
 			t := w.timer(s)
-			if t.here != here {
-				tb.Fatal("here does not lead here")
+			if t.link != link {
+				tb.Fatal("link does not point to the variable that points to the timer")
 			}
 			if at := t.at.Load(); at == idle || w.slot(at) != sl {
 				tb.Fatalf("a timer for tick %d is in another slot", at)
-			} else if at != late && at <= w.now.Load() {
-				tb.Fatalf("a timer for tick %d was forgotten, it is %d", at, w.now.Load())
+			} else if at != overdue && at <= w.now.Load() {
+				tb.Fatalf("a timer for tick %d is armed at tick %d", at, w.now.Load())
 			}
 			n++
-			here = &t.next
+			link = &t.next
 		}
 		if n != sl.armed {
-			tb.Fatalf("%d timers, armed says %d", n, sl.armed)
+			tb.Fatalf("%d timers, armed is %d", n, sl.armed)
 		}
 		armed += n
 	}
-	look(&w.late)
+	look(&w.overdue)
 	for i := range w.slots {
 		look(&w.slots[i])
 	}
@@ -56,10 +57,10 @@ func TestWheelRounding(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		now, due      time.Duration
-		silent, fires time.Duration // the last time without it, the first with it
+		silent, fires time.Duration // the last time at which it does not fire, the first at which it does
 	}{
 		{"on a tick", 0, 300 * ms, 300*ms - 1, 300 * ms},
-		{"just behind a tick", 0, 300*ms + 1, 400*ms - 1, 400 * ms},
+		{"just after a tick", 0, 300*ms + 1, 400*ms - 1, 400 * ms},
 		{"just before a tick", 0, 400*ms - 1, 400*ms - 1, 400 * ms},
 		{"next tick", 1000 * ms, 1001 * ms, 1100*ms - 1, 1100 * ms},
 		{"now", 1000 * ms, 1000 * ms, -1, 1000 * ms},
@@ -97,7 +98,7 @@ func TestWheelStop(t *testing.T) {
 	w := newWheel(tick, 16)
 	var s [3]session
 	if w.Stop(&s[0]) {
-		t.Fatal("a timer that was never armed was stopped")
+		t.Fatal("Stop of a timer that was never armed returned true")
 	}
 	for i := range s {
 		s[i].id = i
@@ -108,7 +109,7 @@ func TestWheelStop(t *testing.T) {
 	}
 	w.Schedule(&s[0], 500*time.Millisecond) // moves
 	if w.check(t) != 2 {
-		t.Fatal("Schedule moved a timer into two places")
+		t.Fatal("Schedule armed a timer twice")
 	}
 	if got := fired(w, 500*time.Millisecond); !same(got, []int{0}) {
 		t.Fatalf("fired %v, want 0", got)
@@ -118,12 +119,12 @@ func TestWheelStop(t *testing.T) {
 	}
 }
 
-// What a firing timer may do to itself and to others that are due at the same time.
+// The function given to Advance may stop and schedule the timer that fires and others.
 func TestWheelInsideFire(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		do        func(w *Wheel[*session], self, other *session)
-		now, then []int // who fires in this Advance, in order, and in one that is a tick later
+		now, then []int // the timers that fire in this Advance, in order, and in one a tick later
 	}{
 		{"nothing", func(_ *Wheel[*session], _, _ *session) {}, []int{1, 2}, nil},
 		{"stop self", func(w *Wheel[*session], self, _ *session) {
@@ -146,12 +147,12 @@ func TestWheelInsideFire(t *testing.T) {
 				w.Schedule(self, time.Second+16*tick)
 			}
 		}, []int{1, 2}, nil},
-		{"postpone other", func(w *Wheel[*session], self, other *session) {
+		{"move other to the next tick", func(w *Wheel[*session], self, other *session) {
 			if self.id == 1 {
 				w.Schedule(other, time.Second+tick)
 			}
 		}, []int{1}, []int{2}},
-		{"both again and again", func(w *Wheel[*session], self, other *session) {
+		{"schedule both, each time", func(w *Wheel[*session], self, other *session) {
 			w.Schedule(self, time.Second)
 			w.Schedule(other, time.Second)
 		}, []int{1}, []int{2}},
@@ -181,7 +182,7 @@ func TestWheelInsideFire(t *testing.T) {
 	}
 }
 
-// A clock that goes back stands still until it has caught up.
+// A time before that of an earlier Advance counts as the earlier one.
 func TestWheelClockGoesBack(t *testing.T) {
 	w := newWheel(tick, 16)
 	a, b := &session{id: 1}, &session{id: 2}
@@ -189,18 +190,18 @@ func TestWheelClockGoesBack(t *testing.T) {
 	w.Schedule(a, 11*time.Second)
 	w.Schedule(b, 5*time.Second)
 	if got := fired(w, 2*time.Second); !same(got, []int{2}) {
-		t.Fatalf("fired %v, want 2, which was late", got)
+		t.Fatalf("fired %v, want 2, which was overdue", got)
 	}
 	w.Schedule(b, 5*time.Second)
 	if got := fired(w, 2*time.Second); !same(got, []int{2}) {
-		t.Fatalf("fired %v, want 2, which was late again", got)
+		t.Fatalf("fired %v, want 2, which was overdue again", got)
 	}
 	if got := fired(w, 11*time.Second); !same(got, []int{1}) {
 		t.Fatalf("fired %v, want 1", got)
 	}
 }
 
-// The cost of an Advance is bounded by one revolution.
+// Advance visits each slot at most once, however far the time has moved.
 func TestWheelJump(t *testing.T) {
 	w := newWheel(1, 16)
 	s := &session{id: 1}
@@ -213,7 +214,7 @@ func TestWheelJump(t *testing.T) {
 	}
 }
 
-// A slot that holds many timers of later revolutions is passed over in portions.
+// A slot with many timers of later revolutions fires those that are due and keeps the others.
 func TestWheelLaterRevolutions(t *testing.T) {
 	w := newWheel(tick, 4)
 	for i := range 1000 { // all in slot 0, 100 for each of 10 revolutions
@@ -230,7 +231,7 @@ func TestWheelLaterRevolutions(t *testing.T) {
 		}
 		total += len(got)
 		if w.check(t) != 1000-total {
-			t.Fatal("lost some")
+			t.Fatal("timers are missing")
 		}
 	}
 }
@@ -238,7 +239,7 @@ func TestWheelLaterRevolutions(t *testing.T) {
 func TestNewWheel(t *testing.T) {
 	for _, test := range []struct{ slots, want int }{{1, 1}, {2, 2}, {3, 4}, {4, 4}, {500, 512}} {
 		if got := len(newWheel(tick, test.slots).slots); got != test.want {
-			t.Errorf("%d slots become %d, want %d", test.slots, got, test.want)
+			t.Errorf("NewWheel with %d slots has %d, want %d", test.slots, got, test.want)
 		}
 	}
 	for _, bad := range []struct {

@@ -53,13 +53,13 @@ func TestChurn(t *testing.T) {
 			u := number.Load() + rand.Int64N(2*guests) - guests
 			switch i % 8 {
 			case 0:
-				srv.Broadcast(Text, []byte("all"))
+				broadcast(srv, Text, []byte("all"))
 			case 1:
-				srv.Publish(fmt.Sprint("t", u%10), Text, fmt.Appendf(nil, "t%d", u%10))
+				publish(srv, fmt.Sprint("t", u%10), Text, fmt.Appendf(nil, "t%d", u%10))
 			case 2:
-				srv.Kick(fmt.Sprint("u", u), 4000, fmt.Sprint("u", u))
+				srv.disconnectLocal(fmt.Sprint("u", u), 4000, fmt.Sprint("u", u))
 			default:
-				srv.Push(fmt.Sprint("u", u), Text, fmt.Appendf(nil, "u%d", u))
+				push(srv, fmt.Sprint("u", u), Text, fmt.Appendf(nil, "u%d", u))
 			}
 		})
 		each(guests, func(int) {
@@ -81,7 +81,7 @@ func TestChurn(t *testing.T) {
 				}
 				for line := ""; line != "\r\n"; line, _ = c.br.ReadString('\n') {
 				}
-				srv.Push(user, Text, []byte(user+"!"))
+				push(srv, user, Text, []byte(user+"!"))
 				for got := ""; got != user+"!"; {
 					op, payload, err := c.frame()
 					got = string(payload)

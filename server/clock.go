@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/server/internal/limit"
@@ -16,7 +14,6 @@ import (
 // stamped with, and both wheels.
 type clock struct {
 	srv *Server
-	due []*extension // whose OnTimer nobody had time for yet
 
 	usage     limit.Usage
 	looked    uint32 // tick of the last look at sources
@@ -59,36 +56,32 @@ func (c *clock) beat() {
 		srv.sources.Sweep(t)
 	}
 	srv.wheel.Advance(now, srv.fire)
-	srv.appTimers.Advance(now, func(x *extension) { c.due = append(c.due, x) })
-	if len(c.due) == 0 {
-		return
-	}
 	select {
-	case srv.timers <- c.due:
-		c.due = nil
-	default: // an OnTimer takes long: these come with the next ones
+	case srv.timers <- now:
+	default: // an OnTimer hook is running: the next beat brings a later time
 	}
 }
 
-// runTimers calls the OnTimer hooks, apart from the clock, because they may take
-// long.
+// runTimers advances the timers of the application and calls the OnTimer hooks. It has a
+// goroutine of its own because a hook may take long. A timer that is due stays in the
+// wheel until its hook is called, so SetTimer moves it as long as it waits for others.
 func (srv *Server) runTimers() {
 	for {
 		select {
 		case <-srv.quit.Done():
 			return
-		case due := <-srv.timers:
-			for _, x := range due {
-				if hook := x.session.endpoint().Hooks.OnTimer; hook != nil && x.session.phase() == open {
-					x.session.guard(func() { hook(x.session) })
-				}
-			}
+		case now := <-srv.timers:
+			srv.appTimers.Advance(now, srv.fireAppTimer)
 		}
 	}
 }
 
-// pingFrame is shared by all.
-var pingFrame = frame.Prepare(ws.OpPing, nil).Plain()
+func (srv *Server) fireAppTimer(x *extension) {
+	s := x.session
+	if hook := s.endpoint().Hooks.OnTimer; hook != nil && s.phase() == open && srv.quit.Err() == nil {
+		s.guard(func() { hook(s) })
+	}
+}
 
 var errTooSlow = &Refusal{Status: 408, Text: "the request did not come in time"}
 
@@ -123,7 +116,7 @@ func (srv *Server) heartbeat(s *Session) {
 	case pinged <= heard:
 		s.pinged.Store(now)
 		srv.stats.pings.Add(1)
-		s.outcome(s.conn.Write(pingFrame, netpoll.Control))
+		s.outcome(s.conn.Write(s.dialect().Heartbeat(), netpoll.Control))
 		// The answer may come at once, and the silence behind it be as long as
 		// the interval before the timeout is over.
 		s.armHeartbeat(min(interval, timeout))

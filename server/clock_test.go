@@ -30,7 +30,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					}
 					h.pass(time.Second)
 				}
-				if n := srv.stats.refused[408].Load(); n != 0 {
+				if n := srv.stats.rejected[408].Load(); n != 0 {
 					t.Fatal("too early")
 				}
 				h.pass(time.Second + 2*tick)
@@ -39,7 +39,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					t.Errorf("%d %v", resp.StatusCode, resp.Header)
 				}
 				c.wantEnd()
-				if n := srv.stats.refused[408].Load(); n != 1 {
+				if n := srv.stats.rejected[408].Load(); n != 1 {
 					t.Errorf("%d were counted", n)
 				}
 				// A client that does not go is cut off, also if it goes on talking.
@@ -69,8 +69,8 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 			switch resp := c.answer(); resp.StatusCode {
 			case 101:
 				served++
-				await(t, "session", func() bool { return len(srv.Connections("a")) == 1 })
-				srv.Push("a", Text, []byte("x"))
+				await(t, "session", func() bool { return len(userSessions(srv, "a")) == 1 })
+				push(srv, "a", Text, []byte("x"))
 				c.want(Text, "x")
 			case 408:
 				c.wantEnd()
@@ -129,7 +129,7 @@ func TestTimers(t *testing.T) {
 		h.pass(2 * tick)
 		await(t, "the panic", func() bool { h.clock.beat(); return srv.stats.panics.Load() == 1 })
 		c.wantClose(1011)
-		if n := log.count("panic in a hook"); n != 1 {
+		if n := log.count("panic recovered"); n != 1 {
 			t.Errorf("%d log lines of a panic", n)
 		}
 
@@ -193,4 +193,46 @@ func TestTimersWait(t *testing.T) {
 	if !slices.Equal(got, []string{"b", "c"}) {
 		t.Errorf("timers of %s came", got)
 	}
+}
+
+// A timer that is due, but waits for the OnTimer of another session, is moved by SetTimer: OnTimer is
+// called once, at the later time. The same if the later time comes while it still waits.
+func TestTimerSetAgainWhileItWaits(t *testing.T) {
+	entered, leave := make(chan string), make(chan struct{})
+	ep := Push("/ws")
+	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
+	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	for _, user := range []string{"a", "b", "c"} {
+		dial(t, srv, "/ws?user="+user)
+	}
+	a, b, c := only(t, srv, "a"), only(t, srv, "b"), only(t, srv, "c")
+	a.SetTimer(tick)
+	h.pass(2 * tick)
+	if user := h.receive(t, entered); user != "a" {
+		t.Fatal(user)
+	}
+	// The timers of b and c come due while the hook of a runs.
+	b.SetTimer(tick)
+	c.SetTimer(tick)
+	h.pass(2 * tick)
+	b.SetTimer(5 * time.Second)
+	c.SetTimer(tick)
+	h.pass(2 * tick)
+	a.SetTimer(10 * time.Second) // marks the end
+	leave <- struct{}{}
+
+	if user := h.receive(t, entered); user != "c" {
+		t.Errorf("OnTimer of %s, want c", user)
+	}
+	leave <- struct{}{}
+	h.pass(5 * time.Second)
+	if user := h.receive(t, entered); user != "b" {
+		t.Errorf("OnTimer of %s after 5 s, want b", user)
+	}
+	leave <- struct{}{}
+	h.pass(5 * time.Second)
+	if user := h.receive(t, entered); user != "a" {
+		t.Errorf("OnTimer of %s after 10 s, want a", user)
+	}
+	leave <- struct{}{}
 }

@@ -129,12 +129,12 @@ func closingRace(t *testing.T, kind netpoll.Kind, n int, codes map[Code]int64) {
 			}
 		})
 	}
-	over(func(_ int, user string) { srv.Kick(user, 4000, "kicked") })
+	over(func(_ int, user string) { srv.disconnectLocal(user, 4000, "kicked") })
 	over(func(i int, _ string) { sessions[i].outcome(netpoll.Full) })
 	over(func(i int, _ string) { sessions[i].Close(frame.StatusGoingAway, "") })
 	over(func(i int, user string) {
 		for range 3 {
-			srv.Push(user, Text, []byte(user))
+			push(srv, user, Text, []byte(user))
 		}
 	})
 	over(func(i int, user string) {

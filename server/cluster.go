@@ -21,10 +21,12 @@ type Cluster interface {
 	// Sync returns when commands that other nodes send from now on reach this
 	// node, if it holds the target.
 	Sync(ctx context.Context, t Target) error
+	// Check returns an error, wrapping ErrTooBig, if a command is longer than what
+	// the cluster transports.
+	Check(c *Command) error
 	// Ask sends a command to the other nodes that hold a target and collects
-	// their replies. The error, ErrTooBig among them, says that the command was
-	// not sent.
-	Ask(ctx context.Context, t Target, c *Command) (Answer, error)
+	// their replies, within its own timeout.
+	Ask(ctx context.Context, t Target, c *Command) Answer
 	// Shared reports whether another node is known to hold the target.
 	Shared(t Target) bool
 	// Name of this node and number of live nodes, this one included.
@@ -93,9 +95,7 @@ type Reply struct {
 // Answer is what the other nodes answered together.
 type Answer struct {
 	Replies []Reply
-	// Missing is the number of nodes that were expected to answer and did not in
-	// time.
-	Missing int
+	Coverage
 }
 
 // SessionInfo describes one session.

@@ -57,11 +57,11 @@ func TestEndingsCollide(t *testing.T) {
 				c.answer()
 				s := only(t, srv, user)
 				endings := []func(){
-					func() { srv.Kick(user, 4000, "kick") },
+					func() { srv.disconnectLocal(user, 4000, "kick") },
 					func() { s.outcome(netpoll.Full) },
 					func() { c.Write(masked(ws.OpClose, true, []byte(closePayload(4001, "")))) },
 					func() { s.Close(1001, "drain") },
-					func() { srv.Push(user, Text, []byte("message")); c.Write(masked(Text, true, []byte("panic"))) },
+					func() { push(srv, user, Text, []byte("message")); c.Write(masked(Text, true, []byte("panic"))) },
 					func() { c.Write([]byte("\xff\xff\xff\xff")) },
 					func() { c.reset() },
 					func() { s.conn.Close() },
@@ -110,8 +110,8 @@ func TestShutdownCollides(t *testing.T) {
 				t.Fatal(err)
 			}
 			stop := rapidly(func(i int) {
-				srv.Broadcast(Text, []byte("all"))
-				srv.Kick(fmt.Sprint("u", i%8), 4000, "")
+				broadcast(srv, Text, []byte("all"))
+				srv.disconnectLocal(fmt.Sprint("u", i%8), 4000, "")
 			})
 			var guests sync.WaitGroup
 			ctx, cancel := context.WithCancel(context.Background())

@@ -19,28 +19,19 @@ func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err
 	return p, extension, nil
 }
 
-// windowShift is where a session's state keeps the client's deflate window, so
-// that a broadcast learns of it without another look at memory. 0: the session
-// has no permessage-deflate.
-const (
-	windowShift = 24
-	windowMask  = 0xf
-)
-
 // compress makes the session speak permessage-deflate from its first frame on.
 func (s *Session) compress(p frame.Params) {
 	s.dec.Start(p)
 	s.state.Or(uint32(p.ServerBits) << windowShift)
 }
 
-// encoded is the frame of p as this session is to get it. All who negotiated
-// the same share one compressed twin.
-func (s *Session) encoded(p *frame.Prepared) []byte {
-	state := s.state.Load()
-	if state&envelopeBit != 0 {
-		p = p.Twin(envelope)
-	}
-	window := uint8(state >> windowShift & windowMask)
+// encoded is the frame of m as this session gets it. Sessions with the same dialect
+// and compression share one.
+func (s *Session) encoded(m *Message) []byte { return s.compressed(m.frame(s.dialect())) }
+
+// compressed is p, compressed if the session negotiated that.
+func (s *Session) compressed(p *frame.Prepared) []byte {
+	window := uint8(s.state.Load() >> windowShift & windowMask)
 	if window == 0 {
 		return p.Plain()
 	}

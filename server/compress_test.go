@@ -77,7 +77,7 @@ func TestCompression(t *testing.T) {
 			b := dial(t, srv, "/ws?user=b")        // does not offer
 			c := dial(t, srv, "/plain?user=c", offer)
 			for _, msg := range [][]byte{long, small} {
-				if n := srv.Broadcast(Text, msg); n != 3 {
+				if n := broadcast(srv, Text, msg); n != 3 {
 					t.Fatalf("Broadcast reached %d", n)
 				}
 				for name, want := range map[*client]bool{a: len(msg) == len(long), b: false, c: false} {

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
-	"fanfare/server/inbox"
 	"fanfare/server/internal/limit"
+	"fanfare/server/store"
 )
 
 // Config of a Server. The zero value is the safe default of every field: no
@@ -24,13 +24,10 @@ type Config struct {
 	// Listen is the address of the public listener, "host:port" or "unix:PATH".
 	// Empty: none, connections come by Upgrade only.
 	Listen string
-	// API is the address of the HTTP API. Empty: none.
-	API string
-	// APIKeys are accepted as "Authorization: Bearer KEY" by the API. Without
-	// any, the API may listen on loopback or a Unix socket only.
-	APIKeys []string
-	// Pprof serves /debug/pprof on the API listener.
-	Pprof bool
+	// Fallback serves requests of the public listener that are not WebSocket
+	// handshakes; each connection serves one. nil: they are answered 404, or 426
+	// at the path of an endpoint.
+	Fallback http.Handler
 
 	// Endpoints of the public listener. Empty: Push at /ws and Echo at /echo,
 	// users named by the query, which is refused on a listener that is not
@@ -94,13 +91,16 @@ type Config struct {
 	// 2,000.
 	DrainRate int
 
-	// Inbox keeps messages for users who are away. nil: there is none, and
-	// durable pushes are refused.
-	Inbox *inbox.Config
-	// DurableTopics are the topics that Inbox keeps too, so that a follower who
-	// comes back resumes. A name that ends with "*" stands for all that begin
-	// alike. Only what is stored is kept: see Server.PublishDurable.
+	// Store keeps messages for users who are away, see package inbox. nil: none
+	// is kept. Whoever opened it closes it, after Shutdown.
+	Store store.Store
+	// DurableTopics are the topics that Store keeps too, so that a subscriber that
+	// reconnects resumes. A name that ends with "*" stands for every name with that
+	// prefix. Only what PublishStored has stored is kept.
 	DurableTopics []string
+	// Cluster connects the nodes of a cluster, see package cluster. nil: this
+	// process is alone. Shutdown leaves it.
+	Cluster Cluster
 
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
@@ -214,20 +214,20 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
-		if ep.Rate.UnlimitedOnLoopback && isLoopback(cfg.Listen) {
+		if ep.Rate.UnlimitedOnLoopback && IsLoopback(cfg.Listen) {
 			ep.Rate.Unlimited = true
 		}
-		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !isLoopback(cfg.Listen) {
+		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
 			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
-				"authenticate users (--auth jwt), listen on 127.0.0.1, or say --insecure-identity", ep.Path, cfg.Listen))
+				"authenticate users by Endpoint.Identify, listen on 127.0.0.1, or set InsecureIdentity", ep.Path, cfg.Listen))
 		}
 	}
-	if len(cfg.DurableTopics) > 0 && cfg.Inbox == nil {
-		errs = append(errs, errors.New("durable topics need an inbox: give --data-dir or --nats"))
+	if len(cfg.DurableTopics) > 0 && cfg.Store == nil {
+		errs = append(errs, errors.New("DurableTopics needs a Store"))
 	}
 	for _, topic := range cfg.DurableTopics {
 		if err := registry.CheckName(topic); err != nil {
-			errs = append(errs, fmt.Errorf("durable topic: %w", err))
+			errs = append(errs, fmt.Errorf("DurableTopics: %w", err))
 		}
 	}
 	for _, o := range cfg.AllowOrigins {
@@ -235,27 +235,15 @@ func (cfg *Config) validate() error {
 			errs = append(errs, err)
 		}
 	}
-	for _, key := range cfg.APIKeys {
-		if len(key) < minKey {
-			errs = append(errs, fmt.Errorf("an API key of %d bytes is too short: want at least %d", len(key), minKey))
-		}
-	}
-	if cfg.API != "" && len(cfg.APIKeys) == 0 && !isLoopback(cfg.API) {
-		errs = append(errs, fmt.Errorf("the API listens on %s, which is not loopback, without a key: "+
-			"give --api-key-file, or listen on 127.0.0.1", cfg.API))
-	}
 	if len(errs) > 0 {
 		return fmt.Errorf("server: %w", errors.Join(errs...))
 	}
 	return nil
 }
 
-// minKey is the shortest API key: 16 random characters are 64 bits at least.
-const minKey = 16
-
-// isLoopback tells whether only this machine can reach an address: loopback, or
-// a Unix socket.
-func isLoopback(addr string) bool {
+// IsLoopback reports whether only this machine can reach a listener at addr:
+// loopback, or a Unix socket.
+func IsLoopback(addr string) bool {
 	if strings.HasPrefix(addr, "unix:") {
 		return true
 	}
@@ -268,95 +256,6 @@ func isLoopback(addr string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// Endpoint is what one path of the public listener speaks.
-type Endpoint struct {
-	// Path, exactly: "/ws".
-	Path string
-	// Identify names the user of a connection, from its request. nil: nobody,
-	// the session is in no registry and reached by no push. It must not block.
-	Identify func(*Request) (Identity, error)
-	// Insecure tells that Identify proves nothing, so that Config.validate can
-	// refuse to expose it.
-	Insecure bool
-	// Protocols that are spoken, RFC 6455 section 1.9; the first that the client
-	// offers is chosen. A client that offers none of them gets none, as the
-	// RFC says, and decides itself whether to go on.
-	Protocols []string
-	// Rules for what comes in, and for compression. The zero value is safe.
-	Rules frame.Rules
-	// Rate limits what one connection may send. The zero value is the default.
-	Rate Rate
-	// Compress offers permessage-deflate, RFC 7692, as Rules.Deflate says. It
-	// costs CPU for each message, and no memory for a connection that is idle.
-	Compress bool
-	// Hooks are the application.
-	Hooks Hooks
-}
-
-func (ep *Endpoint) validate() error {
-	if !strings.HasPrefix(ep.Path, "/") || strings.ContainsAny(ep.Path, "?# \r\n") {
-		return fmt.Errorf("endpoint path %q must begin with / and have no query", ep.Path)
-	}
-	for _, p := range ep.Protocols {
-		if !isToken(p) {
-			return fmt.Errorf("endpoint %s: sub-protocol %q is no token (RFC 6455, 4.1)", ep.Path, p)
-		}
-	}
-	if err := ep.Rate.validate(); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
-	}
-	if err := ep.Rules.Validate(); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
-	}
-	return nil
-}
-
-// Identity is who a connection belongs to.
-type Identity struct {
-	// User; empty: nobody. registry.CheckName says what a name may be.
-	User string
-	// Topics to follow from the beginning.
-	Topics []string
-	// MayFollow are the topics that a client of fanfare.v1 may follow besides, when
-	// it asks. A name that ends with "*" stands for all that begin alike.
-	MayFollow []string
-	// Data is kept for Session.Data.
-	Data any
-	// Expires, if not zero, is when the session is closed with 3000, give or take
-	// Config.PingInterval.
-	Expires time.Time
-}
-
-// Push is the endpoint for push sessions: the query names user and topics, what
-// clients send is read and ignored. Use Authenticated for real identities.
-func Push(path string) Endpoint {
-	return Endpoint{Path: path, Identify: FromQuery, Insecure: true, Protocols: []string{ProtocolV1}}
-}
-
-// Echo is the endpoint that sends every message back, for measuring: on loopback its
-// Rate is unlimited. Mounted, where nobody knows on which address, it has the default.
-func Echo(path string) Endpoint {
-	return Endpoint{Path: path, Rate: Rate{UnlimitedOnLoopback: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
-		s.Send(op, payload)
-	}}}
-}
-
-// anyTopic is shared by all who may follow what they like.
-var anyTopic = []string{"*"}
-
-// FromQuery believes the query: ?user=NAME (or userId), &topic= any number of
-// times. It is for development.
-func FromQuery(r *Request) (Identity, error) {
-	user := r.Query("user")
-	if user == "" {
-		user = r.Query("userId")
-	}
-	if user == "" {
-		return Identity{}, Refuse(400, "no user: connect to "+r.Path()+"?user=NAME")
-	}
-	return Identity{User: user, Topics: r.QueryAll("topic"), MayFollow: anyTopic}, nil
 }
 
 func (cfg *Config) limits() registry.Limits {

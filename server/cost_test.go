@@ -102,8 +102,8 @@ func TestBroadcastAllocations(t *testing.T) {
 		payload := bytes.Repeat([]byte("x"), 128)
 		buf := make([]byte, messages*(frame.HeaderSize(len(payload))+len(payload)))
 		ways := map[string]func() int{
-			"Broadcast": func() int { return srv.Broadcast(Text, payload) },
-			"Publish":   func() int { return srv.Publish("t", Text, payload) },
+			"Broadcast": func() int { return broadcast(srv, Text, payload) },
+			"Publish":   func() int { return publish(srv, "t", Text, payload) },
 		}
 		for name, send := range ways {
 			send()

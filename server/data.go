@@ -180,17 +180,14 @@ func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m f
 			return true // RFC 6455, 5.5.1: we have sent a close frame
 		}
 		ep.srv.stats.received.Add(1)
-		if s.enveloped() {
-			s.command(m.Op, m.Payload)
-			return true
-		}
-		if ep.Hooks.OnMessage == nil {
+		dialect := s.dialect()
+		if dialect == Plain && ep.Hooks.OnMessage == nil {
 			return true
 		}
 		if more {
 			s.conn.Cork() // answer them in one write
 		}
-		s.message(ep, m.Op, m.Payload)
+		s.receive(dialect, m.Op, m.Payload)
 	case ws.OpPing:
 		if more {
 			s.conn.Cork()
@@ -271,16 +268,16 @@ func (s *Session) gone(err error) {
 	}
 	srv.depart(s)
 	if s.opened == 0 {
-		srv.stats.unfinished(was, err)
+		srv.stats.unfinished(was)
 		return
 	}
 	srv.users.Leave(s)
 	srv.sessions.Add(-1)
 	if user := s.User(); user != "" {
-		srv.nodes.dropUser(user)
+		srv.releaseUser(user)
 	}
-	if srv.unread != nil {
-		srv.unread.gone(s)
+	if srv.replay != nil {
+		s.replayDetach()
 	}
 	code := s.closeCode()
 	srv.stats.close(code)

@@ -1,212 +1,121 @@
 package server
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"strconv"
-	"unicode/utf8"
+	"github.com/gobwas/ws"
 
 	"fanfare/frame"
-	"fanfare/registry"
 )
 
-// ProtocolV1 is the sub-protocol of clients that speak with the server, in text
-// messages that hold one JSON object each. A client that offers it gets
+// Dialect is what a session speaks on the wire: how messages are encoded, what
+// inbound messages mean, and what the server says of its own accord. It is chosen
+// at the handshake, from Endpoint.Dialects, by the sub-protocol that the client
+// offers (RFC 6455 section 1.9).
 //
-//	{"type":"hello","user":"alice","offset":41}
-//	{"type":"message","offset":42,"text":"…"}
-//	{"type":"message","topic":"news","offset":7,"text":"…"}
-//	{"type":"message","base64":"…"}
-//	{"type":"error","code":"…","message":"…"}
-//
-// and may send
-//
-//	{"type":"ack","offset":42}
-//	{"type":"ack","topic":"news","offset":7}
-//	{"type":"subscribe","topic":"news"}
-//	{"type":"unsubscribe","topic":"news"}
-//
-// of which the last two are sent back when they are done. A message has an offset
-// if it is kept until it is acknowledged, and not if it was for whoever is here
-// now; its payload is text, or base64 if it is binary. Offsets of one user grow:
-// a message with one that was seen is a double. An ack is for everything up to its
-// offset, on all devices of the user.
-//
-// A client that knows the last offset it saw connects with ?offset=N and gets what
-// came behind it; others get what was not acknowledged on any device. "gap":true
-// in hello or a message says that there was something before that is not kept any
-// more. hello comes before the first message with an offset.
-//
-// A durable topic has offsets of its own. {"type":"subscribe","topic":"news",
-// "offset":6} comes before its first message, also if the topic was named by the
-// handshake, and says behind which offset the client gets it: the one given as
-// "offset" of a subscribe, or in the query as offset.news=6; else that up to where
-// the user has acknowledged the topic on any device; else its present end.
-const ProtocolV1 = "fanfare.v1"
+// A Dialect is shared by all its sessions and must be comparable and safe for
+// concurrent use. State of one session belongs into Session.Data.
+type Dialect interface {
+	// Protocol is the sub-protocol that selects the dialect. The dialect without
+	// one is for clients that offer no sub-protocol the endpoint has.
+	Protocol() string
 
-// envelopeBit in a session's state: the client speaks fanfare.v1. It is there so
-// that a broadcast learns of it without another look at memory.
-const envelopeBit = 1 << 28
+	// Resume returns the positions that a client names in its handshake, by topic,
+	// the one in the user's inbox under "". topics are those that the session
+	// subscribes to when it opens. An error rejects the handshake.
+	Resume(r *Request, topics []string) (map[string]Position, error)
 
-func (s *Session) enveloped() bool { return s.state.Load()&envelopeBit != 0 }
+	// Encode returns the WebSocket message that carries c. It is called once for
+	// all receivers of a message.
+	Encode(c Content) *frame.Prepared
 
-// envelope is what clients of fanfare.v1 get instead of p.
-func envelope(p *frame.Prepared) *frame.Prepared { return envelopeAt(p, "", 0, false) }
+	// Begin tells the client where a box starts for it: the user's inbox once
+	// the session is open (Topic is empty), or a durable topic. It comes before
+	// the first message of that box. Without a store there is one call, for a
+	// session of a server that stores nothing.
+	Begin(s *Session, p Position)
 
-// envelopeAt is envelope for a message that is kept, for a user or a topic.
-func envelopeAt(p *frame.Prepared, topic string, offset uint64, gap bool) *frame.Prepared {
-	payload := p.Payload()
-	b := make([]byte, 0, len(payload)+len(payload)/2+len(topic)+80)
-	b = append(b, `{"type":"message",`...)
-	if topic != "" {
-		b = append(appendString(append(b, `"topic":`...), []byte(topic)), ',')
-	}
-	if offset > 0 {
-		b = append(strconv.AppendUint(append(b, `"offset":`...), offset, 10), ',')
-	}
-	if gap {
-		b = append(b, `"gap":true,`...)
-	}
-	if p.Op() == Text {
-		b = appendString(append(b, `"text":`...), payload)
-	} else {
-		b = base64.StdEncoding.AppendEncode(append(b, `"base64":"`...), payload)
-		b = append(b, '"')
-	}
-	return frame.Prepare(Text, append(b, '}'))
+	// Receive handles a text or binary message of the client, in the read turn.
+	// payload is borrowed until it returns, and may be modified.
+	Receive(s *Session, op Op, payload []byte)
+
+	// Acks says how clients acknowledge stored messages.
+	Acks() AckMode
+
+	// Heartbeat is the frame that asks a silent client for a sign of life.
+	Heartbeat() []byte
+
+	// Goodbye returns what is sent last, when the server closes the session.
+	Goodbye(code Code, reason string) []byte
 }
 
-// appendString appends a JSON string, RFC 8259 section 7.
-func appendString(b, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for _, c := range text {
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= ' ':
-			b = append(b, c)
-		case c == '\n':
-			b = append(b, '\\', 'n')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	return append(b, '"')
+// Content is what a Dialect encodes.
+type Content struct {
+	Op      Op // Text or Binary
+	Payload []byte
+
+	// Topic, Epoch and Offset are those of a stored message: the durable topic,
+	// empty for the user's inbox; Offset is 0 for a message that is not stored.
+	Topic  string
+	Epoch  string
+	Offset uint64
+	// Gap reports that messages of the same box are missing before this one.
+	Gap bool
 }
 
-// tell sends an object.
-func (s *Session) tell(v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("BUG: server: plain data makes no JSON: " + err.Error())
-	}
-	s.outcome(s.conn.Write(frame.Prepare(Text, b).Plain(), s.srv().userPolicy))
+// Position is where a box starts for a client.
+type Position struct {
+	Topic  string // empty: the user's inbox
+	Epoch  string
+	Offset uint64 // the last offset that the client is not sent
+	Gap    bool   // messages are missing between the client's position and Offset
 }
 
-func (s *Session) hello(offset uint64, gap bool) {
-	s.tell(struct {
-		Type   string `json:"type"`
-		User   string `json:"user"`
-		Offset uint64 `json:"offset"`
-		Gap    bool   `json:"gap,omitempty"`
-	}{"hello", s.User(), offset, gap})
+// AckMode says how a dialect's clients acknowledge stored messages.
+type AckMode uint8
+
+const (
+	// AckByPong: the pong that answers a ping following the messages. It works
+	// with every WebSocket client.
+	AckByPong AckMode = iota
+	// AckExplicit: by a message of the dialect, see Session.Acknowledge.
+	AckExplicit
+	// AckNone: not at all; the application acknowledges by Server.Acknowledge.
+	AckNone
+)
+
+// Plain is the dialect without an envelope: a message arrives byte for byte as it
+// was pushed, and what clients send goes to Hooks.OnMessage.
+var Plain Dialect = new(plain)
+
+type plain struct {
+	WebSocket
+	_ byte // not of size zero, so that its address is its own
 }
 
-// following says where a durable topic begins for the client.
-func (s *Session) following(topic string, offset uint64, gap bool) {
-	s.tell(struct {
-		Type   string `json:"type"`
-		Topic  string `json:"topic"`
-		Offset uint64 `json:"offset"`
-		Gap    bool   `json:"gap,omitempty"`
-	}{"subscribe", topic, offset, gap})
-}
+func (*plain) Protocol() string                 { return "" }
+func (*plain) Encode(c Content) *frame.Prepared { return frame.Prepare(c.Op, c.Payload) }
+func (*plain) Begin(*Session, Position)         {}
+func (*plain) Acks() AckMode                    { return AckByPong }
 
-// command serves what a client of fanfare.v1 has sent. Mistakes are told, and
-// cost nothing but that.
-func (s *Session) command(op Op, payload []byte) {
-	var c struct {
-		Type   string
-		Offset *uint64
-		Topic  string
-	}
-	if op != Text || !utf8.Valid(payload) || json.Unmarshal(payload, &c) != nil {
-		s.complain("bad_message", "want one JSON object in a text message")
-		return
-	}
-	switch c.Type {
-	case "ack":
-		s.acknowledge(c.Topic, c.Offset)
-	case "subscribe":
-		if x := s.ext.Load(); !covers(x.follows, c.Topic) {
-			s.complain("forbidden", "this topic is not for this user to follow")
-			return
-		}
-		added, err := s.follow(c.Topic, c.Offset)
-		switch {
-		case err == nil && !added:
-			s.confirm(c.Type, c.Topic)
-		case err == nil: // the mailbox confirms, with an offset
-		case errors.Is(err, registry.ErrTooManyTopics):
-			s.complain("too_many_topics", "the connection follows as many topics as it may")
-		case errors.Is(err, registry.ErrName):
-			s.complain("bad_name", err.Error())
-		}
-	case "unsubscribe":
-		s.Unsubscribe(c.Topic)
-		s.confirm(c.Type, c.Topic)
-	default:
-		s.complain("bad_type", "want ack, subscribe or unsubscribe")
+// Resume: a plain client gets what its user has not acknowledged.
+func (*plain) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
+
+func (*plain) Receive(s *Session, op Op, payload []byte) {
+	if hook := s.endpoint().Hooks.OnMessage; hook != nil {
+		hook(s, op, payload)
 	}
 }
 
-// follow is Subscribe, from behind an offset if one is given. It reports whether
-// that began to bring a durable topic, for which the mailbox has the answer.
-func (s *Session) follow(topic string, behind *uint64) (added bool, err error) {
-	srv := s.srv()
-	if err := registry.CheckName(topic); err != nil || !srv.keeps(topic) {
-		return false, s.Subscribe(topic)
-	}
-	if _, err := srv.users.Subscribe(s, topic); err != nil {
-		return false, err
-	}
-	srv.nodes.follow(topic)
-	var offset uint64
-	if behind != nil {
-		offset = *behind
-	}
-	return srv.unread.follow(s, topic, offset, behind != nil), nil
-}
+// WebSocket is the heartbeat and the close of dialects that consist of WebSocket
+// messages, for embedding in them.
+type WebSocket struct{}
 
-// acknowledge takes an ack for what was sent, and no more.
-func (s *Session) acknowledge(topic string, offset *uint64) {
-	u := s.srv().unread
-	if u == nil {
-		s.complain("no_inbox", "nothing is kept here")
-		return
-	}
-	if m := u.find(s); m != nil && offset != nil {
-		if t := m.track(topic); t != nil && *offset <= t.want.Load() {
-			t.acknowledged(u, s.User(), *offset)
-			return
-		}
-	}
-	s.complain("bad_offset", "there was no message with such an offset")
-}
+// pingFrame is shared by all sessions.
+var pingFrame = frame.Prepare(ws.OpPing, nil).Plain()
 
-func (s *Session) confirm(kind, topic string) {
-	s.tell(struct {
-		Type  string `json:"type"`
-		Topic string `json:"topic"`
-	}{kind, topic})
-}
+// Heartbeat is an empty ping, RFC 6455 section 5.5.2.
+func (WebSocket) Heartbeat() []byte { return pingFrame }
 
-func (s *Session) complain(code, message string) {
-	s.tell(struct {
-		Type    string `json:"type"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}{"error", code, message})
+// Goodbye is a close frame, RFC 6455 section 5.5.1.
+func (WebSocket) Goodbye(code Code, reason string) []byte {
+	return frame.AppendClose(nil, code, reason)
 }

@@ -77,15 +77,11 @@ func (srv *Server) startDraining() bool {
 // end stops what a server consists of, each part when nothing that needs it is
 // left.
 func (srv *Server) end() {
-	srv.stopAPI()
 	srv.engine.Close()
 	srv.stop()
 	srv.background.Wait()
-	if srv.nodes != nil {
-		srv.nodes.routes.Leave()
-	}
-	if srv.unread != nil {
-		srv.unread.store.Close()
+	if srv.cfg.Cluster != nil {
+		srv.cfg.Cluster.Leave()
 	}
 	srv.status.Store(stopped)
 	close(srv.ended)

@@ -34,7 +34,7 @@ func TestDrain(t *testing.T) {
 		await(t, "four connections", func() bool { return srv.engine.Opened() == 4 })
 		await(t, "half a request has come", func() bool { return gathering(srv) == 1 })
 
-		srv.Push("a", Text, []byte("last words"))
+		push(srv, "a", Text, []byte("last words"))
 		done := shutdown(srv, context.Background())
 		a.want(Text, "last words")
 		for _, c := range []*client{a, b} {
@@ -55,7 +55,7 @@ func TestDrain(t *testing.T) {
 		if n := srv.stats.closes[1001].Load(); n != 2 {
 			t.Errorf("%d closes with 1001 were counted, want 2", n)
 		}
-		if n := srv.stats.refused[503].Load(); n != 2 {
+		if n := srv.stats.rejected[503].Load(); n != 2 {
 			t.Errorf("%d refusals with 503 were counted, want 2", n)
 		}
 		if _, err := net.Dial("tcp", srv.Addr().String()); err == nil {
@@ -148,7 +148,7 @@ func TestDrainCutsOff(t *testing.T) {
 		deaf := dial(t, srv, "/ws?user=a")
 		slow := connect(t, srv)
 		slow.say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
-		await(t, "the ordinary request", func() bool { return srv.stats.plain.Load() == 1 })
+		await(t, "the ordinary request", func() bool { return srv.stats.fallback.Load() == 1 })
 
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()

@@ -3,99 +3,131 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
-	"fanfare/frame"
-	"fanfare/server/inbox"
+	"fanfare/server/store"
 )
 
 var (
-	// ErrNoInbox: the server keeps no messages, Config.Inbox is nil.
-	ErrNoInbox = errors.New("server: there is no inbox")
+	// ErrNoStore: Config.Store is nil, nothing is stored.
+	ErrNoStore = errors.New("server: no store is configured")
 	// ErrNotDurable: Config.DurableTopics does not name the topic.
 	ErrNotDurable = errors.New("server: the topic is not durable")
+	// ErrTooBig: the message exceeds Config.MaxPayload, or what the cluster
+	// transports.
+	ErrTooBig = errors.New("server: message too big")
 )
 
-// Durable is a message that is kept until the user has it.
-type Durable struct {
+// Entry is a message to store.
+type Entry struct {
 	Op      Op
 	Payload []byte // UTF-8 if Op is Text
-	// ID makes a repetition harmless: see inbox.Entry.
+	// ID makes a repetition harmless, see store.Entry.
 	ID string
-	// TTL is how long the user may want it, by the clocks of servers; 0: as long
-	// as it is kept.
+	// TTL is the time after which the message is not delivered any more, by the
+	// clocks of servers; 0: it does not expire.
 	TTL time.Duration
 }
 
-// Stored says what became of a Durable.
+// Stored says what became of an Entry.
 type Stored struct {
-	// Offset is its place in the user's inbox, or in the topic.
+	// Epoch and Offset are its position in the user's inbox, or in the topic.
+	Epoch  string
 	Offset uint64
-	// Receivers is the number of connections that get it now.
-	Receivers int
+	// Delivery is to the sessions that are connected now.
+	Delivery
 }
 
-// PushDurable stores a message for a user, and sends it to the user's connections
-// when it is stored. Errors: ErrNoInbox, and those of inbox.Store.Append.
-func (srv *Server) PushDurable(ctx context.Context, user string, d Durable) (Stored, error) {
-	p, err := srv.beginDurable(user, "", d)
+// PushStored stores a message in a user's inbox, and sends it to the user's
+// sessions once it is stored. Errors: ErrNoStore, ErrTooBig, and those of package
+// store.
+func (srv *Server) PushStored(ctx context.Context, user string, e Entry) (Stored, error) {
+	p, err := srv.Begin(store.Box{User: user}, e)
 	if err != nil {
 		return Stored{}, err
 	}
-	return p.finish(ctx)
+	return p.Finish(ctx)
 }
 
-// PublishDurable stores a message in a durable topic, and sends it to those who
-// follow it. Errors: those of PushDurable, and ErrNotDurable.
-func (srv *Server) PublishDurable(ctx context.Context, topic string, d Durable) (Stored, error) {
-	p, err := srv.beginDurable("", topic, d)
+// PublishStored stores a message in a durable topic, and sends it to the
+// subscribers. Errors: those of PushStored, and ErrNotDurable.
+func (srv *Server) PublishStored(ctx context.Context, topic string, e Entry) (Stored, error) {
+	p, err := srv.Begin(store.Box{Topic: topic}, e)
 	if err != nil {
 		return Stored{}, err
 	}
-	return p.finish(ctx)
+	return p.Finish(ctx)
 }
 
-// keeps tells whether a topic is durable.
-func (srv *Server) keeps(topic string) bool {
-	return srv.unread != nil && covers(srv.cfg.DurableTopics, topic)
+// Durable reports whether a topic is durable.
+func (srv *Server) Durable(topic string) bool {
+	return srv.cfg.Store != nil && Covers(srv.cfg.DurableTopics, topic)
 }
 
-// durable is a PushDurable or PublishDurable that has its place in the order of the
-// messages.
-type durable struct {
-	srv         *Server
-	user, topic string // one of them
-	message     *frame.Prepared
-	pending     inbox.Pending
+// Pending is a message that has its place among those of its box.
+type Pending struct {
+	srv     *Server
+	box     store.Box
+	message *Message
+	pending store.Pending
 }
 
-func (srv *Server) beginDurable(user, topic string, d Durable) (durable, error) {
-	if srv.unread == nil {
-		return durable{}, ErrNoInbox
+// Begin takes a place for a message in the order of a user's inbox or a durable
+// topic. Without an error Pending.Finish must be called.
+func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
+	switch {
+	case srv.cfg.Store == nil:
+		return nil, ErrNoStore
+	case box.User == "" && !srv.Durable(box.Topic):
+		return nil, ErrNotDurable
+	case len(e.Payload) > srv.cfg.MaxPayload:
+		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
-	box := inbox.User(user)
-	if user == "" {
-		if !srv.keeps(topic) {
-			return durable{}, ErrNotDurable
-		}
-		box = inbox.Topic(topic)
-	}
-	message := frame.Prepare(d.Op, d.Payload)
-	return durable{srv, user, topic, message, srv.unread.store.Begin(box, inbox.Entry{
-		ID: d.ID, Binary: d.Op == Binary, TTL: d.TTL, Payload: message.Payload(),
+	m := NewMessage(e.Op, e.Payload)
+	return &Pending{srv, box, m, srv.cfg.Store.Begin(box, store.Entry{
+		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
 	})}, nil
 }
 
-// finish must be called.
-func (d durable) finish(ctx context.Context) (Stored, error) {
-	r, err := d.pending.Finish(ctx)
+// Finish stores the message and sends it. It returns when it is stored and the
+// sessions that are connected have it written or queued. It must be called exactly
+// once, from any goroutine.
+func (p *Pending) Finish(ctx context.Context) (Stored, error) {
+	r, err := p.pending.Finish(ctx)
 	if err != nil {
 		return Stored{}, err
 	}
-	d.srv.stats.stored.Add(1)
-	message := d.message
+	srv := p.srv
+	srv.stats.stored.Add(1)
+	epoch := srv.cfg.Store.Epoch(p.box)
+	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Offset: r.Offset, Prev: r.Prev}
+	message := p.message
 	if r.Duplicate {
-		message = nil // those who have it already must not get it again
+		message = nil // sessions that have it must not get it again
+	} else {
+		message.setPosition(p.box, epoch, r.Offset)
+		c.Op, c.Payload = message.Op(), message.Payload()
 	}
-	return Stored{r.Offset, d.srv.storedEverywhere(d.user, d.topic, r.Offset, r.Prev, message)}, nil
+	if cl := srv.cfg.Cluster; cl != nil && cl.Check(c) != nil {
+		c.Op, c.Payload = 0, nil // other nodes read it from the store
+	}
+	n, answer, err := srv.everywhere(ctx, Target(p.box), c, func() int {
+		return srv.announce(p.box, r.Offset, r.Prev, message)
+	})
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
+}
+
+// Covers reports whether a topic is in a list of names, of which those that end
+// with "*" stand for every name with that prefix.
+func Covers(list []string, topic string) bool {
+	for _, t := range list {
+		if n := len(t) - 1; t == topic || n >= 0 && t[n] == '*' && len(topic) >= n && topic[:n] == t[:n] {
+			return true
+		}
+	}
+	return false
 }

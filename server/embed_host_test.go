@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,7 +55,7 @@ func serveFast(keep bool) func(testing.TB, net.Listener, *Mount) {
 		hs := &fasthttp.Server{Handler: m.ServeFastHTTP, KeepHijackedConns: keep, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
 			ReadBufferSize:        64 << 10,              // what it may have read ahead
 			MaxIdleWorkerDuration: 50 * time.Millisecond, // a goroutine of its pool outlives it for so long
-			Logger:                fasthttpLog{slog.New(slog.DiscardHandler)}}
+			Logger:                log.New(io.Discard, "", 0)}
 		serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Shutdown() })
 	}
 }

@@ -67,7 +67,7 @@ func TestMountRefuses(t *testing.T) {
 			dial := in(t, h, m)
 			for _, test := range tests {
 				t.Run(test.name, func(t *testing.T) {
-					before := srv.stats.refused[min(test.status, 500)].Load()
+					before := srv.stats.rejected[min(test.status, 500)].Load()
 					g := dial()
 					resp, body := g.ask(test.request)
 					if resp.StatusCode != test.status || !strings.Contains(body, test.text) {
@@ -83,7 +83,7 @@ func TestMountRefuses(t *testing.T) {
 					if test.status == 101 {
 						return
 					}
-					if test.status <= 500 && srv.stats.refused[test.status].Load() != before+1 {
+					if test.status <= 500 && srv.stats.rejected[test.status].Load() != before+1 {
 						t.Error("it was not counted")
 					}
 					if !resp.Close {
@@ -161,7 +161,7 @@ func TestUpgradeErrors(t *testing.T) {
 			}
 		})
 	}
-	if all := srv.Connections("alice"); len(all) != 1 || all[0].Data() == nil || all[0].Data() != all[0].RemoteAddr().String() {
+	if all := userSessions(srv, "alice"); len(all) != 1 || all[0].Data() == nil || all[0].Data() != all[0].RemoteAddr().String() {
 		t.Errorf("alice has %d connections, or not the data of hers", len(all))
 	}
 }

@@ -59,14 +59,14 @@ func TestMountServes(t *testing.T) {
 			}
 			v.g.say("late")
 			v.g.wantText("late") // answers the ping as well
-			if n := v.srv.Sessions(); n != 1 {
+			if n := v.srv.Count(); n != 1 {
 				t.Errorf("%d sessions", n)
 			}
 			v.g.Close()
 			if why := <-v.ended; why.Code != 1006 {
 				t.Errorf("ended with %v", why)
 			}
-			eventually(t, "no session is left", func() bool { return v.srv.Sessions() == 0 && v.srv.connections.Load() == 0 })
+			eventually(t, "no session is left", func() bool { return v.srv.Count() == 0 && v.srv.connections.Load() == 0 })
 		})
 	}
 }
@@ -99,8 +99,8 @@ func TestMountCost(t *testing.T) {
 				// fasthttp's own go on: they wait for the next connection.
 				return !onStack("net/http.(*conn).serve", "fasthttp.hijackConnHandler", "netpoll.(*Conn).pump")
 			})
-			if srv.Sessions() != n+1 {
-				t.Errorf("%d sessions", srv.Sessions())
+			if srv.Count() != n+1 {
+				t.Errorf("%d sessions", srv.Count())
 			}
 		})
 	}
@@ -122,7 +122,7 @@ func TestMountIdentity(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			opened := make(chan *Session, 1)
 			srv, m := bare(t, Config{}, Endpoint{
-				Protocols: []string{"chat", "news"},
+				Dialects: dialects("chat", "news"),
 				Identify: func(r *Request) (Identity, error) {
 					return Identity{User: r.Query("user"), Topics: r.QueryAll("topic")}, nil
 				},
@@ -145,7 +145,7 @@ func TestMountIdentity(t *testing.T) {
 				guests = append(guests, g)
 			}
 			for i, u := range users {
-				if n := srv.Push(u, Text, []byte("to "+u)); n != 1 {
+				if n := push(srv, u, Text, []byte("to "+u)); n != 1 {
 					t.Errorf("push to %q reached %d", u, n)
 				}
 				guests[i].wantText("to " + u)
@@ -171,7 +171,7 @@ func TestUpgradeFastHTTP(t *testing.T) {
 	if err := <-errs; err != nil {
 		t.Error(err)
 	}
-	if n := srv.Push("alice", Text, []byte("hi")); n != 1 {
+	if n := push(srv, "alice", Text, []byte("hi")); n != 1 {
 		t.Errorf("push reached %d", n)
 	}
 	g.wantText("hi")

@@ -49,11 +49,11 @@ func (s *Session) shake(b []byte) (rest []byte) {
 	}
 	if err := s.begin(h, head); err != nil {
 		if errors.Is(err, errPlain) {
-			if s.srv().admitPlain() {
-				s.srv().servePlain(s, head, rest)
+			if f := s.srv().fallback; f.admit() {
+				f.serve(s, head, rest)
 				return nil
 			}
-			err = errPlainFull
+			err = errFallbackFull
 		}
 		s.refuse(err)
 		return nil
@@ -160,10 +160,12 @@ func (s *Session) begin(h *handshake, head []byte) error {
 type admission struct {
 	id       Identity
 	protocol string
+	dialect  int // index in Endpoint.Dialects
 	deflate  frame.Params
 	answer   []byte
-	// offsets that a client of fanfare.v1 has seen, by topic; its user's under "".
-	offsets map[string]uint64
+	// resume has the positions that the client names, by topic; that of the inbox
+	// under "".
+	resume map[string]Position
 }
 
 // admit checks the request in h. The session is to be that of preset, unless it
@@ -186,11 +188,13 @@ func (ep *endpoint) admit(h *handshake, preset *Identity) (a admission, err erro
 	if err := ep.srv.checkIdentity(&a.id); err != nil {
 		return a, err
 	}
-	a.protocol = chooseProtocol(r, ep.Protocols)
-	if a.protocol == ProtocolV1 {
-		if err := a.takeOffsets(r); err != nil {
-			return a, err
-		}
+	if a.dialect, err = ep.chooseDialect(r); err != nil {
+		return a, err
+	}
+	d := ep.Dialects[a.dialect]
+	a.protocol = d.Protocol()
+	if a.resume, err = d.Resume(r, a.id.Topics); err != nil {
+		return a, err
 	}
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
@@ -210,9 +214,9 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if s.conn.WriteBorrowed(a.answer, netpoll.Control) == netpoll.Gone {
 		return ErrClosed
 	}
-	if a.protocol == ProtocolV1 {
-		s.state.Or(envelopeBit)
-		s.extend().follows = a.id.MayFollow
+	s.state.Or(uint32(a.dialect) << dialectShift)
+	if len(a.id.MaySubscribe) > 0 && s.dialect() != Plain {
+		s.extend().maySubscribe = a.id.MaySubscribe
 	}
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
@@ -224,19 +228,19 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
 	err := s.list(&a.id)
-	var box *mailbox
-	if err == nil && srv.unread != nil && a.id.User != "" {
-		box = srv.unread.expected(s, a)
+	replays := err == nil && srv.replay != nil && a.id.User != ""
+	if replays {
+		s.replayAttach(a)
 	}
 	if err == nil && !s.enter(open, 0) {
 		if srv.users.Leave(s) {
-			srv.nodes.dropUser(a.id.User)
+			srv.releaseUser(a.id.User)
 		}
 		err = ErrClosed
 	}
 	if err != nil {
-		if box != nil {
-			srv.unread.remove(box)
+		if replays {
+			s.replayDetach()
 		}
 		s.opened = 0
 		srv.sessions.Add(-1)
@@ -245,12 +249,11 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	srv.stats.handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.cfg.PingInterval))
 	s.conn.Uncork()
-	switch {
-	case box != nil:
-		srv.unread.submit(box)
-	case s.enveloped():
-		_, resumes := a.resume("")
-		s.hello(0, resumes)
+	if replays {
+		s.replayOpen()
+	} else {
+		_, resumes := a.resume[""]
+		s.dialect().Begin(s, Position{Gap: resumes}) // nothing is stored here
 	}
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })
@@ -265,13 +268,13 @@ func (s *Session) list(id *Identity) error {
 	}
 	users := s.srv().users
 	if users.Join(id.User, s) != nil {
-		s.srv().stats.manifold.Add(1)
+		s.srv().stats.manySessions.Add(1)
 		return &Refusal{Status: 429, Text: "this user has too many connections", header: "Retry-After: 30\r\n"}
 	}
-	s.srv().nodes.holdUser(id.User)
+	s.srv().holdUser(id.User)
 	for _, topic := range id.Topics {
 		users.Subscribe(s, topic) // was checked; fails only if it is gone already
-		s.srv().nodes.follow(topic)
+		s.srv().holdTopic(topic)
 	}
 	return nil
 }

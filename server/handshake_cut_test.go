@@ -69,7 +69,7 @@ func TestHandshakeCutAnywhere(t *testing.T) {
 		{"ends at once", "\r\n\r\n", "HTTP/1.1 400 "},
 	}
 	ep := Echo("/echo")
-	ep.Protocols = []string{"chat"}
+	ep.Dialects = dialects("chat")
 	// Every cut on one transport, some on the other: the law is above them.
 	for kind, step := range map[netpoll.Kind]int{netpoll.Epoll: 1, netpoll.Goroutine: 7} {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestHandshakeInPiecesLeavesNothing(t *testing.T) {
 // fuzzServer has no listener; its sessions never have a connection.
 func fuzzServer(f *testing.F) *Server {
 	ep := Push("/ws")
-	ep.Protocols = []string{"chat"}
+	ep.Dialects = dialects("chat")
 	// Its clock stands still, so no handshake comes back to the rate.
 	srv, err := newServer(Config{MaxHeader: 1024, HandshakeRate: 1 << 30, Endpoints: []Endpoint{ep}})
 	if err != nil {

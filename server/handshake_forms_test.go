@@ -58,7 +58,7 @@ func TestRFC6455HandshakeForms(t *testing.T) {
 	extensions := [][]string{{"permessage-deflate"}, {"x, permessage-deflate"}, {"x", "permessage-deflate"}, {"Permessage-Deflate-Not; a=b", "permessage-deflate"}, {"permessage-deflate, permessage-deflate; server_no_context_takeover"}}
 
 	ep := Echo("/echo")
-	ep.Protocols = []string{"superchat", "chat"}
+	ep.Dialects = dialects("superchat", "chat")
 	ep.Compress = true
 	srv := start(t, Config{Transport: netpoll.Default, Endpoints: []Endpoint{ep}})
 	c := connect(t, srv)
@@ -137,7 +137,7 @@ func TestRFC6455SubProtocolChoice(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			ep := Echo("/echo")
-			ep.Protocols = test.spoken
+			ep.Dialects = dialects(test.spoken...)
 			srv := start(t, Config{Endpoints: []Endpoint{ep}})
 			var lines []string
 			for _, f := range test.offered {

@@ -189,14 +189,14 @@ func TestHandshake(t *testing.T) {
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		ep := Echo("/echo")
-		ep.Protocols = []string{"chat", "superchat"}
+		ep.Dialects = dialects("chat", "superchat")
 		srv := start(t, Config{
 			Transport: kind, MaxHeader: 1024, Endpoints: []Endpoint{ep},
 			AllowOrigins: []string{"https://app.example.org", "https://*.wild.example"},
 		})
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
-				before, plain := srv.stats.refused[test.status].Load(), srv.stats.plain.Load()
+				before, plain := srv.stats.rejected[test.status].Load(), srv.stats.fallback.Load()
 				c := connect(t, srv)
 				c.say(test.request)
 				resp := c.answer()
@@ -216,7 +216,7 @@ func TestHandshake(t *testing.T) {
 				}
 				explains(t, resp, c.head)
 				c.wantEnd() // 7.2.2: the server "MUST simply" close the connection
-				if n := srv.stats.refused[test.status].Load() - before; n+srv.stats.plain.Load() != 1+plain {
+				if n := srv.stats.rejected[test.status].Load() - before; n+srv.stats.fallback.Load() != 1+plain {
 					t.Errorf("%d were counted", n)
 				}
 			})

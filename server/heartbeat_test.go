@@ -15,7 +15,7 @@ import (
 // only is the one session of a user.
 func only(t testing.TB, srv *Server, user string) *Session {
 	t.Helper()
-	all := srv.Connections(user)
+	all := userSessions(srv, user)
 	if len(all) != 1 {
 		t.Fatalf("%s has %d sessions, want one", user, len(all))
 	}
@@ -119,7 +119,7 @@ func TestHeartbeat(t *testing.T) {
 			c := dial(t, srv, "/ws?user=a")
 			for range 24 {
 				h.pass(time.Second)
-				srv.Push("a", Text, []byte("x"))
+				push(srv, "a", Text, []byte("x"))
 				c.want(Text, "x")
 			}
 			h.pass(time.Second + 2*tick)

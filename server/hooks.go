@@ -38,7 +38,7 @@ func (s *Session) guard(hook func()) {
 
 func (s *Session) recovered() {
 	if v := recover(); v != nil {
-		s.endpoint().panicked(v, s.User())
+		s.srv().panicked("hook", v, "endpoint", s.endpoint().Path, "user", s.User())
 		s.end(frame.StatusInternalError, "", true)
 	}
 }
@@ -47,21 +47,22 @@ func (s *Session) recovered() {
 func (ep *endpoint) identify(r *Request) (id Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			ep.panicked(v, "")
+			ep.srv.panicked("Identify", v, "endpoint", ep.Path)
 			err = Refuse(500, "internal error")
 		}
 	}()
 	return ep.Identify(r)
 }
 
-// panicked notes that the application did. Nothing but its code is recovered.
-func (ep *endpoint) panicked(v any, user string) {
-	ep.srv.log.Error("panic in a hook", "endpoint", ep.Path, "user", user, "panic", v, "stack", string(debug.Stack()))
-	ep.srv.stats.panics.Add(1) // who sees it finds it in the log
+// panicked logs and counts a panic that was recovered; where says what ran.
+func (srv *Server) panicked(where string, v any, attrs ...any) {
+	srv.log.Error("panic recovered", append([]any{"where", where, "panic", v, "stack", string(debug.Stack())}, attrs...)...)
+	srv.stats.panics.Add(1) // last: a reader of the counter finds it in the log
 }
 
-// message runs OnMessage, without a closure because it is the hot path.
-func (s *Session) message(ep *endpoint, op Op, payload []byte) {
+// receive hands a message to the dialect, without a closure because it is the hot
+// path.
+func (s *Session) receive(d Dialect, op Op, payload []byte) {
 	defer s.recovered()
-	ep.Hooks.OnMessage(s, op, payload)
+	d.Receive(s, op, payload)
 }

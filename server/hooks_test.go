@@ -82,7 +82,7 @@ func TestHooksInOrder(t *testing.T) {
 			case 2:
 				c.Close()
 			case 3:
-				srv.Kick(fmt.Sprintf("u%d", i), 4000, "")
+				srv.disconnectLocal(fmt.Sprintf("u%d", i), 4000, "")
 				c.finish()
 			}
 		})
@@ -174,20 +174,20 @@ func TestHooksMayCall(t *testing.T) {
 			OnOpen: func(s *Session) {
 				srv := s.srv()
 				s.Subscribe("t")
-				srv.Push(s.User(), Text, []byte("push"))
-				srv.Publish("t", Text, []byte("publish"))
-				srv.Broadcast(Text, []byte("broadcast"))
+				push(srv, s.User(), Text, []byte("push"))
+				publish(srv, "t", Text, []byte("publish"))
+				broadcast(srv, Text, []byte("broadcast"))
 				s.SetData("data")
 			},
 			OnMessage: func(s *Session, op Op, payload []byte) {
 				clear(payload) // it may be modified
-				s.srv().Kick(s.User(), 4000, "kick")
+				s.srv().disconnectLocal(s.User(), 4000, "kick")
 				if err := s.Send(Text, []byte("late")); err != ErrClosed {
 					t.Errorf("Send behind Kick: %v", err)
 				}
 			},
 			OnClose: func(s *Session, why frame.CloseError) {
-				if s.Send(Text, nil) != ErrClosed || s.Close(1000, "") || len(s.Topics()) != 0 || s.srv().Push(s.User(), Text, nil) != 0 {
+				if s.Send(Text, nil) != ErrClosed || s.Close(1000, "") || len(s.Topics()) != 0 || push(s.srv(), s.User(), Text, nil) != 0 {
 					t.Error("the session is not over in OnClose")
 				}
 				done <- fmt.Sprint(s.User(), s.Data(), why.Code)

@@ -26,7 +26,7 @@ func TestMaxConnections(t *testing.T) {
 		if full, refused := srv.stats.full.Load(), srv.engine.Stats().Refused; full != 3 || refused != 3 {
 			t.Errorf("%d and %d were counted, want 3", full, refused)
 		}
-		srv.Push("a", Text, []byte("still there"))
+		push(srv, "a", Text, []byte("still there"))
 		a.want(Text, "still there")
 
 		silent.Close()
@@ -37,7 +37,7 @@ func TestMaxConnections(t *testing.T) {
 		// An ordinary request counts as long as it takes.
 		plain := connect(t, srv)
 		plain.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-		if line, err := plain.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 200") {
+		if line, err := plain.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 404") {
 			t.Errorf("%q, %v", line, err)
 		}
 		plain.Close()
@@ -94,13 +94,10 @@ func TestConfigValidate(t *testing.T) {
 		want string // in the error; empty: none
 	}{
 		{"zero value", Config{}, ""},
-		{"loopback", Config{Listen: "127.0.0.1:0", API: "[::1]:0"}, ""},
-		{"Unix sockets", Config{Listen: "unix:/a", API: "unix:/b"}, ""},
+		{"loopback", Config{Listen: "127.0.0.1:0"}, ""},
+		{"Unix sockets", Config{Listen: "unix:/a"}, ""},
 		{"names from the query, for the world", Config{Listen: ":80"}, "not loopback"},
 		{"said to be so", Config{Listen: ":80", InsecureIdentity: true}, ""},
-		{"API without a key, for the world", Config{API: "0.0.0.0:80"}, "without a key"},
-		{"API with a key", Config{API: "0.0.0.0:80", APIKeys: []string{strings.Repeat("k", 16)}}, ""},
-		{"short key", Config{APIKeys: []string{"secret"}}, "too short"},
 		{"negative limit", Config{MaxConnections: -1}, "MaxConnections is -1"},
 		{"limit too high", Config{MaxHeader: 1 << 20}, "MaxHeader is 1048576"},
 		{"time too short", Config{PingInterval: 1}, "PingInterval is 1ns"},
@@ -109,7 +106,7 @@ func TestConfigValidate(t *testing.T) {
 		{"path without a slash", Config{Endpoints: []Endpoint{{Path: "ws"}}}, "begin with /"},
 		{"path with a query", Config{Endpoints: []Endpoint{{Path: "/ws?a"}}}, "no query"},
 		{"two endpoints at a path", Config{Endpoints: []Endpoint{{Path: "/a"}, {Path: "/a"}}}, "two endpoints"},
-		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Protocols: []string{"a b"}}}}, "no token"},
+		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}}, "not a token"},
 		{"origin with a path", Config{AllowOrigins: []string{"https://a/"}}, "allowed origin"},
 		{"unknown transport", Config{Transport: netpoll.Kind(99)}, "transport"},
 		{"tiny queue", Config{QueueBytes: 1}, "QueueBytes"},

@@ -1,13 +1,75 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 )
+
+// Delivery reports what became of a message.
+type Delivery struct {
+	// Receivers is the number of sessions that the message was written or queued
+	// to, on all nodes that answered.
+	Receivers int
+	// Coverage says whether Receivers counts every node. The sessions of a node
+	// that is missing may have received the message.
+	Coverage
+}
+
+// Push sends a message to all sessions of a user, on all nodes of the cluster. It
+// returns when the local sessions have it written or queued and the other nodes
+// concerned have answered, or half a second has passed.
+func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery, error) {
+	return srv.deliver(ctx, Target{User: user}, &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()},
+		func() int { return srv.pushLocal(user, m) })
+}
+
+// Publish sends a message to all sessions that subscribe to a topic, as Push does.
+// What is published to a durable topic this way is not stored.
+func (srv *Server) Publish(ctx context.Context, topic string, m *Message) (Delivery, error) {
+	return srv.publish(ctx, topic, m, nil)
+}
+
+// PublishExcept is Publish for all subscribers but one: the session that caused
+// the message, for example.
+func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
+	return srv.publish(ctx, topic, m, except)
+}
+
+func (srv *Server) publish(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
+	return srv.deliver(ctx, Target{Topic: topic}, &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()},
+		func() int { return srv.publishLocal(topic, m, except) })
+}
+
+// Broadcast sends a message to every session that has a user, as Push does.
+func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) {
+	return srv.deliver(ctx, Target{}, &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()},
+		func() int { return srv.broadcastLocal(m) })
+}
+
+// PushMany sends a message to the sessions of several users and the subscribers of
+// several topics. A session matched more than once receives the message once: as a
+// message for its user, whose policy for a full queue is the stricter one.
+func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Message) (Delivery, error) {
+	c := &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
+	return srv.deliver(ctx, Target{}, c, func() int { return srv.pushManyLocal(users, topics, m) })
+}
+
+// deliver sends a message here and to the other nodes.
+func (srv *Server) deliver(ctx context.Context, t Target, c *Command, local func() int) (Delivery, error) {
+	if len(c.Payload) > srv.cfg.MaxPayload {
+		return Delivery{}, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(c.Payload), srv.cfg.MaxPayload)
+	}
+	n, answer, err := srv.everywhere(ctx, t, c, local)
+	if err != nil {
+		return Delivery{}, err
+	}
+	return Delivery{n, answer.Coverage}, nil
+}
 
 // lists holds slices of receivers.
 var lists = sync.Pool{New: func() any { l := make([]*Session, 0, 256); return &l }}
@@ -22,51 +84,46 @@ func putList(l *[]*Session) {
 	}
 }
 
-// Push sends a message to all connections of a user and returns how many it was
-// written or queued to. payload is copied, and as Text must be UTF-8.
-func (srv *Server) Push(user string, op Op, payload []byte) int {
-	return srv.PushPrepared(user, frame.Prepare(op, payload))
-}
-
-// PushPrepared is Push for a message that was encoded before.
-func (srv *Server) PushPrepared(user string, p *frame.Prepared) int {
+func (srv *Server) pushLocal(user string, m *Message) int {
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = srv.users.AppendUser(*l, user)
-	n := deliverAll(*l, p, srv.userPolicy)
+	n := deliverAll(*l, m, srv.userPolicy)
 	srv.stats.pushed.Add(int64(n))
 	return n
 }
 
-// Publish sends a message to all connections that follow a topic and returns how
-// many it was written or queued to. payload is copied, and as Text must be UTF-8.
-func (srv *Server) Publish(topic string, op Op, payload []byte) int {
-	return srv.PublishPrepared(topic, frame.Prepare(op, payload))
-}
-
-// PublishPrepared is Publish for a message that was encoded before.
-func (srv *Server) PublishPrepared(topic string, p *frame.Prepared) int {
+func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = srv.users.AppendTopic(*l, topic)
-	n := deliverMany(*l, p, srv.topicPolicy)
+	if except != nil {
+		*l = without(*l, except)
+	}
+	n := deliverMany(*l, m, srv.topicPolicy)
 	srv.stats.published.Add(int64(n))
 	return n
 }
 
-// Broadcast sends a message to every session that has a user and returns how
-// many it was written or queued to. payload is copied, and as Text must be UTF-8.
-func (srv *Server) Broadcast(op Op, payload []byte) int {
-	return srv.BroadcastPrepared(frame.Prepare(op, payload))
+// without removes s from a list whose order does not matter.
+func without(list []*Session, s *Session) []*Session {
+	for i := range list {
+		if list[i] == s {
+			last := len(list) - 1
+			list[i], list[last] = list[last], nil
+			return list[:last]
+		}
+	}
+	return list
 }
 
-// BroadcastPrepared is Broadcast for a message that was encoded before. It walks
-// the engine's connections, not the registry: see netpoll.Engine.EachOf.
-func (srv *Server) BroadcastPrepared(p *frame.Prepared) int {
-	n := spread(srv.engine.Portions(), srv.Sessions(), func(i int) int {
+// broadcastLocal walks the engine's connections, not the registry: see
+// netpoll.Engine.EachOf.
+func (srv *Server) broadcastLocal(m *Message) int {
+	n := spread(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(p, srv.topicPolicy) == nil {
+			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, srv.topicPolicy) == nil {
 				n++
 			}
 		})
@@ -76,21 +133,57 @@ func (srv *Server) BroadcastPrepared(p *frame.Prepared) int {
 	return n
 }
 
+func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
+	l := lists.Get().(*[]*Session)
+	defer putList(l)
+	all := *l
+	for _, user := range users {
+		all = srv.users.AppendUser(all, user)
+	}
+	seen := make(map[*Session]struct{}, len(all))
+	all = unseen(all, seen)
+	split := len(all)
+	for _, topic := range topics {
+		from := len(all)
+		all = srv.users.AppendTopic(all, topic)
+		all = all[:from+len(unseen(all[from:], seen))]
+	}
+	*l = all
+	pushed := deliverMany(all[:split], m, srv.userPolicy)
+	published := deliverMany(all[split:], m, srv.topicPolicy)
+	srv.stats.pushed.Add(int64(pushed))
+	srv.stats.published.Add(int64(published))
+	return pushed + published
+}
+
+// unseen keeps, in place, the sessions that are not in seen, and adds them.
+func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
+	kept := list[:0]
+	for _, s := range list {
+		if _, was := seen[s]; !was {
+			seen[s] = struct{}{}
+			kept = append(kept, s)
+		}
+	}
+	clear(list[len(kept):]) // they go back to a pool
+	return kept
+}
+
 // portion is how many receivers are served before reads and heartbeats get
-// their turn: 64 writes are about 0.4 ms.
+// a chance to run: 64 writes are about 0.4 ms.
 const portion = 64
 
 // deliverMany is deliverAll in portions, in parallel if it is worthwhile.
-func deliverMany(to []*Session, p *frame.Prepared, policy netpoll.Policy) int {
+func deliverMany(to []*Session, m *Message, policy netpoll.Policy) int {
 	portions := (len(to) + portion - 1) / portion
 	return spread(portions, len(to), func(i int) int {
-		return deliverAll(to[i*portion:min((i+1)*portion, len(to))], p, policy)
+		return deliverAll(to[i*portion:min((i+1)*portion, len(to))], m, policy)
 	})
 }
 
-func deliverAll(to []*Session, p *frame.Prepared, policy netpoll.Policy) (n int) {
+func deliverAll(to []*Session, m *Message, policy netpoll.Policy) (n int) {
 	for i, s := range to {
-		if s.deliver(p, policy) == nil {
+		if s.deliver(m, policy) == nil {
 			n++
 		}
 		if i%portion == portion-1 {
@@ -124,43 +217,4 @@ func spread(parts, receivers int, part func(i int) int) int {
 	run()
 	wg.Wait()
 	return int(total.Load())
-}
-
-// Kick closes all connections of a user and returns how many there were.
-func (srv *Server) Kick(user string, code Code, reason string) (n int) {
-	for _, s := range srv.users.AppendUser(nil, user) {
-		if s.Close(code, reason) {
-			n++
-		}
-	}
-	return n
-}
-
-// Connections of a user.
-func (srv *Server) Connections(user string) []*Session { return srv.users.AppendUser(nil, user) }
-
-// Followers is the number of connections that follow a topic.
-func (srv *Server) Followers(topic string) int { return srv.users.TopicSessions(topic) }
-
-// SubscribeUser makes all connections that a user has now follow a topic and
-// returns how many do. Connections that come later do not.
-func (srv *Server) SubscribeUser(user, topic string) (n int, err error) {
-	for _, s := range srv.users.AppendUser(nil, user) {
-		if e := s.Subscribe(topic); e != nil {
-			err = e
-			continue
-		}
-		n++
-	}
-	return n, err
-}
-
-// UnsubscribeUser ends that, and returns how many followed.
-func (srv *Server) UnsubscribeUser(user, topic string) (n int) {
-	for _, s := range srv.users.AppendUser(nil, user) {
-		if s.Unsubscribe(topic) {
-			n++
-		}
-	}
-	return n
 }

@@ -75,7 +75,7 @@ func TestIdleHasNoMeter(t *testing.T) {
 		}
 		c.send(0xa, string(payload))
 	}
-	if s := srv.Connections("a")[0]; s.ext.Load() != nil {
+	if s := userSessions(srv, "a")[0]; s.ext.Load() != nil {
 		t.Error("an idle session has an extension")
 	}
 }
@@ -197,7 +197,7 @@ func TestDiscard(t *testing.T) {
 		if sent < mostDiscarded || sent == 64*mostDiscarded {
 			t.Errorf("cut off after %d bytes, want a few more than %d", sent, mostDiscarded)
 		}
-		await(t, "the session is gone", func() bool { return srv.Sessions() == 0 })
+		await(t, "the session is gone", func() bool { return srv.Count() == 0 })
 		if n := srv.stats.forced.Load(); n != 1 {
 			t.Errorf("counted %d", n)
 		}

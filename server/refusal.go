@@ -37,7 +37,7 @@ func (s *Session) refuse(err error) {
 // request is complete.
 func (s *Session) turnAway(r *Refusal) {
 	if s.state.CompareAndSwap(uint32(shaking)<<16, uint32(lingering)<<16) {
-		s.srv().stats.refuse(r.Status)
+		s.srv().stats.reject(r.Status)
 		s.sendRefusal(r)
 	}
 }
@@ -57,7 +57,7 @@ func (srv *Server) refusalOf(err error) *Refusal {
 		srv.log.Error("handshake failed", "err", err)
 		r = &Refusal{Status: 500, Text: "internal error"}
 	}
-	srv.stats.refuse(r.Status)
+	srv.stats.reject(r.Status)
 	return r
 }
 

@@ -168,7 +168,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 			c := connect(t, startEcho(t, kind))
 			c.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			shut(c)
-			if resp := c.answer(); resp.StatusCode != 200 {
+			if resp := c.answer(); resp.StatusCode != 404 {
 				t.Errorf("status %d", resp.StatusCode)
 			}
 			c.wantEnd()

@@ -13,15 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"fanfare/netpoll"
 	"fanfare/registry"
-	"fanfare/server/inbox"
 	"fanfare/server/internal/limit"
 )
 
-// Server owns everything: listeners, connections, sessions, timers and the API.
+// Server owns a public listener, connections, sessions and timers.
 type Server struct {
 	// Immutable after New.
 	cfg         Config
@@ -36,11 +33,8 @@ type Server struct {
 	now         func() time.Duration // of the timer wheels, since started
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
-	plain       *fasthttp.Server // ordinary HTTP on the public listener
-	plainOpen   atomic.Int64     // requests that it serves
-	api         *api             // nil: no API
-	unread      *unread          // nil: no inbox
-	nodes       *nodes           // nil: this process is the only one
+	fallback    *fallback // requests on the public listener that are not handshakes
+	replay      *replayer // nil: no store
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
@@ -56,11 +50,12 @@ type Server struct {
 	quit       context.Context // done when everything is to end
 	stop       func()
 	ended      chan struct{} // closed when everything has
-	timers     chan []*extension
+	timers     chan time.Duration
+
+	interest interest
 
 	mu     sync.Mutex
 	public net.Addr // guarded by mu
-	apiAt  net.Addr // guarded by mu
 }
 
 // endpoint is an Endpoint in use.
@@ -70,10 +65,10 @@ type endpoint struct {
 }
 
 const (
-	starting uint32 = iota
-	serving
-	draining
-	stopped
+	starting = uint32(Starting)
+	serving  = uint32(Serving)
+	draining = uint32(Draining)
+	stopped  = uint32(Stopped)
 )
 
 // New makes a server and starts its timers; nothing listens before Start.
@@ -118,7 +113,7 @@ func newServer(cfg Config) (*Server, error) {
 		userPolicy:  cfg.UserFull.policy(netpoll.CloseOnFull),
 		topicPolicy: cfg.TopicFull.policy(netpoll.DropOldest),
 		ended:       make(chan struct{}),
-		timers:      make(chan []*extension),
+		timers:      make(chan time.Duration),
 	}
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
@@ -127,28 +122,21 @@ func newServer(cfg Config) (*Server, error) {
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}
 	}
-	srv.plain = srv.newPlain()
-	if cfg.API != "" {
-		srv.api = newAPI(srv)
+	srv.fallback = newFallback(srv)
+	srv.background.Go(srv.fallback.run)
+	context.AfterFunc(srv.quit, func() { srv.fallback.http.Close() })
+	srv.interest.topics = make(map[string]struct{})
+	if cfg.Store != nil {
+		srv.replay = newReplay(srv)
 	}
-	if cfg.Inbox != nil {
-		store, err := inbox.Open(srv.quit, *cfg.Inbox)
-		if err != nil {
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.Join(node{srv}); err != nil {
 			srv.stop()
+			srv.background.Wait()
 			engine.Close()
 			return nil, err
 		}
-		srv.unread = newUnread(srv, store)
-		srv.background.Go(srv.unread.retry)
-		if !store.Embedded() {
-			if err := srv.join(store); err != nil {
-				srv.stop()
-				srv.background.Wait()
-				store.Close()
-				engine.Close()
-				return nil, err
-			}
-		}
+		srv.background.Go(srv.reviewTopics)
 	}
 	srv.background.Go(srv.runTimers)
 	return srv, nil
@@ -158,44 +146,36 @@ func newServer(cfg Config) (*Server, error) {
 // that a timer is looked at once, when it is due.
 const wheelSlots = 512
 
-// Start opens the listeners that the Config names. An error leaves nothing open.
+// Start opens the listener that Config.Listen names, if any, and serves it.
 func (srv *Server) Start() error {
-	var public, api net.Listener
-	var err error
-	if srv.cfg.Listen != "" {
-		if public, err = listen(srv.cfg.Listen); err != nil {
-			return err
-		}
+	if srv.cfg.Listen == "" {
+		srv.status.CompareAndSwap(starting, serving)
+		return nil
 	}
-	if srv.cfg.API != "" {
-		if api, err = listen(srv.cfg.API); err != nil {
-			if public != nil {
-				public.Close()
-			}
-			return err
-		}
+	ln, err := Listen(srv.cfg.Listen)
+	if err != nil {
+		return err
 	}
-	if api != nil {
-		srv.mu.Lock()
-		srv.apiAt = api.Addr()
-		srv.mu.Unlock()
-		srv.serveAPI(api)
-	}
-	if public != nil {
-		srv.mu.Lock()
-		srv.public = public.Addr()
-		srv.mu.Unlock()
-		if err := srv.engine.Listen(public, srv.accept); err != nil {
-			public.Close()
-			srv.stopAPI()
-			return fmt.Errorf("server: listen: %w", err)
-		}
+	return srv.Serve(ln)
+}
+
+// Serve serves a listener, which the Server closes on Shutdown, and returns at
+// once. It takes the place of Config.Listen, and is called once.
+func (srv *Server) Serve(ln net.Listener) error {
+	srv.mu.Lock()
+	srv.public = ln.Addr()
+	srv.mu.Unlock()
+	if err := srv.engine.Listen(ln, srv.accept); err != nil {
+		ln.Close()
+		return fmt.Errorf("server: listen: %w", err)
 	}
 	srv.status.CompareAndSwap(starting, serving)
 	return nil
 }
 
-func listen(addr string) (net.Listener, error) {
+// Listen opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket, of
+// which one that a killed process has left is removed.
+func Listen(addr string) (net.Listener, error) {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, addr = "unix", path
@@ -218,13 +198,6 @@ func (srv *Server) Addr() net.Addr {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return srv.public
-}
-
-// APIAddr is where the API listens; nil before Start or without one.
-func (srv *Server) APIAddr() net.Addr {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return srv.apiAt
 }
 
 // Run starts the server, waits until ctx is done, and shuts it down within
@@ -271,5 +244,26 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 // full is what a connection gets for which there is no room.
 var full = &Refusal{Status: 503, Text: "the server is full, try again later", header: "Retry-After: 5\r\n"}
 
-// Sessions is the number of open sessions.
-func (srv *Server) Sessions() int { return int(srv.sessions.Load()) }
+// Count returns the number of open sessions of this process.
+func (srv *Server) Count() int { return int(srv.sessions.Load()) }
+
+// Config returns the configuration in force: defaults are filled in.
+func (srv *Server) Config() Config { return srv.cfg }
+
+// Status is the phase of a Server's life.
+type Status uint32
+
+// The phases, in order.
+const (
+	Starting Status = iota // New has returned
+	Serving                // new connections are welcome
+	Draining               // Shutdown was called
+	Stopped                // Shutdown has returned
+)
+
+var statusNames = [...]string{Starting: "starting", Serving: "serving", Draining: "draining", Stopped: "stopped"}
+
+func (s Status) String() string { return statusNames[s] }
+
+// Status returns the present phase.
+func (srv *Server) Status() Status { return Status(srv.status.Load()) }

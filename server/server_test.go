@@ -141,7 +141,6 @@ func TestStart(t *testing.T) {
 			defer ln.Close()
 			for _, cfg := range []Config{
 				{Transport: kind, Listen: ln.Addr().String()},
-				{Transport: kind, Listen: "127.0.0.1:0", API: ln.Addr().String()},
 			} {
 				srv, err := New(cfg)
 				if err != nil {
@@ -155,8 +154,8 @@ func TestStart(t *testing.T) {
 				}
 			}
 		})
-		t.Run("behind Shutdown", func(t *testing.T) {
-			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0", API: "127.0.0.1:0"})
+		t.Run("after Shutdown", func(t *testing.T) {
+			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +171,7 @@ func TestStart(t *testing.T) {
 			for range 2 { // the second finds what the first has left, if it has
 				srv := start(t, Config{Transport: kind, Listen: path})
 				c := dial(t, srv, "/ws?user=alice")
-				srv.Push("alice", Text, []byte("hello"))
+				push(srv, "alice", Text, []byte("hello"))
 				c.want(Text, "hello")
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 				go c.finish()
@@ -184,3 +183,40 @@ func TestStart(t *testing.T) {
 		})
 	})
 }
+
+// push, publish and broadcast return the number of receivers.
+func push(srv *Server, user string, op Op, payload []byte) int {
+	return receivers(srv.Push(context.Background(), user, NewMessage(op, payload)))
+}
+
+func publish(srv *Server, topic string, op Op, payload []byte) int {
+	return receivers(srv.Publish(context.Background(), topic, NewMessage(op, payload)))
+}
+
+func broadcast(srv *Server, op Op, payload []byte) int {
+	return receivers(srv.Broadcast(context.Background(), NewMessage(op, payload)))
+}
+
+func receivers(d Delivery, err error) int {
+	if err != nil {
+		panic(err)
+	}
+	return d.Receivers
+}
+
+func userSessions(srv *Server, user string) []*Session { return srv.users.AppendUser(nil, user) }
+
+// dialects are Plain under other names.
+func dialects(protocols ...string) (list []Dialect) {
+	for _, p := range protocols {
+		list = append(list, named{Plain, p})
+	}
+	return append(list, Plain)
+}
+
+type named struct {
+	Dialect
+	protocol string
+}
+
+func (n named) Protocol() string { return n.protocol }

@@ -3,6 +3,8 @@ package server
 import (
 	"errors"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +47,7 @@ var (
 // broadcast and an echo look at stands in front, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
-	state atomic.Uint32             // close code: bits 0–15, phase: 16–23, client's deflate window: 24–27, fanfare.v1: 28, held: 29
+	state atomic.Uint32             // see the constants below
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
@@ -82,19 +84,38 @@ const (
 	over                   // the connection is gone
 )
 
-func (s *Session) phase() phase    { return phase(s.state.Load() >> 16 & 0xff) }
-func (s *Session) closeCode() Code { return Code(s.state.Load() & 0xffff) }
+// Session.state is one word, so that a broadcast learns all that it needs to know
+// of a session from one look at memory.
+const (
+	codeMask     = 0xffff // bits 0 to 15: the close code
+	phaseShift   = 16     // bits 16 to 19: the phase
+	phaseMask    = 0xf
+	dialectShift = 20 // bits 20 to 23: the index in Endpoint.Dialects
+	dialectMask  = 0xf
+	windowShift  = 24 // bits 24 to 27: the client's deflate window, 0: no compression
+	windowMask   = 0xf
+	holdBit      = 1 << 28 // live messages wait for stored ones
+)
+
+func phaseOf(state uint32) phase   { return phase(state >> phaseShift & phaseMask) }
+func (s *Session) phase() phase    { return phaseOf(s.state.Load()) }
+func (s *Session) closeCode() Code { return Code(s.state.Load() & codeMask) }
+
+// dialect is valid once the session is open.
+func (s *Session) dialect() Dialect {
+	return s.endpoint().Dialects[s.state.Load()>>dialectShift&dialectMask]
+}
 
 // enter moves the session on to a later phase, and notes the code if none is.
 // It reports false if the session was there or further already.
 func (s *Session) enter(next phase, code Code) bool {
 	for {
 		old := s.state.Load()
-		if phase(old>>16&0xff) >= next {
+		if phaseOf(old) >= next {
 			return false
 		}
-		word := uint32(next)<<16 | old&^0xff0000
-		if old&0xffff == 0 {
+		word := uint32(next)<<phaseShift | old&^(phaseMask<<phaseShift)
+		if old&codeMask == 0 {
 			word |= uint32(code)
 		}
 		if s.state.CompareAndSwap(old, word) {
@@ -105,13 +126,13 @@ func (s *Session) enter(next phase, code Code) bool {
 
 // extension is what few sessions need.
 type extension struct {
-	session *Session
-	shake   *handshake // while the request comes in pieces; owned by the read turn
-	timer   registry.Timer[*extension]
-	reason  string        // of the close; owned by the read turn
-	follows []string      // may be, when a client of fanfare.v1 asks; immutable once open
-	adopted *adoption     // until Open has opened the session; owned by the read turn
-	over    chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
+	session      *Session
+	shake        *handshake // while the request comes in pieces; owned by the read turn
+	timer        registry.Timer[*extension]
+	reason       string        // of the close; owned by the read turn
+	maySubscribe []string      // immutable once open
+	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
+	adopted      *adoption     // until Open has opened the session; owned by the read turn
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
@@ -148,7 +169,7 @@ func (s *Session) Protocol() string {
 	return ""
 }
 
-// Topics that the session follows.
+// Topics that the session subscribes to.
 func (s *Session) Topics() []string { return s.srv().users.AppendTopics(nil, s) }
 
 // RemoteAddr is the peer's address; the zero AddrPort for a Unix socket or when
@@ -162,6 +183,30 @@ func (s *Session) Opened() time.Time {
 
 // Queued is the number of bytes that wait for the client to read.
 func (s *Session) Queued() int { return s.conn.Queued() }
+
+// info describes the session.
+func (s *Session) info() SessionInfo {
+	info := SessionInfo{
+		ID:          strconv.FormatUint(s.ID(), 10),
+		User:        s.User(),
+		Opened:      s.Opened().UTC(),
+		Topics:      s.Topics(),
+		QueuedBytes: s.Queued(),
+		Protocol:    s.Protocol(),
+	}
+	if cl := s.srv().cfg.Cluster; cl != nil {
+		info.Node = cl.Name()
+		info.ID = info.Node + "/" + info.ID
+	}
+	if peer := s.RemoteAddr(); peer.IsValid() {
+		info.RemoteAddr = peer.String()
+	}
+	if info.Topics == nil {
+		info.Topics = []string{}
+	}
+	slices.Sort(info.Topics)
+	return info
+}
 
 // Data is what SetData or Identity.Data left.
 func (s *Session) Data() any {
@@ -182,31 +227,52 @@ func (s *Session) SetData(v any) {
 	x.mu.Unlock()
 }
 
-// Subscribe makes the session follow a topic. It is an error if the name is
-// malformed, the session follows too many, or is closed.
+// Subscribe subscribes the session to a topic. It is an error if the name is
+// malformed, the session has too many subscriptions, or is closed. A durable topic
+// starts at what the user has acknowledged of it.
 func (s *Session) Subscribe(topic string) error {
-	if err := registry.CheckName(topic); err != nil {
-		return err
-	}
-	srv := s.srv()
-	_, err := srv.users.Subscribe(s, topic)
-	if err == nil {
-		srv.nodes.follow(topic)
-		if srv.keeps(topic) {
-			srv.unread.follow(s, topic, 0, false)
-		}
-	}
+	_, err := s.subscribe(topic, nil)
 	return err
 }
 
-// Unsubscribe reports whether the session followed the topic. How far it came in a
-// durable one is kept, for the time when it follows again.
+// SubscribeAfter is Subscribe to a durable topic for a client that has everything
+// up to a position.
+func (s *Session) SubscribeAfter(p Position) error {
+	_, err := s.subscribe(p.Topic, &p)
+	return err
+}
+
+// subscribe reports whether Dialect.Begin is going to be called for the topic.
+func (s *Session) subscribe(topic string, after *Position) (begins bool, err error) {
+	if err := registry.CheckName(topic); err != nil {
+		return false, err
+	}
+	srv := s.srv()
+	if _, err := srv.users.Subscribe(s, topic); err != nil {
+		return false, err
+	}
+	srv.holdTopic(topic)
+	if !srv.Durable(topic) {
+		return false, nil
+	}
+	return s.replaySubscribe(topic, after), nil
+}
+
+// Unsubscribe reports whether the session subscribed to the topic. The user's
+// position in a durable topic stays stored.
 func (s *Session) Unsubscribe(topic string) bool {
 	srv := s.srv()
-	if srv.keeps(topic) {
-		srv.unread.unfollow(s, topic)
+	if srv.Durable(topic) {
+		s.replayUnsubscribe(topic)
 	}
 	return srv.users.Unsubscribe(s, topic)
+}
+
+// MaySubscribe reports whether the session's client may subscribe to a topic of its
+// own accord: Identity.MaySubscribe names it.
+func (s *Session) MaySubscribe(topic string) bool {
+	x := s.ext.Load()
+	return x != nil && Covers(x.maySubscribe, topic)
 }
 
 // SetTimer calls Hooks.OnTimer once after d. Setting it again replaces it.
@@ -221,11 +287,12 @@ func (s *Session) SetTimer(d time.Duration) {
 // Send sends a message. It never blocks: what the client does not read is
 // queued. payload is copied where it must be kept, and as Text must be UTF-8.
 func (s *Session) Send(op Op, payload []byte) error {
-	if s.phase() != open {
+	state := s.state.Load()
+	if phaseOf(state) != open {
 		return ErrClosed
 	}
-	if s.state.Load()&(windowMask<<windowShift|holdBit) != 0 {
-		return s.SendPrepared(frame.Prepare(op, payload))
+	if state&(windowMask<<windowShift|holdBit) != 0 || s.dialect() != Plain {
+		return s.SendMessage(NewMessage(op, payload))
 	}
 	buf := scratch.Get().(*[]byte)
 	b := frame.AppendFrame((*buf)[:0], op, payload)
@@ -237,20 +304,29 @@ func (s *Session) Send(op Op, payload []byte) error {
 	return err
 }
 
-// SendPrepared sends a message that was encoded before, for several receivers.
-func (s *Session) SendPrepared(p *frame.Prepared) error {
-	return s.deliver(p, s.srv().userPolicy)
+// SendMessage is Send for a message with several receivers.
+func (s *Session) SendMessage(m *Message) error {
+	return s.deliver(m, s.srv().userPolicy)
 }
 
-func (s *Session) deliver(p *frame.Prepared, policy netpoll.Policy) error {
-	state := s.state.Load()
-	if phase(state>>16&0xff) != open {
+// Reply sends a frame as it is, in the session's dialect. Unlike a message it does
+// not wait for stored messages that are on their way to the session.
+func (s *Session) Reply(p *frame.Prepared) error {
+	if s.phase() != open {
 		return ErrClosed
 	}
-	if state&holdBit != 0 && s.srv().unread.keep(s, p, policy) {
+	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy))
+}
+
+func (s *Session) deliver(m *Message, policy netpoll.Policy) error {
+	state := s.state.Load()
+	if phaseOf(state) != open {
+		return ErrClosed
+	}
+	if state&holdBit != 0 && s.hold(m, policy) {
 		return nil
 	}
-	return s.outcome(s.conn.Write(s.encoded(p), policy))
+	return s.outcome(s.conn.Write(s.encoded(m), policy))
 }
 
 // outcome turns that of a write into what a sender may want to know, and ends
@@ -274,6 +350,10 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b
 
 const scratchKeep = 64 << 10
 
+// MaxCloseReason is the room for a reason in a close frame, in bytes, RFC 6455
+// sections 5.5 and 5.5.1.
+const MaxCloseReason = 125 - 2
+
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the
 // connection ends when the client answered or Config.CloseTimeout has passed.
@@ -289,9 +369,7 @@ func (s *Session) Close(code Code, reason string) bool {
 // end is Close; with discard the messages that wait are dropped first.
 func (s *Session) end(code Code, reason string, discard bool) bool {
 	if !discard && s.state.Load()&holdBit != 0 {
-		if m := s.srv().unread.find(s); m != nil {
-			m.letGo()
-		}
+		s.flushHeld()
 	}
 	if !s.enter(closing, code) {
 		return false
@@ -299,7 +377,7 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	if discard {
 		s.conn.DropMessages() // not the answer to the handshake, which may wait too
 	}
-	s.seal(frame.AppendClose(nil, code, reason), false, netpoll.KeepOpen)
+	s.seal(s.dialect().Goodbye(code, reason), false, netpoll.KeepOpen)
 	return true
 }
 

@@ -43,13 +43,13 @@ func TestPushRacesHandshake(t *testing.T) {
 		stop := rapidly(func(i int) {
 			switch i % 4 {
 			case 0:
-				srv.Push("a", Text, []byte("push"))
+				push(srv, "a", Text, []byte("push"))
 			case 1:
-				srv.Publish("t", Text, []byte("topic"))
+				publish(srv, "t", Text, []byte("topic"))
 			case 2:
-				srv.Broadcast(Text, big)
+				broadcast(srv, Text, big)
 			case 3:
-				srv.Push("a", Text, big)
+				push(srv, "a", Text, big)
 			}
 		})
 		for range rounds {
@@ -67,7 +67,7 @@ func TestPushRacesHandshake(t *testing.T) {
 				}
 			}
 			c.reset()
-			await(t, "end", func() bool { return srv.Sessions() == 0 })
+			await(t, "end", func() bool { return srv.Count() == 0 })
 		}
 		stop()
 	})
@@ -82,7 +82,7 @@ func TestKickRacesHandshake(t *testing.T) {
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		srv := start(t, Config{Transport: kind})
-		stop := rapidly(func(int) { srv.Kick("a", 4000, "kicked") })
+		stop := rapidly(func(int) { srv.disconnectLocal("a", 4000, "kicked") })
 		for range rounds {
 			c := dial(t, srv, "/ws?user=a")
 			c.wantClose(4000)

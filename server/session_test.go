@@ -9,7 +9,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
 )
@@ -24,7 +23,7 @@ func TestDevices(t *testing.T) {
 			devices = append(devices, dial(t, srv, "/ws?user=a"))
 		}
 		other := dial(t, srv, "/ws?user=b")
-		if n := srv.Push("a", Text, []byte("to a")); n != 3 {
+		if n := push(srv, "a", Text, []byte("to a")); n != 3 {
 			t.Errorf("reached %d", n)
 		}
 		for _, c := range devices {
@@ -34,26 +33,26 @@ func TestDevices(t *testing.T) {
 		fourth := connect(t, srv)
 		fourth.say(request("GET /ws?user=a HTTP/1.1"))
 		resp := fourth.answer()
-		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || srv.limited()["sessions_per_user"] != 1 {
-			t.Errorf("the fourth gets %d %v, and %v were counted", resp.StatusCode, resp.Header, srv.limited())
+		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || srv.Stats().Limited["sessions_per_user"] != 1 {
+			t.Errorf("the fourth gets %d %v, and %v were counted", resp.StatusCode, resp.Header, srv.Stats().Limited)
 		}
 		explains(t, resp, fourth.head)
 		fourth.wantEnd()
-		if n := srv.Sessions(); n != 4 {
+		if n := srv.Count(); n != 4 {
 			t.Errorf("%d sessions, want 4", n)
 		}
 
 		// There is room again when one has gone.
 		devices[0].send(ws.OpClose, "")
 		devices[0].wantClose(0)
-		await(t, "one goes", func() bool { return len(srv.Connections("a")) == 2 })
+		await(t, "one goes", func() bool { return len(userSessions(srv, "a")) == 2 })
 		dial(t, srv, "/ws?user=a")
-		if n := srv.Push("a", Text, []byte("again")); n != 3 {
+		if n := push(srv, "a", Text, []byte("again")); n != 3 {
 			t.Errorf("reached %d", n)
 		}
 
 		// The other user has heard nothing of all that.
-		srv.Push("b", Text, []byte("to b"))
+		push(srv, "b", Text, []byte("to b"))
 		other.want(Text, "to b")
 	})
 }
@@ -67,10 +66,10 @@ func TestTopics(t *testing.T) {
 			t.Errorf("a follows %q", topics)
 		}
 		for topic, want := range map[string]int{"x": 1, "y": 2, "z": 0, "": 0} {
-			if n := srv.Publish(topic, Text, []byte(topic)); n != want {
+			if n := publish(srv, topic, Text, []byte(topic)); n != want {
 				t.Errorf("%q reached %d, want %d", topic, n, want)
 			}
-			if n := srv.Followers(topic); n != want {
+			if n := srv.users.TopicSessions(topic); n != want {
 				t.Errorf("%q has %d followers, want %d", topic, n, want)
 			}
 		}
@@ -94,23 +93,23 @@ func TestTopics(t *testing.T) {
 		if err := s.Subscribe(""); err == nil {
 			t.Error("follows a topic without a name")
 		}
-		if n, err := srv.SubscribeUser("b", "x"); n != 1 || err != nil {
+		if n, err := srv.subscribeLocal("b", "x"); n != 1 || err != nil {
 			t.Errorf("SubscribeUser: %d, %v", n, err)
 		}
 		if err := s.Subscribe("too many"); err != registry.ErrTooManyTopics {
 			t.Errorf("the fourth topic: %v", err)
 		}
-		if !s.Unsubscribe("y") || s.Unsubscribe("y") || srv.UnsubscribeUser("b", "x") != 1 {
+		if !s.Unsubscribe("y") || s.Unsubscribe("y") || srv.unsubscribeLocal("b", "x") != 1 {
 			t.Error("Unsubscribe")
 		}
-		srv.Publish("y", Text, []byte("not for b"))
-		srv.Publish("z", Text, []byte("for b"))
+		publish(srv, "y", Text, []byte("not for b"))
+		publish(srv, "z", Text, []byte("for b"))
 		b.want(Text, "for b")
 
 		s.Close(1000, "")
 		b.finish()
-		await(t, "b goes", func() bool { return srv.Sessions() == 1 })
-		if n := srv.Followers("z"); n != 0 {
+		await(t, "b goes", func() bool { return srv.Count() == 1 })
+		if n := srv.users.TopicSessions("z"); n != 0 {
 			t.Errorf("%d follow what b has followed", n)
 		}
 	})
@@ -163,13 +162,13 @@ func TestNames(t *testing.T) {
 					c.wantEnd()
 					return
 				}
-				await(t, "session", func() bool { return len(srv.Connections(test.user)) == 1 })
-				if n := srv.Push(test.user, Text, []byte("x")); n != 1 {
+				await(t, "session", func() bool { return len(userSessions(srv, test.user)) == 1 })
+				if n := push(srv, test.user, Text, []byte("x")); n != 1 {
 					t.Errorf("reached %d", n)
 				}
 				c.want(Text, "x")
 				c.Close()
-				await(t, "end", func() bool { return srv.Sessions() == 0 })
+				await(t, "end", func() bool { return srv.Count() == 0 })
 			})
 		}
 		if srv.users.Users() != 0 || srv.users.Topics() != 0 {
@@ -213,7 +212,7 @@ func TestIdentify(t *testing.T) {
 				if n := log.count("level="); n != test.logged {
 					t.Errorf("%d lines are logged", n)
 				}
-				if srv.Sessions() != 0 || srv.users.Users() != 0 {
+				if srv.Count() != 0 || srv.users.Users() != 0 {
 					t.Error("there is a session")
 				}
 			})
@@ -248,7 +247,7 @@ func TestIdentify(t *testing.T) {
 			if got := receive(t, "Identify", seen); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-			await(t, "session", func() bool { return len(srv.Connections("u")) == 1 })
+			await(t, "session", func() bool { return len(userSessions(srv, "u")) == 1 })
 			s := only(t, srv, "u")
 			if s.Data() != "data" || s.User() != "u" || s.RemoteAddr().String() != c.LocalAddr().String() || s.Protocol() != "" || s.ID() == 0 || s.Queued() != 0 {
 				t.Errorf("%v %q %v %q %d %d", s.Data(), s.User(), s.RemoteAddr(), s.Protocol(), s.ID(), s.Queued())
@@ -273,14 +272,14 @@ func TestNobody(t *testing.T) {
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/")
 		s := receive(t, "OnOpen", opened)
-		if n := srv.Broadcast(Text, []byte("all")); n != 0 {
+		if n := broadcast(srv, Text, []byte("all")); n != 0 {
 			t.Errorf("Broadcast reached %d", n)
 		}
 		if err := s.Subscribe("x"); err == nil {
 			t.Error("nobody follows a topic")
 		}
-		if s.User() != "" || len(s.Topics()) != 0 || srv.Sessions() != 1 {
-			t.Errorf("%q %q %d", s.User(), s.Topics(), srv.Sessions())
+		if s.User() != "" || len(s.Topics()) != 0 || srv.Count() != 1 {
+			t.Errorf("%q %q %d", s.User(), s.Topics(), srv.Count())
 		}
 		if err := s.Send(Text, []byte("you")); err != nil {
 			t.Error(err)
@@ -304,10 +303,10 @@ func TestPayloads(t *testing.T) {
 			send func(op Op, payload []byte)
 		}{
 			{"Send", func(op Op, p []byte) { s.Send(op, p) }},
-			{"SendPrepared", func(op Op, p []byte) { s.SendPrepared(frame.Prepare(op, p)) }},
-			{"Push", func(op Op, p []byte) { srv.Push("a", op, p) }},
-			{"Publish", func(op Op, p []byte) { srv.Publish("t", op, p) }},
-			{"Broadcast", func(op Op, p []byte) { srv.Broadcast(op, p) }},
+			{"SendPrepared", func(op Op, p []byte) { s.SendMessage(NewMessage(op, p)) }},
+			{"Push", func(op Op, p []byte) { push(srv, "a", op, p) }},
+			{"Publish", func(op Op, p []byte) { publish(srv, "t", op, p) }},
+			{"Broadcast", func(op Op, p []byte) { broadcast(srv, op, p) }},
 		}
 		for _, way := range ways {
 			for _, n := range []int{0, 1, 125, 126, 127, 1000, 65535, 65536, len(all)} {

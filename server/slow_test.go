@@ -52,7 +52,7 @@ func TestSlowIsClosed(t *testing.T) {
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		sent := 0
-		for srv.Push("a", Binary, numbered(sent)) == 1 {
+		for push(srv, "a", Binary, numbered(sent)) == 1 {
 			if sent++; s.Queued() > 64<<10+8<<10 {
 				t.Fatalf("%d bytes are queued", s.Queued())
 			}
@@ -81,7 +81,7 @@ func TestSlowIsClosed(t *testing.T) {
 			t.Errorf("%d slow, %d closed with 1013 were counted", srv.stats.slow.Load(), srv.stats.closes[1013].Load())
 		}
 		// The queue was thrown away for the close frame, not to make room.
-		if drops := srv.drops(); drops["ending"] == 0 || drops["full"] != 0 {
+		if drops := srv.Stats().Dropped; drops["ending"] == 0 || drops["full"] != 0 {
 			t.Errorf("dropped: %v", drops)
 		}
 	})
@@ -92,8 +92,8 @@ func TestSlowIsClosed(t *testing.T) {
 func TestSlowLosesTheOldest(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		ways := map[string]func(srv *Server, payload []byte) int{
-			"topic":     func(srv *Server, p []byte) int { return srv.Publish("t", Binary, p) },
-			"broadcast": func(srv *Server, p []byte) int { return srv.Broadcast(Binary, p) },
+			"topic":     func(srv *Server, p []byte) int { return publish(srv, "t", Binary, p) },
+			"broadcast": func(srv *Server, p []byte) int { return broadcast(srv, Binary, p) },
 		}
 		for name, send := range ways {
 			t.Run(name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestSlowPolicies(t *testing.T) {
 		srv := start(t, Config{UserFull: FullDropOldest})
 		dial(t, srv, "/ws?user=a")
 		for srv.engine.Stats().Dropped < 5 {
-			if n := srv.Push("a", Binary, numbered(0)); n != 1 {
+			if n := push(srv, "a", Binary, numbered(0)); n != 1 {
 				t.Fatalf("reached %d", n)
 			}
 		}
@@ -147,7 +147,7 @@ func TestSlowPolicies(t *testing.T) {
 	t.Run("followers may be closed", func(t *testing.T) {
 		srv := start(t, Config{TopicFull: FullClose})
 		dial(t, srv, "/ws?user=a&topic=t")
-		for srv.Publish("t", Binary, numbered(0)) == 1 {
+		for publish(srv, "t", Binary, numbered(0)) == 1 {
 		}
 		if n := srv.stats.slow.Load(); n != 1 {
 			t.Errorf("%d slow ones were counted", n)
@@ -177,7 +177,7 @@ func TestSlowDelaysNobody(t *testing.T) {
 			clients = append(clients, dial(t, srv, fmt.Sprintf("/ws?user=healthy%d", i)))
 		}
 		for m := range messages {
-			if n := srv.Broadcast(Binary, numbered(m)); n != stuck+healthy {
+			if n := broadcast(srv, Binary, numbered(m)); n != stuck+healthy {
 				t.Fatalf("message %d reached %d", m, n)
 			}
 			for _, c := range clients {

@@ -1,42 +1,182 @@
 package server
 
-import "sync/atomic"
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"fanfare/netpoll"
+)
 
 // stats are counters since the server was made. Those that are touched per
 // message are touched once per batch of them where there is one.
 type stats struct {
-	handshakes atomic.Int64 // completed
-	refused    [600]atomic.Int64
-	full       atomic.Int64 // connections turned away by MaxConnections
-	crowded    atomic.Int64 // by ConnectionsPerIP
-	hurried    atomic.Int64 // handshakes refused for their rate
-	crammed    atomic.Int64 // ordinary requests refused because there were too many
-	unserved   atomic.Int64 // connections to the API refused because there were too many
-	manifold   atomic.Int64 // handshakes refused by SessionsPerUser
-	pressed    atomic.Int64 // connections turned away for want of memory
-	aborted    atomic.Int64 // connections that ended before their request was complete
-	received   atomic.Int64 // messages from clients
-	pushed     atomic.Int64 // deliveries
-	published  atomic.Int64
-	stored     atomic.Int64 // durable pushes
-	replayed   atomic.Int64 // deliveries of them
-	broadcast  atomic.Int64
-	pings      atomic.Int64
-	dead       atomic.Int64 // sessions that missed a heartbeat
-	slow       atomic.Int64 // sessions closed because their queue was full
-	overRate   atomic.Int64 // sessions closed because they sent too much at once
-	forced     atomic.Int64 // closing handshakes that took too long
-	panics     atomic.Int64 // in hooks
-	plain      atomic.Int64 // ordinary HTTP requests on the public listener
-	closes     [5000]atomic.Int64
+	handshakes   atomic.Int64 // completed
+	rejected     [600]atomic.Int64
+	full         atomic.Int64 // connections rejected by MaxConnections
+	crowded      atomic.Int64 // by ConnectionsPerIP
+	hurried      atomic.Int64 // handshakes rejected for their rate
+	fallbackFull atomic.Int64 // plain requests rejected because there were too many
+	manySessions atomic.Int64 // handshakes rejected by SessionsPerUser
+	pressed      atomic.Int64 // connections rejected for want of memory
+	aborted      atomic.Int64 // connections that ended before their request was complete
+	received     atomic.Int64 // messages from clients
+	pushed       atomic.Int64 // deliveries
+	published    atomic.Int64
+	stored       atomic.Int64 // messages stored
+	replayed     atomic.Int64 // deliveries of them
+	broadcast    atomic.Int64
+	pings        atomic.Int64
+	dead         atomic.Int64 // sessions that missed a heartbeat
+	slow         atomic.Int64 // sessions closed because their queue was full
+	overRate     atomic.Int64 // sessions closed because they sent too much at once
+	forced       atomic.Int64 // closing handshakes that took too long
+	panics       atomic.Int64 // in hooks
+	fallback     atomic.Int64 // plain requests on the public listener
+	closes       [5000]atomic.Int64
 }
 
-func (st *stats) refuse(status int) { st.refused[status].Add(1) }
+func (st *stats) reject(status int) { st.rejected[status].Add(1) }
 func (st *stats) close(code Code)   { st.closes[code].Add(1) }
 
 // unfinished counts a connection that never became a session.
-func (st *stats) unfinished(was phase, err error) {
+func (st *stats) unfinished(was phase) {
 	if was == shaking {
 		st.aborted.Add(1)
 	}
+}
+
+// Stats describe a server: its state now, and counters since New.
+type Stats struct {
+	Transport     string  `json:"transport"`
+	Status        string  `json:"status"`
+	UptimeSeconds float64 `json:"uptime_seconds"`
+
+	Sessions    int64 `json:"sessions"`    // open
+	Users       int   `json:"users"`       // with a session
+	Topics      int   `json:"topics"`      // with a subscriber
+	Connections int64 `json:"connections"` // open, those in their handshake included
+	Workers     int   `json:"workers"`     // goroutines that serve ready connections
+	Nodes       int   `json:"nodes"`       // of the cluster, this one included
+
+	Handshakes      int64 `json:"handshakes"`         // completed
+	Aborted         int64 `json:"aborted_handshakes"` // connections that ended before their request was complete
+	Fallback        int64 `json:"plain_requests"`     // requests that were not handshakes
+	Received        int64 `json:"messages_received"`  // from clients
+	Pings           int64 `json:"pings"`              // heartbeats sent
+	Dead            int64 `json:"missed_heartbeats"`  // sessions closed because they stayed silent
+	Slow            int64 `json:"slow_consumers"`     // sessions closed because their queue was full
+	Forced          int64 `json:"forced_closes"`      // closing handshakes that took too long
+	Panics          int64 `json:"hook_panics"`        // recovered
+	UnfinishedBytes int64 `json:"unfinished_bytes"`   // held for messages that are not complete
+
+	Rejected  map[string]int64 `json:"refused_by_status"`  // handshakes, by HTTP status
+	Limited   map[string]int64 `json:"stopped_by_limit"`   // connections, handshakes and sessions, by limit
+	Delivered map[string]int64 `json:"messages_delivered"` // by kind of push
+	Dropped   map[string]int64 `json:"dropped_by_reason"`  // messages that did not reach a session
+	Closes    map[string]int64 `json:"closes_by_code"`     // sessions, by close code
+
+	Opened      int64   `json:"connections_opened"`
+	Closed      int64   `json:"connections_closed"`
+	Broken      int64   `json:"broken_writes"`           // connections whose peer was gone at a write
+	Stale       int64   `json:"stale_events"`            // events for connections that were gone
+	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
+	Behind      int64   `json:"workers_started_behind"`  // workers started because a batch took too long
+	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block
+	Saturated   int64   `json:"workers_saturated"`       // times that Config.Workers was reached
+	Yielded     int64   `json:"turns_yielded"`           // connections requeued with work left
+	WaitSeconds float64 `json:"wait_seconds_total"`
+
+	// Waits is a histogram of the time from the poller to the last turn of a
+	// batch, an upper bound of what a ready connection waited: Waits[i] counts
+	// those up to WaitBound(i), the last those beyond.
+	Waits []int64 `json:"-"`
+}
+
+// WaitBound is the upper bound of Stats.Waits[i].
+func WaitBound(i int) time.Duration { return netpoll.WaitBound(i) }
+
+// Stats returns a snapshot.
+func (srv *Server) Stats() *Stats {
+	st, engine := &srv.stats, srv.engine.Stats()
+	out := &Stats{
+		Transport:       srv.engine.Kind().String(),
+		Status:          srv.Status().String(),
+		UptimeSeconds:   time.Since(srv.started).Seconds(),
+		Sessions:        srv.sessions.Load(),
+		Users:           srv.users.Users(),
+		Topics:          srv.users.Topics(),
+		Connections:     srv.connections.Load(),
+		Workers:         engine.Workers,
+		Nodes:           1,
+		Handshakes:      st.handshakes.Load(),
+		Aborted:         st.aborted.Load(),
+		Fallback:        st.fallback.Load(),
+		Received:        st.received.Load(),
+		Pings:           st.pings.Load(),
+		Dead:            st.dead.Load(),
+		Slow:            st.slow.Load(),
+		Forced:          st.forced.Load(),
+		Panics:          st.panics.Load(),
+		UnfinishedBytes: srv.memory.Held(),
+		Rejected:        srv.rejections(),
+		Limited: map[string]int64{
+			"connections":        st.full.Load(),
+			"connections_per_ip": st.crowded.Load(),
+			"handshake_rate":     st.hurried.Load(),
+			"plain_requests":     st.fallbackFull.Load(),
+			"sessions_per_user":  st.manySessions.Load(),
+			"memory":             st.pressed.Load(),
+			"client_rate":        st.overRate.Load(),
+		},
+		Delivered: map[string]int64{
+			"user":      st.pushed.Load(),
+			"topic":     st.published.Load(),
+			"broadcast": st.broadcast.Load(),
+			"durable":   st.replayed.Load(),
+		},
+		// full: dropped from a full queue; slow: not queued, the session was closed
+		// with 1013 instead; ending: queued when the connection ended.
+		Dropped: map[string]int64{
+			"full":   engine.Dropped,
+			"slow":   st.slow.Load(),
+			"ending": engine.Abandoned,
+		},
+		Closes:      counted(st.closes[:]),
+		Opened:      engine.Opened,
+		Closed:      engine.Closed,
+		Broken:      engine.Broken,
+		Stale:       engine.Stale,
+		Starved:     engine.Starved,
+		Behind:      engine.Behind,
+		Blocked:     engine.Blocked,
+		Saturated:   engine.Saturated,
+		Yielded:     engine.Yielded,
+		WaitSeconds: engine.WaitTotal.Seconds(),
+		Waits:       engine.Waits[:],
+	}
+	if cl := srv.cfg.Cluster; cl != nil {
+		out.Nodes = cl.Nodes()
+	}
+	return out
+}
+
+// rejections of handshakes and connections, by HTTP status.
+func (srv *Server) rejections() map[string]int64 {
+	by := counted(srv.stats.rejected[:])
+	if n := srv.engine.Stats().Refused; n > 0 { // connections that never had a session
+		by["503"] += n
+	}
+	return by
+}
+
+// counted returns the counters that are not 0, by index.
+func counted(counters []atomic.Int64) map[string]int64 {
+	by := make(map[string]int64)
+	for i := range counters {
+		if n := counters[i].Load(); n > 0 {
+			by[strconv.Itoa(i)] = n
+		}
+	}
+	return by
 }

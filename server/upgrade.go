@@ -68,17 +68,23 @@ func checkUpgrade(r *Request) error {
 
 var errProtocols = Refuse(400, "malformed Sec-WebSocket-Protocol")
 
-// chooseProtocol takes the first that the client offers and the server speaks:
-// the list is in the client's order of preference, section 4.1 item 10.
-func chooseProtocol(r *Request, spoken []string) string {
+// chooseDialect takes the dialect of the first sub-protocol that the client offers and
+// the endpoint has: the list is in the client's order of preference, RFC 6455 section
+// 4.1 item 10. Without a match it is the dialect that has no sub-protocol.
+func (ep *endpoint) chooseDialect(r *Request) (index int, err error) {
 	for offer := range r.list("Sec-WebSocket-Protocol") {
-		for _, p := range spoken {
-			if p == string(offer) {
-				return p
+		for i, d := range ep.Dialects {
+			if p := d.Protocol(); p != "" && p == string(offer) {
+				return i, nil
 			}
 		}
 	}
-	return ""
+	for i, d := range ep.Dialects {
+		if d.Protocol() == "" {
+			return i, nil
+		}
+	}
+	return 0, Refuse(400, "this endpoint needs a sub-protocol that the client does not offer")
 }
 
 // upgrade lets ws.Upgrader answer, over memory. gobwas refuses forms that are

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestLongBodiesTakeADesk: as long as no desk is free, long bodies and batches wait and
+// short bodies do not; afterwards all desks are free again.
+func TestLongBodiesTakeADesk(t *testing.T) {
+	s := newAPIServer(t, withInbox(t), func(srv *Server) { srv.api.desks = make(desks, 1) })
+	desk := s.api.desks
+	long := strings.Repeat("x", stretch)
+	for _, test := range []struct {
+		name, path, body string
+		status           int
+		answer           string
+	}{
+		{"message", "/v1/users/nobody/push", long, 200, `{"receivers":0}`},
+		{"durable message", "/v1/users/somebody/push?durable=true", long, 200, `{"offset":`},
+		{"document", "/v1/push", `{"users":["nobody"],"text":"` + long + `"}`, 200, `{"receivers":0}`},
+		{"durable document", "/v1/push", `{"users":["somebody"],"durable":true,"text":"` + long + `"}`, 200, `{"offset":`},
+		{"document that is none", "/v1/push", `{"users":["nobody"],"text":"` + long, 400, `bad_json`},
+		{"line", "/v1/batch", `{"users":["nobody"],"text":"` + long + `"}` + "\n" + `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}` + "\n" + `{"receivers":0}`},
+		{"short line", "/v1/batch", `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}`},
+		{"durable line", "/v1/batch", `{"users":["somebody"],"durable":true,"text":"` + long + `"}` + "\n" + `{"users":["somebody"],"durable":true,"text":"short"}`, 200, `{"offset":`},
+		{"line that is none", "/v1/batch", long + "\n" + long, 200, `bad_json`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			desk <- struct{}{}
+			answered := make(chan answer, 1)
+			go func() { answered <- s.call("POST", test.path, test.body) }()
+			for range 20 {
+				if got := s.call("POST", "/v1/users/nobody/push", "short"); got.status != 200 {
+					t.Error(got)
+				}
+			}
+			select {
+			case got := <-answered:
+				t.Errorf("without a desk: %v", got)
+				answered <- got
+			default:
+			}
+			<-desk
+			if got := <-answered; got.status != test.status || !strings.Contains(got.body, test.answer) {
+				t.Error(got)
+			}
+			select {
+			case desk <- struct{}{}:
+				<-desk
+			default:
+				t.Error("the desk is still taken")
+			}
+		})
+	}
+	t.Run("too long", func(t *testing.T) {
+		if got := s.call("POST", "/v1/batch", strings.Repeat("x", documentLimit(s.cfg.MaxPayload)+2)); !strings.Contains(got.body, "too_big") {
+			t.Error(got)
+		}
+		if len(desk) > 0 {
+			t.Error("the desk is still taken")
+		}
+	})
+}

@@ -1,0 +1,200 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"fanfare/server/inbox"
+)
+
+func TestAPIDurableStatus(t *testing.T) {
+	cfg := withInbox(t)
+	cfg.Inbox.Messages, cfg.Inbox.Bytes, cfg.Inbox.UserFull = 2, 2000, inbox.FullRefuse
+	cfg.DurableTopics = []string{"news.*"}
+	s := newAPIServer(t, cfg, nil)
+	for range 2 {
+		pushDurable(t, s.Server, "full", "x")
+	}
+	const push = "/v1/users/alice/push?durable="
+	for _, test := range []struct {
+		name, method, path, body string
+		status                   int
+		code                     string
+	}{
+		{"stored", "POST", push + "true&ttl=1h&id=7", "x", 200, ""},
+		{"seconds", "POST", push + "1&ttl=90", "x", 200, ""},
+		{"no durable", "POST", push + "false", "x", 200, ""},
+		{"unknown", "POST", push + "maybe", "x", 400, "bad_query"},
+		{"ttl alone", "POST", push + "&ttl=1h", "x", 400, "bad_query"},
+		{"bad ttl", "POST", push + "true&ttl=soon", "x", 400, "bad_ttl"},
+		{"negative ttl", "POST", push + "true&ttl=-1s", "x", 400, "bad_ttl"},
+		{"long id", "POST", push + "true&id=" + strings.Repeat("x", 257), "x", 400, "bad_id"},
+		{"full", "POST", "/v1/users/full/push?durable=true", "x", 507, "inbox_full"},
+		{"too big for an inbox", "POST", push + "true", strings.Repeat("x", 2001), 413, "too_big"},
+		{"document", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"1h","id":"7","data":1}`, 200, ""},
+		{"document for several", "POST", "/v1/push", `{"users":["bob","carol","bob"],"durable":true,"data":1}`, 200, ""},
+		{"document for one who is full", "POST", "/v1/push", `{"users":["dave","full"],"durable":true,"data":1}`, 507, "inbox_full"},
+		{"document for a topic", "POST", "/v1/push", `{"users":["erin"],"topics":["news.a"],"durable":true,"data":1}`, 200, ""},
+		{"document for a topic that is not kept", "POST", "/v1/push", `{"topics":["t"],"durable":true,"data":1}`, 409, "not_durable"},
+		{"document with an id for such a topic", "POST", "/v1/push", `{"topics":["t"],"id":"7","data":1}`, 400, "bad_document"},
+		{"topic", "POST", "/v1/topics/news.a/push?ttl=1h&id=8", "x", 200, ""},
+		{"topic with a bad ttl", "POST", "/v1/topics/news.a/push?ttl=x", "x", 400, "bad_ttl"},
+		{"topic that is not kept", "POST", "/v1/topics/t/push?durable=true", "x", 409, "not_durable"},
+		{"document for everybody", "POST", "/v1/push", `{"broadcast":true,"durable":true,"data":1}`, 400, "bad_document"},
+		{"document with an id alone", "POST", "/v1/push", `{"users":["bob"],"id":"7","data":1}`, 400, "bad_document"},
+		{"document with a bad ttl", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"x","data":1}`, 400, "bad_ttl"},
+		{"inbox", "GET", "/v1/users/alice/inbox", "", 200, ""},
+		{"inbox behind", "GET", "/v1/users/alice/inbox?after=1", "", 200, ""},
+		{"inbox behind nothing", "GET", "/v1/users/alice/inbox?after=x", "", 400, "bad_query"},
+		{"inbox of nobody", "DELETE", "/v1/users/nobody/inbox", "", 200, ""},
+		{"ready", "GET", "/readyz", "", 200, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := s.call(test.method, test.path, test.body); got.status != test.status || got.errorCode() != test.code {
+				t.Errorf("got %v, want %d %s", got, test.status, test.code)
+			}
+		})
+	}
+	if got := s.call("GET", "/metrics", ""); !strings.Contains(got.body, "fanfare_inbox_ready 1") || !strings.Contains(got.body, "fanfare_inbox_refused_total") {
+		t.Error("the metrics lack the inbox")
+	}
+}
+
+func TestAPIWithoutInbox(t *testing.T) {
+	s := newAPIServer(t, Config{}, nil)
+	for _, test := range []struct{ method, path, body string }{
+		{"POST", "/v1/users/alice/push?durable=true", "x"},
+		{"POST", "/v1/topics/t/push?durable=true", "x"},
+		{"POST", "/v1/push", `{"users":["a"],"durable":true,"data":1}`},
+		{"GET", "/v1/users/alice/inbox", ""},
+		{"DELETE", "/v1/users/alice/inbox", ""},
+	} {
+		if got := s.call(test.method, test.path, test.body); got.status != 501 || got.errorCode() != "no_inbox" {
+			t.Errorf("%s %s: %v", test.method, test.path, got)
+		}
+	}
+}
+
+func TestAPIInbox(t *testing.T) {
+	s := newAPIServer(t, withInbox(t), nil)
+	if got := s.call("POST", "/v1/users/alice/push?durable=true&ttl=1h", "hello", "Content-Type", "text/plain"); got.body != `{"offset":1,"receivers":0}`+"\n" {
+		t.Errorf("got %v", got)
+	}
+	s.call("POST", "/v1/users/alice/push?durable=true", "\x00\xff")
+	if got := s.call("POST", "/v1/push", `{"users":["bob","alice"],"durable":true,"text":"both"}`); got.body != `{"offsets":{"alice":3,"bob":4},"receivers":0}`+"\n" &&
+		got.body != `{"offsets":{"alice":4,"bob":3},"receivers":0}`+"\n" {
+		t.Errorf("got %v", got)
+	}
+	var in struct {
+		Acked    uint64
+		More     int
+		Messages []struct {
+			Offset       uint64
+			Text, Base64 *string
+			Expires      *string
+		}
+	}
+	got := s.call("GET", "/v1/users/alice/inbox", "")
+	if err := json.Unmarshal([]byte(got.body), &in); err != nil {
+		t.Fatal(err)
+	}
+	if len(in.Messages) != 3 || *in.Messages[0].Text != "hello" || in.Messages[0].Expires == nil || *in.Messages[1].Base64 != "AP8=" || in.Messages[1].Expires != nil {
+		t.Errorf("got %v", got)
+	}
+	s.unread.store.Ack(inbox.User("alice"), "alice", 2)
+	if got := s.call("GET", "/v1/users/alice/inbox", ""); !strings.Contains(got.body, `"acked":2`) || strings.Contains(got.body, "hello") {
+		t.Errorf("got %v", got)
+	}
+	if got := s.call("DELETE", "/v1/users/alice/inbox", ""); got.body != `{"deleted":3}`+"\n" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestAPIBatchDurable: answers are in order, errors and live pushes between them,
+// and so are the messages of one user.
+func TestAPIBatchDurable(t *testing.T) {
+	s := newAPIServer(t, withInbox(t), nil)
+	var lines strings.Builder
+	const n = 500
+	for i := range n {
+		switch i % 5 {
+		case 3:
+			lines.WriteString(`{"users":["u"],"data":1}` + "\n")
+		case 4:
+			lines.WriteString("nonsense\n")
+		default:
+			fmt.Fprintf(&lines, `{"users":["u%d"],"durable":true,"text":"%d"}`+"\n", i%2, i)
+		}
+	}
+	answers := strings.Split(strings.TrimSpace(s.call("POST", "/v1/batch", lines.String()).body), "\n")
+	if len(answers) != n {
+		t.Fatalf("%d answers to %d lines", len(answers), n)
+	}
+	offsets := make(map[string]uint64)
+	for i, answer := range answers {
+		var a struct {
+			Offset    uint64
+			Receivers *int
+			Error     *struct{ Code string }
+		}
+		if err := json.Unmarshal([]byte(answer), &a); err != nil {
+			t.Fatalf("%d: %s: %v", i, answer, err)
+		}
+		if (a.Error != nil) != (i%5 == 4) || (a.Offset > 0) != (i%5 < 3) {
+			t.Fatalf("%d: %s", i, answer)
+		}
+		if a.Offset > 0 {
+			user := "u" + strconv.Itoa(i%2)
+			if a.Offset <= offsets[user] {
+				t.Errorf("%d: %d is not behind %d", i, a.Offset, offsets[user])
+			}
+			offsets[user] = a.Offset
+		}
+	}
+}
+
+// usedCPU is what this process has used.
+func usedCPU() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkAPIBatchDurable is connections that store messages of 128 bytes for many
+// users, with the client's part of the work.
+func BenchmarkAPIBatchDurable(b *testing.B) {
+	text := strings.Repeat("x", 128)
+	for _, connections := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			s := newAPIServer(b, withInbox(b), nil)
+			lines := make([]strings.Builder, connections)
+			for i := range b.N {
+				fmt.Fprintf(&lines[i%connections], `{"users":["user%d"],"durable":true,"text":"%s"}`+"\n", i%10_000, text)
+			}
+			var stored atomic.Int64
+			var all sync.WaitGroup
+			begun := usedCPU()
+			b.ResetTimer()
+			for i := range lines {
+				all.Go(func() {
+					got := s.call("POST", "/v1/batch", lines[i].String())
+					stored.Add(int64(strings.Count(got.body, "offset")))
+				})
+			}
+			all.Wait()
+			b.StopTimer()
+			if n := stored.Load(); n != int64(b.N) {
+				b.Errorf("%d of %d are stored", n, b.N)
+			}
+			b.ReportMetric(float64((usedCPU()-begun).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pushes/s")
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"io"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+func TestPprof(t *testing.T) {
+	s := newAPIServer(t, Config{Pprof: true}, nil)
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		t.Skip(err) // the tests themselves are profiled
+	}
+	defer pprof.StopCPUProfile()
+	for path, want := range map[string]string{
+		"/debug/pprof":                   "goroutine",
+		"/debug/pprof/":                  "goroutine",
+		"/debug/pprof/goroutine?debug=2": "goroutine ",
+		"/debug/pprof/heap?debug=1&gc=1": "heap profile",
+		"/debug/pprof/heap":              "\x1f\x8b", // gzip
+		"/debug/pprof/nothing":           `"not_found"`,
+		"/debug/pprof/heap/x":            `"not_found"`,
+		"/debug/pprof/profile":           `"busy"`,
+		"/debug/pprof/trace?seconds=1":   "go 1.",
+	} {
+		t.Run(path, func(t *testing.T) {
+			if got := s.call("GET", path, ""); !strings.Contains(got.body, want) {
+				t.Errorf("got %.100v, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestPprofShutdown: a long profile ends with the server.
+func TestPprofShutdown(t *testing.T) {
+	s := newAPIServer(t, Config{Pprof: true}, nil)
+	answers := make(chan answer)
+	go func() { answers <- s.call("GET", "/debug/pprof/profile?seconds=300", "") }()
+	for !s.requestUnderWay() {
+		runtime.Gosched()
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := <-answers; got.status != 200 || !strings.HasPrefix(got.body, "\x1f\x8b") {
+		t.Errorf("got %.100v", got)
+	}
+}
+
+func (s *apiServer) requestUnderWay() bool {
+	s.api.mu.Lock()
+	defer s.api.mu.Unlock()
+	for _, state := range s.api.conns {
+		if state == fasthttp.StateActive {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net"
+	"runtime"
+	"testing"
+
+	"fanfare/netpoll"
+)
+
+func TestAPIStats(t *testing.T) {
+	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
+		t.Run(kind.String(), func(t *testing.T) {
+			s := newAPIServer(t, Config{Transport: kind}, nil)
+			alice := s.connect("/ws?user=alice&topic=a&topic=b")
+			s.connect("/ws?user=alice&topic=b")
+			bob := s.connect("/ws?user=bob")
+			s.call("POST", "/v1/users/alice/push", "x")
+			s.call("POST", "/v1/topics/b/push", "x")
+			s.call("POST", "/v1/broadcast", "x")
+			for range 3 {
+				alice.expect(Binary, "x")
+			}
+			bob.expect(Binary, "x")
+			s.call("DELETE", "/v1/users/bob?code=4000", "")
+			bob.expectClose(4000, "")
+			bob.Close()
+			refused, err := net.Dial("tcp", s.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer refused.Close()
+			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			if got := readAnswer(t, refused); got.status != 400 {
+				t.Errorf("got %v", got)
+			}
+			refused.Close()
+			for s.connections.Load() > 2 {
+				runtime.Gosched()
+			}
+			var f figures
+			got := s.call("GET", "/v1/stats", "")
+			if err := json.Unmarshal([]byte(got.body), &f); err != nil {
+				t.Fatalf("%v: %v", got, err)
+			}
+			if f.Sessions != 2 || f.Users != 1 || f.Topics != 2 || f.Connections != 2 || f.Handshakes != 3 || f.Opened != 4 || f.Closed != 2 {
+				t.Errorf("got %+v", f)
+			}
+			if f.Transport != kind.String() || f.Status != "serving" || f.Version != Version || f.UptimeSeconds <= 0 {
+				t.Errorf("got %+v", f)
+			}
+			if f.Goroutines <= 0 || f.HeapAllocBytes == 0 || f.HeapInuseBytes < f.HeapAllocBytes || (f.RSSBytes == 0) == (runtime.GOOS == "linux") {
+				t.Errorf("got %+v", f)
+			}
+			if want := map[string]int64{"user": 2, "topic": 2, "broadcast": 3}; !maps.Equal(f.Delivered, want) {
+				t.Errorf("delivered %v", f.Delivered)
+			}
+			if want := map[string]int64{"4000": 1}; !maps.Equal(f.Closes, want) {
+				t.Errorf("closes %v", f.Closes)
+			}
+			if want := map[string]int64{"400": 1}; !maps.Equal(f.Refused, want) {
+				t.Errorf("refused %v", f.Refused)
+			}
+		})
+	}
+}

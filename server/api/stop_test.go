@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"fanfare/frame"
+)
+
+// TestReadiness goes through the life of a server.
+func TestReadiness(t *testing.T) {
+	s := newAPIServer(t, Config{CloseTimeout: time.Minute}, func(srv *Server) {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.SetRequestURI("/readyz")
+		srv.api.serve(&ctx)
+		if got := ctx.Response.StatusCode(); got != 503 {
+			t.Errorf("starting: got %d", got)
+		}
+	})
+	if got := s.call("GET", "/readyz", ""); got.status != 200 {
+		t.Errorf("serving: got %v", got)
+	}
+	c := s.connect("/ws?user=alice")
+	drain, cut := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(drain) }()
+	c.expectClose(frame.StatusGoingAway, "server is going away") // and does not answer it
+	if got := s.call("GET", "/readyz", ""); got.status != 503 || got.errorCode() != "not_ready" {
+		t.Errorf("draining: got %v", got)
+	}
+	if got := s.call("GET", "/healthz", ""); got.status != 200 {
+		t.Errorf("draining: got %v", got)
+	}
+	cut()
+	if err := <-done; err == nil {
+		t.Error("nothing was cut off")
+	}
+}
+
+// TestAPIShutdown: connections that wait for a request end at once, and one that is
+// in the middle of a request when the grace is over.
+func TestAPIShutdown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent     string
+		answered bool
+		grace    time.Duration
+	}{
+		"silent":          {"", false, patience},
+		"kept":            {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", true, patience},
+		"half a request":  {"GET /healthz HT", false, 50 * time.Millisecond},
+		"half a body":     {"POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", false, 50 * time.Millisecond},
+		"batch, no line":  {"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", false, patience},
+		"batch, half one": {"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{", false, patience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.grace = tt.grace })
+			c := s.raw()
+			io.WriteString(c, tt.sent)
+			if tt.answered {
+				readAnswer(t, c)
+			}
+			s.call("GET", "/healthz", "") // by now the other connection is known
+			began := time.Now()
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > patience/2 {
+				t.Errorf("took %v", took)
+			}
+			if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection is still open")
+			}
+		})
+	}
+}
+
+// TestAPIShutdownAtOnce ends servers at every moment of their start.
+func TestAPIShutdownAtOnce(t *testing.T) {
+	for range 50 {
+		srv, err := New(Config{API: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := make(chan error, 1)
+		go func() { started <- srv.Start() }()
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-started; err != nil {
+			t.Error(err)
+		}
+		if at := srv.APIAddr(); at != nil {
+			if c, err := net.Dial("tcp", at.String()); err == nil {
+				c.Close()
+				t.Error("the API still listens")
+			}
+		}
+	}
+}
+
+// TestAPIStopBeforeServe: the listener is known, and fasthttp has not got it yet.
+func TestAPIStopBeforeServe(t *testing.T) {
+	srv, err := New(Config{API: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.api.ln = ln
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is not closed: %v", err)
+	}
+}
+
+// brokenListener fails a few times before each connection.
+type brokenListener struct {
+	fail  int
+	conns chan net.Conn
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if l.fail > 0 {
+		l.fail--
+		return nil, errors.New("accept: too many open files")
+	}
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l *brokenListener) Close() error   { return nil }
+func (l *brokenListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestPatientListener(t *testing.T) {
+	var log syncBuffer
+	inner := &brokenListener{fail: 4, conns: make(chan net.Conn, 1)}
+	ln := &patientListener{Listener: inner, quit: make(chan struct{}), log: slog.New(slog.NewTextHandler(&log, nil))}
+	here, there := net.Pipe()
+	defer there.Close()
+	inner.conns <- here
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if n := len(log.lines()); n != 1 {
+		t.Errorf("%d lines are logged for one shortage: %s", n, log.String())
+	}
+	close(inner.conns)
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	quit := make(chan struct{})
+	close(quit)
+	ln = &patientListener{Listener: &brokenListener{fail: 1 << 30}, quit: quit, log: slog.New(slog.DiscardHandler)}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("ended: %v", err)
+	}
+}

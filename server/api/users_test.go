@@ -1,0 +1,121 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/frame"
+)
+
+// lookUp is GET /v1/users/{user}.
+func (s *apiServer) lookUp(user string) (online bool, connections []connectionInfo) {
+	s.t.Helper()
+	var info struct {
+		User        string
+		Online      bool
+		Connections []connectionInfo
+	}
+	got := s.call("GET", "/v1/users/"+user, "")
+	if err := json.Unmarshal([]byte(got.body), &info); err != nil || got.status != 200 || info.User != user {
+		s.t.Fatalf("%v, %v", got, err)
+	}
+	return info.Online, info.Connections
+}
+
+func TestAPIUser(t *testing.T) {
+	push := Push("/ws")
+	push.Protocols = []string{"v1.push"}
+	s := newAPIServer(t, Config{Endpoints: []Endpoint{push}, CloseTimeout: time.Minute}, nil)
+	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"connections":[]}`+"\n" {
+		t.Errorf("nobody: %v", got)
+	}
+	before := time.Now().Add(-2 * tick)
+	laptop := s.connect("/ws?user=alice&topic=sport&topic=news")
+	phone := s.connect("/ws?user=alice")
+	online, list := s.lookUp("alice")
+	if !online || len(list) != 2 {
+		t.Fatalf("got %v, %+v", online, list)
+	}
+	i := slices.IndexFunc(list, func(c connectionInfo) bool { return c.RemoteAddr == laptop.LocalAddr().String() })
+	if i < 0 {
+		t.Fatalf("no connection is from %v: %+v", laptop.LocalAddr(), list)
+	}
+	first, other := list[i], list[1-i]
+	if !slices.Equal(first.Topics, []string{"news", "sport"}) || first.QueuedBytes != 0 || first.Protocol != "" {
+		t.Errorf("got %+v", first)
+	}
+	if other.RemoteAddr != phone.LocalAddr().String() || len(other.Topics) != 0 || other.ID == first.ID {
+		t.Errorf("got %+v beside %+v", other, first)
+	}
+	if first.Opened.Before(before) || first.Opened.After(time.Now().Add(tick)) {
+		t.Errorf("opened %v", first.Opened)
+	}
+	if got := s.call("GET", "/v1/users/alice", ""); !strings.Contains(got.body, `"topics":[]`) {
+		t.Errorf("no topics are null: %v", got)
+	}
+
+	if got := s.call("DELETE", "/v1/users/alice?code=4001&reason=signed+out", ""); got.status != 200 || got.body != `{"closed":2}`+"\n" {
+		t.Errorf("got %v", got)
+	}
+	laptop.expectClose(4001, "signed out")
+	phone.expectClose(4001, "signed out")
+	// They do not answer, so the connections are still there, but no message goes out.
+	if online, list := s.lookUp("alice"); online || len(list) != 0 {
+		t.Errorf("closing: %v, %+v", online, list)
+	}
+	if got := s.call("DELETE", "/v1/users/alice", ""); got.status != 404 {
+		t.Errorf("again: %v", got)
+	}
+	if got := s.call("POST", "/v1/users/alice/push", "x"); got.body != `{"receivers":0}`+"\n" {
+		t.Errorf("closing: %v", got)
+	}
+	bob := s.connect("/ws?user=bob")
+	s.call("DELETE", "/v1/users/bob", "")
+	bob.expectClose(frame.StatusPolicyViolation, "")
+	for code, frame := range map[int]string{1000: "\x03\xe8", 1003: "\x03\xeb", 1007: "\x03\xef", 1014: "\x03\xf6", 3000: "\x0b\xb8", 4999: "\x13\x87"} {
+		c := s.connect("/ws?user=carol")
+		if got := s.call("DELETE", fmt.Sprint("/v1/users/carol?code=", code), ""); got.status != 200 {
+			t.Errorf("%d: %v", code, got)
+		}
+		if _, payload := c.control(); string(payload) != frame {
+			t.Errorf("%d: close frame with % x", code, payload)
+		}
+		c.Close()
+	}
+}
+
+func TestAPITopics(t *testing.T) {
+	s := newAPIServer(t, Config{TopicsPerSession: 3}, nil)
+	a1 := s.connect("/ws?user=alice")
+	a2 := s.connect("/ws?user=alice&topic=news")
+	steps := []struct {
+		name, method, path string
+		status             int
+		want               string
+	}{
+		{"one follows", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1}`},
+		{"nobody follows", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0}`},
+		{"both follow", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
+		{"once more", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
+		{"two follow", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2}`},
+		{"other topic", "PUT", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
+		{"both end it", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
+		{"none followed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":0}`},
+		{"nobody is left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0}`},
+		{"third", "PUT", "/v1/topics/2/users/alice", 200, `{"connections":2}`},
+		{"fourth", "PUT", "/v1/topics/3/users/alice", 200, `{"connections":2}`},
+		{"too many", "PUT", "/v1/topics/4/users/alice", 409, `too_many_topics`},
+	}
+	for _, step := range steps {
+		if got := s.call(step.method, step.path, ""); got.status != step.status || !strings.Contains(got.body, step.want) {
+			t.Errorf("%s: got %v, want %d %s", step.name, got, step.status, step.want)
+		}
+	}
+	s.call("POST", "/v1/topics/news/push", "x")
+	a1.expect(Binary, "x")
+	a2.expect(Binary, "x")
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// fallbackTimeout bounds reading a request that is not a handshake, and
+	// answering it.
+	fallbackTimeout = 10 * time.Second
+	// maxFallback bounds those at a time: each has a goroutine.
+	maxFallback = 1024
+)
+
+// errFallbackFull says when to try again.
+var errFallbackFull = &Refusal{Status: 503, Text: "too many requests at once", header: "Retry-After: 1\r\n"}
+
+// fallback serves the requests of the public listener that are not WebSocket
+// handshakes with net/http. A connection serves one request, so that it does not keep
+// a goroutine afterwards.
+type fallback struct {
+	srv   *Server
+	http  http.Server
+	conns chan net.Conn // for http, which accepts them
+	open  atomic.Int64  // requests under way
+}
+
+func newFallback(srv *Server) *fallback {
+	f := &fallback{srv: srv, conns: make(chan net.Conn)}
+	f.http = http.Server{
+		Handler:           f,
+		ReadTimeout:       fallbackTimeout,
+		ReadHeaderTimeout: fallbackTimeout,
+		WriteTimeout:      fallbackTimeout,
+		MaxHeaderBytes:    max(srv.cfg.MaxHeader, 4<<10),
+		ErrorLog:          slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
+	}
+	f.http.SetKeepAlivesEnabled(false)
+	return f
+}
+
+// run serves until the server ends.
+func (f *fallback) run() { f.http.Serve(f) }
+
+// Accept, Close and Addr make f the listener of its http.Server.
+func (f *fallback) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.srv.quit.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *fallback) Close() error   { return nil }
+func (f *fallback) Addr() net.Addr { return fallbackAddr{} }
+
+type fallbackAddr struct{}
+
+func (fallbackAddr) Network() string { return "tcp" }
+func (fallbackAddr) String() string  { return "public listener" }
+
+// admit counts a request. It reports false if there are as many as may be.
+func (f *fallback) admit() bool {
+	if f.open.Add(1) > maxFallback {
+		f.open.Add(-1)
+		f.srv.stats.fallbackFull.Add(1)
+		return false
+	}
+	return true
+}
+
+// serve hands over a connection whose request was admitted.
+func (f *fallback) serve(s *Session, head, rest []byte) {
+	srv := f.srv
+	srv.stats.fallback.Add(1)
+	s.enter(over, 0)
+	srv.wheel.Stop(s)
+	nc, err := s.conn.Detach()
+	if err != nil {
+		f.open.Add(-1)
+		s.conn.Close()
+		return
+	}
+	read := append(append(make([]byte, 0, len(head)+len(rest)), head...), rest...)
+	c := &fallbackConn{Conn: nc, read: read}
+	srv.background.Add(1)
+	c.done = sync.OnceFunc(func() {
+		f.open.Add(-1)
+		srv.depart(s)
+		srv.background.Done()
+	})
+	go func() { // the read turn does not wait for net/http
+		select {
+		case f.conns <- c:
+		case <-srv.quit.Done():
+			c.Close()
+		}
+	}()
+}
+
+// fallbackConn gives back what was read before, and tells when it is closed.
+type fallbackConn struct {
+	net.Conn
+	read []byte
+	done func()
+}
+
+func (c *fallbackConn) Read(p []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		c.read = c.read[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *fallbackConn) Close() error {
+	defer c.done()
+	return c.Conn.Close()
+}
+
+// ServeHTTP answers at the paths of endpoints, and leaves the rest to
+// Config.Fallback.
+func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ep := f.srv.endpoints[r.URL.EscapedPath()]; ep != nil {
+		ep.upgradeRequired(w, r)
+		return
+	}
+	if f.srv.cfg.Fallback == nil {
+		plainText(w, http.StatusNotFound, "nothing is at this path")
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			f.srv.panicked("Config.Fallback", v)
+			panic(http.ErrAbortHandler) // net/http closes the connection
+		}
+	}()
+	f.srv.cfg.Fallback.ServeHTTP(w, r)
+}
+
+// upgradeRequired tells a client that speaks HTTP how to use the endpoint.
+func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET") // RFC 6455 section 4.1: a handshake is nothing else
+		plainText(w, http.StatusMethodNotAllowed, "only GET is possible here")
+		return
+	}
+	nc, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic("BUG: server: a fallback connection cannot be hijacked: " + err.Error())
+	}
+	defer nc.Close()
+	// net/http would take the option "upgrade" out of Connection, which Upgrade needs
+	// (RFC 9110 sections 7.8 and 15.5.22).
+	nc.Write((&Refusal{
+		Status: http.StatusUpgradeRequired,
+		Text:   "This is a WebSocket endpoint. Connect to ws://HOST" + ep.example() + " with a WebSocket client.",
+		header: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+	}).response())
+}
+
+func plainText(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}
+
+// example is the path of the endpoint, with the query that its clients need.
+func (ep *endpoint) example() string {
+	switch ep.Credentials() {
+	case "query":
+		return ep.Path + "?user=NAME&topic=TOPIC"
+	case "token":
+		return ep.Path + "?token=TOKEN"
+	}
+	return ep.Path
+}
+
+// Credentials tells how the endpoint learns who connects: "none", "query", or "token"
+// for everything that proves something.
+func (ep *Endpoint) Credentials() string {
+	switch {
+	case ep.Identify == nil:
+		return "none"
+	case ep.Insecure:
+		return "query"
+	}
+	return "token"
+}

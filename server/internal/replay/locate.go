@@ -1,0 +1,144 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+
+	"fanfare/server/store"
+)
+
+// place is where a stream begins.
+type place struct {
+	epoch  string
+	last   uint64 // of the box
+	after  uint64 // everything up to here is not for this session
+	gap    bool
+	acked  uint64 // the position that the user has acknowledged, if it was asked for
+	pinned bool
+	// partial: the box is empty, and after was not looked up.
+	partial bool
+}
+
+// quick reports whether an empty inbox is all there is to know: the session will
+// then need no state. The caller holds mu.
+func (s *session) quick(st *stream) bool {
+	return st == &s.inbox && !st.full && !st.start.Resume && len(s.topics) == 0 && s.acks != AckExplicit
+}
+
+// locate finds out where a stream begins.
+func (v *Service) locate(ctx context.Context, j job) (p place, err error) {
+	db, st := v.cfg.Store, j.st
+	if v.cfg.Sync != nil {
+		// This node is told of what is stored from now on; what was stored before
+		// is found now.
+		if err := v.cfg.Sync(ctx, j.box); err != nil {
+			return p, err
+		}
+	}
+	if p.epoch = db.Epoch(j.box); p.epoch == "" {
+		return p, store.ErrUnavailable
+	}
+	if p.last, err = db.Last(ctx, j.box); err != nil {
+		return p, err
+	}
+	switch {
+	case st.start.Resume:
+		p.after, p.gap, err = v.resume(ctx, j.box, st.start, p.last)
+		p.pinned = true
+	case j.quick && p.last == 0:
+		p.partial, p.pinned = true, true
+	default:
+		err = v.position(ctx, j, &p)
+	}
+	if err == nil && db.Epoch(j.box) != p.epoch {
+		err = fmt.Errorf("%w: its epoch has changed", store.ErrUnavailable)
+	}
+	return p, err
+}
+
+// resume returns the offset that the client names, or the start of the box and a
+// gap if that offset belongs to another history.
+func (v *Service) resume(ctx context.Context, b store.Box, at Start, last uint64) (after uint64, gap bool, err error) {
+	if at.Offset == 0 && at.Epoch == "" {
+		return 0, false, nil
+	}
+	ok, err := v.cfg.Store.Continues(ctx, b, at.Epoch, at.Offset)
+	if err != nil {
+		return 0, false, err
+	}
+	if !ok {
+		v.counters.resets.Add(1)
+		return 0, true, nil
+	}
+	if last >= at.Offset {
+		return at.Offset, false, nil // what follows is found by Read
+	}
+	// Nothing follows; whether something did can still be asked.
+	page, err := v.cfg.Store.Read(ctx, b, at.Offset, 1)
+	return at.Offset, page.Gap, err
+}
+
+// position finds the position that the user has acknowledged on any device. In a
+// topic that the user has not subscribed before it is the end at the time of the
+// subscribe.
+func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
+	db, st, user := v.cfg.Store, j.st, j.user
+	var known bool
+	if p.after, known, err = db.Acked(ctx, j.box, user); err != nil {
+		return err
+	}
+	p.acked, p.pinned = p.after, known || j.box.User != ""
+	if p.pinned {
+		return nil
+	}
+	if p.after, err = db.Before(ctx, j.box, st.since.Add(-db.ClockSkew())); err != nil {
+		return err
+	}
+	if st.remember {
+		p.acked, p.pinned = p.after, true
+		return db.AckSync(ctx, j.box, user, p.after)
+	}
+	return nil
+}
+
+// check asks whether the offsets of a stream continue in the present epoch, and for
+// the last one.
+func (v *Service) check(ctx context.Context, j job) (epoch string, continues bool, last uint64, err error) {
+	db := v.cfg.Store
+	if epoch = db.Epoch(j.box); epoch == "" {
+		return "", false, 0, store.ErrUnavailable
+	}
+	if continues = true; epoch != j.epoch {
+		if continues, err = db.Continues(ctx, j.box, j.epoch, j.offset); err != nil {
+			return "", false, 0, err
+		}
+	}
+	if last, err = db.Last(ctx, j.box); err == nil && db.Epoch(j.box) != epoch {
+		err = fmt.Errorf("%w: its epoch has changed", store.ErrUnavailable)
+	}
+	return epoch, continues, last, err
+}
+
+// located places a stream. The caller holds mu.
+func (s *session) located(st *stream, p place) {
+	if p.partial && (len(s.topics) > 0 || st.want > 0 || st.check) {
+		st.full = true // the session stays, so that its position matters
+		return
+	}
+	st.place(p)
+	if s.svc.cfg.Sync != nil && !(s.second && st == &s.inbox) {
+		s.svc.lookLater(s.receiver, st.box.Topic)
+	}
+}
+
+// checked moves a stream to the present epoch. The caller holds mu.
+func (s *session) checked(st *stream, a answer) {
+	if a.epoch != st.epoch {
+		st.moveTo(a.epoch, a.continues)
+		if !a.continues {
+			s.svc.counters.resets.Add(1)
+		}
+	}
+	st.expect(a.last)
+	s.report(st)
+}

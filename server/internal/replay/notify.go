@@ -1,0 +1,68 @@
+package replay
+
+import "fanfare/server/store"
+
+// Notice says that a message was stored, by this node or another one.
+type Notice struct {
+	Message
+	Prev uint64 // the offset of the preceding message of the box
+}
+
+// NewNotice returns the notice of a message, for all its receivers. shared is the
+// message as Receiver.Encode wants it, nil if it must be read from the store: as it
+// is a duplicate that some sessions have, or was not transmitted.
+func (v *Service) NewNotice(b store.Box, offset, prev uint64, shared any) *Notice {
+	return &Notice{Message{Box: b, Epoch: v.cfg.Store.Epoch(b), Offset: offset, Shared: shared}, prev}
+}
+
+// Notify delivers a message that was just stored to one receiver, and reports
+// whether the session gets it. If the message directly follows what was sent before,
+// it is written at once; otherwise a worker reads the store.
+func (v *Service) Notify(r Receiver, n *Notice) (gets bool) {
+	v.use(r, n.Box.User != "", func(s *session) { gets = s.notify(n) })
+	return gets
+}
+
+func (s *session) notify(n *Notice) bool {
+	st := s.stream(n.Box)
+	if st == nil {
+		s.dismiss()
+		return false // not subscribed, or Subscribe will ask the store
+	}
+	switch {
+	case !st.placed:
+		if st.epoch == "" {
+			st.epoch = n.Epoch
+		}
+		if st.epoch != n.Epoch || n.Epoch == "" {
+			st.check = true
+		} else {
+			st.expect(n.Offset)
+		}
+	case n.Epoch != st.epoch:
+		st.check = true // its offset cannot be compared with those of the stream
+	case n.Offset <= st.sent:
+		return !s.stopped()
+	case s.direct(st, n):
+		s.sendPing()
+		return true
+	default:
+		st.expect(n.Offset)
+	}
+	s.wake()
+	return !s.stopped()
+}
+
+// direct writes the message of a notice if nothing is missing before it. A worker
+// relies on what it read, so it is not overtaken.
+func (s *session) direct(st *stream, n *Notice) bool {
+	if n.Shared == nil || n.Prev > st.sent || st.check || len(st.rest) > 0 || s.state == working || s.state == opening || s.stopped() {
+		return false
+	}
+	if st.gap && st.begun {
+		m := n.Message
+		m.Gap = true
+		return s.send(st, s.receiver.Encode(&m), n.Offset)
+	}
+	return s.send(st, s.receiver.Encode(&n.Message), n.Offset)
+}

@@ -1,0 +1,111 @@
+package replay
+
+import "fanfare/server/store"
+
+// Receiver is a session, as this package needs it. The service calls it with the
+// session's lock held, except for Fail, so its methods must not block and must not
+// call the service for the same session; Discard is the one exception.
+type Receiver interface {
+	// ID is unique among the receivers that exist at one time.
+	ID() uint64
+	// User owns the inbox of the session. It is not empty.
+	User() string
+	// Phase only grows. It is Ended before Detach is called.
+	Phase() Phase
+	// AckMode and Pings are constant from Attach on. Pings reports whether the
+	// session can send a ping whose payload comes back in a pong.
+	AckMode() AckMode
+	Pings() bool
+	// Queued is the number of bytes in the outbound queue.
+	Queued() int
+
+	// Begin tells the client where a stream begins: a hello for the inbox, the
+	// confirmation of a subscribe for a topic. A dialect without either ignores it.
+	Begin(b Begin)
+	// Encode returns the frame of a stored message. A frame of a Message without
+	// Gap that has a Shared value may be shared by all its receivers.
+	Encode(m *Message) Frame
+	// WriteStored writes or queues a stored message. It returns false if the
+	// session does not accept it and is ending; it is never dropped in silence.
+	WriteStored(f Frame) bool
+	// WriteLive writes a live message that was held, by the policy of the message,
+	// and reports whether it was written or queued.
+	WriteLive(f Frame) bool
+	// DropLive is called instead of WriteLive for a message that was held when the
+	// session ended.
+	DropLive(f Frame)
+	// Ping sends a ping in the class of messages: whatever drops the messages in
+	// front of it from the outbound queue drops the ping as well. It returns false
+	// if the session is ending.
+	Ping(payload []byte) bool
+	// EndHold says that live messages need no longer be offered to Service.Hold.
+	EndHold()
+	// Fail ends the session because of a panic.
+	Fail(err error)
+}
+
+// Frame is an encoded message, opaque to this package.
+type Frame interface {
+	// Len is the number of bytes it adds to the outbound queue at most.
+	Len() int
+}
+
+// Phase of a receiver.
+type Phase uint8
+
+// The phases.
+const (
+	Opening Phase = iota // the handshake is not answered
+	Open                 // messages may be written
+	Ended                // the session is closing or closed
+)
+
+// AckMode says how a receiver acknowledges stored messages.
+type AckMode uint8
+
+// The modes.
+const (
+	AckByPong   AckMode = iota // a pong acknowledges what preceded its ping
+	AckExplicit                // the client calls Ack; pongs only open the window
+	AckNone                    // never; every session gets all unread messages again
+)
+
+// Begin says where a stream begins for a client.
+type Begin struct {
+	Box    store.Box
+	Epoch  string
+	Offset uint64 // the client gets what follows this offset
+	Gap    bool   // messages after the start that the client asked for are missing
+	// Unknown: a live message is due and the store has not answered yet. Epoch and
+	// Offset are empty, and a second Begin follows when they are known.
+	Unknown bool
+}
+
+// Message is a stored message for one receiver.
+type Message struct {
+	Box    store.Box
+	Epoch  string
+	Offset uint64
+	Gap    bool // messages between the preceding one and this are missing
+	// Either Stored, from the store, or Shared, from the Notice.
+	Stored *store.Message
+	Shared any
+}
+
+// Start is a place from which a client wants to resume. The zero value starts at
+// the position that the user has acknowledged.
+type Start struct {
+	Resume bool // Epoch and Offset are given
+	Epoch  string
+	Offset uint64
+}
+
+// Subscription is one durable topic of a session.
+type Subscription struct {
+	Topic string
+	Start Start
+	// Remember stores the position of a first-time subscriber at once, so that a
+	// later session of the user continues there. Otherwise it is stored with the
+	// first message, and a client that names topics at random stores nothing.
+	Remember bool
+}

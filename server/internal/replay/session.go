@@ -1,0 +1,145 @@
+package replay
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// session is what the service knows of one receiver. A receiver that has nothing
+// stored, no durable topic and no explicit acknowledgements has none.
+//
+// Every event locks mu, moves the state and writes to the receiver before it
+// unlocks, so that events of one session have one order. A worker unlocks mu while
+// it waits for the store, and looks again at what it knew when it has locked it.
+type session struct {
+	// Immutable.
+	svc      *Service
+	receiver Receiver
+	user     string
+	acks     AckMode
+	pings    bool
+	second   bool // made for the second look of Config.Settle
+
+	// discarded: messages were dropped from the outbound queue, so no pong
+	// acknowledges anything any more. Atomic, as Discard is called from below mu.
+	discarded atomic.Bool
+
+	mu sync.Mutex
+	// All below: guarded by mu.
+	state  state
+	broken bool // the receiver did not accept a message; nothing is written any more
+	used   bool // it had a message, and so stays for the next one
+	inbox  stream
+	topics []*stream
+
+	// Flow.
+	flight  int          // bytes written and not covered by a pong
+	burst   int          // bytes written since the outbound queue was last seen empty
+	largest inFlight     // of the messages that no ping follows yet
+	alone   *inFlight    // a message that was refused before is in flight on its own
+	ping    *outstanding // the ping that is outstanding; nil: none
+	wrong   uint8        // pongs with another payload since ping was sent
+	noAcks  bool         // the client does not answer pings properly
+
+	// Live messages that are held.
+	holding   bool
+	releasing bool // they are flushed as the queue has room
+	held      []Frame
+	heldBytes int
+	heldSince time.Time
+}
+
+// move makes one step of the state machine. The caller holds mu.
+func (s *session) move(e event) (listed bool) {
+	s.state, listed = step(s.state, e)
+	return listed
+}
+
+// wake has a worker look for work. The caller holds mu.
+func (s *session) wake() {
+	if s.move(evWork) {
+		s.svc.enqueue(s)
+	}
+}
+
+// pause ends the turn of the worker until d has passed. The caller holds mu.
+func (s *session) pause(d time.Duration) {
+	if s.move(evWait) {
+		s.svc.wait(s, d)
+	}
+}
+
+// end removes the session. The caller holds mu.
+func (s *session) end() {
+	if s.state == closed {
+		return
+	}
+	s.move(evEnd)
+	s.svc.remove(s)
+	s.dropHeld()
+	for _, st := range s.topics {
+		st.ended = true
+	}
+}
+
+// stopped reports whether nothing may be written any more. The caller holds mu.
+func (s *session) stopped() bool {
+	return s.broken || s.discarded.Load() || s.receiver.Phase() != Open
+}
+
+// stream returns that of a box, nil if there is none. The caller holds mu.
+func (s *session) stream(b store.Box) *stream {
+	if b.User != "" {
+		if b.User != s.user {
+			return nil
+		}
+		return &s.inbox
+	}
+	for _, st := range s.topics {
+		if st.box.Topic == b.Topic {
+			return st
+		}
+	}
+	return nil
+}
+
+// add returns the stream of a topic and whether it is new. The caller holds mu.
+func (s *session) add(sub Subscription) (st *stream, added bool) {
+	if st := s.stream(store.Box{Topic: sub.Topic}); st != nil {
+		return st, false
+	}
+	st = newTopicStream(sub, s.svc.cfg.Now())
+	s.topics = append(s.topics, st)
+	return st, true
+}
+
+// each calls f for all streams, the inbox first, until it returns false.
+func (s *session) each(f func(*stream) bool) {
+	if !f(&s.inbox) {
+		return
+	}
+	for _, st := range s.topics {
+		if !f(st) {
+			return
+		}
+	}
+}
+
+// spare reports whether the session needs no state: the next notice makes it
+// again. The caller holds mu.
+func (s *session) spare() bool {
+	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit && s.flight == 0 && s.ping == nil
+}
+
+// hasWork reports whether a worker would find something to do, given room. The
+// caller holds mu.
+func (s *session) hasWork() (work bool) {
+	s.each(func(st *stream) bool {
+		work = !st.placed || st.check || st.behind()
+		return !work
+	})
+	return work
+}

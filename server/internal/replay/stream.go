@@ -1,0 +1,86 @@
+package replay
+
+import (
+	"strings"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// stream is the delivery of one box to one session. All fields are guarded by the
+// session's mu, but for those of the first group.
+//
+// Offsets belong to the epoch of the stream: sent, want, rest and acked mean
+// nothing in another one. Only apply changes the epoch.
+type stream struct {
+	// Immutable once a worker may run.
+	box      store.Box
+	start    Start
+	since    time.Time // when a topic was subscribed
+	remember bool
+
+	ended bool // unsubscribed
+	full  bool // locate must find the acknowledged position, too
+
+	placed bool // sent is known, and epoch is that of sent
+	begun  bool // Begin was called
+	hinted bool // Begin was called with Unknown
+	check  bool // ask the store for its epoch and last offset
+	gap    bool // messages before the next one are missing
+	pinned bool // a position is stored, so that a later session resumes there
+	solo   bool // the next message was refused once, and goes alone
+	tries  uint8
+
+	epoch string // before placed: that of want
+	prior string // an earlier epoch whose offsets continue in epoch
+	from  uint64 // where it began
+	sent  uint64 // everything up to here was written, or skipped
+	want  uint64 // this offset is known to be stored
+	pung  uint64 // everything up to here is covered by a ping
+	rest  []uint64
+	need  int // what the next message takes of the queue, if that is known
+
+	acked    uint64 // what the client has acknowledged
+	reported uint64 // what of that was given to the store
+}
+
+func newTopicStream(sub Subscription, now time.Time) *stream {
+	return &stream{
+		box:      store.Box{Topic: strings.Clone(sub.Topic)},
+		start:    sub.Start,
+		since:    now,
+		remember: sub.Remember,
+	}
+}
+
+func (st *stream) expect(offset uint64) { st.want = max(st.want, offset) }
+
+// behind reports whether there is something to read.
+func (st *stream) behind() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
+
+// continuesIn reports whether an offset of an epoch is one of this stream.
+func (st *stream) continuesIn(epoch string) bool {
+	return st.placed && (epoch == st.epoch || epoch != "" && epoch == st.prior)
+}
+
+// place sets where the stream begins.
+func (st *stream) place(p place) {
+	if st.epoch != p.epoch && st.epoch != "" {
+		st.want, st.check = 0, true // want belonged to another history
+	}
+	st.placed, st.epoch = true, p.epoch
+	st.from, st.sent, st.pung, st.gap = p.after, p.after, p.after, p.gap
+	st.acked, st.reported, st.pinned = p.acked, p.acked, p.pinned
+	st.expect(p.last)
+}
+
+// moveTo changes the epoch: the offsets continue, or all begins anew.
+func (st *stream) moveTo(epoch string, continues bool) {
+	if continues {
+		st.prior, st.epoch = st.epoch, epoch
+		return
+	}
+	st.prior, st.epoch, st.gap, st.rest, st.tries = "", epoch, true, nil, 0
+	st.from, st.sent, st.want, st.pung, st.acked, st.reported = 0, 0, 0, 0, 0, 0
+	st.need, st.solo, st.pinned = 0, false, st.box.User != ""
+}

@@ -1,0 +1,307 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// enqueue hands a session in state queued to the workers.
+func (v *Service) enqueue(s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.queue = append(v.queue, s)
+	if v.started && v.workers < v.cfg.Workers {
+		v.workers++
+		v.background.Go(v.work)
+	}
+}
+
+// wait enters a session in state waiting in the list that tick looks at.
+func (v *Service) wait(s *session, d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waiting = append(v.waiting, pause{s, v.cfg.Now().Add(d)})
+}
+
+// next removes the first session from the queue. It returns nil, and the worker has
+// to end, if there is none.
+func (v *Service) next(worker bool) *session {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.queue) == 0 || worker && !v.started {
+		if len(v.queue) == 0 {
+			v.queue = nil // free the array that a storm of logins needed
+		}
+		if worker {
+			v.workers--
+		}
+		return nil
+	}
+	s := v.queue[0]
+	v.queue[0] = nil
+	v.queue = v.queue[1:]
+	return s
+}
+
+func (v *Service) work() {
+	for s := v.next(true); s != nil; s = v.next(true) {
+		v.serve(s)
+	}
+}
+
+// serve does the work of one session until there is none, or it has to wait.
+func (v *Service) serve(s *session) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.failed(s, p)
+		}
+	}()
+	if !s.take() {
+		return
+	}
+	for {
+		j := s.plan()
+		if j.kind == jobNone {
+			return
+		}
+		// The state may leave working in apply, and another worker take the
+		// session at once: whether to go on is decided in there.
+		if !s.apply(j, v.perform(v.ctx, j)) {
+			return
+		}
+	}
+}
+
+// failed ends a session whose work panicked.
+func (v *Service) failed(s *session, p any) {
+	v.counters.panics.Add(1)
+	v.cfg.Logger.Error("replay panicked", "user", s.user, "panic", p, "stack", string(debug.Stack()))
+	s.locked(func(s *session) { s.broken = true; s.end() })
+	s.receiver.Fail(fmt.Errorf("replay panicked: %v", p))
+}
+
+func (s *session) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.move(evTake)
+}
+
+// job is one question to the store, with what it depends on.
+type job struct {
+	kind   jobKind
+	st     *stream
+	box    store.Box
+	user   string
+	epoch  string
+	offset uint64
+	bytes  int
+	quick  bool // locate: an empty box is all that needs to be known
+}
+
+type jobKind uint8
+
+const (
+	jobNone jobKind = iota
+	jobLocate
+	jobCheck
+	jobRead
+	jobGet
+)
+
+// answer is what the store said.
+type answer struct {
+	err       error
+	place     place
+	epoch     string
+	continues bool
+	last      uint64
+	page      store.Page
+	message   *store.Message
+}
+
+// plan returns the next thing to ask the store for. If there is none it writes what
+// is due, leaves the state working, and returns jobNone.
+func (s *session) plan() (j job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != working {
+		return job{} // closed
+	}
+	if s.stopped() {
+		s.move(evDone)
+		return job{}
+	}
+	full := false
+	s.each(func(st *stream) bool {
+		switch {
+		case !st.placed:
+			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, quick: s.quick(st)}
+		case st.check:
+			st.check = false
+			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
+		case !st.behind():
+			s.begin(st)
+		case full || !s.mayWrite(st):
+			full = true // streams that follow may still begin
+		case len(st.rest) > 0:
+			j = job{kind: jobGet, st: st, box: st.box, epoch: st.epoch, offset: st.rest[0]}
+		default:
+			j = job{kind: jobRead, st: st, box: st.box, epoch: st.epoch, offset: st.sent, bytes: s.roomLeft()}
+		}
+		return j.kind == jobNone
+	})
+	switch {
+	case j.kind != jobNone:
+	case full:
+		s.sendPing()
+		if s.ping != nil && !s.noAcks {
+			s.move(evDone) // the pong goes on
+		} else {
+			s.pause(roomDelay)
+		}
+	default:
+		s.rest()
+	}
+	return j
+}
+
+// rest leaves the state working with nothing left to read. The caller holds mu.
+func (s *session) rest() {
+	s.releasing = true
+	s.flushHeld(false)
+	s.sendPing()
+	if s.spare() {
+		s.end()
+		return
+	}
+	s.move(evDone)
+}
+
+// errLag: the store does not return yet what it has.
+var errLag = errors.New("replay: message not yet readable")
+
+// perform asks the store. No lock is held.
+func (v *Service) perform(ctx context.Context, j job) (a answer) {
+	db := v.cfg.Store
+	switch j.kind {
+	case jobLocate:
+		a.place, a.err = v.locate(ctx, j)
+		return a
+	case jobCheck:
+		a.epoch, a.continues, a.last, a.err = v.check(ctx, j)
+		return a
+	case jobRead:
+		a.page, a.err = db.Read(ctx, j.box, j.offset, j.bytes)
+	case jobGet:
+		a.message, a.err = db.Get(ctx, j.box, j.offset)
+	}
+	if a.epoch = db.Epoch(j.box); a.epoch == "" && a.err == nil {
+		a.err = store.ErrUnavailable
+	}
+	return a
+}
+
+// apply acts on an answer, unless what it is about has ended, and reports whether
+// the caller still is the worker of the session.
+func (s *session) apply(j job, a answer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != working {
+		return false // closed
+	}
+	if !j.st.ended {
+		s.applyTo(j.st, j, a)
+	}
+	return s.state == working
+}
+
+func (s *session) applyTo(st *stream, j job, a answer) {
+	if a.err != nil && !(errors.Is(a.err, store.ErrDamaged) && (j.kind == jobRead || j.kind == jobGet)) {
+		if j.kind == jobCheck {
+			st.check = true
+		}
+		s.storeFailed()
+		return
+	}
+	switch j.kind {
+	case jobLocate:
+		s.located(st, a.place)
+	case jobCheck:
+		s.checked(st, a)
+	case jobRead, jobGet:
+		if a.epoch != st.epoch {
+			st.check = true // of another history, or whether it is must be found out
+			return
+		}
+		if j.kind == jobRead {
+			s.page(st, a)
+		} else {
+			s.one(st, a)
+		}
+	}
+}
+
+// storeFailed waits. What is live does not wait for the store.
+func (s *session) storeFailed() {
+	s.releasing = true
+	s.flushHeld(false)
+	s.sendPing()
+	s.pause(storeDelay)
+}
+
+// page writes what Read returned, as far as there is room.
+func (s *session) page(st *stream, a answer) {
+	messages := a.page.Messages
+	if a.err != nil {
+		s.damaged(st, a.err)
+		st.tries = behindTries
+	}
+	if len(messages) == 0 {
+		if st.tries++; st.tries <= behindTries {
+			s.storeFailed()
+			return
+		}
+		// It was removed. sent stays: should there be a message after all, the
+		// next notice finds it.
+		st.tries, st.want, st.need, st.gap = 0, st.sent, 0, true
+		return
+	}
+	st.tries = 0
+	st.gap = st.gap || a.page.Gap
+	st.rest = a.page.Rest
+	for i := range messages {
+		if !s.write(st, &messages[i]) {
+			left := make([]uint64, 0, len(messages)-i+len(st.rest))
+			for _, m := range messages[i:] {
+				left = append(left, m.Offset)
+			}
+			st.rest = append(left, st.rest...)
+			return
+		}
+	}
+}
+
+// one writes what Get returned.
+func (s *session) one(st *stream, a answer) {
+	if a.err != nil {
+		s.damaged(st, a.err)
+	}
+	if a.message == nil || a.err != nil {
+		s.skip(st, st.rest[0])
+		st.rest = st.rest[1:]
+		return
+	}
+	if s.write(st, a.message) {
+		st.rest = st.rest[1:]
+	}
+}
+
+func (s *session) damaged(st *stream, err error) {
+	s.svc.counters.damaged.Add(1)
+	s.svc.cfg.Logger.Error("stored messages cannot be read", "user", s.user, "topic", st.box.Topic, "err", err)
+}

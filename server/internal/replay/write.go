@@ -1,0 +1,167 @@
+package replay
+
+import "fanfare/server/store"
+
+// inFlight is a message that was written and is not acknowledged.
+type inFlight struct {
+	stream *stream
+	epoch  string
+	offset uint64
+	cost   int
+}
+
+// begin is called before the first message of a stream, or when it has none.
+func (s *session) begin(st *stream) {
+	if st.begun {
+		return
+	}
+	st.begun = true
+	s.receiver.Begin(Begin{Box: st.box, Epoch: st.epoch, Offset: st.sent, Gap: s.takeGap(st)})
+}
+
+// greet makes sure that the client has got a hello before a live message, though
+// the store has not answered.
+func (s *session) greet() {
+	st := &s.inbox
+	switch {
+	case st.begun || st.hinted:
+	case st.placed:
+		s.begin(st)
+	default:
+		st.hinted = true
+		s.receiver.Begin(Begin{Box: st.box, Unknown: true})
+	}
+}
+
+// takeGap returns whether messages are missing, which the caller announces.
+func (s *session) takeGap(st *stream) bool {
+	gap := st.gap
+	if st.gap = false; gap {
+		s.svc.counters.gaps.Add(1)
+	}
+	return gap
+}
+
+// write delivers a message that was read, or passes over it. It returns false if
+// there is no room, or the session has ended.
+func (s *session) write(st *stream, m *store.Message) bool {
+	if m.Offset <= st.sent {
+		return true
+	}
+	if m.Expired(s.svc.cfg.Now()) {
+		s.svc.counters.expired.Add(1)
+		s.skip(st, m.Offset)
+		return true
+	}
+	key := refusalKey{s.user, st.box, st.epoch, m.Offset}
+	switch s.svc.refusals.count(key) {
+	case 0:
+	case 1:
+		st.solo = true
+	default:
+		s.svc.counters.skipped.Add(1)
+		s.svc.cfg.Logger.Warn("message skipped: the client refused it with 1009 twice",
+			"user", s.user, "topic", st.box.Topic, "offset", m.Offset, "bytes", len(m.Payload))
+		s.skip(st, m.Offset)
+		return true
+	}
+	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap && st.begun, Stored: m}
+	return s.send(st, s.receiver.Encode(&out), m.Offset)
+}
+
+func (s *session) skip(st *stream, offset uint64) {
+	st.advance(offset)
+	st.gap = true
+}
+
+// advance notes that everything up to an offset was written or skipped.
+func (st *stream) advance(offset uint64) {
+	st.sent, st.need, st.solo = offset, 0, false
+	st.expect(offset) // this node may not have been told of it yet
+}
+
+// send writes a frame if there is room.
+func (s *session) send(st *stream, f Frame, offset uint64) bool {
+	cost := f.Len() + entryCost
+	st.need = cost
+	if s.stopped() || !s.mayWrite(st) {
+		return false
+	}
+	if s.begin(st); s.stopped() {
+		return false
+	}
+	s.pin(st)
+	if !s.receiver.WriteStored(f) {
+		s.broken = true
+		return false
+	}
+	if s.takeGap(st); st.solo && s.tracks() {
+		s.alone = &inFlight{st, st.epoch, offset, cost}
+	}
+	st.advance(offset)
+	s.used = true
+	s.burst += cost
+	if s.pings {
+		s.flight += cost
+		if cost > s.largest.cost {
+			s.largest = inFlight{st, st.epoch, offset, cost}
+		}
+	}
+	s.svc.counters.replayed.Add(1)
+	return true
+}
+
+// pin stores the position of a first-time subscriber before the first message, so
+// that a message that is not acknowledged comes again.
+func (s *session) pin(st *stream) {
+	if st.pinned {
+		return
+	}
+	if s.svc.cfg.Store.Epoch(st.box) == st.epoch {
+		s.svc.cfg.Store.Ack(st.box, s.user, st.from)
+		st.pinned = true
+	}
+}
+
+// tracks reports whether pongs tell what has arrived.
+func (s *session) tracks() bool { return s.pings && !s.noAcks }
+
+// mayWrite reports whether the next message of a stream may be written.
+func (s *session) mayWrite(st *stream) bool {
+	if s.tracks() && (s.alone != nil || st.solo && s.flight > 0) {
+		return false
+	}
+	return s.room(max(1, st.need))
+}
+
+// room reports whether stored messages may take n bytes more. They get half of the
+// outbound queue, so that they never end a session: live messages, and those that
+// are held, get the other half. One message of any size fits if there is no other.
+func (s *session) room(n int) bool {
+	window := s.svc.cfg.Window
+	if s.tracks() && s.flight > 0 && s.flight+n > window {
+		return false
+	}
+	waiting := s.backlog()
+	return waiting == 0 || waiting+n <= window
+}
+
+// backlog is what is in the outbound queue. The queue counts entries beside the
+// bytes that it reports, and burst does, too.
+func (s *session) backlog() int {
+	n := s.receiver.Queued()
+	if n == 0 {
+		s.burst = 0
+		return 0
+	}
+	return max(n, s.burst)
+}
+
+// roomLeft is how many bytes of messages to read.
+func (s *session) roomLeft() int {
+	left := s.svc.cfg.Window - s.backlog()
+	if s.tracks() {
+		left = min(left, s.svc.cfg.Window-s.flight)
+	}
+	return max(left, 1)
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c, the first of each
+// name. It walks the query once: a client may name a hundred topics, and send thousands
+// of parameters.
+func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
+	var positions map[string]Position
+	var params map[string]resumeParam // that may still come
+	for k, v := range r.pairs {
+		name, err := unescape(k)
+		if err != nil || !strings.HasPrefix(name, "offset") && !strings.HasPrefix(name, "epoch") {
+			continue
+		}
+		if params == nil {
+			params, positions = resumeParams(topics), make(map[string]Position)
+		}
+		p, ok := params[name]
+		if !ok {
+			continue
+		}
+		value, err := unescape(v)
+		if err != nil || value == "" {
+			continue
+		}
+		delete(params, name)
+		pos, known := positions[p.topic]
+		pos.Topic = p.topic
+		if p.epoch {
+			pos.Epoch = value
+			if !known {
+				pos.Offset = noOffset
+			}
+		} else if pos.Offset, err = strconv.ParseUint(value, 10, 63); err != nil {
+			return nil, Refuse(400, name+": expected the offset of the last message, a number")
+		}
+		positions[p.topic] = pos
+	}
+	for topic, pos := range positions {
+		if pos.Offset == noOffset { // an epoch alone
+			delete(positions, topic)
+		}
+	}
+	return positions, nil
+}
+
+// noOffset is beyond every offset.
+const noOffset = 1 << 63
+
+// resumeParam is what a parameter of the query is about.
+type resumeParam struct {
+	topic string
+	epoch bool
+}
+
+func resumeParams(topics []string) map[string]resumeParam {
+	params := map[string]resumeParam{"offset": {}, "epoch": {epoch: true}}
+	for _, t := range topics {
+		params["offset."+t] = resumeParam{topic: t}
+		params["epoch."+t] = resumeParam{topic: t, epoch: true}
+	}
+	return params
+}
