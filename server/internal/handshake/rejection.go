@@ -13,13 +13,23 @@ type Rejection struct {
 	Status int
 	Text   string
 	Header http.Header // further fields; nil: none
-	Reason string      // under which rejections are counted and logged together; empty: Text
+	Reason string      // under which rejections are logged together; empty: Text
+
+	cause error
 }
 
 // Error returns the status and the text.
 func (r *Rejection) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
 
-// Why is the reason under which the rejection is counted.
+// Unwrap returns the error that the server is to blame for; nil if the client is.
+func (r *Rejection) Unwrap() error { return r.cause }
+
+// Fault returns the Rejection that a client gets for an error of the server.
+func Fault(cause error) *Rejection {
+	return &Rejection{Status: http.StatusInternalServerError, Text: "internal error", cause: cause}
+}
+
+// Why is the reason under which the rejection is logged.
 func (r *Rejection) Why() string {
 	if r.Reason != "" {
 		return r.Reason
