@@ -11,7 +11,7 @@ import (
 func (srv *Server) admits(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
 		srv.stats.pressed.Add(1)
-		srv.rejectionLog.note(errFull, peer, nil)
+		srv.rejectLog.note(errFull, peer, nil)
 		return nil, false
 	}
 	if srv.trusted(peer) {
@@ -19,7 +19,7 @@ func (srv *Server) admits(peer netip.Addr) (src *limit.Source, ok bool) {
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.cfg.ConnectionsPerIP); !ok {
 		srv.stats.crowded.Add(1)
-		srv.rejectionLog.note(errAddressFull, peer, nil)
+		srv.rejectLog.note(errAddressFull, peer, nil)
 	}
 	return src, ok
 }

@@ -54,7 +54,7 @@ func (c *clock) beat() {
 	if t-c.looked >= ticksPerSecond {
 		c.looked = t
 		srv.sources.Sweep(t)
-		srv.rejectionLog.summarize(t)
+		srv.rejectLog.summarize(t)
 	}
 	srv.wheel.Advance(now, srv.fire)
 	select {

@@ -183,6 +183,7 @@ func (cfg *Config) validate() error {
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},
+		{"QueueBytes", &cfg.QueueBytes, 64 << 10, 1 << 10, 1 << 30},
 		{"MaxHeader", &cfg.MaxHeader, 8 << 10, 256, 60 << 10},
 		{"DrainRate", &cfg.DrainRate, 2000, 1, 1 << 30},
 	}

@@ -168,7 +168,7 @@ func (w *work) enough(srv *Server, bytes int) bool {
 func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
 	// The answer to a ping with an offset is not the client's doing: as many
 	// come as were asked for.
-	if m.Op == ws.OpPong && len(m.Payload) > 0 && s.ponged(m.Payload) {
+	if m.Op == ws.OpPong && s.ponged(m.Payload) {
 		return true
 	}
 	if meter != nil {
@@ -241,6 +241,7 @@ func (s *Session) closed(payload []byte) {
 	}
 	s.note(reason)
 	if s.enter(lingering, code) {
+		s.state.Or(clientCodeBit)
 		answer := code
 		if code == frame.StatusNoStatusRcvd {
 			answer = 0 // there was none, section 7.1.5

@@ -28,9 +28,10 @@ type Dialect interface {
 	Encode(c Content) *frame.Prepared
 
 	// Begin tells the client where a box starts for it: the user's inbox once
-	// the session is open (Topic is empty), or a durable topic. It comes before
-	// the first message of that box. Without a store there is one call, for a
-	// session of a server that stores nothing.
+	// the session is open (Topic is empty), or a durable topic. It precedes the
+	// first message of that box, and for the inbox every live message. Where the
+	// store has not answered in time Epoch is empty, and a second call follows.
+	// Without a store there is one call, for the inbox, with neither.
 	Begin(s *Session, p Position)
 
 	// Receive handles a text or binary message of the client, in the read turn.
@@ -42,6 +43,9 @@ type Dialect interface {
 
 	// Heartbeat is the frame that asks a silent client for a sign of life.
 	Heartbeat() []byte
+	// Ping returns a frame that a client answers with the same payload, by a pong,
+	// after it has received everything before; nil if the dialect has none.
+	Ping(payload []byte) []byte
 
 	// Goodbye returns what is sent last, when the server closes the session.
 	Goodbye(code Code, reason string) []byte
@@ -84,17 +88,21 @@ const (
 
 // Plain is the dialect without an envelope: a message arrives byte for byte as it
 // was pushed, and what clients send goes to Hooks.OnMessage.
-var Plain Dialect = new(plain)
+var Plain Dialect = &plain{acks: AckByPong}
+
+// PlainUnacknowledged is Plain for clients behind a proxy that answers pings itself:
+// their pongs acknowledge nothing, so each session gets everything that is unread.
+var PlainUnacknowledged Dialect = &plain{acks: AckNone}
 
 type plain struct {
 	WebSocket
-	_ byte // not of size zero, so that its address is its own
+	acks AckMode
 }
 
 func (*plain) Protocol() string                 { return "" }
 func (*plain) Encode(c Content) *frame.Prepared { return frame.Prepare(c.Op, c.Payload) }
 func (*plain) Begin(*Session, Position)         {}
-func (*plain) Acks() AckMode                    { return AckByPong }
+func (p *plain) Acks() AckMode                  { return p.acks }
 
 // Resume: a plain client gets what its user has not acknowledged.
 func (*plain) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
@@ -114,6 +122,9 @@ var pingFrame = frame.Prepare(ws.OpPing, nil).Plain()
 
 // Heartbeat is an empty ping, RFC 6455 section 5.5.2.
 func (WebSocket) Heartbeat() []byte { return pingFrame }
+
+// Ping is RFC 6455 sections 5.5.2 and 5.5.3.
+func (WebSocket) Ping(payload []byte) []byte { return frame.AppendFrame(nil, ws.OpPing, payload) }
 
 // Goodbye is a close frame, RFC 6455 section 5.5.1.
 func (WebSocket) Goodbye(code Code, reason string) []byte {

@@ -17,20 +17,35 @@ const (
 	drainGrace = time.Second
 )
 
-// Shutdown ends the server in this order:
+// Drain closes the sessions in order:
 //
-//  1. /readyz fails, so that load balancers look elsewhere;
+//  1. Status is Draining, so that load balancers look elsewhere;
 //  2. the public listener closes;
-//  3. sessions are closed with 1001 at Config.DrainRate, each behind what is
-//     queued for it; those that are in their handshake are answered 503;
-//  4. when all connections are gone, or ctx is done, what is left is cut off;
-//  5. the API, the engine, the timers and the inbox stop, in this order.
+//  3. sessions are closed with 1001 at Config.DrainRate, each after what is queued for
+//     it; handshakes that are not complete are answered 503.
 //
-// It returns an error if connections had to be cut off, and a second behind ctx
-// at the latest, with an error if a hook does not return. Further calls wait for
-// the first one, or for their own ctx.
+// It returns when all connections are gone, or ctx is done: then with an error. The
+// server can still push, so that an HTTP API ends between Drain and Shutdown.
+func (srv *Server) Drain(ctx context.Context) error {
+	if srv.startDraining() {
+		srv.engine.StopAccepting()
+	}
+	srv.drain(ctx)
+	if left := srv.connections.Load(); left > 0 {
+		return fmt.Errorf("server: %d connections did not close in time", left)
+	}
+	return nil
+}
+
+// Shutdown is Drain, if that was not called, and then ends the server: connections that
+// are left are cut off, and engine, replay and timers stop, in this order. Config.Store
+// may be closed when it has returned.
+//
+// It returns an error if connections had to be cut off, and a second after ctx at the
+// latest, with an error, if a hook does not return. Further calls wait for the first
+// one, or for their own ctx.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	if !srv.startDraining() {
+	if !srv.ending.CompareAndSwap(false, true) {
 		select {
 		case <-srv.ended:
 			return nil
@@ -38,9 +53,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 			return fmt.Errorf("server: shutdown: %w", ctx.Err())
 		}
 	}
-	srv.engine.StopAccepting()
-	srv.drain(ctx)
-	left := srv.connections.Load()
+	err := srv.Drain(ctx)
 	go srv.end()
 	select {
 	case <-srv.ended:
@@ -51,10 +64,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 			return fmt.Errorf("server: hooks do not return: %w", ctx.Err())
 		}
 	}
-	if left > 0 {
-		return fmt.Errorf("server: %d connections were cut off, they did not close in time", left)
-	}
-	return nil
+	return err
 }
 
 // startDraining reports false if the server is draining already, or has ended.
@@ -74,12 +84,15 @@ func (srv *Server) startDraining() bool {
 // left.
 func (srv *Server) end() {
 	srv.engine.Close()
+	if srv.replay != nil {
+		srv.replay.Stop()
+	}
 	srv.stop()
 	srv.background.Wait()
 	if srv.cfg.Cluster != nil {
 		srv.cfg.Cluster.Leave()
 	}
-	srv.rejectionLog.flush(srv.tick.Load())
+	srv.rejectLog.flush(srv.tick.Load())
 	srv.status.Store(stopped)
 	close(srv.ended)
 }

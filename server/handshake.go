@@ -218,7 +218,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	s.armHeartbeat(ticks(srv.cfg.PingInterval))
 	s.conn.Uncork()
 	if replays {
-		s.replayOpen()
+		srv.replay.Open(receiver{s})
 	} else {
 		_, resumes := a.resume[""]
 		s.dialect().Begin(s, Position{Gap: resumes}) // nothing is stored here

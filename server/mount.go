@@ -77,7 +77,7 @@ func (m *Mount) begin(ctx context.Context, h *shaken, id *Identity) (*Adoption, 
 	if err != nil {
 		rejection := m.ep.srv.rejection(err)
 		origin, _ := h.req.head.Field("Origin")
-		m.ep.srv.rejectionLog.note(rejection, h.req.RemoteAddr().Addr(), origin)
+		m.ep.srv.rejectLog.note(rejection, h.req.RemoteAddr().Addr(), origin)
 		return nil, rejection
 	}
 	return a, nil
@@ -216,7 +216,7 @@ func (a *Adoption) Serve(nc net.Conn, ahead []byte) error {
 func (a *Adoption) reject(nc net.Conn, err error) error {
 	srv := a.ep.srv
 	rejection := srv.rejection(err)
-	srv.rejectionLog.note(rejection, a.peer.Addr(), nil)
+	srv.rejectLog.note(rejection, a.peer.Addr(), nil)
 	nc.SetDeadline(time.Now().Add(rejectTimeout))
 	nc.Write(rejection.AppendResponse(nil, time.Now()))
 	nc.Close()

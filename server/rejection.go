@@ -106,5 +106,5 @@ func (s *Session) noteRejection(rejection *Rejection, r *Request) {
 	} else {
 		addr = s.conn.RemoteAddr()
 	}
-	s.srv().rejectionLog.note(rejection, addr.Addr(), origin)
+	s.srv().rejectLog.note(rejection, addr.Addr(), origin)
 }

@@ -17,6 +17,7 @@ import (
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/replay"
 )
 
 // Server owns a public listener, connections, sessions and timers.
@@ -34,22 +35,23 @@ type Server struct {
 	now         func() time.Duration // of the timer wheels, since started
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
-	fallback    *fallback // requests on the public listener that are not handshakes
-	replay      *replayer // nil: no store
+	fallback    *fallback       // requests on the public listener that are not handshakes
+	replay      *replay.Service // nil: no store
 
 	// Atomic.
-	tick         atomic.Uint32 // ticks since started; never 0
-	sessions     atomic.Int64  // open ones
-	connections  atomic.Int64  // all, also those in their handshake
-	status       atomic.Uint32
-	stats        stats
-	memory       limit.Memory
-	sources      *limit.Sources
-	shakes       limit.Gate  // of all handshakes
-	localOnly    atomic.Bool // see rejectHost
-	rejectionLog rejectionLog
-	identifiers  *limit.Pool
-	identifying  identifications
+	tick        atomic.Uint32 // ticks since started; never 0
+	sessions    atomic.Int64  // open ones
+	connections atomic.Int64  // all, also those in their handshake
+	status      atomic.Uint32
+	ending      atomic.Bool // Shutdown was called
+	stats       stats
+	memory      limit.Memory
+	sources     *limit.Sources
+	shakes      limit.Gate  // of all handshakes
+	localOnly   atomic.Bool // see rejectHost
+	rejectLog   rejectionLog
+	identifiers *limit.Pool
+	identifying identifications
 
 	background sync.WaitGroup
 	quit       context.Context // done when everything is to end
@@ -120,7 +122,7 @@ func newServer(cfg Config) (*Server, error) {
 		ended:       make(chan struct{}),
 		timers:      make(chan time.Duration),
 	}
-	srv.rejectionLog.log = cfg.Logger
+	srv.rejectLog.log = cfg.Logger
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
@@ -135,6 +137,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.interest.topics = make(map[string]struct{})
 	if cfg.Store != nil {
 		srv.replay = newReplay(srv)
+		srv.replay.Start()
 	}
 	if cfg.Cluster != nil {
 		if err := cfg.Cluster.Join(node{srv}); err != nil {
@@ -235,7 +238,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	s := srv.newSession(srv.lobby)
 	if s == nil {
 		src.Leave()
-		srv.rejectionLog.note(errFull, peer.Addr(), nil)
+		srv.rejectLog.note(errFull, peer.Addr(), nil)
 		return nil, nil
 	}
 	s.source = src

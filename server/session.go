@@ -96,8 +96,10 @@ const (
 	windowShift  = 24 // bits 24 to 27: the client's deflate window, 0: no compression
 	windowMask   = 0xf
 	holdBit      = 1 << 28 // live messages wait for stored ones
-	elsewhereBit = 1 << 29 // the session has the read turn's rights on another goroutine, see identification
-	proxiedBit   = 1 << 30 // the client's address is that of source
+	// clientCodeBit: the code is that of the client's close frame.
+	clientCodeBit = 1 << 29
+	elsewhereBit  = 1 << 30 // the session has the read turn's rights on another goroutine, see identification
+	proxiedBit    = 1 << 31 // the client's address is that of source
 )
 
 func phaseOf(state uint32) phase   { return phase(state >> phaseShift & phaseMask) }
@@ -248,14 +250,15 @@ func (s *Session) subscribe(topic string, after *Position) (begins bool, err err
 		return false, err
 	}
 	srv := s.srv()
-	if _, err := srv.users.Subscribe(s, topic); err != nil {
-		return false, err
+	if srv.Durable(topic) {
+		begins, err = s.subscribeDurable(topic, after)
+	} else {
+		_, err = srv.users.Subscribe(s, topic)
 	}
-	srv.holdTopic(topic)
-	if !srv.Durable(topic) {
-		return false, nil
+	if err == nil {
+		srv.holdTopic(topic)
 	}
-	return s.replaySubscribe(topic, after), nil
+	return begins, err
 }
 
 // Unsubscribe reports whether the session subscribed to the topic. The user's
@@ -263,7 +266,7 @@ func (s *Session) subscribe(topic string, after *Position) (begins bool, err err
 func (s *Session) Unsubscribe(topic string) bool {
 	srv := s.srv()
 	if srv.Durable(topic) {
-		s.replayUnsubscribe(topic)
+		return s.unsubscribeDurable(topic)
 	}
 	return srv.users.Unsubscribe(s, topic)
 }
@@ -369,13 +372,16 @@ func (s *Session) Close(code Code, reason string) bool {
 // end is Close; with discard the messages that wait are dropped first.
 func (s *Session) end(code Code, reason string, discard bool) bool {
 	if !discard && s.state.Load()&holdBit != 0 {
-		s.flushHeld()
+		s.srv().replay.Flush(receiver{s})
 	}
 	if !s.enter(closing, code) {
 		return false
 	}
 	if discard {
 		s.conn.DropMessages() // not the answer to the handshake, which may wait too
+		if r := s.srv().replay; r != nil {
+			r.Discard(receiver{s})
+		}
 	}
 	s.seal(s.dialect().Goodbye(code, reason), false, netpoll.KeepOpen)
 	return true

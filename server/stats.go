@@ -26,6 +26,7 @@ type stats struct {
 	stored       atomic.Int64 // messages stored
 	replayed     atomic.Int64 // deliveries of them
 	broadcast    atomic.Int64
+	heldDropped  atomic.Int64 // live messages held when their session ended
 	pings        atomic.Int64
 	dead         atomic.Int64 // sessions that missed a heartbeat
 	slow         atomic.Int64 // sessions closed because their queue was full
@@ -87,10 +88,31 @@ type Stats struct {
 	Yielded     int64   `json:"turns_yielded"`           // connections requeued with work left
 	WaitSeconds float64 `json:"wait_seconds_total"`
 
+	// Replay is nil without a store.
+	Replay *ReplayStats `json:"replay,omitzero"`
+
 	// Waits is a histogram of the time from the poller to the last turn of a
 	// batch, an upper bound of what a ready connection waited: Waits[i] counts
 	// those up to WaitBound(i), the last those beyond.
 	Waits []int64 `json:"-"`
+}
+
+// ReplayStats describe the delivery of stored messages: two present values, and
+// counters since New.
+type ReplayStats struct {
+	Sessions int `json:"sessions"` // that stored messages were or are sent to
+	Waiting  int `json:"waiting"`  // that wait for a worker or the store
+
+	Replayed   int64 `json:"replayed"`   // stored messages written
+	Gaps       int64 `json:"gaps"`       // announced
+	Resets     int64 `json:"resets"`     // sessions whose offset belonged to another epoch
+	Expired    int64 `json:"expired"`    // messages not delivered because they had expired
+	Damaged    int64 `json:"damaged"`    // reads that found damage
+	Refused    int64 `json:"refused"`    // sessions that the client closed with 1009 while a stored message was in flight
+	Skipped    int64 `json:"skipped"`    // messages not delivered because they were refused twice
+	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
+	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
+	Panics     int64 `json:"panics"`     // sessions closed because of a panic
 }
 
 // WaitBound is the upper bound of Stats.Waits[i].
@@ -140,7 +162,7 @@ func (srv *Server) Stats() *Stats {
 		Dropped: map[string]int64{
 			"full":   engine.Dropped,
 			"slow":   st.slow.Load(),
-			"ending": engine.Abandoned,
+			"ending": engine.Abandoned + st.heldDropped.Load(),
 		},
 		Closes:      counted(st.closes[:]),
 		Opened:      engine.Opened,
@@ -154,6 +176,10 @@ func (srv *Server) Stats() *Stats {
 		Yielded:     engine.Yielded,
 		WaitSeconds: engine.WaitTotal.Seconds(),
 		Waits:       engine.Waits[:],
+	}
+	if srv.replay != nil {
+		r := ReplayStats(srv.replay.Stats())
+		out.Replay = &r
 	}
 	if cl := srv.cfg.Cluster; cl != nil {
 		out.Nodes = cl.Nodes()

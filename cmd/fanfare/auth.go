@@ -6,10 +6,11 @@ import (
 	"strings"
 
 	"fanfare/server"
+	"fanfare/server/auth"
 )
 
-// auth are the flags that say who names the user of a connection.
-type auth struct {
+// authFlags are those that say who names the user of a connection.
+type authFlags struct {
 	Auth            string `help:"Who names the user of a connection: none (the client, for development) or jwt (a signed token)." enum:"none,jwt" default:"none" group:"Security"`
 	JWTKeyFile      string `name:"jwt-key-file" help:"What tokens are checked with: public keys (PEM), or an HMAC secret." placeholder:"FILE" group:"Security"`
 	JWTIssuer       string `name:"jwt-issuer" help:"Want this iss in a token." placeholder:"ISS" group:"Security"`
@@ -18,7 +19,7 @@ type auth struct {
 }
 
 // endpoint is /ws, for push sessions.
-func (a *auth) endpoint() (server.Endpoint, error) {
+func (a *authFlags) endpoint() (server.Endpoint, error) {
 	const path = "/ws"
 	if a.Auth == "none" {
 		// Whoever gives a key believes that tokens are checked.
@@ -30,10 +31,12 @@ func (a *auth) endpoint() (server.Endpoint, error) {
 	if a.JWTKeyFile == "" {
 		return server.Endpoint{}, errors.New("--auth jwt needs --jwt-key-file")
 	}
-	keys, err := server.LoadKeys(a.JWTKeyFile)
+	keys, err := auth.LoadKeys(a.JWTKeyFile)
 	if err != nil {
-		return server.Endpoint{}, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "server: token keys: "))
+		return server.Endpoint{}, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
 	}
 	keys.Issuer, keys.Audience, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTCloseExpired
-	return server.Authenticated(path, keys), nil
+	push := server.Push(path)
+	push.Identifier, push.Insecure = auth.JWT(keys), false // it does not block, as Push's does not
+	return push, nil
 }

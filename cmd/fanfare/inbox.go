@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fanfare/server/cluster"
 	"fanfare/server/inbox"
 )
 
@@ -20,6 +21,8 @@ type inboxFlags struct {
 	NATSCert     string `name:"nats-cert" help:"Certificate to present to it, PEM." placeholder:"FILE"`
 	NATSKey      string `name:"nats-key" help:"The key of that, PEM." placeholder:"FILE"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message there." default:"1"`
+
+	NodeName string `help:"Name of this node in the cluster; the host name and a random suffix by default." placeholder:"NAME"`
 
 	DurableTopic []string `help:"Topic that is kept too, or news.* for all that begin with news. Repeatable." placeholder:"TOPIC"`
 
@@ -116,4 +119,9 @@ func isStoreError(err error) bool {
 	}
 	var file *fs.PathError
 	return errors.As(err, &file)
+}
+
+// cluster is the configuration of the cluster that --nats names.
+func (f *inboxFlags) cluster(log *slog.Logger) cluster.Config {
+	return cluster.Config{URL: f.NATS, Credentials: f.NATSCreds, CA: f.NATSCA, Cert: f.NATSCert, Key: f.NATSKey, Name: f.NodeName, Logger: log}
 }

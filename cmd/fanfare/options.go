@@ -37,23 +37,12 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
-	keys, err := apiKeys(cmd.APIKeyFile)
-	if err != nil {
-		return server.Config{}, err
-	}
-	store, err := cmd.store(log)
-	if err != nil {
-		return server.Config{}, err
-	}
 	endpoints, err := cmd.endpoints()
 	if err != nil {
 		return server.Config{}, err
 	}
 	return server.Config{
 		Listen:           cmd.Listen,
-		API:              cmd.API,
-		APIKeys:          keys,
-		Pprof:            cmd.Pprof,
 		Endpoints:        endpoints,
 		InsecureIdentity: cmd.InsecureIdentity,
 		AllowOrigins:     cmd.AllowOrigin,
@@ -76,7 +65,6 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		UserFull:         userFull,
 		TopicFull:        topicFull,
 		DrainRate:        cmd.DrainRate,
-		Inbox:            store,
 		DurableTopics:    cmd.DurableTopic,
 		Logger:           log,
 	}, nil
@@ -84,7 +72,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 
 // endpoints are /ws for push sessions and /echo for measuring.
 func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
-	push, err := cmd.auth.endpoint()
+	push, err := cmd.endpoint()
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type serveCmd struct {
 	API    string `name:"api" help:"API listener, HOST:PORT or unix:PATH." default:"127.0.0.1:8081" group:"Listeners"`
 	Pprof  bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
-	auth             `embed:""`
+	authFlags        `embed:""`
 	InsecureIdentity bool     `help:"Allow --auth none beyond loopback." group:"Security"`
 	AllowOrigin      []string `help:"Origin of pages that may connect, beside the same host: https://app.example.com, https://*.example.com or *. Repeatable." placeholder:"ORIGIN" group:"Security"`
 	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one a line. Also FANFARE_API_KEY. Needed beyond loopback." placeholder:"FILE" group:"Security"`
@@ -67,7 +67,6 @@ type serveCmd struct {
 }
 
 func (cmd *serveCmd) Run() error {
-	server.Version = buildVersion()
 	log := cmd.logger()
 	slog.SetDefault(log)
 	cfg, err := cmd.config(log)
@@ -81,25 +80,18 @@ func (cmd *serveCmd) Run() error {
 	// A second one has its usual effect, also when the first came while the store is
 	// opened: it ends the process at once.
 	context.AfterFunc(ctx, release)
-	srv, err := server.New(cfg)
-	if isStoreError(err) {
-		return cmd.storeError(err)
-	}
+	p, err := cmd.assemble(ctx, cfg, log)
 	if err != nil {
-		return usage(inFlags(err))
+		return err
 	}
-	if err := srv.Start(); err != nil {
-		srv.Shutdown(context.Background())
-		return startError(err)
-	}
-	log.Info("serving", "version", server.Version, "console", url(srv.Addr()), "api", url(srv.APIAddr()),
+	log.Info("serving", "version", buildVersion(), "console", url(p.srv.Addr()), "api", url(p.apiAddr()),
 		"auth", cmd.Auth, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	<-ctx.Done()
 	release() // before anybody is told
-	log.Info("draining", "sessions", srv.Sessions(), "timeout", cmd.DrainTimeout)
+	log.Info("draining", "sessions", p.srv.Count(), "timeout", cmd.DrainTimeout)
 	bound, cancel := context.WithTimeout(context.Background(), cmd.DrainTimeout)
 	defer cancel()
-	if err := srv.Shutdown(bound); err != nil {
+	if err := p.shutdown(bound); err != nil {
 		log.Warn("drained", "err", err)
 		return nil
 	}

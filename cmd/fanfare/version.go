@@ -5,19 +5,20 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-
-	"fanfare/server"
 )
 
-// buildVersion is what this program is: what the Makefile has set by the linker's
-// -X fanfare/server.Version=…, or what the go command noted of commit and module.
+// version is set by the Makefile: -ldflags "-X main.version=…".
+var version string
+
+// buildVersion is the version of this program, or else the commit or module that the go
+// command noted.
 func buildVersion() string {
-	if server.Version != "unknown" {
-		return server.Version
+	if version != "" {
+		return version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return server.Version
+		return "unknown"
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && len(s.Value) >= 12 {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"fanfare/server"
 )
 
 // syncBuffer is a log that may be read while it is written.
@@ -33,10 +35,9 @@ func (s *syncBuffer) lines() []string { return strings.Split(strings.TrimSpace(s
 func TestAPIKeys(t *testing.T) {
 	const one, two = "the-first-key-of-this-server", "the-second-key-of-this-server"
 	var log syncBuffer
-	s := newAPIServer(t, Config{
-		APIKeys: []string{one, two},
-		Logger:  slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}, nil)
+	s := newAPIServer(t, server.Config{
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}, Config{Keys: []string{one, two}}, nil)
 	tests := []struct {
 		name, path, field string
 		status            int
@@ -86,7 +87,7 @@ func TestAPIKeys(t *testing.T) {
 // not asked for, and not taken for the next request.
 func TestAPIRefusesBeforeTheBody(t *testing.T) {
 	const key = "the-only-key-of-this-server"
-	s := newAPIServer(t, Config{APIKeys: []string{key}}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Keys: []string{key}}, nil)
 	alice := s.connect("/ws?user=alice")
 	bodies := map[string]string{
 		"length":               "Content-Length: 1000\r\n\r\n",
@@ -121,14 +122,14 @@ func TestAPIRefusesBeforeTheBody(t *testing.T) {
 			}
 		}
 	}
-	s.Push("alice", Text, []byte("nothing else came"))
-	alice.expect(Text, "nothing else came")
+	s.push("alice", server.Text, []byte("nothing else came"))
+	alice.expect(server.Text, "nothing else came")
 }
 
 // A client that asks before it sends a body is told to, if its key is right.
 func TestAPIExpectContinue(t *testing.T) {
 	const key = "the-only-key-of-this-server"
-	s := newAPIServer(t, Config{APIKeys: []string{key}}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Keys: []string{key}}, nil)
 	for _, framing := range [][2]string{
 		{"Content-Length: 3", "abc"},
 		{"Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"},
@@ -149,7 +150,7 @@ func TestAPIExpectContinue(t *testing.T) {
 
 // TestAPIWithoutKeys: a page in a browser on this machine must not push.
 func TestAPIWithoutKeys(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	tests := []struct {
 		name, host, origin, path string
 		status                   int
@@ -184,7 +185,7 @@ func TestAPIWithoutKeys(t *testing.T) {
 
 func TestAPIOnUnixSocket(t *testing.T) {
 	path := t.TempDir() + "/api"
-	s := newAPIServer(t, Config{API: "unix:" + path}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Listen: "unix:" + path}, nil)
 	s.dialUnix(path)
 	if got := s.call("GET", "/v1/stats", "", "Host", "whatever"); got.status != 200 {
 		t.Errorf("got %v", got)

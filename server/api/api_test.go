@@ -5,11 +5,13 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"fanfare/server"
 )
 
 // TestAPIStatus has each answer that a request can get on account of its form.
 func TestAPIStatus(t *testing.T) {
-	s := newAPIServer(t, Config{MaxPayload: 1000, TopicsPerSession: 2}, nil)
+	s := newAPIServer(t, server.Config{MaxPayload: 1000, TopicsPerSession: 2}, Config{}, nil)
 	s.connect("/ws?user=full&topic=a&topic=b")
 	tests := []struct {
 		name, method, path, body string
@@ -95,7 +97,7 @@ func TestAPIStatus(t *testing.T) {
 
 // TestAPIRawRequests has requests that net/http's client would not send.
 func TestAPIRawRequests(t *testing.T) {
-	s := newAPIServer(t, Config{MaxPayload: 1000}, nil)
+	s := newAPIServer(t, server.Config{MaxPayload: 1000}, Config{}, nil)
 	const local = "Host: localhost\r\n"
 	tests := []struct {
 		name, request string
@@ -140,7 +142,7 @@ func TestAPIBodyCutOff(t *testing.T) {
 	} {
 		for _, path := range []string{"/v1/broadcast", "/v1/push"} {
 			t.Run(name+path, func(t *testing.T) {
-				s := newAPIServer(t, Config{}, nil)
+				s := newAPIServer(t, server.Config{}, Config{}, nil)
 				alice := s.connect("/ws?user=alice")
 				c := s.raw()
 				io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\n"+framing)
@@ -148,8 +150,8 @@ func TestAPIBodyCutOff(t *testing.T) {
 				if got := readAnswer(t, c); got.status != 400 || got.errorCode() != "bad_request" {
 					t.Errorf("got %v", got)
 				}
-				s.Push("alice", Text, []byte("next"))
-				alice.expect(Text, "next")
+				s.push("alice", server.Text, []byte("next"))
+				alice.expect(server.Text, "next")
 			})
 		}
 	}

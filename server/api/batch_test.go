@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanfare/server"
 )
 
 // batchClient streams lines to /v1/batch and reads answers.
@@ -25,7 +27,7 @@ type batchClient struct {
 func (s *apiServer) openBatch() *batchClient {
 	s.t.Helper()
 	r, w := io.Pipe()
-	req, err := http.NewRequest("POST", "http://"+s.APIAddr().String()+"/v1/batch", r)
+	req, err := http.NewRequest("POST", "http://"+s.api.Addr().String()+"/v1/batch", r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -76,7 +78,7 @@ func (b *batchClient) expectEnd() {
 
 // TestAPIBatch: answers come one by one, in order, while the request goes on.
 func TestAPIBatch(t *testing.T) {
-	s := newAPIServer(t, Config{MaxPayload: 1000}, nil)
+	s := newAPIServer(t, server.Config{MaxPayload: 1000}, Config{}, nil)
 	alice := s.connect("/ws?user=alice&topic=news")
 	b := s.openBatch()
 	tests := []struct{ name, line, want string }{
@@ -112,14 +114,14 @@ func TestAPIBatch(t *testing.T) {
 	b.expect(`{"receivers":1}`)
 	b.expectEnd()
 	for _, want := range []string{`{"n":1}`, "n", "x", "2", "3", "5", "6", "7", `"last, without a line feed"`} {
-		alice.expect(Text, want)
+		alice.expect(server.Text, want)
 	}
 }
 
 // TestAPIBatchAtOnce: a batch with a length, as curl --data-binary sends one, and
 // more answers than fit into one part.
 func TestAPIBatchAtOnce(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	var in, want strings.Builder
 	for i := range 5000 {
 		if i%7 == 0 {
@@ -165,7 +167,7 @@ func TestAPIBatchCutOff(t *testing.T) {
 		"chunks": "Transfer-Encoding: chunked\r\n\r\n1d\r\n" + line + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newAPIServer(t, Config{}, nil)
+			s := newAPIServer(t, server.Config{}, Config{}, nil)
 			alice := s.connect("/ws?user=alice")
 			c := s.raw()
 			io.WriteString(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\n"+framing)
@@ -173,8 +175,8 @@ func TestAPIBatchCutOff(t *testing.T) {
 			if got := readAnswer(t, c); got.status != 200 || got.errorCode() != "bad_request" {
 				t.Errorf("got %v", got)
 			}
-			s.Push("alice", Text, []byte("next"))
-			alice.expect(Text, "next")
+			s.push("alice", server.Text, []byte("next"))
+			alice.expect(server.Text, "next")
 		})
 	}
 }
@@ -182,7 +184,7 @@ func TestAPIBatchCutOff(t *testing.T) {
 // TestAPIBatchOutlivesReadTimeout: the timeout for whole requests is not for batches.
 func TestAPIBatchOutlivesReadTimeout(t *testing.T) {
 	const readTimeout = 50 * time.Millisecond
-	s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.http.ReadTimeout = readTimeout })
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.http.ReadTimeout = readTimeout })
 	b := s.openBatch()
 	for range 3 {
 		b.send(`{"users":["a"],`) // half a line
@@ -201,7 +203,7 @@ func TestAPIBatchOutlivesReadTimeout(t *testing.T) {
 // TestAPIBatchIdle: a stream on which nothing comes ends, with a last line that says
 // why.
 func TestAPIBatchIdle(t *testing.T) {
-	s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.idle = 50 * time.Millisecond })
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.idle = 50 * time.Millisecond })
 	b := s.openBatch()
 	b.send(`{"users":["a"],"data":1}` + "\n" + `{"half":`)
 	b.expect(`{"receivers":0}`)
@@ -212,7 +214,7 @@ func TestAPIBatchIdle(t *testing.T) {
 // TestAPIBatchUnread: a client that sends and never reads answers is not read from
 // for ever, and is cut off in the end.
 func TestAPIBatchUnread(t *testing.T) {
-	s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.idle = 200 * time.Millisecond })
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.idle = 200 * time.Millisecond })
 	c := s.raw()
 	io.WriteString(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
 	lines := []byte(strings.Repeat("!\n", 8<<10)) // each answered with 100 bytes
@@ -232,7 +234,7 @@ func TestAPIBatchUnread(t *testing.T) {
 
 // TestAPIBatchShutdown: a server that goes ends its batches with a last line.
 func TestAPIBatchShutdown(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	b := s.openBatch()
 	b.send(`{"users":["a"],"data":1}` + "\n")
 	b.expect(`{"receivers":0}`)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"fanfare/frame"
+
+	"fanfare/server"
 )
 
 // discard reads all that comes for a client and drops it.
@@ -22,7 +24,7 @@ func (c *wsClient) discard() {
 func BenchmarkAPIPush(b *testing.B) {
 	for _, size := range []int{128, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			s := newAPIServer(b, Config{}, nil)
+			s := newAPIServer(b, server.Config{}, Config{}, nil)
 			alice, c := s.connect("/ws?user=alice"), s.raw()
 			alice.SetDeadline(time.Time{})
 			c.SetDeadline(time.Time{})
@@ -68,7 +70,7 @@ func pushOnce(t testing.TB, c net.Conn, answers *bufio.Reader, request []byte) {
 // 64 lines at a time and does not wait for answers before it sends more.
 func BenchmarkAPIBatch(b *testing.B) {
 	const users, portion = 100, 64
-	s := newAPIServer(b, Config{}, nil)
+	s := newAPIServer(b, server.Config{}, Config{}, nil)
 	for i := range users {
 		s.connect(fmt.Sprintf("/ws?user=user-%d", i)).discard()
 	}

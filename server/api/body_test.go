@@ -1,15 +1,16 @@
 package api
 
 import (
+	"fanfare/server/inbox"
 	"strings"
 	"testing"
 )
 
-// TestLongBodiesTakeADesk: as long as no desk is free, long bodies and batches wait and
+// TestLongBodiesTakeADesk: as long as no slots is free, long bodies and batches wait and
 // short bodies do not; afterwards all desks are free again.
 func TestLongBodiesTakeADesk(t *testing.T) {
-	s := newAPIServer(t, withInbox(t), func(srv *Server) { srv.api.desks = make(desks, 1) })
-	desk := s.api.desks
+	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, func(a *API) { a.slots = make(cpuSlots, 1) })
+	slots := s.api.slots
 	long := strings.Repeat("x", stretch)
 	for _, test := range []struct {
 		name, path, body string
@@ -27,7 +28,7 @@ func TestLongBodiesTakeADesk(t *testing.T) {
 		{"line that is none", "/v1/batch", long + "\n" + long, 200, `bad_json`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			desk <- struct{}{}
+			slots <- struct{}{}
 			answered := make(chan answer, 1)
 			go func() { answered <- s.call("POST", test.path, test.body) }()
 			for range 20 {
@@ -37,28 +38,28 @@ func TestLongBodiesTakeADesk(t *testing.T) {
 			}
 			select {
 			case got := <-answered:
-				t.Errorf("without a desk: %v", got)
+				t.Errorf("without a slots: %v", got)
 				answered <- got
 			default:
 			}
-			<-desk
+			<-slots
 			if got := <-answered; got.status != test.status || !strings.Contains(got.body, test.answer) {
 				t.Error(got)
 			}
 			select {
-			case desk <- struct{}{}:
-				<-desk
+			case slots <- struct{}{}:
+				<-slots
 			default:
-				t.Error("the desk is still taken")
+				t.Error("the CPU slot is still acquired")
 			}
 		})
 	}
 	t.Run("too long", func(t *testing.T) {
-		if got := s.call("POST", "/v1/batch", strings.Repeat("x", documentLimit(s.cfg.MaxPayload)+2)); !strings.Contains(got.body, "too_big") {
+		if got := s.call("POST", "/v1/batch", strings.Repeat("x", documentLimit(s.Config().MaxPayload)+2)); !strings.Contains(got.body, "too_big") {
 			t.Error(got)
 		}
-		if len(desk) > 0 {
-			t.Error("the desk is still taken")
+		if len(slots) > 0 {
+			t.Error("the CPU slot is still acquired")
 		}
 	})
 }

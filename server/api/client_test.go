@@ -10,20 +10,25 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"fanfare/server"
+	"fanfare/server/inbox"
 )
 
 // patience bounds what a test waits for.
 const patience = 10 * time.Second
 
-// apiServer is a running server and a client of its API.
+// apiServer is a running server with an API, and a client of that.
 type apiServer struct {
-	*Server
+	*server.Server
+	api    *API
 	t      testing.TB
 	client *http.Client
 	key    string
@@ -31,23 +36,23 @@ type apiServer struct {
 
 // newAPIServer starts a server with an API. prepare, if any, is called before it
 // listens.
-func newAPIServer(t testing.TB, cfg Config, prepare func(*Server)) *apiServer {
+func newAPIServer(t testing.TB, cfg server.Config, apiCfg Config, prepare func(*API)) *apiServer {
 	t.Helper()
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
-	if cfg.API == "" {
-		cfg.API = "127.0.0.1:0"
+	if apiCfg.Listen == "" {
+		apiCfg.Listen = "127.0.0.1:0"
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	srv, err := New(cfg)
+	if apiCfg.Logger == nil {
+		apiCfg.Logger = cfg.Logger
+	}
+	srv, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if prepare != nil {
-		prepare(srv)
 	}
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(func() {
@@ -56,10 +61,21 @@ func newAPIServer(t testing.TB, cfg Config, prepare func(*Server)) *apiServer {
 		defer cancel()
 		srv.Shutdown(ctx)
 	})
+	a, err := New(srv, apiCfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if prepare != nil {
+		prepare(a)
+	}
+	t.Cleanup(a.Shutdown)
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return &apiServer{Server: srv, t: t, client: &http.Client{Transport: transport, Timeout: patience}}
+	return &apiServer{Server: srv, api: a, t: t, client: &http.Client{Transport: transport, Timeout: patience}}
 }
 
 // answer is what the API said.
@@ -94,8 +110,8 @@ func (s *apiServer) call(method, path, body string, header ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if s.APIAddr().Network() == "tcp" {
-		req.URL.Host = s.APIAddr().String()
+	if s.api.Addr().Network() == "tcp" {
+		req.URL.Host = s.api.Addr().String()
 	}
 	req.URL.Opaque = path // as it is, percent signs and all
 	if s.key != "" {
@@ -130,7 +146,7 @@ func (s *apiServer) dialUnix(path string) {
 // raw opens a bare connection to the API.
 func (s *apiServer) raw() net.Conn {
 	s.t.Helper()
-	c, err := net.Dial("tcp", s.APIAddr().String())
+	c, err := net.Dial("tcp", s.api.Addr().String())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -215,4 +231,80 @@ func (c *wsClient) control() (ws.OpCode, []byte) {
 		c.t.Fatal(err)
 	}
 	return h.OpCode, payload
+}
+
+// push sends a message to a user without the API.
+func (s *apiServer) push(user string, op server.Op, payload []byte) {
+	s.t.Helper()
+	if _, err := s.Push(context.Background(), user, server.NewMessage(op, payload)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// named is a dialect under another name.
+type named struct {
+	server.Dialect
+	protocol string
+}
+
+func (n named) Protocol() string { return n.protocol }
+
+// withInbox is a configuration with an embedded store.
+func withInbox(t testing.TB, cfg inbox.Config) server.Config {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	st, err := inbox.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close) // after the server's: it is registered before
+	return server.Config{Store: st}
+}
+
+// pushStored stores a message without the API.
+func (s *apiServer) pushStored(user, text string) server.Stored {
+	s.t.Helper()
+	st, err := s.PushStored(context.Background(), user, server.Entry{Op: server.Text, Payload: []byte(text)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return st
+}
+
+// receivers is the answer to a push.
+func receivers(n int) string { return fmt.Sprintf("{\"receivers\":%d}\n", n) }
+
+// handshake is a request for the public listener, changed: a line with " HTTP/" replaces
+// the first one, "+Name: value" is added, "Name: value" replaces that field.
+func handshake(changes ...string) string {
+	first := "GET /ws HTTP/1.1"
+	fields := []string{"Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"}
+	for _, change := range changes {
+		name, _, _ := strings.Cut(change, ":")
+		switch {
+		case change[0] == '+':
+			fields = append(fields, change[1:])
+		case strings.Contains(change, " HTTP/"):
+			first = change
+		default:
+			fields = slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, name+":") })
+			fields = append(fields, change)
+		}
+	}
+	return first + "\r\n" + strings.Join(fields, "\r\n") + "\r\n\r\n"
+}
+
+// public opens a bare connection to the public listener.
+func (s *apiServer) public() net.Conn {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
 }

@@ -19,10 +19,10 @@ func TestLongBodiesLetOthersGoFirst(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, test := range []struct {
 		name string
-		read func(c *apiConn, n int64) error
+		read func(c *conn, n int64) error
 	}{
-		{"at once", func(c *apiConn, n int64) error { _, err := io.ReadFull(c, make([]byte, n)); return err }},
-		{"bit by bit", func(c *apiConn, n int64) error {
+		{"at once", func(c *conn, n int64) error { _, err := io.ReadFull(c, make([]byte, n)); return err }},
+		{"bit by bit", func(c *conn, n int64) error {
 			_, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{io.LimitReader(c, n)}, make([]byte, 8<<10))
 			return err
 		}},
@@ -38,7 +38,7 @@ func TestLongBodiesLetOthersGoFirst(t *testing.T) {
 					runtime.Gosched()
 				}
 			})
-			if err := test.read(&apiConn{Conn: flood{}}, stretches*stretch); err != nil {
+			if err := test.read(&conn{Conn: flood{}}, stretches*stretch); err != nil {
 				t.Fatal(err)
 			}
 			got := turns.Load()

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"fanfare/registry"
+
+	"fanfare/server"
 )
 
 func TestDocument(t *testing.T) {
@@ -84,7 +86,7 @@ func describe(d *document, in string) string {
 		return p.Code + " " + p.Message
 	}
 	op, payload := d.payload()
-	if op == Text {
+	if op == server.Text {
 		return "text " + string(payload)
 	}
 	return "binary " + string(payload)
@@ -170,7 +172,7 @@ func FuzzDocument(f *testing.F) {
 		if fresh.Broadcast == (len(fresh.Users)+len(fresh.Topics) > 0) {
 			t.Errorf("broadcast %v, %d users, %d topics", fresh.Broadcast, len(fresh.Users), len(fresh.Topics))
 		}
-		if op, payload := fresh.payload(); op == Text && !utf8.Valid(payload) {
+		if op, payload := fresh.payload(); op == server.Text && !utf8.Valid(payload) {
 			t.Errorf("text message with invalid UTF-8: %q", payload)
 		}
 	})
@@ -178,7 +180,7 @@ func FuzzDocument(f *testing.F) {
 
 // TestAPIPushDocument delivers one document to many, once to each.
 func TestAPIPushDocument(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	alice := s.connect("/ws?user=alice&topic=news&topic=sport")
 	phone := s.connect("/ws?user=alice")
 	bob := s.connect("/ws?user=bob&topic=news")
@@ -201,19 +203,19 @@ func TestAPIPushDocument(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := s.call("POST", "/v1/push", `{`+tt.receivers+`,"data":{"for":"`+tt.name+`"}}`)
-			if want := string(appendReceivers(nil, len(tt.to))); got.status != 200 || got.body != want {
+			if want := receivers(len(tt.to)); got.status != 200 || got.body != want {
 				t.Errorf("got %v, want %s", got, want)
 			}
 			for _, c := range tt.to {
-				c.expect(Text, `{"for":"`+tt.name+`"}`)
+				c.expect(server.Text, `{"for":"`+tt.name+`"}`)
 			}
 		})
 	}
 	if got := s.call("POST", "/v1/push", `{"users":["bob"],"base64":"AAEC/w=="}`); got.status != 200 {
 		t.Errorf("got %v", got)
 	}
-	bob.expect(Binary, "\x00\x01\x02\xff")
-	if got := s.deliveries(); got["user"] != 2+2+1+2+1+1 || got["topic"] != 2+3+2+1 || got["broadcast"] != 4 {
+	bob.expect(server.Binary, "\x00\x01\x02\xff")
+	if got := s.Stats().Delivered; got["user"] != 2+2+1+2+1+1 || got["topic"] != 2+3+2+1 || got["broadcast"] != 4 {
 		t.Errorf("counted %v", got)
 	}
 }

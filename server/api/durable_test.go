@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"fanfare/server/inbox"
+	"fanfare/server/store"
+
+	"fanfare/server"
 )
 
 func TestAPIDurableStatus(t *testing.T) {
-	cfg := withInbox(t)
-	cfg.Inbox.Messages, cfg.Inbox.Bytes, cfg.Inbox.UserFull = 2, 2000, inbox.FullRefuse
+	cfg := withInbox(t, inbox.Config{Messages: 2, Bytes: 2000, UserFull: inbox.FullReject})
 	cfg.DurableTopics = []string{"news.*"}
-	s := newAPIServer(t, cfg, nil)
+	s := newAPIServer(t, cfg, Config{}, nil)
 	for range 2 {
-		pushDurable(t, s.Server, "full", "x")
+		s.pushStored("full", "x")
 	}
 	const push = "/v1/users/alice/push?durable="
 	for _, test := range []struct {
@@ -68,7 +70,7 @@ func TestAPIDurableStatus(t *testing.T) {
 }
 
 func TestAPIWithoutInbox(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	for _, test := range []struct{ method, path, body string }{
 		{"POST", "/v1/users/alice/push?durable=true", "x"},
 		{"POST", "/v1/topics/t/push?durable=true", "x"},
@@ -83,7 +85,7 @@ func TestAPIWithoutInbox(t *testing.T) {
 }
 
 func TestAPIInbox(t *testing.T) {
-	s := newAPIServer(t, withInbox(t), nil)
+	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, nil)
 	if got := s.call("POST", "/v1/users/alice/push?durable=true&ttl=1h", "hello", "Content-Type", "text/plain"); got.body != `{"offset":1,"receivers":0}`+"\n" {
 		t.Errorf("got %v", got)
 	}
@@ -108,7 +110,7 @@ func TestAPIInbox(t *testing.T) {
 	if len(in.Messages) != 3 || *in.Messages[0].Text != "hello" || in.Messages[0].Expires == nil || *in.Messages[1].Base64 != "AP8=" || in.Messages[1].Expires != nil {
 		t.Errorf("got %v", got)
 	}
-	s.unread.store.Ack(inbox.User("alice"), "alice", 2)
+	s.Config().Store.Ack(store.Box{User: "alice"}, "alice", 2)
 	if got := s.call("GET", "/v1/users/alice/inbox", ""); !strings.Contains(got.body, `"acked":2`) || strings.Contains(got.body, "hello") {
 		t.Errorf("got %v", got)
 	}
@@ -120,7 +122,7 @@ func TestAPIInbox(t *testing.T) {
 // TestAPIBatchDurable: answers are in order, errors and live pushes between them,
 // and so are the messages of one user.
 func TestAPIBatchDurable(t *testing.T) {
-	s := newAPIServer(t, withInbox(t), nil)
+	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, nil)
 	var lines strings.Builder
 	const n = 500
 	for i := range n {
@@ -173,7 +175,7 @@ func BenchmarkAPIBatchDurable(b *testing.B) {
 	text := strings.Repeat("x", 128)
 	for _, connections := range []int{1, 2, 4} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
-			s := newAPIServer(b, withInbox(b), nil)
+			s := newAPIServer(b, withInbox(b, inbox.Config{}), Config{}, nil)
 			lines := make([]strings.Builder, connections)
 			for i := range b.N {
 				fmt.Fprintf(&lines[i%connections], `{"users":["user%d"],"durable":true,"text":"%s"}`+"\n", i%10_000, text)

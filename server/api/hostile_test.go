@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"fanfare/server"
 )
 
 // Whole servers against callers of the API that mean no good.
@@ -27,7 +29,7 @@ func (s *apiServer) ask(request string) answer {
 // No spelling of a path reaches another route or another user than the one that it
 // spells once decoded, and no name comes back in the answer to a bad one.
 func TestAPIPathTricks(t *testing.T) {
-	s := newAPIServer(t, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	admin := s.connect("/ws?user=admin")
 	const reached, nobody = `{"receivers":1}`, `{"receivers":0}`
 	tests := []struct {
@@ -91,18 +93,18 @@ func TestAPIPathTricks(t *testing.T) {
 				t.Errorf("got %q %v", got.body, got.header)
 			}
 			if tt.want == reached {
-				admin.expect(Binary, "x")
+				admin.expect(server.Binary, "x")
 			}
 		})
 	}
-	s.Push("admin", Text, []byte("nothing else came"))
-	admin.expect(Text, "nothing else came")
+	s.push("admin", server.Text, []byte("nothing else came"))
+	admin.expect(server.Text, "nothing else came")
 }
 
 // Every route but those for health wants the key, for every method, before it looks
 // at the name or waits for the rest of a body.
 func TestAPIEveryRouteWantsTheKey(t *testing.T) {
-	s := newAPIServer(t, Config{APIKeys: []string{"the-only-key-of-this-server"}, Pprof: true}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Keys: []string{"the-only-key-of-this-server"}, Pprof: true}, nil)
 	for _, r := range routes {
 		path := "/" + strings.Join(r.path, "/")
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"} {
@@ -141,7 +143,7 @@ func TestAPISlowRequests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.http.ReadTimeout = 300 * time.Millisecond })
+			s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.http.ReadTimeout = 300 * time.Millisecond })
 			alice := s.connect("/ws?user=alice")
 			c := s.raw()
 			io.WriteString(c, tt.begin)
@@ -164,14 +166,14 @@ func TestAPISlowRequests(t *testing.T) {
 			if got := s.call("POST", "/v1/users/alice/push", "meanwhile"); got.status != 200 {
 				t.Errorf("another caller: %v", got)
 			}
-			alice.expect(Binary, "meanwhile")
+			alice.expect(server.Binary, "meanwhile")
 			if got := readAnswer(t, c); got.status != 408 || got.errorCode() != "timeout" {
 				t.Errorf("got %v", got)
 			}
 			close(stop)
 			<-stopped
-			s.Push("alice", Text, []byte("next"))
-			alice.expect(Text, "next") // nothing of the half message
+			s.push("alice", server.Text, []byte("next"))
+			alice.expect(server.Text, "next") // nothing of the half message
 		})
 	}
 }
@@ -182,14 +184,14 @@ func TestAPISlowRequests(t *testing.T) {
 func TestHostileBytesMakeNoLinesOfTheirOwn(t *testing.T) {
 	var log syncBuffer
 	const forged = "X-Evil: 1"
-	broken := Endpoint{Path: "/broken", Identify: func(r *Request) (Identity, error) {
-		return Identity{}, fmt.Errorf("no such user: %s", r.Query("user"))
+	broken := server.Endpoint{Path: "/broken", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) {
+		return server.Identity{}, fmt.Errorf("no such user: %s", r.Query("user"))
 	}}
-	panics := Endpoint{Path: "/panics", Identify: func(r *Request) (Identity, error) { panic(r.Query("user")) }}
-	s := newAPIServer(t, Config{
+	panics := server.Endpoint{Path: "/panics", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) { panic(r.Query("user")) }}
+	s := newAPIServer(t, server.Config{
 		Logger:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Endpoints: []Endpoint{Push("/ws"), broken, panics},
-	}, nil)
+		Endpoints: []server.Endpoint{server.Push("/ws"), broken, panics},
+	}, Config{}, nil)
 	const crlf = "%0d%0aX-Evil:%201%0d%0a%0d%0aHTTP/1.1%20200"
 	api := []string{
 		"GET /v1/users/a" + crlf + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -204,15 +206,15 @@ func TestHostileBytesMakeNoLinesOfTheirOwn(t *testing.T) {
 		"POST /v1/push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 36\r\n\r\n" + `{"\r\nX-Evil: 1":1,"users":["\r\n"]}  `,
 	}
 	public := []string{
-		request("GET /" + crlf + " HTTP/1.1"),
-		request("GET /ws?user=" + crlf + " HTTP/1.1"),
-		request("GET /ws?user=a&topic=" + crlf + " HTTP/1.1"),
-		request("GET /broken?user=" + crlf + " HTTP/1.1"),
-		request("GET /panics?user=" + crlf + " HTTP/1.1"),
-		request("GET /ws?user=a HTTP/1.1", "Host: a\rX-Evil: 1"),
-		request("GET /ws?user=a HTTP/1.1", "+Origin: http://a\rX-Evil: 1"),
-		request("GET /ws?user=a HTTP/1.1", "+Sec-WebSocket-Protocol: a\rX-Evil: 1"),
-		request("GET /ws?user=a HTTP/1.1", "Sec-WebSocket-Key: a\nX-Evil: 1"),
+		handshake("GET /" + crlf + " HTTP/1.1"),
+		handshake("GET /ws?user=" + crlf + " HTTP/1.1"),
+		handshake("GET /ws?user=a&topic=" + crlf + " HTTP/1.1"),
+		handshake("GET /broken?user=" + crlf + " HTTP/1.1"),
+		handshake("GET /panics?user=" + crlf + " HTTP/1.1"),
+		handshake("GET /ws?user=a HTTP/1.1", "Host: a\rX-Evil: 1"),
+		handshake("GET /ws?user=a HTTP/1.1", "+Origin: http://a\rX-Evil: 1"),
+		handshake("GET /ws?user=a HTTP/1.1", "+Sec-WebSocket-Protocol: a\rX-Evil: 1"),
+		handshake("GET /ws?user=a HTTP/1.1", "Sec-WebSocket-Key: a\nX-Evil: 1"),
 		"GET /" + crlf + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		"GET /ws\x1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: local\x1b[2J\r\nContent-Length: x\r\n\r\n",
@@ -234,7 +236,7 @@ func TestHostileBytesMakeNoLinesOfTheirOwn(t *testing.T) {
 		check(in, s.raw())
 	}
 	for _, in := range public {
-		check(in, connect(t, s.Server))
+		check(in, s.public())
 	}
 	for _, line := range log.lines() {
 		if !strings.HasPrefix(line, "time=") || strings.ContainsAny(line, "\x00\r\x1b") {

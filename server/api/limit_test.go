@@ -8,12 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanfare/server"
 )
 
 // A connection that the API has no room for gets an answer like all others, even if
 // it sends much more than is read, and there is room again when another one ends.
 func TestAPIConnectionLimit(t *testing.T) {
-	s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.limit = 2 })
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.limit = 2 })
 	const get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	kept := []net.Conn{s.raw(), s.raw()}
 	for _, c := range kept {
@@ -39,7 +41,7 @@ func TestAPIConnectionLimit(t *testing.T) {
 	if got := s.call("POST", "/v1/broadcast", "x"); got.status != 503 || got.errorCode() != "too_many_connections" {
 		t.Errorf("net/http's client: got %v", got)
 	}
-	if n := s.limited()["api_connections"]; n != 5 {
+	if n := s.api.figures().Limited["api_connections"]; n != 5 {
 		t.Errorf("%d are counted, want 5", n)
 	}
 	kept[0].Close()
@@ -55,12 +57,12 @@ func TestAPIConnectionLimit(t *testing.T) {
 
 // So many at a time are told why they are turned away, and no more.
 func TestAPIRefusalsAreBounded(t *testing.T) {
-	s := newAPIServer(t, Config{}, func(srv *Server) {
-		srv.api.limit = 0
-		for range apiRefusals - 1 {
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) {
+		a.limit = 0
+		for range maxRejections - 1 {
 			there, here := net.Pipe()
 			t.Cleanup(func() { there.Close() })
-			srv.api.refused[&apiConn{Conn: here}] = struct{}{}
+			a.rejected[&conn{Conn: here}] = struct{}{}
 		}
 	})
 	s.raw() // is waited for
@@ -70,9 +72,7 @@ func TestAPIRefusalsAreBounded(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	began := time.Now()
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
+	s.api.Shutdown()
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("took %v", took)
 	}

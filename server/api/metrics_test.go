@@ -3,34 +3,36 @@ package api
 import (
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+
+	"fanfare/server"
 )
 
 // TestMetrics: what happened is to be seen in the metrics.
 func TestMetrics(t *testing.T) {
-	srv := start(t, Config{API: "127.0.0.1:0"})
-	dial(t, srv, "/ws?user=a&topic=x")
-	gone := dial(t, srv, "/ws?user=b")
-	gone.send(0x8, closePayload(1000, ""))
-	gone.wantClose(1000)
-	gone.wantEnd()
-	refused := connect(t, srv)
-	refused.say(handshakeFor("/nowhere"))
-	refused.answer()
-	srv.Push("a", Text, []byte("x"))
-	eventually(t, "the session to be counted as closed", func() bool { return srv.Sessions() == 1 })
-
-	resp, err := http.Get("http://" + srv.APIAddr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	alice := s.connect("/ws?user=a&topic=x")
+	gone := s.connect("/ws?user=b")
+	s.call("DELETE", "/v1/users/b?code=1000", "")
+	gone.expectClose(1000, "")
+	gone.Close()
+	rejected := s.public()
+	io.WriteString(rejected, handshake("GET /nowhere HTTP/1.1"))
+	if got := readAnswer(t, rejected); got.status != 404 {
+		t.Errorf("got %v", got)
 	}
-	defer resp.Body.Close()
-	defer http.DefaultClient.CloseIdleConnections()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatal(resp.Status, err)
+	s.push("a", server.Text, []byte("x"))
+	alice.expect(server.Text, "x")
+	for s.Stats().Sessions > 1 {
+		runtime.Gosched()
 	}
+	got := s.call("GET", "/metrics", "")
+	if got.status != http.StatusOK {
+		t.Fatal(got)
+	}
+	body := got.body
 	for _, want := range []string{
 		"fanfare_sessions 1", "fanfare_users 1", "fanfare_topics 1", "fanfare_handshakes_total 2",
 		`fanfare_delivered_total{kind="user"} 1`, `fanfare_closes_total{code="1000"} 1`,
@@ -38,7 +40,7 @@ func TestMetrics(t *testing.T) {
 		`fanfare_limited_total{limit="connections_per_ip"} 0`, `fanfare_batch_seconds_bucket{le="+Inf"}`,
 		`transport="epoll"`, "go_goroutines ", "process_open_fds ",
 	} {
-		if !strings.Contains(string(body), want) {
+		if !strings.Contains(body, want) {
 			t.Errorf("no %q in:\n%s", want, body)
 		}
 	}

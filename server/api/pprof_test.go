@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server"
 )
 
 func TestPprof(t *testing.T) {
-	s := newAPIServer(t, Config{Pprof: true}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
 	if err := pprof.StartCPUProfile(io.Discard); err != nil {
 		t.Skip(err) // the tests themselves are profiled
 	}
@@ -37,7 +39,7 @@ func TestPprof(t *testing.T) {
 
 // TestPprofShutdown: a long profile ends with the server.
 func TestPprofShutdown(t *testing.T) {
-	s := newAPIServer(t, Config{Pprof: true}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
 	answers := make(chan answer)
 	go func() { answers <- s.call("GET", "/debug/pprof/profile?seconds=300", "") }()
 	for !s.requestUnderWay() {

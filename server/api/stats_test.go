@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"fanfare/netpoll"
+
+	"fanfare/server"
 )
 
 func TestAPIStats(t *testing.T) {
 	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
 		t.Run(kind.String(), func(t *testing.T) {
-			s := newAPIServer(t, Config{Transport: kind}, nil)
+			s := newAPIServer(t, server.Config{Transport: kind}, Config{Version: "v1"}, nil)
 			alice := s.connect("/ws?user=alice&topic=a&topic=b")
 			s.connect("/ws?user=alice&topic=b")
 			bob := s.connect("/ws?user=bob")
@@ -22,9 +24,9 @@ func TestAPIStats(t *testing.T) {
 			s.call("POST", "/v1/topics/b/push", "x")
 			s.call("POST", "/v1/broadcast", "x")
 			for range 3 {
-				alice.expect(Binary, "x")
+				alice.expect(server.Binary, "x")
 			}
-			bob.expect(Binary, "x")
+			bob.expect(server.Binary, "x")
 			s.call("DELETE", "/v1/users/bob?code=4000", "")
 			bob.expectClose(4000, "")
 			bob.Close()
@@ -38,7 +40,7 @@ func TestAPIStats(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 			refused.Close()
-			for s.connections.Load() > 2 {
+			for s.Stats().Connections > 2 {
 				runtime.Gosched()
 			}
 			var f figures
@@ -49,20 +51,20 @@ func TestAPIStats(t *testing.T) {
 			if f.Sessions != 2 || f.Users != 1 || f.Topics != 2 || f.Connections != 2 || f.Handshakes != 3 || f.Opened != 4 || f.Closed != 2 {
 				t.Errorf("got %+v", f)
 			}
-			if f.Transport != kind.String() || f.Status != "serving" || f.Version != Version || f.UptimeSeconds <= 0 {
+			if f.Transport != kind.String() || f.Status != "serving" || f.Version != "v1" || f.UptimeSeconds <= 0 {
 				t.Errorf("got %+v", f)
 			}
 			if f.Goroutines <= 0 || f.HeapAllocBytes == 0 || f.HeapInuseBytes < f.HeapAllocBytes || (f.RSSBytes == 0) == (runtime.GOOS == "linux") {
 				t.Errorf("got %+v", f)
 			}
-			if want := map[string]int64{"user": 2, "topic": 2, "broadcast": 3}; !maps.Equal(f.Delivered, want) {
+			if want := map[string]int64{"user": 2, "topic": 2, "broadcast": 3, "durable": 0}; !maps.Equal(f.Delivered, want) {
 				t.Errorf("delivered %v", f.Delivered)
 			}
 			if want := map[string]int64{"4000": 1}; !maps.Equal(f.Closes, want) {
 				t.Errorf("closes %v", f.Closes)
 			}
-			if want := map[string]int64{"400": 1}; !maps.Equal(f.Refused, want) {
-				t.Errorf("refused %v", f.Refused)
+			if want := map[string]int64{"400": 1}; !maps.Equal(f.Rejected, want) {
+				t.Errorf("refused %v", f.Rejected)
 			}
 		})
 	}

@@ -13,14 +13,16 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
+
+	"fanfare/server"
 )
 
 // TestReadiness goes through the life of a server.
 func TestReadiness(t *testing.T) {
-	s := newAPIServer(t, Config{CloseTimeout: time.Minute}, func(srv *Server) {
+	s := newAPIServer(t, server.Config{CloseTimeout: time.Minute}, Config{}, func(a *API) {
 		var ctx fasthttp.RequestCtx
 		ctx.Request.SetRequestURI("/readyz")
-		srv.api.serve(&ctx)
+		a.serve(&ctx)
 		if got := ctx.Response.StatusCode(); got != 503 {
 			t.Errorf("starting: got %d", got)
 		}
@@ -31,7 +33,7 @@ func TestReadiness(t *testing.T) {
 	c := s.connect("/ws?user=alice")
 	drain, cut := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Shutdown(drain) }()
+	go func() { done <- s.Drain(drain) }()
 	c.expectClose(frame.StatusGoingAway, "server is going away") // and does not answer it
 	if got := s.call("GET", "/readyz", ""); got.status != 503 || got.errorCode() != "not_ready" {
 		t.Errorf("draining: got %v", got)
@@ -61,7 +63,7 @@ func TestAPIShutdown(t *testing.T) {
 		"batch, half one": {"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{", false, patience},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newAPIServer(t, Config{}, func(srv *Server) { srv.api.grace = tt.grace })
+			s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.grace = tt.grace })
 			c := s.raw()
 			io.WriteString(c, tt.sent)
 			if tt.answered {
@@ -69,9 +71,7 @@ func TestAPIShutdown(t *testing.T) {
 			}
 			s.call("GET", "/healthz", "") // by now the other connection is known
 			began := time.Now()
-			if err := s.Shutdown(t.Context()); err != nil {
-				t.Error(err)
-			}
+			s.api.Shutdown()
 			if took := time.Since(began); took > patience/2 {
 				t.Errorf("took %v", took)
 			}
@@ -84,20 +84,19 @@ func TestAPIShutdown(t *testing.T) {
 
 // TestAPIShutdownAtOnce ends servers at every moment of their start.
 func TestAPIShutdownAtOnce(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	for range 50 {
-		srv, err := New(Config{API: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+		a, err := New(s.Server, Config{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		started := make(chan error, 1)
-		go func() { started <- srv.Start() }()
-		if err := srv.Shutdown(t.Context()); err != nil {
+		go func() { started <- a.Start() }()
+		a.Shutdown()
+		if err := <-started; err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
-		if err := <-started; err != nil {
-			t.Error(err)
-		}
-		if at := srv.APIAddr(); at != nil {
+		if at := a.Addr(); at != nil {
 			if c, err := net.Dial("tcp", at.String()); err == nil {
 				c.Close()
 				t.Error("the API still listens")
@@ -108,7 +107,8 @@ func TestAPIShutdownAtOnce(t *testing.T) {
 
 // TestAPIStopBeforeServe: the listener is known, and fasthttp has not got it yet.
 func TestAPIStopBeforeServe(t *testing.T) {
-	srv, err := New(Config{API: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	a, err := New(s.Server, Config{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +116,8 @@ func TestAPIStopBeforeServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.api.ln = ln
-	if err := srv.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
+	a.ln = ln
+	a.Shutdown()
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is not closed: %v", err)
 	}

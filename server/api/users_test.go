@@ -9,15 +9,17 @@ import (
 	"time"
 
 	"fanfare/frame"
+
+	"fanfare/server"
 )
 
 // lookUp is GET /v1/users/{user}.
-func (s *apiServer) lookUp(user string) (online bool, connections []connectionInfo) {
+func (s *apiServer) lookUp(user string) (online bool, connections []server.SessionInfo) {
 	s.t.Helper()
 	var info struct {
 		User        string
 		Online      bool
-		Connections []connectionInfo
+		Connections []server.SessionInfo
 	}
 	got := s.call("GET", "/v1/users/"+user, "")
 	if err := json.Unmarshal([]byte(got.body), &info); err != nil || got.status != 200 || info.User != user {
@@ -27,20 +29,20 @@ func (s *apiServer) lookUp(user string) (online bool, connections []connectionIn
 }
 
 func TestAPIUser(t *testing.T) {
-	push := Push("/ws")
-	push.Protocols = []string{"v1.push"}
-	s := newAPIServer(t, Config{Endpoints: []Endpoint{push}, CloseTimeout: time.Minute}, nil)
-	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"connections":[]}`+"\n" {
+	push := server.Push("/ws")
+	push.Dialects = []server.Dialect{named{server.Plain, "v1.push"}, server.Plain}
+	s := newAPIServer(t, server.Config{Endpoints: []server.Endpoint{push}, CloseTimeout: time.Minute}, Config{}, nil)
+	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"complete":true,"connections":[]}`+"\n" {
 		t.Errorf("nobody: %v", got)
 	}
-	before := time.Now().Add(-2 * tick)
+	before := time.Now().Add(-2 * time.Second / 10)
 	laptop := s.connect("/ws?user=alice&topic=sport&topic=news")
 	phone := s.connect("/ws?user=alice")
 	online, list := s.lookUp("alice")
 	if !online || len(list) != 2 {
 		t.Fatalf("got %v, %+v", online, list)
 	}
-	i := slices.IndexFunc(list, func(c connectionInfo) bool { return c.RemoteAddr == laptop.LocalAddr().String() })
+	i := slices.IndexFunc(list, func(c server.SessionInfo) bool { return c.RemoteAddr == laptop.LocalAddr().String() })
 	if i < 0 {
 		t.Fatalf("no connection is from %v: %+v", laptop.LocalAddr(), list)
 	}
@@ -51,7 +53,7 @@ func TestAPIUser(t *testing.T) {
 	if other.RemoteAddr != phone.LocalAddr().String() || len(other.Topics) != 0 || other.ID == first.ID {
 		t.Errorf("got %+v beside %+v", other, first)
 	}
-	if first.Opened.Before(before) || first.Opened.After(time.Now().Add(tick)) {
+	if first.Opened.Before(before) || first.Opened.After(time.Now().Add(time.Second/10)) {
 		t.Errorf("opened %v", first.Opened)
 	}
 	if got := s.call("GET", "/v1/users/alice", ""); !strings.Contains(got.body, `"topics":[]`) {
@@ -89,7 +91,7 @@ func TestAPIUser(t *testing.T) {
 }
 
 func TestAPITopics(t *testing.T) {
-	s := newAPIServer(t, Config{TopicsPerSession: 3}, nil)
+	s := newAPIServer(t, server.Config{TopicsPerSession: 3}, Config{}, nil)
 	a1 := s.connect("/ws?user=alice")
 	a2 := s.connect("/ws?user=alice&topic=news")
 	steps := []struct {
@@ -116,6 +118,6 @@ func TestAPITopics(t *testing.T) {
 		}
 	}
 	s.call("POST", "/v1/topics/news/push", "x")
-	a1.expect(Binary, "x")
-	a2.expect(Binary, "x")
+	a1.expect(server.Binary, "x")
+	a2.expect(server.Binary, "x")
 }

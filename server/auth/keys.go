@@ -1,4 +1,4 @@
-package server
+package auth
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 )
 
 // Keys are what tokens are verified with. LoadKeys makes them; the fields may be set
-// before Authenticated is called.
+// before JWT is called.
 type Keys struct {
 	// Issuer, if not empty, must be a token's iss.
 	Issuer string
@@ -51,16 +51,16 @@ const (
 func LoadKeys(path string) (*Keys, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("server: token keys: %w", err)
+		return nil, fmt.Errorf("auth: token keys: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("server: token keys: %w", err)
+		return nil, fmt.Errorf("auth: token keys: %w", err)
 	}
 	keys, err := parseKeys(data)
 	if err != nil {
-		return nil, fmt.Errorf("server: token keys: %s: %w", path, err)
+		return nil, fmt.Errorf("auth: token keys: %s: %w", path, err)
 	}
 	return keys, nil
 }

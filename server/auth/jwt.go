@@ -1,36 +1,41 @@
-package server
+package auth
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/server"
 )
 
-// Authenticated is the endpoint for push sessions of users who prove who they are,
-// with a JSON Web Token (RFC 7519) that the backend has signed. The client sends it
-// as "Authorization: Bearer TOKEN" or, since browsers let pages set no header, as
-// ?token=TOKEN; the field comes before the query.
+// JWT returns an Identifier for users who prove who they are with a JSON Web Token
+// (RFC 7519) that the backend has signed. The client sends it as "Authorization: Bearer
+// TOKEN" or, since browsers let pages set no header, as ?token=TOKEN; the field comes
+// before the query.
 //
-// The token must be signed with one of keys, by the algorithm that belongs to the
-// key: HS256 to a secret, RS256, ES256 and EdDSA to public keys. The claims:
+// The token must be signed with one of keys, by the algorithm that belongs to the key:
+// HS256 for a secret, RS256, ES256 and EdDSA for public keys. The claims, whose names
+// are compared exactly:
 //
 //   - sub, required: the user;
 //   - exp, required: when the token expires. A session outlives its token, unless
 //     Keys.CloseExpired says otherwise;
-//   - nbf: when it begins to hold. For both the clocks may differ by 5 s;
+//   - nbf: when it becomes valid. For both the clocks may differ by Keys.Leeway;
 //   - iss and aud: checked if Keys asks for it;
-//   - topics, a list of names: what the session follows. A name that ends with "*"
-//     stands for all that begin alike and is followed by nobody by itself.
+//   - topics, a list of names: what the session subscribes to. A name that ends with
+//     "*" allows every name with that prefix, and is not subscribed to by itself.
 //
-// With ?topic=NAME, any number of times, a client follows these instead of all; each
-// must be in the token's list. A token without the claim allows no topics.
+// With ?topic=NAME, any number of times, a client subscribes to these instead of all;
+// each must be in the token's list. A token without the claim allows no topics.
 //
-// A request without a good token gets 401 and why, one for other topics 403. keys
-// are not changed afterwards.
-func Authenticated(path string, keys *Keys) Endpoint {
-	return Endpoint{Path: path, Identify: newVerifier(keys).identify, Protocols: []string{ProtocolV1}}
+// A request without a good token is rejected with 401 and the reason, one for other
+// topics with 403. keys must not be changed afterwards.
+func JWT(keys *Keys) server.Identifier {
+	return newVerifier(keys).identify
 }
 
 // clockSkew is how much the clock of the machine that makes tokens may be off.
@@ -63,27 +68,27 @@ func newVerifier(keys *Keys) *verifier {
 	return &verifier{keys, jwt.NewParser(options...)}
 }
 
-// identify is an Endpoint.Identify.
-func (v *verifier) identify(r *Request) (Identity, error) {
-	token := string(bearer([]byte(r.Header("Authorization"))))
+// identify is a server.Identifier that does not block.
+func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identity, error) {
+	token := bearer(r.Header("Authorization"))
 	if token == "" {
 		token = r.Query("token")
 	}
 	if token == "" {
-		return Identity{}, unauthorized("no token: send Authorization: Bearer TOKEN, or ?token=TOKEN")
+		return server.Identity{}, unauthorized("no token: send Authorization: Bearer TOKEN, or ?token=TOKEN")
 	}
 	var c claims
 	if _, err := v.parser.ParseWithClaims(token, &c, v.keys.forToken); err != nil {
-		return Identity{}, unauthorized(tokenFault(err))
+		return server.Identity{}, unauthorized(tokenFault(err))
 	}
 	if c.Subject == "" {
-		return Identity{}, unauthorized("the token has no sub, which names the user")
+		return server.Identity{}, unauthorized("the token has no sub, which names the user")
 	}
 	topics, err := c.topics(r.QueryAll("topic"))
 	if err != nil {
-		return Identity{}, err
+		return server.Identity{}, err
 	}
-	id := Identity{User: c.Subject, Topics: topics, MayFollow: c.Topics}
+	id := server.Identity{User: c.Subject, Topics: topics, MaySubscribe: c.Topics}
 	if v.keys.CloseExpired {
 		id.Expires = c.ExpiresAt.Time // required
 	}
@@ -92,7 +97,7 @@ func (v *verifier) identify(r *Request) (Identity, error) {
 
 // unauthorized is RFC 6750 section 3.
 func unauthorized(why string) error {
-	return &Refusal{Status: 401, Text: why, header: "WWW-Authenticate: Bearer realm=\"fanfare\"\r\n"}
+	return &server.Rejection{Status: http.StatusUnauthorized, Text: why, Header: http.Header{"Www-Authenticate": {`Bearer realm="fanfare"`}}}
 }
 
 // tokenFault says what is wrong with a token, and nothing that is in it. The order is
@@ -132,19 +137,19 @@ func (c *claims) topics(asked []string) ([]string, error) {
 		return all, nil
 	}
 	for _, t := range asked {
-		if !covers(c.Topics, t) {
-			return nil, Refuse(403, "the token's claim topics does not allow a topic that was asked for")
+		if !server.Covers(c.Topics, t) {
+			return nil, server.Reject(http.StatusForbidden, "the token's claim topics does not allow a topic that was asked for")
 		}
 	}
 	return asked, nil
 }
 
-// covers tells whether a topic is in a list of names and of prefixes with "*".
-func covers(list []string, topic string) bool {
-	for _, t := range list {
-		if prefix, all := strings.CutSuffix(t, "*"); t == topic || all && strings.HasPrefix(topic, prefix) {
-			return true
-		}
+// bearer returns the credentials of an Authorization field of that scheme, RFC 6750
+// section 2.1, and nothing of any other.
+func bearer(field string) string {
+	const scheme = "bearer "
+	if len(field) < len(scheme) || !strings.EqualFold(field[:len(scheme)], scheme) {
+		return ""
 	}
-	return false
+	return strings.TrimSpace(field[len(scheme):])
 }
