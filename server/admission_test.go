@@ -196,8 +196,8 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 	// Handshakes are counted where the connection is.
 	for i := range limit.Burst + 1 {
 		err := srv.screen(first, &Request{})
-		var refusal *Refusal
-		if i < limit.Burst && err != nil || i == limit.Burst && (!errors.As(err, &refusal) || refusal.Status != 429) {
+		var rejection *Rejection
+		if i < limit.Burst && err != nil || i == limit.Burst && (!errors.As(err, &rejection) || rejection.Status != 429) {
 			t.Errorf("handshake %d: %v", i, err)
 		}
 	}

@@ -35,7 +35,7 @@ const (
 
 // handshakeFor makes a handshake, with further lines.
 func handshakeFor(path string, lines ...string) string {
-	return "GET " + path + " HTTP/1.1\r\nHost: server\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n" + strings.Join(append(lines, "\r\n"), "\r\n")
 }
 

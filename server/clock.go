@@ -54,6 +54,7 @@ func (c *clock) beat() {
 	if t-c.looked >= ticksPerSecond {
 		c.looked = t
 		srv.sources.Sweep(t)
+		srv.rejectLog.summarize(t)
 	}
 	srv.wheel.Advance(now, srv.fire)
 	select {
@@ -83,15 +84,15 @@ func (srv *Server) fireAppTimer(x *extension) {
 	}
 }
 
-var errTooSlow = &Refusal{Status: 408, Text: "the request did not come in time"}
-
 // fire is called when a session's timer has come. Deadlines are lazy: activity
 // only stores a time, and this looks at it.
 func (srv *Server) fire(s *Session) {
 	switch s.phase() {
 	case shaking:
-		s.turnAway(errTooSlow)
-	case answering: // will be armed again
+		s.rejectEarly(errTooSlow)
+	case identifying:
+		s.rejectEarly(errIdentifySlow)
+	case answering, accepting: // will be armed again
 	case open:
 		srv.heartbeat(s)
 	case closing, lingering:
@@ -111,20 +112,20 @@ func (srv *Server) heartbeat(s *Session) {
 	heard, pinged := s.heard.Load(), s.pinged.Load()
 	interval, timeout := ticks(srv.cfg.PingInterval), ticks(srv.cfg.PingTimeout)
 	switch {
+	case pinged > heard && now-pinged < timeout:
+		s.armHeartbeat(min(interval, timeout-(now-pinged)))
+	case pinged > heard:
+		srv.stats.dead.Add(1)
+		s.conn.Close()
 	case now-heard < interval:
 		s.armHeartbeat(interval - (now - heard))
-	case pinged <= heard:
+	default:
 		s.pinged.Store(now)
 		srv.stats.pings.Add(1)
 		s.outcome(s.conn.Write(s.dialect().Heartbeat(), netpoll.Control))
 		// The answer may come at once, and the silence behind it be as long as
 		// the interval before the timeout is over.
 		s.armHeartbeat(min(interval, timeout))
-	case now-pinged < timeout:
-		s.armHeartbeat(min(interval, timeout-(now-pinged)))
-	default:
-		srv.stats.dead.Add(1)
-		s.conn.Close()
 	}
 }
 

@@ -16,7 +16,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		drip string
 	}{
 		{"silent", ""},
-		{"a byte a second", "GET /ws?user=a HTTP/1.1\r\nHost: h\r\n"},
+		{"a byte a second", "GET /ws?user=a HTTP/1.1\r\nHost: localhost\r\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,17 +1,22 @@
 package server
 
-import "fanfare/frame"
+import (
+	"net/http"
+
+	"fanfare/frame"
+	"fanfare/server/internal/handshake"
+)
 
 // negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
 func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {
 	var offers [][]byte
-	for _, f := range r.headers {
-		if equalFold(f.name, "Sec-WebSocket-Extensions") {
-			offers = append(offers, f.value)
+	for _, f := range r.head.Fields {
+		if handshake.EqualFold(f.Name, "Sec-WebSocket-Extensions") {
+			offers = append(offers, f.Value)
 		}
 	}
 	if p, extension, err = ep.Rules.Negotiate(offers...); err != nil {
-		return p, "", Refuse(400, "malformed Sec-WebSocket-Extensions") // RFC 6455, 9.1
+		return p, "", Reject(http.StatusBadRequest, "malformed Sec-WebSocket-Extensions") // RFC 6455, 9.1
 	}
 	if !ep.Compress {
 		return frame.Params{}, "", nil

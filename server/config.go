@@ -13,6 +13,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/store"
 )
@@ -36,10 +37,14 @@ type Config struct {
 	// InsecureIdentity lets endpoints without authentication listen beyond
 	// loopback.
 	InsecureIdentity bool
-	// AllowOrigins are the origins of pages that may connect beside those of
-	// the same host: "https://app.example.com", "https://*.example.com" or "*".
+	// AllowOrigins are the origins of pages that may connect beside those of the
+	// same host: "https://app.example.com", "https://*.example.com", "null",
+	// "capacitor://localhost" and other origins as browsers write them, or "*".
 	// Clients that send no Origin are not browsers and always may.
 	AllowOrigins []string
+	// Identifiers bounds the goroutines on which Identifiers run. A connection that
+	// waits for one costs none. 0: 256.
+	Identifiers int
 
 	// Transport, Workers and QueueBytes are passed to netpoll.Config.
 	Transport  netpoll.Kind
@@ -60,12 +65,14 @@ type Config struct {
 	// HandshakeRate bounds all handshakes, a second; ten times as many may come
 	// at once. 0: 20,000.
 	HandshakeRate int
-	// TrustedProxies are the load balancers whose X-Forwarded-For is believed. What
-	// comes through one without an address there counts as the proxy's own, on
-	// loopback too.
+	// TrustedProxies are the load balancers whose X-Forwarded-For is believed, and
+	// whose X-Forwarded-Host is compared with Origin, too. A connection that comes
+	// through one without an address counts as the proxy's own, on loopback too.
 	TrustedProxies []netip.Prefix
-	// SessionsPerUser bounds the devices of one user. 0: 16.
+	// SessionsPerUser bounds the sessions of one user on this process. 0: 16.
 	SessionsPerUser int
+	// SessionsFull says what happens to a user's session beyond that.
+	SessionsFull SessionsFull
 	// TopicsPerSession bounds what one connection follows. 0: 100.
 	TopicsPerSession int
 	// MaxPayload bounds a pushed message, in bytes. 0: 1 MiB.
@@ -172,6 +179,7 @@ func (cfg *Config) validate() error {
 		{"ConnectionsPerIP", &cfg.ConnectionsPerIP, 1000, 1, 1 << 30},
 		{"HandshakesPerIP", &cfg.HandshakesPerIP, 50, 1, 1 << 30},
 		{"HandshakeRate", &cfg.HandshakeRate, 20_000, 1, 1 << 30},
+		{"Identifiers", &cfg.Identifiers, 256, 1, 1 << 20},
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},
@@ -220,7 +228,7 @@ func (cfg *Config) validate() error {
 		}
 		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
 			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
-				"authenticate users by Endpoint.Identify, listen on 127.0.0.1, or set InsecureIdentity", ep.Path, cfg.Listen))
+				"authenticate users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", ep.Path, cfg.Listen))
 		}
 	}
 	if len(cfg.DurableTopics) > 0 && cfg.Store == nil {
@@ -231,8 +239,11 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf("DurableTopics: %w", err))
 		}
 	}
+	if cfg.SessionsFull > SessionsCloseOldest {
+		errs = append(errs, fmt.Errorf("SessionsFull is %d, want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))
+	}
 	for _, o := range cfg.AllowOrigins {
-		if err := checkOriginPattern(o); err != nil {
+		if err := handshake.ValidateOrigin(o); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -21,20 +21,29 @@ func (h handler) Close(c *netpoll.Conn, err error)   { h.s.gone(err) }
 // received processes bytes that have arrived, and returns how many.
 func (s *Session) received(b []byte) (n int) {
 	n = len(b)
-	now := s.srv().tick.Load()
-	heard := s.heard.Swap(now)
-	if s.phase() == shaking {
-		if b = s.shake(b); len(b) == 0 {
+	heard := s.heard.Swap(s.srv().tick.Load())
+	state := s.state.Load()
+	if state&elsewhereBit != 0 && s.early(b) {
+		return n
+	}
+	if phaseOf(state) == shaking {
+		if b = s.shake(b, heard); len(b) == 0 {
 			return n
 		}
 	}
+	return n - len(b) + s.process(b, heard)
+}
+
+// process processes bytes that follow the request, and returns how many. heard is when
+// bytes came before these.
+func (s *Session) process(b []byte, heard uint32) (n int) {
 	switch s.phase() {
 	case open, closing:
-		n -= len(s.feed(b, now, heard))
+		return len(b) - len(s.feed(b, s.srv().tick.Load(), heard))
 	case lingering: // RFC 6455, 7.1.7: bytes that follow a failure are not processed
 		s.discard(len(b))
 	}
-	return n
+	return len(b)
 }
 
 // mostDiscarded is what may be under way from a peer that does not know yet that
@@ -117,7 +126,7 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 		}
 		if len(in) > 0 && done.enough(ep.srv, did) {
 			if meter != nil {
-				meter.Unread(len(in)) // they will be taken when they come again
+				meter.Unread(len(in)) // they are charged when they come again
 			}
 			return in
 		}
@@ -252,8 +261,7 @@ func (s *Session) note(reason string) {
 // gone is the end of the session: its connection is no more.
 func (s *Session) gone(err error) {
 	srv := s.srv()
-	was := s.phase()
-	s.enter(over, frame.StatusAbnormalClosure)
+	was := s.enterOver(frame.StatusAbnormalClosure)
 	srv.wheel.Stop(s)
 	s.letGo()
 	x := s.ext.Load()
@@ -262,21 +270,17 @@ func (s *Session) gone(err error) {
 		if x.over != nil {
 			close(x.over)
 		}
-		if x.shake != nil {
-			x.shake.free()
-			x.shake = nil
-		}
+		s.dropGathering(x)
 	}
 	srv.depart(s)
 	if s.opened == 0 {
 		srv.stats.unfinished(was)
 		return
 	}
-	srv.users.Leave(s)
-	srv.sessions.Add(-1)
-	if user := s.User(); user != "" {
-		srv.releaseUser(user)
+	if srv.users.Leave(s) { // unless closeOldest has
+		srv.releaseUser(s.User())
 	}
+	srv.sessions.Add(-1)
 	if srv.replay != nil {
 		s.replayDetach()
 	}

@@ -17,10 +17,6 @@ const (
 	drainGrace = time.Second
 )
 
-// errGoingAway is for clients that come, or have not said all, when the server
-// ends.
-var errGoingAway = &Refusal{Status: 503, Text: "the server is shutting down", header: "Retry-After: 5\r\n"}
-
 // Drain closes the sessions in order:
 //
 //  1. Status is Draining, so that load balancers look elsewhere;
@@ -96,6 +92,7 @@ func (srv *Server) end() {
 	if srv.cfg.Cluster != nil {
 		srv.cfg.Cluster.Leave()
 	}
+	srv.rejectLog.flush(srv.tick.Load())
 	srv.status.Store(stopped)
 	close(srv.ended)
 }
@@ -117,8 +114,8 @@ func (srv *Server) drain(ctx context.Context) {
 		n := min(due-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {
-			case shaking:
-				s.turnAway(errGoingAway)
+			case shaking, identifying:
+				s.rejectEarly(errGoingAway)
 			case open:
 				s.Close(frame.StatusGoingAway, "server is going away")
 			}

@@ -32,7 +32,7 @@ func TestDrain(t *testing.T) {
 		half.say("GET /ws?user=b HTTP/1.1\r\n")
 		silent := connect(t, srv)
 		await(t, "four connections", func() bool { return srv.engine.Opened() == 4 })
-		await(t, "half a request has come", func() bool { return gathering(srv) == 1 })
+		await(t, "half a request has come", func() bool { return halfRequests(srv) == 1 })
 
 		push(srv, "a", Text, []byte("last words"))
 		done := shutdown(srv, context.Background())
@@ -64,8 +64,8 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// gathering counts the connections that have sent half a request.
-func gathering(srv *Server) (n int) {
+// halfRequests counts the connections that have sent half a request.
+func halfRequests(srv *Server) (n int) {
 	srv.engine.Each(func(h netpoll.Handler) {
 		if h, ok := h.(handler); ok && h.s.ext.Load() != nil {
 			n++
@@ -147,7 +147,7 @@ func TestDrainCutsOff(t *testing.T) {
 		srv := start(t, Config{Transport: kind})
 		deaf := dial(t, srv, "/ws?user=a")
 		slow := connect(t, srv)
-		slow.say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+		slow.say("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
 		await(t, "the ordinary request", func() bool { return srv.stats.fallback.Load() == 1 })
 
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)

@@ -54,7 +54,7 @@ func TestMountHookPanics(t *testing.T) {
 			var mu sync.Mutex
 			ended := make(chan frame.CloseError, 1)
 			srv, m := bare(t, Config{Logger: slog.New(slog.NewTextHandler(locked{&mu, log}, nil))}, Endpoint{
-				Identify: FromQuery,
+				Identifier: FromQuery,
 				Hooks: Hooks{
 					OnOpen: func(s *Session) {
 						if s.User() == "open" {
@@ -181,7 +181,7 @@ func TestCloseWithAnyCode(t *testing.T) {
 	}
 	for _, test := range tests {
 		ended := make(chan frame.CloseError, 1)
-		srv, m := bare(t, Config{}, Endpoint{Identify: FromQuery, Hooks: Hooks{OnClose: func(_ *Session, why frame.CloseError) { ended <- why }}})
+		srv, m := bare(t, Config{}, Endpoint{Identifier: FromQuery, Hooks: Hooks{OnClose: func(_ *Session, why frame.CloseError) { ended <- why }}})
 		g := in(t, hosts[0], m)()
 		g.enter(knock("/?user=a"))
 		if n := srv.disconnectLocal("a", test.code, "reason"); n != 1 {

@@ -20,6 +20,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// Package server_test sets these, which may import fasthttpmount.
+var (
+	FastHTTPHandler func(*Mount) fasthttp.RequestHandler
+	FastHTTPUpgrade func(*Mount, *fasthttp.RequestCtx, Identity) error
+)
+
 // A host is an HTTP server of another kind that an endpoint is mounted in. It
 // sets all the timeouts that it has, so that one which stays on a connection
 // that was hijacked is noticed.
@@ -52,7 +58,7 @@ func serveHandler(t testing.TB, ln net.Listener, h http.Handler) {
 
 func serveFast(keep bool) func(testing.TB, net.Listener, *Mount) {
 	return func(t testing.TB, ln net.Listener, m *Mount) {
-		hs := &fasthttp.Server{Handler: m.ServeFastHTTP, KeepHijackedConns: keep, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
+		hs := &fasthttp.Server{Handler: FastHTTPHandler(m), KeepHijackedConns: keep, ReadTimeout: hostTimeout, WriteTimeout: hostTimeout, IdleTimeout: hostTimeout,
 			ReadBufferSize:        64 << 10,              // what it may have read ahead
 			MaxIdleWorkerDuration: 50 * time.Millisecond, // a goroutine of its pool outlives it for so long
 			Logger:                log.New(io.Discard, "", 0)}

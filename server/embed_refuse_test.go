@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,14 +13,14 @@ import (
 
 // What a mount refuses is an answer of the host: keep-alive goes on behind it.
 func TestMountRefuses(t *testing.T) {
-	identify := func(r *Request) (Identity, error) {
+	identify := func(_ context.Context, r *Request) (Identity, error) {
 		switch r.Query("as") {
 		case "stranger":
-			return Identity{}, Refuse(401, "who are you?")
+			return Identity{}, Reject(401, "who are you?")
 		case "broken":
 			return Identity{}, errors.New("secret of the database")
 		case "strange":
-			return Identity{}, Refuse(1000, "")
+			return Identity{}, Reject(1000, "")
 		case "panic":
 			panic("in Identify")
 		case "nobody":
@@ -63,7 +64,7 @@ func TestMountRefuses(t *testing.T) {
 			continue
 		}
 		t.Run(h.name, func(t *testing.T) {
-			srv, m := bare(t, Config{AllowOrigins: []string{"https://app.example.net"}}, Endpoint{Identify: identify})
+			srv, m := bare(t, Config{AllowOrigins: []string{"https://app.example.net"}}, Endpoint{Identifier: identify})
 			dial := in(t, h, m)
 			for _, test := range tests {
 				t.Run(test.name, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestMountWantsHost(t *testing.T) {
 
 // Upgrade tells its caller what the client was told.
 func TestUpgradeErrors(t *testing.T) {
-	srv, m := bare(t, Config{SessionsPerUser: 1, MaxConnections: 2}, Endpoint{Identify: func(*Request) (Identity, error) {
+	srv, m := bare(t, Config{SessionsPerUser: 1, MaxConnections: 2}, Endpoint{Identifier: func(context.Context, *Request) (Identity, error) {
 		return Identity{}, errors.New("asked for no reason")
 	}})
 	errs := make(chan error, 1)
@@ -144,13 +145,13 @@ func TestUpgradeErrors(t *testing.T) {
 			g := newGuest(outer, func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) })
 			resp, body := g.ask(step.request)
 			err := <-errs
-			var refusal *Refusal
+			var rejection *Rejection
 			switch {
 			case resp.StatusCode != step.status:
 				t.Fatalf("%s: %s; %v", resp.Status, body, err)
 			case step.status == 101 && err != nil:
 				t.Error(err)
-			case step.status != 101 && (!errors.As(err, &refusal) || refusal.Status != step.status):
+			case step.status != 101 && (!errors.As(err, &rejection) || rejection.Status != step.status):
 				t.Errorf("Upgrade returned %v", err)
 			case step.status == 503 && resp.Header.Get("Retry-After") == "":
 				t.Error("it says not when to come again")

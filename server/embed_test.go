@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -123,7 +124,7 @@ func TestMountIdentity(t *testing.T) {
 			opened := make(chan *Session, 1)
 			srv, m := bare(t, Config{}, Endpoint{
 				Dialects: dialects("chat", "news"),
-				Identify: func(r *Request) (Identity, error) {
+				Identifier: func(_ context.Context, r *Request) (Identity, error) {
 					return Identity{User: r.Query("user"), Topics: r.QueryAll("topic")}, nil
 				},
 				Hooks: Hooks{OnOpen: func(s *Session) { opened <- s }},
@@ -154,13 +155,15 @@ func TestMountIdentity(t *testing.T) {
 	}
 }
 
-// UpgradeFastHTTP takes the identity that it is given.
+// fasthttpmount.Upgrade takes the identity that it is given.
 func TestUpgradeFastHTTP(t *testing.T) {
-	srv, m := bare(t, Config{}, Endpoint{Identify: func(*Request) (Identity, error) { return Identity{}, Refuse(500, "asked for no reason") }})
+	srv, m := bare(t, Config{}, Endpoint{Identifier: func(context.Context, *Request) (Identity, error) {
+		return Identity{}, Reject(500, "asked for no reason")
+	}})
 	errs := make(chan error, 1)
 	ln := loopback(t)
 	hs := &fasthttp.Server{MaxIdleWorkerDuration: 50 * time.Millisecond, Handler: func(ctx *fasthttp.RequestCtx) {
-		errs <- m.UpgradeFastHTTP(ctx, Identity{User: string(ctx.QueryArgs().Peek("as"))})
+		errs <- FastHTTPUpgrade(m, ctx, Identity{User: string(ctx.QueryArgs().Peek("as"))})
 	}}
 	serveUntilEnd(t, func() { hs.Serve(ln) }, func() { hs.Shutdown() })
 	dial := func() *guest {
@@ -176,8 +179,8 @@ func TestUpgradeFastHTTP(t *testing.T) {
 	}
 	g.wantText("hi")
 	resp, _ := dial().ask(knock("/?as=%00"))
-	var refusal *Refusal
-	if err := <-errs; resp.StatusCode != 400 || !errors.As(err, &refusal) || refusal.Status != 400 {
+	var rejection *Rejection
+	if err := <-errs; resp.StatusCode != 400 || !errors.As(err, &rejection) || rejection.Status != 400 {
 		t.Errorf("%s, %v", resp.Status, err)
 	}
 }
@@ -258,8 +261,8 @@ func TestUpgradeOverHTTP2(t *testing.T) {
 	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusHTTPVersionNotSupported {
 		t.Errorf("%s %s", resp.Proto, resp.Status)
 	}
-	var refusal *Refusal
-	if err := <-errs; !errors.As(err, &refusal) || refusal.Status != 505 {
+	var rejection *Rejection
+	if err := <-errs; !errors.As(err, &rejection) || rejection.Status != 505 {
 		t.Errorf("Upgrade returned %v", err)
 	}
 }

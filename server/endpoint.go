@@ -1,22 +1,30 @@
 package server
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"fanfare/frame"
+	"fanfare/server/internal/handshake"
 )
 
 // Endpoint is what one path of the public listener speaks.
 type Endpoint struct {
 	// Path, exactly: "/ws".
 	Path string
-	// Identify names the user of a connection, from its request. nil: nobody,
-	// the session is in no registry and reached by no push. It must not block.
-	Identify func(*Request) (Identity, error)
-	// Insecure tells that Identify proves nothing, so that Config.validate can
-	// refuse to expose it.
+	// Identifier tells whose session it is, from the request. nil: the session has
+	// no user, and no push reaches it.
+	Identifier Identifier
+	// NonBlocking tells that Identifier returns at once: it runs where the request
+	// was read, which costs less than a goroutine. One that looks at the query or
+	// checks a signature with a key at hand is such; one that may ask another
+	// machine is not.
+	NonBlocking bool
+	// Insecure tells that Identifier proves nothing, so that New can reject a
+	// configuration that exposes it.
 	Insecure bool
 	// Dialects that are spoken; the client's first offer that one of them has as
 	// its Protocol chooses it (RFC 6455 section 1.9). A client that offers none of
@@ -45,7 +53,7 @@ func (ep *Endpoint) validate() error {
 		return fmt.Errorf("endpoint %s: Dialects has %d values, at most %d are possible", ep.Path, len(ep.Dialects), dialectMask+1)
 	}
 	for _, d := range ep.Dialects {
-		if p := d.Protocol(); p != "" && !isToken(p) {
+		if p := d.Protocol(); p != "" && !handshake.ValidProtocol(p) {
 			return fmt.Errorf("endpoint %s: sub-protocol %q is not a token (RFC 6455 section 4.1)", ep.Path, p)
 		}
 	}
@@ -78,7 +86,7 @@ type Identity struct {
 // Push is the endpoint for push sessions: the query names user and topics, what
 // clients send is read and ignored. Use Authenticated for real identities.
 func Push(path string) Endpoint {
-	return Endpoint{Path: path, Identify: FromQuery, Insecure: true, Dialects: []Dialect{Plain, V1}}
+	return Endpoint{Path: path, Identifier: FromQuery, NonBlocking: true, Insecure: true, Dialects: []Dialect{Plain, V1}}
 }
 
 // Echo is the endpoint that sends every message back, for measuring: on loopback its
@@ -94,13 +102,13 @@ var anyTopic = []string{"*"}
 
 // FromQuery believes the query: ?user=NAME (or userId), &topic= any number of
 // times. It is for development.
-func FromQuery(r *Request) (Identity, error) {
+func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	user := r.Query("user")
 	if user == "" {
 		user = r.Query("userId")
 	}
 	if user == "" {
-		return Identity{}, Refuse(400, "no user: connect to "+r.Path()+"?user=NAME")
+		return Identity{}, Reject(http.StatusBadRequest, "no user: connect to "+r.Path()+"?user=NAME")
 	}
 	return Identity{User: user, Topics: r.QueryAll("topic"), MaySubscribe: anyTopic}, nil
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // errFallbackFull says when to try again.
-var errFallbackFull = &Refusal{Status: 503, Text: "too many requests at once", header: "Retry-After: 1\r\n"}
+var errFallbackFull = retryAfter(http.StatusServiceUnavailable, "too many requests at once", "1")
 
 // fallback serves the requests of the public listener that are not WebSocket
 // handshakes with net/http. A connection serves one request, so that it does not keep
@@ -160,11 +160,11 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 	defer nc.Close()
 	// net/http would take the option "upgrade" out of Connection, which Upgrade needs
 	// (RFC 9110 sections 7.8 and 15.5.22).
-	nc.Write((&Refusal{
+	nc.Write((&Rejection{
 		Status: http.StatusUpgradeRequired,
 		Text:   "This is a WebSocket endpoint. Connect to ws://HOST" + ep.example() + " with a WebSocket client.",
-		header: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
-	}).response())
+		Header: http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
+	}).AppendResponse(nil, time.Now()))
 }
 
 func plainText(w http.ResponseWriter, status int, text string) {
@@ -192,7 +192,7 @@ func (ep *endpoint) example() string {
 // for everything that proves something.
 func (ep *Endpoint) Credentials() string {
 	switch {
-	case ep.Identify == nil:
+	case ep.Identifier == nil:
 		return "none"
 	case ep.Insecure:
 		return "query"

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +21,7 @@ func plainRequest(t *testing.T, srv *Server, method, target string) (*http.Respo
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: example\r\nContent-Length: 0\r\n\r\n", method, target)
+	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", method, target)
 	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +64,7 @@ func TestFallbackRequests(t *testing.T) {
 		io.WriteString(w, r.Method+" "+r.URL.String())
 	})
 	srv := start(t, Config{Fallback: fallback, Endpoints: []Endpoint{
-		Push("/ws"), Echo("/echo"), {Path: "/real", Identify: func(*Request) (Identity, error) { return Identity{}, nil }},
+		Push("/ws"), Echo("/echo"), {Path: "/real", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{}, nil }},
 	}})
 	for _, test := range []struct {
 		method, target string
@@ -109,7 +110,7 @@ func TestFallbackDefaultAndPanic(t *testing.T) {
 	srv = start(t, Config{Logger: log.logger(), Fallback: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("in the application") })})
 	c := dial(t, srv, "/ws?user=alice")
 	nc := connect(t, srv)
-	nc.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	nc.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if b, err := io.ReadAll(nc); len(b) > 0 || err != nil {
 		t.Errorf("read %q, %v: the connection should end", b, err)
 	}

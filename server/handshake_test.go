@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/handshake"
 )
 
 // request is a good handshake with changes: "Name: value" replaces a field, "+Name:
@@ -16,7 +17,7 @@ import (
 // first line.
 func request(changes ...string) string {
 	first := "GET /echo HTTP/1.1"
-	fields := []string{"Host: server.example.com", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: " + key, "Sec-WebSocket-Version: 13"}
+	fields := []string{"Host: server.localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: " + key, "Sec-WebSocket-Version: 13"}
 	for _, change := range changes {
 		name, _, isField := strings.Cut(change, ":")
 		switch {
@@ -66,9 +67,9 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 1: POST", request("POST /echo HTTP/1.1"), 405, "Allow: GET"},
 		{"4.2.1, 1: HEAD", request("HEAD /echo HTTP/1.1"), 405, "Allow: GET"},
 		{"4.2.1, 1: methods have a case", request("get /echo HTTP/1.1"), 405, ""},
-		{"4.2.1, 1: absolute http URI", request("GET http://server.example.com/echo HTTP/1.1"), 101, ""},
-		{"4.2.1, 1: absolute https URI with port and query", request("GET https://server.example.com:443/echo?a=b HTTP/1.1"), 101, ""},
-		{"4.1: absolute ws URI", request("GET ws://server.example.com/echo HTTP/1.1"), 400, ""},
+		{"4.2.1, 1: absolute http URI", request("GET http://server.localhost/echo HTTP/1.1"), 101, ""},
+		{"4.2.1, 1: absolute https URI with port and query", request("GET https://server.localhost:443/echo?a=b HTTP/1.1"), 101, ""},
+		{"4.1: absolute ws URI", request("GET ws://server.localhost/echo HTTP/1.1"), 400, ""},
 		{"3: fragment", request("GET /echo#a HTTP/1.1"), 400, ""},
 		{"4.2.2, 4: resource that is not there", request("GET /other HTTP/1.1"), 404, ""},
 		{"4.2.2, 4: paths have a case", request("GET /Echo HTTP/1.1"), 404, ""},
@@ -78,11 +79,11 @@ func TestHandshake(t *testing.T) {
 		// Item 2.
 		{"4.2.1, 2: no Host", request("-Host"), 400, ""},
 		{"4.2.1, 2: empty Host", request("Host:"), 400, ""},
-		{"RFC 9112, 3.2: two Hosts", request("+Host: server.example.com"), 400, ""},
+		{"RFC 9112, 3.2: two Hosts", request("+Host: server.localhost"), 400, ""},
 		{"RFC 9112, 3.2: no host", request("Host: a b"), 400, ""},
 		{"RFC 9112, 3.2: user in the host", request("Host: u@h"), 400, ""},
 		{"RFC 9112, 3.2: path in the host", request("Host: h/p"), 400, ""},
-		{"4.2.1, 2: Host with port", request("Host: server.example.com:8080"), 101, ""},
+		{"4.2.1, 2: Host with port", request("Host: server.localhost:8080"), 101, ""},
 		{"4.2.1, 2: Host that is an IPv6 address", request("Host: [2001:db8::1]:8080"), 101, ""},
 		{"RFC 9112, 3.2.2: no Host beside an absolute URI", request("GET http://h/echo HTTP/1.1", "-Host"), 400, ""},
 
@@ -121,7 +122,8 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 5: key without padding", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"), 400, ""},
 		{"4.2.1, 5: key that is no base64", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q=="), 400, ""},
 		{"4.2.1, 5: key in the URL alphabet", request("Sec-WebSocket-Key: dGhlIHNhbXBs_SBub25jZQ=="), 400, ""},
-		{"4.2.1, 5: key with bits behind the end", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR=="), 400, ""},
+		{"4.1, 7: its example, with bits after the end", request("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC=="), 101, "Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM="},
+		{"RFC 9112, 2.2: an empty line before the request", "\r\n" + request(), 101, ""},
 		{"4.2.1, 5: any other key", request("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 101, "Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
 
 		// Item 6, and 4.4.
@@ -135,16 +137,17 @@ func TestHandshake(t *testing.T) {
 
 		// Item 7, 4.2.2, 4, /origin/, and 10.2.
 		{"10.2: no Origin is no browser", request(), 101, ""},
-		{"10.2: same origin", request("+Origin: http://server.example.com"), 101, ""},
-		{"10.2: same origin, port of the scheme", request("+Origin: http://server.example.com:80"), 101, ""},
-		{"10.2: same origin in front of TLS", request("+Origin: https://server.example.com"), 101, ""},
-		{"10.2: same origin, port", request("+Origin: http://server.example.com:8080", "Host: server.example.com:8080"), 101, ""},
+		{"10.2: same origin", request("+Origin: http://server.localhost"), 101, ""},
+		{"10.2: same origin, port of the scheme", request("+Origin: http://server.localhost:80"), 101, ""},
+		{"10.2: same origin in front of TLS", request("+Origin: https://server.localhost"), 101, ""},
+		{"10.2: same origin, port", request("+Origin: http://server.localhost:8080", "Host: server.localhost:8080"), 101, ""},
 		{"10.2: origin of an absolute URI's host", request("GET http://a.example/echo HTTP/1.1", "+Origin: http://a.example"), 101, ""},
-		{"10.2: the Host field does not count then", request("GET http://a.example/echo HTTP/1.1", "+Origin: http://server.example.com"), 403, ""},
+		{"10.2: the Host field does not count then", request("GET http://a.example/echo HTTP/1.1", "+Origin: http://server.localhost"), 403, ""},
 		{"10.2: other host", request("+Origin: http://evil.example.com"), 403, ""},
-		{"10.2: other port", request("+Origin: http://server.example.com:81"), 403, ""},
+		{"10.2: other port", request("+Origin: http://server.localhost:81"), 403, ""},
 		{"10.2: null", request("+Origin: null"), 403, ""},
 		{"10.2: empty", request("+Origin:"), 403, ""},
+		{"10.2: application that is allowed", request("+Origin: capacitor://localhost"), 101, ""},
 		{"10.2: allowed", request("+Origin: https://app.example.org"), 101, ""},
 		{"10.2: allowed with others", request("+Origin: https://a.b.wild.example"), 101, ""},
 		{"10.2: longer than allowed", request("+Origin: https://app.example.org.evil.example"), 403, ""},
@@ -178,8 +181,8 @@ func TestHandshake(t *testing.T) {
 		{"431: as long as allowed", request("+X: " + strings.Repeat("x", 1024-len(request("+X: ")))), 101, ""},
 		{"431: a byte longer", request("+X: " + strings.Repeat("x", 1025-len(request("+X: ")))), 431, ""},
 		{"431: without an end", "GET /" + strings.Repeat("x", 64<<10), 431, ""},
-		{"431: too many fields", request(strings.Split(strings.Repeat("+a:\n", maxHeaders-4), "\n")[:maxHeaders-4]...), 431, ""},
-		{"431: as many as allowed", request(strings.Split(strings.Repeat("+a:\n", maxHeaders-5), "\n")[:maxHeaders-5]...), 101, ""},
+		{"431: too many fields", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-4), "\n")[:handshake.MaxFields-4]...), 431, ""},
+		{"431: as many as allowed", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-5), "\n")[:handshake.MaxFields-5]...), 101, ""},
 
 		// What is no HTTP at all must not wait for the timeout.
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, ""},
@@ -192,7 +195,7 @@ func TestHandshake(t *testing.T) {
 		ep.Dialects = dialects("chat", "superchat")
 		srv := start(t, Config{
 			Transport: kind, MaxHeader: 1024, Endpoints: []Endpoint{ep},
-			AllowOrigins: []string{"https://app.example.org", "https://*.wild.example"},
+			AllowOrigins: []string{"https://app.example.org", "https://*.wild.example", "capacitor://localhost"},
 		})
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {

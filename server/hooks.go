@@ -43,17 +43,6 @@ func (s *Session) recovered() {
 	}
 }
 
-// identify asks the application whose session it is to be.
-func (ep *endpoint) identify(r *Request) (id Identity, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			ep.srv.panicked("Identify", v, "endpoint", ep.Path)
-			err = Refuse(500, "internal error")
-		}
-	}()
-	return ep.Identify(r)
-}
-
 // panicked logs and counts a panic that was recovered; where says what ran.
 func (srv *Server) panicked(where string, v any, attrs ...any) {
 	srv.log.Error("panic recovered", append([]any{"where", where, "panic", v, "stack", string(debug.Stack())}, attrs...)...)

@@ -36,7 +36,7 @@ func TestMaxConnections(t *testing.T) {
 		await(t, "there is room", func() bool { return srv.connections.Load() == 1 })
 		// An ordinary request counts as long as it takes.
 		plain := connect(t, srv)
-		plain.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		plain.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if line, err := plain.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 404") {
 			t.Errorf("%q, %v", line, err)
 		}

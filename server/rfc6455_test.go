@@ -166,7 +166,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 		})
 		t.Run("behind a request that is no handshake", func(t *testing.T) {
 			c := connect(t, startEcho(t, kind))
-			c.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			shut(c)
 			if resp := c.answer(); resp.StatusCode != 404 {
 				t.Errorf("status %d", resp.StatusCode)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,11 @@ type Server struct {
 	stats       stats
 	memory      limit.Memory
 	sources     *limit.Sources
-	shakes      limit.Gate // of all handshakes
+	shakes      limit.Gate  // of all handshakes
+	localOnly   atomic.Bool // see rejectHost
+	rejectLog   rejectionLog
+	identifiers *limit.Pool
+	identifying identifications
 
 	background sync.WaitGroup
 	quit       context.Context // done when everything is to end
@@ -94,7 +99,7 @@ func newServer(cfg Config) (*Server, error) {
 		Workers:    cfg.Workers,
 		QueueBytes: cfg.QueueBytes,
 		Logger:     cfg.Logger,
-		Refusal:    full.response(),
+		Refusal:    errFull.AppendResponse(nil, time.Now()),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -117,6 +122,8 @@ func newServer(cfg Config) (*Server, error) {
 		ended:       make(chan struct{}),
 		timers:      make(chan time.Duration),
 	}
+	srv.rejectLog.log = cfg.Logger
+	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.tick.Store(1)
@@ -168,12 +175,19 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.mu.Lock()
 	srv.public = ln.Addr()
 	srv.mu.Unlock()
+	srv.localOnly.Store(srv.believesClients() && IsLoopback(ln.Addr().String()) && ln.Addr().Network() == "tcp")
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
 		return fmt.Errorf("server: listen: %w", err)
 	}
 	srv.status.CompareAndSwap(starting, serving)
 	return nil
+}
+
+// believesClients tells whether an endpoint identifies users by what clients say, and
+// clients reach it without a proxy.
+func (srv *Server) believesClients() bool {
+	return len(srv.cfg.TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
 // Listen opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket, of
@@ -224,6 +238,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	s := srv.newSession(srv.lobby)
 	if s == nil {
 		src.Leave()
+		srv.rejectLog.note(errFull, peer.Addr(), nil)
 		return nil, nil
 	}
 	s.source = src
@@ -243,9 +258,6 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	s.heard.Store(srv.tick.Load())
 	return s
 }
-
-// full is what a connection gets for which there is no room.
-var full = &Refusal{Status: 503, Text: "the server is full, try again later", header: "Retry-After: 5\r\n"}
 
 // Count returns the number of open sessions of this process.
 func (srv *Server) Count() int { return int(srv.sessions.Load()) }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -76,12 +75,14 @@ func (s *Session) srv() *Server        { return s.ep.Load().srv }
 type phase uint32
 
 const (
-	shaking   phase = iota // gathering the request
-	answering              // it is complete, and in the hands of who holds the turn
-	open                   // messages flow
-	closing                // our close frame is out, theirs is awaited
-	lingering              // all is said; the peer is to end the stream
-	over                   // the connection is gone
+	shaking     phase = iota // gathering the request
+	answering                // it is complete, and checked in the read turn
+	identifying              // an Identifier has it
+	accepting                // the Identifier has returned
+	open                     // messages flow
+	closing                  // our close frame is out, theirs is awaited
+	lingering                // all is said; the peer is to end the stream
+	over                     // the connection is gone
 )
 
 // Session.state is one word, so that a broadcast learns all that it needs to know
@@ -97,6 +98,8 @@ const (
 	holdBit      = 1 << 28 // live messages wait for stored ones
 	// clientCodeBit: the code is that of the client's close frame.
 	clientCodeBit = 1 << 29
+	elsewhereBit  = 1 << 30 // the session has the read turn's rights on another goroutine, see identification
+	proxiedBit    = 1 << 31 // the client's address is that of source
 )
 
 func phaseOf(state uint32) phase   { return phase(state >> phaseShift & phaseMask) }
@@ -129,12 +132,13 @@ func (s *Session) enter(next phase, code Code) bool {
 // extension is what few sessions need.
 type extension struct {
 	session      *Session
-	shake        *handshake // while the request comes in pieces; owned by the read turn
+	gathering    *gathering // while the request comes in pieces; owned by the read turn
+	client       clientAddr // immutable once open
 	timer        registry.Timer[*extension]
 	reason       string        // of the close; owned by the read turn
 	maySubscribe []string      // immutable once open
 	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
-	adopted      *adoption     // until Open has opened the session; owned by the read turn
+	adopted      *Adoption     // until Open has opened the session; owned by the read turn
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
@@ -173,10 +177,6 @@ func (s *Session) Protocol() string {
 
 // Topics that the session subscribes to.
 func (s *Session) Topics() []string { return s.srv().users.AppendTopics(nil, s) }
-
-// RemoteAddr is the peer's address; the zero AddrPort for a Unix socket or when
-// the connection is gone.
-func (s *Session) RemoteAddr() netip.AddrPort { return s.conn.RemoteAddr() }
 
 // Opened tells when the handshake was completed, as coarse as a tick.
 func (s *Session) Opened() time.Time {

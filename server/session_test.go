@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -185,20 +186,20 @@ func TestIdentify(t *testing.T) {
 		text   string
 		logged int
 	}{
-		{"refusal", Refuse(401, "who are you?"), 401, "who are you?\n", 0},
-		{"wrapped refusal", fmt.Errorf("wrapped: %w", Refuse(403, "not you")), 403, "not you\n", 0},
+		{"refusal", Reject(401, "who are you?"), 401, "who are you?\n", 0},
+		{"wrapped refusal", fmt.Errorf("wrapped: %w", Reject(403, "not you")), 403, "not you\n", 0},
 		{"another error", fmt.Errorf("database is down"), 500, "internal error\n", 1},
-		{"status that is none", Refuse(700, "x"), 500, "internal error\n", 1},
-		{"status that is no error", Refuse(101, "x"), 500, "internal error\n", 1},
-		{"negative status", Refuse(-1, "x"), 500, "internal error\n", 1},
-		{"text that looks like a header", Refuse(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
+		{"status that is none", Reject(700, "x"), 500, "internal error\n", 1},
+		{"status that is no error", Reject(101, "x"), 500, "internal error\n", 1},
+		{"negative status", Reject(-1, "x"), 500, "internal error\n", 1},
+		{"text that looks like a header", Reject(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		for _, test := range refusals {
 			t.Run(test.name, func(t *testing.T) {
 				log := new(journal)
 				srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
-					Path: "/", Identify: func(*Request) (Identity, error) { return Identity{User: "a"}, test.err },
+					Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{User: "a"}, test.err },
 				}}})
 				c := connect(t, srv)
 				c.say(request("GET / HTTP/1.1"))
@@ -220,7 +221,7 @@ func TestIdentify(t *testing.T) {
 		t.Run("panic", func(t *testing.T) {
 			log := new(journal)
 			srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
-				Path: "/", Identify: func(*Request) (Identity, error) { panic("Identify") },
+				Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { panic("Identify") },
 			}}})
 			c := connect(t, srv)
 			c.say(request("GET / HTTP/1.1"))
@@ -235,7 +236,7 @@ func TestIdentify(t *testing.T) {
 		t.Run("what it may look at", func(t *testing.T) {
 			seen := make(chan string, 1)
 			srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{{
-				Path: "/a", Identify: func(r *Request) (Identity, error) {
+				Path: "/a", Identifier: func(_ context.Context, r *Request) (Identity, error) {
 					seen <- fmt.Sprint(r.Path(), r.Query("b"), r.QueryAll("c"), r.Header("X-Y"), r.RemoteAddr())
 					return Identity{User: "u", Data: "data"}, nil
 				},

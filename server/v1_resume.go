@@ -1,8 +1,11 @@
 package server
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+
+	"fanfare/server/internal/handshake"
 )
 
 // Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c, the first of each
@@ -11,8 +14,8 @@ import (
 func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 	var positions map[string]Position
 	var params map[string]resumeParam // that may still come
-	for k, v := range r.pairs {
-		name, err := unescape(k)
+	for k, v := range r.head.Pairs {
+		name, err := handshake.Unescape(k)
 		if err != nil || !strings.HasPrefix(name, "offset") && !strings.HasPrefix(name, "epoch") {
 			continue
 		}
@@ -23,7 +26,7 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 		if !ok {
 			continue
 		}
-		value, err := unescape(v)
+		value, err := handshake.Unescape(v)
 		if err != nil || value == "" {
 			continue
 		}
@@ -36,7 +39,7 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 				pos.Offset = noOffset
 			}
 		} else if pos.Offset, err = strconv.ParseUint(value, 10, 63); err != nil {
-			return nil, Refuse(400, name+": expected the offset of the last message, a number")
+			return nil, Reject(http.StatusBadRequest, name+": expected the offset of the last message, a number")
 		}
 		positions[p.topic] = pos
 	}

@@ -37,6 +37,6 @@ func (a *authFlags) endpoint() (server.Endpoint, error) {
 	}
 	keys.Issuer, keys.Audience, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTCloseExpired
 	push := server.Push(path)
-	push.Identify, push.Insecure = auth.JWT(keys), false
+	push.Identifier, push.Insecure = auth.JWT(keys), false // it does not block, as Push's does not
 	return push, nil
 }

@@ -184,10 +184,10 @@ func TestAPISlowRequests(t *testing.T) {
 func TestHostileBytesMakeNoLinesOfTheirOwn(t *testing.T) {
 	var log syncBuffer
 	const forged = "X-Evil: 1"
-	broken := server.Endpoint{Path: "/broken", Identify: func(r *server.Request) (server.Identity, error) {
+	broken := server.Endpoint{Path: "/broken", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) {
 		return server.Identity{}, fmt.Errorf("no such user: %s", r.Query("user"))
 	}}
-	panics := server.Endpoint{Path: "/panics", Identify: func(r *server.Request) (server.Identity, error) { panic(r.Query("user")) }}
+	panics := server.Endpoint{Path: "/panics", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) { panic(r.Query("user")) }}
 	s := newAPIServer(t, server.Config{
 		Logger:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Endpoints: []server.Endpoint{server.Push("/ws"), broken, panics},

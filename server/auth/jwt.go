@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -32,7 +34,7 @@ import (
 //
 // A request without a good token is rejected with 401 and the reason, one for other
 // topics with 403. keys must not be changed afterwards.
-func JWT(keys *Keys) func(*server.Request) (server.Identity, error) {
+func JWT(keys *Keys) server.Identifier {
 	return newVerifier(keys).identify
 }
 
@@ -66,8 +68,8 @@ func newVerifier(keys *Keys) *verifier {
 	return &verifier{keys, jwt.NewParser(options...)}
 }
 
-// identify is an Endpoint.Identify.
-func (v *verifier) identify(r *server.Request) (server.Identity, error) {
+// identify is a server.Identifier that does not block.
+func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identity, error) {
 	token := bearer(r.Header("Authorization"))
 	if token == "" {
 		token = r.Query("token")
@@ -95,7 +97,7 @@ func (v *verifier) identify(r *server.Request) (server.Identity, error) {
 
 // unauthorized is RFC 6750 section 3.
 func unauthorized(why string) error {
-	return server.RefuseWith(401, why, "WWW-Authenticate", `Bearer realm="fanfare"`)
+	return &server.Rejection{Status: http.StatusUnauthorized, Text: why, Header: http.Header{"Www-Authenticate": {`Bearer realm="fanfare"`}}}
 }
 
 // tokenFault says what is wrong with a token, and nothing that is in it. The order is
@@ -136,7 +138,7 @@ func (c *claims) topics(asked []string) ([]string, error) {
 	}
 	for _, t := range asked {
 		if !server.Covers(c.Topics, t) {
-			return nil, server.Refuse(403, "the token's claim topics does not allow a topic that was asked for")
+			return nil, server.Reject(http.StatusForbidden, "the token's claim topics does not allow a topic that was asked for")
 		}
 	}
 	return asked, nil

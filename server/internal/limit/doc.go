@@ -7,6 +7,7 @@
 //     address of a client that comes through a load balancer.
 //   - Memory decides whether new connections are accepted, and how much memory
 //     unfinished requests and messages may hold, one by one and in sum.
+//   - Pool runs functions that may block on a bounded number of goroutines.
 //   - Descriptors is the number of connections that the descriptor limit permits.
 //
 // Nothing here knows sessions, configuration or clocks. Time enters as an argument,

@@ -18,9 +18,11 @@ type sourceShard struct {
 	m  map[netip.Addr]*Source // guarded by mu
 }
 
-// Source is one address. All fields but shard are guarded by its shard's mu. A nil
+// Source is one address. open and handshakes are guarded by
+// the shard's mu. A nil
 // *Source stands for connections that are not counted.
 type Source struct {
+	addr       netip.Addr // immutable
 	open       int
 	handshakes Bucket
 	shard      *sourceShard
@@ -65,7 +67,7 @@ func (ss *Sources) Enter(addr netip.Addr, limit int) (src *Source, ok bool) {
 	defer sh.mu.Unlock()
 	src = sh.m[addr]
 	if src == nil {
-		src = &Source{shard: sh}
+		src = &Source{addr: addr, shard: sh}
 		sh.m[addr] = src
 	}
 	if src.open >= limit {
@@ -74,6 +76,9 @@ func (ss *Sources) Enter(addr netip.Addr, limit int) (src *Source, ok bool) {
 	src.open++
 	return src, true
 }
+
+// Addr is the counted address.
+func (src *Source) Addr() netip.Addr { return src.addr }
 
 // Leave takes back one Enter.
 func (src *Source) Leave() {

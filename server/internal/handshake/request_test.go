@@ -1,4 +1,4 @@
-package server
+package handshake
 
 import (
 	"bufio"
@@ -56,7 +56,10 @@ func TestRequestParse(t *testing.T) {
 		{name: "DEL", request: "GET /w\x7fs HTTP/1.1\n", status: 400},
 
 		{name: "no request line", request: "", status: 400},
-		{name: "empty request line", request: "\nGET / HTTP/1.1\n", status: 400},
+		// RFC 9112, 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the request-line".
+		{name: "empty line before", request: "\nGET /ws HTTP/1.1\nHost: h\n", path: "/ws", host: "h"},
+		{name: "two empty lines before", request: "\n\nGET / HTTP/1.1\n", status: 400},
+		{name: "nothing but empty lines", request: "\n", status: 400},
 		{name: "method only", request: "GET\n", status: 400},
 		{name: "no version", request: "GET /\n", status: 400},
 		{name: "no method", request: " / HTTP/1.1\n", status: 400},
@@ -86,16 +89,16 @@ func TestRequestParse(t *testing.T) {
 		{name: "bare CR", request: "GET / HTTP/1.1\nA: b\rc\n", status: 400},
 		{name: "DEL in a value", request: "GET / HTTP/1.1\nA: b\x7f\n", status: 400},
 
-		{name: "as many fields as allowed", request: "GET / HTTP/1.1\n" + strings.Repeat("A: b\n", maxHeaders), path: "/"},
-		{name: "one field more", request: "GET / HTTP/1.1\n" + strings.Repeat("A: b\n", maxHeaders+1), status: 431},
+		{name: "as many fields as allowed", request: "GET / HTTP/1.1\n" + strings.Repeat("A: b\n", MaxFields), path: "/"},
+		{name: "one field more", request: "GET / HTTP/1.1\n" + strings.Repeat("A: b\n", MaxFields+1), status: 431},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var r Request
-			err := r.parse(crlfs(test.request + "\n"))
+			err := r.Parse(crlfs(test.request + "\n"))
 			if test.status != 0 {
-				var refusal *Refusal
-				if !errors.As(err, &refusal) || refusal.Status != test.status {
+				var rejection *Rejection
+				if !errors.As(err, &rejection) || rejection.Status != test.status {
 					t.Fatalf("%v, want %d", err, test.status)
 				}
 				return
@@ -103,8 +106,8 @@ func TestRequestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Path() != test.path || string(r.query) != test.query || string(r.authority()) != test.host {
-				t.Errorf("path %q, query %q, host %q, want %q, %q, %q", r.path, r.query, r.authority(), test.path, test.query, test.host)
+			if string(r.Path) != test.path || string(r.Query) != test.query || string(r.Authority()) != test.host {
+				t.Errorf("path %q, query %q, host %q, want %q, %q, %q", r.Path, r.Query, r.Authority(), test.path, test.query, test.host)
 			}
 		})
 	}
@@ -112,37 +115,46 @@ func TestRequestParse(t *testing.T) {
 
 func TestRequestIsReusable(t *testing.T) {
 	var r Request
-	if err := r.parse(crlfs("GET http://a/b?c HTTP/1.1\nX: y\n\n")); err != nil {
+	if err := r.Parse(crlfs("GET http://a/b?c HTTP/1.1\nX: y\n\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.parse(crlfs("GET /d HTTP/1.1\nHost: e\n\n")); err != nil {
+	if err := r.Parse(crlfs("GET /d HTTP/1.1\nHost: e\n\n")); err != nil {
 		t.Fatal(err)
 	}
-	if r.Path() != "/d" || string(r.query) != "" || string(r.authority()) != "e" || r.Header("X") != "" {
-		t.Errorf("remembers its predecessor: %q, %q, %q, %q", r.path, r.query, r.authority(), r.Header("X"))
+	if string(r.Path) != "/d" || string(r.Query) != "" || string(r.Authority()) != "e" || header(&r, "X") != "" {
+		t.Errorf("remembers its predecessor: %q, %q, %q, %q", r.Path, r.Query, r.Authority(), header(&r, "X"))
 	}
 }
 
-func TestRequestHeader(t *testing.T) {
+// header is the first field of that name.
+func header(r *Request, name string) string {
+	v, _ := r.Field(name)
+	return string(v)
+}
+
+// queryAll are the parameters of that name.
+func queryAll(r *Request, name string) []string { return slices.Collect(r.Params(name)) }
+
+func TestRequestFields(t *testing.T) {
 	var r Request
-	if err := r.parse(crlfs("GET / HTTP/1.1\nX-One: a\nx-list: b ,, C\nX-LIST:\nX-List:d\n\n")); err != nil {
+	if err := r.Parse(crlfs("GET / HTTP/1.1\nX-One: a\nx-list: b ,, C\nX-LIST:\nX-List:d\n\n")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"x-one": "a", "X-List": "b ,, C", "X-Two": "", "": ""} {
-		if got := r.Header(name); got != want {
-			t.Errorf("Header(%q) is %q, want %q", name, got, want)
+		if got := header(&r, name); got != want {
+			t.Errorf("Field(%q) is %q, want %q", name, got, want)
 		}
 	}
 	var members []string
-	for m := range r.list("X-List") {
+	for m := range r.List("X-List") {
 		members = append(members, string(m))
 	}
 	if want := []string{"b", "C", "d"}; !slices.Equal(members, want) {
 		t.Errorf("list is %q, want %q", members, want)
 	}
 	for token, want := range map[string]bool{"B": true, "c": true, "d": true, "b ": false, "": false, "a": false} {
-		if got := r.hasToken("x-list", token); got != want {
-			t.Errorf("hasToken(%q) is %t", token, got)
+		if got := r.HasToken("x-list", token); got != want {
+			t.Errorf("HasToken(%q) is %t", token, got)
 		}
 	}
 }
@@ -163,8 +175,8 @@ func TestFoldingIsASCII(t *testing.T) {
 		{"websocke", "websocket", false},
 	}
 	for _, test := range tests {
-		if got := equalFold([]byte(test.a), test.b); got != test.want {
-			t.Errorf("equalFold(%q, %q) is %t", test.a, test.b, got)
+		if got := EqualFold([]byte(test.a), test.b); got != test.want {
+			t.Errorf("EqualFold(%q, %q) is %t", test.a, test.b, got)
 		}
 	}
 }
@@ -177,26 +189,52 @@ func TestIsHost(t *testing.T) {
 		"%": false, "%C": false, "%zz": false, "%+8": false, "0%00": false, "%41": false,
 		"[]": false, "[a]": false, "[127.0.0.1]": false, "[::1]x": false, "[::1]:x": false, "münchen.de": false, "a\"b": false, "a<b": false,
 	} {
-		if got := isHost([]byte(host)); got != want {
-			t.Errorf("isHost(%q) is %t", host, got)
+		if got := IsHost([]byte(host)); got != want {
+			t.Errorf("IsHost(%q) is %t", host, got)
+		}
+	}
+}
+
+func TestIsLocalHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost:8080": true, "localhost.": true, "a.localhost:80": true, "127.0.0.1": true, "127.0.0.1:8080": true,
+		"[::1]": true, "[::1]:8080": true, "192.168.1.5:80": true, "[fe80::1]": true,
+		"": false, ":80": false, "evil.com": false, "evil.com:8080": false, "localhost.evil.com": false, "evillocalhost": false,
+		"127.0.0.1.evil.com": false, "127.0.0.1.nip.io:8080": false, "local": false, "1": false,
+	} {
+		if got := IsLocalHost([]byte(host)); got != want {
+			t.Errorf("IsLocalHost(%q) is %t", host, got)
+		}
+	}
+}
+
+func TestCookie(t *testing.T) {
+	var r Request
+	r.Add("Cookie", `a=1; b="2"; c; d=x=y;`)
+	r.Add("X", "z=1")
+	r.Add("cookie", "e=;a=3")
+	for name, want := range map[string]string{"a": "1", "b": `"2"`, "d": "x=y", "e": "", "A": "none", "c": "none", "z": "none", "x": "none"} {
+		got, ok := r.Cookie(name)
+		if !ok {
+			got = []byte("none")
+		}
+		if string(got) != want {
+			t.Errorf("cookie %q is %q, want %q", name, got, want)
 		}
 	}
 }
 
 func TestQuery(t *testing.T) {
 	var r Request
-	if err := r.parse(crlfs("GET /ws?user=a%20b+c&topic=x&%74opic=%C3%BC&topic=%zz&&=n&empty&topic= HTTP/1.1\n\n")); err != nil {
+	if err := r.Parse(crlfs("GET /ws?user=a%20b+c&topic=x&%74opic=%C3%BC&topic=%zz&&=n&empty&topic= HTTP/1.1\n\n")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
 		"user": {"a b c"}, "topic": {"x", "ü", ""}, "empty": {""}, "User": nil, "zz": nil,
 	} {
-		if got := r.QueryAll(name); !slices.Equal(got, want) {
-			t.Errorf("QueryAll(%q) is %q, want %q", name, got, want)
+		if got := queryAll(&r, name); !slices.Equal(got, want) {
+			t.Errorf("Params(%q) is %q, want %q", name, got, want)
 		}
-	}
-	if got := r.Query("topic"); got != "x" {
-		t.Errorf("Query is %q, want the first", got)
 	}
 }
 
@@ -209,9 +247,9 @@ func FuzzQuery(f *testing.F) {
 		if strings.Contains(query, ";") || name == "" {
 			return // net/url leaves out pairs with a semicolon, and those without a name
 		}
-		r := Request{query: []byte(query)}
+		r := Request{Query: []byte(query)}
 		values, _ := url.ParseQuery(query)
-		if got := r.QueryAll(name); !slices.Equal(got, values[name]) {
+		if got := queryAll(&r, name); !slices.Equal(got, values[name]) {
 			t.Errorf("%q in %q: %q, net/url has %q", name, query, got, values[name])
 		}
 	})
@@ -233,7 +271,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		head := b[:end+len(headEnd)]
 		var r Request
-		if r.parse(head) != nil {
+		if r.Parse(head) != nil {
 			return
 		}
 		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
@@ -244,9 +282,9 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("%q is accepted, net/http says: %v", head, err)
 		}
 		// net/http decodes the host of an absolute target; it is compared as it came here, as origins have it.
-		host, _ := url.PathUnescape(string(r.authority()))
-		if theirs.Method != string(r.method) || theirs.Host != host && theirs.Host != string(r.authority()) || theirs.URL.RawQuery != string(r.query) {
-			t.Errorf("%q is read as %q %q %q, net/http has %q %q %q", head, r.method, r.authority(), r.query, theirs.Method, theirs.Host, theirs.URL.RawQuery)
+		host, _ := url.PathUnescape(string(r.Authority()))
+		if theirs.Method != string(r.Method) || theirs.Host != host && theirs.Host != string(r.Authority()) || theirs.URL.RawQuery != string(r.Query) {
+			t.Errorf("%q is read as %q %q %q, net/http has %q %q %q", head, r.Method, r.Authority(), r.Query, theirs.Method, theirs.Host, theirs.URL.RawQuery)
 		}
 	})
 }
@@ -254,9 +292,9 @@ func FuzzRequest(f *testing.F) {
 // looksFurther tells whether net/http's reader may have refused the request for
 // what is looked at later here: by checkUpgrade, or by looking for the path.
 func looksFurther(r *Request) bool {
-	_, hosts := r.field("Host")
-	_, lengths := r.field("Content-Length")
-	_, encodings := r.field("Transfer-Encoding")
-	_, err := url.PathUnescape(string(r.path))
+	_, hosts := r.Field("Host")
+	_, lengths := r.Field("Content-Length")
+	_, encodings := r.Field("Transfer-Encoding")
+	_, err := url.PathUnescape(string(r.Path))
 	return hosts > 1 || lengths > 0 || encodings > 0 || err != nil
 }

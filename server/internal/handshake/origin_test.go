@@ -1,8 +1,12 @@
-package server
+package handshake
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+)
 
-func TestOriginAllowed(t *testing.T) {
+func TestOrigins(t *testing.T) {
 	tests := []struct {
 		name, origin, host string
 		allowed            []string
@@ -33,6 +37,15 @@ func TestOriginAllowed(t *testing.T) {
 		{name: "the second that is named", origin: "https://b", host: "h", allowed: []string{"https://a", "https://b"}, want: true},
 		{name: "extension that is named", origin: "chrome-extension://abc", host: "h", allowed: []string{"chrome-extension://abc"}, want: true},
 		{name: "all", origin: "https://evil", host: "h", allowed: []string{"*"}, want: true},
+		{name: "null that is named", origin: "null", host: "h", allowed: []string{"https://a", "null"}, want: true},
+		{name: "null is not a part of names", origin: "null", host: "h", allowed: []string{"https://*.null"}},
+		{name: "file that is named", origin: "file://", host: "h", allowed: []string{"file://"}, want: true},
+		{name: "application that is named", origin: "capacitor://localhost", host: "h", allowed: []string{"capacitor://localhost"}, want: true},
+		{name: "application of another scheme", origin: "ionic://localhost", host: "h", allowed: []string{"capacitor://localhost"}},
+		{name: "default port named by the operator", origin: "https://a", host: "h", allowed: []string{"https://a:443"}, want: true},
+		{name: "default port named by the page", origin: "http://a:80", host: "h", allowed: []string{"http://a"}, want: true},
+		{name: "default port of the other scheme", origin: "https://a:80", host: "h", allowed: []string{"https://a"}},
+		{name: "default port after a wildcard", origin: "https://b.a", host: "h", allowed: []string{"https://*.a:443"}, want: true},
 		{name: "all, null", origin: "null", host: "h", allowed: []string{"*"}, want: true},
 
 		{name: "sub-domain of those named", origin: "https://a.example.com", host: "h", allowed: []string{"https://*.example.com"}, want: true},
@@ -52,25 +65,82 @@ func TestOriginAllowed(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, p := range test.allowed {
-				if err := checkOriginPattern(p); err != nil {
+				if err := ValidateOrigin(p); err != nil {
 					t.Error(err)
 				}
 			}
-			if got := originAllowed([]byte(test.origin), []byte(test.host), test.allowed); got != test.want {
-				t.Errorf("%t", got)
+			var r Request
+			r.Add("Origin", test.origin)
+			err := Origins(test.allowed).Check(&r, []byte(test.host))
+			if (err == nil) != test.want {
+				t.Errorf("%v", err)
 			}
 		})
 	}
 }
 
-func TestOriginPattern(t *testing.T) {
+func TestValidateOrigin(t *testing.T) {
 	for pattern, good := range map[string]bool{
 		"*": true, "https://a": true, "http://a:8080": true, "https://*.a.example": true, "app://a": true,
 		"": false, "a": false, "a.example": false, "//a": false, "https://": false, "https://a/": false, "https://a?": false, "https://a?b": false,
-		"https://a#b": false, "https://u@a": false, "https://*": false, "https://a.*": false, "https://*.*.a": false, "*.a": false, "**": false, "null": false,
+		"https://a#b": false, "https://u@a": false, "https://*": false, "https://a.*": false, "https://*.*.a": false, "*.a": false, "**": false,
+		"null": true, "NULL": false, "file://": true, "capacitor://localhost": true, "tauri://localhost": true, "app://-": true, "moz-extension://0a1b": true, "http://[::1]:80": true,
+		"http://": false, "://a": false, "1a://b": false, "a b://c": false, "https://a:": false, "https://a:x": false, "https://*.": false, "file://*.": false, "file:///": false, "https://a b": false,
 	} {
-		if err := checkOriginPattern(pattern); (err == nil) != good {
+		if err := ValidateOrigin(pattern); (err == nil) != good {
 			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+}
+
+// A page may be of any of the hosts, and what was compared is in the answer.
+func TestOriginsHosts(t *testing.T) {
+	var r Request
+	r.Add("Origin", "https://app.example:8443")
+	for _, tt := range []struct {
+		hosts []string
+		want  []string // in the text; nil: allowed
+	}{
+		{[]string{"inner", "app.example:8443"}, nil},
+		{[]string{"inner"}, []string{`"https://app.example:8443"`, `host "inner"`, "Config.AllowOrigins"}},
+		{[]string{"inner", "outer"}, []string{`host "inner" or "outer"`}},
+		{[]string{"app.example"}, []string{"only the port differs"}},
+	} {
+		var hosts [][]byte
+		for _, h := range tt.hosts {
+			hosts = append(hosts, []byte(h))
+		}
+		err := Origins{"https://other"}.Check(&r, hosts...)
+		if tt.want == nil {
+			if err != nil {
+				t.Errorf("%q: %v", tt.hosts, err)
+			}
+			continue
+		}
+		var rejection *Rejection
+		if !errors.As(err, &rejection) || rejection.Status != 403 {
+			t.Fatalf("%q: %v", tt.hosts, err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(rejection.Text, want) {
+				t.Errorf("%q: %q does not contain %q", tt.hosts, rejection.Text, want)
+			}
+		}
+		if rejection.Why() != "origin not allowed" {
+			t.Errorf("reason %q", rejection.Why())
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"a":                      `"a"`,
+		"a\nb\"\xff":             `"a\nb\"\xff"`,
+		strings.Repeat("x", 128): `"` + strings.Repeat("x", 128) + `"`,
+		strings.Repeat("x", 129): `"` + strings.Repeat("x", 128) + `"…`,
+	} {
+		if got := Quote([]byte(in)); got != want {
+			t.Errorf("Quote(%q) is %s, want %s", in, got, want)
 		}
 	}
 }

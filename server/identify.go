@@ -1,0 +1,233 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fanfare/server/internal/limit"
+)
+
+// Identifier tells who a client is, from its handshake. An error that is a Rejection, see
+// Reject, is the client's answer; any other is logged, and the client gets 500. So it is
+// with a panic.
+//
+// It may block: it runs on one of Config.Identifiers goroutines, while the connection
+// waits for its answer. ctx ends with Config.HandshakeTimeout, when the client leaves,
+// and when the server ends. On a Mount it runs on the goroutine of the HTTP server, ctx
+// has the values of the request's context, and ends with that, too.
+//
+// If Endpoint.NonBlocking is set, it runs where the request was read, without a limit on
+// its time, and must return at once.
+type Identifier func(ctx context.Context, r *Request) (Identity, error)
+
+// identify calls the Identifier.
+func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			ep.srv.panicked("Identifier", v, "endpoint", ep.Path)
+			err = errInternal
+		}
+	}()
+	return ep.Identifier(ctx, r)
+}
+
+// identification is a handshake that waits for an Identifier, or for a place to run it.
+// elsewhereBit is set in the session's state meanwhile, and the rights of the read turn
+// over the session's fields are those of the holder of turn:
+//
+//	read turn: identifyLater ──▶ goroutine: finish opens the session or rejects it ──▶ read turn
+//
+// Bytes that arrive meanwhile are kept, up to maxEarly of them.
+type identification struct {
+	// Immutable, except that start sets job.
+	s       *Session
+	ep      *endpoint
+	head    []byte // copy of the request
+	client  netip.AddrPort
+	proxied bool
+	held    int // bytes that srv.memory counts
+	ctx     context.Context
+	cancel  context.CancelFunc
+	job     atomic.Pointer[limit.Job]
+
+	turn  sync.Mutex // held while hooks run: it is not a leaf, and no other lock is held with it
+	early []byte     // bytes that followed the request. guarded by turn
+}
+
+// maxEarly bounds the bytes that a client sends before its handshake is answered. RFC
+// 6455 section 4.1 wants it to wait.
+const maxEarly = 4 << 10
+
+var (
+	errIdentifySlow = retryAfter(http.StatusServiceUnavailable, "the server could not identify the client in time", "5")
+	errEarly        = Reject(http.StatusBadRequest, "too many bytes before the answer to the handshake")
+)
+
+// identifications finds those of sessions, so that a Session needs no field for it.
+type identifications struct {
+	mu sync.Mutex
+	of map[*Session]*identification // guarded by mu
+}
+
+func (is *identifications) set(p *identification) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	if is.of == nil {
+		is.of = make(map[*Session]*identification)
+	}
+	is.of[p.s] = p
+}
+
+func (is *identifications) drop(s *Session) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	delete(is.of, s)
+}
+
+// find returns nil if the session is not being identified any more.
+func (is *identifications) find(s *Session) *identification {
+	if s.state.Load()&elsewhereBit == 0 {
+		return nil
+	}
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	return is.of[s]
+}
+
+// identifyLater hands a request to the Identifier. It returns errIdentifying, or why it
+// cannot. accepted is the tick at which the connection was accepted.
+func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, accepted uint32) error {
+	if len(rest) > maxEarly {
+		return errEarly
+	}
+	srv := s.srv()
+	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
+	if !srv.memory.Hold(0, p.held, limit.ForRequest) {
+		srv.memory.Hold(p.held, 0, limit.ForRequest)
+		srv.stats.pressed.Add(1)
+		return errNoMemory
+	}
+	b := append(append(make([]byte, 0, p.held), head...), rest...)
+	p.head, p.early = b[:len(head):len(head)], b[len(head):]
+	left := max(time.Duration(accepted)*tick+srv.cfg.HandshakeTimeout-srv.now(), tick)
+	p.ctx, p.cancel = context.WithTimeout(srv.quit, left)
+	srv.identifying.set(p)
+	s.state.Or(elsewhereBit)
+	if !s.enter(identifying, 0) {
+		p.end()
+		return ErrClosed
+	}
+	s.arm(left) // that of accept may have fired when the request was just complete
+	p.job.Store(srv.identifiers.Go(p.run))
+	return errIdentifying
+}
+
+// run identifies the client, on a goroutine of the pool.
+func (p *identification) run() {
+	h := shakens.Get().(*shaken)
+	defer h.free()
+	r := &h.req
+	if p.ctx.Err() == nil {
+		r.head.Parse(p.head) // it was good before
+		r.session, r.client, r.proxied = p.s, p.client, p.proxied
+		id, err := p.ep.identify(p.ctx, r)
+		p.finish(h, id, err)
+		return
+	}
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.end()
+}
+
+// finish opens the session, or rejects the handshake, unless that was rejected meanwhile
+// or the client is gone.
+func (p *identification) finish(h *shaken, id Identity, err error) {
+	s := p.s
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	defer p.end()
+	if !s.enter(accepting, 0) {
+		return
+	}
+	if err == nil && p.s.srv().status.Load() >= draining {
+		err = errGoingAway
+	}
+	if err == nil {
+		var a admission
+		if a, err = p.ep.admit(h, id); err == nil {
+			err = s.open(p.ep, &a)
+		}
+	}
+	if err != nil {
+		s.reject(err, &h.req)
+		return
+	}
+	for len(p.early) > 0 {
+		p.early = p.early[s.process(p.early, s.heard.Load()):]
+		s.conn.Uncork()
+	}
+}
+
+// end gives the session back to the read turn. The caller holds turn, or nothing was
+// started.
+func (p *identification) end() {
+	srv := p.s.srv()
+	p.cancel()
+	p.s.state.And(^uint32(elsewhereBit))
+	srv.identifying.drop(p.s)
+	srv.memory.Hold(p.held, 0, limit.ForRequest)
+}
+
+// early keeps bytes that arrive while the client is identified. It reports false if it
+// has been in the meantime.
+func (s *Session) early(b []byte) bool {
+	p := s.srv().identifying.find(s)
+	if p == nil {
+		return false
+	}
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	switch {
+	case s.state.Load()&elsewhereBit == 0:
+		return false
+	case s.phase() >= lingering:
+		s.discard(len(b))
+	case len(p.early)+len(b) > maxEarly:
+		s.reject(errEarly, nil)
+		p.cancel()
+	default:
+		p.early = append(p.early, b...)
+	}
+	return true
+}
+
+// cancelIdentification is for a session that was rejected or is gone: the Identifier's
+// context ends, and if it waits for a place it never runs.
+func (s *Session) cancelIdentification() (p *identification) {
+	if p = s.srv().identifying.find(s); p == nil {
+		return nil
+	}
+	p.cancel()
+	if job := p.job.Load(); job != nil && job.Cancel() {
+		p.turn.Lock()
+		p.end()
+		p.turn.Unlock()
+	}
+	return p
+}
+
+// enterOver moves the session to its last phase, and returns the one before. If the
+// session is just opening elsewhere, it waits for that: Close is the handler's last call.
+func (s *Session) enterOver(code Code) (was phase) {
+	if p := s.cancelIdentification(); p != nil {
+		p.turn.Lock()
+		defer p.turn.Unlock()
+	}
+	was = s.phase()
+	s.enter(over, code)
+	return was
+}

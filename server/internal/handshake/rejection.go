@@ -1,0 +1,58 @@
+package handshake
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Rejection is a handshake's answer other than 101. It is an error, immutable, and may
+// be shared.
+type Rejection struct {
+	Status int
+	Text   string
+	Header http.Header // further fields; nil: none
+	Reason string      // under which rejections are logged together; empty: Text
+
+	cause error
+}
+
+// Error returns the status and the text.
+func (r *Rejection) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
+
+// Unwrap returns the error that the server is to blame for; nil if the client is.
+func (r *Rejection) Unwrap() error { return r.cause }
+
+// Fault returns the Rejection that a client gets for an error of the server.
+func Fault(cause error) *Rejection {
+	return &Rejection{Status: http.StatusInternalServerError, Text: "internal error", cause: cause}
+}
+
+// Why is the reason under which the rejection is logged.
+func (r *Rejection) Why() string {
+	if r.Reason != "" {
+		return r.Reason
+	}
+	return r.Text
+}
+
+// Reject returns a Rejection without further fields.
+func Reject(status int, text string) error { return &Rejection{Status: status, Text: text} }
+
+// AppendResponse appends the rejection as HTTP/1.1. The connection ends with it.
+func (r *Rejection) AppendResponse(b []byte, now time.Time) []byte {
+	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n",
+		r.Status, http.StatusText(r.Status), len(r.Text)+1)
+	if r.Status < 500 { // RFC 9110, 6.6.1: "MUST generate a Date" in these
+		b = now.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat)
+		b = append(b, crlf...)
+	}
+	if len(r.Header) > 0 {
+		var fields bytes.Buffer
+		r.Header.Write(&fields) // which replaces line ends in values
+		b = append(b, fields.Bytes()...)
+	}
+	b = append(append(b, crlf...), r.Text...)
+	return append(b, '\n')
+}

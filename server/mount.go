@@ -1,0 +1,247 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"time"
+
+	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/limit"
+)
+
+// Mount is an endpoint inside another program's HTTP server. It is made once, and serves
+// any number of requests. With net/http, and what builds on it, a Mount is an
+// http.Handler; package fasthttpmount serves one with fasthttp. Begin and Adopt are for
+// other servers.
+//
+// The HTTP server answers handshakes that are rejected, like any request, so that its
+// middleware sees the status. A connection whose handshake is accepted leaves it: the
+// connection is hijacked, its descriptor moves to the Server, and the handler returns at
+// once; no goroutine and no memory of the HTTP server remains. A connection whose bytes
+// pass through something else (TLS, a net.Listener that wraps what it accepts) keeps a
+// goroutine.
+//
+// The HTTP server bounds the length of a request and the time for it. It knows nothing of
+// connections that were hijacked: shut it down first, and then the Server.
+type Mount struct{ ep endpoint }
+
+// Mount prepares an endpoint for another HTTP server. That server does the routing:
+// Endpoint.Path may be empty and is for logs only. Whether an endpoint is Insecure is not
+// checked here.
+func (srv *Server) Mount(ep Endpoint) (*Mount, error) {
+	if ep.Path == "" {
+		ep.Path = "/"
+	}
+	if err := ep.validate(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	return &Mount{endpoint{Endpoint: ep, srv: srv}}, nil
+}
+
+// HostedRequest is a request that another HTTP server has read and checked. Its slices
+// are borrowed until Begin returns.
+type HostedRequest struct {
+	Method, Proto  []byte // "GET", "HTTP/1.1"
+	Path, RawQuery []byte // as they came, percent-encoded
+	// Header iterates over the fields as they came, Host and Transfer-Encoding among
+	// them.
+	Header iter.Seq2[[]byte, []byte]
+	// RemoteAddr is the peer's address, or the client's if the server knows that.
+	RemoteAddr netip.AddrPort
+	TLS        *tls.ConnectionState // nil: none
+}
+
+// Begin decides about a handshake, before its connection is taken from the HTTP server.
+// If id is nil, Endpoint.Identifier tells whose session it is, on this goroutine, with
+// the values of ctx. An error is a *Rejection in any case: the answer to the client.
+func (m *Mount) Begin(ctx context.Context, r *HostedRequest, id *Identity) (*Adoption, error) {
+	h := shakens.Get().(*shaken)
+	defer h.free()
+	in := &h.req.head
+	in.Method, in.Version, in.Path, in.Query = r.Method, r.Proto, r.Path, r.RawQuery
+	for name, value := range r.Header {
+		in.Fields = append(in.Fields, handshake.Field{Name: name, Value: value})
+	}
+	h.req.peer, h.req.tls = r.RemoteAddr, r.TLS
+	return m.begin(ctx, h, id)
+}
+
+// begin is Begin for the request in h.
+func (m *Mount) begin(ctx context.Context, h *shaken, id *Identity) (*Adoption, error) {
+	a, err := m.ep.arrive(ctx, h, id)
+	if err != nil {
+		rejection := m.ep.srv.rejection(err)
+		origin, _ := h.req.head.Field("Origin")
+		m.ep.srv.rejectLog.note(rejection, h.req.RemoteAddr().Addr(), origin)
+		return nil, rejection
+	}
+	return a, nil
+}
+
+// Adoption is a handshake that another server has read and this one has accepted. It ends
+// with one call of Adopt or Serve.
+type Adoption struct {
+	ep   *endpoint
+	peer netip.AddrPort // as the other server tells it
+	from netip.Addr     // for sources
+	admission
+	over chan struct{} // for extension.over
+	err  error         // of Session.openAdopted
+}
+
+// arrive checks a handshake whose request is in h.
+func (ep *endpoint) arrive(ctx context.Context, h *shaken, preset *Identity) (*Adoption, error) {
+	srv, r := ep.srv, &h.req
+	peer := r.peer.Addr()
+	from := limit.PeerAddr(peer)
+	if srv.trusted(peer) {
+		from = srv.nameClient(r, peer)
+	}
+	if r.head.IsUpgrade() { // else it is not a handshake, and rejected as such
+		if err := srv.roomFor(from); err != nil {
+			return nil, err
+		}
+	}
+	if err := ep.check(r); err != nil {
+		return nil, err
+	}
+	var id Identity
+	var err error
+	if preset != nil {
+		id = *preset
+	} else if ep.Identifier != nil {
+		if id, err = ep.identifyHosted(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	a, err := ep.admit(h, id)
+	if err != nil {
+		return nil, err
+	}
+	a.answer = append([]byte(nil), a.answer...) // h is returned
+	return &Adoption{ep: ep, peer: r.peer, from: from, admission: a}, nil
+}
+
+// identifyHosted calls the Identifier on the HTTP server's goroutine.
+func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, error) {
+	if !ep.NonBlocking {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ep.srv.cfg.HandshakeTimeout)
+		defer cancel()
+		defer context.AfterFunc(ep.srv.quit, cancel)()
+	}
+	return ep.identify(ctx, r)
+}
+
+// roomFor is what accept and screen are to connections of the public listener. Here a
+// rejection can still be an ordinary answer. Nothing is reserved, because the HTTP server
+// may fail to let the connection go: Adopt looks again.
+func (srv *Server) roomFor(from netip.Addr) error {
+	switch {
+	case srv.status.Load() >= draining:
+		return errGoingAway
+	case srv.memory.Short():
+		srv.stats.pressed.Add(1)
+		return errFull
+	case srv.connections.Load() >= int64(srv.cfg.MaxConnections):
+		srv.stats.full.Add(1)
+		return errFull
+	}
+	src, err := srv.enter(from)
+	if err != nil {
+		return err
+	}
+	defer src.Leave()
+	return srv.pace(src)
+}
+
+// rejectTimeout bounds the answer to a client for which there is no room after all.
+const rejectTimeout = time.Second
+
+// Adopt answers the handshake on the connection that the HTTP server has given up, and
+// opens the session. ahead are the bytes that followed the request and were read already.
+// nc belongs to the Server afterwards, also if there is an error, which the client has
+// been told.
+func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
+	srv := a.ep.srv
+	nc.SetDeadline(time.Time{}) // the HTTP server's are about requests
+	if srv.status.Load() >= draining {
+		return a.reject(nc, errGoingAway)
+	}
+	src, err := srv.enter(a.from)
+	if err != nil {
+		return a.reject(nc, err)
+	}
+	s := srv.newSession(srv.lobby)
+	if s == nil {
+		src.Leave()
+		return a.reject(nc, errFull)
+	}
+	s.source = src
+	if !a.client.IsValid() && a.peer.IsValid() && nc.RemoteAddr() != nil && limit.ParseAddrPort(nc.RemoteAddr().String()) != a.peer {
+		a.client = a.peer // the HTTP server knows better
+	}
+	x := s.extend()
+	x.adopted, x.over = a, a.over
+	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
+		srv.depart(s)
+		if errors.Is(err, net.ErrClosed) {
+			return a.reject(nc, errGoingAway)
+		}
+		return a.reject(nc, fmt.Errorf("server: adopt: %w", err))
+	}
+	return a.err
+}
+
+// Serve is Adopt for an HTTP server that closes nc, or uses its memory again, when its
+// handler returns: Serve returns when nc is not in use any more. For a TCP connection
+// that is at once, because its descriptor is duplicated.
+func (a *Adoption) Serve(nc net.Conn, ahead []byte) error {
+	if !a.ep.srv.engine.Watches(nc) {
+		a.over = make(chan struct{})
+	}
+	err := a.Adopt(nc, ahead)
+	if a.over != nil {
+		<-a.over
+	}
+	return err
+}
+
+// reject is for what goes wrong when the HTTP server cannot answer any more.
+func (a *Adoption) reject(nc net.Conn, err error) error {
+	srv := a.ep.srv
+	rejection := srv.rejection(err)
+	srv.rejectLog.note(rejection, a.peer.Addr(), nil)
+	nc.SetDeadline(time.Now().Add(rejectTimeout))
+	nc.Write(rejection.AppendResponse(nil, time.Now()))
+	nc.Close()
+	if a.over != nil {
+		close(a.over)
+	}
+	return rejection
+}
+
+// openAdopted opens the session of a connection that another server has accepted. Any
+// other session opens when its request has arrived.
+func (s *Session) openAdopted() {
+	x := s.ext.Load()
+	if x == nil || x.adopted == nil {
+		return
+	}
+	a := x.adopted
+	if x.adopted = nil; a.over == nil {
+		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
+	}
+	if !s.enter(answering, 0) {
+		a.err = errGoingAway
+		return
+	}
+	if a.err = s.open(a.ep, &a.admission); a.err != nil {
+		s.reject(a.err, nil)
+	}
+}
