@@ -121,7 +121,24 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 			return nil, errStartTimeout
 		}
 	}
-	return net.DialTimeout(network, address, timeout)
+	c, err := net.DialTimeout(network, address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return failingConn{c}, nil
+}
+
+// failingConn ends with the first write that fails. NATS's client discards what it
+// buffered then, subscriptions among it, and in some cases goes on; reconnected, it
+// subscribes again.
+type failingConn struct{ net.Conn }
+
+func (c failingConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.Conn.Close()
+	}
+	return n, err
 }
 
 // conn logs what happens to a connection.
