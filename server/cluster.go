@@ -40,10 +40,8 @@ type Cluster interface {
 	// Ask sends a command to the other nodes that hold a target and collects
 	// their replies. The error says that the command was not sent: ErrTooBig,
 	// ErrUnreachable, ErrInvalidCommand. Answer.Missing is then the number of
-	// nodes that did not get it, as far as they are known.
-	//
-	// Ask keeps references to the memory of c until the command is sent, which
-	// may be after it returns: c.Payload must not be modified any more.
+	// nodes that did not get it, as far as they are known. A Reason that does not
+	// fit into a close frame is cut. Ask keeps nothing of c.
 	Ask(ctx context.Context, t Target, c *Command) (Answer, error)
 	// Shared reports whether another node is known to hold the target.
 	Shared(t Target) bool
