@@ -85,13 +85,13 @@ func BenchmarkDeflate(b *testing.B) {
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {
-				Prepare(ws.OpText, payload).Deflated(r, alone)
+				Prepare(ws.OpText, payload).Deflated(r, noContext)
 			}
 		})
 		b.Run("in/"+strconv.Itoa(n), func(b *testing.B) {
 			src := deflated(ws.OpText, new(deflater).message(string(payload), 5, false))
 			in := make([]byte, len(src))
-			d := started(alone)
+			d := started(noContext)
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -73,7 +73,7 @@ func TestInflatedGrowthIsLinear(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &Rules{MaxMessage: tt.limit, Deflate: Deflate{MaxRatio: 50}}
 			in := deflated(ws.OpBinary, edgeOf50(tt.limit-100))
-			d := started(alone)
+			d := started(noContext)
 			defer d.Release()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
@@ -74,7 +75,7 @@ func opName(op ws.OpCode) string {
 	return fmt.Sprintf("op%d", op)
 }
 
-func say(op ws.OpCode, p []byte) string { return opName(op) + ":" + string(p) }
+func describe(op ws.OpCode, p []byte) string { return opName(op) + ":" + string(p) }
 
 // feed gives d one read, as a server does.
 func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
@@ -105,12 +106,12 @@ func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
 			continue
 		}
 		if m.Op == 0 {
-			if s := d.s; s != nil && !s.shared && s.headLen == 0 && !s.inFrame && !s.open && len(s.context) == 0 {
+			if s := d.s; s != nil && !s.shared && s.headLen == 0 && !s.inFrame && !s.inMessage && len(s.context) == 0 {
 				t.Fatalf("a decoder with nothing to remember holds %+v", s)
 			}
 			return
 		}
-		g.msgs = append(g.msgs, say(m.Op, m.Payload))
+		g.msgs = append(g.msgs, describe(m.Op, m.Payload))
 		if cap(m.Payload) != len(m.Payload) {
 			t.Fatalf("an append to the payload would write to %d bytes behind it", cap(m.Payload)-len(m.Payload))
 		}
@@ -119,6 +120,18 @@ func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
 			m.Payload[i] = 0xee
 		}
 	}
+}
+
+// buffered returns the memory that d owns, in bytes, including its context.
+func (d *Decoder) buffered() int {
+	if d.s == nil {
+		return 0
+	}
+	n := int(d.s.headLen) + cap(d.s.buf) + cap(d.s.context)
+	if d.s.z != nil {
+		n += int(unsafe.Sizeof(inflater{}))
+	}
+	return n
 }
 
 // decode feeds in to a new decoder, cut before each of the given offsets.
@@ -136,7 +149,7 @@ func decodeFrom(t testing.TB, d Decoder, r *Rules, in []byte, cuts ...int) got {
 		from = to
 	}
 	d.Release()
-	if n := d.Buffered(); n != 0 {
+	if n := d.buffered(); n != 0 {
 		t.Fatalf("%d bytes buffered after Release", n)
 	}
 	return g

@@ -25,8 +25,8 @@ func TestDecoderSize(t *testing.T) {
 	}
 }
 
-// laws are inputs for the decoder's law; all of RFC 6455's tests are, too.
-var laws = []struct {
+// cutInputs are inputs for the decoder's law; all of RFC 6455's tests are, too.
+var cutInputs = []struct {
 	name string
 	in   []byte
 }{
@@ -45,14 +45,14 @@ var laws = []struct {
 // TestLawEveryTwoCuts checks that input cut anywhere gives the same as whole.
 func TestLawEveryTwoCuts(t *testing.T) {
 	r := &Rules{MaxMessage: 200}
-	for _, tt := range laws {
-		t.Run(tt.name, func(t *testing.T) { checkLaw(t, r, Params{}, tt.in) })
+	for _, tt := range cutInputs {
+		t.Run(tt.name, func(t *testing.T) { checkCuts(t, r, Params{}, tt.in) })
 	}
 }
 
-// checkLaw compares the whole input with every single cut, every two cuts if
+// checkCuts compares the whole input with every single cut, every two cuts if
 // there are few enough of them, and single bytes.
-func checkLaw(t testing.TB, r *Rules, p Params, in []byte) {
+func checkCuts(t testing.TB, r *Rules, p Params, in []byte) {
 	t.Helper()
 	start := func() (d Decoder) { d.Start(p); return d }
 	want := decodeFrom(t, start(), r, in)
@@ -142,18 +142,18 @@ func TestPayloadIsBorrowedFromInput(t *testing.T) {
 }
 
 func TestNothingIsHeldBetweenMessages(t *testing.T) {
-	for _, tt := range laws {
+	for _, tt := range cutInputs {
 		var d Decoder
 		var g got
 		for i := range tt.in {
 			g.feed(t, &d, new(Rules), tt.in[i:i+1])
 		}
 		if tt.name == "half" {
-			if d.Buffered() == 0 {
+			if d.buffered() == 0 {
 				t.Errorf("%s: nothing is buffered", tt.name)
 			}
-		} else if d.Buffered() != 0 || d.s != nil && !d.s.shared {
-			t.Errorf("%s: %d bytes are buffered, state %+v", tt.name, d.Buffered(), d.s)
+		} else if d.buffered() != 0 || d.s != nil && !d.s.shared {
+			t.Errorf("%s: %d bytes are buffered, state %+v", tt.name, d.buffered(), d.s)
 		}
 		d.Release()
 	}
@@ -182,7 +182,7 @@ func TestMemoryFollowsBytesNotDeclarations(t *testing.T) {
 	g.feed(t, &d, r, head)
 	for arrived := 1; arrived < 1<<20; arrived *= 2 {
 		g.feed(t, &d, r, bytes.Repeat([]byte{1}, arrived))
-		if n, limit := d.Buffered(), max(256, 4*arrived); n > limit {
+		if n, limit := d.buffered(), max(256, 4*arrived); n > limit {
 			t.Fatalf("%d bytes are held for %d that arrived", n, 2*arrived)
 		}
 	}
@@ -201,7 +201,7 @@ func TestBufferIsNoLargerThanTheMessage(t *testing.T) {
 	for part := range slices.Chunk(in[:len(in)-1], 4096) {
 		g.feed(t, &d, r, part)
 	}
-	if n := d.Buffered(); n != 300_000 {
+	if n := d.buffered(); n != 300_000 {
 		t.Errorf("%d bytes are held for a message of 300000", n)
 	}
 }
@@ -236,16 +236,16 @@ func TestHeld(t *testing.T) {
 	var d Decoder
 	r := new(Rules)
 	whole := []byte("\x81\x81\x00\x00\x00\x00a")
-	if d.Next(r, bytes.Clone(whole)); d.Held() != 0 {
-		t.Errorf("%d bytes behind a message", d.Held())
+	if d.Next(r, bytes.Clone(whole)); d.Pending() != 0 {
+		t.Errorf("%d bytes behind a message", d.Pending())
 	}
 	begun := append([]byte("\x81\xfe\x10\x00\x00\x00\x00\x00"), make([]byte, 1000)...)
-	if d.Next(r, begun); d.Held() < 1000 || d.Held() > 4096 {
-		t.Errorf("%d bytes for 1000 of 4096", d.Held())
+	if d.Next(r, begun); d.Pending() < 1000 || d.Pending() > 4096 {
+		t.Errorf("%d bytes for 1000 of 4096", d.Pending())
 	}
 	m, _, err := d.Next(r, make([]byte, 4096-1000))
-	if err != nil || len(m.Payload) != 4096 || d.Held() != 0 {
-		t.Errorf("%d bytes and %d held, %v", len(m.Payload), d.Held(), err)
+	if err != nil || len(m.Payload) != 4096 || d.Pending() != 0 {
+		t.Errorf("%d bytes and %d held, %v", len(m.Payload), d.Pending(), err)
 	}
 	d.Release()
 }

@@ -23,16 +23,16 @@ func TestInflateFromAnotherCompressor(t *testing.T) {
 			want := got{msgs: []string{"text:" + p}}
 
 			whole := deflated(ws.OpText, z)
-			g := decodeFrom(t, started(alone), new(Rules), whole)
+			g := decodeFrom(t, started(noContext), new(Rules), whole)
 			if !g.equal(want) {
 				t.Errorf("%s: close %d %s", name, g.code, g.why)
 			}
-			g = decodeFrom(t, started(alone), new(Rules), whole, everyByte(whole)...)
+			g = decodeFrom(t, started(noContext), new(Rules), whole, everyByte(whole)...)
 			if !g.equal(want) {
 				t.Errorf("%s, byte by byte: close %d %s", name, g.code, g.why)
 			}
 			fragments := join(f(rsv1, ws.OpText, z[:1]), f(0, 0, z[1:len(z)/2]), f(fin, 0, z[len(z)/2:]))
-			g = decodeFrom(t, started(alone), new(Rules), fragments)
+			g = decodeFrom(t, started(noContext), new(Rules), fragments)
 			if !g.equal(want) {
 				t.Errorf("%s, in fragments: close %d %s", name, g.code, g.why)
 			}
@@ -48,11 +48,11 @@ func TestLargestMessageFitsCompressed(t *testing.T) {
 	r := &Rules{MaxMessage: 10000}
 	for _, level := range []int{flate.HuffmanOnly, 0, 1, 9} {
 		for _, p := range []string{noise(10000), strings.Repeat("a", 10000)} {
-			g := decodeFrom(t, started(alone), r, deflated(ws.OpBinary, new(deflater).message(p, level, false)))
+			g := decodeFrom(t, started(noContext), r, deflated(ws.OpBinary, new(deflater).message(p, level, false)))
 			if g.code != 0 || len(g.msgs) != 1 || g.msgs[0] != "binary:"+p {
 				t.Errorf("level %d: close %d %s", level, g.code, g.why)
 			}
-			g = decodeFrom(t, started(alone), r, deflated(ws.OpBinary, new(deflater).message(p+"a", level, false)))
+			g = decodeFrom(t, started(noContext), r, deflated(ws.OpBinary, new(deflater).message(p+"a", level, false)))
 			if g.code != 1009 || g.msgs != nil {
 				t.Errorf("level %d, one byte more: close %d %s", level, g.code, g.why)
 			}
@@ -77,7 +77,7 @@ func TestInflateRatio(t *testing.T) {
 			r := *r
 			r.Deflate.MaxRatio = tt.ratio
 			z := new(deflater).message(strings.Repeat("\x00", tt.n), 9, false)
-			if g := decodeFrom(t, started(alone), &r, deflated(ws.OpBinary, z)); g.code != tt.code {
+			if g := decodeFrom(t, started(noContext), &r, deflated(ws.OpBinary, z)); g.code != tt.code {
 				t.Errorf("close %d, want %d", g.code, tt.code)
 			}
 		})
@@ -101,7 +101,7 @@ func TestBombEndsBeforeItsMemoryIsSpent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			least := uint64(math.MaxUint64)
 			for range 3 { // the runtime allocates as well, now and then
-				d := started(alone)
+				d := started(noContext)
 				in := bytes.Clone(in)
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
@@ -115,8 +115,8 @@ func TestBombEndsBeforeItsMemoryIsSpent(t *testing.T) {
 				if err == nil || err.(*CloseError).Code != 1009 {
 					t.Errorf("got %v, want 1009", err)
 				}
-				if d.Buffered() != 0 {
-					t.Errorf("%d bytes are still held", d.Buffered())
+				if d.buffered() != 0 {
+					t.Errorf("%d bytes are still held", d.buffered())
 				}
 				d.Release()
 				least = min(least, after.TotalAlloc-before.TotalAlloc)
@@ -131,7 +131,7 @@ func TestBombEndsBeforeItsMemoryIsSpent(t *testing.T) {
 func TestBadTextStopsInflating(t *testing.T) {
 	// The first byte is no UTF-8, so what follows is not inflated to 1009.
 	z := new(deflater).message("\xff"+strings.Repeat("\x00", 1<<20), 9, false)
-	if g := decodeFrom(t, started(alone), new(Rules), deflated(ws.OpText, z)); g.code != 1007 {
+	if g := decodeFrom(t, started(noContext), new(Rules), deflated(ws.OpText, z)); g.code != 1007 {
 		t.Errorf("got %v, want 1007", g)
 	}
 }
@@ -159,7 +159,7 @@ func TestContextTakeover(t *testing.T) {
 		if g.code != 0 || !slices.Equal(g.msgs, want) {
 			t.Errorf("%d bits: %d messages, close %d %s", bits, len(g.msgs), g.code, g.why)
 		}
-		if n := d.Buffered(); n == 0 || n > 1<<bits {
+		if n := d.buffered(); n == 0 || n > 1<<bits {
 			t.Errorf("%d bits: %d bytes are held at rest, want %d at most", bits, n, 1<<bits)
 		}
 		d.Release()
@@ -167,7 +167,7 @@ func TestContextTakeover(t *testing.T) {
 }
 
 func TestContextCostsNothingBeforeItIsUsed(t *testing.T) {
-	d := started(context)
+	d := started(withContext)
 	rest := d
 	var g got
 	for _, b := range join(text("a"), f(0, ws.OpText, "b"), f(fin, 0, "c"), deflated(ws.OpText, "\x00")) {
@@ -186,7 +186,7 @@ func TestDeflated(t *testing.T) {
 			for i, p := range []string{jsonLike(n), noise(n)} {
 				op := []ws.OpCode{ws.OpText, ws.OpBinary}[(level+i)%2]
 				pr := Prepare(op, []byte(p))
-				b := pr.Deflated(r, alone)
+				b := pr.Deflated(r, noContext)
 				got, deflated := inflateFrame(t, op, b)
 				if got != p {
 					t.Errorf("level %d, %d bytes: does not come back", level, n)
@@ -212,20 +212,20 @@ func TestDeflatedOrPlain(t *testing.T) {
 		payload  string
 		deflated bool
 	}{
-		{"negotiated", Rules{}, alone, ws.OpText, large, true},
-		{"negotiated, binary", Rules{}, alone, ws.OpBinary, large, true},
-		{"negotiated, and its length has 7 bits", Rules{}, alone, ws.OpBinary, strings.Repeat("a", 1000), true},
+		{"negotiated", Rules{}, noContext, ws.OpText, large, true},
+		{"negotiated, binary", Rules{}, noContext, ws.OpBinary, large, true},
+		{"negotiated, and its length has 7 bits", Rules{}, noContext, ws.OpBinary, strings.Repeat("a", 1000), true},
 		{"not negotiated", Rules{}, Params{}, ws.OpText, large, false},
-		{"below the minimum", Rules{}, alone, ws.OpText, small, false},
-		{"minimum lowered", Rules{Deflate: Deflate{MinSize: 200, Level: 9}}, alone, ws.OpText, small, true},
-		{"at the minimum", Rules{Deflate: Deflate{MinSize: 1000}}, alone, ws.OpText, large, true},
-		{"minimum raised", Rules{Deflate: Deflate{MinSize: 1001}}, alone, ws.OpText, large, false},
-		{"does not compress", Rules{}, alone, ws.OpBinary, noise(1000), false},
-		{"empty", Rules{Deflate: Deflate{MinSize: 1}}, alone, ws.OpText, "", false},
-		{"RFC 7692, 6.1: control frame", Rules{Deflate: Deflate{MinSize: 1}}, alone, ws.OpPing, strings.Repeat("a", 100), false},
+		{"below the minimum", Rules{}, noContext, ws.OpText, small, false},
+		{"minimum lowered", Rules{Deflate: Deflate{MinSize: 200, Level: 9}}, noContext, ws.OpText, small, true},
+		{"at the minimum", Rules{Deflate: Deflate{MinSize: 1000}}, noContext, ws.OpText, large, true},
+		{"minimum raised", Rules{Deflate: Deflate{MinSize: 1001}}, noContext, ws.OpText, large, false},
+		{"does not compress", Rules{}, noContext, ws.OpBinary, noise(1000), false},
+		{"empty", Rules{Deflate: Deflate{MinSize: 1}}, noContext, ws.OpText, "", false},
+		{"RFC 7692, 6.1: control frame", Rules{Deflate: Deflate{MinSize: 1}}, noContext, ws.OpPing, strings.Repeat("a", 100), false},
 		{"7.1.2.1: longer than the client's window", Rules{}, Params{ServerBits: 9}, ws.OpText, large, false},
 		{"7.1.2.1: as long as the client's window", Rules{}, Params{ServerBits: 10}, ws.OpText, jsonLike(1024), true},
-		{"7.1.2.1: longer than any window", Rules{}, alone, ws.OpText, jsonLike(100000), true},
+		{"7.1.2.1: longer than any window", Rules{}, noContext, ws.OpText, jsonLike(100000), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := Prepare(tt.op, []byte(tt.payload))
@@ -244,7 +244,7 @@ func TestDeflatedOnce(t *testing.T) {
 	frames := make([][]byte, 100)
 	var wg sync.WaitGroup
 	for i := range frames {
-		wg.Go(func() { frames[i] = p.Deflated(new(Rules), alone) })
+		wg.Go(func() { frames[i] = p.Deflated(new(Rules), noContext) })
 	}
 	wg.Wait()
 	for _, b := range frames {
@@ -255,7 +255,7 @@ func TestDeflatedOnce(t *testing.T) {
 	if got, deflated := inflateFrame(t, ws.OpText, p.Plain()); deflated || got != jsonLike(5000) {
 		t.Error("the plain frame has changed")
 	}
-	if n := testing.AllocsPerRun(100, func() { p.Deflated(new(Rules), alone) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Deflated(new(Rules), noContext) }); n != 0 {
 		t.Errorf("%v allocations for one more receiver", n)
 	}
 }
@@ -267,7 +267,7 @@ func TestDeflateAllocations(t *testing.T) {
 	payload := []byte(jsonLike(5000))
 	for _, level := range []int{0, 1, 5} {
 		r := &Rules{Deflate: Deflate{Level: level}}
-		n := testing.AllocsPerRun(100, func() { Prepare(ws.OpText, payload).Deflated(r, alone) })
+		n := testing.AllocsPerRun(100, func() { Prepare(ws.OpText, payload).Deflated(r, noContext) })
 		if n != 3 {
 			t.Errorf("level %d: %v allocations, want the frame, its twin and what describes them", level, n)
 		}
@@ -281,7 +281,7 @@ func TestDeflateAllocations(t *testing.T) {
 		{"in two reads", [][]byte{z[:100], z[100:]}},
 		{"two messages", [][]byte{join(z, z)}},
 	} {
-		for _, p := range []Params{alone, context} {
+		for _, p := range []Params{noContext, withContext} {
 			if n := allocs(t, new(Rules), p, tt.reads...); n != 0 {
 				t.Errorf("inflating, %s, %+v: %v allocations", tt.name, p, n)
 			}

@@ -26,7 +26,7 @@ func addSeeds(f *testing.F, add func(in []byte)) {
 			add(tt.in)
 		}
 	}
-	for _, tt := range laws {
+	for _, tt := range cutInputs {
 		add(tt.in)
 	}
 	for _, tt := range rfc7692 {
@@ -154,7 +154,7 @@ func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
 	level %= 10
 	r := &Rules{Deflate: Deflate{Level: int(level), MinSize: 1, ContextBits: 15}}
 	for _, p := range [][]byte{a, b} {
-		if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+		if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, noContext)); got != string(p) {
 			t.Fatalf("level %d: %q became %q", level, p, got)
 		}
 	}
@@ -168,8 +168,8 @@ func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
 		params Params
 		in     []byte
 	}{
-		{alone, join(aAlone, bAlone, aAlone)},
-		{context, join(aAlone, bBehind, aBehind)},
+		{noContext, join(aAlone, bAlone, aAlone)},
+		{withContext, join(aAlone, bBehind, aBehind)},
 	} {
 		g := decodeFrom(t, started(tt.params), r, tt.in, min(int(cut), len(tt.in)))
 		if g.code != 0 || !slices.Equal(g.msgs, want) {

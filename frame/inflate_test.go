@@ -27,7 +27,7 @@ func TestCompressedTextFailsAtItsFirstBadByte(t *testing.T) {
 		})
 		at += len(in) - len(z) - 1
 
-		d := started(alone)
+		d := started(noContext)
 		var g got
 		for i := range in {
 			if g.feed(t, &d, new(Rules), in[i:i+1]); g.code != 0 {
@@ -57,7 +57,7 @@ func TestInflateLimitsHoldAsBytesArrive(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := f(rsv1, ws.OpBinary, new(deflater).message(strings.Repeat("\x00", 1<<20), 9, false))
-			d := started(alone)
+			d := started(noContext)
 			defer d.Release()
 			var g got
 			for i := range in {
@@ -69,14 +69,14 @@ func TestInflateLimitsHoldAsBytesArrive(t *testing.T) {
 					}
 					break
 				}
-				if n := d.Buffered(); n > 2*tt.limit {
+				if n := d.buffered(); n > 2*tt.limit {
 					t.Fatalf("holds %d bytes", n)
 				}
 			}
 			if g.code != 1009 {
 				t.Errorf("got %v, want 1009", g)
 			}
-			checkLaw(t, &tt.rules, alone, in[:200])
+			checkCuts(t, &tt.rules, noContext, in[:200])
 		})
 	}
 }
@@ -84,21 +84,21 @@ func TestInflateLimitsHoldAsBytesArrive(t *testing.T) {
 // TestStoppedCompressedMessage says what doc.go says of the memory.
 func TestStoppedCompressedMessage(t *testing.T) {
 	in := deflated(ws.OpText, new(deflater).message(jsonLike(2000), 9, false))
-	d := started(alone)
+	d := started(noContext)
 	var g got
 	g.feed(t, &d, new(Rules), in[:20])
 	own := int(unsafe.Sizeof(inflater{}))
-	if n := d.Buffered(); n != own || own > 4<<10 {
+	if n := d.buffered(); n != own || own > 4<<10 {
 		t.Errorf("holds %d bytes, want an inflater of %d, and that to be 4096 at most", n, own)
 	}
 	for i := range in[20 : len(in)-1] {
 		g.feed(t, &d, new(Rules), in[20+i:21+i])
 	}
-	if n := d.Buffered(); n > own+4096 {
+	if n := d.buffered(); n > own+4096 {
 		t.Errorf("holds %d bytes for 2000", n)
 	}
 	g.feed(t, &d, new(Rules), in[len(in)-1:])
-	if d.s != rests[0] || len(g.msgs) != 1 {
+	if d.s != idleStates[0] || len(g.msgs) != 1 {
 		t.Errorf("%d messages, state %+v", len(g.msgs), d.s)
 	}
 }
@@ -126,7 +126,7 @@ func TestStoredBehindCodes(t *testing.T) {
 			z = append(z, body+helloFixed...)
 			in := deflated(ws.OpBinary, string(z))
 			want := "binary:" + strings.Repeat("a", short) + strings.Repeat("\xff", long) + body + "Hello"
-			if g := decodeFrom(t, started(alone), new(Rules), in); g.code != 0 || g.msgs[0] != want {
+			if g := decodeFrom(t, started(noContext), new(Rules), in); g.code != 0 || g.msgs[0] != want {
 				t.Errorf("%d of 8 bits, %d of 9: %v", short, long, g)
 			}
 		}

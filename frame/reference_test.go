@@ -106,10 +106,10 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 				case len(payload) > 2 && !utf8.Valid(payload[2:]):
 					return fail(1007)
 				}
-				g.msgs = append(g.msgs, say(opcode, payload))
+				g.msgs = append(g.msgs, describe(opcode, payload))
 				return g
 			}
-			g.msgs = append(g.msgs, say(opcode, payload))
+			g.msgs = append(g.msgs, describe(opcode, payload))
 			continue
 		}
 
@@ -147,7 +147,7 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 		if op == ws.OpText && !utf8.Valid(whole) {
 			return fail(1007)
 		}
-		g.msgs = append(g.msgs, say(op, whole))
+		g.msgs = append(g.msgs, describe(op, whole))
 		open, message, compressed = false, nil, false
 	}
 	return g
@@ -240,7 +240,7 @@ func gobwas(in []byte, r *Rules) (msgs []string, err error) {
 				return err
 			}
 		}
-		msgs = append(msgs, say(h.OpCode, p))
+		msgs = append(msgs, describe(h.OpCode, p))
 		if h.OpCode == ws.OpClose {
 			return errClosed
 		}
@@ -257,7 +257,7 @@ func gobwas(in []byte, r *Rules) (msgs []string, err error) {
 		if err == nil {
 			var p []byte
 			if p, err = io.ReadAll(&rd); err == nil {
-				msgs = append(msgs, say(h.OpCode, p))
+				msgs = append(msgs, describe(h.OpCode, p))
 				continue
 			}
 		}
@@ -271,7 +271,7 @@ func gobwas(in []byte, r *Rules) (msgs []string, err error) {
 // agreeWithGobwas compares what the decoder makes of its input with what gobwas
 // does, up to the byte that the decoder fails at: with that byte, and with no byte
 // before it, gobwas must have something to say against the input. The differences
-// that are known are in gobwasTakes and gobwasRefuses.
+// that are known are in gobwasAccepts and gobwasRejects.
 func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
 	t.Helper()
 	// It counts control frames as messages.
@@ -287,33 +287,33 @@ func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
 	}
 	if g.code == 0 {
 		msgs, err := gobwas(in, r)
-		if err = complaint(err); (err != nil || !slices.Equal(msgs, g.msgs)) && !gobwasRefuses(g, msgs, err) {
+		if err = realError(err); (err != nil || !slices.Equal(msgs, g.msgs)) && !gobwasRejects(g, msgs, err) {
 			t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
 		}
 		return
 	}
-	if msgs, err := gobwas(in[:len(in)-1], r); complaint(err) != nil {
+	if msgs, err := gobwas(in[:len(in)-1], r); realError(err) != nil {
 		t.Fatalf("%x\ndecoder: %v\ngobwas, a byte earlier: %q, %v", in, g, msgs, err)
 	}
 	// It looks at a header when it is there as a whole.
 	last, more := lastFrame(in)
 	msgs, err := gobwas(join(in, more), r)
-	if (complaint(err) == nil || !slices.Equal(msgs, g.msgs)) && !gobwasTakes(g, last, msgs) {
+	if (realError(err) == nil || !slices.Equal(msgs, g.msgs)) && !gobwasAccepts(g, last, msgs) {
 		t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
 	}
 }
 
 // complaint returns err if it says more than that there is no more input.
-func complaint(err error) error {
+func realError(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil
 	}
 	return err
 }
 
-// gobwasTakes reports whether what the decoder refuses is what gobwas is known to
+// gobwasAccepts reports whether what the decoder refuses is what gobwas is known to
 // take. last is the frame at whose last byte the decoder failed.
-func gobwasTakes(g got, last []byte, msgs []string) bool {
+func gobwasAccepts(g got, last []byte, msgs []string) bool {
 	switch g.why {
 	case "length is not encoded minimally": // 5.2
 		return last[1]&127 == 126 && last[2] == 0 && last[3] < 126 ||
@@ -327,9 +327,9 @@ func gobwasTakes(g got, last []byte, msgs []string) bool {
 	return false
 }
 
-// gobwasRefuses reports whether what the decoder takes is what gobwas is known to
+// gobwasRejects reports whether what the decoder takes is what gobwas is known to
 // refuse: the close codes 1012 to 1014, which were registered after it was written.
-func gobwasRefuses(g got, msgs []string, err error) bool {
+func gobwasRejects(g got, msgs []string, err error) bool {
 	n := len(msgs)
 	return err == ws.ErrProtocolStatusCodeUnknown && len(g.msgs) == n+1 && slices.Equal(msgs, g.msgs[:n]) &&
 		g.msgs[n] >= "close:\x03\xf4" && g.msgs[n] < "close:\x03\xf7"

@@ -174,7 +174,7 @@ func TestRFC6455(t *testing.T) {
 				t.Errorf("got %v, want %q, close %d", g, tt.msgs, tt.code)
 			}
 			if len(tt.in) < 1000 {
-				checkLaw(t, new(Rules), Params{}, tt.in)
+				checkCuts(t, new(Rules), Params{}, tt.in)
 			} else if b := decode(t, new(Rules), tt.in, everyByte(tt.in)...); !b.equal(g) {
 				t.Errorf("byte by byte %v, whole %v", b, g)
 			}

@@ -41,11 +41,11 @@ func TestCompressedFormMayBeLarger(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &Rules{MaxMessage: tt.message}
 			whole := deflated(ws.OpBinary, string(make([]byte, tt.n)))
-			if g := decodeFrom(t, started(alone), r, whole[:len(whole)-tt.n]); g.code != tt.code {
+			if g := decodeFrom(t, started(noContext), r, whole[:len(whole)-tt.n]); g.code != tt.code {
 				t.Errorf("a frame: %v, want %d", g, tt.code)
 			}
 			parts := join(f(rsv1, ws.OpBinary, "\x00"), f(0, ws.OpContinuation, string(make([]byte, tt.n-1))))
-			if g := decodeFrom(t, started(alone), r, parts[:len(parts)-(tt.n-1)]); g.code != tt.code {
+			if g := decodeFrom(t, started(noContext), r, parts[:len(parts)-(tt.n-1)]); g.code != tt.code {
 				t.Errorf("in fragments: %v, want %d", g, tt.code)
 			}
 		})

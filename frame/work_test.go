@@ -119,7 +119,7 @@ func TestWorkIsBounded(t *testing.T) {
 			if most == 0 {
 				most = maxDeflatedPart
 			}
-			d := started(alone)
+			d := started(noContext)
 			defer d.Release()
 			var m Message
 			out := 0
@@ -154,7 +154,7 @@ func BenchmarkHostile(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(in, src)
-				d := started(alone)
+				d := started(noContext)
 				for rest, call := in, 0; len(rest) > 0; call++ {
 					began := time.Now()
 					_, n, err := d.Next(hostileRules, rest)

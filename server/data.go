@@ -50,9 +50,9 @@ func (s *Session) discard(n int) {
 // feed runs the decoder over the bytes of one read, or over what is left of them, and
 // sees to it that what it keeps of unfinished messages is not too much.
 func (s *Session) feed(in []byte, now, heard uint32) {
-	before := s.dec.Held()
+	before := s.dec.Pending()
 	s.decode(in, now, heard)
-	after := s.dec.Held()
+	after := s.dec.Pending()
 	if before == 0 && after == 0 {
 		return
 	}
@@ -69,7 +69,7 @@ func (s *Session) feed(in []byte, now, heard uint32) {
 
 // letGo drops what is known of an unfinished message.
 func (s *Session) letGo() {
-	if held := s.dec.Held(); held > 0 {
+	if held := s.dec.Pending(); held > 0 {
 		s.srv().held.Add(-int64(held))
 	}
 	s.dec.Release()
