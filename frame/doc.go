@@ -51,7 +51,7 @@
 // # Limitations
 //
 // The decoder accepts frames of clients only, and the encoders do not mask. There is no streaming: a message
-// is delivered when it is complete. A message may have a hundred empty fragments; the number of other
+// is delivered when it is complete. A message may have at most a hundred empty fragments; the number of other
 // fragments and of control frames is not limited, so the caller limits the bytes per second. The only
 // extension is permessage-deflate.
 package frame

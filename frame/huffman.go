@@ -73,9 +73,9 @@ func (h *huffman) init(lengths []uint8) bool {
 	return true
 }
 
-// long decodes the code at the beginning of b, of which n bits have arrived, bit by bit. It returns an entry
-// like those of root, or 0 if the code is incomplete. ok is false if no code begins with these bits.
-func (h *huffman) long(b uint64, n uint) (entry uint16, ok bool) {
+// decodeLong decodes the code at the beginning of b, of which n bits have arrived, bit by bit. It returns an
+// entry like those of root, or 0 if the code is incomplete. ok is false if no code begins with these bits.
+func (h *huffman) decodeLong(b uint64, n uint) (entry uint16, ok bool) {
 	var code, first, index int
 	for l := 1; l <= int(h.maxLen); l++ {
 		if l > int(n) {

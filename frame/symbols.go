@@ -34,7 +34,7 @@ func (z *inflater) symbols(out, context []byte) (_ []byte, stop inflateStop, ok 
 		}
 		entry := lit.root[b&rootMask]
 		if entry == 0 {
-			if entry, ok = lit.long(b, n); !ok {
+			if entry, ok = lit.decodeLong(b, n); !ok {
 				stop = corrupt
 				break
 			}
@@ -76,7 +76,7 @@ func (z *inflater) symbols(out, context []byte) (_ []byte, stop inflateStop, ok 
 
 		entry = dst.root[b>>(k&63)&rootMask]
 		if entry == 0 {
-			if entry, ok = dst.long(b>>(k&63), n-k); !ok {
+			if entry, ok = dst.decodeLong(b>>(k&63), n-k); !ok {
 				stop = corrupt
 				break
 			}
