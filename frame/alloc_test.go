@@ -82,14 +82,34 @@ func TestEncodeAllocations(t *testing.T) {
 }
 
 func TestHostileInputAllocatesNothing(t *testing.T) {
-	in := f(fin, 3, "reserved opcode")
+	for _, tt := range []struct {
+		name string
+		in   []byte
+	}{
+		{"reserved opcode", f(fin, 3, "")},
+		{"unmasked", []byte("\x81\x05Hello")},
+		{"not UTF-8", text("\xff")},
+		{"too big", binmsg(strings.Repeat("x", DefaultMaxMessage+1))[:10]},
+		{"close code", closing(1005, "")},
+		{"half a close code", f(fin, ws.OpClose, "\x03")},
+	} {
+		in := make([]byte, len(tt.in))
+		if n := testing.AllocsPerRun(100, func() {
+			copy(in, tt.in)
+			var d Decoder
+			if _, _, err := d.Next(new(Rules), in); err == nil {
+				t.Error("no error")
+			}
+			d.Release()
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
 	if n := testing.AllocsPerRun(100, func() {
-		var d Decoder
-		if _, _, err := d.Next(new(Rules), in); err == nil {
+		if _, _, err := ParseClose([]byte{3}); err == nil {
 			t.Error("no error")
 		}
-		d.Release()
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("ParseClose: %v allocations", n)
 	}
 }
