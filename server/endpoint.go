@@ -78,8 +78,7 @@ type Identity struct {
 	MaySubscribe []string
 	// Data is kept for Session.Data.
 	Data any
-	// Expires, if not zero, is when the session is closed with 3000, give or take
-	// Config.PingInterval.
+	// Expires, if not zero, is when the session is closed with 3000, within a second.
 	Expires time.Time
 }
 
