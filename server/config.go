@@ -13,6 +13,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/store"
@@ -183,6 +184,7 @@ func (cfg *Config) validate() error {
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},
+		{"Workers", &cfg.Workers, 1024, 1, 1 << 16},
 		{"QueueBytes", &cfg.QueueBytes, 64 << 10, 1 << 10, 1 << 30},
 		{"MaxHeader", &cfg.MaxHeader, 8 << 10, 256, 60 << 10},
 		{"DrainRate", &cfg.DrainRate, 2000, 1, 1 << 30},
@@ -192,7 +194,7 @@ func (cfg *Config) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < f.low || *f.v > f.top {
-			errs = append(errs, fmt.Errorf("%s is %d: want %d to %d", f.name, *f.v, f.low, f.top))
+			errs = append(errs, field.Errorf(f.name, "is %d: want %d to %d", *f.v, f.low, f.top))
 		}
 	}
 	durations := []struct {
@@ -210,7 +212,7 @@ func (cfg *Config) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < tick || *f.v > 24*time.Hour {
-			errs = append(errs, fmt.Errorf("%s is %v: want %v to 24h", f.name, *f.v, tick))
+			errs = append(errs, field.Errorf(f.name, "is %v: want %v to 24h", *f.v, tick))
 		}
 	}
 	seen := map[string]bool{}
@@ -220,31 +222,31 @@ func (cfg *Config) validate() error {
 			errs = append(errs, err)
 		}
 		if seen[ep.Path] {
-			errs = append(errs, fmt.Errorf("two endpoints at %s", ep.Path))
+			errs = append(errs, field.Errorf("Endpoints", "has two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
 		if ep.Rate.UnlimitedOnLoopback && IsLoopback(cfg.Listen) {
 			ep.Rate.Unlimited = true
 		}
 		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
-			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
-				"authenticate users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", ep.Path, cfg.Listen))
+			errs = append(errs, field.Errorf("Listen", "is %s, which is not loopback, and clients of %s choose their user themselves: "+
+				"identify users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", cfg.Listen, ep.Path))
 		}
 	}
 	if len(cfg.DurableTopics) > 0 && cfg.Store == nil {
-		errs = append(errs, errors.New("DurableTopics needs a Store"))
+		errs = append(errs, field.Errorf("DurableTopics", "needs a Store"))
 	}
 	for _, topic := range cfg.DurableTopics {
 		if err := registry.CheckName(topic); err != nil {
-			errs = append(errs, fmt.Errorf("DurableTopics: %w", err))
+			errs = append(errs, field.Errorf("DurableTopics", "has %q: %w", topic, err))
 		}
 	}
 	if cfg.SessionsFull > SessionsCloseOldest {
-		errs = append(errs, fmt.Errorf("SessionsFull is %d, want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))
+		errs = append(errs, field.Errorf("SessionsFull", "is %d: want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))
 	}
 	for _, o := range cfg.AllowOrigins {
 		if err := handshake.ValidateOrigin(o); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, field.Errorf("AllowOrigins", "has %w", err))
 		}
 	}
 	if len(errs) > 0 {

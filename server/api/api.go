@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/internal/field"
 )
 
 const (
@@ -66,11 +67,11 @@ func (cfg *Config) validate() error {
 	var errs []error
 	for _, key := range cfg.Keys {
 		if len(key) < minKey {
-			errs = append(errs, fmt.Errorf("Keys has a key of %d bytes: it needs at least %d", len(key), minKey))
+			errs = append(errs, field.Errorf("Keys", "has a key of %d bytes: want at least %d", len(key), minKey))
 		}
 	}
 	if len(cfg.Keys) == 0 && !server.IsLoopback(cfg.Listen) {
-		errs = append(errs, fmt.Errorf("Listen is %s, which is not loopback, and Keys is empty: "+
+		errs = append(errs, field.Errorf("Keys", "is empty, and the API listens on %s, which is not loopback: "+
 			"set a key, or listen on 127.0.0.1", cfg.Listen))
 	}
 	if len(errs) > 0 {
