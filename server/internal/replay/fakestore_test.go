@@ -60,9 +60,9 @@ func (f *fakeStore) epoch() string { return fmt.Sprint("e", f.epochs) }
 
 // do runs one blocking operation.
 func (f *fakeStore) do(op string, g func()) error {
-	if f.hook != nil {
-		f.hook(op)
-		defer f.hook(op + ", done")
+	if hook := f.hook; hook != nil {
+		hook(op)
+		defer hook(op + ", done")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

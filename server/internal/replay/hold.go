@@ -114,7 +114,7 @@ func (s *session) tickHeld() (still bool) {
 		if s.releasing {
 			s.flushHeld(false)
 		}
-		still = len(s.held) > 0
+		still = len(s.held) > 0 && !s.stopped()
 		s.retire()
 	})
 	return still

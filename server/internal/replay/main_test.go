@@ -2,6 +2,7 @@ package replay
 
 import (
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -27,3 +28,5 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 	c.mu.Unlock()
 }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

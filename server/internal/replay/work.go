@@ -182,9 +182,6 @@ func (s *session) rest() {
 	s.move(evDone)
 }
 
-// errLag: the store does not return yet what it has.
-var errLag = errors.New("replay: message not yet readable")
-
 // perform asks the store. No lock is held.
 func (v *Service) perform(ctx context.Context, j job) (a answer) {
 	db := v.cfg.Store
@@ -225,7 +222,9 @@ func (s *session) applyTo(st *stream, j job, a answer) {
 		if j.kind == jobCheck {
 			st.check = true
 		}
-		s.storeFailed()
+		if a.err != errEpochChanged {
+			s.storeFailed()
+		}
 		return
 	}
 	switch j.kind {

@@ -65,7 +65,11 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap && st.begun, Stored: m}
+	if s.stopped() {
+		return false
+	}
+	s.begin(st)
+	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m}
 	return s.send(st, s.receiver.Encode(&out), m.Offset)
 }
 
@@ -80,14 +84,11 @@ func (st *stream) advance(offset uint64) {
 	st.expect(offset) // this node may not have been told of it yet
 }
 
-// send writes a frame if there is room.
+// send writes a frame if there is room. The stream has begun.
 func (s *session) send(st *stream, f Frame, offset uint64) bool {
 	cost := f.Len() + entryCost
 	st.need = cost
 	if s.stopped() || !s.mayWrite(st) {
-		return false
-	}
-	if s.begin(st); s.stopped() {
 		return false
 	}
 	s.pin(st)
