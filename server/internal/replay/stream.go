@@ -74,13 +74,15 @@ func (st *stream) place(p place) {
 	st.expect(p.last)
 }
 
-// moveTo changes the epoch: the offsets continue, or all begins anew.
+// moveTo changes the epoch: the offsets up to sent continue, or all begins anew.
+// Later offsets of the earlier epoch may denote other messages in any case.
 func (st *stream) moveTo(epoch string, continues bool) {
+	st.rest, st.tries, st.need, st.solo = nil, 0, 0, false
 	if continues {
-		st.prior, st.epoch = st.epoch, epoch
+		st.prior, st.epoch, st.want = st.epoch, epoch, st.sent
 		return
 	}
-	st.prior, st.epoch, st.gap, st.rest, st.tries = "", epoch, true, nil, 0
+	st.prior, st.epoch, st.gap = "", epoch, true
 	st.from, st.sent, st.want, st.pung, st.acked, st.reported = 0, 0, 0, 0, 0, 0
-	st.need, st.solo, st.pinned = 0, false, st.box.User != ""
+	st.pinned = st.box.User != ""
 }
