@@ -769,8 +769,8 @@ func reportModel(t *testing.T, name string, choices []int, small bool) {
 // TestRandomSchedules runs thousands of schedules of a few hundred choices.
 func TestRandomSchedules(t *testing.T) {
 	n := uint64(10000)
-	if testing.Short() {
-		n = 500
+	if testing.Short() || raceEnabled {
+		n = 1000 // one goroutine: there is nothing for the race detector to find
 	}
 	for seed := range n {
 		choices := randomTape(seed, 60+int(seed%5)*120)
@@ -782,9 +782,9 @@ func TestRandomSchedules(t *testing.T) {
 
 // TestEverySchedule runs every schedule of a small world up to a depth.
 func TestEverySchedule(t *testing.T) {
-	depth := 9
-	if testing.Short() {
-		depth = 7
+	depth := 7
+	if testing.Short() || raceEnabled {
+		depth = 5
 	}
 	n := every(depth, func(choices *tape) {
 		if wrong, _ := runModel(t, choices, true); wrong != "" {

@@ -225,11 +225,10 @@ var ErrEnded = errors.New("replay: session has ended")
 func (v *Service) Subscribe(r Receiver, sub Subscription, join func() error) (added bool, err error) {
 	err = ErrEnded
 	v.use(r, true, func(s *session) {
-		if err = join(); err != nil {
-			return
-		}
-		if _, added = s.add(sub); added {
-			s.wake()
+		if err = join(); err == nil {
+			if _, added = s.add(sub); added {
+				s.wake()
+			}
 		}
 		s.dismiss()
 	})
