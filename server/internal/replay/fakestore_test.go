@@ -56,7 +56,15 @@ func newFakeStore(now func() time.Time) *fakeStore {
 	}
 }
 
-func (f *fakeStore) epoch() string { return fmt.Sprint("e", f.epochs) }
+func (f *fakeStore) epoch() string { return epochNames[min(f.epochs, len(epochNames)-1)] }
+
+// epochNames keep the store from allocating.
+var epochNames = func() (l []string) {
+	for i := range 10000 {
+		l = append(l, fmt.Sprint("e", i))
+	}
+	return l
+}()
 
 // do runs one blocking operation.
 func (f *fakeStore) do(op string, g func()) error {
