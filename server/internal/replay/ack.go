@@ -43,8 +43,8 @@ func (s *session) sendPing() {
 	q := outstandings.Get().(*outstanding)
 	*q = outstanding{serial: s.svc.serial.Add(1), flight: s.flight, largest: s.largest, marks: q.marks[:0]}
 	s.each(func(st *stream) bool {
-		if st.sent != st.pung {
-			st.pung = st.sent
+		if st.sent != st.pinged {
+			st.pinged = st.sent
 			q.marks = append(q.marks, mark{st, st.epoch, st.sent})
 		}
 		return true
@@ -135,9 +135,9 @@ func (s *session) goOn() {
 	s.retire()
 }
 
-// retire removes a session that has become spare while no worker had it.
+// retire removes a session that has become disposable while no worker had it.
 func (s *session) retire() {
-	if s.state == idle && s.inbox.placed && !s.hasWork() && s.spare() {
+	if s.state == idle && s.inbox.placed && !s.hasWork() && s.disposable() {
 		s.end()
 	}
 }

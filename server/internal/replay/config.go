@@ -44,9 +44,9 @@ const (
 	roomDelay = tickInterval
 	// holdTime is how long a live message waits for older stored ones, about.
 	holdTime = time.Second
-	// behindTries is how often a message that must be there is read, 500 ms apart:
+	// lagTries is how often a message that must be there is read, 500 ms apart:
 	// a replica may lag. After that it was removed.
-	behindTries = 5
+	lagTries = 5
 	// wrongPongs is the number of pongs with another payload than that of the
 	// outstanding ping after which the session counts as not acknowledging. Three
 	// may cross the ping: heartbeats, and pongs that were not asked for.
