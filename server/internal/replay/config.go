@@ -22,7 +22,7 @@ type Config struct {
 	// Default 32.
 	Workers int
 	// Sync returns when this node is told of messages that other nodes store in a
-	// box from now on. Nil: there are no other nodes.
+	// box from now on. Nil on a single node.
 	Sync func(ctx context.Context, b store.Box) error
 	// Settle is the time after which the store is asked once more for what a node
 	// stored that had not heard of the session. Default 2s; used only with Sync.

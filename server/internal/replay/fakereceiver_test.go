@@ -249,8 +249,8 @@ func (g *rig) live(r *receiver, text string) (delivered bool) {
 	return r.WriteLive(w)
 }
 
-// take reads all frames and returns those that are not pings, answering the pings
-// if answer is set.
+// take reads all frames and returns them without pings, which it answers if answer
+// is set.
 func (g *rig) take(r *receiver, answer bool) (got []string) {
 	for w := r.read(); w != nil; w = r.read() {
 		if w.kind != "ping" {

@@ -33,7 +33,7 @@ type Service struct {
 	queue   []*session // in state queued, and some that were closed since
 	workers int
 	waiting []pause    // in state waiting, and some that were closed since
-	holders []*session // those that hold live messages
+	holders []*session // sessions that hold live messages
 	looks   []look     // second looks, by time
 }
 

@@ -15,12 +15,15 @@ func (s *session) begin(st *stream) {
 	if st.begun {
 		return
 	}
+	if st != &s.inbox {
+		s.greet()
+	}
 	st.begun = true
 	s.receiver.Begin(Begin{Box: st.box, Epoch: st.epoch, Offset: st.sent, Gap: s.takeGap(st)})
 }
 
-// greet makes sure that the client has got a hello before a live message, though
-// the store has not answered.
+// greet makes sure that the client has got a hello before anything else, though the
+// store has not answered.
 func (s *session) greet() {
 	st := &s.inbox
 	switch {
@@ -136,8 +139,8 @@ func (s *session) mayWrite(st *stream) bool {
 }
 
 // room reports whether stored messages may take n bytes more. They get half of the
-// outbound queue, so that they never end a session: live messages, and those that
-// are held, get the other half. One message of any size fits if there is no other.
+// outbound queue, so that they never end a session: live messages, held or not,
+// get the other half. One message of any size fits if there is no other.
 func (s *session) room(n int) bool {
 	window := s.svc.cfg.Window
 	if s.tracks() && s.flight > 0 && s.flight+n > window {
