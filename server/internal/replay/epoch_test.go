@@ -134,3 +134,30 @@ func TestEpochChangesDuringRead(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsentOffsetsOfAnotherEpoch: the session is at 3 and knows of 4 to 6, which
+// the restored store has not.
+func TestUnsentOffsetsOfAnotherEpoch(t *testing.T) {
+	for _, rest := range []bool{false, true} {
+		g := newRig(t)
+		b := inboxOf("alice")
+		fill(g, "a", 3)
+		g.store.save()
+		r := g.connect("alice", AckExplicit)
+		g.want(r, true, "begin e1@0 gap=false", "a1", "a2", "a3")
+		for range 3 {
+			m := g.store.append(b, "lost", 0)
+			g.Notify(r, g.NewNotice(b, m.Offset, m.Prev, nil))
+		}
+		if rest {
+			g.use(r, false, func(s *session) { s.inbox.rest = []uint64{4, 5, 6} })
+		}
+		g.store.restore()
+		g.use(r, false, func(s *session) { s.inbox.check = true })
+		g.run()
+		g.push(b, "new4", r)
+		g.push(b, "new5", r)
+		g.run()
+		g.want(r, true, "new4", "new5")
+	}
+}
