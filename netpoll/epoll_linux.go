@@ -3,6 +3,7 @@ package netpoll
 import (
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -18,7 +19,7 @@ import (
 // poll of our own before; 1.4 when blocking in epoll_wait.
 type epoll struct {
 	fd     int
-	waker  int // eventfd; never read, because each write is an edge of its own
+	waker  waker
 	file   *os.File
 	raw    syscall.RawConn
 	events [batchSize]unix.EpollEvent
@@ -35,22 +36,22 @@ func newEpoll() (*epoll, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: epoll_create1: %w", err)
 	}
-	waker, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("netpoll: eventfd: %w", err)
 	}
-	p := &epoll{fd: fd, waker: waker}
+	p := &epoll{fd: fd, waker: waker{fd: wakeFD}}
 	// os.NewFile hands only non-blocking descriptors to the runtime's poller.
 	if err = unix.SetNonblock(fd, true); err == nil {
 		p.file = os.NewFile(uintptr(fd), "epoll")
 		p.raw, err = p.file.SyscallConn()
 	}
 	if err == nil {
-		err = p.Add(waker, 0)
+		err = p.Add(wakeFD, 0)
 	}
 	if err != nil {
-		unix.Close(waker)
+		unix.Close(wakeFD)
 		unix.Close(fd)
 		return nil, fmt.Errorf("netpoll: epoll: %w", err)
 	}
@@ -120,12 +121,34 @@ func readiness(bits uint32) (r Readiness) {
 	return r
 }
 
-func (p *epoll) Wake() {
-	one := [8]byte{1}
-	unix.Write(p.waker, one[:])
-}
+func (p *epoll) Wake() { p.waker.wake() }
 
 func (p *epoll) Close() error {
-	unix.Close(p.waker)
+	p.waker.close()
 	return p.file.Close()
+}
+
+// waker is the eventfd that ends a Wait. It is never read, because each write is an
+// edge of its own. The lock keeps a late wake from writing to a descriptor that has
+// the number by now; it is taken only to wake a poller that sleeps.
+type waker struct {
+	mu     sync.Mutex
+	fd     int
+	closed bool
+}
+
+func (w *waker) wake() {
+	one := [8]byte{1}
+	w.mu.Lock()
+	if !w.closed {
+		unix.Write(w.fd, one[:])
+	}
+	w.mu.Unlock()
+}
+
+func (w *waker) close() {
+	w.mu.Lock()
+	w.closed = true
+	unix.Close(w.fd)
+	w.mu.Unlock()
 }

@@ -34,24 +34,29 @@ func (w *watch) init() {
 
 func (w *watch) stop() { close(w.quit) }
 
-// awake is called by the harvester when it slept, behind clearing asleep.
+// awake is called by the harvester when it slept, after it cleared asleep. It never
+// waits for the monitor: a wake-up that is still in the channel is as good as another.
 func (w *watch) awake() {
 	if w.parked.Load() && w.parked.CompareAndSwap(true, false) {
-		w.wakeup <- struct{}{}
+		select {
+		case w.wakeup <- struct{}{}:
+		default:
+		}
 	}
 }
 
 // park waits for traffic. The harvester clears asleep before it looks at parked,
-// we set parked before we look at asleep.
+// park sets parked before it looks at asleep. A wake-up that came too late makes
+// the next park return early, which does no harm.
 func (w *watch) park(asleep *atomic.Bool) {
 	w.parked.Store(true)
-	if !asleep.Load() && w.parked.CompareAndSwap(true, false) {
-		return
+	if asleep.Load() {
+		select {
+		case <-w.wakeup:
+		case <-w.quit:
+		}
 	}
-	select {
-	case <-w.wakeup:
-	case <-w.quit:
-	}
+	w.parked.Store(false)
 }
 
 func (e *Engine) monitor() {
@@ -61,15 +66,20 @@ func (e *Engine) monitor() {
 	var last uint64
 	idle := 0
 	for {
-		select {
-		case <-e.watch.quit:
-			// Handlers may block while the engine closes: go on until the
-			// last connection is gone.
+		closing := e.closing.Load()
+		if closing {
+			// Handlers may block while the engine closes: go on until the last
+			// connection is gone.
 			if e.table.count.Load() == 0 {
 				return
 			}
 			<-ticker.C
-		case <-ticker.C:
+		} else {
+			select {
+			case <-ticker.C:
+			case <-e.watch.quit:
+				continue
+			}
 		}
 		word := e.batch.word.Load()
 		before := last
@@ -79,7 +89,7 @@ func (e *Engine) monitor() {
 			if idle++; word != before {
 				idle = 0
 			}
-			if idle > idleTicks {
+			if idle > idleTicks && !closing {
 				ticker.Stop()
 				e.watch.park(&e.asleep)
 				ticker.Reset(monitorTick)

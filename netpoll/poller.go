@@ -34,7 +34,8 @@ type Event struct {
 // Wait is called by one goroutine at a time. It fills dst and returns at once
 // when there are events or block is false; with block it sleeps until there is
 // an event or Wake was called, and may return 0. Wake may be called from any
-// goroutine. Close is called when no other call is under way.
+// goroutine, also after Close, when it does nothing: a connection may be closed while
+// its engine is. Close is called when no other call but Wake is under way.
 type Poller interface {
 	Add(fd int, gen uint32) error
 	Remove(fd int, closing bool) error

@@ -1,0 +1,64 @@
+package netpoll
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Close waits for a handler that blocks, however long its peer goes on sending, and
+// returns when it does.
+func TestCloseWaitsForBlockedHandler(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the monitor goes to sleep after a second, three times")
+	}
+	pollers(t, func(t *testing.T, kind Kind) {
+		t.Parallel()
+		inside, release := make(chan struct{}), make(chan struct{})
+		var first atomic.Bool
+		r := newRig(t, Config{Transport: kind}, "unix", func(*session, []byte) {
+			if !first.Swap(true) {
+				close(inside)
+				<-release
+			}
+		})
+		nc := r.dial()
+		must(t, nc, "x")
+		await(t, inside)
+		closed := make(chan error, 1)
+		go func() { closed <- r.e.Close() }()
+		eventually(t, "the engine closes", r.e.closing.Load)
+		for range 4 {
+			time.Sleep(idleTicks * monitorTick * 5 / 4) // the harvester sleeps, and the monitor would like to
+			must(t, nc, "y")
+		}
+		select {
+		case err := <-closed:
+			t.Fatalf("Close returned %v while a handler runs", err)
+		default:
+		}
+		close(release)
+		if err := await(t, closed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The harvester wakes the monitor without waiting for it, though it may have gone.
+func TestWakeMonitorThatHasGone(t *testing.T) {
+	var w watch
+	var asleep atomic.Bool
+	w.init()
+	w.stop()
+	asleep.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 3 {
+			w.park(&asleep)
+			w.parked.Store(true) // as between the first steps of park
+			w.awake()
+		}
+	}()
+	await(t, done)
+}
