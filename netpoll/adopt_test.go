@@ -309,7 +309,7 @@ func TestOpenWhileClosing(t *testing.T) {
 	server.Close()
 	e.closing.Store(true)
 	s := newSession(t, nil)
-	if err := e.open(fd, &s.Conn, s, []byte("x")); !errors.Is(err, net.ErrClosed) {
+	if err := e.open(fd, &s.Conn, s); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("open: %v", err)
 	}
 	s.Conn.Close() // is closed already

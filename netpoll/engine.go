@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -76,6 +77,7 @@ type Engine struct {
 
 	stats   counters
 	lastGen atomic.Uint32
+	accept  func(fd int) (int, netip.AddrPort, syscall.Errno) // accept4(2), but for tests
 	table   table
 	streams streams
 
@@ -120,16 +122,15 @@ func start(cfg Config, poller Poller) *Engine {
 		queueBytes: cfg.QueueBytes,
 		refusal:    cfg.Refusal,
 		log:        cfg.Logger,
+		accept:     acceptFD,
 		start:      time.Now(),
 		events:     make([]Event, batchSize),
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
 	e.leftovers.init(&e.buffers)
-	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
-	e.retry.Stop()
-	e.refused.timer = time.AfterFunc(time.Hour, func() { e.refused.expire(e.now()) })
-	e.refused.timer.Stop()
+	e.retry = e.stoppedTimer(e.retryAccept)
+	e.refused.timer = e.stoppedTimer(func() { e.refused.expire(e.now()) })
 	if poller != nil {
 		e.watch.init()
 		e.done.Add(1)
@@ -147,6 +148,19 @@ func (e *Engine) Opened() int {
 	return int(e.table.count.Load()) - int(e.stats.listening.Load()) + e.streams.count()
 }
 
+// stoppedTimer returns a timer for f that does not run yet. Close waits for an f that
+// runs, and none begins after it.
+func (e *Engine) stoppedTimer(f func()) *time.Timer {
+	t := time.AfterFunc(time.Hour, func() {
+		if e.enter() {
+			defer e.done.Done()
+			f()
+		}
+	})
+	t.Stop()
+	return t
+}
+
 // enter lets a goroutine in that the engine did not start. Close waits until it
 // has called e.done.Done; behind Close it reports false.
 func (e *Engine) enter() bool {
@@ -161,9 +175,9 @@ func (e *Engine) enter() bool {
 
 // Adopt takes over a connection that was accepted elsewhere, for example by
 // net/http. If Watches says so its descriptor moves to the engine, else it is
-// served by a goroutine of its own; both ways nc must not be used any more,
-// unless there is an error: then the caller closes nc, and h was not called. c
-// belongs to h, whose Open is called before Adopt returns, and after it Data with
+// served by a goroutine of its own; both ways nc must not be used any more. After an
+// error nc is as it was, so that the caller can answer on it, and closes it; h was not
+// called and c cannot be used again. c belongs to h, whose Open is called before Adopt returns, and after it Data with
 // pending, the bytes that were read ahead, if there are any.
 func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 	if !e.enter() {
@@ -175,8 +189,13 @@ func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 		if err != nil {
 			return err
 		}
+		if err := e.watchFD(fd, c, h); err != nil {
+			return err
+		}
 		nc.Close() // takes it out of the runtime's poller; one descriptor is left
-		return e.open(fd, c, h, pending)
+		c.handOver(pending)
+		e.finish(c)
+		return nil
 	}
 	e.openStream(nc, c, h)
 	c.handOver(pending)
@@ -202,10 +221,21 @@ func isSocket(v any) bool {
 	return false
 }
 
-// open watches a descriptor, calls h.Open, and delivers pending. The caller holds
-// the turn meanwhile, so a goroutine that finds c in the table cannot release it before
-// it is watched. After an error the descriptor is closed and h was not called.
-func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
+// open watches a descriptor that was accepted, or that listens, and calls h.Open. After
+// an error the descriptor is closed and h was not called.
+func (e *Engine) open(fd int, c *Conn, h Handler) error {
+	if err := e.watchFD(fd, c, h); err != nil {
+		return err
+	}
+	h.Open(c)
+	e.finish(c)
+	return nil
+}
+
+// watchFD makes c the connection of a descriptor and watches it. The caller holds the
+// turn from then on, so a goroutine that finds c in the table cannot release it before
+// it is watched. After an error the descriptor is closed.
+func (e *Engine) watchFD(fd int, c *Conn, h Handler) error {
 	c.begin(e, h, nil, fd)
 	e.table.put(c.fd, c)
 	// If Close has begun it may have walked the table already; the workers may
@@ -228,8 +258,6 @@ func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
 	} else {
 		e.stats.opened.Add(1)
 	}
-	c.handOver(pending)
-	e.finish(c)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package netpoll
 
 import (
+	"errors"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,4 +63,54 @@ func TestWakeMonitorThatHasGone(t *testing.T) {
 		}
 	}()
 	await(t, done)
+}
+
+// refusing is a Poller that cannot watch anything more, as when max_user_watches of
+// epoll(7) is reached.
+type refusing struct{ Poller }
+
+var errFull = errors.New("no more watches")
+
+func (refusing) Add(int, uint32) error { return errFull }
+
+// An Adopt that fails leaves the net.Conn as it was, so that the client gets an answer.
+func TestFailedAdoptCanAnswer(t *testing.T) {
+	pollers(t, func(t *testing.T, kind Kind) {
+		for _, closing := range []bool{false, true} {
+			poller, err := newPoller(kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := Config{Transport: kind}
+			if err := cfg.validate(); err != nil {
+				t.Fatal(err)
+			}
+			e := start(cfg, refusing{poller})
+			client, server := accepted(t, "tcp")
+			before := openDescriptors()
+			want := errFull
+			if closing {
+				e.Close()
+				before = openDescriptors()
+				want = net.ErrClosed
+			}
+			s := newSession(t, nil)
+			if err := e.Adopt(server, &s.Conn, s, []byte("pending")); !errors.Is(err, want) {
+				t.Errorf("Adopt: %v, want %v", err, want)
+			}
+			if after := openDescriptors(); after != before {
+				t.Errorf("%d descriptors more than before", after-before)
+			}
+			if s.ready.Load() || s.ended.Load() || e.Opened() != 0 {
+				t.Error("the handler was called")
+			}
+			must(t, server, "sorry")
+			must(t, client, "why")
+			expect(t, server, "why")
+			server.Close()
+			expect(t, client, "sorry")
+			expectEOF(t, client)
+			e.Close()
+		}
+	})
 }

@@ -8,11 +8,12 @@ import (
 // handOver calls Handler.Open, and Data with the bytes that were read ahead. The caller
 // holds the turn.
 func (c *Conn) handOver(pending []byte) {
-	c.handler.Open(c)
 	if c.link != nil {
+		c.openStream()
 		c.deliverAll(pending)
 		return
 	}
+	c.handler.Open(c)
 	for len(pending) > 0 && !c.has(flagClosing|flagReleased) {
 		pending = pending[c.data(pending):]
 		if len(pending) > 0 && c.engine.keepLeftover(c, pending) {
@@ -24,6 +25,8 @@ func (c *Conn) handOver(pending []byte) {
 // deliverAll gives b to the handler of a connection with a goroutine of its own, which
 // has no other connection to serve first.
 func (c *Conn) deliverAll(b []byte) {
+	c.link.handling.Store(true)
+	defer c.link.handling.Store(false)
 	for len(b) > 0 && !c.has(flagClosing|flagReleased) {
 		b = b[c.data(b):]
 		c.Uncork()

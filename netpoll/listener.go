@@ -15,7 +15,7 @@ type listener struct {
 	conn    Conn
 	net     net.Listener // what stop closes besides conn; nil: nothing
 	accept  Accept
-	starved atomic.Bool // accepting has stopped for want of descriptors
+	starved atomic.Bool // accepting has paused after an error
 	warned  atomic.Int64
 }
 
@@ -95,7 +95,7 @@ func (e *Engine) acceptLoop(l *listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		e.exhausted(l, err)
+		e.acceptFailed(l, err)
 		time.Sleep(acceptPause)
 	}
 }
@@ -105,18 +105,19 @@ const (
 	warnEvery   = 10 * time.Second
 )
 
-// exhausted notes that a connection could not be accepted, most likely because
-// there is no free descriptor (EMFILE, ENFILE). Those that are connected go on.
-func (e *Engine) exhausted(l *listener, err error) {
+// acceptFailed counts and logs that a connection could not be accepted, most likely
+// because there is no free descriptor (EMFILE, ENFILE). Open connections are not affected.
+func (e *Engine) acceptFailed(l *listener, err error) {
 	e.stats.starved.Add(1)
 	now := int64(e.now()) + 1
 	if last := l.warned.Load(); last == 0 || now-last > int64(warnEvery) {
 		l.warned.Store(now)
-		e.log.Warn("cannot accept connections, going on when there is room", "err", err, "open", e.Opened())
+		e.log.Warn("accept failed", "err", err, "retry", acceptPause, "open", e.Opened())
 	}
 }
 
-// retryAccept is called when a descriptor became free.
+// retryAccept resumes accepting. It is called when a descriptor became free, and when
+// the pause is over.
 func (e *Engine) retryAccept() {
 	if e.stats.starving.Load() == 0 {
 		return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // Where there is no epoll only the goroutine transport exists: no connection
@@ -24,12 +25,18 @@ func newPoller(k Kind) (Poller, error) {
 
 const noDescriptor = "BUG: netpoll: a raw descriptor without a poller"
 
-func dupDescriptor(any) (int, error)                  { panic(noDescriptor) }
-func (e *Engine) listenOn(*listener, int) error       { panic(noDescriptor) }
-func (e *Engine) turn(*Conn, *worker, Readiness) bool { panic(noDescriptor) }
-func connOf(int) (net.Conn, error)                    { panic(noDescriptor) }
-func (c *Conn) sendQueueLocked() (int, error)         { panic(noDescriptor) }
-func send(int, []byte) (int, error)                   { panic(noDescriptor) }
-func peerAddr(int) netip.AddrPort                     { panic(noDescriptor) }
-func shutdownWrite(int)                               { panic(noDescriptor) }
-func closeFD(int)                                     { panic(noDescriptor) }
+func dupDescriptor(any) (int, error)                    { panic(noDescriptor) }
+func (e *Engine) listenOn(*listener, int) error         { panic(noDescriptor) }
+func (e *Engine) turn(*Conn, *worker, Readiness) bool   { panic(noDescriptor) }
+func connOf(int) (net.Conn, error)                      { panic(noDescriptor) }
+func (c *Conn) sendQueueLocked() (int, error)           { panic(noDescriptor) }
+func send(int, []byte) (int, error)                     { panic(noDescriptor) }
+func peerAddr(int) netip.AddrPort                       { panic(noDescriptor) }
+func shutdownWrite(int)                                 { panic(noDescriptor) }
+func closeFD(int)                                       { panic(noDescriptor) }
+func acceptFD(int) (int, netip.AddrPort, syscall.Errno) { panic(noDescriptor) }
+
+// These are asked for the sockets of the goroutine transport, and have no answer here.
+
+func limitUnsent(int)     {}
+func unreadBytes(int) int { return 0 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,8 @@ import (
 type stream struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: no plain socket, so everything goes through the queue
+
+	handling atomic.Bool // Open or Data is running
 
 	// guarded by Conn.mu
 	try      func(uintptr) bool // bound once, so that send does not allocate
@@ -52,8 +55,15 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler) {
 	e.done.Add(1) // for pump
 }
 
-func (c *Conn) serveAccepted() {
+// openStream calls Handler.Open.
+func (c *Conn) openStream() {
+	c.link.handling.Store(true)
 	c.handler.Open(c)
+	c.link.handling.Store(false)
+}
+
+func (c *Conn) serveAccepted() {
+	c.openStream()
 	c.pump(c.link)
 }
 

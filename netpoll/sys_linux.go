@@ -80,8 +80,8 @@ func (c *Conn) sendQueueLocked() (n int, err error) {
 
 func shutdownWrite(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }
 
-// accept takes one connection off a listening descriptor, accept4(2).
-func accept(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
+// acceptFD takes one connection off a listening descriptor, accept4(2).
+func acceptFD(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
 	var sa unix.RawSockaddrAny
 	for {
 		size := uint32(unix.SizeofSockaddrAny)
@@ -120,6 +120,18 @@ func addrPort(sa *unix.RawSockaddrAny) netip.AddrPort {
 func ntohs(p *uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(p))
 	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+// unreadBytes is what the kernel has received and nobody has read, tcp(7) and unix(7).
+func unreadBytes(fd int) int { return ioctlInt(fd, unix.SIOCINQ) }
+
+// ioctlInt returns the int that a request asks for, 0 if it fails.
+func ioctlInt(fd int, request uintptr) int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 func closeFD(fd int) { unix.Close(fd) }
