@@ -85,5 +85,14 @@ func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
 	}
 }
 
+// pending tells whether the turn is queued, or held.
+func (t *turn) pending() bool {
+	switch t.word.Load() & turnMask {
+	case turnQueued, turnRunning, turnAgain:
+		return true
+	}
+	return false
+}
+
 // hold gives the turn of a connection that nobody else knows yet to the caller.
 func (t *turn) hold() { t.word.Store(turnRunning) }
