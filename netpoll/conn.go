@@ -152,6 +152,7 @@ func (c *Conn) release(err error) {
 		c.engine.dropLeftover(c)
 	}
 	if c.link != nil {
+		c.link.onSocket(limitUnsent)
 		c.link.nc.Close()
 		c.engine.forgetStream(c)
 	} else {

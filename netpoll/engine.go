@@ -279,6 +279,9 @@ func (e *Engine) forget(c *Conn, closing bool) {
 	} else {
 		e.stats.closed.Add(1)
 	}
+	if closing && !c.has(flagListener) {
+		limitUnsent(int(c.fd))
+	}
 	e.vacate(c)
 	e.retryAccept()
 }
