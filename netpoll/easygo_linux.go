@@ -31,7 +31,7 @@ type edge struct {
 	bits Readiness // 0: not in the list; guarded by mu
 }
 
-const easygoBits = easygo.EPOLLIN | easygo.EPOLLOUT | easygo.EPOLLRDHUP | easygo.EPOLLET
+const easygoBits = easygo.EPOLLIN | easygo.EPOLLPRI | easygo.EPOLLOUT | easygo.EPOLLRDHUP | easygo.EPOLLET
 
 func newEasygo() (*easygoPoller, error) {
 	p := &easygoPoller{signal: make(chan struct{}, 1)}

@@ -29,7 +29,7 @@ type epoll struct {
 	try    func(uintptr) bool // bound once, so that Wait does not allocate
 }
 
-const epollBits = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+const epollBits = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 func newEpoll() (*epoll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -117,6 +117,9 @@ func readiness(bits uint32) (r Readiness) {
 	}
 	if bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		r |= Readable | Hangup
+	}
+	if bits&unix.EPOLLPRI != 0 {
+		r |= Readable | Urgent
 	}
 	return r
 }

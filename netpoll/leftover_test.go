@@ -28,7 +28,7 @@ func consumer(t testing.TB, consume func(s *session, b []byte) int) *session {
 func TestUnconsumedComesAgain(t *testing.T) {
 	everywhere(t, func(t *testing.T, kind Kind, network string) {
 		echo := sip(func(s *session, b []byte) { s.WriteBorrowed(b, CloseOnFull) })
-		cfg := Config{Transport: kind, QueueBytes: 1 << 20, ReadBuffer: 1 << 10}
+		cfg := Config{Transport: kind, QueueBytes: 1 << 20} // no read fills its buffer
 		r := newRigOf(t, cfg, network, func() *session { return consumer(t, echo) })
 		var all sync.WaitGroup
 		for range 4 {

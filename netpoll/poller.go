@@ -14,6 +14,9 @@ const (
 	// must go on until they return 0 or an error, because a short read no
 	// longer means that nothing is left.
 	Hangup
+	// Urgent: a read may end early at the mark of urgent data, tcp(7), so reads must
+	// go on as for Hangup.
+	Urgent
 )
 
 // Event tells that one descriptor became ready. Gen is the generation that the

@@ -52,8 +52,9 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 			return false
 		}
 		// Less than there was room for: nothing is left, and new bytes are a new
-		// edge (epoll(7), question 9), unless the end of the stream is here already.
-		if ready&Hangup == 0 {
+		// edge (epoll(7), question 9), unless the end of the stream is here already
+		// or urgent data has ended the read.
+		if ready&(Hangup|Urgent) == 0 {
 			return true
 		}
 	}
