@@ -22,12 +22,12 @@ func TestAcceptErrors(t *testing.T) {
 		{"no descriptor", unix.EMFILE},
 		{"unknown", unix.EDOM},
 	} {
-		pollers(t, func(t *testing.T, kind Kind) {
+		pollers(t, func(t *testing.T, transport Transport) {
 			t.Run(tt.name, func(t *testing.T) {
 				var calls atomic.Int64
 				var over atomic.Bool
 				var log lineCounter
-				e := newEngine(t, Config{Transport: kind, Logger: slog.New(&log)})
+				e := newEngine(t, Config{Transport: transport, Logger: slog.New(&log)})
 				e.accept = func(fd int) (int, netip.AddrPort, syscall.Errno) {
 					if over.Load() {
 						return acceptFD(fd)

@@ -8,9 +8,9 @@ import (
 // A connection is active while bytes wait for its handler, wherever they are, and not
 // when it is only open.
 func TestActive(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		inside, release := make(chan struct{}), make(chan struct{})
-		r := newRig(t, Config{Transport: kind, Workers: 1}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport, Workers: 1}, network, func(s *session, b []byte) {
 			if b[0] == 'b' {
 				close(inside)
 				<-release
@@ -30,7 +30,7 @@ func TestActive(t *testing.T) {
 		if idle.Active() {
 			t.Error("an idle connection is active")
 		}
-		if kind != Goroutine {
+		if transport != Goroutine {
 			must(t, waiting, "w") // the only worker is taken: nothing reads it, or notices
 			eventually(t, "the bytes are seen", b.Active)
 		}
@@ -48,9 +48,9 @@ func TestActive(t *testing.T) {
 
 // What Data has not consumed is activity, too.
 func TestActiveWithUnconsumed(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		none := func(*session, []byte) int { return 0 }
-		r := newRigOf(t, Config{Transport: kind}, "tcp", func() *session { return consumer(t, none) })
+		r := newRigOf(t, Config{Transport: transport}, "tcp", func() *session { return consumer(t, none) })
 		_, s := r.connect()
 		for range 100 {
 			if !s.Active() {
@@ -77,11 +77,11 @@ func TestActiveTLS(t *testing.T) {
 		t.Error("it is not active while its handler runs")
 	}
 	must(t, tc, "y")
-	s.link.handling.Store(false) // as if the goroutine had not come to its next Read
-	if defaultKind != Goroutine {
+	s.stream.handling.Store(false) // as if the goroutine had not come to its next Read
+	if defaultTransport != Goroutine {
 		eventually(t, "the record is seen", s.Active)
 	}
-	s.link.handling.Store(true)
+	s.stream.handling.Store(true)
 	release <- struct{}{}
 	await(t, inside)
 	release <- struct{}{}

@@ -14,11 +14,11 @@ func TestCloseWaitsForBlockedHandler(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the monitor goes to sleep after a second, three times")
 	}
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		t.Parallel()
 		inside, release := make(chan struct{}), make(chan struct{})
 		var first atomic.Bool
-		r := newRig(t, Config{Transport: kind}, "unix", func(*session, []byte) {
+		r := newRig(t, Config{Transport: transport}, "unix", func(*session, []byte) {
 			if !first.Swap(true) {
 				close(inside)
 				<-release
@@ -48,7 +48,7 @@ func TestCloseWaitsForBlockedHandler(t *testing.T) {
 
 // The harvester wakes the monitor without waiting for it, though it may have gone.
 func TestWakeMonitorThatHasGone(t *testing.T) {
-	var w watch
+	var w monitorSleep
 	var asleep atomic.Bool
 	w.init()
 	w.stop()
@@ -59,7 +59,7 @@ func TestWakeMonitorThatHasGone(t *testing.T) {
 		for range 3 {
 			w.park(&asleep)
 			w.parked.Store(true) // as between the first steps of park
-			w.awake()
+			w.wake()
 		}
 	}()
 	await(t, done)
@@ -75,13 +75,13 @@ func (refusing) Add(int, uint32) error { return errFull }
 
 // An Adopt that fails leaves the net.Conn as it was, so that the client gets an answer.
 func TestFailedAdoptCanAnswer(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		for _, closing := range []bool{false, true} {
-			poller, err := newPoller(kind)
+			poller, err := newPoller(transport)
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg := Config{Transport: kind}
+			cfg := Config{Transport: transport}
 			if err := cfg.validate(); err != nil {
 				t.Fatal(err)
 			}

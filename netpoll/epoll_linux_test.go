@@ -36,11 +36,11 @@ func TestWakeAfterClose(t *testing.T) {
 
 // Urgent data ends a read early. What follows it is read all the same.
 func TestUrgentData(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.String(), func(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport.String(), func(t *testing.T) {
 			inside, release := make(chan struct{}), make(chan struct{})
 			got := make(chan string, 100)
-			r := newRig(t, Config{Transport: kind}, "tcp", func(s *session, b []byte) {
+			r := newRig(t, Config{Transport: transport}, "tcp", func(s *session, b []byte) {
 				if b[0] == '1' {
 					close(inside)
 					<-release

@@ -10,13 +10,12 @@ import (
 	"syscall"
 )
 
-// Where there is no epoll only the goroutine transport exists: no connection
-// has a descriptor of the engine's, and none of the functions that work on one
-// is ever reached.
+// Without epoll only the goroutine transport exists. No connection has a descriptor that
+// the engine owns, so the functions that work on one are never called.
 
-const defaultKind = Goroutine
+const defaultTransport = Goroutine
 
-func newPoller(k Kind) (Poller, error) {
+func newPoller(k Transport) (Poller, error) {
 	if k != Goroutine {
 		return nil, fmt.Errorf("netpoll: the transport %v needs Linux: %w", k, errors.ErrUnsupported)
 	}
@@ -36,7 +35,7 @@ func shutdownWrite(int)                                 { panic(noDescriptor) }
 func closeFD(int)                                       { panic(noDescriptor) }
 func acceptFD(int) (int, netip.AddrPort, syscall.Errno) { panic(noDescriptor) }
 
-// These are asked for the sockets of the goroutine transport, and have no answer here.
+// The goroutine transport calls these for its sockets. They are implemented on Linux only.
 
 func limitUnsent(int)     {}
 func unreadBytes(int) int { return 0 }

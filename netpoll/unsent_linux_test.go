@@ -40,11 +40,11 @@ func TestUnsentBytesAreDiscarded(t *testing.T) {
 	}
 	cert := certificate(t)
 	for _, tt := range []struct {
-		name  string
-		kind  Kind
-		stall time.Duration // between the last byte that the peer takes and the close
-		end   func(s *session)
-		tls   bool
+		name      string
+		transport Transport
+		stall     time.Duration // between the last byte that the peer takes and the close
+		end       func(s *session)
+		tls       bool
 	}{
 		{"close", Epoll, 0, func(s *session) { s.Conn.Close() }, false},
 		{"flushed", Epoll, time.Second, func(s *session) { s.Seal([]byte("bye"), true, CloseFlushed); s.Conn.Close() }, false},
@@ -55,7 +55,7 @@ func TestUnsentBytesAreDiscarded(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := newEngine(t, Config{Transport: tt.kind, QueueBytes: 8 << 20})
+			e := newEngine(t, Config{Transport: tt.transport, QueueBytes: 8 << 20})
 			client, server := accepted(t, "tcp")
 			from, to := server.LocalAddr(), server.RemoteAddr()
 			s := newSession(t, nil)

@@ -20,7 +20,7 @@ func (srv *Server) refusals() map[string]int64 {
 			by[strconv.Itoa(status)] += n
 		}
 	}
-	if n := srv.engine.Stats().Refused; n > 0 { // there was no session to refuse
+	if n := srv.engine.Stats().Rejected; n > 0 { // there was no session to refuse
 		by["503"] += n
 	}
 	return by

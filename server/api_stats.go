@@ -78,7 +78,7 @@ func (srv *Server) figures() *figures {
 	st, engine := &srv.stats, srv.engine.Stats()
 	f := &figures{
 		Version:       Version,
-		Transport:     srv.engine.Kind().String(),
+		Transport:     srv.engine.Transport().String(),
 		Status:        statusNames[srv.status.Load()],
 		UptimeSeconds: time.Since(srv.started).Seconds(),
 		Sessions:      srv.sessions.Load(),
@@ -107,7 +107,7 @@ func (srv *Server) figures() *figures {
 		Broken:        engine.Broken,
 		Stale:         engine.Stale,
 		Starved:       engine.Starved,
-		Behind:        engine.Behind,
+		Behind:        engine.Overrun,
 		Blocked:       engine.Blocked,
 		Saturated:     engine.Saturated,
 		Yielded:       engine.Yielded,

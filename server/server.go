@@ -96,11 +96,11 @@ func newServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	engine, err := netpoll.New(netpoll.Config{
-		Transport:  cfg.Transport,
-		Workers:    cfg.Workers,
-		QueueBytes: cfg.QueueBytes,
-		Logger:     cfg.Logger,
-		Refusal:    full.response(),
+		Transport:      cfg.Transport,
+		Workers:        cfg.Workers,
+		QueueBytes:     cfg.QueueBytes,
+		Logger:         cfg.Logger,
+		RejectResponse: full.response(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
