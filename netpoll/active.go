@@ -33,22 +33,33 @@ func (s *stream) active() bool {
 	return unread > 0
 }
 
-// onSocket calls f with the descriptor under nc, if there is one: that of a tls.Conn is
-// that of the connection it encrypts.
+// onSocket calls f with the descriptor under nc, if there is one.
 func (s *stream) onSocket(f func(fd int)) {
 	raw := s.raw
-	for nc := s.nc; raw == nil; {
+	if raw == nil {
+		raw = socketUnder(s.nc)
+	}
+	if raw != nil {
+		raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// socketUnder returns the socket whose bytes nc transforms: that of a tls.Conn is that of
+// the connection it encrypts. It returns nil if it finds none.
+func socketUnder(nc net.Conn) syscall.RawConn {
+	for range 4 { // wrappers in wrappers
 		if sc, ok := nc.(syscall.Conn); ok {
-			if raw, _ = sc.SyscallConn(); raw == nil {
-				return
+			raw, err := sc.SyscallConn()
+			if err != nil {
+				return nil
 			}
-			break
+			return raw
 		}
 		inner, ok := nc.(interface{ NetConn() net.Conn })
 		if !ok {
-			return
+			return nil
 		}
 		nc = inner.NetConn()
 	}
-	raw.Control(func(fd uintptr) { f(int(fd)) })
+	return nil
 }
