@@ -118,7 +118,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 	}
 	await(t, "nothing is left", func() bool {
 		running, waiting := srv.identifiers.Load()
-		return running == 0 && waiting == 0 && srv.memory.Held() == 0 && len(srv.identifying.of) == 0
+		return running == 0 && waiting == 0 && srv.memory.Held() == 0 && beingIdentified(srv) == 0
 	})
 }
 
@@ -168,6 +168,7 @@ func TestIdentifierTimeout(t *testing.T) {
 			}
 			explains(t, resp, c.head)
 			c.wantEnd()
+			c.Close()
 		}
 		close(stuck)
 		await(t, "nothing is left", func() bool {
@@ -214,10 +215,18 @@ func TestIdentifierEarlyBytes(t *testing.T) {
 					t.Errorf("status %d, want 400", resp.StatusCode)
 				}
 				c.wantEnd()
+				c.Close()
 			})
 		}
 		await(t, "nothing is held", func() bool { return srv.memory.Held() == 0 })
 	})
+}
+
+// beingIdentified counts the sessions that wait for an Identifier.
+func beingIdentified(srv *Server) int {
+	srv.identifying.mu.Lock()
+	defer srv.identifying.mu.Unlock()
+	return len(srv.identifying.of)
 }
 
 // earlyBytes counts the bytes that sessions keep while they are identified.
@@ -342,7 +351,7 @@ func TestIdentifierRaces(t *testing.T) {
 		if o, c := opened.Load(), closed.Load(); o != c || o < 60 {
 			t.Errorf("%d sessions opened, %d closed", o, c)
 		}
-		if srv.users.Users() != 0 || len(srv.identifying.of) != 0 {
+		if srv.users.Users() != 0 || beingIdentified(srv) != 0 {
 			t.Error("something is left")
 		}
 	})
