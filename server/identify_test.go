@@ -152,7 +152,7 @@ func TestIdentifierTimeout(t *testing.T) {
 		ep := Endpoint{Path: "/stuck", Identifier: func(context.Context, *Request) (Identity, error) {
 			calls.Add(1)
 			<-stuck
-			return Identity{User: "late"}, nil
+			return Identity{User: "late"}, Reject(401, "comes too late")
 		}}
 		srv := start(t, Config{Transport: kind, Identifiers: 1, HandshakeTimeout: tick, Endpoints: []Endpoint{ep}})
 		var clients []*client
@@ -175,6 +175,9 @@ func TestIdentifierTimeout(t *testing.T) {
 			running, waiting := srv.identifiers.Load()
 			return running == 0 && waiting == 0 && srv.connections.Load() == 0 && srv.memory.Held() == 0
 		})
+		if n := srv.stats.rejected[401].Load(); n != 0 {
+			t.Errorf("%d clients were rejected twice", n)
+		}
 		if n := calls.Load(); n != 1 || srv.users.Users() != 0 {
 			t.Errorf("the Identifier was called %d times, there are %d users", n, srv.users.Users())
 		}
@@ -248,6 +251,11 @@ func earlyBytes(srv *Server) (n int) {
 // Hooks of a session never overlap and OnClose is the last, also when it opens on
 // another goroutine and its connection breaks at the same time.
 func TestIdentifierHooksDoNotOverlap(t *testing.T) {
+	t.Run("connection breaks", func(t *testing.T) { hooksDoNotOverlap(t, false) })
+	t.Run("and bytes came before", func(t *testing.T) { hooksDoNotOverlap(t, true) })
+}
+
+func hooksDoNotOverlap(t *testing.T, send bool) {
 	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
 		var in atomic.Int32
 		opening, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan frame.CloseError, 1)
@@ -268,7 +276,9 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 		c.say(handshakeFor("/slow?user=a"))
 		receive(t, "Identifier", calls).answer <- nil
 		receive(t, "OnOpen", opening)
-		c.send(Text, "while OnOpen runs")
+		if send {
+			c.send(Text, "while OnOpen runs")
+		}
 		c.Close()
 		select {
 		case <-closed:

@@ -53,10 +53,10 @@ func TestMountIdentifierSees(t *testing.T) {
 // The context of a Mount's Identifier ends when its client leaves, with the server, and
 // with Config.HandshakeTimeout.
 func TestMountIdentifierContext(t *testing.T) {
-	for name, timeout := range map[string]time.Duration{"client leaves": time.Hour, "timeout": tick} {
+	for name, timeout := range map[string]time.Duration{"client leaves": time.Hour, "server ends": time.Hour, "timeout": tick} {
 		t.Run(name, func(t *testing.T) {
 			entered, ended := make(chan struct{}), make(chan error, 1)
-			_, m := bare(t, Config{HandshakeTimeout: timeout}, Endpoint{Identifier: func(ctx context.Context, r *Request) (Identity, error) {
+			srv, m := bare(t, Config{HandshakeTimeout: timeout}, Endpoint{Identifier: func(ctx context.Context, r *Request) (Identity, error) {
 				close(entered)
 				<-ctx.Done()
 				ended <- ctx.Err()
@@ -65,10 +65,14 @@ func TestMountIdentifierContext(t *testing.T) {
 			g := in(t, hosts[0], m)()
 			io.WriteString(g, knock("/"))
 			receive(t, "Identifier", entered)
-			want := context.DeadlineExceeded
-			if timeout == time.Hour {
+			want := context.Canceled
+			switch name {
+			case "client leaves":
 				g.Close()
-				want = context.Canceled
+			case "server ends":
+				srv.Shutdown(t.Context())
+			default:
+				want = context.DeadlineExceeded
 			}
 			if err := receive(t, "the context's end", ended); !errors.Is(err, want) {
 				t.Errorf("the context ended with %v, want %v", err, want)

@@ -45,11 +45,13 @@ func TestSessionsCloseOldest(t *testing.T) {
 			c.want(Text, "to the newest")
 			c.want(Text, "to the topic")
 		}
+		mu.Lock()
 		for _, why := range ended {
 			if why.Code != 1008 {
 				t.Errorf("ended with %v", why)
 			}
 		}
+		mu.Unlock()
 		if n := srv.stats.manySessions.Load(); n != 0 {
 			t.Errorf("%d handshakes were rejected", n)
 		}
