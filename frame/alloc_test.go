@@ -7,8 +7,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// allocs counts what feeding the reads to one decoder allocates. The decoder
-// writes to its input, so each run gets a fresh copy, made beforehand.
+// allocs returns the number of allocations when a decoder gets the reads. The decoder writes to its input, so
+// each run copies the reads to the same memory.
 func allocs(t *testing.T, r *Rules, p Params, reads ...[]byte) float64 {
 	t.Helper()
 	var d Decoder
@@ -39,7 +39,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	big := strings.Repeat("x", 20000)
 	for _, tt := range []struct {
 		name  string
-		pools bool // needs the pools, which drop things on purpose under -race
+		pools bool // uses a sync.Pool, which drops items at random under -race
 		reads [][]byte
 	}{
 		{"text", false, [][]byte{text("Hello")}},
@@ -54,7 +54,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.pools && raceEnabled {
-				t.Skip("sync.Pool drops at random under -race")
+				t.Skip("sync.Pool drops items at random under -race")
 			}
 			if n := allocs(t, new(Rules), Params{}, tt.reads...); n != 0 {
 				t.Errorf("%v allocations", n)
@@ -74,7 +74,7 @@ func TestEncodeAllocations(t *testing.T) {
 	}
 	var p *Prepared
 	if n := testing.AllocsPerRun(100, func() { p = Prepare(ws.OpText, payload) }); n != 2 {
-		t.Errorf("Prepare: %v allocations, want the frame and what describes it", n)
+		t.Errorf("Prepare: %v allocations, want 2: the frame and the Prepared", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { p.Plain() }); n != 0 {
 		t.Errorf("Plain: %v allocations", n)
@@ -82,14 +82,34 @@ func TestEncodeAllocations(t *testing.T) {
 }
 
 func TestHostileInputAllocatesNothing(t *testing.T) {
-	in := f(fin, 3, "reserved opcode")
+	for _, tt := range []struct {
+		name string
+		in   []byte
+	}{
+		{"reserved opcode", f(fin, 3, "")},
+		{"unmasked", []byte("\x81\x05Hello")},
+		{"not UTF-8", text("\xff")},
+		{"too big", binmsg(strings.Repeat("x", DefaultMaxMessage+1))[:10]},
+		{"close code", closing(1005, "")},
+		{"half a close code", f(fin, ws.OpClose, "\x03")},
+	} {
+		in := make([]byte, len(tt.in))
+		if n := testing.AllocsPerRun(100, func() {
+			copy(in, tt.in)
+			var d Decoder
+			if _, _, err := d.Next(new(Rules), in); err == nil {
+				t.Error("no error")
+			}
+			d.Release()
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
 	if n := testing.AllocsPerRun(100, func() {
-		var d Decoder
-		if _, _, err := d.Next(new(Rules), in); err == nil {
+		if _, _, err := ParseClose([]byte{3}); err == nil {
 			t.Error("no error")
 		}
-		d.Release()
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("ParseClose: %v allocations", n)
 	}
 }

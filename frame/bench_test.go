@@ -8,9 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The payload is unmasked in place, so a second decoding of the same bytes sees
-// it masked: binary, except where text is what is measured, and then with a
-// masking key of zeros.
+// benchDecode decodes the same bytes again and again. Next unmasks in place, so every other time the payload
+// is masked: messages are binary, or text with a masking key of zeros.
 func benchDecode(b *testing.B, in []byte) {
 	var d Decoder
 	r := new(Rules)
@@ -85,13 +84,13 @@ func BenchmarkDeflate(b *testing.B) {
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {
-				Prepare(ws.OpText, payload).Deflated(r, alone)
+				Prepare(ws.OpText, payload).Deflated(r, noContext)
 			}
 		})
 		b.Run("in/"+strconv.Itoa(n), func(b *testing.B) {
 			src := deflated(ws.OpText, new(deflater).message(string(payload), 5, false))
 			in := make([]byte, len(src))
-			d := started(alone)
+			d := started(noContext)
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -113,7 +112,7 @@ func BenchmarkDeflate(b *testing.B) {
 	}
 }
 
-// What a peer can make of a full read: as many frames as go in.
+// A read that is full of the smallest frames.
 func BenchmarkDecodeFragments(b *testing.B) {
 	frames := string(f(0, ws.OpBinary, "x")) + strings.Repeat(string(f(0, ws.OpContinuation, "x")), 9000) + string(f(fin, ws.OpContinuation, "x"))
 	benchDecode(b, []byte(frames))

@@ -6,19 +6,18 @@ import (
 	"unsafe"
 )
 
-// Buffers of 256 bytes to 64 KiB are pooled by powers of two; larger ones, which
-// only an endpoint with a raised limit ever needs, are left to the garbage
-// collector, and so is what the pools hold after a storm.
+// Buffers of 256 bytes to 64 KiB are pooled, in classes that are powers of two. Larger ones exist only
+// where MaxMessage was raised, and are left to the garbage collector, which also shrinks the pools.
 const (
 	minClass = 8
 	maxClass = 16
 )
 
-// A pool holds pointers to the first byte of its buffers: unlike a slice, a
-// pointer goes into an interface without an allocation.
+// The pools hold pointers to the first byte of a buffer: unlike a slice, a pointer is converted to an
+// interface without an allocation.
 var buffers [maxClass - minClass + 1]sync.Pool
 
-// newBuffer returns an empty buffer with room for n bytes at least.
+// newBuffer returns an empty buffer with a capacity of at least n bytes.
 func newBuffer(n int) []byte {
 	if n > 1<<maxClass {
 		return make([]byte, 0, n)
@@ -30,7 +29,7 @@ func newBuffer(n int) []byte {
 	return make([]byte, 0, 1<<class)
 }
 
-// freeBuffer gives b back. Nobody may hold a part of it any more.
+// freeBuffer returns b to its pool. There must be no other reference to its memory.
 func freeBuffer(b []byte) {
 	class := bits.Len(uint(cap(b))) - 1
 	if class < minClass || class > maxClass || cap(b) != 1<<class {
@@ -39,16 +38,23 @@ func freeBuffer(b []byte) {
 	buffers[class-minClass].Put(unsafe.SliceData(b))
 }
 
-// growBuffer makes room for n more bytes in b. It doubles, so that the copying
-// stays linear in the bytes that arrived, but takes no more than most bytes,
-// which is all that can come, as long as n fits into that.
+// growBuffer makes room for n more bytes in b. It doubles the capacity, so that the work of copying stays
+// linear in the bytes that arrive, up to most bytes, unless n needs more.
 func growBuffer(b []byte, n, most int) []byte {
 	need := len(b) + n
 	if need <= cap(b) {
 		return b
 	}
-	grown := newBuffer(max(need, min(2*cap(b), most)))
+	grown := newBuffer(max(need, doubled(cap(b), most)))
 	grown = append(grown, b...)
 	freeBuffer(b)
 	return grown
+}
+
+// doubled returns twice n, or most if that is less. The product may exceed an int of 32 bits.
+func doubled(n, most int) int {
+	if n > most/2 {
+		return most
+	}
+	return 2 * n
 }

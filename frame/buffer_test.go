@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -9,8 +10,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// TestGrowthIsLinear: whatever a message is cut into, its buffer doubles, so that
-// each of its bytes is copied a few times and not once for each part.
+// The buffer of a message doubles, however the message is cut, so that its bytes are copied a few times and
+// not once for each part.
 func TestGrowthIsLinear(t *testing.T) {
 	const limit = 1 << 20
 	part := func(n int) []byte { return f(0, ws.OpContinuation, strings.Repeat("x", n)) }
@@ -20,7 +21,7 @@ func TestGrowthIsLinear(t *testing.T) {
 		rest  []byte
 		read  int
 	}{
-		{"single bytes behind a large fragment", 900_000, slices.Repeat(part(1), 1000), 7},
+		{"single bytes after a large fragment", 900_000, slices.Repeat(part(1), 1000), 7},
 		{"fragments of 300 bytes", 70_000, slices.Repeat(part(300), 3000), 308},
 		{"fragments of 4 KiB, cut anywhere", 4096, slices.Repeat(part(4096), 250), 1000},
 		{"single bytes up to the limit", limit - 1000, slices.Repeat(part(1), 999), 7},
@@ -43,7 +44,7 @@ func TestGrowthIsLinear(t *testing.T) {
 			if g.code != 0 || now > limit+ws.MaxControlFramePayloadSize {
 				t.Errorf("a buffer of %d bytes, close %d %s", now, g.code, g.why)
 			}
-			if most := 9; grown > most { // 1 MiB is 4 KiB doubled 8 times; one control frame more
+			if most := 9; grown > most { // 8 doublings from 4 KiB to 1 MiB, and one for a control frame
 				t.Errorf("the buffer grew %d times, want %d at most", grown, most)
 			}
 		})
@@ -58,8 +59,7 @@ func growingPings() (b []byte) {
 	return b
 }
 
-// TestInflatedGrowthIsLinear is the same for a compressed message that takes all
-// that MaxRatio allows, and no more, with each of its symbols.
+// The same for a compressed message that stays at the limit of MaxRatio with each of its symbols.
 func TestInflatedGrowthIsLinear(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -72,8 +72,8 @@ func TestInflatedGrowthIsLinear(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &Rules{MaxMessage: tt.limit, Deflate: Deflate{MaxRatio: 50}}
-			in := deflated(ws.OpBinary, edgeOf50(tt.limit-100))
-			d := started(alone)
+			in := deflated(ws.OpBinary, ratioOf50(tt.limit-100))
+			d := started(noContext)
 			defer d.Release()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -84,11 +84,11 @@ func TestInflatedGrowthIsLinear(t *testing.T) {
 					t.Fatal(err)
 				}
 				if in = in[n:]; len(in) == 0 && len(m.Payload) < tt.limit-200 {
-					t.Errorf("%d bytes came out", len(m.Payload))
+					t.Errorf("%d bytes after inflating", len(m.Payload))
 				}
 			}
 			runtime.ReadMemStats(&after)
-			// All of the doubled buffers together are twice the last of them.
+			// The buffers before the last one have as many bytes together as the last one.
 			if n := int(after.TotalAlloc - before.TotalAlloc); n > 2*tt.limit+1<<20 {
 				t.Errorf("%d bytes were allocated for a message of %d", n, tt.limit)
 			}
@@ -96,17 +96,32 @@ func TestInflatedGrowthIsLinear(t *testing.T) {
 	}
 }
 
-// edgeOf50 returns a compressed message of n bytes, about: an a and, in two bytes
-// each, that 100 more are like it.
-func edgeOf50(n int) string {
+// ratioOf50 returns a compressed message of about n bytes: a literal, and copies of it in lengths of 100,
+// which are two bytes each.
+func ratioOf50(n int) string {
 	var z bitWriter
 	z.put(0b010, 3)
 	z.code(0x30+'a', 8)
 	for range n / 100 {
 		z.code(279-256, 7) // 99 to 114
 		z.put(100-99, 4)
-		z.code(0, 5) // one back
+		z.code(0, 5) // distance 1
 	}
 	z.code(0, 7)
 	return z.message()
+}
+
+// Twice the capacity may exceed an int of 32 bits.
+func TestDoubled(t *testing.T) {
+	for _, tt := range []struct{ n, most, want int }{
+		{0, 10, 0}, {3, 10, 6}, {5, 10, 10}, {6, 10, 10}, {20, 10, 10},
+		{1 << 29, math.MaxInt32, 1 << 30},
+		{1 << 30, math.MaxInt32, math.MaxInt32},
+		{math.MaxInt32, math.MaxInt32, math.MaxInt32},
+		{math.MaxInt, math.MaxInt, math.MaxInt},
+	} {
+		if got := doubled(tt.n, tt.most); got != tt.want {
+			t.Errorf("doubled(%d, %d) = %d, want %d", tt.n, tt.most, got, tt.want)
+		}
+	}
 }

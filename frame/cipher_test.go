@@ -7,9 +7,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// TestCipher checks the one function that touches every payload byte, at every
-// phase of the mask, every alignment and every length up to several of its
-// blocks, and that it does not touch what lies around.
+// TestCipher checks the function that unmasks every payload byte, at every phase of the mask, every alignment
+// and every length up to several of its blocks, and that it does not write to the bytes around the payload.
 func TestCipher(t *testing.T) {
 	src := make([]byte, 400)
 	for i := range src {

@@ -14,8 +14,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// deflater is a client's compressor, the standard library's, with or without a
-// context.
+// deflater is a client's compressor, from the standard library, with or without a context.
 type deflater struct {
 	buf   bytes.Buffer
 	w     *flate.Writer
@@ -36,7 +35,7 @@ func (c *deflater) message(p string, level int, context bool) string {
 	return strings.TrimSuffix(c.buf.String(), deflateTail)
 }
 
-// bitWriter makes what no compressor does.
+// bitWriter writes deflated data that no compressor writes.
 type bitWriter struct {
 	z []byte
 	b uint64
@@ -55,12 +54,12 @@ func (w *bitWriter) put(v uint64, n int) {
 // code writes a code of n bits, the highest first.
 func (w *bitWriter) code(v uint64, n int) { w.put(bits.Reverse64(v)>>(64-n), n) }
 
-// block begins a block that brings its codes, given their lengths (RFC 1951, 3.2.7).
+// block begins a block with dynamic codes of the given lengths (RFC 1951, 3.2.7).
 func (w *bitWriter) block(lit, dist []uint8) {
-	// Lengths are written as they are, but for 11 to 138 zeros, which are 18.
+	// Runs of 11 to 138 zeros are written as symbol 18, other lengths as themselves.
 	type element struct{ symbol, more, bits int }
 	var elements []element
-	own := make([]uint8, len(codeOrder)) // the lengths of the codes for those
+	lengths := make([]uint8, len(codeOrder)) // of the codes of these symbols
 	for all := slices.Concat(lit, dist); len(all) > 0; {
 		e, n := element{int(all[0]), 0, 0}, 0
 		for n < min(len(all), 138) && all[n] == 0 {
@@ -72,24 +71,24 @@ func (w *bitWriter) block(lit, dist []uint8) {
 			n = 1
 		}
 		elements, all = append(elements, e), all[n:]
-		own[e.symbol] = 1
+		lengths[e.symbol] = 1
 	}
-	// Their codes have one bit less or more, the first ones less, so that they fit.
+	// The codes have two lengths, the first codes one bit less, so that the set is complete.
 	used := 0
-	for _, n := range own {
+	for _, n := range lengths {
 		used += int(n)
 	}
 	long := bits.Len(uint(used - 1))
 	short := 1<<long - used
 	codes := map[int]uint64{}
 	next := uint64(0)
-	for symbol := range own {
-		if own[symbol] == 0 {
+	for symbol := range lengths {
+		if lengths[symbol] == 0 {
 			continue
 		}
-		own[symbol] = uint8(long)
+		lengths[symbol] = uint8(long)
 		if len(codes) < short {
-			own[symbol]--
+			lengths[symbol]--
 		} else if len(codes) == short {
 			next *= 2
 		}
@@ -101,20 +100,20 @@ func (w *bitWriter) block(lit, dist []uint8) {
 	w.put(uint64(len(lit)-257), 5)
 	w.put(uint64(len(dist)-1), 5)
 	n := len(codeOrder)
-	for own[codeOrder[n-1]] == 0 {
+	for lengths[codeOrder[n-1]] == 0 {
 		n--
 	}
 	w.put(uint64(n-4), 4)
 	for _, symbol := range codeOrder[:n] {
-		w.put(uint64(own[symbol]), 3)
+		w.put(uint64(lengths[symbol]), 3)
 	}
 	for _, e := range elements {
-		w.code(codes[e.symbol], int(own[e.symbol]))
+		w.code(codes[e.symbol], int(lengths[e.symbol]))
 		w.put(uint64(e.more), e.bits)
 	}
 }
 
-// stored writes a block that is not compressed (3.2.4).
+// stored writes a stored block (3.2.4).
 func (w *bitWriter) stored(p string) {
 	w.put(0, 3)
 	w.put(0, -w.n&7)
@@ -129,10 +128,9 @@ func (w *bitWriter) message() string {
 	return string(w.z)
 }
 
-// inflateFrame takes a server's message apart and inflates it as a client does. The
-// frame must be a whole message (RFC 6455, 5.4) with the given opcode, not masked
-// (5.1), its length in as few bytes as can be (5.2), without reserved bits, but for
-// RSV1 if it is compressed (RFC 7692, 6.1).
+// inflateFrame decodes and inflates a server's message as a client does. The frame must be a whole message
+// (RFC 6455, 5.4) with the given opcode, unmasked (5.1), with a minimal length (5.2) and without reserved
+// bits, except RSV1 if it is compressed (RFC 7692, 6.1).
 func inflateFrame(t testing.TB, op ws.OpCode, b []byte) (payload string, deflated bool) {
 	t.Helper()
 	deflated = b[0] == 0xc0|byte(op)
@@ -168,7 +166,7 @@ func inflateFrame(t testing.TB, op ws.OpCode, b []byte) (payload string, deflate
 	return string(out), true
 }
 
-// peerTail ends a message (RFC 7692, 7.2.2), and the stream behind it.
+// peerTail ends a message (RFC 7692, 7.2.2), and then the stream.
 const peerTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
 // inflateAll inflates a message with the standard library.
@@ -186,7 +184,7 @@ func inflateAll(z string) ([]byte, error) {
 
 var inflateReaders sync.Pool // 40 KiB each
 
-// jsonLike returns n bytes of what a push server carries.
+// jsonLike returns n bytes that resemble the messages of a push server.
 func jsonLike(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {

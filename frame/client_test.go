@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/gobwas/ws"
 )
 
-// The client's side of the wire, for the tests.
+// The client's side of the protocol, for the tests.
 
 var testMask = [4]byte{0x37, 0xfa, 0x21, 0x3d} // of RFC 6455, 5.7
 
@@ -44,8 +45,7 @@ func closing(code uint16, reason string) []byte {
 
 func join(frames ...[]byte) []byte { return slices.Concat(frames...) }
 
-// got is what a decoder made of its input: the messages in words, and the code
-// of the error or 0.
+// got is the output of a decoder: descriptions of the messages, and the code and reason of the error, or 0.
 type got struct {
 	msgs []string
 	code ws.StatusCode
@@ -74,19 +74,19 @@ func opName(op ws.OpCode) string {
 	return fmt.Sprintf("op%d", op)
 }
 
-func say(op ws.OpCode, p []byte) string { return opName(op) + ":" + string(p) }
+func describe(op ws.OpCode, p []byte) string { return opName(op) + ":" + string(p) }
 
-// feed gives d one read, as a server does.
+// feed passes one read to d, as a server does.
 func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
 	t.Helper()
-	in = slices.Clone(in) // a read's own buffer: Next writes to it
+	in = slices.Clone(in) // Next writes to it
 	for {
 		m, n, err := d.Next(r, in)
 		if n < 0 || n > len(in) {
 			t.Fatalf("Next consumed %d of %d bytes", n, len(in))
 		}
 		least := min(len(in), 6*(maxFrames-1))
-		if d.s != nil && d.s.z != nil { // it may be any byte that made work
+		if d.s != nil && d.s.z != nil { // any byte may have spent the budget
 			least = min(len(in), 1)
 		}
 		if err != nil && n != len(in) || m.Op == 0 && n < least {
@@ -105,20 +105,32 @@ func (g *got) feed(t testing.TB, d *Decoder, r *Rules, in []byte) {
 			continue
 		}
 		if m.Op == 0 {
-			if s := d.s; s != nil && !s.shared && s.headLen == 0 && !s.inFrame && !s.open && len(s.context) == 0 {
-				t.Fatalf("a decoder with nothing to remember holds %+v", s)
+			if s := d.s; s != nil && !s.shared && s.headLen == 0 && !s.inFrame && !s.inMessage && len(s.context) == 0 {
+				t.Fatalf("a decoder between messages has state %+v", s)
 			}
 			return
 		}
-		g.msgs = append(g.msgs, say(m.Op, m.Payload))
+		g.msgs = append(g.msgs, describe(m.Op, m.Payload))
 		if cap(m.Payload) != len(m.Payload) {
-			t.Fatalf("an append to the payload would write to %d bytes behind it", cap(m.Payload)-len(m.Payload))
+			t.Fatalf("append to the payload would write to the %d bytes that follow it", cap(m.Payload)-len(m.Payload))
 		}
-		// The borrower may write to it: nobody else reads it any more.
+		// The caller may write to a payload that it has borrowed.
 		for i := range m.Payload {
 			m.Payload[i] = 0xee
 		}
 	}
+}
+
+// buffered returns the memory that d owns, in bytes, including its context.
+func (d *Decoder) buffered() int {
+	if d.s == nil {
+		return 0
+	}
+	n := int(d.s.headLen) + cap(d.s.buf) + cap(d.s.context)
+	if d.s.z != nil {
+		n += int(unsafe.Sizeof(inflater{}))
+	}
+	return n
 }
 
 // decode feeds in to a new decoder, cut before each of the given offsets.
@@ -136,8 +148,8 @@ func decodeFrom(t testing.TB, d Decoder, r *Rules, in []byte, cuts ...int) got {
 		from = to
 	}
 	d.Release()
-	if n := d.Buffered(); n != 0 {
-		t.Fatalf("%d bytes buffered after Release", n)
+	if n := d.buffered(); n != 0 {
+		t.Fatalf("%d bytes owned after Release", n)
 	}
 	return g
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// ParseClose takes the payload of a close frame apart (RFC 6455, 5.5.1). The
-// code of an empty one is 1005 (7.1.5). The error is a *CloseError.
+// ParseClose splits the payload of a close frame into its status code and reason (RFC 6455, 5.5.1). The
+// code of an empty payload is StatusNoStatusRcvd (7.1.5). The error is a *CloseError.
 func ParseClose(payload []byte) (code StatusCode, reason string, err error) {
 	if f := checkClose(payload); f != nil {
 		return 0, "", f
@@ -34,13 +34,12 @@ func checkClose(payload []byte) *CloseError {
 	return nil
 }
 
-// maxReason is what a close frame has room for behind the status code.
+// maxReason is the room for a reason in a close frame, after the status code.
 const maxReason = ws.MaxControlFramePayloadSize - 2
 
-// AppendClose appends a server's close frame. A reason longer than 123 bytes is
-// cut before a rune that does not fit, and what is no UTF-8 in it is replaced.
-// With a code that may not stand in a frame, such as 0 or 1005, the payload is
-// empty.
+// AppendClose appends a server's close frame. A reason longer than 123 bytes is cut at the end of a rune,
+// and invalid UTF-8 in it is replaced. If code must not be sent, like 0 or StatusNoStatusRcvd, the payload
+// is empty.
 func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 	const b0 = bitFIN | byte(ws.OpClose)
 	if !CloseCodeAllowed(code) {

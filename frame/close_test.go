@@ -66,8 +66,7 @@ func TestAppendClose(t *testing.T) {
 	}
 }
 
-// TestControlFrameTooLongPanics: no peer would take it. RFC 6455, 5.5: "All control
-// frames MUST have a payload length of 125 bytes or less".
+// RFC 6455, 5.5: "All control frames MUST have a payload length of 125 bytes or less".
 func TestControlFrameTooLongPanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -77,8 +76,8 @@ func TestControlFrameTooLongPanics(t *testing.T) {
 	AppendFrame(nil, ws.OpPing, make([]byte, 126))
 }
 
-// FuzzClose checks that ParseClose and the decoder agree with the RFC's words,
-// and that what AppendClose writes can be parsed.
+// FuzzClose checks ParseClose and the decoder against the RFC, and that ParseClose accepts every close frame
+// that AppendClose writes.
 func FuzzClose(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("\x03"))
@@ -115,7 +114,7 @@ func FuzzClose(f *testing.F) {
 			t.Fatalf("AppendClose(%d, %q) = %q: %v", code, p, b, err)
 		}
 		if CloseCodeAllowed(code) && (back != code || utf8.Valid(p) && !strings.HasPrefix(string(p), reason)) {
-			t.Fatalf("AppendClose(%d, %q): came back as %d %q", code, p, back, reason)
+			t.Fatalf("AppendClose(%d, %q): parsed as %d %q", code, p, back, reason)
 		}
 	})
 }

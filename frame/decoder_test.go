@@ -12,21 +12,21 @@ import (
 )
 
 func TestDecoderSize(t *testing.T) {
-	// Every idle connection pays for it: one pointer, nil at rest.
-	if n := unsafe.Sizeof(Decoder{}); n != 8 {
-		t.Errorf("a Decoder has %d bytes, want 8", n)
+	// Every idle connection has a Decoder: one pointer, nil between messages.
+	if n := unsafe.Sizeof(Decoder{}); n != unsafe.Sizeof(uintptr(0)) {
+		t.Errorf("a Decoder has %d bytes, want one pointer", n)
 	}
-	// Every connection that stopped in the middle of something pays for it. It
-	// fills the allocator's class of 112 bytes: fault 8, buf 24, size and valid
-	// 16, frame 24 (op, fin, deflated, phase, mask, left), head and its length
-	// 15, op, empty and five flags 7, padding.
+	// Every connection with an incomplete message has a state. It fits the allocator's size class of 112
+	// bytes: fault 8, buf 24, complete and valid 8, z 8, context 24, frame 24 (op, fin, deflated, phase, mask,
+	// left), and the rest is single bytes: head 14, headLen 1, and 9 flags and counters, of which some fill
+	// padding.
 	if n := unsafe.Sizeof(state{}); n > 112 {
-		t.Errorf("a state has %d bytes, want 112 at most", n)
+		t.Errorf("a state has %d bytes, want at most 112", n)
 	}
 }
 
-// laws are inputs for the decoder's law; all of RFC 6455's tests are, too.
-var laws = []struct {
+// cutInputs are inputs for checkCuts, in addition to those of the RFCs.
+var cutInputs = []struct {
 	name string
 	in   []byte
 }{
@@ -39,20 +39,20 @@ var laws = []struct {
 	{"close between fragments", join(f(0, ws.OpText, "a"), closing(1000, "bye"), f(fin, 0, "b"))},
 	{"bad close between fragments", join(f(0, ws.OpText, "a"), closing(1005, ""))},
 	{"126 bytes", text(strings.Repeat("ä", 63))},
-	{"half", text("Hello")[:8]},
+	{"incomplete", text("Hello")[:8]},
 }
 
-// TestLawEveryTwoCuts checks that input cut anywhere gives the same as whole.
-func TestLawEveryTwoCuts(t *testing.T) {
+// How the input is cut into reads must not change the result.
+func TestCuts(t *testing.T) {
 	r := &Rules{MaxMessage: 200}
-	for _, tt := range laws {
-		t.Run(tt.name, func(t *testing.T) { checkLaw(t, r, Params{}, tt.in) })
+	for _, tt := range cutInputs {
+		t.Run(tt.name, func(t *testing.T) { checkCuts(t, r, Params{}, tt.in) })
 	}
 }
 
-// checkLaw compares the whole input with every single cut, every two cuts if
-// there are few enough of them, and single bytes.
-func checkLaw(t testing.TB, r *Rules, p Params, in []byte) {
+// checkCuts compares the result of one read with those of the input cut at every offset, at every two offsets
+// if it is short, and into single bytes.
+func checkCuts(t testing.TB, r *Rules, p Params, in []byte) {
 	t.Helper()
 	start := func() (d Decoder) { d.Start(p); return d }
 	want := decodeFrom(t, start(), r, in)
@@ -92,18 +92,18 @@ func TestMessagesAcrossReads(t *testing.T) {
 	}
 }
 
-// However many frames a read has, Next lets its caller look up between them.
-func TestNextTakesSomeFramesAtATime(t *testing.T) {
+// Next decodes a limited number of frames in one call, however many a read has.
+func TestNextYieldsBetweenFrames(t *testing.T) {
 	for name, tt := range map[string]struct {
 		begin, each []byte
 	}{
-		"bytes":              {f(0, ws.OpText, "a"), f(0, ws.OpContinuation, "b")},
-		"longer":             {f(0, ws.OpText, "abc"), f(0, ws.OpContinuation, "def")},
-		"half a frame first": {f(0, ws.OpText, "abc")[2:], f(0, ws.OpContinuation, "b")},
+		"of one byte":         {f(0, ws.OpText, "a"), f(0, ws.OpContinuation, "b")},
+		"of three bytes":      {f(0, ws.OpText, "abc"), f(0, ws.OpContinuation, "def")},
+		"after half a header": {f(0, ws.OpText, "abc")[2:], f(0, ws.OpContinuation, "b")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d Decoder
-			if name == "half a frame first" {
+			if name == "after half a header" {
 				d.Next(new(Rules), f(0, ws.OpText, "abc")[:2])
 			}
 			in := join(tt.begin, bytes.Repeat(tt.each, 2*maxFrames), f(fin, ws.OpContinuation, "c"))
@@ -119,7 +119,7 @@ func TestNextTakesSomeFramesAtATime(t *testing.T) {
 				}
 			}
 			if calls != 3 {
-				t.Errorf("%d calls, not 3", calls)
+				t.Errorf("%d calls, want 3", calls)
 			}
 		})
 	}
@@ -137,23 +137,23 @@ func TestPayloadIsBorrowedFromInput(t *testing.T) {
 		t.Errorf("Next = %v, %v: a whole frame's payload was copied", m, err)
 	}
 	if d != (Decoder{}) {
-		t.Error("whole frames left a state behind")
+		t.Error("whole frames left a state")
 	}
 }
 
-func TestNothingIsHeldBetweenMessages(t *testing.T) {
-	for _, tt := range laws {
+func TestNoMemoryBetweenMessages(t *testing.T) {
+	for _, tt := range cutInputs {
 		var d Decoder
 		var g got
 		for i := range tt.in {
 			g.feed(t, &d, new(Rules), tt.in[i:i+1])
 		}
-		if tt.name == "half" {
-			if d.Buffered() == 0 {
-				t.Errorf("%s: nothing is buffered", tt.name)
+		if tt.name == "incomplete" {
+			if d.buffered() == 0 {
+				t.Errorf("%s: the decoder owns no memory", tt.name)
 			}
-		} else if d.Buffered() != 0 || d.s != nil && !d.s.shared {
-			t.Errorf("%s: %d bytes are buffered, state %+v", tt.name, d.Buffered(), d.s)
+		} else if d.buffered() != 0 || d.s != nil && !d.s.shared {
+			t.Errorf("%s: the decoder owns %d bytes, state %+v", tt.name, d.buffered(), d.s)
 		}
 		d.Release()
 	}
@@ -168,22 +168,22 @@ func TestFailedDecoderStaysFailed(t *testing.T) {
 		t.Errorf("first %v, then %v", g, again)
 	}
 	if d.Release(); d != (Decoder{}) {
-		t.Error("Release left a failed decoder failed")
+		t.Error("a decoder is still failed after Release")
 	}
 }
 
-func TestMemoryFollowsBytesNotDeclarations(t *testing.T) {
+func TestDeclaredLengthAllocatesNothing(t *testing.T) {
 	r := &Rules{MaxMessage: 1 << 30}
 	head := raw(nil, fin|byte(ws.OpBinary), strings.Repeat("x", 65536))[:14]
-	copy(head[2:10], "\x00\x00\x00\x00\x3f\xff\xff\xff") // 1 GiB less one
+	copy(head[2:10], "\x00\x00\x00\x00\x3f\xff\xff\xff") // 1 GiB minus 1
 	var d Decoder
 	defer d.Release()
 	var g got
 	g.feed(t, &d, r, head)
 	for arrived := 1; arrived < 1<<20; arrived *= 2 {
 		g.feed(t, &d, r, bytes.Repeat([]byte{1}, arrived))
-		if n, limit := d.Buffered(), max(256, 4*arrived); n > limit {
-			t.Fatalf("%d bytes are held for %d that arrived", n, 2*arrived)
+		if n, limit := d.buffered(), max(256, 4*arrived); n > limit {
+			t.Fatalf("%d bytes of memory for %d that arrived", n, 2*arrived)
 		}
 	}
 	if g.code != 0 || g.msgs != nil {
@@ -191,8 +191,8 @@ func TestMemoryFollowsBytesNotDeclarations(t *testing.T) {
 	}
 }
 
-func TestBufferIsNoLargerThanTheMessage(t *testing.T) {
-	// Beyond the pooled sizes, doubling stops at what is still to come.
+func TestBufferNotLargerThanMessage(t *testing.T) {
+	// Beyond the pooled sizes, doubling stops at the size of the message.
 	r := &Rules{MaxMessage: 1 << 20}
 	in := binmsg(strings.Repeat("x", 300_000))
 	var d Decoder
@@ -201,22 +201,21 @@ func TestBufferIsNoLargerThanTheMessage(t *testing.T) {
 	for part := range slices.Chunk(in[:len(in)-1], 4096) {
 		g.feed(t, &d, r, part)
 	}
-	if n := d.Buffered(); n != 300_000 {
-		t.Errorf("%d bytes are held for a message of 300000", n)
+	if n := d.buffered(); n != 300_000 {
+		t.Errorf("%d bytes of memory for a message of 300000", n)
 	}
 }
 
-// TestEmptyFragments: a few are allowed, RFC 6455 section 5.4, and a flood of them
-// is not, wherever in a message and however it is cut.
+// A message may have 100 empty fragments (RFC 6455, 5.4), wherever they are and however the input is cut.
 func TestEmptyFragments(t *testing.T) {
 	empty, part := "00 80 00000000 ", "00 81 00000000 61 "
 	for _, tt := range []struct {
 		name, in string
 		want     ws.StatusCode
 	}{
-		{"as many as may be", "01 80 00000000 " + strings.Repeat(empty, 100-1) + part + "80 80 00000000", 0},
-		{"one more", "01 80 00000000 " + strings.Repeat(empty, 100-1) + part + empty + "80 80 00000000", 1008},
-		{"anew in each message", strings.Repeat("01 80 00000000 "+strings.Repeat(empty, 100-1)+"80 80 00000000", 2), 0},
+		{"100", "01 80 00000000 " + strings.Repeat(empty, 100-1) + part + "80 80 00000000", 0},
+		{"101", "01 80 00000000 " + strings.Repeat(empty, 100-1) + part + empty + "80 80 00000000", 1008},
+		{"100 in each of two messages", strings.Repeat("01 80 00000000 "+strings.Repeat(empty, 100-1)+"80 80 00000000", 2), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in, err := hex.DecodeString(strings.ReplaceAll(tt.in, " ", ""))
@@ -231,21 +230,21 @@ func TestEmptyFragments(t *testing.T) {
 	}
 }
 
-// TestHeld counts the memory of what has not ended, and of nothing else.
-func TestHeld(t *testing.T) {
+// Pending counts the memory of incomplete messages only.
+func TestPending(t *testing.T) {
 	var d Decoder
 	r := new(Rules)
 	whole := []byte("\x81\x81\x00\x00\x00\x00a")
-	if d.Next(r, bytes.Clone(whole)); d.Held() != 0 {
-		t.Errorf("%d bytes behind a message", d.Held())
+	if d.Next(r, bytes.Clone(whole)); d.Pending() != 0 {
+		t.Errorf("%d bytes after a message", d.Pending())
 	}
 	begun := append([]byte("\x81\xfe\x10\x00\x00\x00\x00\x00"), make([]byte, 1000)...)
-	if d.Next(r, begun); d.Held() < 1000 || d.Held() > 4096 {
-		t.Errorf("%d bytes for 1000 of 4096", d.Held())
+	if d.Next(r, begun); d.Pending() < 1000 || d.Pending() > 4096 {
+		t.Errorf("%d bytes for 1000 of 4096", d.Pending())
 	}
 	m, _, err := d.Next(r, make([]byte, 4096-1000))
-	if err != nil || len(m.Payload) != 4096 || d.Held() != 0 {
-		t.Errorf("%d bytes and %d held, %v", len(m.Payload), d.Held(), err)
+	if err != nil || len(m.Payload) != 4096 || d.Pending() != 0 {
+		t.Errorf("a message of %d bytes, %d pending, %v", len(m.Payload), d.Pending(), err)
 	}
 	d.Release()
 }

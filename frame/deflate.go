@@ -2,66 +2,65 @@ package frame
 
 import (
 	"bytes"
+	"math"
 	"sync"
 
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/flate"
 )
 
-// deflateTail ends every flushed block of a compressor and is left out of the
-// message (RFC 7692, 7.2.1).
+// deflateTail is the end of each flushed block, which is removed from the message (RFC 7692, 7.2.1).
 const deflateTail = "\x00\x00\xff\xff"
 
-// sink collects what a compressor writes. It is pooled together with one, except
-// at level 0, which needs none.
-type sink struct {
+// compressor is a compressor and its output. Level 0 needs no flate.Writer.
+type compressor struct {
 	b []byte
 	w *flate.Writer
 }
 
-func (s *sink) Write(p []byte) (int, error) {
-	s.b = growBuffer(s.b, len(p), 2*cap(s.b))
-	s.b = append(s.b, p...)
+func (c *compressor) Write(p []byte) (int, error) {
+	c.b = growBuffer(c.b, len(p), math.MaxInt)
+	c.b = append(c.b, p...)
 	return len(p), nil
 }
 
-var sinks [10]sync.Pool // by level
+var compressorPools [10]sync.Pool // by level
 
-func newSink(level int) *sink {
-	if s, ok := sinks[level].Get().(*sink); ok {
-		return s
+func newCompressor(level int) *compressor {
+	if c, ok := compressorPools[level].Get().(*compressor); ok {
+		return c
 	}
-	s := new(sink)
+	c := new(compressor)
 	if level > 0 {
-		w, err := flate.NewWriter(s, level)
+		w, err := flate.NewWriter(c, level)
 		if err != nil {
-			panic("BUG: " + err.Error()) // Validate knows the levels
+			panic("BUG: " + err.Error()) // Validate checks the level
 		}
-		s.w = w
+		c.w = w
 	}
-	return s
+	return c
 }
 
-// deflateFrame returns a frame with payload compressed, in a buffer of its exact
-// size, or nil if that is not smaller than the plain one.
+// deflateFrame returns a frame with the compressed payload, in a buffer of its exact size, or nil if the
+// compressed payload is not smaller.
 func deflateFrame(level int, op ws.OpCode, payload []byte) []byte {
-	s := newSink(level)
-	defer sinks[level].Put(s)
-	s.b = newBuffer(len(payload))
-	defer func() { freeBuffer(s.b); s.b = nil }()
+	c := newCompressor(level)
+	defer compressorPools[level].Put(c)
+	c.b = newBuffer(len(payload))
+	defer func() { freeBuffer(c.b); c.b = nil }()
 
 	var err error
-	if s.w == nil {
-		err = flate.StatelessDeflate(s, payload, false, nil)
+	if c.w == nil {
+		err = flate.StatelessDeflate(c, payload, false, nil)
 	} else {
-		s.w.Reset(s)
-		if _, err = s.w.Write(payload); err == nil {
-			err = s.w.Flush()
+		c.w.Reset(c)
+		if _, err = c.w.Write(payload); err == nil {
+			err = c.w.Flush()
 		}
 	}
-	data, ok := bytes.CutSuffix(s.b, []byte(deflateTail))
+	data, ok := bytes.CutSuffix(c.b, []byte(deflateTail))
 	if err != nil || !ok {
-		panic("BUG: flate did not flush to memory") // Write never fails
+		panic("BUG: flate failed to flush to memory") // Write does not fail
 	}
 	if len(data) >= len(payload) {
 		return nil

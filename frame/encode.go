@@ -7,8 +7,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// AppendFrame appends one frame as a server sends it: final, unmasked, not
-// compressed. It panics if a control frame's payload is longer than 125 bytes.
+// AppendFrame appends one frame as a server sends it: final, unmasked and uncompressed. It panics if the
+// payload of a control frame is longer than 125 bytes.
 func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	if op.IsControl() && len(payload) > ws.MaxControlFramePayloadSize {
 		panic("BUG: control frame longer than 125 bytes")
@@ -17,8 +17,7 @@ func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// HeaderSize returns the size of the header of a server's frame with a payload
-// of n bytes: 2, 4 or 10.
+// HeaderSize returns the size of a server's frame header for a payload of n bytes: 2, 4 or 10.
 func HeaderSize(n int) int {
 	switch {
 	case n <= 125:
@@ -30,8 +29,8 @@ func HeaderSize(n int) int {
 	}
 }
 
-// appendHeader appends the header of an unmasked frame (5.1: a server "MUST NOT
-// mask any frames that it sends"). b0 holds FIN, RSV1 and the opcode.
+// appendHeader appends the header of an unmasked frame (5.1: a server "MUST NOT mask any frames that it
+// sends"). b0 is FIN, RSV1 and the opcode.
 func appendHeader(dst []byte, b0 byte, n int) []byte {
 	switch HeaderSize(n) {
 	case 2:

@@ -2,26 +2,25 @@ package frame
 
 import "bytes"
 
-// scanner reads a Sec-WebSocket-Extensions header by the grammar of RFC 6455,
-// 9.1, which is strict:
+// scanner splits a Sec-WebSocket-Extensions header by the grammar of RFC 6455, 9.1:
 //
 //	list  = 1#ext
 //	ext   = token *( ";" param )
 //	param = token [ "=" ( token / quoted-string ) ]
 //
-// The one in gobwas/httphead lets "a b" pass for "b" and "a; b=" for "a; b".
+// It is strict. The scanner of gobwas/httphead accepts "a b" as "b" and "a; b=" as "a; b".
 type scanner struct {
 	rest []byte
 }
 
-// end skips white space and reports whether nothing else is left.
+// end skips white space and reports whether the header ends there.
 func (s *scanner) end() bool {
 	s.rest = bytes.TrimLeft(s.rest, " \t")
 	return len(s.rest) == 0
 }
 
-// eat skips white space, and c if that is next.
-func (s *scanner) eat(c byte) bool {
+// skip skips white space, and c if that follows, and reports whether c did.
+func (s *scanner) skip(c byte) bool {
 	if s.end() || s.rest[0] != c {
 		return false
 	}
@@ -29,7 +28,7 @@ func (s *scanner) eat(c byte) bool {
 	return true
 }
 
-// token returns the token that is next, empty if there is none.
+// token returns the next token, or an empty slice if the header continues with something else.
 func (s *scanner) token() []byte {
 	s.end()
 	n := 0
@@ -41,10 +40,10 @@ func (s *scanner) token() []byte {
 	return t
 }
 
-// value returns the token that is next, or is in the quoted string that is next:
-// "the value after quoted-string unescaping MUST conform to the 'token' ABNF".
+// value returns the next token or the content of the next quoted string: "the value after quoted-string
+// unescaping MUST conform to the 'token' ABNF".
 func (s *scanner) value() []byte {
-	if !s.eat('"') {
+	if !s.skip('"') {
 		return s.token()
 	}
 	var t []byte
@@ -66,7 +65,7 @@ func (s *scanner) value() []byte {
 	return nil
 }
 
-// isToken reports whether c may stand in a token (RFC 7230, 3.2.6).
+// isToken reports whether a token may contain c (RFC 9110, 5.6.2).
 func isToken(c byte) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':

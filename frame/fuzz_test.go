@@ -8,8 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// fuzzRules limit messages to max bytes, and to a ratio from an eighth of that on,
-// which little input exceeds.
+// fuzzRules limit messages to max bytes, and to a ratio past an eighth of that, so that short inputs exceed
+// both limits.
 func fuzzRules(max uint16, context bool) (*Rules, Params) {
 	r := &Rules{MaxMessage: int(max), free: 1 + int(max)/8}
 	r.Deflate.MaxRatio = []int{20, 3, 1, 0}[max%4]
@@ -26,7 +26,7 @@ func addSeeds(f *testing.F, add func(in []byte)) {
 			add(tt.in)
 		}
 	}
-	for _, tt := range laws {
+	for _, tt := range cutInputs {
 		add(tt.in)
 	}
 	for _, tt := range rfc7692 {
@@ -34,8 +34,7 @@ func addSeeds(f *testing.F, add func(in []byte)) {
 	}
 }
 
-// FuzzDecoder gives the decoder arbitrary bytes, cut anywhere, and compares it
-// with the reference and with gobwas.
+// FuzzDecoder compares the decoder with the reference and with gobwas on arbitrary bytes, cut anywhere.
 func FuzzDecoder(f *testing.F) {
 	addSeeds(f, func(in []byte) {
 		f.Add(in, uint16(len(in)/2), uint16(1), uint16(200), false, false)
@@ -46,16 +45,16 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// FuzzFrames makes frames out of its input, so that more of it gets past the
-// header: each begins with a byte for FIN, RSV and opcode, which is mended to
-// one that can follow in seven of eight cases, and one for the length.
+// FuzzFrames makes frames of its input, so that more of it gets past the header. Each frame begins with a byte
+// for FIN, RSV and opcode, which in three of four cases is changed to one that is valid there, and one for
+// the length.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x01\x03abc\x80\x02de"), uint16(3), uint16(5), uint16(200), false, false)
 	f.Add([]byte("\x41\x07\xf2\x48\xcd\xc9\xc9\x07\x00\x09\x00\x41\x05\xf2\x00\x11\x00\x00"), uint16(3), uint16(5), uint16(200), true, true)
 	f.Add([]byte("\x01\x02\xf0\x9d\x89\x01p\x80\x02\x84\x9e"), uint16(9), uint16(12), uint16(9), true, false)
 	f.Fuzz(func(t *testing.T, script []byte, cut1, cut2, max uint16, deflate, context bool) {
 		var in []byte
-		open := false
+		inMessage := false
 		for len(script) >= 2 && len(in) < 4096 {
 			b0, n := script[0], int(script[1])
 			script = script[2:]
@@ -65,12 +64,12 @@ func FuzzFrames(f *testing.F) {
 				case op.IsControl():
 					b0 = fin | byte(ws.OpClose) + byte(op)%3
 					n = min(n, 125)
-				case open:
+				case inMessage:
 					b0 = b0 & fin
-					open = b0&fin == 0
+					inMessage = b0&fin == 0
 				default:
 					b0 = b0&(fin|rsv1) | (1 + byte(op)&1)
-					open = b0&fin == 0
+					inMessage = b0&fin == 0
 				}
 				if !deflate {
 					b0 &^= rsv1
@@ -100,8 +99,7 @@ func compare(t *testing.T, in []byte, cut1, cut2, max uint16, deflate, context b
 	}
 }
 
-// FuzzInflate gives the decoder arbitrary compressed bytes and compares it with
-// the reference, which uses the standard library.
+// FuzzInflate compares the decoder with the reference on messages with arbitrary compressed bytes.
 func FuzzInflate(f *testing.F) {
 	for _, z := range []string{helloFixed, helloAgain, helloStored, helloFinal, helloBlocks, "", "\x00", "\x07",
 		new(deflater).message(jsonLike(1000), 9, false),
@@ -123,38 +121,37 @@ func FuzzInflate(f *testing.F) {
 	})
 }
 
-// FuzzDeflate sends messages there and back: ours inflated by the standard
-// library, the standard library's with and without a context inflated by ours.
-// What it begins with is short, or each step would take a millisecond or more.
+// FuzzDeflate inflates messages of this package with the standard library, and messages of the standard
+// library, with and without a context, with this package. Its seeds are short, to make each step fast.
 func FuzzDeflate(f *testing.F) {
 	f.Add([]byte("Hello"), []byte("Hello"), uint8(0), uint8(0))
 	f.Add([]byte(jsonLike(120)), []byte(jsonLike(80)), uint8(5), uint8(3))
 	f.Add([]byte(noise(60)), []byte(strings.Repeat("ab", 50)), uint8(9), uint8(17))
 	f.Add([]byte(""), []byte(strings.Repeat("a", 100)), uint8(1), uint8(20))
-	f.Fuzz(thereAndBack)
+	f.Fuzz(roundTrip)
 }
 
-// TestDeflateThereAndBack does it with long messages.
-func TestDeflateThereAndBack(t *testing.T) {
+// TestDeflateRoundTrip does the same with long messages.
+func TestDeflateRoundTrip(t *testing.T) {
 	for level := range uint8(10) {
-		thereAndBack(t, []byte(jsonLike(2000)), []byte(jsonLike(300)), level, 3)
-		thereAndBack(t, []byte(noise(1000)), []byte(strings.Repeat("ab", 500)), level, 17)
-		thereAndBack(t, nil, []byte(strings.Repeat("a", 40000)), level, 200)
-		thereAndBack(t, []byte(noise(20000)), []byte(jsonLike(40000)), level, 100)
+		roundTrip(t, []byte(jsonLike(2000)), []byte(jsonLike(300)), level, 3)
+		roundTrip(t, []byte(noise(1000)), []byte(strings.Repeat("ab", 500)), level, 17)
+		roundTrip(t, nil, []byte(strings.Repeat("a", 40000)), level, 200)
+		roundTrip(t, []byte(noise(20000)), []byte(jsonLike(40000)), level, 100)
 	}
 }
 
-// compressors are clients by level, each of up to 1.3 MB.
+// compressors are those of clients, by level.
 var compressors [10]deflater
 
-func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
+func roundTrip(t *testing.T, a, b []byte, level, cut uint8) {
 	if len(a)+len(b) > 60000 {
 		return
 	}
 	level %= 10
 	r := &Rules{Deflate: Deflate{Level: int(level), MinSize: 1, ContextBits: 15}}
 	for _, p := range [][]byte{a, b} {
-		if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, alone)); got != string(p) {
+		if got, _ := inflateFrame(t, ws.OpBinary, Prepare(ws.OpBinary, p).Deflated(r, noContext)); got != string(p) {
 			t.Fatalf("level %d: %q became %q", level, p, got)
 		}
 	}
@@ -162,14 +159,14 @@ func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
 		return deflated(ws.OpBinary, compressors[level].message(string(p), int(level), context))
 	}
 	want := []string{"binary:" + string(a), "binary:" + string(b), "binary:" + string(a)}
-	bAlone, aAlone := message(b, false), message(a, false)
-	bBehind, aBehind := message(b, true), message(a, true) // a, in this order
+	bPlain, aPlain := message(b, false), message(a, false)
+	bNext, aNext := message(b, true), message(a, true) // after a, in this order
 	for _, tt := range []struct {
 		params Params
 		in     []byte
 	}{
-		{alone, join(aAlone, bAlone, aAlone)},
-		{context, join(aAlone, bBehind, aBehind)},
+		{noContext, join(aPlain, bPlain, aPlain)},
+		{withContext, join(aPlain, bNext, aNext)},
 	} {
 		g := decodeFrom(t, started(tt.params), r, tt.in, min(int(cut), len(tt.in)))
 		if g.code != 0 || !slices.Equal(g.msgs, want) {
@@ -178,7 +175,7 @@ func thereAndBack(t *testing.T, a, b []byte, level, cut uint8) {
 	}
 }
 
-// TestReference runs what the fuzz targets check over all of the tests' inputs.
+// TestReference compares the decoder with the references on the inputs of all tests.
 func TestReference(t *testing.T) {
 	for _, tt := range rfc6455 {
 		agreeWithGobwas(t, tt.in, new(Rules))
@@ -186,7 +183,7 @@ func TestReference(t *testing.T) {
 		agree(t, tt.in, &Rules{MaxMessage: 3}, Params{})
 		g := reference(tt.in, new(Rules), Params{})
 		if g.code != tt.code {
-			t.Errorf("%s: the reference says %v", tt.name, g)
+			t.Errorf("%s: the reference returns %v", tt.name, g)
 		}
 	}
 	for _, tt := range rfc7692 {

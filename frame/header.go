@@ -17,26 +17,25 @@ const (
 	bitsLen = 0x7f
 )
 
-// maxHead is the longest header of a client: two bytes, the length in eight
-// more, the masking key in four.
+// maxHead is the maximum size of a client's header: two bytes, eight for the length, four for the masking
+// key.
 const maxHead = 2 + 8 + 4
 
-// header is a frame header, and how far its payload has come.
+// header is a frame header, and the progress of its payload.
 type header struct {
 	op       ws.OpCode
 	fin      bool
-	deflated bool    // RSV1: the message that begins here is compressed
-	phase    uint8   // of the mask: payload bytes seen, modulo 4
+	deflated bool    // RSV1: the first frame of a compressed message
+	phase    uint8   // number of payload bytes unmasked, modulo 4
 	mask     [4]byte // masking key
-	left     int     // payload bytes still to come
+	left     int     // payload bytes that have not arrived
 }
 
-// parseHeader reads a client's frame header at the beginning of p and returns
-// its size, or 0 if more of it must come first. What is wrong is said as soon as
-// the bytes that are wrong have come: first of all by the first two, then by the
-// length, so a frame that is too big is refused before its masking key.
+// parseHeader parses a client's frame header at the beginning of p and returns its size, or 0 if it is
+// incomplete. A fault is reported as soon as its bytes have arrived: the first two bytes are checked first,
+// then the length, so a frame that is too big is rejected before its masking key arrives.
 //
-// s is the decoder's state, nil at rest.
+// s is the decoder's state, nil between messages.
 func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *CloseError) {
 	if len(p) < 2 {
 		return h, 0, nil
@@ -44,7 +43,7 @@ func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *CloseErro
 	b0, b1 := p[0], p[1]
 	h.op = ws.OpCode(b0 & bitsOp)
 	h.fin = b0&bitFIN != 0
-	open := s != nil && s.open
+	inMessage := s != nil && s.inMessage
 
 	// 5.2: RSV bits "MUST be 0 unless an extension is negotiated that defines
 	// meanings for non-zero values". RFC 7692, 6.1 defines RSV1 on the first
@@ -70,18 +69,18 @@ func parseHeader(p []byte, s *state, r *Rules) (h header, size int, f *CloseErro
 		switch {
 		case h.op > ws.OpBinary: // 5.2: 3 to 7 are reserved
 			return h, 0, faultOpCode
-		case h.op == ws.OpContinuation && !open: // 5.4
+		case h.op == ws.OpContinuation && !inMessage: // 5.4
 			return h, 0, faultContinue
-		case h.op != ws.OpContinuation && open: // 5.4: fragments "MUST NOT be interleaved"
+		case h.op != ws.OpContinuation && inMessage: // 5.4: fragments "MUST NOT be interleaved"
 			return h, 0, faultInterleave
 		}
 		switch {
 		case h.deflated:
 			room = r.maxDeflated()
-		case open && s.z != nil:
-			room = r.maxDeflated() - s.z.in
-		case open:
-			room -= int(s.size)
+		case inMessage && s.z != nil:
+			room = r.maxDeflated() - s.z.fed
+		case inMessage:
+			room -= int(s.complete)
 		}
 	}
 	// 5.1: a server "MUST close the connection upon receiving a frame that is

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// TestMain fails if a test left a goroutine behind: this package starts none.
+// TestMain fails if goroutines are left: this package starts none.
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if flag.Lookup("test.fuzz").Value.String() != "" {
-		os.Exit(code) // the fuzzing engine's own goroutines stay
+		os.Exit(code) // the fuzzer leaves goroutines
 	}
 	after := runtime.NumGoroutine()
 	for end := time.Now().Add(5 * time.Second); after > before && time.Now().Before(end); {
-		runtime.Gosched() // a finished test's goroutine may still be on its way out
+		runtime.Gosched() // the goroutine of a test that has finished may not have ended yet
 		after = runtime.NumGoroutine()
 	}
 	if code == 0 && after > before {

@@ -6,21 +6,19 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Prepared is one message, encoded once and sent to any number of receivers. All
-// of them share its memory.
+// Prepared is a message that is encoded once and sent to any number of receivers, which share its memory.
 type Prepared struct {
 	plain []byte // header and payload
 	op    ws.OpCode
 
-	// The compressed twin is made for the first receiver that can take it, not
-	// with the frame: most messages never meet one, and of those that do the
-	// others wait for the first rather than compress as well.
+	// The compressed frame is made for the first receiver that negotiated compression, because most
+	// messages have no such receiver. Other receivers wait for the first instead of compressing, too.
 	once    sync.Once
-	deflate []byte // nil if that is not smaller
+	deflate []byte // nil if it is not smaller
 }
 
-// Prepare encodes a message or control frame. It copies payload, and does not check
-// that text is UTF-8.
+// Prepare encodes a message or control frame. It copies payload. It does not check that text is valid
+// UTF-8.
 func Prepare(op ws.OpCode, payload []byte) *Prepared {
 	p := new(Prepared)
 	p.Init(op, payload)
@@ -34,21 +32,19 @@ func (p *Prepared) Init(op ws.OpCode, payload []byte) {
 	p.op = op
 }
 
-// Plain returns the frame for a connection without compression. It is shared:
-// nobody may write to it.
+// Plain returns the frame for a connection without compression. It is shared and must not be written to.
 func (p *Prepared) Plain() []byte { return p.plain }
 
-// Deflated returns the frame for a connection that negotiated c: compressed if
-// that is allowed and worth it, plain if not. The first call that needs it
-// compresses, at the level of its Rules, and later ones share the result.
+// Deflated returns the frame for a connection that negotiated c: compressed if r and c allow that and it is
+// smaller, else plain. The first call that needs the compressed frame makes it, with the level of its
+// Rules, and later calls share it. It must not be written to.
 func (p *Prepared) Deflated(r *Rules, c Params) []byte {
 	n := p.Len()
 	if c.ServerBits == 0 || n < r.minSize() || p.op.IsControl() {
 		return p.plain
 	}
-	// Nothing in a message refers back further than it is long, so one that is
-	// no longer than the client's window fits any window (RFC 7692, 7.1.2.1).
-	// The compressor's own is of 15 bits.
+	// A reference in a message reaches back at most by the length of the message, so a message that is not
+	// longer than the client's window fits it (RFC 7692, 7.1.2.1). The compressor's window has 15 bits.
 	if c.ServerBits < 15 && n > 1<<c.ServerBits {
 		return p.plain
 	}
@@ -59,7 +55,7 @@ func (p *Prepared) Deflated(r *Rules, c Params) []byte {
 	return p.deflate
 }
 
-// Payload returns the payload of the frame. It is shared, like the frame.
+// Payload returns the payload. It is shared, like the frame.
 func (p *Prepared) Payload() []byte { return p.plain[len(p.plain)-p.Len():] }
 
 // Op returns the opcode.

@@ -3,8 +3,6 @@ package frame
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"io"
 	"math/big"
 	"slices"
 	"strconv"
@@ -13,16 +11,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 )
 
-// reference is a decoder written from the RFCs' text with no thought of speed: it
-// has all the input at once and copies everything. Like the real one it fails as
-// soon as the input allows it, so they must agree on every prefix.
+// reference is a decoder that follows the text of the RFCs and is not optimized: it has all input at once and
+// copies everything. Like the real decoder it fails as soon as the input allows it, so the two must agree on
+// every prefix of an input.
 func reference(in []byte, r *Rules, p Params) (g got) {
 	var (
 		message    []byte
-		open       bool
+		inMessage  bool
 		op         ws.OpCode
 		compressed bool
 		empty      int
@@ -48,7 +45,7 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 			return fail(1002)
 		case control && (!final || len7 > 125):
 			return fail(1002)
-		case opcode == 0 && !open, (opcode == 1 || opcode == 2) && open:
+		case opcode == 0 && !inMessage, (opcode == 1 || opcode == 2) && inMessage:
 			return fail(1002)
 		}
 		in = in[2:]
@@ -72,7 +69,7 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 		if !control {
 			limit := messageLimit(r)
 			if opcode != 0 && rsv1 || opcode == 0 && compressed {
-				limit += limit/8 + 64 // what is compressed may be larger than what it stands for
+				limit += limit/8 + 64 // compression may enlarge a message
 			}
 			if uint64(len(message))+length > uint64(limit) {
 				return fail(1009)
@@ -106,15 +103,15 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 				case len(payload) > 2 && !utf8.Valid(payload[2:]):
 					return fail(1007)
 				}
-				g.msgs = append(g.msgs, say(opcode, payload))
+				g.msgs = append(g.msgs, describe(opcode, payload))
 				return g
 			}
-			g.msgs = append(g.msgs, say(opcode, payload))
+			g.msgs = append(g.msgs, describe(opcode, payload))
 			continue
 		}
 
 		if opcode != 0 {
-			open, op, compressed = true, opcode, rsv1
+			inMessage, op, compressed = true, opcode, rsv1
 			message, empty = nil, 0
 		}
 		if length == 0 && !final {
@@ -131,7 +128,7 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 				return fail(code)
 			}
 			if whole = z.out; complete && final && p.ContextBits != 0 {
-				history = slices.Concat(z.history, z.out[z.from:])
+				history = slices.Concat(z.history, z.out[z.start:])
 				history = history[max(0, len(history)-1<<p.ContextBits):]
 			}
 		}
@@ -147,13 +144,13 @@ func reference(in []byte, r *Rules, p Params) (g got) {
 		if op == ws.OpText && !utf8.Valid(whole) {
 			return fail(1007)
 		}
-		g.msgs = append(g.msgs, say(op, whole))
-		open, message, compressed = false, nil, false
+		g.msgs = append(g.msgs, describe(op, whole))
+		inMessage, message, compressed = false, nil, false
 	}
 	return g
 }
 
-// messageLimit is MaxMessage as Rules document it: 0 means 64 KiB.
+// messageLimit returns MaxMessage, as Rules document it: 0 means 64 KiB.
 func messageLimit(r *Rules) int {
 	if r.MaxMessage == 0 {
 		return 65536
@@ -161,9 +158,8 @@ func messageLimit(r *Rules) int {
 	return r.MaxMessage
 }
 
-// inflatedLimit is MaxRatio as Deflate documents it: for each of n bytes MaxRatio,
-// or 100, may come out, beyond the first 64 KiB, which are free. fuzzRules lower
-// those. MaxMessage is a limit as well.
+// inflatedLimit returns the limit that MaxRatio and MaxMessage set for n bytes of input, as Deflate documents
+// it: MaxRatio, by default 100, for each byte, applied past 64 KiB, which fuzzRules lower.
 func inflatedLimit(r *Rules, n int) int {
 	ratio, free := r.Deflate.MaxRatio, r.free
 	if ratio == 0 {
@@ -182,8 +178,7 @@ func inflatedLimit(r *Rules, n int) int {
 	return int(limit.Int64())
 }
 
-// agree compares the decoder with the reference, on all of in and, if it is
-// short, on each of its prefixes, byte by byte.
+// agree compares the decoder with the reference on in and, if in is short, on each prefix of it.
 func agree(t testing.TB, in []byte, r *Rules, p Params, cuts ...int) {
 	t.Helper()
 	var d Decoder
@@ -211,151 +206,5 @@ func agree(t testing.TB, in []byte, r *Rules, p Params, cuts ...int) {
 		if b.code != want.code || !slices.Equal(b.msgs, want.msgs) {
 			t.Fatalf("%x\nafter byte %d: %v\nreference:    %v", in[:i+1], i, b, want)
 		}
-	}
-}
-
-// gobwas decodes with gobwas/ws's own blocking reader.
-func gobwas(in []byte, r *Rules) (msgs []string, err error) {
-	src := bytes.NewReader(in)
-	rd := wsutil.Reader{
-		Source:         src,
-		State:          ws.StateServerSide,
-		CheckUTF8:      true,
-		MaxMessageSize: int64(messageLimit(r)),
-	}
-	errClosed := errors.New("closed")
-	control := func(h ws.Header, body io.Reader) error {
-		p, err := io.ReadAll(body)
-		if err != nil {
-			return err
-		}
-		if int64(len(p)) < h.Length {
-			return io.ErrUnexpectedEOF
-		}
-		if h.OpCode == ws.OpClose && len(p) > 0 {
-			if len(p) == 1 {
-				return ws.ErrProtocolStatusCodeNoMeaning
-			}
-			if err := ws.CheckCloseFrameData(ws.ParseCloseFrameData(p)); err != nil {
-				return err
-			}
-		}
-		msgs = append(msgs, say(h.OpCode, p))
-		if h.OpCode == ws.OpClose {
-			return errClosed
-		}
-		return nil
-	}
-	rd.OnIntermediate = control
-	for {
-		h, err := rd.NextFrame()
-		if err == nil && h.OpCode.IsControl() {
-			if err = control(h, &rd); err == nil {
-				continue
-			}
-		}
-		if err == nil {
-			var p []byte
-			if p, err = io.ReadAll(&rd); err == nil {
-				msgs = append(msgs, say(h.OpCode, p))
-				continue
-			}
-		}
-		if err == errClosed {
-			err = nil
-		}
-		return msgs, err
-	}
-}
-
-// agreeWithGobwas compares what the decoder makes of its input with what gobwas
-// does, up to the byte that the decoder fails at: with that byte, and with no byte
-// before it, gobwas must have something to say against the input. The differences
-// that are known are in gobwasTakes and gobwasRefuses.
-func agreeWithGobwas(t testing.TB, in []byte, r *Rules) {
-	t.Helper()
-	// It counts control frames as messages.
-	r = &Rules{MaxMessage: max(messageLimit(r), ws.MaxControlFramePayloadSize)}
-	var d Decoder
-	defer d.Release()
-	var g got
-	for i := range in {
-		if g.feed(t, &d, r, in[i:i+1]); g.code != 0 {
-			in = in[:i+1]
-			break
-		}
-	}
-	if g.code == 0 {
-		msgs, err := gobwas(in, r)
-		if err = complaint(err); (err != nil || !slices.Equal(msgs, g.msgs)) && !gobwasRefuses(g, msgs, err) {
-			t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
-		}
-		return
-	}
-	if msgs, err := gobwas(in[:len(in)-1], r); complaint(err) != nil {
-		t.Fatalf("%x\ndecoder: %v\ngobwas, a byte earlier: %q, %v", in, g, msgs, err)
-	}
-	// It looks at a header when it is there as a whole.
-	last, more := lastFrame(in)
-	msgs, err := gobwas(join(in, more), r)
-	if (complaint(err) == nil || !slices.Equal(msgs, g.msgs)) && !gobwasTakes(g, last, msgs) {
-		t.Fatalf("%x\ndecoder: %v\ngobwas:  %q, %v", in, g, msgs, err)
-	}
-}
-
-// complaint returns err if it says more than that there is no more input.
-func complaint(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil
-	}
-	return err
-}
-
-// gobwasTakes reports whether what the decoder refuses is what gobwas is known to
-// take. last is the frame at whose last byte the decoder failed.
-func gobwasTakes(g got, last []byte, msgs []string) bool {
-	switch g.why {
-	case "length is not encoded minimally": // 5.2
-		return last[1]&127 == 126 && last[2] == 0 && last[3] < 126 ||
-			last[1]&127 == 127 && string(last[2:8]) == "\x00\x00\x00\x00\x00\x00"
-	case "too many empty fragments": // a hundred and one of them
-		return last[0]&128 == 0 && last[1]&127 == 0
-	case "invalid status code in close frame": // 7.4.2: 5000 and more are of no range
-		n := len(g.msgs)
-		return len(msgs) == n+1 && slices.Equal(msgs[:n], g.msgs) && msgs[n] >= "close:\x13\x88"
-	}
-	return false
-}
-
-// gobwasRefuses reports whether what the decoder takes is what gobwas is known to
-// refuse: the close codes 1012 to 1014, which were registered after it was written.
-func gobwasRefuses(g got, msgs []string, err error) bool {
-	n := len(msgs)
-	return err == ws.ErrProtocolStatusCodeUnknown && len(g.msgs) == n+1 && slices.Equal(msgs, g.msgs[:n]) &&
-		g.msgs[n] >= "close:\x03\xf4" && g.msgs[n] < "close:\x03\xf7"
-}
-
-// lastFrame returns the last frame of in, and what its header lacks: that makes it
-// an empty frame, or a control frame that is as long as 7 bits cannot say.
-func lastFrame(in []byte) (last, more []byte) {
-	for {
-		head := append(bytes.Clone(in[:min(len(in), maxHead)]), make([]byte, maxHead)...)
-		size, n := 2, int(head[1]&127)
-		if head[0]&8 != 0 && len(in) == 2 {
-			copy(head[2:], "\x01\x01\x01\x01\x01\x01\x01\x01")
-		}
-		switch n {
-		case 126:
-			size, n = 4, int(binary.BigEndian.Uint16(head[2:]))
-		case 127:
-			size, n = 10, int(min(binary.BigEndian.Uint64(head[2:]), 1<<40))
-		}
-		if head[1]&128 != 0 {
-			size += 4
-		}
-		if len(in) <= size+n {
-			return in, head[min(len(in), size):size]
-		}
-		in = in[size+n:]
 	}
 }

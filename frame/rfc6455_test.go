@@ -9,9 +9,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// rfc6455 has a test for each MUST and MUST NOT of RFC 6455 that concerns what a
-// server makes of a client's frames. Each runs whole, cut anywhere, and byte by
-// byte.
+// rfc6455 has a test for each MUST and MUST NOT of RFC 6455 about how a server decodes a client's frames. Each
+// runs with the input in one read, cut anywhere, and byte by byte.
 var rfc6455 = []struct {
 	name string // section first
 	in   []byte
@@ -79,9 +78,9 @@ var rfc6455 = []struct {
 	{name: "5.4 empty fragments", in: join(f(0, ws.OpBinary, ""), f(0, 0, ""), f(0, 0, "a"), f(0, 0, ""), f(fin, 0, "")), msgs: []string{"binary:a"}},
 	{name: "5.4 empty message in fragments", in: join(f(0, ws.OpText, ""), f(fin, 0, "")), msgs: []string{"text:"}},
 	{name: "5.4 many fragments", in: join(f(0, ws.OpText, "x"), []byte(strings.Repeat(string(f(0, 0, "y")), 50)), f(fin, 0, "z")), msgs: []string{"text:x" + strings.Repeat("y", 50) + "z"}},
-	{name: "5.4 messages in turn", in: join(f(0, ws.OpText, "a"), f(fin, 0, "b"), f(0, ws.OpBinary, "c"), f(fin, 0, "d"), text("e")), msgs: []string{"text:ab", "binary:cd", "text:e"}},
-	{name: "5.4 continuation of nothing", in: f(fin, 0, "a"), code: 1002},
-	{name: "5.4 continuation of nothing, not final", in: f(0, 0, "a"), code: 1002},
+	{name: "5.4 fragmented messages after each other", in: join(f(0, ws.OpText, "a"), f(fin, 0, "b"), f(0, ws.OpBinary, "c"), f(fin, 0, "d"), text("e")), msgs: []string{"text:ab", "binary:cd", "text:e"}},
+	{name: "5.4 continuation without a message", in: f(fin, 0, "a"), code: 1002},
+	{name: "5.4 continuation without a message, not final", in: f(0, 0, "a"), code: 1002},
 	{name: "5.4 continuation after a whole message", in: join(text("a"), f(fin, 0, "b")), msgs: []string{"text:a"}, code: 1002},
 	{name: "5.4 continuation after the last fragment", in: join(f(0, ws.OpText, "a"), f(fin, 0, "b"), f(fin, 0, "c")), msgs: []string{"text:ab"}, code: 1002},
 	// "The fragments of one message MUST NOT be interleaved between the
@@ -113,7 +112,7 @@ var rfc6455 = []struct {
 	{name: "5.5.1 reason is not UTF-8", in: closing(1000, "\xff"), code: 1007},
 	{name: "5.5.1 reason ends in a rune", in: closing(1000, "\xe2\x82"), code: 1007},
 	// "The application MUST NOT send any more data frames after sending a
-	// Close frame": what comes all the same is ignored, even if it is invalid.
+	// Close frame": bytes that follow it are ignored, even if they are invalid.
 	{name: "5.5.1 data after close", in: join(closing(1000, ""), text("a"), ping("")), msgs: []string{"close:\x03\xe8"}},
 	{name: "5.5.1 second close", in: join(closing(1000, ""), closing(1001, "")), msgs: []string{"close:\x03\xe8"}},
 	{name: "5.5.1 garbage after close", in: join(closing(1000, ""), []byte("\xff\xff\xff")), msgs: []string{"close:\x03\xe8"}},
@@ -121,12 +120,12 @@ var rfc6455 = []struct {
 
 	// 5.5.2, 5.5.3: ping and pong carry application data.
 	{name: "5.5.2 empty ping", in: ping(""), msgs: []string{"ping:"}},
-	{name: "5.5.2 ping need not be text", in: ping("\x00\xff\xfe"), msgs: []string{"ping:\x00\xff\xfe"}},
+	{name: "5.5.2 ping that is not text", in: ping("\x00\xff\xfe"), msgs: []string{"ping:\x00\xff\xfe"}},
 	{name: "5.5.3 unsolicited pong", in: f(fin, ws.OpPong, "p"), msgs: []string{"pong:p"}},
 	{name: "5.5.3 pings in a row", in: join(ping("1"), ping("2"), ping("3")), msgs: []string{"ping:1", "ping:2", "ping:3"}},
 
-	// 5.6: text is UTF-8, binary is anything.
-	{name: "5.6 binary is anything", in: binmsg("\x00\xff\xc0\x80"), msgs: []string{"binary:\x00\xff\xc0\x80"}},
+	// 5.6: text is UTF-8, binary is arbitrary.
+	{name: "5.6 binary that is not text", in: binmsg("\x00\xff\xc0\x80"), msgs: []string{"binary:\x00\xff\xc0\x80"}},
 
 	// 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds
 	// that the byte stream is not, in fact, a valid UTF-8 stream, that endpoint
@@ -147,14 +146,14 @@ var rfc6455 = []struct {
 	{name: "8.1 ends in a rune", in: text("\xe2\x82"), code: 1007},
 	{name: "8.1 ends in a rune, fragmented", in: join(f(0, ws.OpText, "a\xe2"), f(fin, 0, "\x82")), code: 1007},
 	{name: "8.1 ends in a rune, last fragment empty", in: join(f(0, ws.OpText, "a\xe2\x82"), f(fin, 0, "")), code: 1007},
-	{name: "8.1 next message does not mend it", in: join(text("\xe2\x82"), text("\xac")), code: 1007},
-	// Fail at the first bad byte, before the fragment, the frame and the
-	// message end.
-	{name: "8.1 first bad byte, message not ended", in: f(0, ws.OpText, "ok\xc0"), code: 1007},
-	{name: "8.1 first bad byte, frame not ended", in: text("ok\xc0" + strings.Repeat(".", 60000))[:8+3], code: 1007},
-	{name: "8.1 second byte bad, rune not ended", in: text("\xf4\x90\x80\x80....")[:6+2], code: 1007},
-	{name: "8.1 bad over fragments", in: join(f(0, ws.OpText, "\xf4"), f(0, 0, "\x90")), code: 1007},
-	{name: "8.1 not bad yet", in: f(0, ws.OpText, "\xf4\x8f\xbf")},
+	{name: "8.1 next message does not complete it", in: join(text("\xe2\x82"), text("\xac")), code: 1007},
+	// The decoder fails at the first invalid byte, before the fragment, the
+	// frame or the message is complete.
+	{name: "8.1 first invalid byte, message not ended", in: f(0, ws.OpText, "ok\xc0"), code: 1007},
+	{name: "8.1 first invalid byte, frame not ended", in: text("ok\xc0" + strings.Repeat(".", 60000))[:8+3], code: 1007},
+	{name: "8.1 second byte invalid, rune not ended", in: text("\xf4\x90\x80\x80....")[:6+2], code: 1007},
+	{name: "8.1 invalid over fragments", in: join(f(0, ws.OpText, "\xf4"), f(0, 0, "\x90")), code: 1007},
+	{name: "8.1 can still become valid", in: f(0, ws.OpText, "\xf4\x8f\xbf")},
 
 	// 10.4: implementations with limitations "regarding the frame size or total
 	// message size after reassembly from multiple frames MUST protect themselves
@@ -174,7 +173,7 @@ func TestRFC6455(t *testing.T) {
 				t.Errorf("got %v, want %q, close %d", g, tt.msgs, tt.code)
 			}
 			if len(tt.in) < 1000 {
-				checkLaw(t, new(Rules), Params{}, tt.in)
+				checkCuts(t, new(Rules), Params{}, tt.in)
 			} else if b := decode(t, new(Rules), tt.in, everyByte(tt.in)...); !b.equal(g) {
 				t.Errorf("byte by byte %v, whole %v", b, g)
 			}
@@ -182,13 +181,12 @@ func TestRFC6455(t *testing.T) {
 	}
 }
 
-// TestRFC6455CloseCodes tries all 65,536 codes (7.4.1, 7.4.2), as a frame and
-// as an argument.
+// TestRFC6455CloseCodes tests all 65,536 codes (7.4.1, 7.4.2), in a frame and as an argument.
 func TestRFC6455CloseCodes(t *testing.T) {
 	allowed := func(c int) bool {
 		for _, r := range [][2]int{
 			{1000, 1003}, {1007, 1011}, // 7.4.1
-			{1012, 1014}, // registered with IANA since
+			{1012, 1014}, // registered with IANA after the RFC
 			{3000, 3999}, // 7.4.2: libraries, frameworks, applications
 			{4000, 4999}, // 7.4.2: private use
 		} {
@@ -214,7 +212,7 @@ func TestRFC6455CloseCodes(t *testing.T) {
 	}
 }
 
-// TestRFC6455ServerFrames checks what a server sends against headers of its own.
+// TestRFC6455ServerFrames checks the frames of a server against headers that the test builds.
 // 6.1: the opcode "MUST be set to the appropriate value from Section 5.2", and FIN
 // of the last frame, here the only one, "MUST be set to 1"; 5.2: no RSV, and a
 // length of "the minimal number of bytes"; 5.1: not masked.

@@ -2,68 +2,62 @@ package frame
 
 import "fmt"
 
-// DefaultMaxMessage is the limit on an incoming message where Rules name none.
-// 64 KiB is far above what people and devices send to a push server, and
-// 100,000 peers that stop in the middle of such a message hold 6.4 GiB, not more.
+// DefaultMaxMessage is the default of Rules.MaxMessage. 64 KiB is far more than people and devices send to
+// a push server, and bounds the memory of 100,000 clients that stop in the middle of a message to 6.4 GiB.
 const DefaultMaxMessage = 64 << 10
 
-// maxEmpty is how many fragments of a message may be empty, its last one aside.
-// RFC 6455 allows them (5.4) and nobody needs them.
+// maxEmpty is the maximum number of empty fragments of a message, not counting the last one. RFC 6455
+// allows them (5.4), but no known client sends them.
 const maxEmpty = 100
 
-// Rules is what an endpoint accepts from its peers and how it compresses for
-// them. It is immutable once in use and shared by all connections of the
-// endpoint. The zero value is safe.
+// Rules are the limits and the compression of an endpoint. All connections of the endpoint share them, and
+// they must not change while in use. The zero value is the safe default.
 type Rules struct {
-	// MaxMessage limits an incoming message, all fragments together and
-	// inflated, in bytes, up to 1 GiB; 0 means DefaultMaxMessage. A peer that exceeds it
-	// gets 1009 (RFC 6455, 7.4.1 and 10.4).
+	// MaxMessage is the maximum size of an incoming message in bytes, reassembled and inflated, up to
+	// 1 GiB; 0 means DefaultMaxMessage. A larger message fails with StatusMessageTooBig (RFC 6455, 7.4.1
+	// and 10.4).
 	MaxMessage int
 
 	// Deflate applies to connections that negotiated permessage-deflate.
 	Deflate Deflate
 
-	// free is what a message may inflate to before MaxRatio limits it, in bytes;
-	// 0 means ratioFree. Tests lower it, so that little input exceeds the ratio.
+	// free is the size in bytes up to which MaxRatio does not apply; 0 means ratioFree. Tests lower it, so
+	// that a short input exceeds the ratio.
 	free int
 }
 
-// Deflate is how an endpoint uses permessage-deflate. Every field's zero value
-// stands for its default.
+// Deflate configures permessage-deflate. The zero value of each field means its default.
 type Deflate struct {
-	// Level is 1, fastest, to 9, smallest. Each keeps compressors of 0.8 to
-	// 1.4 MiB in a pool, as many as messages are compressed at the same moment.
-	// 0 compresses without history between calls: as fast as 1, its output 4 %
-	// larger than that of 5, and a quarter MiB.
+	// Level is the compression level, from 1 (fastest) to 9 (smallest). Each level pools compressors of 0.8
+	// to 1.4 MiB, as many as messages are compressed at the same time. Level 0 uses a compressor without
+	// state: it is as fast as level 1, needs a quarter MiB, and its output is 4 % larger than that of
+	// level 5.
 	Level int
 
-	// MinSize is the payload from which on an outgoing message is compressed,
-	// in bytes; 0 means 256. JSON of less gains nothing.
+	// MinSize is the minimum payload of a compressed outgoing message, in bytes; 0 means 256. Shorter JSON
+	// does not become smaller.
 	MinSize int
 
-	// MaxRatio limits how far an incoming message may inflate: to MaxRatio
-	// bytes for each that the peer has sent of it so far, beyond the first
-	// 64 KiB, which are free; 0 means 100. Text deflates 3 to 20 times, a bomb
-	// 1030 times.
+	// MaxRatio is the maximum inflation ratio of an incoming message: the inflated bytes divided by the
+	// compressed bytes that have arrived. It applies past 64 KiB of inflated bytes; 0 means 100. The ratio
+	// of text is 3 to 20, that of a bomb 1030.
 	MaxRatio int
 
-	// ContextBits, 9 to 15, lets clients compress with the context of their
-	// previous messages (RFC 7692, 7.1.1.2), which makes small messages that
-	// resemble each other several times smaller. It costs up to
-	// 1<<ContextBits bytes, 512 to 32 KiB, on every connection that has sent a
-	// compressed message, for as long as it lives. 0 refuses it, so that an
-	// idle connection holds nothing.
+	// ContextBits, 9 to 15, lets clients compress with the context of their previous messages (RFC 7692,
+	// 7.1.1.2), which makes small messages that resemble each other several times smaller. It costs up to
+	// 1<<ContextBits bytes, 512 to 32 KiB, for each connection that has sent a compressed message, until
+	// the connection ends. 0 declines it, so that an idle connection needs no memory.
 	ContextBits int
 }
 
 const (
-	maxMaxMessage   = 1 << 30 // a message is in memory as a whole, 32 bits can count it
+	maxMaxMessage   = 1 << 30 // a message is in memory as a whole; an int of 32 bits can count it
 	defaultMinSize  = 256
 	defaultMaxRatio = 100
 	ratioFree       = 64 << 10
 )
 
-// Validate reports the first field that is out of its range.
+// Validate returns an error for the first field that is out of range.
 func (r *Rules) Validate() error {
 	d := &r.Deflate
 	switch {
@@ -88,15 +82,15 @@ func (r *Rules) maxMessage() int {
 	return r.MaxMessage
 }
 
-// maxDeflated limits the compressed form of a message. Deflate enlarges what it
-// cannot compress, by an eighth at most if the compressor is not out to: a
-// message of MaxMessage bytes must pass however it is encoded.
+// maxDeflated is the maximum compressed size of a message. A message of MaxMessage bytes must be accepted
+// however it is compressed, and an ordinary compressor enlarges data that does not compress by at most an
+// eighth.
 func (r *Rules) maxDeflated() int {
 	n := r.maxMessage()
 	return n + n/8 + 64
 }
 
-// maxInflated limits what n compressed bytes may become.
+// maxInflated returns the maximum inflated size of n compressed bytes.
 func (r *Rules) maxInflated(n int) int {
 	ratio := r.Deflate.MaxRatio
 	if ratio <= 0 {
@@ -107,7 +101,7 @@ func (r *Rules) maxInflated(n int) int {
 		free = ratioFree
 	}
 	limit := r.maxMessage()
-	if n <= limit/ratio { // else n*ratio is no limit, and might overflow
+	if n <= limit/ratio { // else n*ratio exceeds limit, and may overflow
 		limit = min(limit, max(free, n*ratio))
 	}
 	return limit

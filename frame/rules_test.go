@@ -7,8 +7,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// TestLimits compares the limits with the documented ones, of which the tests have
-// their own idea, at their edges.
+// TestLimits compares the limits at their edges with those of the reference.
 func TestLimits(t *testing.T) {
 	for _, message := range []int{0, 1, 7, 100, 65535, 65536, 65537, 1 << 20, 1 << 30} {
 		for _, ratio := range []int{0, 1, 3, 99, 1 << 20, math.MaxInt} {
@@ -17,7 +16,7 @@ func TestLimits(t *testing.T) {
 				for _, at := range []int{0, free, 65536, messageLimit(r), math.MaxInt} {
 					for n := max(0, at/max(1, ratio)-2); n <= at/max(1, ratio)+2; n++ {
 						if got, want := r.maxInflated(n), inflatedLimit(r, n); got != want {
-							t.Fatalf("%+v: %d bytes may become %d, want %d", r, n, got, want)
+							t.Fatalf("%+v: %d bytes may inflate to %d, want %d", r, n, got, want)
 						}
 					}
 				}
@@ -26,28 +25,51 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestCompressedFormMayBeLarger: by an eighth and 64 bytes.
-func TestCompressedFormMayBeLarger(t *testing.T) {
+// A compressed message may be larger than MaxMessage by an eighth and 64 bytes.
+func TestCompressedMessageMayBeLarger(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		message, n int
 		code       ws.StatusCode
 	}{
-		{"none", 1000, 1000 + 125 + 64, 0},
-		{"one byte", 1000, 1000 + 125 + 65, 1009},
-		{"none of the default", 0, 65536 + 8192 + 64, 0},
-		{"one byte of the default", 0, 65536 + 8192 + 65, 1009},
+		{"at the limit", 1000, 1000 + 125 + 64, 0},
+		{"above the limit", 1000, 1000 + 125 + 65, 1009},
+		{"at the default", 0, 65536 + 8192 + 64, 0},
+		{"above the default", 0, 65536 + 8192 + 65, 1009},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &Rules{MaxMessage: tt.message}
 			whole := deflated(ws.OpBinary, string(make([]byte, tt.n)))
-			if g := decodeFrom(t, started(alone), r, whole[:len(whole)-tt.n]); g.code != tt.code {
+			if g := decodeFrom(t, started(noContext), r, whole[:len(whole)-tt.n]); g.code != tt.code {
 				t.Errorf("a frame: %v, want %d", g, tt.code)
 			}
 			parts := join(f(rsv1, ws.OpBinary, "\x00"), f(0, ws.OpContinuation, string(make([]byte, tt.n-1))))
-			if g := decodeFrom(t, started(alone), r, parts[:len(parts)-(tt.n-1)]); g.code != tt.code {
+			if g := decodeFrom(t, started(noContext), r, parts[:len(parts)-(tt.n-1)]); g.code != tt.code {
 				t.Errorf("in fragments: %v, want %d", g, tt.code)
 			}
 		})
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		rules Rules
+		ok    bool
+	}{
+		{Rules{}, true},
+		{Rules{MaxMessage: -1}, false},
+		{Rules{MaxMessage: 1 << 30}, true},
+		{Rules{MaxMessage: 1<<30 + 1}, false},
+		{Rules{Deflate: Deflate{Level: 9, MinSize: 1, MaxRatio: 1, ContextBits: 15}}, true},
+		{Rules{Deflate: Deflate{Level: -1}}, false},
+		{Rules{Deflate: Deflate{Level: 10}}, false},
+		{Rules{Deflate: Deflate{MinSize: -1}}, false},
+		{Rules{Deflate: Deflate{MaxRatio: -1}}, false},
+		{Rules{Deflate: Deflate{ContextBits: 8}}, false},
+		{Rules{Deflate: Deflate{ContextBits: 16}}, false},
+	} {
+		if err := tt.rules.Validate(); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt.rules, err)
+		}
 	}
 }

@@ -2,81 +2,79 @@ package frame
 
 import (
 	"sync"
-	"unsafe"
 
 	"github.com/gobwas/ws"
 )
 
-// state is what a decoder must remember between two calls of Next. A decoder has
-// one of its own only while something is half received or lent, or if it keeps
-// a context:
+// state is what a decoder must remember between two calls of Next. A decoder owns a state only while a
+// header or a message is incomplete or a payload is borrowed, or if it keeps a context:
 //
-//	nil        at rest, no extension
-//	a rest     at rest, permessage-deflate
-//	its own    in a header, in a payload, between two fragments, or lending
-//	closed     the peer has sent a close frame
-//	a fault    failed, for good
+//	nil              between messages, no extension
+//	an idle state    between messages, permessage-deflate
+//	its own          in a header, in a payload, between fragments, payload borrowed, or keeping a context
+//	closed           the peer has sent a close frame
+//	a failed state   the peer has committed a fault
 //
-// Rests, faults and closed are shared by all decoders and never written to.
+// Idle states, failed states and closed are shared by all decoders and are never written to.
 type state struct {
 	fault *CloseError // the error of a failed decoder
 
-	// buf holds the message so far, inflated, buf[:size] being its complete
-	// frames; or a control frame's payload behind those; or what is lent. A
-	// message has less than 4 GiB (maxMaxMessage).
-	buf   []byte
-	size  uint32
-	valid uint32 // bytes of a text message that are known to be UTF-8
+	// buf is the message so far, inflated: buf[:complete] is the payload of its complete frames. While a
+	// control frame interrupts the message, the payload of the control frame follows that. A message is
+	// smaller than 4 GiB (maxMaxMessage).
+	buf      []byte
+	complete uint32
+	valid    uint32 // length of the prefix of a text message that is known to be UTF-8
 
-	z       *inflater // of a compressed message that has begun and has not ended
+	z       *inflater // while a compressed message is incomplete
 	context []byte    // the end of the compressed messages so far, inflated
 
-	frame header // the frame whose payload is being received
+	frame header // the frame whose payload is incomplete
 
-	head    [maxHead]byte // the beginning of a header
+	head    [maxHead]byte // an incomplete header
 	headLen uint8
 
-	op      ws.OpCode // of the message
-	empty   uint8     // fragments of it that say nothing
-	open    bool      // a message has begun and has not ended
-	inFrame bool      // frame is valid
-	lent    bool      // the last message's payload is in buf
-	last    bool      // the last message was a close frame
-	shared  bool      // not this decoder's own
+	op        ws.OpCode // of the message
+	empty     uint8     // number of empty fragments of the message
+	inMessage bool      // a message is incomplete
+	inFrame   bool      // frame is valid
+	borrowed  bool      // the caller has borrowed a payload in buf
+	gotClose  bool      // the last frame was a close frame
+	shared    bool      // belongs to all decoders
 
 	// What was negotiated.
 	deflate     bool
 	contextBits uint8
 }
 
-var closed = &state{shared: true, last: true}
+var closed = &state{shared: true, gotClose: true}
 
-// rests are the states of decoders at rest by ContextBits, with 0 in place of 8.
-var rests = func() (rests [8]*state) {
-	for i := range rests {
-		rests[i] = &state{shared: true, deflate: true}
+// idleStates are the states of decoders between messages by ContextBits, with 0 in place of 8.
+var idleStates = func() (idle [8]*state) {
+	for i := range idle {
+		idle[i] = &state{shared: true, deflate: true}
 		if i > 0 {
-			rests[i].contextBits = uint8(8 + i)
+			idle[i].contextBits = uint8(8 + i)
 		}
 	}
-	return rests
+	return idle
 }()
 
-func atRest(deflate bool, contextBits uint8) *state {
+func idleState(deflate bool, contextBits uint8) *state {
 	switch {
 	case !deflate:
 		return nil
 	case contextBits == 0:
-		return rests[0]
+		return idleStates[0]
 	default:
-		return rests[contextBits-8]
+		return idleStates[contextBits-8]
 	}
 }
 
 var states = sync.Pool{New: func() any { return new(state) }}
 
-// own returns a state that d may write to.
-func (d *Decoder) own() *state {
+// ownState returns a state that d may write to.
+func (d *Decoder) ownState() *state {
 	if d.s != nil && !d.s.shared {
 		return d.s
 	}
@@ -88,8 +86,8 @@ func (d *Decoder) own() *state {
 	return s
 }
 
-// drop gives back all that d holds and leaves it in the state next.
-func (d *Decoder) drop(next *state) {
+// setState releases the memory that d owns and sets its state to next.
+func (d *Decoder) setState(next *state) {
 	if s := d.s; s != nil && !s.shared {
 		freeBuffer(s.buf)
 		freeBuffer(s.context)
@@ -100,37 +98,19 @@ func (d *Decoder) drop(next *state) {
 	d.s = next
 }
 
-// settle ends the loan of the last message and gives back what is not needed any
-// more.
-func (d *Decoder) settle() {
+// reclaim ends the loan of the last payload and releases the memory that is not needed any more.
+func (d *Decoder) reclaim() {
 	s := d.s
 	switch {
-	case s.last:
-		d.drop(closed)
-	case s.open: // it was a control frame between fragments
-		s.buf = s.buf[:s.size]
-		s.lent = false
+	case s.gotClose:
+		d.setState(closed)
+	case s.inMessage: // the payload is that of a control frame between fragments
+		s.buf = s.buf[:s.complete]
+		s.borrowed = false
 	case len(s.context) > 0:
 		freeBuffer(s.buf)
 		*s = state{deflate: s.deflate, contextBits: s.contextBits, context: s.context}
 	default:
-		d.drop(atRest(s.deflate, s.contextBits))
+		d.setState(idleState(s.deflate, s.contextBits))
 	}
-}
-
-// Release drops what d holds of a message that is not complete, ends the loan of
-// the last one and leaves d as new.
-func (d *Decoder) Release() { d.drop(nil) }
-
-// Buffered returns how many bytes d holds: 0 at rest, or the context that it
-// keeps.
-func (d *Decoder) Buffered() int {
-	if d.s == nil {
-		return 0
-	}
-	n := int(d.s.headLen) + cap(d.s.buf) + cap(d.s.context)
-	if d.s.z != nil {
-		n += int(unsafe.Sizeof(inflater{}))
-	}
-	return n
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestStatusCodes(t *testing.T) {
-	for _, tt := range []struct{ got, want StatusCode }{ // as far as gobwas knows them
+	for _, tt := range []struct{ got, want StatusCode }{ // the codes that gobwas knows
 		{StatusNormalClosure, ws.StatusNormalClosure},
 		{StatusGoingAway, ws.StatusGoingAway},
 		{StatusProtocolError, ws.StatusProtocolError},

@@ -33,11 +33,10 @@ func TestValidPrefix(t *testing.T) {
 	}
 }
 
-// firstBad is the naive reference: the length of the shortest prefix of p that
-// no continuation makes valid, or len(p)+1. A prefix can still become valid if it is,
-// or if some one, two or three bytes complete it; A0, 90, 8F and 80 stand for all
-// continuation bytes, because Unicode's table 3-7 knows no other boundaries.
-func firstBad(p []byte) int {
+// firstInvalid returns the length of the shortest prefix of p that no continuation makes valid, or len(p)+1. A
+// prefix can become valid if it is valid, or if one, two or three bytes complete it; A0, 90, 8F and 80 stand
+// for all continuation bytes, because table 3-7 of Unicode has no other boundaries.
+func firstInvalid(p []byte) int {
 	for n := 1; n <= len(p); n++ {
 		if !canBecomeValid(p[:n], 3) {
 			return n
@@ -61,8 +60,7 @@ func canBecomeValid(p []byte, more int) bool {
 	return false
 }
 
-// FuzzUTF8 feeds text to a decoder byte by byte: it must fail at the first bad
-// byte and never before.
+// FuzzUTF8 feeds text to a decoder byte by byte: it must fail at the first invalid byte and not before.
 func FuzzUTF8(f *testing.F) {
 	f.Add([]byte("a§€𝄞"))
 	f.Add([]byte("\xf4\x90\x80\x80"))
@@ -73,7 +71,7 @@ func FuzzUTF8(f *testing.F) {
 		if len(p) > 100 {
 			return
 		}
-		bad := firstBad(p)
+		invalid := firstInvalid(p)
 		in := text(string(p))
 		head := len(in) - len(p)
 		var d Decoder
@@ -81,9 +79,9 @@ func FuzzUTF8(f *testing.F) {
 		var g got
 		for i := range in {
 			g.feed(t, &d, new(Rules), in[i:i+1])
-			want := i-head+1 == bad || i == len(in)-1 && !utf8.Valid(p)
+			want := i-head+1 == invalid || i == len(in)-1 && !utf8.Valid(p)
 			if (g.code == 1007) != want {
-				t.Fatalf("%q after byte %d: %v, the first bad is %d", p, i-head+1, g, bad)
+				t.Fatalf("%q after byte %d: %v, the first invalid byte is %d", p, i-head+1, g, invalid)
 			}
 			if g.code != 0 {
 				break

@@ -10,21 +10,20 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// hostile are compressed messages, each as large as one read or as what may come
-// out of it, that take more time than others.
+// hostile are compressed messages that take much time: as large as one read, or inflating to the limit.
 var hostile = []struct {
 	name string
 	op   ws.OpCode
-	most int // bytes that Next may take of it; 0 means maxDeflatedPart
+	most int // maximum number of bytes that Next may consume; 0 means maxDeflatedPart
 	make func(w *bitWriter)
 }{
-	{"codes that say nothing", ws.OpBinary, maxWork / codesWork * 12, func(w *bitWriter) {
+	{"empty blocks with few dynamic codes", ws.OpBinary, maxWork / codesWork * 12, func(w *bitWriter) {
 		for len(w.z) < hostileLen {
 			w.block(only(256), []uint8{0})
 			w.code(0, 1)
 		}
 	}},
-	{"many codes that say nothing", ws.OpBinary, 0, func(w *bitWriter) {
+	{"empty blocks with many dynamic codes", ws.OpBinary, 0, func(w *bitWriter) {
 		lit := slices.Concat(slices.Repeat([]uint8{9}, 60), slices.Repeat([]uint8{8}, 226))
 		dist := slices.Concat([]uint8{4, 4}, slices.Repeat([]uint8{5}, 28))
 		for len(w.z) < hostileLen {
@@ -32,13 +31,13 @@ var hostile = []struct {
 			w.code(256-60, 8)
 		}
 	}},
-	{"fixed blocks that say nothing", ws.OpBinary, 0, func(w *bitWriter) {
+	{"empty blocks with fixed codes", ws.OpBinary, 0, func(w *bitWriter) {
 		for len(w.z) < hostileLen {
 			w.put(0b010, 3)
 			w.code(0, 7)
 		}
 	}},
-	{"stored blocks that say nothing", ws.OpBinary, 0, func(w *bitWriter) {
+	{"empty stored blocks", ws.OpBinary, 0, func(w *bitWriter) {
 		for len(w.z) < hostileLen {
 			w.stored("")
 		}
@@ -52,7 +51,7 @@ var hostile = []struct {
 		w.code(1, 1)
 	}},
 	{"literals of 15 bits", ws.OpBinary, 0, func(w *bitWriter) {
-		lit := make([]uint8, 257) // of 1 to 15 bits, and one more of 15
+		lit := make([]uint8, 257) // one code of each length from 1 to 15, and a second one of 15
 		for i := range 15 {
 			lit[i] = uint8(i + 1)
 		}
@@ -86,7 +85,7 @@ var hostile = []struct {
 	{"lengths of 258, text", ws.OpText, 0, func(w *bitWriter) {
 		lit := make([]uint8, 286)
 		lit[0xc3], lit[0xa4], lit[256], lit[285] = 3, 3, 2, 1
-		w.block(lit, only(1)) // two back
+		w.block(lit, only(1)) // distance 2
 		w.code(0b111, 3)      // C3 A4, which is ä
 		w.code(0b110, 3)
 		for range hostileOut / 258 {
@@ -103,8 +102,8 @@ const (
 
 var hostileRules = &Rules{MaxMessage: 1 << 20, Deflate: Deflate{MaxRatio: 2000}}
 
-// TestWorkIsBounded: whatever a read has, Next lets its caller look up between
-// parts of it, and they come to what they are as a whole.
+// TestWorkIsBounded checks that each call of Next does a limited amount of work on any read, and that the calls
+// together return the message.
 func TestWorkIsBounded(t *testing.T) {
 	for _, tt := range hostile {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,7 +118,7 @@ func TestWorkIsBounded(t *testing.T) {
 			if most == 0 {
 				most = maxDeflatedPart
 			}
-			d := started(alone)
+			d := started(noContext)
 			defer d.Release()
 			var m Message
 			out := 0
@@ -128,9 +127,9 @@ func TestWorkIsBounded(t *testing.T) {
 				if m, n, err = d.Next(hostileRules, in); err != nil {
 					t.Fatal(err)
 				}
-				// Behind the last byte of input there are 63 bits, and what is left out.
+				// After the last byte of input the inflater has 63 bits, and the tail.
 				if n > maxHead+most || len(d.s.buf)-out > maxWork+40*258 {
-					t.Fatalf("Next made %d bytes of %d", len(d.s.buf)-out, n)
+					t.Fatalf("Next inflated %d bytes from %d", len(d.s.buf)-out, n)
 				}
 				in = in[n:]
 			}
@@ -141,8 +140,8 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkHostile also says how long the caller waits for the longest call of
-// Next, each taken from the run in which it was quickest.
+// BenchmarkHostile also reports the duration of the longest call of Next. The duration of each call is the
+// minimum over all runs.
 func BenchmarkHostile(b *testing.B) {
 	for _, tt := range hostile {
 		b.Run(strings.ReplaceAll(tt.name, " ", "-"), func(b *testing.B) {
@@ -154,7 +153,7 @@ func BenchmarkHostile(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(in, src)
-				d := started(alone)
+				d := started(noContext)
 				for rest, call := in, 0; len(rest) > 0; call++ {
 					began := time.Now()
 					_, n, err := d.Next(hostileRules, rest)
@@ -174,7 +173,7 @@ func BenchmarkHostile(b *testing.B) {
 	}
 }
 
-// only returns the lengths of the codes of one or two symbols, of 1 bit each.
+// only returns code lengths in which one or two symbols have codes, of 1 bit each.
 func only(symbols ...int) []uint8 {
 	lengths := make([]uint8, symbols[len(symbols)-1]+1)
 	for _, s := range symbols {

@@ -111,7 +111,7 @@ func TestBytesPerUser(t *testing.T) {
 			sessions := make([]session, test.users)
 			before := heap()
 			r := newRegistry(Limits{})
-			name := []byte("user-01234567890") // 16 bytes, a size class of the allocator, so there is no rounding
+			name := []byte("user-01234567890") // 16 bytes, a size class of the allocator, so nothing is rounded up
 			for i := range sessions {
 				strconv.AppendInt(name[:5], 10_000_000_000+int64(i), 10)
 				if err := r.Join(unsafe.String(&name[0], len(name)), &sessions[i]); err != nil {

@@ -10,8 +10,8 @@
 //
 //	zero ── Join ──▶ joined ── Leave ──▶ left
 //
-// Join is called at most once for a session and before any other call that names the session. After that
-// all methods of Registry and Wheel may be called from any goroutine, except that there is one call of
+// Join succeeds at most once for a session, and comes before any other call that names the session. After
+// that all methods of Registry and Wheel may be called from any goroutine, except that there is one call of
 // Advance at a time.
 //
 // Zero Limits mean the defaults. No limit can be turned off.

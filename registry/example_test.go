@@ -7,7 +7,7 @@ import (
 	"fanfare/registry"
 )
 
-// client is a session: with its places in a Registry and in a Wheel.
+// client is a session with its places in a Registry and in a Wheel.
 type client struct {
 	entry registry.Entry[*client]
 	timer registry.Timer[*client]

@@ -21,7 +21,7 @@ package registry
 //   - No call waits for another call to continue. A Subscribe that finds a pending membership attaches it
 //     itself; a Subscribe that finds a detached one removes it from the list and starts again.
 //
-// Topics are compared by address: a topic stays in its table as long as a membership that is not
+// Topics are compared by address: a topic stays in its table while a membership that is not
 // detached, or a running call of Subscribe, refers to it, so for all of these each name has one address.
 type membership[S any] struct {
 	topic *topic[S]      // immutable

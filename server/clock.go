@@ -65,7 +65,7 @@ func (c *clock) beat() {
 
 // runTimers advances the timers of the application and calls the OnTimer hooks. It has a
 // goroutine of its own because a hook may take long. A timer that is due stays in the
-// wheel until its hook is called, so SetTimer moves it as long as it waits for others.
+// wheel until its hook is called, so SetTimer can still move it.
 func (srv *Server) runTimers() {
 	for {
 		select {

@@ -254,7 +254,7 @@ func TestConnectionFails(t *testing.T) {
 		{"fragmented ping", "\x09\x80abcd", 1002, "control frame is fragmented"},                                         // 5.5
 		{"long ping", "\x89\xfe\x00\x7eabcd", 1002, "control frame is longer than 125 bytes"},                            // 5.5
 		{"length of two sizes", "\x82\xfe\x00\x7dabcd", 1002, "length is not encoded minimally"},                         // 5.2
-		{"continuation of nothing", "\x80\x80abcd", 1002, "continuation without a message"},                              // 5.4
+		{"continuation without a message", "\x80\x80abcd", 1002, "continuation without a message"},                       // 5.4
 		{"text is no UTF-8", string(masked(Text, true, []byte("\xff"))), 1007, "text is not UTF-8"},                      // 8.1
 		{"text is no UTF-8, and goes on", string(masked(Text, true, []byte("\xff....")))[:8], 1007, "text is not UTF-8"}, // at the first byte
 		{"too big", string(masked(Binary, true, []byte(big))), 1009, "message is too big"},

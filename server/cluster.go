@@ -2,7 +2,18 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
+)
+
+// Errors that a Cluster returns, wrapped with details.
+var (
+	// ErrUnreachable: there is no connection to the other nodes, or so much waits
+	// for it that the command was dropped.
+	ErrUnreachable = errors.New("server: other nodes unreachable")
+	// ErrInvalidCommand: a field has a value that its verb does not allow, such as
+	// text that is not UTF-8.
+	ErrInvalidCommand = errors.New("server: invalid command")
 )
 
 // Cluster connects this process to the other nodes of a cluster. Package cluster
@@ -18,15 +29,21 @@ type Cluster interface {
 	// once. Commands for a target reach the nodes that hold it.
 	Hold(t Target)
 	Release(t Target)
-	// Sync returns when commands that other nodes send from now on reach this
-	// node, if it holds the target.
+	// Sync returns nil when commands that other nodes send from now on reach this
+	// node, if it holds the target. For a node that does not confirm this in time
+	// or joins later, and after the connection broke, Node.Missed is called once
+	// it holds again, unless that node repeats what may have been lost. An error
+	// says that there is no connection, or that ctx ended.
 	Sync(ctx context.Context, t Target) error
-	// Check returns an error, wrapping ErrTooBig, if a command is longer than what
-	// the cluster transports.
+	// Check returns the error of Ask that depends on the command alone: ErrTooBig
+	// or ErrInvalidCommand.
 	Check(c *Command) error
 	// Ask sends a command to the other nodes that hold a target and collects
-	// their replies, within its own timeout.
-	Ask(ctx context.Context, t Target, c *Command) Answer
+	// their replies. The error says that the command was not sent: ErrTooBig,
+	// ErrUnreachable, ErrInvalidCommand. Answer.Missing is then the number of
+	// nodes that did not get it, as far as they are known. A Reason that does not
+	// fit into a close frame is cut. Ask keeps nothing of c.
+	Ask(ctx context.Context, t Target, c *Command) (Answer, error)
 	// Shared reports whether another node is known to hold the target.
 	Shared(t Target) bool
 	// Name of this node and number of live nodes, this one included.
@@ -40,11 +57,15 @@ type Cluster interface {
 
 // Node is what a Cluster serves: the server of this process.
 type Node interface {
-	// Serve executes a command of another node on the sessions of this one. It
-	// may be called with anything that a node of another version, or a program
-	// with access to NATS, has sent.
+	// Serve executes a command of another node on the sessions of this one. It may
+	// be called by two goroutines at once: one for commands to a user or topic,
+	// one for commands to every node. The Cluster has checked that the command is
+	// one that Ask accepts, but it may come from a node of another version or from
+	// any program with access to NATS. Serve may keep c and its payload. A panic
+	// is recovered, logged and counted.
 	Serve(c *Command) Reply
-	// Missed is called when commands of other nodes may have been lost.
+	// Missed is called when commands of other nodes may have been lost. Calls do
+	// not overlap.
 	Missed()
 }
 

@@ -63,9 +63,9 @@ func (s *Session) discard(n int) {
 // feed runs the decoder over the bytes of one read, and returns those that it leaves
 // for the next turn. It bounds the memory of unfinished messages.
 func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
-	before := s.dec.Held()
+	before := s.dec.Pending()
 	left = s.decode(in, now, heard)
-	after := s.dec.Held()
+	after := s.dec.Pending()
 	if before == 0 && after == 0 {
 		return left
 	}
@@ -83,7 +83,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 
 // letGo drops what is known of an unfinished message.
 func (s *Session) letGo() {
-	if held := s.dec.Held(); held > 0 {
+	if held := s.dec.Pending(); held > 0 {
 		s.srv().memory.Hold(held, 0, limit.ForMessage)
 	}
 	s.dec.Release()

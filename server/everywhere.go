@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 )
 
 // Coverage says whether the other nodes of a cluster took part.
@@ -30,15 +31,28 @@ func (srv *Server) everywhere(ctx context.Context, t Target, c *Command, local f
 	if !cl.Shared(t) {
 		// Nodes that this one has not heard of yet get the command all the same;
 		// none answers.
-		answer := cl.Ask(ctx, t, c)
+		answer := ask(ctx, cl, t, c)
 		n := local()
 		return n + answer.count(), answer, nil
 	}
 	there := make(chan Answer, 1)
-	go func() { there <- cl.Ask(ctx, t, c) }()
+	go func() { there <- ask(ctx, cl, t, c) }()
 	n := local()
 	answer := <-there
 	return n + answer.count(), answer, nil
+}
+
+// ask is Cluster.Ask for a command that Check accepts. It is safe from panics of the
+// cluster, because it runs on a goroutine of its own.
+func ask(ctx context.Context, cl Cluster, t Target, c *Command) (answer Answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			answer.Unreachable = fmt.Errorf("server: panic in Cluster.Ask: %v", v)
+		}
+	}()
+	answer, err := cl.Ask(ctx, t, c)
+	answer.Unreachable = err
+	return answer
 }
 
 // count is the number of sessions that the other nodes have reported.

@@ -45,9 +45,7 @@ func TestPprofShutdown(t *testing.T) {
 	for !s.requestUnderWay() {
 		runtime.Gosched()
 	}
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
+	s.api.Shutdown()
 	if got := <-answers; got.status != 200 || !strings.HasPrefix(got.body, "\x1f\x8b") {
 		t.Errorf("got %.100v", got)
 	}

@@ -35,7 +35,7 @@ func TestAPIStats(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer refused.Close()
-			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
 			if got := readAnswer(t, refused); got.status != 400 {
 				t.Errorf("got %v", got)
 			}

@@ -99,15 +99,15 @@ func TestAPITopics(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"one follows", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1}`},
-		{"nobody follows", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0}`},
+		{"one follows", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1,"complete":true}`},
+		{"nobody follows", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
 		{"both follow", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
 		{"once more", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
-		{"two follow", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2}`},
+		{"two follow", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2,"complete":true}`},
 		{"other topic", "PUT", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
 		{"both end it", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
 		{"none followed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":0}`},
-		{"nobody is left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0}`},
+		{"nobody is left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
 		{"third", "PUT", "/v1/topics/2/users/alice", 200, `{"connections":2}`},
 		{"fourth", "PUT", "/v1/topics/3/users/alice", 200, `{"connections":2}`},
 		{"too many", "PUT", "/v1/topics/4/users/alice", 409, `too_many_topics`},

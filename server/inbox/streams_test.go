@@ -97,7 +97,7 @@ func TestTogether(t *testing.T) {
 	s := open(t, Config{URL: cluster})
 	for deadline := time.Now().Add(limit); s.Ready() != nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
-	found, err := s.js.Stream(ctx, inboxStream)
+	found, err := s.link.Load().js.Stream(ctx, inboxKind.stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,14 +137,14 @@ func (l *logged) reset() {
 func TestOtherLimits(t *testing.T) {
 	at := outside(t, natsserver.Options{})
 	s := open(t, Config{URL: at})
-	put(t, s, User("u"), "kept")
-	found, err := s.js.Stream(ctx, inboxStream)
+	put(t, s, user("u"), "kept")
+	found, err := s.link.Load().js.Stream(ctx, inboxKind.stream())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sc := found.CachedInfo().Config
 	sc.Description = "of somebody"
-	if _, err := s.js.UpdateStream(ctx, sc); err != nil {
+	if _, err := s.link.Load().js.UpdateStream(ctx, sc); err != nil {
 		t.Fatal(err)
 	}
 	var log logged
@@ -152,13 +152,13 @@ func TestOtherLimits(t *testing.T) {
 	if said := log.String(); !strings.Contains(said, "max_bytes: 4294967296 to 2147483648") || strings.Contains(said, "description") {
 		t.Error(said)
 	}
-	if found, err = other.js.Stream(ctx, inboxStream); err != nil {
+	if found, err = other.link.Load().js.Stream(ctx, inboxKind.stream()); err != nil {
 		t.Fatal(err)
 	}
 	if sc := found.CachedInfo().Config; sc.Description != "of somebody" || sc.MaxBytes != 2<<30 {
 		t.Errorf("got %+v", sc)
 	}
-	if got, _ := read(t, other, User("u"), 0); len(got) != 1 {
+	if got, _ := read(t, other, user("u"), 0); len(got) != 1 {
 		t.Errorf("got %q", got)
 	}
 	log.reset()
@@ -196,20 +196,20 @@ func TestWhatIsWrong(t *testing.T) {
 			Config{}, true, []string{"JetStream is not enabled", "-js"}},
 		{"no room", func(t *testing.T) string {
 			return outside(t, natsserver.Options{JetStreamMaxStore: 1 << 20})
-		}, Config{Disk: 1 << 30}, true, []string{"three times", "1024 MiB", "insufficient"}},
+		}, Config{Disk: 1 << 30}, true, []string{"twice Disk and Positions", "2112 MiB", "insufficient"}},
 		{"one server", func(t *testing.T) string { return outside(t, natsserver.Options{}) },
 			Config{Replicas: 3}, true, []string{"replicas > 1 not supported"}},
 		{"wrong password", func(t *testing.T) string {
 			return "nats://user:secret@" + startNATS(t, natsserver.Options{Username: "user", Password: "another"})
-		}, Config{}, false, []string{"refuses this client", "user:xxxxx@127.0.0.1", "password in the URL", "Authorization Violation"}},
+		}, Config{}, false, []string{"rejects this client", "user:xxxxx@127.0.0.1", "password in the URL", "Authorization Violation"}},
 		{"may not ask", func(t *testing.T) string {
 			return "nats://user:x@" + startNATS(t, natsserver.Options{JetStream: true, Users: []*natsserver.User{{Username: "user", Password: "x",
 				Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{"$JS.API.>"}}}}}})
-		}, Config{Timeout: 300 * time.Millisecond}, true, []string{"no answer within 300ms", "permission"}},
+		}, Config{Timeout: 300 * time.Millisecond}, true, []string{"no answer from JetStream within 300ms", "permission"}},
 		{"nobody", func(*testing.T) string { return "nats://user:secret@127.0.0.1:1" }, // no NATS has a reserved port
 			Config{}, true, []string{"no connection to NATS at nats://user:xxxxx@127.0.0.1:1"}},
 		{"another scheme", func(*testing.T) string { return "nats://127.0.0.1:1,http://127.0.0.1:2" },
-			Config{}, false, []string{`"http"`, "nats://host:4222"}},
+			Config{}, false, []string{`"http://127.0.0.1:2"`, "nats://host:4222"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := test.cfg
@@ -231,32 +231,5 @@ func TestWhatIsWrong(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestRarely(t *testing.T) {
-	var r rarely
-	now := time.Now()
-	for i, test := range []struct {
-		text  string
-		after time.Duration
-		want  bool
-	}{
-		{"a", 0, true},
-		{"a", time.Second, false},
-		{"b", time.Second, true},
-		{"a", 59 * time.Second, false},
-		{"a", time.Minute, true},
-		{"a", 61 * time.Second, false},
-	} {
-		if got := r.now(test.text, now.Add(test.after)); got != test.want {
-			t.Errorf("%d: %v", i, got)
-		}
-	}
-	for i := range 3 * rarelyMost {
-		r.now(fmt.Sprint(i), now)
-	}
-	if len(r.said) > rarelyMost {
-		t.Errorf("%d are remembered", len(r.said))
 	}
 }

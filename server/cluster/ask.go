@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"fanfare/server"
+)
+
+// maxWait bounds an Ask whose nodes all say that they are working on it.
+const maxWait = 30 * time.Second
+
+// asks are the calls of Ask that wait for replies.
+type asks struct {
+	mu   sync.Mutex
+	last uint64          // guarded by mu
+	open map[uint64]*ask // by number; guarded by mu
+}
+
+// ask is one of them.
+type ask struct {
+	number uint64
+	// arrived has room for one signal; the state below says what happened.
+	arrived chan struct{}
+
+	mu      sync.Mutex
+	nodes   map[nodeID]time.Time // that did not reply, by their last sign of life; guarded by mu
+	replied map[nodeID]struct{}  // guarded by mu
+	replies []server.Reply       // guarded by mu
+}
+
+func (as *asks) init() { as.open = make(map[uint64]*ask) }
+
+func (as *asks) begin(nodes []nodeID, now time.Time) *ask {
+	a := &ask{arrived: make(chan struct{}, 1), nodes: make(map[nodeID]time.Time, len(nodes)), replied: make(map[nodeID]struct{}, len(nodes))}
+	for _, id := range nodes {
+		a.nodes[id] = now
+	}
+	as.mu.Lock()
+	as.last++
+	a.number = as.last
+	as.open[a.number] = a
+	as.mu.Unlock()
+	return a
+}
+
+func (as *asks) end(a *ask) {
+	as.mu.Lock()
+	delete(as.open, a.number)
+	as.mu.Unlock()
+}
+
+func (as *asks) find(number uint64) *ask {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return as.open[number]
+}
+
+// reply records the reply of a node, also of one that this node did not know to
+// hold the target; the second of a node is ignored.
+func (a *ask) reply(from nodeID, r server.Reply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, again := a.replied[from]; again {
+		return
+	}
+	a.replied[from] = struct{}{}
+	delete(a.nodes, from)
+	a.replies = append(a.replies, r)
+	kick(a.arrived)
+}
+
+// working records that a node will reply later.
+func (a *ask) working(from nodeID, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.nodes[from]; ok {
+		a.nodes[from] = now
+	}
+}
+
+// next returns how long to wait for the first node that would be given up; done
+// if none is left that has given a sign of life within timeout.
+func (a *ask) next(now time.Time, timeout time.Duration) (wait time.Duration, done bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	done = true
+	for _, sign := range a.nodes {
+		if left := timeout - now.Sub(sign); left > 0 {
+			done = false
+			wait = max(wait, left)
+		}
+	}
+	return wait, done
+}
+
+func (a *ask) answer() server.Answer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return server.Answer{Replies: a.replies, Coverage: server.Coverage{Missing: len(a.nodes)}}
+}
+
+// Ask sends a command to the other nodes that hold a target and collects their
+// replies. It returns when every node that is known to hold it has replied, or has
+// not shown a sign of life for Config.Timeout: a node says so when a command takes
+// longer. Nodes of which this one has not heard yet get the command, too; their
+// replies count if they come in time.
+func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command) (server.Answer, error) {
+	valid := *cmd
+	valid.Reason = cut(cmd.Reason, maxReason)
+	if err := checkCommand(&valid); err != nil {
+		return server.Answer{}, fmt.Errorf("cluster: %w", err)
+	}
+	t, now := targetOf(to), time.Now()
+	nodes := c.peers.holding(t, now)
+	var a *ask
+	var number uint64 // 0: no reply is wanted
+	if len(nodes) > 0 {
+		a = c.asks.begin(nodes, now)
+		number = a.number
+		defer c.asks.end(a)
+	} else if isQuestion(cmd.Verb) {
+		if err := c.conn.ready(); err != nil {
+			return server.Answer{}, fmt.Errorf("cluster: %w", err)
+		}
+		return server.Answer{}, nil
+	}
+	b := make([]byte, 0, headerSize+64+len(cmd.User)+len(cmd.Topic)+len(cmd.Payload))
+	o := outgoing{subject: t.subject(), at: now,
+		body: appendCommand(appendNumbers(appendHeader(b, kindCommand, c.id), number), &valid)}
+	if cmd.Verb == server.VerbStored {
+		o.stored = &stored{server.Target{User: cmd.User, Topic: cmd.Topic}, cmd.Offset, cmd.Prev}
+	}
+	if err := c.dispatch(o); err != nil {
+		c.count.missing.Add(int64(len(nodes)))
+		return server.Answer{Coverage: server.Coverage{Missing: len(nodes)}}, fmt.Errorf("cluster: %w", err)
+	}
+	c.count.asked.Add(1)
+	if a == nil {
+		return server.Answer{}, nil
+	}
+	c.await(ctx, a)
+	answer := a.answer()
+	c.count.missing.Add(int64(answer.Missing))
+	return answer, nil
+}
+
+// isQuestion reports whether a command does nothing where no reply is wanted.
+func isQuestion(v server.Verb) bool {
+	return v == server.VerbSessions || v == server.VerbSubscribers
+}
+
+func (c *Cluster) await(ctx context.Context, a *ask) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	timer := time.NewTimer(c.cfg.Timeout)
+	defer timer.Stop()
+	for {
+		wait, done := a.next(time.Now(), c.cfg.Timeout)
+		if done {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-a.arrived:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		case <-c.quit:
+			return
+		}
+	}
+}

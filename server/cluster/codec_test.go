@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"fanfare/frame"
+	"fanfare/server"
+)
+
+// examples has a command of each verb.
+var examples = []server.Command{
+	{Verb: server.VerbPush, User: "älice", Op: server.Text, Payload: []byte("grüße")},
+	{Verb: server.VerbPush, User: "a", Op: server.Binary},
+	{Verb: server.VerbPublish, Topic: "t", Op: server.Binary, Payload: []byte{0, 0xff}, Except: "n-1"},
+	{Verb: server.VerbBroadcast, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbPushMany, Users: []string{"a", "b"}, Topics: []string{"t"}, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbPushMany, Op: server.Text},
+	{Verb: server.VerbStored, User: "a", Offset: maxOffset, Prev: maxOffset - 1, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbStored, Topic: "t", Offset: 1},
+	{Verb: server.VerbClose, User: "a", Code: 4999, Reason: strings.Repeat("x", maxReason)},
+	{Verb: server.VerbSessions, User: "a"},
+	{Verb: server.VerbSessions, Topic: "t"},
+	{Verb: server.VerbSubscribers, Topic: "t"},
+	{Verb: server.VerbSubscribe, User: "a", Topic: "t"},
+	{Verb: server.VerbUnsubscribe, User: "a", Topic: "t"},
+}
+
+func TestCommandEncoding(t *testing.T) {
+	for _, want := range examples {
+		if err := checkCommand(&want); err != nil {
+			t.Fatalf("%+v: %v", want, err)
+		}
+		b := appendCommand(nil, &want)
+		got, err := decodeCommand(b)
+		if err != nil || fmt.Sprint(*got) != fmt.Sprint(want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+		// A shorter one is rejected, or is another message with a shorter payload.
+		for n := range len(b) {
+			got, err := decodeCommand(b[:n])
+			if err == nil && len(got.Payload) >= len(want.Payload) {
+				t.Errorf("%+v: the first %d of %d bytes are %+v", want, n, len(b), got)
+			}
+		}
+		if verbs[want.Verb]&hasPayload == 0 {
+			if _, err := decodeCommand(append(b, 'x')); err == nil {
+				t.Errorf("%+v: a byte too many is accepted", want)
+			}
+		}
+	}
+	if b := appendCommand(nil, &examples[1]); hex.EncodeToString(b) != "01"+"0161"+"02" {
+		t.Errorf("the encoding of %+v changed to %x: raise version", examples[1], b)
+	}
+}
+
+// TestInvalidCommands: each is rejected where it is sent and where it arrives.
+func TestInvalidCommands(t *testing.T) {
+	text := []byte("x")
+	for name, cmd := range map[string]server.Command{
+		"no verb":                   {},
+		"unknown verb":              {Verb: 200},
+		"ping to clients":           {Verb: server.VerbPush, User: "a", Op: 9, Payload: make([]byte, 200)},
+		"close to clients":          {Verb: server.VerbBroadcast, Op: 8},
+		"continuation":              {Verb: server.VerbBroadcast, Op: 0, Payload: text},
+		"reserved opcode":           {Verb: server.VerbBroadcast, Op: 0xf, Payload: text},
+		"opcode of 8 bits":          {Verb: server.VerbBroadcast, Op: 0x81, Payload: text},
+		"text is not UTF-8":         {Verb: server.VerbPush, User: "a", Op: server.Text, Payload: []byte{0xff}},
+		"offset of 2^63":            {Verb: server.VerbStored, User: "a", Offset: 1 << 63, Op: server.Text, Payload: text},
+		"offset of 2^64-1":          {Verb: server.VerbStored, User: "a", Offset: 1<<64 - 1, Prev: 1<<64 - 1},
+		"prev after offset":         {Verb: server.VerbStored, User: "a", Offset: 5, Prev: 6},
+		"stored for user and topic": {Verb: server.VerbStored, User: "a", Topic: "t", Offset: 1},
+		"stored for neither":        {Verb: server.VerbStored, Offset: 1},
+		"sessions of neither":       {Verb: server.VerbSessions},
+		"stored payload, no opcode": {Verb: server.VerbStored, User: "a", Offset: 1, Payload: text},
+		"push to no user":           {Verb: server.VerbPush, Op: server.Text, Payload: text},
+		"publish to no topic":       {Verb: server.VerbPublish, Op: server.Text, Payload: text},
+		"user is not UTF-8":         {Verb: server.VerbPush, User: "\xff", Op: server.Text, Payload: text},
+		"topic is not UTF-8":        {Verb: server.VerbSubscribe, User: "a", Topic: "\xc3"},
+		"long user":                 {Verb: server.VerbPush, User: strings.Repeat("x", maxName+1), Op: server.Text},
+		"Except is not UTF-8":       {Verb: server.VerbPublish, Topic: "t", Op: server.Text, Except: "\xff"},
+		"name in a list is empty":   {Verb: server.VerbPushMany, Users: []string{""}, Op: server.Text},
+		"name in a list, not UTF-8": {Verb: server.VerbPushMany, Topics: []string{"a", "\xff"}, Op: server.Text},
+		"close code 0":              {Verb: server.VerbClose, User: "a"},
+		"close code 1005":           {Verb: server.VerbClose, User: "a", Code: 1005},
+		"close code 5000":           {Verb: server.VerbClose, User: "a", Code: 5000},
+		"reason is not UTF-8":       {Verb: server.VerbClose, User: "a", Code: 1000, Reason: "\xff"},
+		"reason does not fit":       {Verb: server.VerbClose, User: "a", Code: 1000, Reason: strings.Repeat("x", maxReason+1)},
+		"unused user":               {Verb: server.VerbBroadcast, User: "a", Op: server.Text},
+		"unused topic":              {Verb: server.VerbPush, User: "a", Topic: "t", Op: server.Text},
+		"unused list":               {Verb: server.VerbPush, User: "a", Users: []string{"b"}, Op: server.Text},
+		"unused offset":             {Verb: server.VerbPush, User: "a", Offset: 1, Op: server.Text},
+		"unused code":               {Verb: server.VerbPush, User: "a", Code: 1000, Op: server.Text},
+		"unused reason":             {Verb: server.VerbPush, User: "a", Reason: "x", Op: server.Text},
+		"unused Except":             {Verb: server.VerbPush, User: "a", Except: "x", Op: server.Text},
+		"unused payload":            {Verb: server.VerbSubscribers, Topic: "t", Payload: text},
+		"unused opcode":             {Verb: server.VerbSubscribers, Topic: "t", Op: server.Text},
+	} {
+		if err := checkCommand(&cmd); !errors.Is(err, server.ErrInvalidCommand) {
+			t.Errorf("%s: checkCommand returns %v", name, err)
+		}
+		if int(cmd.Verb) >= len(verbs) || strings.HasPrefix(name, "unused") {
+			continue // the encoding has no place for it
+		}
+		if got, err := decodeCommand(appendCommand(nil, &cmd)); err == nil {
+			t.Errorf("%s: decoded as %+v", name, got)
+		}
+	}
+}
+
+// TestDeclaredLengths: what a sender declares costs no memory.
+func TestDeclaredLengths(t *testing.T) {
+	huge := appendNumbers(nil, 1<<62)
+	for name, b := range map[string][]byte{
+		"user":          append([]byte{byte(server.VerbPush)}, huge...),
+		"user, 2^64-1":  append([]byte{byte(server.VerbPush)}, appendNumbers(nil, 1<<64-1)...),
+		"list":          append([]byte{byte(server.VerbPushMany)}, huge...),
+		"long uvarint":  append([]byte{byte(server.VerbPush)}, strings.Repeat("\x80", 20)...),
+		"empty strings": append(append([]byte{byte(server.VerbPushMany)}, huge...), make([]byte, 1<<20)...),
+	} {
+		allocated := testing.AllocsPerRun(10, func() {
+			if _, err := decodeCommand(b); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		})
+		if allocated > 20 {
+			t.Errorf("%s: %v allocations", name, allocated)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"sessions": append([]byte{1, 0}, huge...),
+		"count":    append(appendNumbers(nil, 1<<40), 0, 0),
+		"error":    append(appendNumbers(nil, 1, 1, 0xff), 0),
+	} {
+		if r, err := decodeReply(b); err == nil {
+			t.Errorf("%s: accepted as %+v", name, r)
+		}
+	}
+}
+
+func TestReplyEncoding(t *testing.T) {
+	for _, want := range []server.Reply{
+		{},
+		{Count: 1 << 30, Error: "x"},
+		{Sessions: []server.SessionInfo{{ID: "1", Opened: time.Unix(0, 1), Topics: []string{"a"}}, {}}},
+	} {
+		b := appendReply(nil, &want)
+		got, err := decodeReply(b)
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+		for n := range b {
+			if got, err := decodeReply(b[:n]); err == nil {
+				t.Errorf("%+v: the first %d bytes are %+v", want, n, got)
+			}
+		}
+	}
+	// What cannot be encoded is made to fit, so that the reply is not lost.
+	odd := server.Reply{Count: -1, Error: strings.Repeat("ä", maxError), Sessions: []server.SessionInfo{{User: "\xff", QueuedBytes: -5, Topics: []string{"\xff"}}}}
+	got, err := decodeReply(appendReply(nil, &odd))
+	if err != nil || got.Count != 0 || len(got.Error) != maxError || got.Sessions[0].User != "\ufffd" || got.Sessions[0].Topics[0] != "\ufffd" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// offline is a Cluster without a connection, for what needs none.
+func offline(n server.Node) *Cluster {
+	c := &Cluster{node: n, log: slog.New(slog.DiscardHandler), missing: make(chan struct{}, 1),
+		out: newQueue[outgoing](maxQueued, maxQueuedBytes), linked: make(chan nodeID, 1)}
+	c.peers.init(c.id, "test")
+	c.asks.init()
+	c.links.init()
+	return c
+}
+
+// TestPanic: a command that makes the node panic is answered with an error, and
+// the next one is served.
+func TestPanic(t *testing.T) {
+	c := offline(&fakeNode{serve: func(cmd *server.Command) server.Reply {
+		if cmd.User == "bad" {
+			panic("x")
+		}
+		return server.Reply{Count: 1}
+	}})
+	for _, test := range []struct {
+		user string
+		want server.Reply
+	}{{"bad", server.Reply{Error: "internal error: a panic"}}, {"good", server.Reply{Count: 1}}} {
+		if got := c.execute(nodeID{1}, appendCommand(nil, push(test.user, "x"))); fmt.Sprint(got) != fmt.Sprint(test.want) {
+			t.Errorf("%s: got %+v", test.user, got)
+		}
+	}
+	if got := c.Stats().Panics; got != 1 {
+		t.Errorf("%d panics are counted", got)
+	}
+}
+
+// strictNode does with a command what a server does, and panics if a field has a
+// value that a server must not be given.
+type strictNode struct{}
+
+func (strictNode) Missed() {}
+
+func (strictNode) Serve(c *server.Command) (r server.Reply) {
+	must := func(ok bool, what string) {
+		if !ok {
+			panic(fmt.Sprintf("BUG: %s: %+v", what, c))
+		}
+	}
+	for _, name := range append(append([]string{c.User, c.Topic, c.Except, c.Reason}, c.Users...), c.Topics...) {
+		must(utf8.ValidString(name), "name")
+	}
+	// As slice bounds, on any machine.
+	must(int64(c.Offset) >= 0 && int64(c.Prev) >= 0 && c.Prev <= c.Offset, "offset")
+	switch c.Op {
+	case server.Text:
+		must(utf8.Valid(c.Payload), "text")
+		frame.Prepare(c.Op, c.Payload)
+	case server.Binary:
+		frame.Prepare(c.Op, c.Payload)
+	default:
+		must(c.Op == 0 && len(c.Payload) == 0, "opcode")
+	}
+	if c.Verb == server.VerbClose {
+		b := frame.AppendClose(nil, c.Code, c.Reason)
+		must(len(b) == 4+len(c.Reason), "close frame")
+	}
+	return server.Reply{Count: len(c.Payload)}
+}
+
+// FuzzCommand executes what comes from NATS, as the lanes and the receiver of
+// replies do.
+func FuzzCommand(f *testing.F) {
+	from := nodeID{1}
+	for i := range examples {
+		m := appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 1), &examples[i])
+		f.Add(m)
+		for _, part := range split(m, headerSize+22+8, from, 1)[:1] {
+			f.Add(part)
+		}
+	}
+	f.Add(appendReply(appendNumbers(appendHeader(nil, kindReply, from), 1), &server.Reply{Count: 1, Sessions: []server.SessionInfo{{ID: "x", Topics: []string{"t"}}}}))
+	f.Add(appendProbe(from, kindProbe, 7))
+	f.Add((&beat{sequence: 1, name: "x"}).append(appendHeader(nil, kindBeat, from)))
+	f.Add(appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &server.Command{Verb: server.VerbStored, User: "a", Offset: 1 << 63}))
+	f.Add(appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &server.Command{Verb: server.VerbPush, User: "a", Op: 9, Payload: make([]byte, 126)}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := offline(strictNode{})
+		c.id = nodeID{9}
+		var partial reassembler
+		e, ok := c.whole(&partial, b)
+		if !ok {
+			return
+		}
+		r := reader{b: e.body}
+		r.uvarint()
+		body := r.rest()
+		reply := c.execute(e.from, body)
+		if n := c.Stats().Panics; n != 0 {
+			t.Errorf("%d panics", n)
+		}
+		if cmd, err := decodeCommand(body); err == nil {
+			again, err := decodeCommand(appendCommand(nil, cmd))
+			if err != nil || fmt.Sprint(again) != fmt.Sprint(cmd) {
+				t.Errorf("%+v becomes %+v, %v", cmd, again, err)
+			}
+		} else if reply.Error == "" {
+			t.Errorf("invalid command is served: %v", err)
+		}
+		c.receiveReply(e)
+		if beat, err := decodeBeat(e.body); err == nil {
+			c.peers.hear(e.from, beat, time.Unix(0, 0))
+		}
+	})
+}

@@ -1,0 +1,55 @@
+// Package cluster connects the nodes of a cluster over NATS. It implements
+// [server.Cluster]: who is interested in which user or topic, commands to the nodes
+// that are, and their replies.
+//
+// # Contract
+//
+// [New] needs no NATS server to be there; everything begins when one is. Hold,
+// Release and the hand-over of Ask never wait for the network: one goroutine uses
+// the connection, and a bounded queue leads to it. What does not fit into the
+// queue, waits too long in it, or meets a lost connection is dropped, counted by
+// reason in [Stats], logged, and reported by Ask as an error or in Answer.Missing.
+//
+// A command reaches each connected node that holds the target at most once, and
+// commands of one node to one target arrive in order. A command that NATS's
+// max_payload does not allow travels in fragments; 32 MiB is the most.
+//
+// Commands are for now. What must not be lost is in a store, and a node that may
+// not have been told of it is made to look: Node.Missed is called after the
+// connection broke, when a node that was cut off comes back, when its numbered
+// beats show a loss, and when this node was too slow. Commands of VerbStored that
+// were dropped are sent once more without the message.
+//
+// [Cluster.Sync] says how interest is proven to have reached the other servers of a
+// NATS cluster.
+//
+// # Interest
+//
+// Users and topics are hashed into [Buckets] buckets each. A node subscribes to the
+// subjects of the buckets in which it holds something, and NATS sends a command only
+// there. Beats tell which node holds which bucket: how many replies Ask waits for
+// depends on them, who gets a command does not.
+//
+// # Security
+//
+// Nodes trust NATS. Whoever can publish to fanfare.node.> can push to every user,
+// close every session and list sessions with their addresses; whoever can subscribe
+// there reads all live messages. So use an account for the nodes alone, with
+// credentials and TLS. A node publishes and subscribes to fanfare.node.> and needs no
+// other permission. It validates every field of what it receives and recovers from
+// panics, so that a malformed message costs a count and a log line.
+//
+// # Locks
+//
+// All locks are leaves: none is held while another is acquired, or while the NATS
+// client is called.
+//
+// # Limitations
+//
+// Ask waits Config.Timeout for a node that has died, until that is 3.5 s without a
+// beat. A command to every node and a command to a user or topic may be served in
+// another order than they were sent. Live commands that were in the buffers of a
+// broken connection are lost; the Ask reports the nodes as missing. Nodes of another
+// protocol version do not see each other. Node.Serve runs for one command to a user
+// or topic at a time.
+package cluster

@@ -1,0 +1,369 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// links is how this node knows that what others send reaches it. The control loop
+// runs one round of probes after another; Sync waits for them.
+type links struct {
+	// subscribed is the version of interest for which the sender has made the
+	// subscriptions; proven the one that every node has confirmed, 0 after the
+	// connection broke.
+	subscribed, proven atomic.Uint64
+
+	wakeup  chan struct{} // a connect, or a call of wait
+	changed chan struct{} // interest changed
+	echoes  chan *nats.Msg
+
+	mu      sync.Mutex
+	waiting map[chan struct{}]uint64 // by version; guarded by mu
+
+	messages uint64 // numbers of fragmented messages; owned by the sender
+}
+
+func (l *links) init() {
+	l.wakeup = make(chan struct{}, 1)
+	l.changed = make(chan struct{}, 1)
+	l.echoes = make(chan *nats.Msg, 4<<10)
+	l.waiting = make(map[chan struct{}]uint64)
+}
+
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (l *links) wake()            { kick(l.wakeup) }
+func (l *links) interestChanged() { kick(l.changed) }
+
+// wait returns a channel that is closed when a version is proven.
+func (l *links) wait(version uint64) chan struct{} {
+	done := make(chan struct{})
+	l.mu.Lock()
+	l.waiting[done] = version
+	l.mu.Unlock()
+	l.wake()
+	return done
+}
+
+func (l *links) forget(done chan struct{}) {
+	l.mu.Lock()
+	delete(l.waiting, done)
+	l.mu.Unlock()
+}
+
+// prove closes the channels of what is proven, and reports whether others wait.
+func (l *links) prove(version uint64) (more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for done, v := range l.waiting {
+		if v <= version {
+			close(done)
+			delete(l.waiting, done)
+		}
+	}
+	return len(l.waiting) > 0
+}
+
+// round is one probe. It belongs to the control loop, except for version.
+type round struct {
+	number     uint64
+	generation uint64
+	all        bool                // every node is asked, not only those to be linked
+	need       map[nodeID]struct{} // nodes that have not answered
+	answered   []nodeID
+	deadline   time.Time
+	version    atomic.Uint64 // what was subscribed when the probe was sent; 0: not sent
+	mark       *nats.Subscription
+}
+
+// controlLoop sends and receives beats, links nodes, and has Sync answered.
+type controlLoop struct {
+	*Cluster
+	sequence   uint64
+	rounds     uint64
+	current    *round // nil: none is under way
+	generation uint64 // of the connection, as far as the loop has noticed
+	reconnects bool   // Node.Missed is due after the next round of all
+	lastBeat   time.Time
+	retry      bool // nodes that did not answer are due for another try
+}
+
+const (
+	// beatGather is how long changes of interest are gathered before a beat tells
+	// them, and beatGatherMany if there was a beat just before.
+	beatGather     = 20 * time.Millisecond
+	beatGatherMany = 250 * time.Millisecond
+)
+
+func (c *Cluster) controlLoop() {
+	l := &controlLoop{Cluster: c}
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	beat := time.NewTimer(0)
+	defer beat.Stop()
+	var repeat <-chan time.Time
+	for {
+		var deadline <-chan time.Time
+		if l.current != nil {
+			deadline = time.After(time.Until(l.current.deadline))
+		}
+		select {
+		case <-c.quit:
+			return
+		case m := <-c.control:
+			if l.heard(m) {
+				beat.Reset(beatGather) // a new node wants to know this one
+			}
+		case m := <-c.links.echoes:
+			l.echo(m)
+		case id := <-c.linked:
+			c.log.Debug("node linked", "node", c.peers.nameOf(id))
+			if repeat == nil {
+				repeat = time.After(beatGather)
+			}
+		case <-repeat:
+			repeat = nil
+			l.repeat(true)
+		case <-c.links.wakeup:
+			if l.noticeConnect() {
+				beat.Reset(0)
+			}
+		case <-c.links.changed:
+			gather := beatGather
+			if time.Since(l.lastBeat) < beatGatherMany {
+				gather = beatGatherMany
+			}
+			beat.Reset(gather)
+		case <-beat.C:
+			l.beat()
+		case <-ticker.C:
+			l.tick()
+		case <-deadline:
+		}
+		l.advance(time.Now())
+	}
+}
+
+func (l *controlLoop) tick() {
+	now := time.Now()
+	if l.buckets.sweep(now) {
+		l.out.wake()
+	}
+	l.repeats.expire(now, &l.conn)
+	l.repeat(false)
+	l.retry = true
+	l.beat()
+}
+
+// noticeConnect reports whether this node has a new connection.
+func (l *controlLoop) noticeConnect() bool {
+	g := l.conn.generation.Load()
+	if g == l.generation {
+		return false
+	}
+	l.generation, l.reconnects = g, true
+	l.links.proven.Store(0)
+	l.peers.unlink()
+	l.endRound()
+	return true
+}
+
+func (l *controlLoop) beat() {
+	now := time.Now()
+	l.lastBeat = now
+	if !l.conn.up.Load() {
+		return
+	}
+	l.sequence++
+	if l.repeats.takeOverflow() {
+		l.sequence++ // the others notice, and look for what they were not told
+	}
+	b := beat{sequence: l.sequence, generation: l.conn.generation.Load(), name: l.cfg.Name,
+		repeats: l.repeats.early(now, &l.conn), holds: l.buckets.held()}
+	l.post(outgoing{subject: controlSubject, body: b.append(appendHeader(nil, kindBeat, l.id)), at: now})
+}
+
+// heard handles a message on the control subject. It reports whether a node is new.
+func (l *controlLoop) heard(m *nats.Msg) bool {
+	e, ok := l.open(m.Data)
+	if !ok {
+		return false
+	}
+	switch e.kind {
+	case kindBeat:
+		b, err := decodeBeat(e.body)
+		if err != nil {
+			l.malformed(e.from, err)
+			return false
+		}
+		link, isNew, duplicate := l.peers.hear(e.from, b, time.Now())
+		if isNew {
+			l.log.Info("node joined", "node", b.name, "id", e.from.String())
+		}
+		if duplicate {
+			l.count.names.Add(1)
+			l.log.Warn("another node has the name of this one; give each a name of its own", "name", b.name, "id", e.from.String())
+		}
+		l.retry = l.retry || link
+		return isNew
+	case kindBye:
+		l.log.Info("node left", "node", l.peers.nameOf(e.from))
+		l.peers.remove(e.from)
+		if l.current != nil {
+			delete(l.current.need, e.from)
+		}
+	case kindProbe:
+		l.answerProbe(e)
+	default:
+		l.malformed(e.from, errTruncated)
+	}
+	return false
+}
+
+// answerProbe sends the echo of a probe.
+func (c *Cluster) answerProbe(e envelope) {
+	r := reader{b: e.body}
+	number := r.uvarint()
+	if err := r.end(); err != nil {
+		c.malformed(e.from, err)
+		return
+	}
+	c.post(outgoing{subject: markSubject(e.from, number), body: appendProbe(c.id, kindEcho, number)})
+}
+
+func (l *controlLoop) echo(m *nats.Msg) {
+	e, ok := l.open(m.Data)
+	if !ok {
+		return
+	}
+	r := reader{b: e.body}
+	number := r.uvarint()
+	if e.kind != kindEcho || r.end() != nil {
+		l.malformed(e.from, errTruncated)
+		return
+	}
+	if l.current == nil || l.current.number != number {
+		return // too late
+	}
+	if _, ok := l.current.need[e.from]; ok {
+		delete(l.current.need, e.from)
+		l.current.answered = append(l.current.answered, e.from)
+	} else if l.current.all {
+		l.current.answered = append(l.current.answered, e.from)
+	}
+}
+
+// advance ends the current round if it is complete or late, and begins another if
+// something is to be proven.
+func (l *controlLoop) advance(now time.Time) {
+	if r := l.current; r != nil {
+		sent := r.version.Load() != 0
+		if !now.Before(r.deadline) || sent && len(r.need) == 0 {
+			l.finish(r, sent)
+		}
+	}
+	if l.current != nil || !l.conn.up.Load() {
+		return
+	}
+	switch {
+	case l.reconnects || l.links.prove(l.links.proven.Load()):
+		l.begin(now, true, l.peers.responsive(now))
+	case l.retry:
+		l.retry = false
+		if ids := l.peers.unlinked(now); len(ids) > 0 {
+			need := make(map[nodeID]struct{}, len(ids))
+			for _, id := range ids {
+				need[id] = struct{}{}
+			}
+			l.begin(now, false, need)
+		}
+	}
+}
+
+// begin has the sender subscribe to a new subject, after all that the interest
+// wants by then, and ask for answers there.
+func (l *controlLoop) begin(now time.Time, all bool, need map[nodeID]struct{}) {
+	l.rounds++
+	r := &round{number: l.rounds, generation: l.generation, all: all, need: need, deadline: now.Add(l.cfg.Timeout)}
+	l.current = r
+	subjects := []string{controlSubject}
+	if !all {
+		subjects = nil
+		for id := range need {
+			subjects = append(subjects, replySubject(id))
+		}
+	}
+	l.out.put(outgoing{do: func() { l.probe(r, subjects) }}, 0, true)
+}
+
+// probe is the sender's part of a round.
+func (c *Cluster) probe(r *round, subjects []string) {
+	defer c.links.wake()
+	if !c.conn.up.Load() || c.conn.generation.Load() != r.generation {
+		return
+	}
+	version := c.links.subscribed.Load()
+	mark, err := c.nc.Load().ChanSubscribe(markSubject(c.id, r.number), c.links.echoes)
+	if err != nil {
+		c.warn("NATS subscribe failed", err.Error(), "err", err)
+		return
+	}
+	r.mark = mark
+	for _, subject := range subjects {
+		c.publish(outgoing{subject: subject, body: appendProbe(c.id, kindProbe, r.number)})
+	}
+	r.version.Store(version + 1) // 0 is "not sent"
+}
+
+func (l *controlLoop) endRound() {
+	r := l.current
+	if r == nil {
+		return
+	}
+	l.current = nil
+	l.out.put(outgoing{do: func() {
+		if r.mark != nil {
+			r.mark.Unsubscribe()
+		}
+	}}, 0, true)
+}
+
+func (l *controlLoop) finish(r *round, sent bool) {
+	l.endRound()
+	if !sent || r.generation != l.conn.generation.Load() || !l.conn.up.Load() {
+		l.retry = true
+		return
+	}
+	for id := range r.need {
+		l.peers.silence(id)
+	}
+	missed := false
+	for _, id := range r.answered {
+		wasLinked, repeats := l.peers.link(id)
+		switch {
+		case wasLinked:
+		case repeats:
+			l.post(outgoing{subject: replySubject(id), body: appendHeader(nil, kindLinked, l.id), at: time.Now()})
+		default:
+			missed = true
+		}
+	}
+	if r.all {
+		version := r.version.Load() - 1
+		l.links.proven.Store(version)
+		l.links.prove(version)
+		missed = missed || l.reconnects
+		l.reconnects = false
+	}
+	if missed {
+		l.missed()
+	}
+}

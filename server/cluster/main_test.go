@@ -1,0 +1,326 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"fanfare/server"
+)
+
+// TestMain fails the package if a goroutine is left.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code != 0 {
+		os.Exit(code)
+	}
+	var left []string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if left = goroutines(); len(left) == 0 {
+			os.Exit(0)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
+	os.Exit(1)
+}
+
+// permanent goroutines begin with the first use of a package and never end.
+var permanent = []string{
+	"testing.(*M).startAlarm",
+	"internal/fuzz.",
+	"testing.runFuzzing",
+	"nats-server/v2/server/ats.",
+	"nats-server/v2/server/pse.",
+	"os/signal.",
+}
+
+func goroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for i, stack := range strings.Split(string(buf), "\n\n") {
+		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
+// patience bounds what a test waits for; nothing is judged by how long it takes.
+const patience = 30 * time.Second
+
+func await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timeout: %s", what)
+		}
+	}
+}
+
+// logs collects log lines.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logs) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), s)
+}
+
+// natsServer is a NATS server that can be stopped and started on its port.
+type natsServer struct {
+	t    testing.TB
+	opts natsserver.Options
+	ns   *natsserver.Server
+}
+
+func startNATS(t testing.TB, change ...func(*natsserver.Options)) *natsServer {
+	t.Helper()
+	n := &natsServer{t: t, opts: natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true,
+	}}
+	for _, f := range change {
+		f(&n.opts)
+	}
+	n.start()
+	n.opts.Port = n.ns.Addr().(*net.TCPAddr).Port
+	t.Cleanup(n.stop)
+	return n
+}
+
+func (n *natsServer) start() {
+	n.t.Helper()
+	opts := n.opts
+	ns, err := natsserver.NewServer(&opts)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(patience) {
+		n.t.Fatal("NATS does not start")
+	}
+	n.ns = ns
+}
+
+func (n *natsServer) stop() {
+	n.ns.Shutdown()
+	n.ns.WaitForShutdown()
+}
+
+func (n *natsServer) url() string { return "nats://" + n.ns.Addr().String() }
+
+// fakeNode records the commands it serves.
+type fakeNode struct {
+	serve  func(*server.Command) server.Reply // nil: Reply{Count: 1}
+	missed atomic.Int64
+
+	mu     sync.Mutex
+	served []server.Command // guarded by mu
+}
+
+func (n *fakeNode) Serve(c *server.Command) server.Reply {
+	n.mu.Lock()
+	n.served = append(n.served, *c)
+	n.mu.Unlock()
+	if n.serve != nil {
+		return n.serve(c)
+	}
+	return server.Reply{Count: 1}
+}
+
+func (n *fakeNode) Missed() { n.missed.Add(1) }
+
+// commands returns what was served.
+func (n *fakeNode) commands() []server.Command {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.served)
+}
+
+// member is a node of a cluster under test.
+type member struct {
+	*Cluster
+	node *fakeNode
+	log  *logs
+}
+
+func join(t testing.TB, url string, change ...func(*Config)) *member {
+	t.Helper()
+	return joinNode(t, &fakeNode{}, url, change...)
+}
+
+func joinNode(t testing.TB, node *fakeNode, url string, change ...func(*Config)) *member {
+	t.Helper()
+	log := new(logs)
+	// No node is given up because the machine is slow.
+	cfg := Config{URL: url, Timeout: 20 * time.Second, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Leave)
+	if err := c.Join(node); err != nil {
+		t.Fatal(err)
+	}
+	return &member{c, node, log}
+}
+
+// short is a Config whose nodes are given up soon.
+func short(cfg *Config) { cfg.Timeout = 200 * time.Millisecond }
+
+// joinAll returns nodes that know each other.
+func joinAll(t testing.TB, url string, count int, change ...func(*Config)) (all []*member) {
+	t.Helper()
+	for range count {
+		all = append(all, join(t, url, change...))
+	}
+	together(t, all)
+	return all
+}
+
+// together waits until all nodes know each other and are linked.
+func together(t testing.TB, all []*member) {
+	t.Helper()
+	for _, m := range all {
+		await(t, "nodes know each other", func() bool {
+			return m.Nodes() == len(all) && m.Ready() == nil && len(m.peers.unlinked(time.Now())) == 0
+		})
+	}
+}
+
+// known waits until the nodes know that another one holds a target.
+func known(t testing.TB, to server.Target, all ...*member) {
+	t.Helper()
+	for _, m := range all {
+		await(t, "interest is known", func() bool { return m.Shared(to) })
+	}
+}
+
+func user(name string) server.Target  { return server.Target{User: name} }
+func topic(name string) server.Target { return server.Target{Topic: name} }
+
+func push(to, text string) *server.Command {
+	return &server.Command{Verb: server.VerbPush, User: to, Op: server.Text, Payload: []byte(text)}
+}
+
+// proxy is a TCP proxy in front of a NATS server that can stop reading, in both
+// directions, and cut connections.
+type proxy struct {
+	ln      net.Listener
+	to      string
+	stalled atomic.Bool
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // guarded by mu; nil: closed
+}
+
+func startProxy(t testing.TB, to string) *proxy {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{ln: ln, to: to, conns: make(map[net.Conn]struct{})}
+	p.running.Go(p.accept)
+	t.Cleanup(func() {
+		p.stalled.Store(false)
+		ln.Close()
+		p.cut(true)
+		p.running.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url() string { return "nats://" + p.ln.Addr().String() }
+
+func (p *proxy) accept() {
+	for {
+		a, err := p.ln.Accept()
+		if err != nil {
+			return
+		}
+		b, err := net.Dial("tcp", p.to)
+		if err != nil {
+			a.Close()
+			continue
+		}
+		p.mu.Lock()
+		if p.conns == nil {
+			a.Close()
+			b.Close()
+		} else {
+			p.conns[a], p.conns[b] = struct{}{}, struct{}{}
+			p.running.Go(func() { p.copy(a, b) })
+			p.running.Go(func() { p.copy(b, a) })
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (p *proxy) copy(from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		for p.stalled.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		for p.stalled.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// cut closes all connections; for good, if the test ends.
+func (p *proxy) cut(end bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+	}
+	if p.conns = make(map[net.Conn]struct{}); end {
+		p.conns = nil
+	}
+}
+
+// outsider is a NATS client that is not a node.
+func outsider(t testing.TB, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}

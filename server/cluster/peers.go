@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// beatEvery is how often a node tells the others that it lives and what it
+	// holds. Without a beat for beatLost it counts as gone.
+	beatEvery = time.Second
+	beatLost  = 3500 * time.Millisecond
+	// peerForgotten is how long a node that is gone is remembered: if it comes
+	// back, it was cut off, and what it sent in between was lost.
+	peerForgotten = time.Hour
+	// duplicateBeats of another node with this node's name show that it lives on. A
+	// node that was killed and started again sees none of its predecessor.
+	duplicateBeats = 3
+)
+
+// beat is what a node tells the others once a second, and when its interest
+// changes.
+type beat struct {
+	// sequence counts the beats of a node. Where it jumps, beats were lost, and
+	// perhaps commands.
+	sequence uint64
+	// generation counts the node's connections to NATS.
+	generation uint64
+	// repeats: the node has just started, and will repeat the stored commands that
+	// it has sent for nodes that they did not reach.
+	repeats bool
+	name    string
+	holds   bitmap
+}
+
+func (b *beat) append(to []byte) []byte {
+	to = appendNumbers(to, b.sequence, b.generation)
+	var flags byte
+	if b.repeats {
+		flags = 1
+	}
+	to = appendString(append(to, flags), b.name)
+	return append(to, b.holds[:]...)
+}
+
+// decodeBeat ignores what follows the fields that it knows.
+func decodeBeat(in []byte) (b beat, err error) {
+	r := reader{b: in}
+	b.sequence, b.generation = r.uvarint(), r.uvarint()
+	b.repeats = r.byte()&1 != 0
+	b.name = r.string()
+	copy(b.holds[:], r.bytes(uint64(len(b.holds))))
+	if r.failed || len(b.name) > maxNodeName || !utf8.ValidString(b.name) {
+		return beat{}, errTruncated
+	}
+	return b, nil
+}
+
+// peers are the other nodes, as their beats describe them.
+type peers struct {
+	self nodeID
+	name string
+
+	mu  sync.Mutex
+	all map[nodeID]*peer // guarded by mu
+}
+
+type peer struct {
+	beat
+	heard      time.Time
+	duplicates int // beats with the name of this node
+
+	// linked: a probe has shown that what the peer sends reaches this node. If it
+	// has not, repeats says that the peer can tell what did not arrive meanwhile.
+	linked, repeats bool
+	// silent: the peer did not answer the last probe in time.
+	silent bool
+}
+
+func (ps *peers) init(self nodeID, name string) {
+	ps.self, ps.name = self, name
+	ps.all = make(map[nodeID]*peer)
+}
+
+// hear records a beat. It reports whether the node has to be linked, whether it is
+// new, and whether it is known by now to have the name of this node.
+func (ps *peers) hear(id nodeID, b beat, now time.Time) (link, isNew, duplicate bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.all[id]
+	switch {
+	case p == nil:
+		p = &peer{repeats: b.repeats}
+		ps.all[id] = p
+		isNew = true
+	case now.Sub(p.heard) > beatLost || b.sequence != p.sequence+1 || b.generation != p.generation:
+		p.linked, p.repeats = false, false
+		isNew = now.Sub(p.heard) > beatLost
+	}
+	p.beat, p.heard = b, now
+	if b.name == ps.name {
+		p.duplicates++
+		duplicate = p.duplicates == duplicateBeats
+	}
+	return !p.linked, isNew, duplicate
+}
+
+// remove forgets a node that has left.
+func (ps *peers) remove(id nodeID) {
+	ps.mu.Lock()
+	delete(ps.all, id)
+	ps.mu.Unlock()
+}
+
+// unlink is called when the connection of this node broke.
+func (ps *peers) unlink() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.all {
+		p.linked, p.repeats = false, false
+	}
+}
+
+// unlinked returns the live nodes that have to be linked.
+func (ps *peers) unlinked(now time.Time) (ids []nodeID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for id, p := range ps.all {
+		switch {
+		case now.Sub(p.heard) > peerForgotten:
+			delete(ps.all, id)
+		case now.Sub(p.heard) <= beatLost && !p.linked:
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// link records that a probe was answered. It reports whether the node was not
+// linked before, and can repeat what did not arrive.
+func (ps *peers) link(id nodeID) (wasLinked, repeats bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.all[id]
+	if p == nil {
+		return true, false
+	}
+	wasLinked, repeats = p.linked, p.repeats
+	p.linked, p.silent = true, false
+	return wasLinked, repeats
+}
+
+// silence records that a node did not answer a probe in time.
+func (ps *peers) silence(id nodeID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.all[id]; p != nil {
+		p.linked, p.repeats, p.silent = false, false, true
+	}
+}
+
+// responsive returns the live nodes that answered the last probe, or had none.
+func (ps *peers) responsive(now time.Time) map[nodeID]struct{} {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ids := make(map[nodeID]struct{}, len(ps.all))
+	for id, p := range ps.all {
+		if now.Sub(p.heard) <= beatLost && !p.silent {
+			ids[id] = struct{}{}
+		}
+	}
+	return ids
+}
+
+// holding returns the live nodes that hold a target.
+func (ps *peers) holding(t target, now time.Time) (ids []nodeID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for id, p := range ps.all {
+		if p.has(t, now) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (ps *peers) shared(t target, now time.Time) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.all {
+		if p.has(t, now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *peer) has(t target, now time.Time) bool {
+	return now.Sub(p.heard) <= beatLost && (t == everyone || p.holds.has(t))
+}
+
+// nameOf returns the name of a node for logs.
+func (ps *peers) nameOf(id nodeID) string {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.all[id]; p != nil {
+		return p.name
+	}
+	return id.String()
+}
+
+// appendProbe encodes a probe or its echo.
+func appendProbe(from nodeID, k kind, round uint64) []byte {
+	return binary.AppendUvarint(appendHeader(nil, k, from), round)
+}

@@ -1,0 +1,26 @@
+// Package natsconn connects to an outside NATS cluster, for the packages inbox and
+// cluster, each of which has a connection of its own.
+//
+// # Contract
+//
+// [Validate] checks a [Config] without the network. [Connect] returns soon even if
+// no NATS server answers: the connection is then established, and re-established
+// after each loss, in the background and for ever. Connect fails only for what
+// waiting does not mend: a malformed URL, a file that cannot be read, rejected
+// credentials, a certificate that does not verify.
+//
+// While there is no connection, a publish fails at once. Nothing is buffered for
+// later: the caller is told. A write that the network does not accept within
+// [WriteTimeout] ends the connection.
+//
+// # Secrets
+//
+// No error and no log line contains a password or token of a URL, also if the URL
+// cannot be parsed. [Redact] is how a URL list is printed.
+//
+// # Log events
+//
+// "NATS connected", "NATS unreachable" (at start), "NATS disconnected", "NATS
+// reconnected", "NATS reconnect failed" and "NATS reports an error", the last two
+// at most once a minute for each text; the details are attributes.
+package natsconn
