@@ -256,7 +256,7 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 }
 
 func hooksDoNotOverlap(t *testing.T, send bool) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var in atomic.Int32
 		opening, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan frame.CloseError, 1)
 		hook := func(f func()) {
