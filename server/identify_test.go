@@ -37,7 +37,7 @@ func blocking(hooks Hooks) (Endpoint, chan *asked) {
 
 // An Identifier that blocks holds up nobody else, whatever the number of workers.
 func TestIdentifierBlocks(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
 		srv := start(t, Config{Transport: kind, Workers: 1, Endpoints: []Endpoint{ep, Echo("/echo")}})
 		const n = 20
@@ -118,13 +118,13 @@ func TestIdentifiersAreBounded(t *testing.T) {
 	}
 	await(t, "nothing is left", func() bool {
 		running, waiting := srv.identifiers.Load()
-		return running == 0 && waiting == 0 && srv.memory.Held() == 0 && len(srv.identifying.of) == 0
+		return running == 0 && waiting == 0 && srv.memory.Held() == 0 && beingIdentified(srv) == 0
 	})
 }
 
 // The context ends when the client leaves, and no session opens.
 func TestIdentifierClientLeaves(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnOpen: func(*Session) { t.Error("a session opened") }})
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
@@ -146,13 +146,13 @@ func TestIdentifierClientLeaves(t *testing.T) {
 // With Config.HandshakeTimeout the client is rejected, also if the Identifier does not
 // look at its context, and if it waits for a place.
 func TestIdentifierTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		stuck := make(chan struct{})
 		var calls atomic.Int32
 		ep := Endpoint{Path: "/stuck", Identifier: func(context.Context, *Request) (Identity, error) {
 			calls.Add(1)
 			<-stuck
-			return Identity{User: "late"}, nil
+			return Identity{User: "late"}, Reject(401, "comes too late")
 		}}
 		srv := start(t, Config{Transport: kind, Identifiers: 1, HandshakeTimeout: tick, Endpoints: []Endpoint{ep}})
 		var clients []*client
@@ -168,12 +168,16 @@ func TestIdentifierTimeout(t *testing.T) {
 			}
 			explains(t, resp, c.head)
 			c.wantEnd()
+			c.Close()
 		}
 		close(stuck)
 		await(t, "nothing is left", func() bool {
 			running, waiting := srv.identifiers.Load()
 			return running == 0 && waiting == 0 && srv.connections.Load() == 0 && srv.memory.Held() == 0
 		})
+		if n := srv.stats.rejected[401].Load(); n != 0 {
+			t.Errorf("%d clients were rejected twice", n)
+		}
 		if n := calls.Load(); n != 1 || srv.users.Users() != 0 {
 			t.Errorf("the Identifier was called %d times, there are %d users", n, srv.users.Users())
 		}
@@ -182,7 +186,7 @@ func TestIdentifierTimeout(t *testing.T) {
 
 // What a client sends before its answer is kept in order, up to a bound.
 func TestIdentifierEarlyBytes(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnMessage: func(s *Session, op Op, payload []byte) { s.Send(op, payload) }})
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		t.Run("kept", func(t *testing.T) {
@@ -214,10 +218,18 @@ func TestIdentifierEarlyBytes(t *testing.T) {
 					t.Errorf("status %d, want 400", resp.StatusCode)
 				}
 				c.wantEnd()
+				c.Close()
 			})
 		}
 		await(t, "nothing is held", func() bool { return srv.memory.Held() == 0 })
 	})
+}
+
+// beingIdentified counts the sessions that wait for an Identifier.
+func beingIdentified(srv *Server) int {
+	srv.identifying.mu.Lock()
+	defer srv.identifying.mu.Unlock()
+	return len(srv.identifying.of)
 }
 
 // earlyBytes counts the bytes that sessions keep while they are identified.
@@ -239,7 +251,12 @@ func earlyBytes(srv *Server) (n int) {
 // Hooks of a session never overlap and OnClose is the last, also when it opens on
 // another goroutine and its connection breaks at the same time.
 func TestIdentifierHooksDoNotOverlap(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	t.Run("connection breaks", func(t *testing.T) { hooksDoNotOverlap(t, false) })
+	t.Run("and bytes came before", func(t *testing.T) { hooksDoNotOverlap(t, true) })
+}
+
+func hooksDoNotOverlap(t *testing.T, send bool) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var in atomic.Int32
 		opening, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan frame.CloseError, 1)
 		hook := func(f func()) {
@@ -259,7 +276,9 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 		c.say(handshakeFor("/slow?user=a"))
 		receive(t, "Identifier", calls).answer <- nil
 		receive(t, "OnOpen", opening)
-		c.send(Text, "while OnOpen runs")
+		if send {
+			c.send(Text, "while OnOpen runs")
+		}
 		c.Close()
 		select {
 		case <-closed:
@@ -273,7 +292,7 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 
 // Shutdown ends the contexts, and answers the clients.
 func TestIdentifierShutdown(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
 		srv := start(t, Config{Transport: kind, Identifiers: 1, Endpoints: []Endpoint{ep}})
 		var clients []*client
@@ -301,7 +320,7 @@ func TestIdentifierShutdown(t *testing.T) {
 // Where each part of a handshake fails, a session opens or the client has its answer,
 // whatever comes at the same time.
 func TestIdentifierRaces(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var opened, closed atomic.Int32
 		ep := Endpoint{Path: "/race", Hooks: Hooks{
 			OnOpen:  func(s *Session) { opened.Add(1) },
@@ -342,7 +361,7 @@ func TestIdentifierRaces(t *testing.T) {
 		if o, c := opened.Load(), closed.Load(); o != c || o < 60 {
 			t.Errorf("%d sessions opened, %d closed", o, c)
 		}
-		if srv.users.Users() != 0 || len(srv.identifying.of) != 0 {
+		if srv.users.Users() != 0 || beingIdentified(srv) != 0 {
 			t.Error("something is left")
 		}
 	})

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAPIStats(t *testing.T) {
-	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
+	for _, kind := range []netpoll.Transport{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := newAPIServer(t, server.Config{Transport: kind}, Config{Version: "v1"}, nil)
 			alice := s.connect("/ws?user=alice&topic=a&topic=b")
@@ -35,7 +35,7 @@ func TestAPIStats(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer refused.Close()
-			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
 			if got := readAnswer(t, refused); got.status != 400 {
 				t.Errorf("got %v", got)
 			}

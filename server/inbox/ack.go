@@ -4,27 +4,30 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fanfare/server/store"
 )
 
-// acks are positions that users have read to and that are not stored yet. They
-// only ever grow, so many become one.
+// acks are acknowledged positions that are not stored yet. They only grow, so that
+// many become one.
 type acks struct {
 	mu      sync.Mutex
-	waiting map[string]position // by subject; guarded by mu
+	waiting map[string]position // by name; guarded by mu
 	storing map[string]position // guarded by mu
 	wake    chan struct{}
 }
 
-// position in a box.
+// position is a place in a box.
 type position struct {
 	offset uint64
-	renew  bool // it is stored again if it is there, and so gets no older
+	renew  bool // store it again if it is stored already, so that it does not expire
 }
 
 func (a *acks) init() {
@@ -32,54 +35,60 @@ func (a *acks) init() {
 	a.wake = make(chan struct{}, 1)
 }
 
-// addLocked notes a position, unless a later one is there.
-func (a *acks) addLocked(subject string, p position) {
-	was := a.waiting[subject]
-	a.waiting[subject] = position{max(was.offset, p.offset), was.renew || p.renew}
+// addLocked adds a position, unless a later one is there.
+func (a *acks) addLocked(name string, p position) {
+	was := a.waiting[name]
+	a.waiting[name] = position{max(was.offset, p.offset), was.renew || p.renew}
 }
 
-// reader is the subject under which is stored how far a user has read in a box,
-// the user's own or a topic.
-func (b Box) reader(user string) string {
-	if b.stream == inboxStream {
-		return ackPrefix + strings.TrimPrefix(b.subject, inboxPrefix)
+// pending returns the position under a name that is not stored yet.
+func (a *acks) pending(b store.Box, user string) (offset uint64, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting)+len(a.storing) == 0 {
+		return 0, false
 	}
-	return ackPrefix + Token(user) + "." + strings.TrimPrefix(b.subject, topicPrefix)
+	name := positionName(b, user)
+	waiting, isWaiting := a.waiting[name]
+	storing, isStoring := a.storing[name]
+	return max(waiting.offset, storing.offset), isWaiting || isStoring
 }
 
 const (
-	// ackDelay gathers acknowledgements: a crash within it costs doubles.
+	// ackDelay gathers acknowledgements: a crash within it costs duplicates.
 	ackDelay = 50 * time.Millisecond
-	// ackRetry is how long a NATS that does not answer is left alone.
+	// ackRetry separates attempts at a NATS that does not answer.
 	ackRetry = time.Second
 	// ackWriters at a time.
 	ackWriters = 32
 )
 
-// Ack notes that a user has read everything up to an offset of a box, the user's
-// own or a topic. It returns at once; the position is stored soon, and never goes
-// back. 0 notes that the user was there, at the beginning.
-func (s *Store) Ack(b Box, user string, offset uint64) {
-	s.note(b.reader(user), position{offset: offset})
+// Ack stores a position soon. A crash before that costs duplicates.
+//
+// A position 0 is stored only if the box has a message: there is nothing to
+// remember about an empty one.
+func (s *Store) Ack(b store.Box, user string, offset uint64) {
+	s.note(positionName(b, user), position{offset: offset})
 }
 
-// AckNow is Ack that returns when the position is stored.
-func (s *Store) AckNow(ctx context.Context, b Box, user string, offset uint64) error {
-	return s.storeAck(ctx, b.reader(user), position{offset: offset})
+// AckSync is Ack that returns when the position is stored. It returns ErrFull for a
+// new position when Config.Positions is reached.
+func (s *Store) AckSync(ctx context.Context, b store.Box, user string, offset uint64) error {
+	return s.storeAck(ctx, positionName(b, user), position{offset: offset})
 }
 
-// RenewEvery is how often Renew is to be called for those who follow a topic.
-func (s *Store) RenewEvery() time.Duration { return s.cfg.Age / 2 }
+// RenewInterval is how often Renew should be called for the subscribers of topics.
+func (s *Store) RenewInterval() time.Duration { return s.cfg.Age / 2 }
 
-// Renew is Ack for a position that is stored already and shall not grow old.
-func (s *Store) Renew(b Box, user string, offset uint64) {
-	s.note(b.reader(user), position{offset, true})
+// Renew keeps a stored position from expiring.
+func (s *Store) Renew(b store.Box, user string, offset uint64) {
+	s.note(positionName(b, user), position{offset, true})
 }
 
-func (s *Store) note(subject string, p position) {
+func (s *Store) note(name string, p position) {
 	a := &s.acks
 	a.mu.Lock()
-	a.addLocked(subject, p)
+	a.addLocked(name, p)
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -87,49 +96,58 @@ func (s *Store) note(subject string, p position) {
 	}
 }
 
-// Acked returns up to where a user has read in a box on any device, and whether
-// anything is known of that. What it returns is stored: if that could still be lost,
-// or were not known to other nodes yet, a device that began behind it here would be
-// sent older messages elsewhere.
-func (s *Store) Acked(ctx context.Context, b Box, user string) (offset uint64, known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+// Acked returns the offset up to which a user has acknowledged a box, and whether a
+// position is stored at all. What it returns is stored: if it could still be lost,
+// or other nodes did not know it yet, a session that begins there would be sent
+// older messages elsewhere.
+//
+// Positions are removed only by age: known is false for a user who acknowledged
+// nothing, and for one whose last change or renewal is more than twice Config.Age
+// ago, so that all messages of that time have expired. A new position for which
+// there is no room is rejected, by AckSync with ErrFull.
+func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
+	pending, isPending := s.acks.pending(b, user)
+	if !isPending && s.local != nil && !s.filled.has(hashPosition(b, user)) {
+		return 0, false, s.usable()
+	}
+	ctx, cancel := s.within(ctx)
 	defer cancel()
-	subject := b.reader(user)
-	s.acks.mu.Lock()
-	waiting, isWaiting := s.acks.waiting[subject]
-	storing, isStoring := s.acks.storing[subject]
-	s.acks.mu.Unlock()
-	stored, err := s.storedAck(ctx, subject)
+	name := positionName(b, user)
+	stored, err := s.storedPosition(ctx, name)
 	if err != nil {
 		return 0, false, err
 	}
 	known = stored.at != "0"
-	if b.stream == topicStream && known && time.Since(stored.when) > s.RenewEvery() {
+	if b.Topic != "" && known && time.Since(stored.when) > s.RenewInterval() {
 		s.Renew(b, user, stored.offset)
 	}
-	offset = max(waiting.offset, storing.offset)
-	if (isWaiting || isStoring) && (offset > stored.offset || !known) {
-		return offset, true, s.AckNow(ctx, b, user, offset)
+	if isPending && (pending > stored.offset || !known) {
+		if err := s.storeAck(ctx, name, position{offset: pending}); err != nil {
+			return 0, false, err
+		}
+		if stored, err = s.storedPosition(ctx, name); err != nil {
+			return 0, false, err
+		}
 	}
-	return stored.offset, known, nil
+	return stored.offset, stored.at != "0", nil
 }
 
-// storedPosition is one as JetStream has it.
+// storedPosition is a position as JetStream has it.
 type storedPosition struct {
 	offset uint64
-	at     string // the sequence of that message; "0": there is none; empty: unreadable
+	at     string // the sequence of that message; "0": none; empty: not readable
 	when   time.Time
 }
 
-// storedAck returns the position that is stored under a subject.
-func (s *Store) storedAck(ctx context.Context, subject string) (storedPosition, error) {
-	in, err := s.ask(ctx, ackStream, query{Last: subject})
+// storedPosition returns the position that is stored under a name.
+func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition, error) {
+	in, err := s.get(ctx, ackKind, query{last: prefixes[ackKind] + name})
 	if in == nil || err != nil {
 		return storedPosition{at: "0"}, err
 	}
 	offset, err := strconv.ParseUint(string(in.Data), 10, 64)
 	if err != nil {
-		return storedPosition{}, errors.Join(ErrDamaged, err)
+		return storedPosition{}, errors.Join(store.ErrDamaged, err)
 	}
 	when, _ := time.Parse(time.RFC3339Nano, in.Header.Get("Nats-Time-Stamp"))
 	return storedPosition{offset, in.Header.Get("Nats-Sequence"), when}, nil
@@ -155,8 +173,8 @@ func (s *Store) runAcks() {
 	}
 }
 
-// storeAcks stores all that wait. It reports false if some could not be stored:
-// they wait on.
+// storeAcks stores all that wait. It reports false if some could not be stored and
+// wait on.
 func (s *Store) storeAcks() bool {
 	a := &s.acks
 	a.mu.Lock()
@@ -169,18 +187,19 @@ func (s *Store) storeAcks() bool {
 	for range min(ackWriters, len(batch)) {
 		writers.Go(func() {
 			down := false
-			for subject := range work {
-				if !down && s.storeAck(context.Background(), subject, batch[subject]) != nil {
-					down = true // the others would wait as long
+			for name := range work {
+				if !down {
+					err := s.storeAck(context.Background(), name, batch[name])
+					down = err != nil && !errors.Is(err, store.ErrFull) // the others would wait as long
 				}
 				if down {
-					failed <- subject
+					failed <- name
 				}
 			}
 		})
 	}
-	for subject := range batch {
-		work <- subject
+	for name := range batch {
+		work <- name
 	}
 	close(work)
 	writers.Wait()
@@ -188,8 +207,8 @@ func (s *Store) storeAcks() bool {
 	a.mu.Lock()
 	a.storing = nil
 	ok := true
-	for subject := range failed {
-		a.addLocked(subject, batch[subject])
+	for name := range failed {
+		a.addLocked(name, batch[name])
 		ok = false
 	}
 	a.mu.Unlock()
@@ -202,42 +221,111 @@ func (s *Store) storeAcks() bool {
 	return ok
 }
 
-// storeAck stores one position, unless one as far is there. Other nodes do the
-// same, so it is compared and swapped.
-func (s *Store) storeAck(ctx context.Context, subject string, p position) error {
+// storeAck stores a position, unless one as far is stored. Other nodes do the same,
+// so it is compared and swapped.
+func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
+	if err := s.Ready(); err != nil {
+		s.stats.unavailable.Add(1)
+		return err
+	}
 	for i := 0; ; i++ {
-		if i > 0 { // others are at it
-			time.Sleep(time.Duration(min(i, 20)) * time.Millisecond)
-		}
-		stored, err := s.storedAck(ctx, subject)
-		if err != nil && !errors.Is(err, ErrDamaged) { // a damaged one is replaced
+		stored, err := s.storedPosition(ctx, name)
+		if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
 			return err
 		}
-		if stored.offset >= p.offset && stored.at != "0" && !p.renew {
+		known := stored.at != "0"
+		if known && stored.offset >= p.offset && !p.renew {
 			return nil
 		}
-		out := &nats.Msg{Subject: subject, Data: strconv.AppendUint(nil, max(stored.offset, p.offset), 10), Header: nats.Header{}}
-		if stored.at != "" {
-			out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{stored.at}
+		if !known {
+			if nothing, err := s.nothingToRemember(ctx, name, p); nothing || err != nil {
+				return err
+			}
 		}
-		in, err := s.nc.RequestMsgWithContext(ctx, out)
-		if err != nil {
-			return s.unavailable(err)
-		}
-		var ack struct {
-			Error *apiError `json:"error"`
-		}
-		if err := json.Unmarshal(in.Data, &ack); err != nil {
-			return s.unavailable(err)
-		}
-		if ack.Error == nil {
+		switch err := s.putPosition(ctx, name, max(stored.offset, p.offset), stored); {
+		case err == nil:
+			if err := s.accountPosition(name, stored.when); err != nil {
+				return err
+			}
 			s.stats.acked.Add(1)
 			return nil
-		}
-		if err := s.refusal(ack.Error); !errors.Is(err, errRaced) {
+		case !errors.Is(err, errRaced):
 			return err
 		}
+		if err := backOff(ctx, i); err != nil {
+			return s.unavailable(err)
+		}
 	}
+}
+
+// boxOfPosition returns the box that a position is about.
+func boxOfPosition(name string) box {
+	if _, topic, ok := strings.Cut(name, "."); ok {
+		return boxNamed(topicKind, topic)
+	}
+	return boxNamed(inboxKind, name)
+}
+
+// nothingToRemember reports whether a new position needs no record, since its box is
+// empty, and returns ErrFull if there is no room for one: otherwise whoever invents
+// names of topics could fill the store.
+func (s *Store) nothingToRemember(ctx context.Context, name string, p position) (bool, error) {
+	b := boxOfPosition(name)
+	if p.offset == 0 {
+		if last, err := s.last(ctx, b); last == nil || err != nil {
+			return true, err
+		}
+	}
+	if b.kind == topicKind && s.positionBytes.Load() > s.cfg.Positions/2 {
+		s.stats.rejected.Add(1)
+		return true, fmt.Errorf("%w: positions of topics take half of Positions, which is %d bytes", store.ErrFull, s.cfg.Positions)
+	}
+	return false, nil
+}
+
+// putPosition stores a position in place of another.
+func (s *Store) putPosition(ctx context.Context, name string, offset uint64, stored storedPosition) error {
+	if s.local != nil {
+		s.filled.add(hashName(ackKind, name))
+	}
+	// With digits to spare: JetStream replaces a record when there is no room only
+	// by one that is not longer.
+	out := &nats.Msg{Subject: prefixes[ackKind] + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
+	if stored.at != "" {
+		out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at}
+	}
+	in, err := s.requestMsg(ctx, out)
+	if err != nil {
+		return s.missing(err)
+	}
+	var ack struct {
+		Error *apiError `json:"error"`
+	}
+	if err := json.Unmarshal(in.Data, &ack); err != nil {
+		return s.unavailable(err)
+	}
+	if ack.Error != nil {
+		return s.rejection(ackKind, ack.Error)
+	}
+	// About what the record takes, until the stream is asked again.
+	if stored.at == "0" {
+		s.positionBytes.Add(int64(len(name)) + 100)
+	}
+	return nil
+}
+
+// accountPosition adds a position to the account of an embedded store: a new one, and
+// one that changes, once for each Config.Age, so that the entry does not expire
+// before the position does.
+func (s *Store) accountPosition(name string, before time.Time) error {
+	now := time.Now()
+	if s.local == nil || before.UnixNano()/int64(s.cfg.Age) == now.UnixNano()/int64(s.cfg.Age) {
+		return nil
+	}
+	if err := s.local.account.position(name, now); err != nil {
+		return s.accountFailed(err)
+	}
+	return nil
 }

@@ -5,127 +5,159 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fanfare/server/store"
 )
 
-// Entry is a message to be stored.
-type Entry struct {
-	// ID makes a repetition harmless: within Config.Window, a second Append to
-	// the box with the same ID stores nothing and has the answer of the first.
-	// Empty: every Append is a message of its own.
-	ID string
-	// Binary tells what kind of WebSocket message it is.
-	Binary bool
-	// TTL is how long anybody wants it; 0: as long as it is kept.
-	TTL     time.Duration
-	Payload []byte
-}
-
-// Receipt says where a message is.
-type Receipt struct {
-	Offset uint64
-	// Prev is the message's link, and valid unless it is a duplicate.
-	Prev      uint64
-	Duplicate bool
-	// Expires is when it does; zero if never.
-	Expires time.Time
-}
-
-// Append stores a message and returns when it is. Errors: ErrFull, ErrTooBig,
-// ErrUnavailable. Appends to one box by one Store are stored in the order in
-// which Append was called.
-func (s *Store) Append(ctx context.Context, to Box, e Entry) (Receipt, error) {
-	return s.Begin(to, e).Finish(ctx)
-}
-
-// Pending is an Append that has its place in the order.
-type Pending struct {
+// pending is an append that has its place in the order of its box.
+type pending struct {
 	store *Store
-	to    Box
-	entry Entry
-	turn  turn
+	to    box
+	entry store.Entry
+	begun time.Time
+	place place
 }
 
-// Begin takes a place in the order of Appends to a box. Finish must be called,
-// from any goroutine: others wait for it.
-func (s *Store) Begin(to Box, e Entry) Pending {
-	return Pending{s, to, e, s.tails.enter(to)}
-}
-
-// attempts to append where somebody else does so at the same time. Each round
-// one of them gets through.
-const attempts = 32
-
-// Finish is the rest of Append.
-func (p Pending) Finish(ctx context.Context) (Receipt, error) {
-	s, t := p.store, p.turn.tail
-	defer p.turn.leave()
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	if p.turn.before != nil {
-		<-p.turn.before // bounded by the others' Timeouts
-	}
-	if err := s.Ready(); err != nil {
-		s.stats.unavailable.Add(1)
-		return Receipt{}, err
-	}
-	size := int64(len(p.entry.Payload))
-	if size > s.cfg.Bytes || size > s.nc.MaxPayload()-headroom {
-		return Receipt{}, fmt.Errorf("%w: %d bytes", ErrTooBig, size)
-	}
-	for i := range attempts {
-		if !t.known {
-			if err := s.lookup(ctx, p.to, t); err != nil {
-				return Receipt{}, err
-			}
-		}
-		if t.sum+size-t.base > s.cfg.Bytes {
-			if err := s.makeRoom(ctx, p.to, t, size); err != nil {
-				return Receipt{}, err
-			}
-		}
-		r, err := p.publish(ctx, t)
-		switch {
-		case err == nil:
-			return r, nil
-		case errors.Is(err, errRaced):
-			t.known = false
-			if s.replicated.Load() && i > 0 {
-				// The replica that was asked may be behind.
-				time.Sleep(time.Duration(i) * time.Millisecond)
-			}
-		case errors.Is(err, errBoxFull):
-			if n, e := s.purgeRead(ctx, p.to); e != nil || n == 0 {
-				s.stats.refused.Add(1)
-				return Receipt{}, fmt.Errorf("%w: %d messages are unread", ErrFull, s.cfg.Messages)
-			}
-		default:
-			// It may have been stored, so nothing is known any more.
-			t.known = false
-			return Receipt{}, err
-		}
-	}
-	return Receipt{}, s.unavailable(errors.New("too many others append to the same box"))
+// Begin takes a place in the order of appends to a box.
+func (s *Store) Begin(to store.Box, e store.Entry) store.Pending {
+	b := boxOf(to)
+	return &pending{s, b, e, time.Now(), s.tails.enter(b)}
 }
 
 // headroom is for headers, in bytes: an ID and a name of 256 each, and links.
 const headroom = 4 << 10
 
-var (
-	errRaced   = errors.New("inbox: somebody else was first")
-	errBoxFull = errors.New("inbox: the box is full")
+// Finish stores the entry and returns when it is stored.
+func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
+	s, t := p.store, p.place.tail
+	if err := p.awaitTurn(ctx); err != nil {
+		p.place.abandon()
+		return store.Receipt{}, s.unavailable(err)
+	}
+	defer p.place.leave()
+	if err := s.Ready(); err != nil {
+		s.stats.unavailable.Add(1)
+		return store.Receipt{}, err
+	}
+	size := int64(len(p.entry.Payload))
+	if most := min(s.cfg.Bytes, s.link.Load().nc.MaxPayload()-headroom); size > most {
+		return store.Receipt{}, fmt.Errorf("%w: %d bytes, at most %d can be stored", store.ErrTooBig, size, most)
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if s.local != nil {
+		s.filled.add(hashName(p.to.kind, p.to.name()))
+	}
+	for i := 0; ; i++ {
+		r, err := p.attempt(ctx, t, size)
+		switch {
+		case errors.Is(err, errRaced):
+			t.known = false
+			if err := backOff(ctx, i); err != nil {
+				return store.Receipt{}, s.unavailable(fmt.Errorf("other nodes append to the same box all the time: %w", err))
+			}
+		case errors.Is(err, errBoxFull):
+			if n, e := s.purgeRead(ctx, p.to); e != nil || n == 0 {
+				s.stats.rejected.Add(1)
+				return store.Receipt{}, fmt.Errorf("%w: %d messages are unread", store.ErrFull, s.cfg.Messages)
+			}
+		case err != nil:
+			t.known = false
+			return store.Receipt{}, err
+		default:
+			return r, nil
+		}
+	}
+}
+
+// awaitTurn waits for the preceding appends to the box. A long queue is no failure:
+// only a store that answers no write for Config.Timeout is.
+func (p *pending) awaitTurn(ctx context.Context) error {
+	if p.place.before == nil {
+		return nil
+	}
+	s := p.store
+	idle := time.NewTimer(s.cfg.Timeout)
+	defer idle.Stop()
+	for {
+		select {
+		case <-p.place.before:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-idle.C:
+			since := p.begun
+			if at := time.Unix(0, s.answered.Load()); at.After(since) {
+				since = at
+			}
+			left := s.cfg.Timeout - time.Since(since)
+			if left <= 0 {
+				return fmt.Errorf("earlier appends to the box got no answer: %w", context.DeadlineExceeded)
+			}
+			idle.Reset(left)
+		}
+	}
+}
+
+const (
+	// backOffFirst is about a round trip to a NATS nearby.
+	backOffFirst = time.Millisecond
+	backOffMost  = 200 * time.Millisecond
 )
 
-// lookup reads the end of a box. What was known is kept where it goes further: a
-// last message that is gone leaves its offset as the link of the next.
-func (s *Store) lookup(ctx context.Context, b Box, t *tail) error {
+// backOff waits before attempt i+1, longer each time and for as long as the context
+// allows: of those that append to one box one gets through in each round, and the
+// more there are, the longer they wait.
+func backOff(ctx context.Context, i int) error {
+	most := min(backOffFirst<<min(i, 10), backOffMost)
+	timer := time.NewTimer(rand.N(most))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// attempt stores the message if the box ends where the tail says, which is looked up
+// if it is not known.
+func (p *pending) attempt(ctx context.Context, t *tail, size int64) (store.Receipt, error) {
+	s := p.store
+	if history := s.tails.history.Load(); t.history != history {
+		t.known, t.prev, t.history = false, 0, history
+	}
+	if !t.known {
+		if err := s.lookup(ctx, p.to, t); err != nil {
+			return store.Receipt{}, err
+		}
+	}
+	if t.sum+size-t.base > s.cfg.Bytes {
+		if err := s.makeRoom(ctx, p.to, t, size); err != nil {
+			return store.Receipt{}, err
+		}
+	}
+	return p.publish(ctx, t)
+}
+
+// lookup reads the end of a box. What was known is kept where it goes further: the
+// offset of a last message that was removed is the link of the next.
+func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
 	m, err := s.last(ctx, b)
 	if err != nil {
 		return err
+	}
+	if t.unsure {
+		if err := s.accountFor(ctx, b, m, t.prev); err != nil {
+			return err
+		}
+		t.unsure = false
 	}
 	if m == nil {
 		t.last, t.base = 0, t.sum
@@ -138,23 +170,85 @@ func (s *Store) lookup(ctx context.Context, b Box, t *tail) error {
 	return nil
 }
 
-// publish stores the message if the box ends where we think.
-func (p Pending) publish(ctx context.Context, t *tail) (Receipt, error) {
+// accountFor adds messages after an offset, m and what its links lead to, to the
+// account: their appends got no answer.
+func (s *Store) accountFor(ctx context.Context, b box, m *message, after uint64) (err error) {
+	for m != nil && m.Offset > after {
+		if err := s.account(b, m.Offset, m.Stored, len(m.Payload)); err != nil {
+			return err
+		}
+		if m, err = s.at(ctx, b, m.Prev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account adds a stored message to the account of an embedded store.
+func (s *Store) account(b box, offset uint64, at time.Time, size int) error {
+	if s.local == nil {
+		return nil
+	}
+	if err := s.local.account.message(b.kind, offset, at, size, b.name()); err != nil {
+		return s.accountFailed(err)
+	}
+	return nil
+}
+
+// publish stores the message if the box ends at t.
+func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	s, size := p.store, int64(len(p.entry.Payload))
-	m := Message{Prev: t.prev, Binary: p.entry.Binary, sum: t.sum + size}
+	var m message
+	m.Prev, m.Binary, m.sum = t.prev, p.entry.Binary, t.sum+size
 	if p.entry.TTL > 0 {
 		m.Expires = time.Now().Add(p.entry.TTL)
 	}
-	out := &nats.Msg{Subject: p.to.subject, Data: p.entry.Payload, Header: nats.Header{
-		linkHeader:                            {m.link()},
-		"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(t.last, 10)},
-	}}
+	id := ""
 	if p.entry.ID != "" {
-		out.Header["Nats-Msg-Id"] = []string{Token(p.entry.ID) + "." + p.to.subject}
+		id = token(p.entry.ID) + "." + p.to.subject
 	}
-	in, err := s.nc.RequestMsgWithContext(ctx, out)
+	seen := s.history[p.to.kind].last.Load()
+	offset, duplicate, err := s.put(ctx, p.to, &m, p.entry.Payload, t.last, id)
 	if err != nil {
-		return Receipt{}, s.unavailable(err)
+		t.unsure = t.unsure || s.local != nil && errors.Is(err, store.ErrUnavailable)
+		return store.Receipt{}, err
+	}
+	if duplicate {
+		s.stats.duplicates.Add(1)
+		if t.unsure { // it may be the one that is not in the account
+			t.known = false
+			if err := s.lookup(ctx, p.to, t); err != nil {
+				return store.Receipt{}, err
+			}
+		}
+		return store.Receipt{Offset: offset, Duplicate: true}, nil
+	}
+	if offset <= seen && s.local == nil {
+		// The stream was created again since it was verified.
+		s.prepared.Store(false)
+		s.wake()
+	}
+	s.history[p.to.kind].saw(offset)
+	t.last, t.prev, t.sum = offset, offset, m.sum
+	if err := s.account(p.to, offset, time.Now(), len(p.entry.Payload)); err != nil {
+		return store.Receipt{}, err
+	}
+	s.stats.appended.Add(1)
+	return store.Receipt{Offset: offset, Prev: m.Prev}, nil
+}
+
+// put appends to the stream, if the last message of the box is at an offset.
+func (s *Store) put(ctx context.Context, to box, m *message, payload []byte, last uint64, id string) (offset uint64, duplicate bool, err error) {
+	out := &nats.Msg{Subject: to.subject, Data: payload, Header: nats.Header{
+		linkHeader:                            {m.link()},
+		"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(last, 10)},
+	}}
+	if id != "" {
+		out.Header["Nats-Msg-Id"] = []string{id}
+	}
+	in, err := s.requestMsg(ctx, out)
+	if err != nil {
+		return 0, false, s.missing(err)
 	}
 	var ack struct {
 		Seq       uint64    `json:"seq"`
@@ -162,30 +256,20 @@ func (p Pending) publish(ctx context.Context, t *tail) (Receipt, error) {
 		Error     *apiError `json:"error"`
 	}
 	if err := json.Unmarshal(in.Data, &ack); err != nil {
-		return Receipt{}, s.unavailable(err)
+		return 0, false, s.unavailable(err)
 	}
 	if ack.Error != nil {
-		return Receipt{}, s.refusal(ack.Error)
+		return 0, false, s.rejection(to.kind, ack.Error)
 	}
-	if ack.Duplicate {
-		s.stats.duplicates.Add(1)
-		return Receipt{Offset: ack.Seq, Duplicate: true}, nil
-	}
-	t.last, t.prev, t.sum = ack.Seq, ack.Seq, m.sum
-	s.stats.appended.Add(1)
-	return Receipt{Offset: ack.Seq, Prev: m.Prev, Expires: m.Expires}, nil
+	return ack.Seq, ack.Duplicate, nil
 }
 
-// JetStream's error codes, of its errors.json.
-const (
-	codeWrongLast         = 10071
-	codeWrongLastConstant = 10164
-	codeStoreFailed       = 10077 // a limit of the stream, in words
-	codeStorageExceeded   = 10047
-	codeInsufficient      = 10023
-)
-
-func (s *Store) refusal(e *apiError) error {
+// rejection is the error for a message that JetStream does not store.
+func (s *Store) rejection(k kind, e *apiError) error {
+	limit := fmt.Errorf("%w: Disk is %d bytes", store.ErrFull, s.cfg.Disk)
+	if k == ackKind {
+		limit = fmt.Errorf("%w: Positions is %d bytes", store.ErrFull, s.cfg.Positions)
+	}
 	switch e.Code {
 	case codeWrongLast, codeWrongLastConstant:
 		return errRaced
@@ -194,12 +278,12 @@ func (s *Store) refusal(e *apiError) error {
 		case strings.Contains(e.Description, "per subject"):
 			return errBoxFull
 		case strings.Contains(e.Description, "maximum"):
-			s.stats.refused.Add(1)
-			return fmt.Errorf("%w: %d bytes are stored", ErrFull, s.cfg.Disk)
+			s.stats.rejected.Add(1)
+			return limit
 		}
 	case codeStorageExceeded, codeInsufficient:
-		s.stats.refused.Add(1)
-		return fmt.Errorf("%w: %w", ErrFull, e)
+		s.stats.rejected.Add(1)
+		return fmt.Errorf("%w: %w", store.ErrFull, e)
 	}
 	return s.unavailable(e)
 }

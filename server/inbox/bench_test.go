@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fanfare/server/store"
 )
 
 // cpu is the time that this process has used.
@@ -23,12 +25,12 @@ func BenchmarkLogin(b *testing.B) {
 		b.Run(fmt.Sprint(parallel), func(b *testing.B) {
 			s := open(b, Config{})
 			for i := range 1000 {
-				put(b, s, User("other"+strconv.Itoa(i)), "x")
+				put(b, s, user("other"+strconv.Itoa(i)), "x")
 			}
 			begun := cpu()
 			b.ResetTimer()
 			eachOf(parallel, b.N, func(i int) {
-				if last, err := s.Last(ctx, User("user"+strconv.Itoa(i))); last != 0 || err != nil {
+				if last, err := s.Last(ctx, user("user"+strconv.Itoa(i))); last != 0 || err != nil {
 					b.Error(last, err)
 				}
 			})
@@ -47,7 +49,7 @@ func BenchmarkAppend(b *testing.B) {
 				begun := cpu()
 				b.ResetTimer()
 				eachOf(256, b.N, func(i int) {
-					if _, err := s.Append(ctx, User(strconv.Itoa(i%users)), Entry{Payload: payload}); err != nil {
+					if _, err := add(s, user(strconv.Itoa(i%users)), store.Entry{Payload: payload}); err != nil {
 						b.Error(err)
 					}
 				})
@@ -63,13 +65,13 @@ func BenchmarkRead(b *testing.B) {
 	s := open(b, Config{})
 	for range 10 {
 		for i := range 100 {
-			put(b, s, User(strconv.Itoa(i)), strings.Repeat("x", 128))
+			put(b, s, user(strconv.Itoa(i)), strings.Repeat("x", 128))
 		}
 	}
 	begun := cpu()
 	b.ResetTimer()
 	for i := range b.N {
-		if u, err := s.Read(ctx, User(strconv.Itoa(i%100)), 0, 1<<20); len(u.Messages) != 10 || err != nil {
+		if u, err := s.Read(ctx, user(strconv.Itoa(i%100)), 0, 1<<20); len(u.Messages) != 10 || err != nil {
 			b.Fatal(len(u.Messages), err)
 		}
 	}

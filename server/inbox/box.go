@@ -1,31 +1,60 @@
 package inbox
 
-// Box is where messages are kept in order: the inbox of a user, or a topic. The
-// zero Box is none.
-type Box struct {
-	stream  string
+import (
+	"strings"
+
+	"fanfare/server/store"
+)
+
+// kind is the stream that a box belongs to. All inboxes share one stream, all
+// topics another.
+type kind uint8
+
+const (
+	inboxKind kind = iota
+	topicKind
+	ackKind // positions; no box has it
+	kinds
+)
+
+var (
+	streams  = [kinds]string{"FANFARE_INBOX", "FANFARE_TOPIC", "FANFARE_ACK"}
+	prefixes = [kinds]string{"fanfare.inbox.", "fanfare.topic.", "fanfare.ack."}
+)
+
+func (k kind) stream() string { return streams[k] }
+
+// box is a store.Box as a subject of JetStream.
+type box struct {
+	kind    kind
 	subject string
 }
 
-const (
-	inboxStream = "FANFARE_INBOX"
-	topicStream = "FANFARE_TOPIC"
-	ackStream   = "FANFARE_ACK"
+func boxOf(b store.Box) box {
+	if b.Topic != "" {
+		return box{topicKind, prefixes[topicKind] + token(b.Topic)}
+	}
+	return box{inboxKind, prefixes[inboxKind] + token(b.User)}
+}
 
-	inboxPrefix = "fanfare.inbox."
-	topicPrefix = "fanfare.topic."
-	ackPrefix   = "fanfare.ack."
-)
+// name is the subject without its prefix.
+func (b box) name() string { return strings.TrimPrefix(b.subject, prefixes[b.kind]) }
 
-// User is the inbox of a user.
-func User(name string) Box { return Box{inboxStream, inboxPrefix + Token(name)} }
+// boxNamed is the reverse of name.
+func boxNamed(k kind, name string) box { return box{k, prefixes[k] + name} }
 
-// Topic is a durable topic.
-func Topic(name string) Box { return Box{topicStream, topicPrefix + Token(name)} }
+// positionName is the subject, without its prefix, that stores up to where a user
+// has acknowledged a box: "user" for the user's inbox, "user.topic" for a topic.
+func positionName(b store.Box, user string) string {
+	if b.Topic != "" {
+		return token(user) + "." + token(b.Topic)
+	}
+	return token(b.User)
+}
 
-// Token makes one token of a NATS subject of any name, and a different one of
-// each: what is no letter, digit, '-' or '_' becomes '=' and two hex digits.
-func Token(name string) string {
+// token returns a name as one token of a subject, a different one for each name:
+// all characters but letters, digits, '-' and '_' become '=' and two hex digits.
+func token(name string) string {
 	const hex = "0123456789abcdef"
 	plain := true
 	for i := 0; i < len(name) && plain; i++ {

@@ -4,46 +4,57 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
+
+	"fanfare/server/internal/natsconn"
 )
 
 // Config of a Store. Zero is the safe default of every field but Dir and URL,
-// of which exactly one is given.
+// exactly one of which is required.
 type Config struct {
-	// Dir is where the embedded NATS server keeps its files. One process has it.
+	// Dir is where the embedded NATS server stores its files. It belongs to one
+	// process at a time.
 	Dir string
-	// URL of an outside NATS cluster with JetStream: "nats://a,nats://b".
+	// AcceptLoss opens an embedded store although messages that were accepted are
+	// missing from Dir. What is missing is logged, and readers are told by a gap.
+	AcceptLoss bool
+
+	// URL of an outside NATS cluster with JetStream: "nats://a:4222,nats://b:4222".
 	URL string
-	// Credentials is a file for an outside NATS that wants one.
+	// Credentials is a credentials file for an outside NATS.
 	Credentials string
-	// CA, Cert and Key are PEM files for TLS with an outside NATS. CA alone
-	// checks the server, Cert and Key present this client.
+	// CA, Cert and Key are PEM files for TLS with an outside NATS: CA verifies the
+	// servers, Cert and Key authenticate this client.
 	CA, Cert, Key string
-	// Replicas of each message in an outside cluster; streams that have more keep
+	// Replicas of each message in an outside cluster; a stream that has more keeps
 	// them. 0: 1.
 	Replicas int
 
-	// Messages and Bytes bound what is kept for one user or topic. 0: 1,000
+	// Messages and Bytes limit what is stored for one user or topic. 0: 1,000
 	// messages, 1 MiB of payloads.
 	Messages int
 	Bytes    int64
-	// Age is how long anything is kept. 0: 7 days.
+	// Age is how long a message is stored. 0: 7 days.
 	Age time.Duration
-	// Disk bounds all messages together. 0: 4 GiB.
+	// Disk limits the messages of all users together, and those of all topics
+	// together. 0: 4 GiB.
 	Disk int64
-	// UserFull says what happens when Messages or Bytes are reached; zero drops
-	// the user's oldest.
+	// Positions limits all acknowledged positions together. Positions of topics
+	// may use half of it. When it is reached, new positions are rejected with
+	// ErrFull, and existing ones are still updated. 0: a sixteenth of Disk, at
+	// least 1 MiB. A position takes about 100 bytes.
+	Positions int64
+	// UserFull says what happens when Messages or Bytes are reached; zero removes
+	// the oldest messages of the box.
 	UserFull WhenFull
-	// DiskFull says what happens when Disk is reached; zero refuses.
+	// DiskFull says what happens when Disk is reached; zero rejects.
 	DiskFull WhenFull
-	// Window is how long an Append with the same ID is recognized, at most Age.
+	// Window is the time within which a repeated ID is recognized, at most Age.
 	// 0: 2 minutes.
 	Window time.Duration
-	// Sync is how often files of the embedded server are flushed to the disk,
-	// which is what a power cut can cost; a process that is killed loses
-	// nothing. 0: 1 s. Negative: before every Append returns.
+	// Sync is how often the files of the embedded server are flushed to the disk,
+	// and so what a power cut can cost; a process that is killed loses nothing.
+	// 0: 1 s. Negative: before each append returns.
 	Sync time.Duration
 
 	// Timeout of one operation. 0: 5 s.
@@ -52,63 +63,51 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// WhenFull is what happens at a limit.
+// WhenFull says what happens at a limit.
 type WhenFull uint8
 
 const (
 	FullDefault    WhenFull = iota
-	FullDropOldest          // the oldest make room
-	FullRefuse              // Append returns ErrFull
+	FullDropOldest          // the oldest messages are removed
+	FullReject              // the append returns ErrFull
 )
 
-// ParseWhenFull reads "drop-oldest" or "refuse".
+// ParseWhenFull reads "drop-oldest" or "reject".
 func ParseWhenFull(s string) (WhenFull, error) {
 	switch s {
 	case "drop-oldest":
 		return FullDropOldest, nil
-	case "refuse":
-		return FullRefuse, nil
+	case "reject":
+		return FullReject, nil
 	}
-	return 0, fmt.Errorf("unknown policy %q: want drop-oldest or refuse", s)
+	return 0, fmt.Errorf("unknown policy %q: want drop-oldest or reject", s)
 }
 
-// schemes that the client of NATS speaks; it takes others for nats.
-var schemes = []string{"nats", "tls", "ws", "wss"}
+// minPositions is the least default of Config.Positions.
+const minPositions = 1 << 20
 
 func (cfg *Config) validate() error {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.UserFull == FullDefault {
-		cfg.UserFull = FullDropOldest
-	}
-	if cfg.DiskFull == FullDefault {
-		cfg.DiskFull = FullRefuse
-	}
 	var errs []error
-	if (cfg.Dir == "") == (cfg.URL == "") {
-		errs = append(errs, errors.New("want either Dir, for an embedded store, or URL, for an outside one"))
-	}
-	if cfg.UserFull == FullRefuse && cfg.DiskFull == FullDropOldest {
-		// JetStream has one rule for both limits where a user's is to refuse.
-		errs = append(errs, errors.New("UserFull refuse does not go with DiskFull drop-oldest"))
-	}
-	for at := range strings.SplitSeq(cfg.URL, ",") {
-		if scheme, _, ok := strings.Cut(at, "://"); ok && !slices.Contains(schemes, strings.TrimSpace(scheme)) {
-			errs = append(errs, fmt.Errorf("URL has the scheme %q: want one of %s, as in nats://host:4222", scheme, strings.Join(schemes, ", ")))
+	switch {
+	case cfg.Dir == "" && cfg.URL == "":
+		errs = append(errs, errors.New("want Dir, for an embedded store, or URL, for an outside one"))
+	case cfg.Dir != "" && cfg.URL != "":
+		errs = append(errs, errors.New("Dir and URL are both set: want Dir, for an embedded store, or URL, for an outside one"))
+	case cfg.URL != "":
+		if err := natsconn.Validate(cfg.nats()); err != nil {
+			errs = append(errs, err)
 		}
+		if cfg.AcceptLoss {
+			errs = append(errs, errors.New("AcceptLoss concerns an embedded store only"))
+		}
+	case cfg.Credentials != "" || cfg.CA != "" || cfg.Cert != "" || cfg.Key != "" || cfg.Replicas > 1:
+		errs = append(errs, errors.New("Credentials, CA, Cert, Key and Replicas concern an outside NATS only"))
 	}
-	if (cfg.Cert == "") != (cfg.Key == "") {
-		errs = append(errs, errors.New("want both Cert and Key, or neither"))
+	if cfg.UserFull == FullReject && cfg.DiskFull == FullDropOldest {
+		// JetStream has one policy for both limits if it is to reject at a user's.
+		errs = append(errs, errors.New("UserFull reject does not go with DiskFull drop-oldest"))
 	}
-	def(&cfg.Replicas, 1)
-	def(&cfg.Messages, 1000)
-	def(&cfg.Bytes, 1<<20)
-	def(&cfg.Age, 7*24*time.Hour)
-	def(&cfg.Disk, 4<<30)
-	def(&cfg.Window, min(2*time.Minute, cfg.Age))
-	def(&cfg.Sync, time.Second)
-	def(&cfg.Timeout, 5*time.Second)
+	cfg.setDefaults()
 	for _, f := range []struct {
 		name         string
 		v, low, high int64
@@ -117,6 +116,7 @@ func (cfg *Config) validate() error {
 		{"Messages", int64(cfg.Messages), 1, 1 << 30},
 		{"Bytes", cfg.Bytes, 1 << 10, 1 << 40},
 		{"Disk", cfg.Disk, 1 << 20, 1 << 50},
+		{"Positions", cfg.Positions, 1 << 16, 1 << 50},
 	} {
 		if f.v < f.low || f.v > f.high {
 			errs = append(errs, fmt.Errorf("%s is %d: want %d to %d", f.name, f.v, f.low, f.high))
@@ -140,9 +140,32 @@ func (cfg *Config) validate() error {
 	return nil
 }
 
-func def[T comparable](v *T, d T) {
+func (cfg *Config) setDefaults() {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	setDefault(&cfg.UserFull, FullDropOldest)
+	setDefault(&cfg.DiskFull, FullReject)
+	setDefault(&cfg.Replicas, 1)
+	setDefault(&cfg.Messages, 1000)
+	setDefault(&cfg.Bytes, 1<<20)
+	setDefault(&cfg.Age, 7*24*time.Hour)
+	setDefault(&cfg.Disk, 4<<30)
+	setDefault(&cfg.Positions, max(cfg.Disk/16, minPositions))
+	setDefault(&cfg.Window, min(2*time.Minute, cfg.Age))
+	setDefault(&cfg.Sync, time.Second)
+	setDefault(&cfg.Timeout, 5*time.Second)
+}
+
+func setDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
 		*v = d
 	}
+}
+
+// nats is the part of the configuration that concerns an outside NATS.
+func (cfg *Config) nats() natsconn.Config {
+	return natsconn.Config{URL: cfg.URL, Credentials: cfg.Credentials, CA: cfg.CA, Cert: cfg.Cert, Key: cfg.Key,
+		Name: "fanfare inbox", Logger: cfg.Logger}
 }

@@ -1,115 +1,194 @@
 package inbox
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
+	"math"
+	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server/store"
 )
 
-// embedded is a NATS server in this process. It listens on nothing.
+// embedded is a NATS server in this process, which listens on nothing, and what
+// belongs to its directory.
 type embedded struct {
 	// Immutable.
-	opts natsserver.Options
-	lock *os.File
-	log  *natsLog
+	dir     string
+	opts    natsserver.Options
+	log     *natsLog
+	account *account
+	boot    string
+	reserve *reserve
+
+	// Owned by Open and then by the goroutine of heal.
+	lock *os.File // nil: not acquired
 
 	mu sync.Mutex
-	ns *natsserver.Server // guarded by mu
+	ns *natsserver.Server // nil: not started; guarded by mu
 }
 
 // startTimeout bounds the recovery of the files: 100 million messages take less.
 const startTimeout = 5 * time.Minute
 
-func embed(cfg *Config) (*embedded, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("inbox: %w", err)
+// maxPayload of the embedded server; NATS advises against more.
+const maxPayload = 8 << 20
+
+func newEmbedded(cfg *Config) *embedded {
+	return &embedded{
+		dir:     cfg.Dir,
+		log:     &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
+		account: newAccount(cfg.Dir, cfg.Sync < 0),
+		boot:    bootOfMachine(),
+		reserve: newReserve(cfg.Dir),
+		opts: natsserver.Options{
+			ServerName:             "fanfare",
+			DontListen:             true,
+			NoSigs:                 true,
+			DisableJetStreamBanner: true,
+			JetStream:              true,
+			StoreDir:               cfg.Dir,
+			// Each stream has a limit of its own.
+			JetStreamMaxStore:  math.MaxInt64 / 2,
+			JetStreamMaxMemory: 1 << 20, // no stream is in memory
+			MaxPayload:         maxPayload,
+			SyncInterval:       max(cfg.Sync, 0),
+			SyncAlways:         cfg.Sync < 0,
+		},
 	}
-	lock, err := lockDir(filepath.Join(cfg.Dir, "LOCK"))
-	if err != nil {
-		return nil, err
-	}
-	e := &embedded{lock: lock, log: &natsLog{log: cfg.Logger, failed: make(chan string, 1)}}
-	e.opts = natsserver.Options{
-		ServerName:             "fanfare",
-		DontListen:             true,
-		NoSigs:                 true,
-		DisableJetStreamBanner: true,
-		JetStream:              true,
-		StoreDir:               cfg.Dir,
-		// Acknowledgements and durable topics are beside the inboxes.
-		JetStreamMaxStore:  3 * cfg.Disk,
-		JetStreamMaxMemory: 1 << 20, // no stream is in memory
-		MaxPayload:         maxPayload,
-		SyncInterval:       max(cfg.Sync, 0),
-		SyncAlways:         cfg.Sync < 0,
-	}
-	if err := e.start(); err != nil {
-		e.stop()
-		return nil, err
-	}
-	return e, nil
 }
 
+// acquire makes the directory, and locks it for this process.
+func (e *embedded) acquire() (err error) {
+	if e.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	e.lock, err = lockDir(filepath.Join(e.dir, lockName))
+	return err
+}
+
+const lockName = "LOCK"
+
+// InProcessConn is how NATS's client connects, also to a server that was started
+// again.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	ns := e.server()
+	if ns == nil {
+		return nil, net.ErrClosed
+	}
+	return ns.InProcessConn()
+}
+
+func (e *embedded) server() *natsserver.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ns
+}
+
+// start starts a server on the files.
+func (e *embedded) start() error {
+	opts := e.opts // the server keeps what it is given, and changes that
+	ns, err := natsserver.NewServer(&opts)
+	if err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	ns.SetLoggerV2(e.log, false, false, false)
+	e.mu.Lock()
+	e.ns = ns
+	e.mu.Unlock()
+	ns.Start()
+	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
+		says := e.log.worst()
+		e.stop()
+		if isDiskFull(says) {
+			return errDiskFull(e.dir)
+		}
+		return fmt.Errorf("%w: the store in %s does not start: %s", store.ErrUnavailable, e.dir, says)
+	}
+	return nil
+}
+
+// stop stops the server, which flushes all files.
 func (e *embedded) stop() {
-	if ns := e.server(); ns != nil {
+	e.mu.Lock()
+	ns := e.ns
+	e.ns = nil
+	e.mu.Unlock()
+	if ns != nil {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 	}
-	e.lock.Close()
+	select {
+	case <-e.log.failed: // reported by the server that was stopped
+	default:
+	}
 }
 
-// maxPayload of the embedded server, above what server.Config.MaxPayload usually
-// is; NATS advises against more.
-const maxPayload = 8 << 20
-
-// natsLog passes on what the embedded server has to say, as far as it matters,
-// and remembers the last of it.
-type natsLog struct {
-	log    *slog.Logger
-	failed chan string // what was said when a stream stopped for good
-
-	mu   sync.Mutex
-	last string // guarded by mu
+// release gives the directory up.
+func (e *embedded) release() {
+	e.stop()
+	e.account.close()
+	if e.lock != nil {
+		e.lock.Close()
+		e.lock = nil
+	}
 }
 
-func (l *natsLog) Noticef(string, ...any) {}
-func (l *natsLog) Debugf(string, ...any)  {}
-func (l *natsLog) Tracef(string, ...any)  {}
-func (l *natsLog) Warnf(format string, args ...any) {
-	l.note(slog.LevelWarn, format, args)
-}
-func (l *natsLog) Errorf(format string, args ...any) { l.note(slog.LevelError, format, args) }
-func (l *natsLog) Fatalf(format string, args ...any) { l.note(slog.LevelError, format, args) }
-
-func (l *natsLog) note(level slog.Level, format string, args []any) {
-	s := fmt.Sprintf(format, args...)
-	l.log.Log(context.Background(), level, "nats: "+s)
-	l.mu.Lock()
-	l.last = s
-	l.mu.Unlock()
-	for _, end := range []string{"ritical write error", "will be DISABLED", "disabling JetStream"} {
-		if strings.Contains(s, end) {
-			select {
-			case l.failed <- s:
-			default:
-			}
+// flush brings what was appended to the disk, messages before their account.
+func (e *embedded) flush() error {
+	size, durable := e.account.sizes()
+	if size == durable {
+		return nil
+	}
+	for k := range ackKind {
+		if err := syncBlocks(e.dir, k); err != nil {
+			return err
 		}
 	}
+	if _, err := e.account.sync(); err != nil {
+		return err
+	}
+	e.account.setDurable(size)
+	return nil
 }
 
-// worst is the last that was wrong.
-func (l *natsLog) worst() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.last == "" {
-		return "NATS gives no reason"
+// syncBlocks flushes the files of a stream that may have been written of late: the
+// last two blocks. What was appended earlier was flushed earlier.
+func syncBlocks(dir string, k kind) error {
+	blocks, msgs, err := blockFiles(dir, k)
+	if err != nil {
+		return err
 	}
-	return "NATS says: " + l.last
+	for i, blk := range blocks {
+		if i < len(blocks)-2 {
+			if info, err := os.Stat(blk.file); err != nil || time.Since(info.ModTime()) > time.Minute {
+				continue
+			}
+		}
+		f, err := os.Open(blk.file)
+		if os.IsNotExist(err) {
+			continue // removed meanwhile
+		}
+		if err == nil {
+			err = f.Sync()
+			f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(msgs); err != nil {
+		return nil // no such stream yet
+	}
+	return syncDir(msgs)
 }
+
+// bootOfMachine is bootID; tests restart the machine.
+var bootOfMachine = bootID

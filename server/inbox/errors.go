@@ -1,22 +1,54 @@
 package inbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
+
+	"fanfare/server/store"
 )
 
-var (
-	// ErrFull: a limit is reached, and the policy is to refuse.
-	ErrFull = errors.New("inbox: full")
-	// ErrTooBig: one message exceeds Config.Bytes, or what NATS transports.
-	ErrTooBig = errors.New("inbox: message too big")
-	// ErrUnavailable: NATS did not answer, or said no. A message may have been
-	// stored all the same: repeat the Append with the same ID.
-	ErrUnavailable = errors.New("inbox: the store is not available")
-	// ErrDiskFull is ErrUnavailable for an embedded store whose disk has no room.
-	ErrDiskFull = fmt.Errorf("%w: the disk is full", ErrUnavailable)
-	// ErrDamaged: the files of the embedded store are not what they were.
-	ErrDamaged = errors.New("inbox: the store is damaged")
-	// ErrLocked: another process has the directory.
-	ErrLocked = errors.New("inbox: the directory is in use")
+// ErrLocked: another process uses the directory.
+var ErrLocked = errors.New("inbox: directory in use")
+
+// errRaced: another append to the box was stored first, so that the box does not
+// end where this one assumed.
+var errRaced = errors.New("inbox: another append was stored first")
+
+// errBoxFull: the box has Config.Messages messages, and none may be removed.
+var errBoxFull = errors.New("inbox: box full")
+
+// errNoStream: the stream does not exist.
+var errNoStream = errors.New("inbox: no such stream")
+
+// apiError is an error answer of JetStream.
+type apiError struct {
+	Status      int    `json:"code"`
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("JetStream: %s (%d)", e.Description, e.Code) }
+
+// JetStream's error codes, from its errors.json.
+const (
+	codeNoMessage         = 10037
+	codeStreamNotFound    = 10059
+	codeWrongLast         = 10071
+	codeWrongLastConstant = 10164
+	codeStoreFailed       = 10077 // a limit of the stream; the description says which
+	codeStorageExceeded   = 10047
+	codeInsufficient      = 10023
 )
+
+// unavailable counts a failed operation and returns its error.
+func (s *Store) unavailable(err error) error {
+	s.stats.unavailable.Add(1)
+	if sick := s.sick(); sick != nil {
+		return sick
+	}
+	if full := s.full.Load(); full != nil && errors.Is(err, context.Canceled) {
+		return *full // the store was sick until a moment ago
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, s.explain(err))
+}

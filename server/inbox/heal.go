@@ -1,104 +1,168 @@
 package inbox
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"net"
-	"os"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
+	"fanfare/server/store"
 )
 
 // A stream of JetStream that could not write once, because the disk was full or
-// failed, answers nothing any more, until its server is started again. This is
-// done here, as soon as the disk takes bytes.
+// failed, answers nothing any more until its server is started again. That is done
+// at once, in the space of the reserve, so that messages can be read and deleted.
+// New ones are accepted when the reserve can be written again.
 
-// healEvery is how often that is tried.
-const healEvery = time.Second
+const (
+	// watchInterval is how often the directory is looked at.
+	watchInterval = 500 * time.Millisecond
+	// healInterval separates attempts to write the reserve, or to start the server.
+	healInterval = time.Second
+)
 
-// probeSize is what must fit on the disk, so that it is not full again at once.
-const probeSize = 1 << 20
-
-// runHeal waits for the embedded server to fail, and mends it.
-func (s *Store) runHeal() {
+// runLocal watches the embedded store, and heals it.
+func (s *Store) runLocal(opened bool) {
+	watch := time.NewTicker(watchInterval)
+	defer watch.Stop()
+	marks := time.NewTicker(max(s.cfg.Sync, time.Second))
+	defer marks.Stop()
+	heal := time.NewTicker(healInterval)
+	defer heal.Stop()
+	gone := false
 	for {
 		select {
 		case <-s.quit:
 			return
 		case says := <-s.local.log.failed:
-			s.health.Load().end(s.illness(says))
+			if opened && !gone {
+				s.health.Load().end(s.illness(says))
+				s.log.Error("stored messages unavailable", "err", s.sick())
+				s.restartLocal()
+			}
+		case <-watch.C:
+			if err := s.watch(); opened && !gone && err != nil {
+				gone = true
+				s.health.Load().end(err)
+				s.log.Error("stored messages unavailable", "err", err)
+			}
+		case <-marks.C:
+			if opened && s.usable() == nil {
+				s.mark()
+			}
+		case <-heal.C:
+			switch {
+			case gone:
+			case !opened:
+				opened = s.openAgain()
+			case s.sick() != nil:
+				s.restartLocal()
+			}
+			s.acceptAgain(opened && !gone)
 		}
-		s.log.Error("messages cannot be stored; trying again until they can", "err", s.sick())
-		for s.sick() != nil {
-			select {
-			case <-s.quit:
-				return
-			case <-time.After(healEvery):
-			}
-			if s.probe() != nil {
-				continue
-			}
-			if err := s.local.restart(); err != nil {
-				s.log.Error("the store does not start", "err", err)
-				continue
-			}
-			s.health.Store(newHealth())
-			s.log.Info("messages can be stored again")
-			s.missed()
-		}
 	}
 }
 
-// probe tries to write to the disk.
-func (s *Store) probe() error {
-	f, err := os.CreateTemp(s.cfg.Dir, "probe-*")
-	if err != nil {
-		return err
+func (s *Store) watch() error {
+	if s.local.lock == nil {
+		return nil
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err = f.Write(make([]byte, probeSize)); err != nil {
-		return err
-	}
-	return f.Sync()
+	return s.local.present()
 }
 
-// InProcessConn is how the client of NATS connects, also to a server that was
-// started again.
-func (e *embedded) InProcessConn() (net.Conn, error) { return e.server().InProcessConn() }
-
-func (e *embedded) server() *natsserver.Server {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.ns
-}
-
-// start starts a server on the files.
-func (e *embedded) start() error {
-	opts := e.opts // it keeps what it is given, and changes that
-	ns, err := natsserver.NewServer(&opts)
-	if err != nil {
-		return fmt.Errorf("inbox: %w", err)
-	}
-	ns.SetLoggerV2(e.log, false, false, false)
-	e.mu.Lock()
-	e.ns = ns
-	e.mu.Unlock()
-	ns.Start()
-	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
-		return fmt.Errorf("%w: the store in %s does not start: %s; restore it from a backup, or move it away to begin an empty one",
-			ErrDamaged, e.opts.StoreDir, e.log.worst())
-	}
-	return nil
-}
-
-func (e *embedded) restart() error {
-	ns := e.server()
-	ns.Shutdown()
-	ns.WaitForShutdown()
-	select {
-	case <-e.log.failed: // told before it was stopped
+// mark brings the account up to date, and logs why it cannot.
+func (s *Store) mark() {
+	err := s.markAccount()
+	switch {
+	case err == nil, s.sick() != nil:
+	case isDiskFull(err.Error()):
+		s.reject(errDiskFull(s.local.dir))
 	default:
+		s.log.Warn("account not brought up to date", "err", err)
 	}
-	return e.start()
+}
+
+// openAgain tries to open the store, and reports whether it is open.
+func (s *Store) openAgain() bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	was := s.sick()
+	s.health.Store(newHealth()) // for the operations of openLocal
+	err := s.openLocal(ctx)
+	if err == nil {
+		s.log.Info("stored messages available")
+		s.recovered()
+		return true
+	}
+	if was == nil || was.Error() != err.Error() {
+		s.log.Error("stored messages unavailable", "err", err)
+	}
+	s.health.Load().end(err)
+	return false
+}
+
+// restartLocal starts the server again.
+func (s *Store) restartLocal() {
+	l := s.local
+	l.reserve.release()
+	l.stop()
+	if err := l.start(); err != nil {
+		s.log.Error("embedded JetStream does not start", "err", err)
+		return
+	}
+	why := s.sick()
+	s.reject(why)
+	s.health.Store(newHealth())
+}
+
+// reject makes the store accept nothing new, for a reason, until the reserve can be
+// written.
+func (s *Store) reject(why error) {
+	if s.full.Swap(&why) == nil {
+		s.log.Error("messages cannot be stored; trying again until they can", "err", why)
+	}
+	s.local.reserve.release()
+}
+
+// acceptAgain ends what reject began.
+func (s *Store) acceptAgain(opened bool) {
+	if s.full.Load() == nil || !opened || s.sick() != nil {
+		return
+	}
+	if s.local.reserve.acquire() != nil {
+		return
+	}
+	if err := s.local.account.raw(nil); err != nil { // what is pending
+		s.local.reserve.release()
+		return
+	}
+	s.full.Store(nil)
+	s.log.Info("messages can be stored again")
+	s.recovered()
+}
+
+// accountFailed handles an error of the account. The entry is written later; nil if
+// it could be written in the space of the reserve.
+func (s *Store) accountFailed(err error) error {
+	why := fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	if isDiskFull(err.Error()) {
+		why = errDiskFull(s.local.dir)
+	}
+	s.reject(why)
+	if !errors.Is(why, store.ErrDiskFull) {
+		s.stats.unavailable.Add(1)
+		return why
+	}
+	if s.local.account.raw(nil) == nil {
+		return nil
+	}
+	s.stats.unavailable.Add(1)
+	return why
 }

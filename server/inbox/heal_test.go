@@ -4,20 +4,22 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"fanfare/server/store"
 )
 
 // TestHeal: a stream that could not write is told at once, and mended.
 func TestHeal(t *testing.T) {
 	s := open(t, Config{})
-	put(t, s, User("u"), "before")
+	put(t, s, user("u"), "before")
 	s.local.log.Errorf("JetStream stream '$G > X' critical write error: %s", "no space left on device")
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); err == nil; time.Sleep(time.Millisecond) {
-		if _, err = s.Append(ctx, User("u"), Entry{ID: "1", Payload: []byte("refused")}); time.Now().After(deadline) {
+		if _, err = add(s, user("u"), store.Entry{ID: "1", Payload: []byte("refused")}); time.Now().After(deadline) {
 			t.Fatal("nothing is told")
 		}
 	}
-	if !errors.Is(err, ErrDiskFull) || s.Ready() == nil {
+	if !errors.Is(err, store.ErrDiskFull) || s.Ready() == nil {
 		t.Errorf("got %v; ready: %v", err, s.Ready())
 	}
 	for deadline := time.Now().Add(30 * time.Second); s.Ready() != nil; time.Sleep(time.Millisecond) {
@@ -25,8 +27,8 @@ func TestHeal(t *testing.T) {
 			t.Fatal(s.Ready())
 		}
 	}
-	put(t, s, User("u"), "after")
-	if got, gap := read(t, s, User("u"), 0); got[0] != "before" || got[len(got)-1] != "after" || gap {
+	put(t, s, user("u"), "after")
+	if got, gap := read(t, s, user("u"), 0); got[0] != "before" || got[len(got)-1] != "after" || gap {
 		t.Errorf("got %q, gap %v", got, gap)
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"fanfare/server/store"
 )
 
 // idleEnv names the directory of a store that this program, as a child of a test,
@@ -70,8 +73,16 @@ next:
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
+// testStore is a Store that may be closed before the test ends.
+type testStore struct {
+	*Store
+	once sync.Once
+}
+
+func (s *testStore) close() { s.once.Do(s.Store.Close) }
+
 // open opens a store in a directory and closes it when the test ends.
-func open(t testing.TB, cfg Config) *Store {
+func open(t testing.TB, cfg Config) *testStore {
 	t.Helper()
 	if cfg.Dir == "" && cfg.URL == "" {
 		cfg.Dir = t.TempDir()
@@ -79,24 +90,29 @@ func open(t testing.TB, cfg Config) *Store {
 	if cfg.Logger == nil {
 		cfg.Logger = quiet
 	}
-	s, err := Open(context.Background(), cfg)
+	opened, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := false
-	t.Cleanup(func() {
-		if !closed {
-			s.Close()
-		}
-	})
+	s := &testStore{Store: opened}
+	t.Cleanup(s.close)
 	return s
 }
 
+// user and topic are boxes.
+func user(name string) store.Box  { return store.Box{User: name} }
+func topic(name string) store.Box { return store.Box{Topic: name} }
+
+// add appends an entry.
+func add(s store.Store, b store.Box, e store.Entry) (store.Receipt, error) {
+	return s.Begin(b, e).Finish(context.Background())
+}
+
 // put appends texts and returns their offsets.
-func put(t testing.TB, s *Store, b Box, texts ...string) (offsets []uint64) {
+func put(t testing.TB, s store.Store, b store.Box, texts ...string) (offsets []uint64) {
 	t.Helper()
 	for _, text := range texts {
-		r, err := s.Append(context.Background(), b, Entry{Payload: []byte(text)})
+		r, err := add(s, b, store.Entry{Payload: []byte(text)})
 		if err != nil {
 			t.Fatalf("append %.20q: %v", text, err)
 		}
@@ -105,26 +121,38 @@ func put(t testing.TB, s *Store, b Box, texts ...string) (offsets []uint64) {
 	return offsets
 }
 
-// read returns all behind an offset as texts.
-func read(t testing.TB, s *Store, b Box, after uint64) (texts []string, gap bool) {
+// read returns all messages after an offset as texts, without those that expired.
+func read(t testing.TB, s store.Store, b store.Box, after uint64) (texts []string, gap bool) {
 	t.Helper()
-	u, err := s.Read(context.Background(), b, after, 50)
+	p, err := s.Read(context.Background(), b, after, 50)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, offset := range u.Rest {
-		m, err := s.At(context.Background(), b, offset)
+	for _, offset := range p.Rest {
+		m, err := s.Get(context.Background(), b, offset)
 		if m == nil || err != nil {
 			t.Fatalf("message %d: %v, %v", offset, m, err)
 		}
-		u.Messages = append(u.Messages, *m)
+		p.Messages = append(p.Messages, *m)
 	}
-	for _, m := range u.Messages {
+	for _, m := range p.Messages {
 		if m.Offset <= after {
-			t.Fatalf("offset %d behind %d", m.Offset, after)
+			t.Fatalf("offset %d after %d", m.Offset, after)
 		}
 		after = m.Offset
-		texts = append(texts, string(m.Payload))
+		if !m.Expired(time.Now()) {
+			texts = append(texts, string(m.Payload))
+		}
 	}
-	return texts, u.Gap
+	return texts, p.Gap
+}
+
+// eventually waits until ok.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timeout: %s", what)
+		}
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"fanfare/server/store"
 )
 
 // idle opens a store and prints what the process took of memory before and then.
@@ -20,7 +22,7 @@ func idle(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	if _, err := s.Append(ctx, User("u"), Entry{Payload: []byte("x")}); err != nil {
+	if _, err := add(s, user("u"), store.Entry{Payload: []byte("x")}); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

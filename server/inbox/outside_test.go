@@ -87,8 +87,8 @@ func TestTLS(t *testing.T) {
 	url := outside(t, natsserver.Options{TLS: true, TLSVerify: true,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}})
 	s := open(t, Config{URL: url, CA: ca.file("ca.pem"), Cert: ca.file("client.pem"), Key: ca.file("client.key")})
-	put(t, s, User("u"), "x")
-	if got, _ := read(t, s, User("u"), 0); strings.Join(got, " ") != "x" {
+	put(t, s, user("u"), "x")
+	if got, _ := read(t, s, user("u"), 0); strings.Join(got, " ") != "x" {
 		t.Errorf("got %q", got)
 	}
 	other := newAuthority(t)
@@ -111,7 +111,7 @@ func TestCredentials(t *testing.T) {
 	creds, opts := operator(t)
 	url := outside(t, opts)
 	s := open(t, Config{URL: url, Credentials: creds})
-	put(t, s, User("u"), "x")
+	put(t, s, user("u"), "x")
 	if s, err := Open(ctx, Config{URL: url, Logger: quiet}); err == nil {
 		s.Close()
 		t.Error("opens without credentials")

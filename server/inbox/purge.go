@@ -4,26 +4,48 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
+
+	"fanfare/server/store"
 )
 
-// Purge deletes what a box has, and returns how much that was.
-func (s *Store) Purge(ctx context.Context, b Box) (uint64, error) {
+// Purge deletes the messages of a box and returns how many there were. It works on
+// a full disk, too.
+func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
+	if err := s.usable(); err != nil {
+		s.stats.unavailable.Add(1)
+		return 0, err
+	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	n, err := s.purge(ctx, b, 0)
+	b := boxOf(to)
+	last, err := s.last(ctx, b)
+	if last == nil || err != nil {
+		return 0, err
+	}
+	n, err := s.purge(ctx, b, last.Offset)
 	s.tails.forget(b)
 	return n, err
 }
 
-// purge deletes the messages of a box up to an offset; 0: all of them.
-func (s *Store) purge(ctx context.Context, b Box, upTo uint64) (uint64, error) {
-	body := fmt.Sprintf(`{"filter":%q}`, b.subject)
-	if upTo > 0 {
-		body = fmt.Sprintf(`{"filter":%q,"seq":%d}`, b.subject, upTo+1)
+// purge deletes the messages of a box up to an offset.
+func (s *Store) purge(ctx context.Context, b box, upTo uint64) (uint64, error) {
+	if s.local != nil {
+		// Before it happens, so that what is gone is not taken for lost.
+		if err := s.local.account.purge(b, upTo, time.Now()); err != nil {
+			if err = s.accountFailed(err); err != nil {
+				return 0, err
+			}
+		}
 	}
-	in, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.PURGE."+b.stream, []byte(body))
+	return s.purgeStream(ctx, b, upTo)
+}
+
+func (s *Store) purgeStream(ctx context.Context, b box, upTo uint64) (uint64, error) {
+	body := fmt.Sprintf(`{"filter":%q,"seq":%d}`, b.subject, upTo+1)
+	in, err := s.request(ctx, "$JS.API.STREAM.PURGE."+b.kind.stream(), []byte(body))
 	if err != nil {
-		return 0, s.unavailable(err)
+		return 0, s.missing(err)
 	}
 	var answer struct {
 		Error  *apiError `json:"error"`
@@ -38,12 +60,13 @@ func (s *Store) purge(ctx context.Context, b Box, upTo uint64) (uint64, error) {
 	return answer.Purged, nil
 }
 
-// purgeRead deletes what the user of an inbox has read, and returns how much.
-func (s *Store) purgeRead(ctx context.Context, b Box) (uint64, error) {
-	if b.stream != inboxStream {
+// purgeRead deletes what the user of an inbox has acknowledged, and returns how many
+// messages that were.
+func (s *Store) purgeRead(ctx context.Context, b box) (uint64, error) {
+	if b.kind != inboxKind {
 		return 0, nil
 	}
-	acked, err := s.storedAck(ctx, b.reader(""))
+	acked, err := s.storedPosition(ctx, b.name())
 	if err != nil || acked.offset == 0 {
 		return 0, err
 	}

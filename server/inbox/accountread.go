@@ -1,0 +1,201 @@
+package inbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+)
+
+// entry is one entry of the account. name is borrowed until the next one is read.
+type entry struct {
+	what   byte
+	kind   kind
+	offset uint64
+	ms     int64
+	size   uint64
+	name   []byte
+	mark   mark
+	limits limits
+	epoch  epoch
+	covers [2]uint64
+	frame  int64 // where its frame begins
+}
+
+// accountReader reads the entries of an account from a file that is not written.
+type accountReader struct {
+	f    *os.File
+	size int64
+
+	window []byte // of the file
+	from   int64  // where it begins
+}
+
+const accountWindow = 1 << 20
+
+// readAccount calls f for each entry within the first limit bytes, or all if limit is
+// negative. valid is how much of the file is made of
+// complete frames, and what is damaged within; an incomplete frame at the end is
+// not damage. A file that does not exist has size -1.
+func readAccount(file string, limit int64, f func(*entry)) (valid int64, damaged []damage, err error) {
+	in, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, nil, nil
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	defer in.Close()
+	size, err := in.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, nil, err
+	}
+	if limit >= 0 {
+		size = min(size, limit)
+	}
+	r := &accountReader{f: in, size: size}
+	var e entry
+	for at := int64(0); at < size; {
+		entries, ok, err := r.frame(at)
+		if err != nil {
+			return 0, nil, err
+		}
+		if ok {
+			next := at + frameHeader + int64(len(entries))
+			if !decodeEntries(entries, at, &e, f) {
+				damaged = append(damaged, damage{file, int(at), int(next - at)})
+			}
+			at, valid = next, next
+			continue
+		}
+		begin := at
+		for at++; at < size; at++ {
+			if _, ok, err = r.frame(at); ok || err != nil {
+				break
+			}
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		if at < size {
+			damaged = append(damaged, damage{file, int(begin), int(at - begin)})
+		}
+	}
+	return valid, damaged, nil
+}
+
+// frame returns the entries of the frame at an offset, if there is a valid one.
+func (r *accountReader) frame(at int64) (entries []byte, ok bool, err error) {
+	if at+frameHeader >= r.size {
+		return nil, false, nil
+	}
+	head, err := r.bytes(at, frameHeader+1)
+	if err != nil {
+		return nil, false, err
+	}
+	n, sum := int64(binary.LittleEndian.Uint32(head)), binary.LittleEndian.Uint32(head[4:])
+	if n == 0 || n > maxFrame || at+frameHeader+n > r.size || strings.IndexByte("itxpemlc", head[frameHeader]) < 0 {
+		return nil, false, nil
+	}
+	all, err := r.bytes(at, frameHeader+int(n))
+	if err != nil {
+		return nil, false, err
+	}
+	entries = all[frameHeader:]
+	return entries, crc32.Checksum(entries, castagnoli) == sum, nil
+}
+
+// bytes returns n bytes of the file, which has them.
+func (r *accountReader) bytes(at int64, n int) ([]byte, error) {
+	if at < r.from || at+int64(n) > r.from+int64(len(r.window)) {
+		want := int(min(int64(max(n, accountWindow)), r.size-at))
+		if cap(r.window) < want {
+			r.window = make([]byte, want)
+		}
+		r.window = r.window[:want]
+		if _, err := r.f.ReadAt(r.window, at); err != nil {
+			r.window = r.window[:0]
+			return nil, err
+		}
+		r.from = at
+	}
+	return r.window[at-r.from:][:n], nil
+}
+
+// decodeEntries calls f for each entry of a frame, and reports false if one is
+// malformed.
+func decodeEntries(b []byte, frame int64, e *entry, f func(*entry)) bool {
+	d := decoder{b: b}
+	for len(d.b) > 0 {
+		*e = entry{what: d.b[0], frame: frame}
+		d.b = d.b[1:]
+		switch e.what {
+		case entryInbox, entryTopic:
+			if e.what == entryTopic {
+				e.kind = topicKind
+			}
+			e.offset, e.ms, e.size, e.name = d.number(), int64(d.number()), d.number(), d.name()
+		case entryPurge:
+			k := d.number()
+			e.offset, e.ms, e.name = d.number(), int64(d.number()), d.name()
+			if e.kind = kind(k); k > uint64(topicKind) {
+				return false
+			}
+		case entryPosition:
+			e.ms, e.name = int64(d.number()), d.name()
+		case entryEpoch:
+			e.epoch.ms = int64(d.number())
+			e.epoch.began = [2]uint64{d.number(), d.number()}
+			e.epoch.id, e.epoch.boot = string(d.name()), string(d.name())
+		case entryMark:
+			m := &e.mark
+			m.ms = int64(d.number())
+			m.first[inboxKind], m.last[inboxKind] = d.number(), d.number()
+			m.first[topicKind], m.last[topicKind] = d.number(), d.number()
+			m.lag = d.number()
+		case entryLimits:
+			e.limits = limits{messages: d.number(), age: time.Duration(d.number()) * time.Millisecond,
+				disk: d.number(), dropOldest: d.number() != 0, flush: d.number() != 0}
+		case entryCovers:
+			e.covers = [2]uint64{d.number(), d.number()}
+		default:
+			return false
+		}
+		if d.bad {
+			return false
+		}
+		f(e)
+	}
+	return true
+}
+
+// decoder takes numbers and names from an entry.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) number() uint64 {
+	n, size := binary.Uvarint(d.b)
+	if size <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) name() []byte {
+	n := d.number()
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	name := d.b[:n]
+	d.b = d.b[n:]
+	return name
+}

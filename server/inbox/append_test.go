@@ -1,0 +1,303 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server/store"
+)
+
+var ctx = context.Background()
+
+func TestOrderAndPages(t *testing.T) {
+	s := open(t, Config{})
+	var want []string
+	for i := range 40 {
+		want = append(want, fmt.Sprint(i))
+	}
+	a, b := user("a.b *>/ü"), user("a_b")
+	for _, text := range want {
+		put(t, s, a, text)
+		put(t, s, b, "other "+text)
+	}
+	if got, gap := read(t, s, a, 0); !slices.Equal(got, want) || gap {
+		t.Errorf("got %q, gap %v", got, gap)
+	}
+	if got, _ := read(t, s, user("without messages"), 0); len(got) > 0 {
+		t.Errorf("a user without messages has %q", got)
+	}
+}
+
+func TestOrderOfConcurrentAppends(t *testing.T) {
+	s := open(t, Config{})
+	box := user("u")
+	var all sync.WaitGroup
+	var want []string
+	for i := range 200 {
+		text := fmt.Sprint(i)
+		want = append(want, text)
+		p := s.Begin(box, store.Entry{Payload: []byte(text)})
+		all.Go(func() {
+			if _, err := p.Finish(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got, gap := read(t, s, box, 0); !slices.Equal(got, want) || gap {
+		t.Errorf("got %q, gap %v", got, gap)
+	}
+}
+
+// TestCancelledAppend: an append that is given up while it waits for its turn keeps
+// the order of the others.
+func TestCancelledAppend(t *testing.T) {
+	s := open(t, Config{})
+	box := user("u")
+	first := s.Begin(box, store.Entry{Payload: []byte("1")})
+	second := s.Begin(box, store.Entry{Payload: []byte("2")})
+	third := s.Begin(box, store.Entry{Payload: []byte("3")})
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := second.Finish(cancelled); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := third.Finish(ctx)
+		done <- err
+	}()
+	if _, err := first.Finish(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got, _ := read(t, s, box, 0); strings.Join(got, " ") != "1 3" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestLongQueue: one user's queue that takes longer than Timeout is no outage. The
+// store is slow: each append waits for the one before until that has its turn.
+func TestLongQueue(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	s := open(t, Config{Timeout: timeout})
+	box := user("u")
+	var queue []store.Pending
+	for i := range 8 {
+		queue = append(queue, s.Begin(box, store.Entry{Payload: []byte(fmt.Sprint(i))}))
+	}
+	last := make(chan error, 1)
+	go func() {
+		_, err := queue[7].Finish(ctx)
+		last <- err
+	}()
+	for _, p := range queue[:7] {
+		time.Sleep(timeout / 2)
+		if _, err := p.Finish(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-last; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStalledQueue: without an answer to any append, those that wait in a queue fail
+// after Timeout, not after one Timeout each.
+func TestStalledQueue(t *testing.T) {
+	s := open(t, Config{Timeout: 100 * time.Millisecond})
+	box := user("u")
+	stuck := s.Begin(box, store.Entry{Payload: []byte("late")})
+	defer stuck.Finish(ctx)
+	began := time.Now()
+	for range 3 {
+		_, err := s.Begin(box, store.Entry{Payload: []byte("x")}).Finish(ctx)
+		if !errors.Is(err, store.ErrUnavailable) || time.Since(began) < 100*time.Millisecond {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+	}
+}
+
+// TestContention: several stores that append to one box all get through, and the
+// links are right.
+func TestContention(t *testing.T) {
+	url := outside(t, natsserver.Options{})
+	const stores, each = 8, 10
+	var all sync.WaitGroup
+	for i := range stores {
+		s := open(t, Config{URL: url, Timeout: time.Minute})
+		all.Go(func() {
+			for n := range each {
+				if _, err := add(s, user("u"), store.Entry{Payload: fmt.Appendf(nil, "%d %d", i, n)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s := open(t, Config{URL: url})
+	got, gap := read(t, s, user("u"), 0)
+	if len(got) != stores*each || gap {
+		t.Errorf("%d messages, gap %v", len(got), gap)
+	}
+	for i := range stores {
+		var own []string
+		for _, text := range got {
+			if strings.HasPrefix(text, fmt.Sprint(i, " ")) {
+				own = append(own, text)
+			}
+		}
+		if !slices.IsSorted(own) {
+			t.Errorf("store %d: %q", i, own)
+		}
+	}
+}
+
+func TestSameIDIsStoredOnce(t *testing.T) {
+	s := open(t, Config{})
+	box := user("u")
+	var first store.Receipt
+	for i := range 3 {
+		r, err := add(s, box, store.Entry{ID: "order 7", Payload: []byte("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = r
+		}
+		if r.Offset != first.Offset || r.Duplicate != (i > 0) {
+			t.Errorf("%d: %+v", i, r)
+		}
+		put(t, s, box, "between")
+	}
+	if r, err := add(s, user("other"), store.Entry{ID: "order 7", Payload: []byte("x")}); err != nil || r.Duplicate {
+		t.Errorf("another user's message with the same ID: %+v, %v", r, err)
+	}
+}
+
+func TestMessage(t *testing.T) {
+	s := open(t, Config{})
+	box := user("u")
+	before := time.Now().Truncate(time.Millisecond)
+	r, err := add(s, box, store.Entry{Binary: true, TTL: time.Hour, Payload: []byte{0, 1, 0xff}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Read(ctx, box, 0, 1<<20)
+	if err != nil || len(p.Messages) != 1 {
+		t.Fatal(p, err)
+	}
+	m := p.Messages[0]
+	if m.Offset != r.Offset || !m.Binary || string(m.Payload) != "\x00\x01\xff" || m.Stored.Before(before) ||
+		m.Expires.Before(before.Add(time.Hour)) || m.Expired(before) || !m.Expired(m.Expires) {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestMessagesLimit(t *testing.T) {
+	for _, test := range []struct {
+		policy WhenFull
+		want   string
+		full   bool
+	}{
+		{FullDropOldest, "3 4 5", false},
+		{FullReject, "0 1 2", true},
+	} {
+		s := open(t, Config{Messages: 3, UserFull: test.policy})
+		box := user("u")
+		var offsets []uint64
+		rejected := false
+		for i := range 6 {
+			r, err := add(s, box, store.Entry{Payload: []byte(fmt.Sprint(i))})
+			if err != nil && !errors.Is(err, store.ErrFull) {
+				t.Fatal(err)
+			}
+			rejected = rejected || err != nil
+			offsets = append(offsets, r.Offset)
+		}
+		got, _ := read(t, s, box, 0)
+		if strings.Join(got, " ") != test.want || rejected != test.full {
+			t.Errorf("policy %d: got %q, rejected %v", test.policy, got, rejected)
+		}
+		// Acknowledged messages make room.
+		if err := s.AckSync(ctx, box, "u", offsets[1]); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, box, "a", "b")
+		if got, _ := read(t, s, box, offsets[1]); !slices.Contains(got, "b") {
+			t.Errorf("policy %d: got %q", test.policy, got)
+		}
+	}
+}
+
+func TestBytesLimit(t *testing.T) {
+	for _, policy := range []WhenFull{FullDropOldest, FullReject} {
+		s := open(t, Config{Bytes: 10_000, UserFull: policy})
+		box := user("u")
+		text := strings.Repeat("x", 997)
+		rejected, last := 0, uint64(0)
+		for i := range 25 {
+			r, err := add(s, box, store.Entry{Payload: []byte(fmt.Sprintf("%03d", i) + text)})
+			switch {
+			case errors.Is(err, store.ErrFull):
+				rejected++
+			case err != nil:
+				t.Fatal(err)
+			default:
+				last = r.Offset
+			}
+			if i == 12 {
+				s.tails.forget(boxOf(box)) // as if another node had written them
+			}
+		}
+		got, _ := read(t, s, box, 0)
+		if n := len(got) * 1000; n > 10_000 || n < 8_000 {
+			t.Errorf("policy %d: %d bytes are stored", policy, n)
+		}
+		if want := 15; policy == FullReject && rejected != want {
+			t.Errorf("rejected %d, want %d", rejected, want)
+		}
+		if policy == FullDropOldest && got[len(got)-1][:3] != "024" {
+			t.Errorf("the newest is %s", got[len(got)-1][:3])
+		}
+		if err := s.AckSync(ctx, box, "u", last); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, box, text)
+		if _, err := add(s, box, store.Entry{Payload: make([]byte, 10_001)}); !errors.Is(err, store.ErrTooBig) {
+			t.Errorf("too big: %v", err)
+		}
+	}
+}
+
+func TestDiskLimit(t *testing.T) {
+	for _, policy := range []WhenFull{FullDropOldest, FullReject} {
+		s := open(t, Config{Disk: 1 << 20, DiskFull: policy})
+		payload := make([]byte, 10_000)
+		var err error
+		for i := 0; i < 200 && err == nil; i++ {
+			_, err = add(s, user(fmt.Sprint(i)), store.Entry{Payload: payload})
+		}
+		if (policy == FullReject) != errors.Is(err, store.ErrFull) {
+			t.Errorf("policy %d: %v", policy, err)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	for name, want := range map[string]string{"alice": "alice", "a.b": "a=2eb", "=": "=3d", "*>": "=2a=3e", "ü": "=c3=bc", "A-_9": "A-_9"} {
+		if got := token(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}

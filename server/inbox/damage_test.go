@@ -1,0 +1,408 @@
+package inbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// accepted is what a store has reported as stored.
+type accepted struct {
+	messages  map[store.Box]map[uint64]string
+	positions map[store.Box]string // user
+	purged    store.Box
+}
+
+// populate fills a store, and returns what was accepted.
+func populate(t *testing.T, s store.Store) *accepted {
+	a := &accepted{messages: make(map[store.Box]map[uint64]string), positions: make(map[store.Box]string), purged: user("purged")}
+	put(t, s, a.purged, "1", "2", "3")
+	for i := range 5 {
+		for _, box := range []store.Box{user("u"), user("v.w"), topic("t")} {
+			text := fmt.Sprintf("%d of %v", i, box)
+			if a.messages[box] == nil {
+				a.messages[box] = make(map[uint64]string)
+			}
+			a.messages[box][put(t, s, box, text)[0]] = text
+		}
+	}
+	if _, err := s.Purge(ctx, a.purged); err != nil {
+		t.Fatal(err)
+	}
+	for box, name := range map[store.Box]string{user("u"): "u", topic("t"): "reader"} {
+		if err := s.AckSync(ctx, box, name, 1); err != nil {
+			t.Fatal(err)
+		}
+		a.positions[box] = name
+	}
+	return a
+}
+
+// check fails unless all that was accepted is there, or its loss is announced. gaps
+// tells whether a loss may be announced.
+func (a *accepted) check(t *testing.T, s store.Store, gaps bool) {
+	t.Helper()
+	for box, messages := range a.messages {
+		var offsets []uint64
+		for offset := range messages {
+			offsets = append(offsets, offset)
+		}
+		slices.Sort(offsets)
+		last, err := s.Last(ctx, box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, after := range append([]uint64{0}, offsets...) {
+			got := make(map[uint64]string)
+			gap := false
+			if last > after { // else nothing is read
+				p, err := s.Read(ctx, box, after, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range p.Messages {
+					got[m.Offset] = string(m.Payload)
+				}
+				gap = p.Gap
+			}
+			for _, offset := range offsets {
+				if text, ok := got[offset]; offset > after && text != messages[offset] && (ok || !gap) {
+					t.Errorf("%v after %d: message %d is %q, not %q, gap %v", box, after, offset, text, messages[offset], gap)
+				}
+			}
+			if gap && !gaps {
+				t.Errorf("%v after %d: a gap, and nothing was lost", box, after)
+			}
+		}
+	}
+	for box, name := range a.positions {
+		if _, known, err := s.Acked(ctx, box, name); !known || err != nil {
+			t.Errorf("position of %s in %v: known %v, %v", name, box, known, err)
+		}
+	}
+	if got, _ := read(t, s, a.purged, 0); len(got) > 0 {
+		t.Errorf("deleted messages are there again: %q", got)
+	}
+	// It can be used.
+	if r, err := add(s, user("u"), store.Entry{Payload: []byte("new")}); err != nil || r.Offset <= slices.Max(maxOffsets(a, user("u"))) {
+		t.Errorf("a new message: %+v, %v", r, err)
+	}
+}
+
+func maxOffsets(a *accepted, box store.Box) (offsets []uint64) {
+	for offset := range a.messages[box] {
+		offsets = append(offsets, offset)
+	}
+	return offsets
+}
+
+// files returns the contents of a directory, but for those that carry nothing.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	all := make(map[string][]byte)
+	err := filepath.WalkDir(dir, func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, file)
+		if err == nil && name != "reserve" && name != lockName {
+			all[name], err = os.ReadFile(file)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// lay writes files into a new directory.
+func lay(t *testing.T, all map[string][]byte) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, b := range all {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// killed and closed return the files of a store that was filled, and then killed or
+// closed.
+func killed(t *testing.T) (map[string][]byte, *accepted) {
+	s := open(t, Config{})
+	a := populate(t, s)
+	return files(t, s.cfg.Dir), a
+}
+
+func closed(t *testing.T) (map[string][]byte, *accepted) {
+	s := open(t, Config{})
+	a := populate(t, s)
+	s.close()
+	return files(t, s.cfg.Dir), a
+}
+
+// change is what happens to a file.
+type change struct {
+	name string
+	do   func(b []byte) []byte // nil: the file is gone
+}
+
+// changes of each class: damaged bytes in each part of the file, cuts, and its loss.
+func changesOf(b []byte, step int) (all []change) {
+	all = []change{
+		{"gone", func([]byte) []byte { return nil }},
+		{"empty", func([]byte) []byte { return []byte{} }},
+		{"garbage", func(b []byte) []byte { return bytes.Repeat([]byte("garbage "), len(b)/8+1) }},
+		{"zeros", func(b []byte) []byte { return make([]byte, len(b)) }},
+		{"prolonged", func(b []byte) []byte { return append(b, "garbage"...) }},
+	}
+	for _, n := range []int{1, 7, len(b) / 3, len(b) / 2, len(b) - 9} {
+		if n > 0 && n < len(b) {
+			all = append(all, change{fmt.Sprintf("%d bytes cut", n), func(b []byte) []byte { return b[:len(b)-n] }})
+		}
+	}
+	for at := 0; at < len(b); at += step {
+		all = append(all, change{fmt.Sprintf("byte %d wrong", at), func(b []byte) []byte { b[at] ^= 0x41; return b }})
+	}
+	for at := 300; at+7 < len(b); at += 300 {
+		all = append(all, change{fmt.Sprintf("7 bytes at %d wrong", at), func(b []byte) []byte { copy(b[at:], "XXXXXXX"); return b }})
+	}
+	return all
+}
+
+func with(all map[string][]byte, name string, c change) map[string][]byte {
+	changed := make(map[string][]byte)
+	for n, b := range all {
+		if n == name {
+			b = c.do(bytes.Clone(b))
+		}
+		if b != nil {
+			changed[n] = b
+		}
+	}
+	return changed
+}
+
+// TestDamage: whatever happens to a file of a store, it has all that was accepted, or
+// it does not open, says what is missing, and changes nothing. With AcceptLoss it
+// opens, has what is left, and readers of what is missing are told of a gap.
+func TestDamage(t *testing.T) {
+	for name, make := range map[string]func(*testing.T) (map[string][]byte, *accepted){"killed": killed, "closed": closed} {
+		t.Run(name, func(t *testing.T) {
+			all, a := make(t)
+			refused := 0
+			for file, b := range all {
+				step := max(len(b)/7, 1)
+				for _, c := range changesOf(b, step) {
+					t.Run(filepath.Base(filepath.Dir(filepath.Dir(file)))+" "+filepath.Base(file)+" "+c.name, func(t *testing.T) {
+						if tryDamaged(t, with(all, file, c), a) {
+							refused++
+						}
+					})
+				}
+			}
+			t.Logf("refused %d times", refused)
+			if refused == 0 {
+				t.Error("nothing is detected")
+			}
+		})
+	}
+}
+
+// tryDamaged opens damaged files and reports whether that was refused.
+func tryDamaged(t *testing.T, damaged map[string][]byte, a *accepted) (refused bool) {
+	dir := lay(t, damaged)
+	opened, err := Open(ctx, Config{Dir: dir, Logger: quiet})
+	if err == nil {
+		a.check(t, opened, false)
+		opened.Close()
+		return false
+	}
+	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "restore "+dir) || !strings.Contains(err.Error(), "AcceptLoss") ||
+		!strings.Contains(err.Error(), "missing") {
+		t.Errorf("the error does not help: %v", err)
+	}
+	for name, b := range files(t, dir) {
+		if was, ok := damaged[name]; ok && !bytes.Equal(was, b) {
+			t.Errorf("%s is changed", name)
+		}
+	}
+	var log logged
+	opened, err = Open(ctx, Config{Dir: dir, Logger: log.logger(), AcceptLoss: true})
+	if err != nil {
+		t.Fatalf("AcceptLoss: %v", err)
+	}
+	if !strings.Contains(log.String(), "stored messages are missing") {
+		t.Errorf("not logged: %s", log.String())
+	}
+	a.check(t, opened, true)
+	opened.Close()
+	// Once is enough.
+	opened, err = Open(ctx, Config{Dir: dir, Logger: quiet})
+	if err != nil {
+		t.Fatalf("after AcceptLoss: %v", err)
+	}
+	opened.Close()
+	return true
+}
+
+// TestEveryByte: the comparison with the account finds each wrong byte and each cut
+// of each file that matters, without a server.
+func TestEveryByte(t *testing.T) {
+	all, a := killed(t)
+	found := 0
+	for file, b := range all {
+		if !strings.HasSuffix(file, ".blk") && !strings.HasSuffix(file, ".log") {
+			continue
+		}
+		dir := lay(t, all)
+		for at := range 2 * len(b) {
+			changed := bytes.Clone(b)
+			if at < len(b) {
+				changed[at] ^= 0x10
+			} else {
+				changed = changed[:at-len(b)]
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := inspect(ctx, dir, bootID(), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !c.loss.tolerable() {
+				found++
+				continue
+			}
+			for box, messages := range a.messages {
+				for offset := range messages {
+					if in := boxOf(box); !c.streams[in.kind].live.has(offset) {
+						t.Errorf("%s, %d of %d: message %d is missing", file, at, len(b), offset)
+					}
+				}
+			}
+			for box, name := range a.positions {
+				if !c.stored[hashPosition(box, name)] {
+					t.Errorf("%s, %d of %d: position of %s is missing", file, at, len(b), name)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing is found")
+	}
+}
+
+// TestLossIsCounted: the error says what is missing, and for how many users.
+func TestLossIsCounted(t *testing.T) {
+	all, _ := killed(t)
+	block := filepath.Join("jetstream", "$G", "streams", inboxKind.stream(), "msgs", "1.blk")
+	for _, test := range []struct {
+		name string
+		c    change
+		want string
+	}{
+		{"payload of the last message", change{"", func(b []byte) []byte { b[bytes.Index(b, []byte("4 of"))] = 'X'; return b }}, "1 message of 1 user is missing"},
+		{"all", change{"", func(b []byte) []byte { return nil }}, "10 messages of 2 users are missing"},
+	} {
+		dir := lay(t, with(all, block, test.c))
+		_, err := Open(ctx, Config{Dir: dir, Logger: quiet})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
+// TestPowerCut: what a power cut may cost according to Sync does not keep the store
+// from opening, and is announced by a gap. It is not tolerated without a restart of
+// the machine, nor with a negative Sync, nor beyond what was flushed.
+func TestPowerCut(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		cfg   Config
+		boot  string
+		flush bool
+		opens bool
+	}{
+		{"power cut", Config{}, "another boot", false, true},
+		{"same boot", Config{}, bootID(), false, false},
+		{"flushed", Config{}, "another boot", true, false},
+		{"always flushed", Config{Sync: -1}, "another boot", false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := test.cfg
+			cfg.Dir, cfg.Logger = t.TempDir(), quiet
+			s := open(t, cfg)
+			put(t, s, user("u"), "1")
+			s.markForTest(t)
+			at := put(t, s, user("u"), "2", "3")
+			if test.flush {
+				s.markForTest(t)
+			}
+			all := files(t, cfg.Dir)
+			s.close()
+			block := filepath.Join("jetstream", "$G", "streams", inboxKind.stream(), "msgs", "1.blk")
+			cut := bytes.LastIndex(all[block], []byte("fanfare.inbox.u")) - recordHeader
+			all[block] = all[block][:cut]
+			dir := lay(t, all)
+			c, err := inspect(context.Background(), dir, test.boot, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.loss.messages != 1 || c.loss.tolerable() != test.opens {
+				t.Fatalf("%d messages missing, tolerable %v", c.loss.messages, c.loss.tolerable())
+			}
+			if !test.opens {
+				return
+			}
+			after := openBooted(t, dir, test.boot)
+			if got, gap := read(t, after, user("u"), at[0]); len(got) > 0 || !gap {
+				t.Errorf("got %q, gap %v", got, gap)
+			}
+			if last, err := after.Last(ctx, user("u")); last <= at[1] || err != nil {
+				t.Errorf("the box ends at %d, %v: nobody looks for a gap", last, err)
+			}
+			if next := put(t, after, user("u"), "new"); next[0] <= at[1] {
+				t.Errorf("offset %d is assigned a second time", next[0])
+			}
+		})
+	}
+}
+
+// markForTest brings the account up to date, as happens each second.
+func (s *testStore) markForTest(t *testing.T) {
+	t.Helper()
+	size, _ := s.local.account.sizes()
+	eventually(t, "mark", func() bool {
+		_, durable := s.local.account.sizes()
+		return durable >= size
+	})
+	// And the mark itself.
+	eventually(t, "mark", func() bool {
+		tally, err := readTally(s.local.account.file, -1)
+		return err == nil && tally.durable >= size
+	})
+}
+
+// openBooted opens a store on a machine that was started again.
+func openBooted(t *testing.T, dir, boot string) *testStore {
+	t.Helper()
+	defer func(was func() string) { bootOfMachine = was }(bootOfMachine)
+	bootOfMachine = func() string { return boot }
+	return open(t, Config{Dir: dir})
+}

@@ -1,0 +1,173 @@
+package inbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanfare/server/store"
+)
+
+// history is what is known of the offsets of a stream.
+//
+// An embedded store begins an epoch each time it is opened, and its account lists
+// them with the last offset before each. A copy of the directory, opened, has the
+// list up to when the copy was made, and so it knows neither the epochs that the
+// original began later, nor the offsets that the last common one assigned later.
+//
+// With an outside NATS the epoch is in the metadata of the stream, which is created
+// with one.
+type history struct {
+	last atomic.Uint64 // greatest offset seen
+
+	mu     sync.Mutex
+	id     string  // of the present epoch; guarded by mu
+	epochs []epoch // of an embedded store, the present one last; guarded by mu
+}
+
+func newEpochID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func (h *history) saw(offset uint64) {
+	for {
+		last := h.last.Load()
+		if offset <= last || h.last.CompareAndSwap(last, offset) {
+			return
+		}
+	}
+}
+
+func (h *history) epoch() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.id
+}
+
+// begin sets the epochs of an embedded store.
+func (h *history) begin(epochs []epoch, last uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epochs, h.id = epochs, epochs[len(epochs)-1].id
+	h.last.Store(last)
+}
+
+// covered returns the last offset that an epoch of an embedded store assigned,
+// whether it is known at all, and whether it is the present one.
+func (h *history) covered(k kind, id string) (last uint64, known, present bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, e := range h.epochs {
+		switch {
+		case e.id != id:
+		case i == len(h.epochs)-1:
+			return h.last.Load(), true, true
+		default:
+			return h.epochs[i+1].began[k], true, false
+		}
+	}
+	return 0, false, false
+}
+
+// learn takes note of a stream of an outside NATS, and reports whether its offsets
+// belong to another history than before.
+func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, before uint64) (changed bool, err error) {
+	h := &s.history[k]
+	id := info.Config.Metadata[epochKey]
+	was := h.epoch()
+	if id == was && info.State.LastSeq < before {
+		// The stream was restored from a backup, with its metadata.
+		sc := info.Config
+		sc.Metadata = maps.Clone(sc.Metadata)
+		sc.Metadata[epochKey] = newEpochID()
+		s.log.Warn("stream ends before an offset that it had reached; it gets a new epoch",
+			"stream", k.stream(), "last", info.State.LastSeq, "reached", before)
+		found, err := s.link.Load().js.UpdateStream(ctx, sc)
+		if err != nil {
+			return false, err
+		}
+		id = found.CachedInfo().Config.Metadata[epochKey]
+	}
+	if id == was {
+		h.saw(info.State.LastSeq)
+		return false, nil
+	}
+	if was != "" {
+		s.log.Warn("stored messages have a new history: clients are told of a gap", "stream", k.stream(), "epoch", id)
+	}
+	h.mu.Lock()
+	h.id = id
+	h.last.Store(info.State.LastSeq)
+	h.mu.Unlock()
+	s.tails.history.Add(1)
+	return was != "", nil
+}
+
+// Epoch names the history that offsets of a box belong to.
+func (s *Store) Epoch(b store.Box) string {
+	if s.usable() != nil {
+		return ""
+	}
+	return s.history[kindOf(b)].epoch()
+}
+
+// Continues reports whether an offset that was handed out together with an epoch
+// denotes the same message in the present history.
+func (s *Store) Continues(ctx context.Context, b store.Box, epoch string, offset uint64) (bool, error) {
+	if err := s.usable(); err != nil {
+		return false, err
+	}
+	k := kindOf(b)
+	h := &s.history[k]
+	last, known, present := h.last.Load(), epoch == h.epoch(), true
+	if s.local != nil {
+		last, known, present = h.covered(k, epoch)
+	}
+	if !known || offset <= last || !present {
+		return known && offset <= last, nil
+	}
+	// Another node, or an append that failed, may have stored what was not seen.
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	st, err := s.state(ctx, k)
+	if err != nil {
+		return false, err
+	}
+	h.saw(st.Last)
+	return offset <= st.Last && h.epoch() == epoch, nil
+}
+
+func kindOf(b store.Box) kind {
+	if b.Topic != "" {
+		return topicKind
+	}
+	return inboxKind
+}
+
+// keptEpochs bounds the list of an embedded store.
+const keptEpochs = 10_000
+
+// nextEpochs is the list of epochs with a new one.
+func (e *embedded) nextEpochs(c *check, began [2]uint64) []epoch {
+	list := c.tally.epochs
+	if c.loss.unknown != "" {
+		list = nil // offsets may have been assigned that the account does not show
+	}
+	if n := len(list) - keptEpochs; n > 0 {
+		list = list[n:]
+	}
+	return append(list[:len(list):len(list)], epoch{id: newEpochID(), ms: c.now.UnixMilli(), boot: e.boot, began: began})
+}
+
+func (h *history) list() []epoch {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.epochs
+}

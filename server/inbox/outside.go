@@ -1,0 +1,115 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanfare/server/internal/natsconn"
+	"fanfare/server/store"
+)
+
+// connect to an outside NATS, now or when it can be reached.
+func (s *Store) connect() error {
+	nc, err := natsconn.Connect(s.cfg.nats(), natsconn.Handlers{
+		Connected: func(*nats.Conn, bool) {
+			// It may be another NATS, or one that lost its streams.
+			s.prepared.Store(false)
+			s.wake()
+		},
+		Lost: func(err error) {
+			why := err.Error()
+			s.away.Store(&why)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(s.cfg.Timeout))
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("inbox: %w", err)
+	}
+	s.link.Store(&link{nc, js})
+	return nil
+}
+
+func (s *Store) noConnection() error {
+	if s.local != nil {
+		return fmt.Errorf("%w: the embedded server is not started yet", store.ErrUnavailable)
+	}
+	url := natsconn.Redact(s.cfg.URL)
+	if why := s.away.Load(); why != nil {
+		return fmt.Errorf("%w: no connection to NATS at %s: %s", store.ErrUnavailable, url, *why)
+	}
+	return fmt.Errorf("%w: no connection to NATS at %s", store.ErrUnavailable, url)
+}
+
+const (
+	// verifyRetry separates attempts to create or verify the streams.
+	verifyRetry = 500 * time.Millisecond
+	// verifyInterval is how often streams that are there are verified, beyond what
+	// an error or a new connection suggests.
+	verifyInterval = 10 * time.Second
+)
+
+// runOutside creates and verifies the streams: at the start, after each new
+// connection, and when an operation did not find one.
+func (s *Store) runOutside(err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	logged := ""
+	for {
+		wait := verifyInterval
+		if err != nil {
+			wait = verifyRetry + rand.N(verifyRetry)
+			if text := err.Error(); s.link.Load().nc.IsConnected() && text != logged {
+				logged = text
+				s.log.Warn("stored messages unavailable", "err", err)
+			}
+		} else if logged != "" {
+			logged = ""
+			s.log.Info("stored messages available")
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-s.quit:
+		case <-timer.C:
+		case <-s.kick:
+		}
+		timer.Stop()
+		verified := make(chan error, 1)
+		go func() { verified <- s.verifyStreams(ctx) }()
+		select {
+		case <-s.quit:
+			cancel()
+			<-verified
+			return
+		case err = <-verified:
+		}
+	}
+}
+
+// explain adds what to do to what an outside NATS says, or does not say.
+func (s *Store) explain(err error) error {
+	var said *jetstream.APIError
+	var answer *apiError
+	switch {
+	case s.local != nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer from JetStream within %v: it may have no leader or a full disk, or this client no permission for $JS.API.>; see the log of NATS: %w", s.cfg.Timeout, err)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("JetStream is not enabled: start nats-server with -js, or with a jetstream block in its configuration: %w", err)
+	case errors.As(err, &said) && isInsufficient(int(said.ErrorCode)), errors.As(err, &answer) && isInsufficient(answer.Code):
+		return fmt.Errorf("each NATS server with a copy needs room for twice Disk and Positions, %d MiB: %w",
+			(2*s.cfg.Disk+s.cfg.Positions)>>20, err)
+	}
+	return err
+}
+
+func isInsufficient(code int) bool { return code == codeStorageExceeded || code == codeInsufficient }

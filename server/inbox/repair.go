@@ -1,0 +1,112 @@
+package inbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// repair takes the damaged parts out of the block files, so that the server, which
+// truncates a block at the first of them, recovers the messages that follow. And it
+// makes each stream continue after the greatest offset ever assigned, so that none
+// is assigned twice. It is safe to repeat.
+func (c *check) repair() error {
+	for k := range kinds {
+		st := &c.streams[k]
+		for _, blk := range st.repair {
+			if err := rewrite(k, blk); err != nil {
+				return err
+			}
+		}
+		changed := len(st.repair) > 0
+		if k < ackKind && st.exists && st.last < c.lastOffset(k) {
+			if err := c.advance(k, c.lastOffset(k)); err != nil {
+				return err
+			}
+			changed = true
+		}
+		if !changed {
+			continue
+		}
+		// The index describes what the blocks were.
+		index := filepath.Join(streamDir(c.dir, k), "msgs", "index.db")
+		if err := os.Remove(index); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastOffset is the greatest offset that is known to have been assigned. A lost
+// message is never known by its offset alone where the account is damaged: one more
+// is then skipped, for the markers of gaps to name.
+func (c *check) lastOffset(k kind) uint64 {
+	last := max(c.tally.last[k], c.maxAck[k], c.streams[k].last)
+	if c.loss.unknown != "" {
+		last++
+	}
+	return last
+}
+
+// rewrite replaces a block by its valid records.
+func rewrite(k kind, blk block) error {
+	b, err := os.ReadFile(blk.file)
+	if err != nil {
+		return err
+	}
+	var valid bytes.Buffer
+	newBlockReader(k, blk.index).records(b, func(at int, rec record) { valid.Write(b[at : at+rec.size]) })
+	return replaceFile(blk.file, valid.Bytes())
+}
+
+// advance adds a block with the tombstone of a message that the stream never had:
+// the server continues after it, as it does after its own.
+func (c *check) advance(k kind, last uint64) error {
+	blocks, msgs, err := blockFiles(c.dir, k)
+	if err != nil {
+		return err
+	}
+	index := uint64(1)
+	if n := len(blocks); n > 0 {
+		index = blocks[n-1].index + 1
+	}
+	if err := os.MkdirAll(msgs, 0o750); err != nil {
+		return err
+	}
+	tombstone := newBlockReader(k, index).tombstone(last, c.now.UnixNano())
+	return replaceFile(filepath.Join(msgs, fmt.Sprintf("%d.blk", index)), tombstone)
+}
+
+// replaceFile writes a file so that there is the old one or the new one, never a
+// part, also after a power cut.
+func replaceFile(file string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,229 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fanfare/server/store"
+)
+
+// verifyStreams creates the streams of an outside NATS that do not exist, gives the
+// others the limits of the configuration, and takes note of their epochs.
+func (s *Store) verifyStreams(ctx context.Context) error {
+	if !s.link.Load().nc.IsConnected() {
+		return s.noConnection()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	before := [2]uint64{s.history[inboxKind].last.Load(), s.history[topicKind].last.Load()}
+	infos := make([]*jetstream.StreamInfo, kinds)
+	var created [kinds]bool
+	// Positions first: whether they are there tells whether offsets were assigned.
+	for i := range kinds {
+		k := kinds - 1 - i
+		var first uint64
+		if k != ackKind && !created[ackKind] && infos[ackKind].State.Msgs > 0 {
+			first = firstOfNewHistory(time.Now())
+		}
+		var err error
+		if infos[k], created[k], err = s.ensureStream(ctx, k, first); err != nil {
+			return s.notPrepared(k, err)
+		}
+	}
+	changed := false
+	for k := range ackKind {
+		c, err := s.learn(ctx, k, infos[k], before[k])
+		if err != nil {
+			return s.notPrepared(k, err)
+		}
+		changed = changed || c
+	}
+	s.bytes.Store(int64(infos[inboxKind].State.Bytes + infos[topicKind].State.Bytes))
+	if s.trouble.Store(nil); !s.prepared.Swap(true) || changed {
+		s.recovered()
+	}
+	return nil
+}
+
+// firstOfNewHistory is the first offset of a stream that is created while positions
+// of an earlier one of its name are stored. Time makes offsets greater than all of
+// the earlier one, and they stay below 2^53, which is exact in JSON, until 2242.
+func firstOfNewHistory(now time.Time) uint64 { return uint64(now.Unix()) << 20 }
+
+func (s *Store) notPrepared(k kind, err error) error {
+	err = fmt.Errorf("stream %s: %w", k.stream(), s.explain(err))
+	why := err.Error()
+	s.trouble.Store(&why)
+	s.prepared.Store(false)
+	return fmt.Errorf("inbox: %w", err)
+}
+
+// streamPatience is how long the first request for a stream may take with an outside
+// NATS; it is then repeated with twice that. Of nodes that start at the same time
+// with a new cluster some get no answer to the first, and one to the next.
+const streamPatience = 250 * time.Millisecond
+
+// ensureStream creates a stream, with so many offsets skipped, or updates its
+// configuration.
+func (s *Store) ensureStream(ctx context.Context, k kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
+	limit := s.cfg.Timeout
+	if s.local == nil {
+		limit = min(streamPatience, limit)
+	}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, limit)
+		info, created, err = s.tryStream(attempt, k, first)
+		cancel()
+		if limit == s.cfg.Timeout || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return info, created, err
+		}
+		limit = min(2*limit, s.cfg.Timeout)
+	}
+}
+
+func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
+	js := s.link.Load().js
+	found, err := js.Stream(ctx, k.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		want := jetstream.StreamConfig{Name: k.stream(), FirstSeq: first}
+		s.configure(&want, k)
+		if found, err = js.CreateStream(ctx, want); err == nil {
+			s.log.Info("stream created", "stream", k.stream())
+		}
+		created = true
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was first
+		created = false
+		found, err = js.Stream(ctx, k.stream())
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	info = found.CachedInfo()
+	if !created {
+		// What is not ours stays: where it is, how it is compressed, and so on.
+		have, want := info.Config, info.Config
+		s.configure(&want, k)
+		if list := changes(have, want); len(list) > 0 {
+			if err := s.fits(k, info); err != nil {
+				return nil, false, err
+			}
+			s.log.Warn("stream has other limits and gets those of this configuration", "stream", k.stream(), "changes", list)
+			if found, err = js.UpdateStream(ctx, want); err != nil {
+				return nil, false, err
+			}
+			info = found.CachedInfo()
+		}
+	}
+	if info.Config.Replicas > 1 {
+		s.replicated.Store(true)
+	}
+	return info, created, nil
+}
+
+// fits returns an error if a stream holds more than it may.
+func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
+	stored := info.State.Bytes
+	switch {
+	case k == ackKind && stored > uint64(s.cfg.Positions):
+		return fmt.Errorf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored)
+	case k != ackKind && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
+		return fmt.Errorf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
+			s.cfg.Disk, info.State.Msgs, stored, stored)
+	}
+	return nil
+}
+
+// epochKey names the epoch in the metadata of a stream of an outside NATS.
+const epochKey = "fanfare-epoch"
+
+// configure sets what matters in the configuration of a stream.
+func (s *Store) configure(sc *jetstream.StreamConfig, k kind) {
+	cfg := &s.cfg
+	sc.Storage = jetstream.FileStorage
+	// Fewer than there are would be asked for by one of many nodes whose
+	// configuration lacks Replicas.
+	sc.Replicas = max(sc.Replicas, cfg.Replicas)
+	sc.AllowDirect = true
+	if s.local == nil && k != ackKind && sc.Metadata[epochKey] == "" {
+		metadata := map[string]string{epochKey: newEpochID()}
+		for key, v := range sc.Metadata {
+			metadata[key] = v
+		}
+		sc.Metadata = metadata
+	}
+	sc.Subjects = []string{prefixes[k] + "*"}
+	if k == ackKind {
+		sc.Subjects = []string{prefixes[k] + "*", prefixes[k] + "*.*"}
+		sc.MaxBytes = cfg.Positions
+		sc.MaxMsgsPerSubject = 1
+		// A position is removed when no message that it concerns can be left. For
+		// subscribers of a topic it is renewed at half the age: see Renew.
+		sc.MaxAge = 2*cfg.Age + time.Hour
+		sc.Discard = jetstream.DiscardNew
+		sc.DiscardNewPerSubject = false
+		sc.Duplicates = 100 * time.Millisecond // there are no IDs
+		return
+	}
+	sc.MaxBytes = cfg.Disk
+	sc.MaxMsgsPerSubject = int64(cfg.Messages)
+	sc.MaxAge = cfg.Age
+	sc.Discard = jetstream.DiscardNew
+	if cfg.DiskFull == FullDropOldest {
+		sc.Discard = jetstream.DiscardOld
+	}
+	// Whether a topic was read by all subscribers is not known.
+	sc.DiscardNewPerSubject = cfg.UserFull == FullReject && k == inboxKind
+	sc.Duplicates = cfg.Window
+}
+
+// state is what STREAM.INFO says of a stream.
+type state struct {
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	First    uint64 `json:"first_seq"`
+	Last     uint64 `json:"last_seq"`
+}
+
+// state asks for that of a stream.
+func (s *Store) state(ctx context.Context, k kind) (st state, err error) {
+	in, err := s.request(ctx, "$JS.API.STREAM.INFO."+k.stream(), nil)
+	if err != nil {
+		return st, s.missing(err)
+	}
+	var answer struct {
+		Error *apiError `json:"error"`
+		State state     `json:"state"`
+	}
+	if err := json.Unmarshal(in.Data, &answer); err != nil {
+		return st, s.unavailable(err)
+	}
+	switch {
+	case answer.Error == nil:
+		return answer.State, nil
+	case answer.Error.Code == codeStreamNotFound:
+		return st, s.missing(errNoStream)
+	}
+	return st, s.unavailable(answer.Error)
+}
+
+// missing is unavailable for an error that may mean that the streams were deleted:
+// they are then created again.
+func (s *Store) missing(err error) error {
+	if s.local == nil && (errors.Is(err, nats.ErrNoResponders) || errors.Is(err, errNoStream)) {
+		s.prepared.Store(false)
+		s.wake()
+		return fmt.Errorf("%w: NATS does not have the stream; it is created again", store.ErrUnavailable)
+	}
+	return s.unavailable(err)
+}
+
+// trimPrefix removes the name of this package from an error that gets it again.
+func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "inbox: ") }
