@@ -250,7 +250,7 @@ func TestExpiry(t *testing.T) {
 		{"after several intervals", 95 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				var expires time.Time
 				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
 					return Identity{User: "alice", Expires: expires}, nil

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"fanfare/netpoll"
@@ -23,8 +21,8 @@ import (
 // listener, no limit off. Durations are rounded up to the tick of the timer
 // wheel, 100 ms.
 type Config struct {
-	// Listen is the address of the public listener, "host:port" or "unix:PATH".
-	// Empty: none, connections come by Upgrade only.
+	// Listen is the address of the public listener, as for the function Listen. Empty:
+	// none, connections come by Upgrade only.
 	Listen string
 	// Fallback serves requests of the public listener that are not WebSocket
 	// handshakes; each connection serves one. nil: they are answered 404, or 426
@@ -95,6 +93,9 @@ type Config struct {
 	// for a topic or everybody, when a connection's queue is full.
 	UserFull, TopicFull WhenFull
 
+	// DrainDelay is how long Drain and Shutdown wait, with Status Leaving, before the
+	// listener is closed: load balancers find out meanwhile. 0: not at all.
+	DrainDelay time.Duration
 	// DrainRate is how many connections a second are closed on Shutdown. 0:
 	// 2,000.
 	DrainRate int
@@ -215,6 +216,9 @@ func (cfg *Config) validate() error {
 			errs = append(errs, field.Errorf(f.name, "is %v: want %v to 24h", *f.v, tick))
 		}
 	}
+	if cfg.DrainDelay < 0 || cfg.DrainDelay > time.Hour {
+		errs = append(errs, field.Errorf("DrainDelay", "is %v: want 0s to 1h", cfg.DrainDelay))
+	}
 	seen := map[string]bool{}
 	for i := range cfg.Endpoints {
 		ep := &cfg.Endpoints[i]
@@ -253,23 +257,6 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("server: %w", errors.Join(errs...))
 	}
 	return nil
-}
-
-// IsLoopback reports whether only this machine can reach a listener at addr:
-// loopback, or a Unix socket.
-func IsLoopback(addr string) bool {
-	if strings.HasPrefix(addr, "unix:") {
-		return true
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func (cfg *Config) limits() registry.Limits {

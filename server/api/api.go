@@ -44,11 +44,15 @@ const (
 
 // Config of an API. Zero is the safe default of every field but Listen.
 type Config struct {
-	// Listen is the address of the listener, "host:port" or "unix:PATH".
+	// Listen is the address of the listener, as for server.Listen.
 	Listen string
 	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
 	// this machine only: Listen must be loopback or a Unix socket.
 	Keys []string
+	// ReadyWithoutStore answers /readyz with 200 while the store, or the connection to
+	// the other nodes, is not available: live messages work without it. Otherwise the
+	// answer is 503 while the store is not available.
+	ReadyWithoutStore bool
 	// Pprof serves /debug/pprof.
 	Pprof bool
 	// Version of the program, for /v1/stats and the metrics.
