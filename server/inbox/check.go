@@ -44,8 +44,7 @@ type streamCheck struct {
 	bytes   int64
 	last    uint64 // greatest sequence, of a message or tombstone
 	damaged []damage
-	repair  []block  // that have damaged parts
-	cut     []damage // incomplete records at the ends of files
+	repair  []block // that have damaged parts, or end within a record
 }
 
 // adoptee is a stored message that the account does not know: its append was under
@@ -163,11 +162,8 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 			d.file = blk.file
 			st.damaged = append(st.damaged, d)
 		}
-		if len(damaged) > 0 {
+		if len(damaged) > 0 || end < len(buf) {
 			st.repair = append(st.repair, blk)
-		}
-		if end < len(buf) {
-			st.cut = append(st.cut, damage{blk.file, end, len(buf) - end})
 		}
 	}
 	for _, seq := range removed {
@@ -378,6 +374,19 @@ func (c *check) comparePositions() error {
 // tolerable reports whether nothing is missing, or what a power cut may cost.
 func (l *loss) tolerable() bool {
 	return l.unknown == "" && l.messages == l.power && (len(l.positions) == 0 || l.power > 0)
+}
+
+// in reports whether something of a stream is missing.
+func (l *loss) in(k kind) bool {
+	if l.unknown != "" || k == ackKind && len(l.positions) > 0 {
+		return true
+	}
+	for b := range l.boxes {
+		if b.kind == k {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *loss) nothing() bool {

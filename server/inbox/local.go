@@ -54,6 +54,8 @@ func (s *Store) diskError(err error) error {
 // startLocal starts the embedded server and connects to it. After an error nothing
 // runs.
 func (s *Store) startLocal(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	l := s.local
 	began := time.Now()
 	c, err := inspect(ctx, l.dir, l.boot, began)
@@ -68,6 +70,9 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	s.logDamage(c)
 	if err := c.repair(); err != nil {
 		return fmt.Errorf("inbox: %w", err)
+	}
+	if err := s.recordLimits(c); err != nil {
+		return fmt.Errorf("inbox: account: %w", err)
 	}
 	defer func() {
 		if err == nil {
@@ -159,11 +164,20 @@ func (s *Store) ensureLocalStreams(ctx context.Context, c *check) error {
 
 // compareStreams compares what the server has recovered with the account.
 func (s *Store) compareStreams(ctx context.Context, c *check) error {
+	var st [2]state
+	for k := range ackKind {
+		var err error
+		if st[k], err = s.state(ctx, k); err != nil {
+			return err
+		}
+	}
 	c.now = time.Now() // messages may have expired meanwhile
 	var want [2]uint64
 	if c.tally.valid >= 0 {
 		err := c.each(func(e *adoptee, _ int64, removed bool) {
-			if !removed && c.streams[e.kind].live.has(e.offset) {
+			// At the limit of the disk the server removes the oldest when it starts, too.
+			evicted := c.tally.limits.dropOldest && e.offset < st[e.kind].First
+			if !removed && !evicted && c.streams[e.kind].live.has(e.offset) {
 				want[e.kind]++
 			}
 		})
@@ -171,29 +185,49 @@ func (s *Store) compareStreams(ctx context.Context, c *check) error {
 			return fmt.Errorf("inbox: %w", err)
 		}
 	}
-	var last [2]uint64
-	for k := range last {
-		last[k] = c.lastOffset(kind(k))
-	}
 	for k := range ackKind {
-		st, err := s.state(ctx, k)
-		if err != nil {
-			return err
+		last := c.lastOffset(k)
+		if st[k].Messages >= want[k] && st[k].Last >= last {
+			continue
 		}
-		if st.Messages < want[k] || st.Last < last[k] {
-			err := fmt.Errorf("%w: stream %s has %d messages up to %d, expected %d up to %d (%s)",
-				store.ErrDamaged, k.stream(), st.Messages, st.Last, want[k], last[k], s.local.log.worst())
-			if !s.cfg.AcceptLoss {
-				return fmt.Errorf("%w; restore %s from a backup, or set AcceptLoss to go on without what is missing", err, s.local.dir)
-			}
-			s.log.Error("stored messages are missing, which AcceptLoss accepts", "err", err)
-			c.loss.unknown = err.Error()
+		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d (%s)",
+			store.ErrDamaged, k.stream(), st[k].Messages, st[k].Last, want[k], last, s.local.log.worst())
+		if !s.cfg.AcceptLoss {
+			return fmt.Errorf("%w; restore %s from a backup, or set AcceptLoss to go on without what is missing", err, s.local.dir)
+		}
+		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "err", err)
+		c.loss.unknown = err.Error()
+		// An offset for the markers to name: see lastOffset.
+		for k := range ackKind {
 			if err := s.skip(ctx, k); err != nil {
 				return err
 			}
 		}
+		return nil
 	}
 	return nil
+}
+
+// recordLimits adds stricter limits to the account before the server applies them.
+func (s *Store) recordLimits(c *check) error {
+	was, l := c.tally.limits, s.limits()
+	if c.tally.valid <= 0 || !c.tally.limited {
+		return nil
+	}
+	c.tally.add(&entry{what: entryLimits, limits: l})
+	if c.tally.limits == was {
+		return nil
+	}
+	a := s.local.account
+	if err := a.open(c.tally.valid); err != nil {
+		return err
+	}
+	if err := a.raw(appendLimits(nil, l)); err != nil {
+		return err
+	}
+	size, err := a.sync()
+	c.tally.valid = size
+	return err
 }
 
 // beginEpoch brings the account up to date, and begins an epoch in it.
@@ -207,6 +241,11 @@ func (s *Store) beginEpoch(ctx context.Context, c *check) error {
 		}
 		began[k] = max(st.Last, c.lastOffset(k))
 		c.tally.first[k] = max(c.tally.first[k], st.First)
+	}
+	for k := range kinds { // the account says from here on that all of it is on the disk
+		if err := syncBlocks(l.dir, k); err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
 	}
 	epochs := l.nextEpochs(c, began)
 	present := epochs[len(epochs)-1]
@@ -255,6 +294,9 @@ func (s *Store) fillFilter(c *check) error {
 	}
 	for h := range c.stored {
 		s.filled.add(h)
+	}
+	for _, name := range c.loss.positions {
+		s.filled.add(hashName(ackKind, name))
 	}
 	for b := range c.loss.boxes {
 		s.filled.add(hashName(b.kind, b.name()))
