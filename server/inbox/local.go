@@ -35,6 +35,10 @@ func (s *Store) openLocal(ctx context.Context) error {
 		err = s.startLocal(ctx)
 	}
 	if err != nil {
+		var limit limitError
+		if full && !errors.Is(err, store.ErrDamaged) && !errors.As(err, &limit) && !isDiskFull(err.Error()) {
+			err = fmt.Errorf("%w (%w)", errDiskFull(l.dir), err) // JetStream does not always say so
+		}
 		return s.diskError(err)
 	}
 	if full {

@@ -128,15 +128,20 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 	return info, created, nil
 }
 
+// limitError says that a limit is below what is stored.
+type limitError string
+
+func (e limitError) Error() string { return string(e) }
+
 // fits returns an error if a stream holds more than it may.
 func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
 	stored := info.State.Bytes
 	switch {
 	case k == ackKind && stored > uint64(s.cfg.Positions):
-		return fmt.Errorf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored)
+		return limitError(fmt.Sprintf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored))
 	case k != ackKind && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
-		return fmt.Errorf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
-			s.cfg.Disk, info.State.Msgs, stored, stored)
+		return limitError(fmt.Sprintf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
+			s.cfg.Disk, info.State.Msgs, stored, stored))
 	}
 	return nil
 }
