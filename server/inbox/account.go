@@ -178,7 +178,7 @@ func (a *account) writeUnlock() error {
 
 func writeFrame(f *os.File, frame []byte, at int64, flush bool) error {
 	if _, err := f.WriteAt(frame, at); err != nil {
-		f.Truncate(at) // a part of a frame would hide those that follow
+		f.Truncate(at) // a partial frame would hide the following ones
 		return err
 	}
 	if flush {

@@ -95,7 +95,7 @@ func TestCopyWhileRunning(t *testing.T) {
 }
 
 // TestPositionsOfLaterHistory: an acknowledgement that is further than the messages
-// does not hide those that come: no offset is assigned that was acknowledged.
+// does not hide later ones: no offset is assigned that was acknowledged.
 func TestPositionsOfLaterHistory(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Config{Dir: dir})
@@ -234,7 +234,7 @@ func TestExpiredIsNotLost(t *testing.T) {
 }
 
 // TestAppendWithoutAnswer: a message that was stored although its append failed is in
-// the account with the next append, and so are those that it lets expire.
+// the account with the next append.
 func TestAppendWithoutAnswer(t *testing.T) {
 	cfg := Config{Dir: t.TempDir(), Messages: 2}
 	s := open(t, cfg)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,9 +13,9 @@ import (
 	"fanfare/server/store"
 )
 
-// openLocal opens the directory of an embedded store: what is there is compared with
-// the account, before anything is changed; then the server is started, and compared
-// again.
+// openLocal opens the directory of an embedded store: it compares the files with the
+// account before anything is changed, starts the server, and compares what that has
+// recovered.
 func (s *Store) openLocal(ctx context.Context) error {
 	l := s.local
 	err := l.acquire()
@@ -166,52 +165,6 @@ func (s *Store) ensureLocalStreams(ctx context.Context, c *check) error {
 	return nil
 }
 
-// compareStreams compares what the server has recovered with the account.
-func (s *Store) compareStreams(ctx context.Context, c *check) error {
-	var st [2]state
-	for k := range ackKind {
-		var err error
-		if st[k], err = s.state(ctx, k); err != nil {
-			return err
-		}
-	}
-	c.now = time.Now() // messages may have expired meanwhile
-	var want [2]uint64
-	if c.tally.valid >= 0 {
-		err := c.each(func(e *adoptee, _ int64, removed bool) {
-			// At the limit of the disk the server removes the oldest when it starts, too.
-			evicted := c.tally.limits.dropOldest && e.offset < st[e.kind].First
-			if !removed && !evicted && c.streams[e.kind].live.has(e.offset) {
-				want[e.kind]++
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("inbox: %w", err)
-		}
-	}
-	for k := range ackKind {
-		last := c.lastOffset(k)
-		if st[k].Messages >= want[k] && st[k].Last >= last {
-			continue
-		}
-		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d (%s)",
-			store.ErrDamaged, k.stream(), st[k].Messages, st[k].Last, want[k], last, s.local.log.worst())
-		if !s.cfg.AcceptLoss {
-			return fmt.Errorf("%w; restore %s from a backup, or set AcceptLoss to go on without what is missing", err, s.local.dir)
-		}
-		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "err", err)
-		c.loss.unknown = err.Error()
-		// An offset for the markers to name: see lastOffset.
-		for k := range ackKind {
-			if err := s.skip(ctx, k); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return nil
-}
-
 // recordLimits adds stricter limits to the account before the server applies them.
 func (s *Store) recordLimits(c *check) error {
 	was, l := c.tally.limits, s.limits()
@@ -318,74 +271,4 @@ func (s *Store) closeLocal() {
 		link.nc.Close()
 	}
 	l.release()
-}
-
-// markAccount flushes what was appended, and adds to the account where the streams
-// begin and end.
-func (s *Store) markAccount() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
-	defer cancel()
-	l := s.local
-	var m mark
-	m.ms = time.Now().UnixMilli()
-	bytes := int64(0)
-	for k := range kinds {
-		st, err := s.state(ctx, k)
-		if err != nil {
-			return err
-		}
-		if k == ackKind {
-			s.positionBytes.Store(int64(st.Bytes))
-			continue
-		}
-		m.first[k], m.last[k] = st.First, st.Last
-		bytes += int64(st.Bytes)
-	}
-	s.bytes.Store(bytes)
-	if err := l.flush(); err != nil {
-		return err
-	}
-	size, durable := l.account.sizes()
-	if m.first == s.marked.first && m.last == s.marked.last && size == s.markedSize && durable == size {
-		return nil
-	}
-	if err := l.account.mark(m); err != nil {
-		return err
-	}
-	s.marked = m
-	s.markedSize, _ = l.account.sizes()
-	if s.markedSize > 2*s.snapshotSize+compactMin {
-		if err := l.account.compact(l.dir, s.limits(), s.history[inboxKind].list()); err != nil {
-			return fmt.Errorf("inbox: account: %w", err)
-		}
-		s.snapshotSize, _ = l.account.sizes()
-	}
-	return nil
-}
-
-// compactMin is what an account may grow by before it is compacted.
-const compactMin = 16 << 20
-
-// present reports why the directory is not what it was; nil: it is.
-func (e *embedded) present() error {
-	held, err := e.lock.Stat()
-	if err == nil {
-		var named os.FileInfo
-		if named, err = os.Stat(filepath.Join(e.dir, lockName)); err == nil && !os.SameFile(held, named) {
-			err = errors.New("another directory has its place")
-		}
-	}
-	for k := range kinds {
-		if err == nil {
-			_, err = os.Stat(filepath.Join(streamDir(e.dir, k), "msgs"))
-		}
-	}
-	if err == nil {
-		_, err = os.Stat(e.account.file)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the directory %s, or a part of it, has disappeared; restore it and restart: %w",
-			store.ErrUnavailable, e.dir, err)
-	}
-	return nil
 }

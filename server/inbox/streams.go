@@ -108,7 +108,7 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 	}
 	info = found.CachedInfo()
 	if !created {
-		// What is not ours stays: where it is, how it is compressed, and so on.
+		// Settings of the operator stay: placement, compression, and so on.
 		have, want := info.Config, info.Config
 		s.configure(&want, k)
 		if list := changes(have, want); len(list) > 0 {
@@ -174,7 +174,7 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k kind) {
 		sc.MaxAge = 2*cfg.Age + time.Hour
 		sc.Discard = jetstream.DiscardNew
 		sc.DiscardNewPerSubject = false
-		sc.Duplicates = 100 * time.Millisecond // there are no IDs
+		sc.Duplicates = 100 * time.Millisecond // positions have no IDs
 		return
 	}
 	sc.MaxBytes = cfg.Disk
