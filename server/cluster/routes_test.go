@@ -115,7 +115,7 @@ func TestSyncWithSilentNode(t *testing.T) {
 	await(t, "Missed is called", func() bool { return here.node.missed.Load() > missed })
 }
 
-// TestSyncAlone: without other nodes, and for what is not held, Sync returns.
+// TestSyncAlone: without other nodes, and for a target that is not held, Sync returns.
 func TestSyncAlone(t *testing.T) {
 	m := join(t, startNATS(t).url())
 	await(t, "connected", func() bool { return m.Ready() == nil })
