@@ -58,7 +58,7 @@ type receiver struct {
 	dropped []*wire // live messages for which DropLive was called
 	panics  bool
 	failed  error
-	full    bool // the queue was full once
+	full    string // what the queue had no room for
 	// check is called for each frame before it is written.
 	check func(w *wire)
 }
@@ -93,7 +93,7 @@ func (r *receiver) write(w *wire) bool {
 	case len(r.queue) == 0 || r.cost()+w.size+entryCost <= r.limit:
 		r.queue = append(r.queue, w)
 	default:
-		r.full = true
+		r.full = w.kind
 		r.phase = Ended
 		r.queue = nil
 		r.svc.Discard(r)
@@ -220,6 +220,11 @@ func (g *rig) open(r *receiver, start Start, topics ...string) {
 	g.Attach(r, start, subs)
 	r.phase = Open
 	g.Open(r)
+}
+
+// check has the store asked once more for the inbox of a receiver.
+func (g *rig) check(r *receiver) {
+	g.use(r, false, func(s *session) { s.inbox.check = true; s.wake() })
 }
 
 func (g *rig) close(r *receiver, code int) {

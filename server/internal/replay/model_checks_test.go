@@ -146,6 +146,9 @@ func (m *model) settle() {
 	m.recheck()
 	m.drainAll()
 	for _, s := range m.sessions {
+		if s.full != "" && s.full != "live" {
+			faultf("session %d was closed: no room for a %s", s.id, s.full)
+		}
 		if s.stage == running && s.phase == Open {
 			m.checkSettled(s)
 		}

@@ -131,7 +131,7 @@ func (s *session) each(f func(*stream) bool) {
 // disposable reports whether the session needs no state: the next notice makes it
 // again. The caller holds mu.
 func (s *session) disposable() bool {
-	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit && s.flight == 0 && s.ping == nil
+	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit
 }
 
 // hasWork reports whether a worker would find something to do, given room. The

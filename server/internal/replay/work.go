@@ -144,9 +144,9 @@ func (s *session) plan() (j job) {
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
-		case !st.pending():
+		case !st.pending() && s.mayBegin(st):
 			s.begin(st)
-		case full || !s.mayWrite(st):
+		case !st.pending() || full || !s.mayWrite(st):
 			full = true // streams that follow may still begin
 		case len(st.rest) > 0:
 			j = job{kind: jobGet, st: st, box: st.box, epoch: st.epoch, offset: st.rest[0]}
@@ -175,11 +175,14 @@ func (s *session) rest() {
 	s.releasing = true
 	s.flushHeld(false)
 	s.sendPing()
-	if s.disposable() {
+	switch {
+	case s.owesPing():
+		s.pause(roomDelay)
+	case s.disposable():
 		s.end()
-		return
+	default:
+		s.move(evDone)
 	}
-	s.move(evDone)
 }
 
 // perform asks the store. No lock is held.

@@ -10,6 +10,9 @@ type inFlight struct {
 	cost   int
 }
 
+// mayBegin reports whether there is room for what begin writes.
+func (s *session) mayBegin(st *stream) bool { return st.begun || s.fits(s.svc.reserve()) }
+
 // begin is called before the first message of a stream, or when it has none.
 func (s *session) begin(st *stream) {
 	if st.begun {
@@ -68,7 +71,7 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	if s.stopped() {
+	if s.stopped() || !s.mayBegin(st) {
 		return false
 	}
 	s.begin(st)
@@ -148,6 +151,13 @@ func (s *session) room(n int) bool {
 	}
 	waiting := s.backlog()
 	return waiting == 0 || waiting+n <= window
+}
+
+// fits reports whether the outbound queue takes n bytes more of any kind. A message
+// may exceed it alone, and then everything else waits until that has drained.
+func (s *session) fits(n int) bool {
+	waiting := s.backlog()
+	return waiting == 0 || waiting+n <= 2*s.svc.cfg.Window
 }
 
 // backlog is what is in the outbound queue. The queue counts entries beside the
