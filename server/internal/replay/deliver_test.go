@@ -77,7 +77,7 @@ func TestWindow(t *testing.T) {
 		r.kernelMax = 3
 		g.open(r, Start{})
 		g.work()
-		if n := r.cost(); n > g.cfg.Window {
+		if n := r.Queued(); n > g.cfg.Window {
 			t.Errorf("%d bytes in the queue", n)
 		}
 		if n := g.Stats().Replayed; !noPings && n != 8 { // 8 × (91+32) < 1000

@@ -71,12 +71,10 @@ func (r *receiver) Pings() bool      { return !r.noPings }
 
 func (r *receiver) Queued() (n int) {
 	for _, w := range r.queue {
-		n += w.size
+		n += w.size + entryCost
 	}
 	return n
 }
-
-func (r *receiver) cost() int { return r.Queued() + entryCost*len(r.queue) }
 
 // write is Conn.Write with CloseOnFull and, for what fits no more, the end of the
 // session with 1013: messages are dropped from the queue.
@@ -90,7 +88,7 @@ func (r *receiver) write(w *wire) bool {
 	switch {
 	case len(r.queue) == 0 && len(r.kernel) < r.kernelMax:
 		r.kernel = append(r.kernel, w)
-	case len(r.queue) == 0 || r.cost()+w.size+entryCost <= r.limit:
+	case len(r.queue) == 0 || r.Queued()+w.size+entryCost <= r.limit:
 		r.queue = append(r.queue, w)
 	default:
 		r.full = w.kind

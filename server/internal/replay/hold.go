@@ -75,7 +75,6 @@ func (s *session) flushHeld(force bool) {
 		s.held[0] = nil
 		s.held = s.held[1:]
 		s.heldBytes -= cost
-		s.burst += cost
 		s.receiver.WriteLive(f)
 		if s.stopped() {
 			s.dropHeld()

@@ -70,7 +70,7 @@ func (s *modelSession) checkStored(w *wire) {
 	if flight > s.svc.cfg.Window && n > 1 {
 		faultf("session %d: %d bytes in flight", s.id, flight)
 	}
-	if len(s.queue) > 0 && s.cost()+w.size+entryCost > s.limit {
+	if len(s.queue) > 0 && s.Queued()+w.size+entryCost > s.limit {
 		faultf("session %d: replay fills the queue", s.id)
 	}
 }

@@ -37,7 +37,6 @@ type session struct {
 
 	// Flow.
 	flight  int          // bytes written and not covered by a pong
-	burst   int          // bytes written since the outbound queue was last seen empty
 	largest inFlight     // of the messages that no ping follows yet
 	alone   *inFlight    // a message that was refused before is in flight on its own
 	ping    *outstanding // the ping that is outstanding; nil: none

@@ -107,7 +107,6 @@ func (s *session) send(st *stream, f Frame, offset uint64) bool {
 	}
 	st.advance(offset)
 	s.used = true
-	s.burst += cost
 	if s.pings {
 		s.flight += cost
 		if cost > s.largest.cost {
@@ -149,31 +148,20 @@ func (s *session) room(n int) bool {
 	if s.tracks() && s.flight > 0 && s.flight+n > window {
 		return false
 	}
-	waiting := s.backlog()
+	waiting := s.receiver.Queued()
 	return waiting == 0 || waiting+n <= window
 }
 
 // fits reports whether the outbound queue takes n bytes more of any kind. A message
 // may exceed it alone, and then everything else waits until that has drained.
 func (s *session) fits(n int) bool {
-	waiting := s.backlog()
+	waiting := s.receiver.Queued()
 	return waiting == 0 || waiting+n <= 2*s.svc.cfg.Window
-}
-
-// backlog is what is in the outbound queue. The queue counts entries beside the
-// bytes that it reports, and burst does, too.
-func (s *session) backlog() int {
-	n := s.receiver.Queued()
-	if n == 0 {
-		s.burst = 0
-		return 0
-	}
-	return max(n, s.burst)
 }
 
 // roomLeft is how many bytes of messages to read.
 func (s *session) roomLeft() int {
-	left := s.svc.cfg.Window - s.backlog()
+	left := s.svc.cfg.Window - s.receiver.Queued()
 	if s.tracks() {
 		left = min(left, s.svc.cfg.Window-s.flight)
 	}
