@@ -195,6 +195,9 @@ func TestNoticeOfAnotherEpochBeforeTheFirstLook(t *testing.T) {
 	g.store.restore()
 	fill(g, "b", 1)
 	g.work()
+	if n := g.Stats().Waiting; n != 0 {
+		t.Error("the session waits for offsets of the earlier epoch")
+	}
 	g.push(inboxOf("alice"), "b2", r)
 	g.work()
 	g.want(r, true, "begin e2@0 gap=false", "b1", "b2")
