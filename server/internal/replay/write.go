@@ -87,7 +87,7 @@ func (s *session) skip(st *stream, offset uint64) {
 // advance notes that everything up to an offset was written or skipped.
 func (st *stream) advance(offset uint64) {
 	st.sent, st.need, st.solo = offset, 0, false
-	st.expect(offset) // this node may not have been told of it yet
+	st.expect(offset) // its notice may not have come yet
 }
 
 // send writes a frame if there is room. The stream has begun.
