@@ -18,7 +18,7 @@ func (srv *Server) admits(peer netip.Addr) (src *limit.Source, ok bool) {
 		return nil, true // its request will name the client
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.cfg.ConnectionsPerIP); !ok {
-		srv.stats.crowded.Add(1)
+		srv.stats.addressFull.Add(1)
 		srv.rejectLog.note(errAddressFull, peer, nil)
 	}
 	return src, ok
@@ -43,7 +43,7 @@ func (srv *Server) screen(s *Session, r *Request) error {
 func (srv *Server) enter(addr netip.Addr) (*limit.Source, error) {
 	src, ok := srv.sources.Enter(addr, srv.cfg.ConnectionsPerIP)
 	if !ok {
-		srv.stats.crowded.Add(1)
+		srv.stats.addressFull.Add(1)
 		return nil, errAddressFull
 	}
 	return src, nil
@@ -53,11 +53,11 @@ func (srv *Server) enter(addr netip.Addr) (*limit.Source, error) {
 func (srv *Server) pace(src *limit.Source) error {
 	now := srv.tick.Load()
 	if !src.Handshake(srv.cfg.HandshakesPerIP, now) {
-		srv.stats.hurried.Add(1)
+		srv.stats.handshakeRate.Add(1)
 		return errAddressRate
 	}
 	if !srv.shakes.Take(1, int64(srv.cfg.HandshakeRate), now) {
-		srv.stats.hurried.Add(1)
+		srv.stats.handshakeRate.Add(1)
 		return errHandshakeRate
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// TestBehindProxy: whatever a proxy says of its clients, somebody is counted.
+// Whatever a proxy says of its clients, each connection is counted under an address.
 func TestBehindProxy(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -45,7 +45,7 @@ func TestBehindProxy(t *testing.T) {
 					t.Errorf("connection %d: %d, want %d", i, got, want)
 				}
 			}
-			if n := srv.stats.crowded.Load(); n != 1 {
+			if n := srv.stats.addressFull.Load(); n != 1 {
 				t.Errorf("counted %d", n)
 			}
 			if got := from(tt.other); got != 101 {
@@ -61,7 +61,7 @@ func TestBehindProxy(t *testing.T) {
 	})
 }
 
-// TestLimitsPerIP stands behind a proxy, because loopback itself is exempt.
+// TestLimitsPerIP comes through a proxy, because loopback itself is exempt.
 func TestLimitsPerIP(t *testing.T) {
 	cfg := Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, ConnectionsPerIP: 2, HandshakesPerIP: 1}
 	t.Run("connections", func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestLimitsPerIP(t *testing.T) {
 			t.Errorf("status %d, want 429 with Retry-After", resp.StatusCode)
 		}
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
-		if n := srv.stats.crowded.Load(); n != 1 {
+		if n := srv.stats.addressFull.Load(); n != 1 {
 			t.Errorf("counted %d", n)
 		}
 		gone.send(0x8, closePayload(1000, ""))
@@ -96,12 +96,12 @@ func TestLimitsPerIP(t *testing.T) {
 		for range limit.Burst {
 			come()
 		}
-		wantHurried(t, srv, 1, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		wantTooFast(t, srv, 1, 429, "5", "X-Forwarded-For: 192.0.2.1")
 		h.pass(time.Second - tick)
-		wantHurried(t, srv, 2, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		wantTooFast(t, srv, 2, 429, "5", "X-Forwarded-For: 192.0.2.1")
 		h.pass(tick)
 		come()
-		wantHurried(t, srv, 3, 429, "5", "X-Forwarded-For: 192.0.2.1")
+		wantTooFast(t, srv, 3, 429, "5", "X-Forwarded-For: 192.0.2.1")
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
 	})
 	t.Run("of everybody", func(t *testing.T) {
@@ -110,17 +110,17 @@ func TestLimitsPerIP(t *testing.T) {
 		for range limit.Burst {
 			dial(t, srv, "/echo")
 		}
-		wantHurried(t, srv, 1, 503, "1")
+		wantTooFast(t, srv, 1, 503, "1")
 		h.pass(time.Second - tick)
-		wantHurried(t, srv, 2, 503, "1")
+		wantTooFast(t, srv, 2, 503, "1")
 		h.pass(tick)
 		dial(t, srv, "/echo")
-		wantHurried(t, srv, 3, 503, "1")
+		wantTooFast(t, srv, 3, 503, "1")
 	})
 }
 
-// wantHurried tries a handshake that is one too many, the n-th.
-func wantHurried(t *testing.T, srv *Server, n int64, status int, retryAfter string, lines ...string) {
+// wantTooFast tries a handshake over the rate, the n-th one.
+func wantTooFast(t *testing.T, srv *Server, n int64, status int, retryAfter string, lines ...string) {
 	t.Helper()
 	c := connect(t, srv)
 	c.say(handshakeFor("/echo", lines...))
@@ -128,13 +128,12 @@ func wantHurried(t *testing.T, srv *Server, n int64, status int, retryAfter stri
 		t.Errorf("%s, Retry-After %q, want %d, %s", resp.Status, resp.Header.Get("Retry-After"), status, retryAfter)
 	}
 	c.Close()
-	if got := srv.stats.hurried.Load(); got != n {
+	if got := srv.stats.handshakeRate.Load(); got != n {
 		t.Errorf("%d were counted, want %d", got, n)
 	}
 }
 
-// TestLimitsPerIPAtAccept: without a proxy the connection itself is refused, before
-// anything is read from it.
+// Without a proxy the connection itself is rejected, before anything is read from it.
 func TestLimitsPerIPAtAccept(t *testing.T) {
 	srv, _ := startStill(t, Config{ConnectionsPerIP: 2, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	here := make(map[*Session]bool)
@@ -177,21 +176,21 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 		{"and again", "10.0.0.3", true, false},
 	}
 	var first *Session
-	refused := int64(0)
+	rejected := int64(0)
 	for _, step := range steps {
 		s := arrive(step.from)
 		if (s != nil) != step.accepted || s != nil && (s.source != nil) != step.counted {
 			t.Fatalf("%s: accepted %t, want %t", step.name, s != nil, step.accepted)
 		}
 		if s == nil {
-			refused++
+			rejected++
 		}
 		if first == nil {
 			first = s
 		}
 	}
-	if n := srv.stats.crowded.Load(); n != refused {
-		t.Errorf("%d were counted, want %d", n, refused)
+	if n := srv.stats.addressFull.Load(); n != rejected {
+		t.Errorf("%d were counted, want %d", n, rejected)
 	}
 	// Handshakes are counted where the connection is.
 	for i := range limit.Burst + 1 {
@@ -203,12 +202,12 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 	}
 	leave(first)
 	if arrive("192.0.2.1") == nil {
-		t.Error("there is no room when one has gone")
+		t.Error("a connection that ended still takes a place")
 	}
 }
 
-// TestPressure: near the memory limit those who come are refused, those who are
-// here are served, and it ends with the pressure.
+// Near the memory limit new connections are rejected and open ones are served, until
+// memory is free again.
 func TestPressure(t *testing.T) {
 	srv := start(t, Config{})
 	here := dial(t, srv, "/echo")

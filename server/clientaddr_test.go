@@ -26,7 +26,7 @@ func TestRemoteAddrBehindProxy(t *testing.T) {
 		extends bool
 	}{
 		{"no proxy", nil, "X-Forwarded-For: 192.0.2.1", "", false},
-		{"proxy that names nobody", loopback, "X: y", "", false},
+		{"proxy that names no client", loopback, "X: y", "", false},
 		{"IPv4", loopback, "X-Forwarded-For: 192.0.2.1", "192.0.2.1:0", false},
 		{"a lie before it", loopback, "X-Forwarded-For: 198.51.100.7, 192.0.2.1, 10.0.0.3", "192.0.2.1:0", false},
 		{"IPv4 with a port", loopback, "X-Forwarded-For: 192.0.2.1:4711", "192.0.2.1:4711", true},

@@ -34,13 +34,14 @@
 //
 // # The life of a session
 //
-//	shaking ── answering ── open ── closing ── lingering ── over
+//	shaking ── answering ── (identifying ── accepting) ── open ── closing ── lingering ── over
 //
 // It only ever moves to the right, and may leave phases out (session.go). Shaking,
 // the request is gathered, up to Config.MaxHeader and Config.HandshakeTimeout; the
-// clock and Shutdown may refuse it. Answering, it is complete, and only the holder
-// of the read turn decides on it, so that no client gets two answers; gobwas/ws
-// writes the one, over memory. The session is in the registry before it is open,
+// clock and Shutdown may reject it. Answering, it is complete, and only the holder
+// of the read turn decides on it, so that no client gets two answers. Identifying, an
+// Identifier that may block has it, on a goroutine that opens the session afterwards
+// with the rights of the read turn (identify.go). The session is in the registry before it is open,
 // and its answer is corked until then, so nothing that is pushed comes before it.
 // Closing, our close frame is out and theirs is awaited; lingering, all is said and
 // the peer is to end the stream. Both are bounded by Config.CloseTimeout.

@@ -154,7 +154,7 @@ func TestDrainCutsOff(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		err := srv.Shutdown(ctx)
-		if err == nil || !strings.Contains(err.Error(), "2 connections were did not close in time") {
+		if err == nil || !strings.Contains(err.Error(), "2 connections did not close in time") {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if took := time.Since(begun); took > 3*time.Second {

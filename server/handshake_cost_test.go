@@ -67,7 +67,7 @@ func TestHandshakeAllocationsOverSockets(t *testing.T) {
 	one(clients[n:], requests[n:])
 	runtime.ReadMemStats(&after)
 	per := float64(after.Mallocs-before.Mallocs) / n
-	if per > 3.3 {
+	if per > 2.3 {
 		t.Errorf("%.2f allocations per handshake", per)
 	}
 	t.Logf("%.2f allocations, %d bytes per handshake", per, (after.TotalAlloc-before.TotalAlloc)/n)

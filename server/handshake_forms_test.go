@@ -31,7 +31,7 @@ var onceOnly = []string{"Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-We
 // values and whether a list is one field or several. Every order goes with forms of
 // each in turn, and the answer is always the same. All of them are legal but for the
 // sub-protocol that is offered twice, which 4.1, 10 forbids a client: it is taken,
-// because it harms nobody.
+// because it does no harm.
 func TestRFC6455HandshakeForms(t *testing.T) {
 	names := []struct {
 		name string

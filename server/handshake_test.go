@@ -171,7 +171,7 @@ func TestHandshake(t *testing.T) {
 		{"9.1: parameter without a name", request("+Sec-WebSocket-Extensions: foo; =bar"), 400, ""},
 		{"9.1: empty", request("+Sec-WebSocket-Extensions:"), 400, ""},
 
-		// What comes behind must be frames.
+		// Only frames may follow.
 		{"RFC 9112, 6.3: body", request("+Content-Length: 5"), 400, ""},
 		{"RFC 9112, 6.3: empty body", request("+Content-Length: 0"), 101, ""},
 		{"RFC 9112, 6.3: two lengths", request("+Content-Length: 0", "+Content-Length: 5"), 400, ""},

@@ -35,7 +35,8 @@ func blocking(hooks Hooks) (Endpoint, chan *asked) {
 	}}, calls
 }
 
-// An Identifier that blocks holds up nobody else, whatever the number of workers.
+// An Identifier that blocks does not delay other connections, whatever the number of
+// workers.
 func TestIdentifierBlocks(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})

@@ -49,14 +49,14 @@ func TestMaxConnections(t *testing.T) {
 	})
 }
 
-// Who is refused when the connection arrives learns why, also if the request is out
-// before the answer is read: a close with unread bytes would reset the connection.
-func TestRefusedAtAccept(t *testing.T) {
+// A client whose connection is rejected at accept learns why, also if it sends its request
+// before it reads the answer: a close with unread bytes would reset the connection.
+func TestRejectedAtAccept(t *testing.T) {
 	const tries = 200
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, test := range []struct {
 			name    string
-			refuse  func(t *testing.T, srv *Server)
+			reject  func(t *testing.T, srv *Server)
 			counter func(srv *Server) int64
 		}{
 			{"full", func(t *testing.T, srv *Server) {
@@ -67,12 +67,12 @@ func TestRefusedAtAccept(t *testing.T) {
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				srv, _ := startStill(t, Config{Transport: kind, MaxConnections: 1})
-				test.refuse(t, srv) // the clock, which might find it otherwise, stands still
+				test.reject(t, srv) // the clock, which might find it otherwise, stands still
 				for i := range tries {
 					c := connect(t, srv)
 					c.say(request())
 					if i%2 == 0 { // the answer is there, and perhaps more than that
-						await(t, "refusal", func() bool { return test.counter(srv) == int64(i+1) })
+						await(t, "rejection", func() bool { return test.counter(srv) == int64(i+1) })
 						c.say("and a little more")
 					}
 					resp := c.answer()
@@ -178,7 +178,7 @@ func TestEchoRate(t *testing.T) {
 	}
 }
 
-// An operator who allows more connections than there are descriptors is told so.
+// A warning tells when MaxConnections is more than the descriptors permit.
 func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 	for most, warnings := range map[int]int{0: 0, 2: 0, 1 << 30: 1} {
 		log := new(journal)

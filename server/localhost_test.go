@@ -7,7 +7,7 @@ import (
 )
 
 // DNS rebinding: evil.example resolves to this machine, so its pages have the same origin
-// as a server on loopback. Who believes what clients say accepts no such Host.
+// as a server on loopback. A server that believes what clients say rejects such a Host.
 func TestDNSRebinding(t *testing.T) {
 	token := Endpoint{Path: "/token", Identifier: FromQuery, NonBlocking: true}
 	proxy := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}

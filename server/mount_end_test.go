@@ -17,7 +17,7 @@ import (
 	"fanfare/frame"
 )
 
-// wantClose reads up to the close frame, and to the end of the stream behind it.
+// wantClose reads up to the close frame, and to the end of the stream after it.
 func (g *guest) wantClose(code Code) {
 	g.t.Helper()
 	for {
@@ -30,7 +30,7 @@ func (g *guest) wantClose(code Code) {
 			g.t.Fatalf("got %v, want code %d", err, code)
 		}
 		if _, err := g.r.ReadByte(); err == nil {
-			g.t.Fatal("more bytes behind the close frame")
+			g.t.Fatal("more bytes after the close frame")
 		}
 		return
 	}
@@ -125,8 +125,8 @@ func TestMountDrains(t *testing.T) {
 	}
 }
 
-// Clients that come while the server drains are turned away or told 1001; none
-// is forgotten.
+// Clients that come while the server drains are rejected or closed with 1001;
+// none is forgotten.
 func TestMountDrainsUnderLoad(t *testing.T) {
 	for _, h := range hosts {
 		if h.tls {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// What a mount refuses is an answer of the host: keep-alive goes on behind it.
-func TestMountRefuses(t *testing.T) {
+// The host answers what a mount rejects, and its keep-alive goes on after that.
+func TestMountRejects(t *testing.T) {
 	identify := func(_ context.Context, r *Request) (Identity, error) {
 		switch r.Query("as") {
 		case "stranger":
@@ -23,7 +23,7 @@ func TestMountRefuses(t *testing.T) {
 			return Identity{}, Reject(1000, "")
 		case "panic":
 			panic("in Identify")
-		case "nobody":
+		case "anonymous":
 			return Identity{}, nil
 		}
 		return Identity{User: r.Query("as"), Topics: r.QueryAll("topic")}, nil
@@ -48,16 +48,16 @@ func TestMountRefuses(t *testing.T) {
 		{"a body", knock("/", "Content-Length: 5") + "hello", 400, "body", ""},
 		{"a chunked body", knock("/", "Transfer-Encoding: chunked") + "1\r\nx\r\n0\r\n\r\n", 400, "body", ""},
 		{"malformed protocol", knock("/", "Sec-WebSocket-Protocol: a b"), 400, "Protocol", ""},
-		{"identity refused", knock("/?as=stranger"), 401, "who are you?", ""},
+		{"identity rejected", knock("/?as=stranger"), 401, "who are you?", ""},
 		{"identity fails", knock("/?as=broken"), 500, "internal error", ""},
-		{"identity refused strangely", knock("/?as=strange"), 500, "internal error", ""},
+		{"identity rejected with a close code", knock("/?as=strange"), 500, "internal error", ""},
 		{"identity panics", knock("/?as=panic"), 500, "internal error", ""},
 		{"bad name", knock("/?as=%00"), 400, "user", ""},
 		{"bad topic", knock("/?as=a&topic="), 400, "topic", ""},
 		{"page of the same host", knock("/", "Origin: http://example.com"), 101, "", ""},
 		{"named page", knock("/", "Origin: https://app.example.net"), 101, "", ""},
 		{"no body, said so", knock("/", "Content-Length: 0"), 101, "", ""},
-		{"nobody in particular", knock("/?as=nobody"), 101, "", ""},
+		{"no user", knock("/?as=anonymous"), 101, "", ""},
 	}
 	for _, h := range hosts {
 		if h.tls {
@@ -88,7 +88,7 @@ func TestMountRefuses(t *testing.T) {
 						t.Error("it was not counted")
 					}
 					if !resp.Close {
-						g.enter(knock("/?as=nobody"))
+						g.enter(knock("/?as=anonymous"))
 					}
 				})
 			}
@@ -99,7 +99,7 @@ func TestMountRefuses(t *testing.T) {
 	}
 }
 
-// RFC 6455, 4.2.1, 2: the Host field has the server's authority. fasthttp refuses such
+// RFC 6455, 4.2.1, 2: the Host field has the server's authority. fasthttp rejects such
 // requests itself, net/http lets one pass whose field is empty.
 func TestMountWantsHost(t *testing.T) {
 	for _, h := range hosts {
@@ -168,7 +168,7 @@ func TestUpgradeErrors(t *testing.T) {
 }
 
 // The limits per address hold for mounted endpoints too, and nothing of them is
-// held by what was refused or has gone.
+// held by connections that were rejected or are gone.
 func TestMountLimitsPerIP(t *testing.T) {
 	for _, h := range hosts {
 		if h.tls {
@@ -199,7 +199,7 @@ func TestMountLimitsPerIP(t *testing.T) {
 				g.Close()
 			}
 			eventually(t, "they are gone", func() bool { return srv.connections.Load() == 1 })
-			if n := srv.stats.crowded.Load(); n != 2 {
+			if n := srv.stats.addressFull.Load(); n != 2 {
 				t.Errorf("%d were one too many", n)
 			}
 			// 10 handshakes may come at once, and one more a second. Those for

@@ -97,7 +97,7 @@ func TestMountRemoteAddr(t *testing.T) {
 		"b": {"X-Real-Ip: 192.0.2.1", "192.0.2.1:0"},
 		"c": {"X-Real-Ip: 192.0.2.1:4711", "192.0.2.1:4711"},
 		"d": {"X-Real-Ip: 10.0.0.7\r\nX-Forwarded-For: 192.0.2.2", "192.0.2.2:0"},
-		"e": {"X-Forwarded-For: 192.0.2.2", ""}, // who says so is not trusted
+		"e": {"X-Forwarded-For: 192.0.2.2", ""}, // the peer is not trusted
 	} {
 		g := newGuest(t, func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) })
 		g.enter(knock("/?user="+user, tt.lines))

@@ -19,7 +19,7 @@ import (
 	"fanfare/frame"
 )
 
-// In every host and over every transport: bytes behind the request, echo, the
+// In every host and over every transport: bytes after the request, echo, the
 // host's deadlines, and the end.
 func TestMountServes(t *testing.T) {
 	type visit struct {
@@ -54,7 +54,7 @@ func TestMountServes(t *testing.T) {
 	for _, v := range visits {
 		t.Run(v.name+"/late", func(t *testing.T) {
 			v.g.t = t
-			// The ping comes behind all of the host's deadlines.
+			// The ping comes after all of the host's deadlines.
 			if head, err := v.g.r.Peek(2); err != nil || head[0] != 0x89 {
 				t.Fatalf("want a ping, got % x, %v", head, err)
 			}

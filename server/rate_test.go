@@ -143,7 +143,7 @@ func TestRateCountsOnce(t *testing.T) {
 	}
 }
 
-// A message of MaxMessage may come from whoever was quiet before, however it is
+// A session that was quiet may send a message of MaxMessage, however it is
 // encoded and whatever the rate; the next one must wait for what the rate brings.
 func TestRateLongestMessage(t *testing.T) {
 	const longest = 100_000
@@ -181,7 +181,8 @@ func TestRateLongestMessage(t *testing.T) {
 	}
 }
 
-// TestDiscard: who has failed and sends on is cut off, long before CloseTimeout.
+// A client that goes on sending after its session failed is disconnected, long before
+// CloseTimeout.
 func TestDiscard(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, CloseTimeout: time.Hour})
@@ -195,7 +196,7 @@ func TestDiscard(t *testing.T) {
 			}
 		}
 		if sent < mostDiscarded || sent == 64*mostDiscarded {
-			t.Errorf("cut off after %d bytes, want a few more than %d", sent, mostDiscarded)
+			t.Errorf("disconnected after %d bytes, want a few more than %d", sent, mostDiscarded)
 		}
 		await(t, "the session is gone", func() bool { return srv.Count() == 0 })
 		if n := srv.stats.forced.Load(); n != 1 {

@@ -179,15 +179,15 @@ func TestNames(t *testing.T) {
 }
 
 func TestIdentify(t *testing.T) {
-	refusals := []struct {
+	rejections := []struct {
 		name   string
 		err    error
 		status int
 		text   string
 		logged int
 	}{
-		{"refusal", Reject(401, "who are you?"), 401, "who are you?\n", 0},
-		{"wrapped refusal", fmt.Errorf("wrapped: %w", Reject(403, "not you")), 403, "not you\n", 0},
+		{"rejection", Reject(401, "who are you?"), 401, "who are you?\n", 0},
+		{"wrapped rejection", fmt.Errorf("wrapped: %w", Reject(403, "not you")), 403, "not you\n", 0},
 		{"another error", fmt.Errorf("database is down"), 500, "internal error\n", 1},
 		{"status that is none", Reject(700, "x"), 500, "internal error\n", 1},
 		{"status that is no error", Reject(101, "x"), 500, "internal error\n", 1},
@@ -195,7 +195,7 @@ func TestIdentify(t *testing.T) {
 		{"text that looks like a header", Reject(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		for _, test := range refusals {
+		for _, test := range rejections {
 			t.Run(test.name, func(t *testing.T) {
 				log := new(journal)
 				srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{

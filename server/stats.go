@@ -11,30 +11,30 @@ import (
 // stats are counters since the server was made. Those that are touched per
 // message are touched once per batch of them where there is one.
 type stats struct {
-	handshakes   atomic.Int64 // completed
-	rejected     [600]atomic.Int64
-	full         atomic.Int64 // connections rejected by MaxConnections
-	crowded      atomic.Int64 // by ConnectionsPerIP
-	hurried      atomic.Int64 // handshakes rejected for their rate
-	fallbackFull atomic.Int64 // plain requests rejected because there were too many
-	manySessions atomic.Int64 // handshakes rejected by SessionsPerUser
-	pressed      atomic.Int64 // connections rejected for want of memory
-	aborted      atomic.Int64 // connections that ended before their request was complete
-	received     atomic.Int64 // messages from clients
-	pushed       atomic.Int64 // deliveries
-	published    atomic.Int64
-	stored       atomic.Int64 // messages stored
-	replayed     atomic.Int64 // deliveries of them
-	broadcast    atomic.Int64
-	heldDropped  atomic.Int64 // live messages held when their session ended
-	pings        atomic.Int64
-	dead         atomic.Int64 // sessions that missed a heartbeat
-	slow         atomic.Int64 // sessions closed because their queue was full
-	overRate     atomic.Int64 // sessions closed because they sent too much at once
-	forced       atomic.Int64 // closing handshakes that took too long
-	panics       atomic.Int64 // in hooks
-	fallback     atomic.Int64 // plain requests on the public listener
-	closes       [5000]atomic.Int64
+	handshakes    atomic.Int64 // completed
+	rejected      [600]atomic.Int64
+	full          atomic.Int64 // connections rejected by MaxConnections
+	addressFull   atomic.Int64 // by ConnectionsPerIP
+	handshakeRate atomic.Int64 // handshakes rejected for their rate
+	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
+	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
+	pressed       atomic.Int64 // connections rejected for want of memory
+	aborted       atomic.Int64 // connections that ended before their request was complete
+	received      atomic.Int64 // messages from clients
+	pushed        atomic.Int64 // deliveries
+	published     atomic.Int64
+	stored        atomic.Int64 // messages stored
+	replayed      atomic.Int64 // deliveries of them
+	broadcast     atomic.Int64
+	heldDropped   atomic.Int64 // live messages held when their session ended
+	pings         atomic.Int64
+	dead          atomic.Int64 // sessions that missed a heartbeat
+	slow          atomic.Int64 // sessions closed because their queue was full
+	overRate      atomic.Int64 // sessions closed because they sent too much at once
+	forced        atomic.Int64 // closing handshakes that took too long
+	panics        atomic.Int64 // in hooks
+	fallback      atomic.Int64 // plain requests on the public listener
+	closes        [5000]atomic.Int64
 }
 
 func (st *stats) reject(status int) { st.rejected[status].Add(1) }
@@ -144,8 +144,8 @@ func (srv *Server) Stats() *Stats {
 		Rejected:        srv.rejections(),
 		Limited: map[string]int64{
 			"connections":        st.full.Load(),
-			"connections_per_ip": st.crowded.Load(),
-			"handshake_rate":     st.hurried.Load(),
+			"connections_per_ip": st.addressFull.Load(),
+			"handshake_rate":     st.handshakeRate.Load(),
 			"plain_requests":     st.fallbackFull.Load(),
 			"sessions_per_user":  st.manySessions.Load(),
 			"memory":             st.pressed.Load(),

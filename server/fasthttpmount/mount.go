@@ -51,7 +51,7 @@ func hijacked(a *server.Adoption, c net.Conn) {
 	a.Serve(nc, ahead)
 }
 
-// hosted is the request of ctx. It is borrowed as long as ctx is.
+// hosted is the request of ctx. It is borrowed until ctx is reused.
 func hosted(ctx *fasthttp.RequestCtx) *server.HostedRequest {
 	in := &ctx.Request.Header
 	uri := ctx.URI()

@@ -104,7 +104,7 @@ func (s *Store) note(name string, p position) {
 // Positions are removed only by age: known is false for a user who acknowledged
 // nothing, and for one whose last change or renewal is more than twice Config.Age
 // ago, so that all messages of that time have expired. A new position for which
-// there is no room is rejected, by AckSync with ErrFull.
+// the store has no room is rejected, by AckSync with ErrFull.
 func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
 	pending, isPending := s.acks.pending(b, user)
 	if !isPending && s.local != nil && !s.filled.has(hashPosition(b, user)) {
@@ -269,8 +269,8 @@ func boxOfPosition(name string) box {
 }
 
 // nothingToRemember reports whether a new position needs no record, since its box is
-// empty, and returns ErrFull if there is no room for one: otherwise whoever invents
-// names of topics could fill the store.
+// empty, and returns ErrFull if the store has no room for one: otherwise a client that
+// invents names of topics could fill it.
 func (s *Store) nothingToRemember(ctx context.Context, name string, p position) (bool, error) {
 	b := boxOfPosition(name)
 	if p.offset == 0 {
@@ -290,8 +290,8 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	if s.local != nil {
 		s.filled.add(hashName(ackKind, name))
 	}
-	// With digits to spare: JetStream replaces a record when there is no room only
-	// by one that is not longer.
+	// All records of a name have one length: a full stream replaces a record only by
+	// one that is not longer.
 	out := &nats.Msg{Subject: prefixes[ackKind] + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
 	if stored.at != "" {
 		out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at}

@@ -18,7 +18,7 @@
 // servers do (the RFC's own example has bits after its end), an empty line before the
 // request is ignored, and lists may be repeated, have empty members and come in any
 // order. It is strict where leniency helps request smuggling: lines end with CRLF only,
-// there is no folding, no space before a colon, and no body.
+// folding, a space before a colon, and a body are errors.
 //
 // # Borrowed memory
 //

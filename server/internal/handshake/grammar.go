@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -126,18 +125,19 @@ func isEscapedBeyondASCII(b []byte) bool {
 // IsLocalHost tells whether a Host field names this machine in a way that no name
 // server can redirect: an IP address, localhost, or a name below it (RFC 6761, 6.3).
 func IsLocalHost(host []byte) bool {
-	name := string(host)
-	if i := strings.LastIndexByte(name, ':'); i >= 0 && strings.IndexByte(name[i:], ']') < 0 {
-		name = name[:i]
+	name := hostname(host)
+	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {
+		name = name[1 : n-1]
 	}
-	if inner, ok := strings.CutPrefix(name, "["); ok {
-		name = strings.TrimSuffix(inner, "]")
-	}
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+	const local = "localhost"
+	name = bytes.TrimSuffix(name, []byte("."))
+	if n := len(name) - len(local); n >= 0 && EqualFold(name[n:], local) && (n == 0 || name[n-1] == '.') {
 		return true
 	}
-	_, err := netip.ParseAddr(name)
+	if len(name) == 0 || !isDigit(name[0]) && bytes.IndexByte(name, ':') < 0 {
+		return false
+	}
+	_, err := netip.ParseAddr(string(name))
 	return err == nil
 }
 

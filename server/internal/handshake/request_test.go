@@ -76,7 +76,7 @@ func TestRequestParse(t *testing.T) {
 		{name: "HTTP/2 preface", request: "PRI * HTTP/2.0\n", status: 505}, // RFC 9113, 3.4
 
 		{name: "empty value", request: "GET / HTTP/1.1\nA:\n", path: "/"},
-		{name: "no space behind the colon", request: "GET / HTTP/1.1\nHost:h\n", path: "/", host: "h"},
+		{name: "no space after the colon", request: "GET / HTTP/1.1\nHost:h\n", path: "/", host: "h"},
 		{name: "spaces around the value", request: "GET / HTTP/1.1\nHost: \t h \t\n", path: "/", host: "h"},
 		{name: "bytes beyond ASCII in a value", request: "GET / HTTP/1.1\nA: \xff\xc3\n", path: "/"},
 		{name: "tab in a value", request: "GET / HTTP/1.1\nA: b\tc\n", path: "/"},
@@ -255,8 +255,8 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzRequest holds the parser against net/http's: what that refuses, this
-// refuses, and where both accept they read the same.
+// FuzzRequest compares the parser with that of net/http: what net/http rejects, it
+// rejects, and where both accept they read the same.
 func FuzzRequest(f *testing.F) {
 	for _, s := range []string{
 		"GET /ws?user=a HTTP/1.1\nHost: h\n\n", "GET http://h/ws HTTP/1.1\n\n", "OPTIONS * HTTP/1.1\n\n", "PRI * HTTP/2.0\n\nSM\n\n",
@@ -289,7 +289,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// looksFurther tells whether net/http's reader may have refused the request for
+// looksFurther tells whether net/http's reader may have rejected the request for
 // what is looked at later here: by checkUpgrade, or by looking for the path.
 func looksFurther(r *Request) bool {
 	_, hosts := r.Field("Host")

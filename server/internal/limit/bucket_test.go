@@ -58,8 +58,8 @@ func TestBucketIsExact(t *testing.T) {
 	}
 }
 
-// The highest rate does not overflow, on 32-bit machines too, when a bucket is left
-// alone for as long as ticks can count.
+// The highest rate does not overflow, on 32-bit machines too, when nothing is taken
+// from a bucket until the ticks wrap.
 func TestBucketDoesNotOverflow(t *testing.T) {
 	var b Bucket
 	const rate = MaxRate

@@ -34,8 +34,8 @@ type Allowance struct {
 }
 
 // Allowances. While the sum is exhausted, a session may go on with a message of
-// typical size; a client that has not finished its request, and may be anybody, with
-// the bytes of one segment. While memory is short that is true for both: much comes in
+// typical size; a client that has not finished its request, and is unknown, with the
+// bytes of one segment. While memory is short that is true for both: much comes in
 // between two observations, and what a message in its beginning holds comes back at
 // once.
 var (

@@ -24,8 +24,8 @@ func (m *Meter) Unread(n int) { m.bytes.PutBack(int64(n)) }
 // Consumed counts n bytes that the decoder used.
 func (m *Meter) Consumed(n int) { m.came += int64(n) }
 
-// Message takes a message of n bytes. A compressed message also costs the bytes that
-// it inflated to beyond those that came: 90 bytes on the wire may have cost the work
+// Message takes a message of n bytes. A compressed message also costs the bytes by
+// which it grew when it was inflated: 90 bytes on the wire may have cost the work
 // for 64 KiB.
 func (m *Meter) Message(r *Rates, n int, now uint32) bool {
 	if !m.messages.Take(1, r.Messages, now) {

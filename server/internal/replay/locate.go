@@ -33,8 +33,8 @@ func (s *session) quick(st *stream) bool {
 func (v *Service) locate(ctx context.Context, j job) (p place, err error) {
 	db, st := v.cfg.Store, j.st
 	if v.cfg.Sync != nil {
-		// This node is told of what is stored from now on; what was stored before
-		// is found now.
+		// Notices come for what is stored from now on; what was stored before is
+		// found now.
 		if err := v.cfg.Sync(ctx, j.box); err != nil {
 			return p, err
 		}
