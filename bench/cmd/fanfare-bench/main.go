@@ -20,10 +20,7 @@ type program struct {
 	Report        reportCommand        `cmd:"" help:"Make tables or a page of charts from a saved run."`
 	ServePeer     peerCommand          `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
 	Million       millionCommand       `cmd:"" help:"Hold a million connections to one server process."`
-	Faults        faultsCommand        `cmd:"" help:"Kill, cut off and fill up a service of several nodes, and see what arrives."`
-	Soak          soakCommand          `cmd:"" help:"Attack a server, and measure what others feel of it."`
 	LoadWorker    workerCommand        `cmd:"" hidden:""`
-	AttackWorker  attackCommand        `cmd:"" hidden:""`
 	MillionKernel millionKernelCommand `cmd:"" hidden:""`
 	MillionInside millionInsideCommand `cmd:"" hidden:""`
 }

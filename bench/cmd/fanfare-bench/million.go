@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"fanfare/bench/million"
@@ -32,14 +31,12 @@ func (c *millionCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Fanfare == "" {
-		dir, err := os.MkdirTemp("", "fanfare-bench-")
+		program, remove, err := servers.BuildTemp(ctx)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		if c.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
-			return err
-		}
+		defer remove()
+		c.Fanfare = program
 	}
 	if c.Connections < 1 || c.Pushes < 1 || c.Window < 1 {
 		return errors.New("--connections, --pushes and --window: at least 1")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -167,14 +166,11 @@ func (c *runCommand) specs(ctx context.Context) (specs []servers.Spec, done func
 	}
 	ours := func(s string) bool { return s == "all" || strings.HasPrefix(s, "fanfare-") }
 	if slices.ContainsFunc(c.Servers, ours) && c.Fanfare == "" {
-		dir, err := os.MkdirTemp("", "fanfare-bench-")
+		program, remove, err := servers.BuildTemp(ctx)
 		if err != nil {
 			return nil, done, err
 		}
-		done = func() { os.RemoveAll(dir) }
-		if c.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
-			return nil, done, err
-		}
+		c.Fanfare, done = program, remove
 	}
 	specs, err = servers.Catalog{Fanfare: c.Fanfare, Self: self}.Find(c.Servers)
 	if err != nil {

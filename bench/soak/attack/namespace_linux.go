@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -8,14 +9,14 @@ import (
 	"strings"
 )
 
-// A namespace is a network of its own for attackers, joined to the machine's by a pair of virtual
-// Ethernet devices, so that packets between the two can vanish as they do on the way to a phone.
+// A namespace is a network namespace for attackers. A pair of virtual Ethernet devices joins it to the machine, so that
+// packets between the two can be dropped, as they are on the way to a phone.
 type namespace struct {
 	name, device, inside string
 	host, peer           netip.Addr
 }
 
-// newNamespace makes one. The addresses are of the network for benchmarks, RFC 2544 appendix C.2.2.
+// newNamespace creates one, with addresses of the network for benchmarks, RFC 2544 appendix C.2.2.
 func newNamespace() (*namespace, error) {
 	n := &namespace{name: fmt.Sprint("fanfare", os.Getpid()), device: fmt.Sprint("ffh", os.Getpid()), inside: fmt.Sprint("ffn", os.Getpid())}
 	block := byte(os.Getpid() % 64)
@@ -34,7 +35,7 @@ func newNamespace() (*namespace, error) {
 }
 
 func (n *namespace) join() error {
-	// Fixed link addresses, and known to the host for good: it shall find out from TCP that nobody answers.
+	// Fixed link addresses that the host knows: it must learn from TCP, not from ARP, that the peer is gone.
 	const hostLink, peerLink = "02:00:00:00:00:01", "02:00:00:00:00:02"
 	for _, args := range []string{
 		"link add " + n.device + " address " + hostLink + " type veth peer name " + n.inside + " address " + peerLink + " netns " + n.name,
@@ -51,7 +52,7 @@ func (n *namespace) join() error {
 	return nil
 }
 
-// drop makes the packets vanish, both ways: nobody has the address any more that they are for, or from.
+// drop drops all packets in both directions, by removing the address of the namespace.
 func (n *namespace) drop() error {
 	return ip("-n", n.name, "addr", "flush", "dev", n.inside)
 }
@@ -67,3 +68,6 @@ func ip(args ...string) error {
 	}
 	return nil
 }
+
+// ErrNoNamespace means that this system has no network namespaces, or not for this user.
+var ErrNoNamespace = errors.New("attack: this needs root, iproute2, and network namespaces")

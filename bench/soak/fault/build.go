@@ -21,7 +21,8 @@ type Programs struct{ Fanfare, NATS string }
 func (p Programs) Build(ctx context.Context, dir string) (Programs, error) {
 	var err error
 	if p.Fanfare == "" {
-		if p.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
+		p.Fanfare = filepath.Join(dir, "fanfare")
+		if err = servers.Build(ctx, p.Fanfare); err != nil {
 			return p, err
 		}
 	}

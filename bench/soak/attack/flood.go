@@ -7,16 +7,16 @@ import (
 	"slices"
 )
 
-// Attackers that send too much, or more than they seem to.
+// Attackers that send too much, or more than is visible before it is inflated.
 
-// portion is how many frames go into one write.
+// portion is the number of frames per write.
 const portion = 1000
 
-// floods sends frames again and again, as fast as they are taken, behind a first one: on half of the
-// connections to /ws and on half to /echo. Who is closed comes again, at most 50 times a second altogether.
-func floods(first, each []byte) func(m *mob) {
+// floods sends a first frame and then the same frame again and again, as fast as the server reads: half of the
+// connections to /ws and half to /echo. All attackers together connect again at most 50 times a second.
+func floods(first, each []byte) func(m *attackers) {
 	frames := bytes.Repeat(each, portion)
-	return func(m *mob) {
+	return func(m *attackers) {
 		m.each(50, func(i int) {
 			path := "/echo"
 			if i%2 == 0 {
@@ -42,9 +42,9 @@ func floods(first, each []byte) func(m *mob) {
 	}
 }
 
-// million sends a message's first fragment and empty ones behind it, where no rate is set, until a million are
-// gone or it is closed.
-func million(m *mob) {
+// emptyFragments sends the first fragment of a message and then a million empty ones, to a server without a rate
+// limit, until the server closes the connection.
+func emptyFragments(m *attackers) {
 	empty := bytes.Repeat(frame(opContinuation, nil), portion)
 	m.each(20, func(i int) {
 		c := m.open(i, "/echo")
@@ -66,11 +66,11 @@ func million(m *mob) {
 	})
 }
 
-// giants declare lengths that nobody can have, and those just above what is allowed.
-func giants(m *mob) {
+// declaredLengths declares payloads from just above the limit up to 2^64-1 bytes.
+func declaredLengths(m *attackers) {
 	lengths := []uint64{64<<10 + 1, 1 << 20, 1<<31 - 1, 1 << 32, 1 << 47, 1<<63 - 1, 1 << 63, 1<<64 - 1}
 	m.each(1000, func(i int) {
-		c := m.open(i, fmt.Sprint("/ws?user=giant", i))
+		c := m.open(i, fmt.Sprint("/ws?user=long", i))
 		if c == nil {
 			return
 		}
@@ -79,9 +79,9 @@ func giants(m *mob) {
 	})
 }
 
-// bombs sends what inflates to as much as is allowed, and to more: one message, many fragments, and one whose
-// fragments each stay small.
-func bombs(m *mob) {
+// bombs sends compressed messages that inflate to the limit and beyond it: whole, in many small fragments, and by
+// one byte.
+func bombs(m *attackers) {
 	allowed := frame(fin|compressed|opText, deflate(64<<10))
 	over := deflate(1 << 20)
 	var cut []byte
@@ -92,7 +92,7 @@ func bombs(m *mob) {
 		}
 		cut = append(cut, frame(first, part)...)
 	}
-	// A thousand at once is the burst that the rate of messages leaves.
+	// The rate limit allows a burst of a thousand messages.
 	kinds := [][]byte{bytes.Repeat(allowed, 1000), frame(fin|compressed|opText, over), cut, frame(fin|compressed|opText, deflate(64<<10+1))}
 	m.each(50, func(i int) {
 		path := "/echo"
@@ -115,7 +115,7 @@ func bombs(m *mob) {
 	})
 }
 
-// deflate compresses n zeros, as RFC 7692 section 7.2.1 says.
+// deflate compresses n times the character 0, RFC 7692 section 7.2.1.
 func deflate(n int) []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)

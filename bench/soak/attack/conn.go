@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,32 +18,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A conn is an attacker's connection. It ends with a reset, so that an attack leaves no ports in TIME_WAIT
-// for the next.
+// A conn is an attacker's connection. Closing it sends a reset, so that an attack leaves no ports in TIME_WAIT for
+// the next.
 type conn struct {
 	*net.TCPConn
-	in *bufio.Reader
+	in   *bufio.Reader
+	done func() bool // forgets the end of the attack
 }
 
-// perAddress is how many connections leave one source address: Linux gives out 28,232 ports.
+// perAddress connections share a source address: Linux has 28,232 ports for clients.
 const perAddress = 5000
 
-// attackers have addresses of their own, so that a server can take them, and nobody else, for proxies.
-var attackers = netip.MustParsePrefix("127.220.0.0/16")
+// sources are the addresses of the attackers. Healthy clients have others, so that a server can trust these addresses,
+// and no others, as proxies.
+var sources = netip.MustParsePrefix("127.220.0.0/16")
 
-// dial connects the i-th attacker, from a loopback address if the server has one. nil: it cannot, which is
-// counted.
-func (m *mob) dial(i int) *conn {
+// dial connects the i-th attacker, from a loopback address if the server has one. It counts a failure and returns
+// nil.
+func (m *attackers) dial(i int) *conn {
 	d := net.Dialer{Timeout: 10 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
 			unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-			// As on an Ethernet: segments of 64 KiB would make the kernel reserve megabytes for each.
+			// As on an Ethernet: for segments of 64 KiB the kernel reserves megabytes per connection.
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1400)
 			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 16<<10)
 		})
 	}}
 	if m.Addr.Addr().IsLoopback() {
-		from := attackers.Addr().As4()
+		from := sources.Addr().As4()
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(from[0], from[1], byte(i/perAddress/250), byte(1+i/perAddress%250))}
 	}
 	nc, err := d.DialContext(m.ctx, "tcp", m.Addr.String())
@@ -52,21 +55,31 @@ func (m *mob) dial(i int) *conn {
 		}
 		return nil
 	}
-	tc := nc.(*net.TCPConn)
-	tc.SetLinger(0)
-	deadline, _ := m.ctx.Deadline()
-	tc.SetDeadline(deadline)
-	return &conn{tc, bufio.NewReaderSize(tc, 512)}
+	return m.adopt(nc)
 }
 
-// request is that of a handshake.
+// adopt makes a conn whose reads and writes fail when the attack is over.
+func (m *attackers) adopt(nc net.Conn) *conn {
+	tc := nc.(*net.TCPConn)
+	tc.SetLinger(0)
+	done := context.AfterFunc(m.ctx, func() { tc.SetDeadline(time.Unix(1, 0)) })
+	return &conn{tc, bufio.NewReaderSize(tc, 512), done}
+}
+
+// Close resets the connection.
+func (c *conn) Close() error {
+	c.done()
+	return c.TCPConn.Close()
+}
+
+// request returns a handshake request.
 func request(path string, headers ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
 }
 
-// open connects and completes the handshake. What becomes of it otherwise is counted.
-func (m *mob) open(i int, path string, headers ...string) *conn {
+// open connects and completes the handshake. It counts the outcome, and returns nil if that is a failure.
+func (m *attackers) open(i int, path string, headers ...string) *conn {
 	c := m.dial(i)
 	if c == nil {
 		return nil
@@ -81,7 +94,7 @@ func (m *mob) open(i int, path string, headers ...string) *conn {
 		return nil
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		m.count(refused(resp))
+		m.count(rejected(resp))
 		c.Close()
 		return nil
 	}
@@ -89,16 +102,16 @@ func (m *mob) open(i int, path string, headers ...string) *conn {
 	return c
 }
 
-// refused is a refusal in words.
-func refused(resp *http.Response) string {
-	what := fmt.Sprint("refused ", resp.StatusCode)
+// rejected describes a rejection.
+func rejected(resp *http.Response) string {
+	what := fmt.Sprint("rejected ", resp.StatusCode)
 	if resp.Header.Get("Retry-After") != "" {
 		what += ", Retry-After"
 	}
 	return what
 }
 
-// end closes the connection and says how it ended.
+// end closes the connection and describes how it ended.
 func (c *conn) end(err error) string {
 	c.Close()
 	return word(err)
@@ -111,7 +124,7 @@ func word(err error) string {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "reset"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "held to the end"
+		return "open at the end"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "no port"
 	case errors.Is(err, syscall.EMFILE):
@@ -135,7 +148,7 @@ const (
 	compressed     = 0x40 // RFC 7692 section 6
 )
 
-// head is the beginning of a frame, masked under the key 0, which changes nothing.
+// head is the header of a frame with the mask 0, under which the payload stays as it is.
 func head(first byte, length uint64) []byte {
 	b := []byte{first, 0x80}
 	switch {
@@ -155,8 +168,8 @@ func frame(first byte, payload []byte) []byte {
 	return append(head(first, uint64(len(payload))), payload...)
 }
 
-// drain reads until the connection ends and says how: "closed 1009" is a close frame of the server. Pings are
-// answered if answer.
+// drain reads until the connection ends, and describes how: "closed 1009" means that the server sent a close frame.
+// It answers pings if answer is set.
 func (c *conn) drain(answer bool) string {
 	defer c.Close()
 	for {
@@ -174,7 +187,7 @@ func (c *conn) drain(answer bool) string {
 	}
 }
 
-// next reads a frame; of long ones the payload is thrown away.
+// next reads a frame. It discards a payload of more than 125 bytes.
 func (c *conn) next() (op byte, payload []byte, err error) {
 	var b [10]byte
 	if _, err := io.ReadFull(c.in, b[:2]); err != nil {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Attackers that begin something and do not end it.
+// Attackers that start something and do not finish it.
 
-// halfHandshakes sends requests a byte a second. Who is refused comes again.
-func halfHandshakes(m *mob) {
+// halfHandshakes sends requests at a byte a second. A rejected attacker connects again.
+func halfHandshakes(m *attackers) {
 	m.each(2000, func(i int) {
 		c := m.dial(i)
 		if c == nil {
@@ -25,30 +25,27 @@ func halfHandshakes(m *mob) {
 				m.count(word(err))
 				return
 			}
-			m.count(refused(resp))
+			m.count(rejected(resp))
 		})
 		for _, b := range []byte(request(fmt.Sprint("/ws?user=half", i))) {
 			if _, err := c.Write([]byte{b}); err != nil || !m.pause(time.Second) {
 				break
 			}
 		}
-		if m.over() {
-			c.SetReadDeadline(time.Unix(1, 0))
-		}
 		<-ended
 	})
 }
 
-// stopped opens connections and sends the same beginning of a frame on each.
-func stopped(begin []byte) func(m *mob) {
-	return func(m *mob) {
+// stopped opens connections, sends the same beginning on each, and then no more.
+func stopped(begin []byte) func(m *attackers) {
+	return func(m *attackers) {
 		m.each(2000, func(i int) {
 			c := m.open(i, fmt.Sprint("/ws?user=stopped", i))
 			if c == nil {
 				return
 			}
 			c.Write(begin)
-			// A peer that stops in a frame cannot send a pong; between fragments it can, and would.
+			// A client that stopped inside a frame cannot send a pong; between fragments it can.
 			m.count(c.drain(begin[0]&fin == 0))
 		})
 	}
@@ -60,33 +57,33 @@ var (
 	midMessage = append(frame(opText, make([]byte, 100)), frame(opContinuation, make([]byte, 100))...)
 )
 
-// deaf opens connections that never read.
-func deaf(m *mob) {
+// nonReaders opens connections and never reads from them.
+func nonReaders(m *attackers) {
 	m.each(1000, func(i int) {
-		c := m.open(i, fmt.Sprint("/ws?user=deaf", i))
+		c := m.open(i, fmt.Sprint("/ws?user=nonreader", i))
 		if c == nil {
 			return
 		}
 		<-m.ctx.Done()
 		c.Close()
-		m.count("held to the end")
+		m.count("open at the end")
 	})
 }
 
-// storm connects, gets to one of several stages, and resets the connection.
-func storm(m *mob) {
+// resets connects, proceeds to one of four stages, and resets the connection.
+func resets(m *attackers) {
 	m.each(4000, func(i int) {
 		c := m.dial(i)
 		if c == nil {
 			return
 		}
 		defer c.Close()
-		r := request(fmt.Sprint("/ws?user=storm", i))
+		r := request(fmt.Sprint("/ws?user=reset", i))
 		switch i % 4 {
 		case 0: // at once
 		case 1:
 			io.WriteString(c, r[:len(r)/2])
-		case 2: // the answer comes when nobody is there
+		case 2: // the response comes too late
 			io.WriteString(c, r)
 		case 3: // in the middle of a message
 			io.WriteString(c, r)
@@ -98,9 +95,9 @@ func storm(m *mob) {
 	})
 }
 
-// silent opens connections and does nothing but answer pings.
-func silent(path string) func(m *mob) {
-	return func(m *mob) {
+// silent opens connections and only answers pings.
+func silent(path string) func(m *attackers) {
+	return func(m *attackers) {
 		m.each(2000, func(i int) {
 			if c := m.open(i, fmt.Sprintf(path, i)); c != nil {
 				m.count(c.drain(true))
@@ -109,18 +106,18 @@ func silent(path string) func(m *mob) {
 	}
 }
 
-// hoards opens connections, so many a second, and sends so many bytes of the longest message allowed, so that the
-// server has to keep them.
-func hoards(rate, bytes int) func(m *mob) {
-	most := head(fin|opText, 64<<10)
-	most = append(most, make([]byte, bytes)...)
-	return func(m *mob) {
+// unfinished opens connections, rate a second, and sends the given number of bytes of a message of 64 KiB, which the
+// server has to buffer.
+func unfinished(rate, bytes int) func(m *attackers) {
+	begin := head(fin|opText, 64<<10)
+	begin = append(begin, make([]byte, bytes)...)
+	return func(m *attackers) {
 		m.each(rate, func(i int) {
-			c := m.open(i, fmt.Sprint("/ws?user=hoard", i))
+			c := m.open(i, fmt.Sprint("/ws?user=unfinished", i))
 			if c == nil {
 				return
 			}
-			if _, err := c.Write(most); err != nil {
+			if _, err := c.Write(begin); err != nil {
 				m.count(c.end(err))
 				return
 			}

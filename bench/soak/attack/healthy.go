@@ -12,31 +12,32 @@ import (
 	"fanfare/bench/servers"
 )
 
-// The healthy are clients that nobody should disturb: each has a connection that echoes and one that is
-// pushed to, once a second.
+// healthy are the clients that an attack must not harm. Each has two connections: one for an echo and one for a push
+// a second.
 type healthy struct {
 	server     *servers.Server
 	clients    int
 	echo, push *fleet.Fleet
-	next       []uint32 // number of the next push, by user
+	next       []uint32 // number of the next push to each user
 
 	mu         sync.Mutex
-	broadcasts uint32 // made so far. guarded by mu
+	broadcasts uint32 // sent so far. guarded by mu
 }
 
-// size of echoes and pushes in bytes.
+// size of echoes and pushes, in bytes.
 const size = 128
 
-// grace is how long the last messages may be under way.
+// grace is how late a message may be before it counts as lost.
 const grace = 10 * time.Second
 
-func startHealthy(ctx context.Context, s *servers.Server, worker []string, clients int) (h *healthy, err error) {
+// startHealthy connects clients to a server. Load clients whose numbers differ have different addresses.
+func startHealthy(ctx context.Context, s *servers.Server, worker []string, clients, number int) (h *healthy, err error) {
 	h = &healthy{server: s, clients: clients, next: make([]uint32, clients)}
 	for i, f := range []struct {
 		fleet **fleet.Fleet
 		path  string
 	}{{&h.echo, "/echo"}, {&h.push, "/ws?user={user}"}} {
-		if *f.fleet, err = fleet.Start(ctx, worker, load.Config{Addr: s.Listen, Number: i}, clients); err != nil {
+		if *f.fleet, err = fleet.Start(ctx, worker, load.Config{Addr: s.Listen, Number: number + i}, clients); err != nil {
 			break
 		}
 		plan := load.DialPlan{Window: 50, Path: f.path, Limit: grace}
@@ -61,37 +62,36 @@ func (h *healthy) close() {
 	}
 }
 
-// second lets the clients work for a second, or less, with beside going on. What is wrong with the messages is
-// an error.
-func (h *healthy) second(ctx context.Context, d time.Duration, beside func(ctx context.Context)) (s second, err error) {
-	began := h.made()
-	if err := h.push.Receive(ctx, load.ReceivePlan{Broadcast: began, Users: true}); err != nil {
+// second runs the clients for a second, or for d if that is shorter, with load besides. It returns an error if a
+// message is lost, late by grace, duplicated, reordered or changed, or a connection is lost.
+func (h *healthy) second(ctx context.Context, d time.Duration, besides func(ctx context.Context)) (s Healthy, err error) {
+	before := h.sent()
+	if err := h.push.Receive(ctx, load.ReceivePlan{Broadcast: before, Users: true}); err != nil {
 		return s, err
 	}
 	echoes := make(chan error, 1)
 	go func() {
 		r, err := h.echo.Pace(ctx, load.PacePlan{Rate: h.clients, Size: size, Time: d, Grace: grace}, h.server.PID())
-		s.echo = r.Latency
+		s.Echo = latencies(r.Latency)
 		echoes <- err
 	}()
-	besideCtx, stop := context.WithCancel(ctx)
+	loadCtx, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { beside(besideCtx) })
-	others.Go(func() { s.machine = machine(besideCtx) })
+	others.Go(func() { besides(loadCtx) })
 	pushed, pushErr := h.pushFor(ctx, d)
 	stop()
 	others.Wait()
 	if pushErr == nil {
-		pushErr = h.push.Await(ctx, pushed+int(h.made()-began)*h.clients, grace)
+		pushErr = h.push.Await(ctx, pushed+int(h.sent()-before)*h.clients, grace)
 	}
 	echoErr := <-echoes
-	// The clients are asked even if something failed: what they saw says more.
-	r, err := h.push.End(context.WithoutCancel(ctx), h.made())
-	s.push = r.Latency
+	// The clients report even after a failure: what they received says more than the error.
+	r, err := h.push.End(context.WithoutCancel(ctx), h.sent())
+	s.Push = latencies(r.Latency)
 	return s, errors.Join(pushErr, echoErr, err, h.faults().Err())
 }
 
-// faults of both kinds of connections.
+// faults returns the faults of all connections.
 func (h *healthy) faults() *load.Faults {
 	var f load.Faults
 	f.Add(*h.echo.Faults())
@@ -99,11 +99,11 @@ func (h *healthy) faults() *load.Faults {
 	return &f
 }
 
-// posters is how many pushes may be under way at once. The pushes to one user are posted by one goroutine,
-// one after another, so that they have an order.
-const posters = 8
+// posters is how many pushes may be pending at once. One goroutine posts all pushes to a user, so that they have an
+// order.
+const posters = 10
 
-// pushFor pushes to each client once a second, and returns how many pushes that was.
+// pushFor pushes to each client once a second, and returns the number of pushes.
 func (h *healthy) pushFor(ctx context.Context, d time.Duration) (pushed int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -144,7 +144,7 @@ func (h *healthy) pushTo(ctx context.Context, user uint32, due int64) error {
 	return err
 }
 
-// broadcast sends one message to everybody.
+// broadcast sends one message to all clients.
 func (h *healthy) broadcast(ctx context.Context, size int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,7 +156,8 @@ func (h *healthy) broadcast(ctx context.Context, size int) error {
 	return err
 }
 
-func (h *healthy) made() uint32 {
+// sent is the number of broadcasts so far.
+func (h *healthy) sent() uint32 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.broadcasts
