@@ -98,6 +98,10 @@ func (m *attackers) open(i int, path string, headers ...string) *conn {
 		c.Close()
 		return nil
 	}
+	if m.over() {
+		c.Close() // perhaps in the place of an attacker that has just left
+		return nil
+	}
 	m.count("opened")
 	return c
 }
