@@ -79,7 +79,7 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 	for _, step := range []func(context.Context) error{m.connect, m.broadcast, m.push, m.finish} {
 		if err := step(ctx); err != nil {
 			if server.Log() != "" {
-				return nil, fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+				return nil, fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 			}
 			return nil, err
 		}

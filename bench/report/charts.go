@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -114,6 +115,7 @@ func finish(title, about string, snippet render.ChartSnippet) chart {
 
 // bars draws one metric of one group, a bar for each server.
 func (c *charts) bars(g group, m scenario.Metric) chart {
+	base, compare := g.find(c.run.Baseline)
 	b := echart.NewBar()
 	b.SetGlobalOptions(append(c.frame(60+26*len(g.rows)),
 		echart.WithGridOpts(opts.Grid{Left: "4", Right: "70", Top: "8", Bottom: "4", ContainLabel: opts.Bool(true)}),
@@ -127,21 +129,41 @@ func (c *charts) bars(g group, m scenario.Metric) chart {
 		}))...)
 	var names []string
 	var data []opts.BarData
+	var errorBars []opts.MarkLineNameCoordItem
 	for _, row := range g.rows {
 		s := stats.Summarize(row.values(m.Key))
-		names = append(names, row.server.Name)
+		if s.N == 0 {
+			continue
+		}
+		label := row.server.Name + "  " + number(s, m)
+		if compare && row.server.Name != base.server.Name && undecided(row.against(base, m.Key)) {
+			label += ", undecided"
+		}
+		names = append(names, label)
+		errorBars = append(errorBars, opts.MarkLineNameCoordItem{Coordinate0: []any{s.Min, label}, Coordinate1: []any{s.Max, label}})
 		bar := opts.BarData{
 			ItemStyle: &opts.ItemStyle{Color: c.run.color(row.server.Name)},
-			Label:     &opts.Label{Show: opts.Bool(true), Position: "right", Formatter: number(s, m), Color: fontColor},
-		}
-		if s.N > 0 {
-			bar.Value = s.Median
+			Value:     s.Median,
 		}
 		data = append(data, bar)
 	}
-	b.SetXAxis(names).AddSeries(m.Title, data, echart.WithBarChartOpts(opts.BarChart{BarCategoryGap: "35%"}))
+	b.SetXAxis(names).AddSeries(m.Title, data, append(withErrorBars(errorBars, ""), echart.WithBarChartOpts(opts.BarChart{BarCategoryGap: "35%"}))...)
 	b.XYReversal()
-	return finish(axisName(m), join(g.at.String(), better(m)), b.RenderSnippet())
+	return finish(axisName(m), join(g.at.String(), better(m), errorBarsMean), b.RenderSnippet())
+}
+
+// errorBarsMean explains the error bars of a chart.
+const errorBarsMean = "error bars: smallest to largest of the rounds"
+
+// withErrorBars draws error bars as marked lines between two points each.
+func withErrorBars(bars []opts.MarkLineNameCoordItem, color string) []echart.SeriesOpts {
+	return []echart.SeriesOpts{
+		echart.WithMarkLineNameCoordItemOpts(bars...),
+		echart.WithMarkLineStyleOpts(opts.MarkLineStyle{
+			Symbol: []string{"circle", "circle"}, SymbolSize: 4, Label: &opts.Label{Show: opts.Bool(false)},
+			LineStyle: &opts.LineStyle{Color: cmp.Or(color, "#212529"), Width: 1.2, Type: "solid"},
+		}),
+	}
 }
 
 func join(parts ...string) string {
@@ -159,18 +181,21 @@ func (c *charts) lines(groups []group, m scenario.Metric) chart {
 	l := c.lineChart("connections", "", all)
 	for _, server := range c.run.Servers {
 		var data []opts.LineData
+		var errorBars []opts.MarkLineNameCoordItem
 		for _, g := range groups {
 			row, ok := g.find(server.Name)
 			if !ok {
 				continue
 			}
 			if s := stats.Summarize(row.values(m.Key)); s.N > 0 {
-				data = append(data, point(float64(g.at.Connections), s.Median))
+				x := float64(g.at.Connections)
+				data = append(data, point(x, s.Median))
+				errorBars = append(errorBars, opts.MarkLineNameCoordItem{Coordinate0: []any{x, s.Min}, Coordinate1: []any{x, s.Max}})
 			}
 		}
-		c.add(l, server.Name, data, true)
+		c.add(l, server.Name, data, true, withErrorBars(errorBars, c.run.color(server.Name))...)
 	}
-	return finish(axisName(m)+" against connections", join(caseWithout(groups[0].at), better(m)), l.RenderSnippet())
+	return finish(axisName(m)+" against connections", join(caseWithout(groups[0].at), better(m), errorBarsMean), l.RenderSnippet())
 }
 
 // caseWithout describes a case but for its connections.
@@ -235,7 +260,7 @@ func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
 	return l
 }
 
-func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points bool) {
+func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points bool, more ...echart.SeriesOpts) {
 	if len(data) == 0 {
 		return
 	}
@@ -246,10 +271,10 @@ func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points
 	case strings.HasPrefix(server, "floor"):
 		style.Type = "dashed"
 	}
-	l.AddSeries(server, data,
+	l.AddSeries(server, data, append(more,
 		echart.WithLineStyleOpts(style),
 		echart.WithItemStyleOpts(opts.ItemStyle{Color: style.Color}),
-		echart.WithLineChartOpts(opts.LineChart{ShowSymbol: opts.Bool(points), SymbolSize: 6}))
+		echart.WithLineChartOpts(opts.LineChart{ShowSymbol: opts.Bool(points), SymbolSize: 6}))...)
 }
 
 // latency merges the histograms of a row's samples; nil when there are none.

@@ -22,7 +22,7 @@ type page struct {
 	Title    string
 	Head     []string
 	Command  string
-	Cut      string
+	End      []string
 	Script   template.JS
 	Sections []section
 	Servers  []pageServer
@@ -58,7 +58,7 @@ func (r *Run) WriteHTML(w io.Writer) error {
 		Title:   "WebSocket push servers compared",
 		Head:    r.head(),
 		Command: strings.Join(r.Command, " "),
-		Cut:     r.Cut,
+		End:     r.end(),
 		Script:  template.JS(echarts),
 	}
 	for _, s := range r.Servers {

@@ -27,7 +27,7 @@ import (
 func example(t *testing.T, connections ...int) *Run {
 	t.Helper()
 	r := &Run{
-		Began: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Took: 60, Rounds: 2, Baseline: "gorilla-classic",
+		Began: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Took: 60, Others: 0.7, Rounds: 2, Baseline: "gorilla-classic",
 		Command: []string{"fanfare-bench", "run"},
 		Machine: proc.Machine{Kernel: "Linux 6.1", CPU: "Abacus", Cores: 2, Memory: 4 << 30, Go: "go1.26", Files: 20000, Load: "0.1 0.2 0.3",
 			Sysctl: map[string]string{"net.core.somaxconn": "4096"}},
@@ -54,7 +54,7 @@ func example(t *testing.T, connections ...int) *Run {
 					Values: map[string]float64{"rate": 123456.7 / size, "server_us": 2 * size, scenario.ClientBound: 0.9 + 0.03*size, scenario.Others: 0.3}})
 		}
 	}
-	r.Samples[len(r.Samples)-1].Values, r.Samples[len(r.Samples)-1].Error = nil, "1 lost\nthe server's last words: oh <b>no</b>"
+	r.Samples[len(r.Samples)-1].Values, r.Samples[len(r.Samples)-1].Error = nil, "1 lost\nthe server's log ends with: oh <b>no</b>"
 	r.Samples = append(r.Samples, scenario.Sample{Scenario: "connect", Case: scenario.Case{Connections: connections[0]}, Server: "mine", Skipped: "it needs more descriptors"})
 	return r
 }
@@ -68,7 +68,9 @@ func TestText(t *testing.T) {
 2030-01-02T03:04:05Z, load 0.1 0.2 0.3, 20000 descriptors per process
 somaxconn 4096
 gorilla-classic v1.5.3
-2 rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio round by round with its 95 % interval
+WARNING: other programs use 0.7 of 2 cores, which disturbs the measurement
+2 rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio,
+round by round, with its 95 % interval; it is undecided when the interval includes 1
 
 idle, 1,000 connections: what a connection costs that does nothing: each has its own user, and its heartbeat where the server has one
                    RSS each       × gorilla-classic   RSS
@@ -81,18 +83,20 @@ connect, 1,000 connections: a storm of handshakes, a fixed number under way
           handshakes
   server         1/s  ±
   mine             –
-  mine was left out: it needs more descriptors
+  mine is left out: it needs more descriptors
 
 echo, 1,000 connections, 128 bytes: messages go to the server and come back; some connections are active among many idle ones
-                    echoes      × gorilla-classic  server CPU
-  server               1/s   ±               95 %          µs
-  fanfare-epoll    123,457  0%   2.00 (2.00–2.00)        2.00  others used up to 0.3 cores
-  gorilla-classic   61,728  0%                  1        4.00  client at its limit in 2 of 2; others used up to 0.3 cores
-  mine              41,152                   0.67        6.00  client at its limit in 1 of 1; others used up to 0.3 cores
+                    echoes                × gorilla-classic  server CPU
+  server               1/s   ±                         95 %          µs
+  fanfare-epoll    123,457  0%             2.00 (2.00–2.00)        2.00  others used up to 0.3 cores
+  gorilla-classic   61,728  0%                            1        4.00  client at its limit in 2 of 2; others used up to 0.3 cores
+  mine              41,152      0.67 (undecided: one round)        6.00  client at its limit in 1 of 1; others used up to 0.3 cores
   mine failed in round 2: 1 lost
-    the server's last words: oh <b>no</b>
+    the server's log ends with: oh <b>no</b>
 
+Other programs used more than 0.1 cores in 5 of 11 measurements; on an idle machine fewer differences are undecided.
 This run was cut short: interrupted.
+11 measurements took 1m0s.
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -127,6 +131,47 @@ func TestFailed(t *testing.T) {
 	r.Samples = r.Samples[:1]
 	if r.Failed() {
 		t.Error("nothing failed")
+	}
+}
+
+// TestUndecided checks what the tables and charts say of differences inside and outside of the noise.
+func TestUndecided(t *testing.T) {
+	of := func(fanfare, baseline []float64) *Run {
+		r := &Run{Baseline: "gorilla-classic", Servers: []Server{{Name: "fanfare-epoll"}, {Name: "gorilla-classic"}}}
+		for i, values := range [][]float64{fanfare, baseline} {
+			for round, v := range values {
+				r.Samples = append(r.Samples, scenario.Sample{Scenario: "echo", Case: scenario.Case{Connections: 10, Size: 64, Depth: 1},
+					Server: r.Servers[i].Name, Round: round, Values: map[string]float64{"rate": v}})
+			}
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name              string
+		fanfare, baseline []float64
+		undecided         bool
+	}{
+		{"clear", []float64{200, 210, 190}, []float64{100, 100, 100}, false},
+		{"inside the noise", []float64{105, 95, 110}, []float64{100, 100, 100}, true},
+		{"one round", []float64{200}, []float64{100}, true},
+		{"two rounds that differ", []float64{110, 300}, []float64{100, 100}, true},
+		{"always equal", []float64{100, 100, 100}, []float64{100, 100, 100}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := of(tt.fanfare, tt.baseline)
+			var table strings.Builder
+			r.WriteScenario(&table, "echo")
+			if got := strings.Contains(table.String(), "undecided"); got != tt.undecided {
+				t.Errorf("the table says undecided: %t\n%s", got, &table)
+			}
+			page := strings.Replace(rendered(t, r), echarts, "", 1)
+			if got := strings.Contains(page, ", undecided"); got != tt.undecided {
+				t.Errorf("the chart says undecided: %t", got)
+			}
+			if bars := strings.Count(page, `"coord"`); bars != 4 {
+				t.Errorf("%d ends of error bars, want two for each of two servers", bars)
+			}
+		})
 	}
 }
 

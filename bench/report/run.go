@@ -24,6 +24,8 @@ type Run struct {
 	Baseline string            `json:"baseline"` // the server that the others are compared with
 	Servers  []Server          `json:"servers"`
 	Samples  []scenario.Sample `json:"samples"`
+	// Others is how many cores other programs used in the second before the run.
+	Others float64 `json:"others"`
 	// Cut says why the run ended before its plan did.
 	Cut string `json:"cut,omitempty"`
 }

@@ -59,10 +59,15 @@ func Find(names []string) (found []Scenario, err error) {
 	return found, nil
 }
 
-// Suits tells whether a server can take part.
-func (s Scenario) Suits(spec servers.Spec) bool {
-	hasAPI := spec.Target == nil || spec.Target.API != ""
-	return (hasAPI || !s.API) && (spec.Pushes || !s.Pushes)
+// Excludes returns why a server cannot take part, or "".
+func (s Scenario) Excludes(spec servers.Spec) string {
+	switch {
+	case (s.API || s.Pushes) && spec.Target != nil && spec.Target.API == "":
+		return "the scenario needs an HTTP API; give its URL with --target-api"
+	case s.Pushes && !spec.Pushes:
+		return "the server has no users, topics or heartbeats"
+	}
+	return ""
 }
 
 // PingInterval is what the server is to be started with.

@@ -46,21 +46,28 @@ func Run(ctx context.Context, c Config) (*report.Run, error) {
 	for _, spec := range c.Servers {
 		run.Servers = append(run.Servers, report.Server{Name: spec.Name, About: spec.About, Version: spec.Version})
 		for _, s := range c.Scenarios {
-			if s.Suits(spec) {
+			if s.Excludes(spec) == "" {
 				total += c.Rounds * len(s.Cases(c.Plan))
 			}
 		}
 	}
+	run.Others = others(time.Second)
+	done := 0
 	for _, s := range c.Scenarios {
 		for _, at := range s.Cases(c.Plan) {
+			for _, spec := range c.Servers {
+				if why := s.Excludes(spec); why != "" {
+					run.Samples = append(run.Samples, scenario.Sample{Scenario: s.Name, Case: at, Server: spec.Name, Skipped: why})
+				}
+			}
 			for round := range c.Rounds {
 				for _, i := range rand.Perm(len(c.Servers)) {
 					spec := c.Servers[i]
-					if !s.Suits(spec) {
+					if s.Excludes(spec) != "" {
 						continue
 					}
 					if c.Progress != nil {
-						c.Progress(len(run.Samples), total, fmt.Sprintf("%s, round %d, %s, %s", s.Name, round+1, at, spec.Name))
+						c.Progress(done, total, fmt.Sprintf("%s, round %d, %s, %s", s.Name, round+1, at, spec.Name))
 					}
 					sample := c.measure(ctx, s, at, spec)
 					if ctx.Err() != nil {
@@ -70,6 +77,7 @@ func Run(ctx context.Context, c Config) (*report.Run, error) {
 					}
 					sample.Round = round
 					run.Samples = append(run.Samples, sample)
+					done++
 				}
 			}
 		}
@@ -126,7 +134,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 	defer f.Close()
 	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, Server: server, Fleet: f, Extra: start, Sample: sample})
 	if err != nil && server.Log() != "" {
-		return fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+		return fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 	}
 	return err
 }
@@ -142,6 +150,13 @@ func tooMany(connections int, spec servers.Spec) string {
 		return fmt.Sprintf("it needs %d descriptors and may have %d", need, limit.Max)
 	}
 	return ""
+}
+
+// others returns how many cores other programs use, measured for a while in which this one does nothing.
+func others(d time.Duration) float64 {
+	busy, ours, began := proc.Busy(), ourCPU(), time.Now()
+	time.Sleep(d)
+	return max(0, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/time.Since(began).Seconds())
 }
 
 // ourCPU is the time that this process and those of its children that have ended have used.

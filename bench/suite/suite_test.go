@@ -78,7 +78,7 @@ func TestEveryScenario(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, s := range scenario.All() {
-				if !s.Suits(specs[0]) {
+				if s.Excludes(specs[0]) != "" {
 					continue
 				}
 				i := 0
@@ -188,5 +188,26 @@ func TestInterrupted(t *testing.T) {
 	out, _ := exec.Command("pgrep", "-f", catalog.Self).Output()
 	if len(out) > 0 {
 		t.Errorf("processes left behind: %s", out)
+	}
+}
+
+// TestExcluded checks that a server which cannot take part is named with the reason.
+func TestExcluded(t *testing.T) {
+	all, err := scenario.Find([]string{"push"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := servers.ParseTarget("mine=ws://127.0.0.1:1/chat", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := Run(t.Context(), Config{Scenarios: all, Servers: []servers.Spec{mine}, Plan: tiny(), Rounds: 2})
+	if err != nil || len(run.Samples) != 1 {
+		t.Fatalf("%+v: %v", run.Samples, err)
+	}
+	var table strings.Builder
+	run.WriteScenario(&table, "push")
+	if want := "mine is left out: the scenario needs an HTTP API; give its URL with --target-api"; !strings.Contains(table.String(), want) {
+		t.Errorf("%q is not in\n%s", want, &table)
 	}
 }

@@ -103,9 +103,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		},
 	})
 	bar.clear()
-	if run.Cut != "" {
-		fmt.Fprintln(out, "\nThis run was cut short:", run.Cut)
-	}
+	run.WriteEnd(out)
 	if writeErr := c.write(run); writeErr != nil {
 		return errors.Join(err, writeErr)
 	}
