@@ -116,12 +116,16 @@ func finish(title, about string, snippet render.ChartSnippet) chart {
 // bars draws one metric of one group, a bar for each server.
 func (c *charts) bars(g group, m scenario.Metric) chart {
 	base, compare := g.find(c.run.Baseline)
+	longest := 0.0
+	for _, row := range g.rows {
+		longest = max(longest, stats.Summarize(row.values(m.Key)).Max)
+	}
 	b := echart.NewBar()
 	b.SetGlobalOptions(append(c.frame(60+26*len(g.rows)),
 		echart.WithGridOpts(opts.Grid{Left: "4", Right: "70", Top: "8", Bottom: "4", ContainLabel: opts.Bool(true)}),
 		echart.WithLegendOpts(opts.Legend{Show: opts.Bool(false)}),
 		echart.WithXAxisOpts(opts.XAxis{
-			Type: "value", AxisLabel: &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)},
+			Type: "value", Max: axisEnd(longest), AxisLabel: &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)},
 			SplitLine: &opts.SplitLine{Show: opts.Bool(true), LineStyle: &opts.LineStyle{Color: lineColor}},
 		}),
 		echart.WithYAxisOpts(opts.YAxis{
@@ -155,6 +159,16 @@ func (c *charts) bars(g group, m scenario.Metric) chart {
 // errorBarsMean explains the error bars of a chart.
 const errorBarsMean = "error bars: smallest to largest of the rounds"
 
+// axisEnd rounds a value up to two digits. An axis ends there, because ECharts chooses the end by the bars, and hides
+// error bars that go beyond it.
+func axisEnd(value float64) any {
+	if value <= 0 {
+		return nil
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(value))-1)
+	return math.Ceil(value/unit) * unit
+}
+
 // withErrorBars draws error bars as marked lines between two points each.
 func withErrorBars(bars []opts.MarkLineNameCoordItem, color string) []echart.SeriesOpts {
 	return []echart.SeriesOpts{
@@ -175,7 +189,9 @@ func (c *charts) lines(groups []group, m scenario.Metric) chart {
 	var all []float64
 	for _, g := range groups {
 		for _, row := range g.rows {
-			all = append(all, stats.Summarize(row.values(m.Key)).Median)
+			if s := stats.Summarize(row.values(m.Key)); s.N > 0 {
+				all = append(all, s.Median, s.Max)
+			}
 		}
 	}
 	l := c.lineChart("connections", "", all)
@@ -238,9 +254,12 @@ const farApart = 20
 
 // lineChart has a logarithmic axis for x, and another for values that are far apart.
 func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
-	scale := "value"
-	if low := slices.Min(values); low > 0 && slices.Max(values) > farApart*low {
-		scale = "log"
+	scale, end := "value", any(nil)
+	if len(values) > 0 && !math.IsInf(slices.Max(values), 1) {
+		end = axisEnd(slices.Max(values))
+	}
+	if len(values) > 0 && slices.Min(values) > 0 && slices.Max(values) > farApart*slices.Min(values) {
+		scale, end = "log", nil // ends at a power of ten
 	}
 	l := echart.NewLine()
 	label := &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)}
@@ -256,7 +275,7 @@ func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
 			Type: "log", Name: x, NameLocation: "middle", NameGap: 26, Min: "dataMin", Max: "dataMax", SplitLine: grid,
 			AxisLabel: label,
 		}),
-		echart.WithYAxisOpts(opts.YAxis{Type: scale, AxisLabel: &opts.AxisLabel{Color: fontColor}, SplitLine: grid}))...)
+		echart.WithYAxisOpts(opts.YAxis{Type: scale, Max: end, AxisLabel: &opts.AxisLabel{Color: fontColor}, SplitLine: grid}))...)
 	return l
 }
 

@@ -21,7 +21,7 @@ type runCommand struct {
 	Servers   []string `help:"Whom to measure; see list." default:"all"`
 	Baseline  string   `help:"With whom to compare." default:"gorilla-classic"`
 	Rounds    int      `help:"Rounds; in each, every server has its turn, in random order." default:"3"`
-	Short     bool     `help:"A small set in less than four minutes: chooses servers, scenarios, connections and times itself."`
+	Short     bool     `help:"A small set, about five minutes on two idle cores: chooses servers, scenarios, connections and times itself."`
 
 	Connections []int         `help:"Connections; several numbers make several cases." short:"n" default:"9000"`
 	Sizes       []int         `name:"size" help:"Bytes per payload; several make several cases for echo and broadcast." default:"128"`
@@ -49,9 +49,9 @@ type runCommand struct {
 	Fanfare string `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
 }
 
-// shorten chooses what fits into four minutes on two cores.
+// shorten chooses what fits into five minutes on two idle cores: 100 measurements of about 2.5 seconds.
 func (c *runCommand) shorten() {
-	c.Servers = []string{"fanfare-epoll", "fanfare-goroutine", "gorilla-classic", "gws", "nbio", "floor1"}
+	c.Servers = []string{"fanfare-epoll", "fanfare-easygo", "fanfare-goroutine", "gorilla-classic", "gws", "nbio", "floor1"}
 	c.Scenarios = []string{"idle", "connect", "echo", "broadcast", "push"}
 	c.Connections = []int{5000}
 	c.Time, c.Warm, c.Settle = time.Second, 300*time.Millisecond, time.Second
