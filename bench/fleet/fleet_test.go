@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A hall is a server that echoes on /echo and keeps the others to push to.
+// A hall is a server that echoes on /echo and keeps all other connections for pushes.
 type hall struct {
 	addr netip.AddrPort
 	mu   sync.Mutex
@@ -158,7 +158,7 @@ func TestFleetFindsFaults(t *testing.T) {
 	if err := f.Receive(ctx, load.ReceivePlan{Size: 64}); err != nil {
 		t.Fatal(err)
 	}
-	for u := range uint32(9) { // not to the tenth, which is the last process's
+	for u := range uint32(9) { // not to the tenth, a connection of the last process
 		h.push(t, u, load.Message{Kind: load.KindBroadcast})
 	}
 	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

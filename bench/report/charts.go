@@ -20,23 +20,22 @@ import (
 	"github.com/go-echarts/go-echarts/v2/render"
 )
 
-// A chart is a piece of the page.
+// A chart is one chart of the page.
 type chart struct {
 	Title, About  string
 	Element, Code template.HTML
 }
 
-// charts draws, and numbers what it draws.
+// charts draws charts and numbers them.
 type charts struct {
 	run *Run
 	n   int
 }
 
-// of draws the charts of one scenario: its first metrics against the number of connections where there are
-// several, as bars where there is one, and the percentiles of its latency.
+// of draws the charts of one scenario: its main metrics, as lines over the number of connections or as bars if there is
+// one number only, and the percentiles of its latency.
 func (c *charts) of(groups []group) (all []chart, err error) {
-	// Sizes and depths have tables; the charts show the first of them, so that their lines compare like
-	// with like.
+	// The charts show the first size and depth only; the tables show all.
 	var line []group
 	for _, g := range groups {
 		if g.at.Size == groups[0].at.Size && g.at.Depth == groups[0].at.Depth {
@@ -58,8 +57,7 @@ func (c *charts) of(groups []group) (all []chart, err error) {
 	return all, nil
 }
 
-// charted lists the metrics of a scenario that are drawn: the headline, and of the others those that say what
-// a message or a connection costs.
+// charted lists the metrics of a scenario that have a chart: the main one, and the costs of a message or connection.
 func charted(s scenario.Scenario) (metrics []scenario.Metric) {
 	for i, m := range s.Metrics {
 		if i == 0 || m.Key == "server_us" || m.Key == "last" || s.Name == "idle" && m.Key == "rss_mib" {
@@ -90,7 +88,7 @@ func better(m scenario.Metric) string {
 
 const fontColor, lineColor = "#5c6570", "#e3e6ea"
 
-// frame sets what all charts have alike.
+// frame returns the options that all charts share.
 func (c *charts) frame(height int) []echart.GlobalOpts {
 	c.n++
 	return []echart.GlobalOpts{
@@ -214,13 +212,13 @@ func (c *charts) lines(groups []group, m scenario.Metric) chart {
 	return finish(axisName(m)+" against connections", join(caseWithout(groups[0].at), better(m), errorBarsMean), l.RenderSnippet())
 }
 
-// caseWithout describes a case but for its connections.
+// caseWithout describes a case without its connections.
 func caseWithout(at scenario.Case) string {
 	_, rest, _ := strings.Cut(at.String(), ", ")
 	return rest
 }
 
-// point has four digits of each number: what a tooltip can show.
+// point rounds both numbers to four digits, for the tooltip.
 func point(x, y float64) opts.LineData {
 	short := func(v float64) json.Number { return json.Number(strconv.FormatFloat(v, 'g', 4, 64)) }
 	return opts.LineData{Value: []json.Number{short(x), short(y)}}
@@ -240,7 +238,7 @@ func (c *charts) percentiles(g group) chart {
 			continue
 		}
 		var data []opts.LineData
-		// Not further than the counts reach: the last percentile has ten values behind it.
+		// The last percentile has at least ten values above it.
 		for x := 1.25; x <= float64(h.TotalCount())/10; x *= math.Pow(10, 0.1) {
 			data = append(data, point(x, float64(h.ValueAtQuantile(100-100/x))/1e3))
 		}
@@ -249,10 +247,10 @@ func (c *charts) percentiles(g group) chart {
 	return finish("latency (µs) by percentile", join(g.at.String(), "less is better"), l.RenderSnippet())
 }
 
-// farApart is the factor between values from which on their axis is logarithmic.
+// farApart is the ratio between values above which their axis is logarithmic.
 const farApart = 20
 
-// lineChart has a logarithmic axis for x, and another for values that are far apart.
+// lineChart returns a chart with a logarithmic x axis, and a logarithmic y axis for values that are far apart.
 func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
 	scale, end := "value", any(nil)
 	if len(values) > 0 && !math.IsInf(slices.Max(values), 1) {
@@ -296,7 +294,7 @@ func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points
 		echart.WithLineChartOpts(opts.LineChart{ShowSymbol: opts.Bool(points), SymbolSize: 6}))...)
 }
 
-// latency merges the histograms of a row's samples; nil when there are none.
+// latency merges the histograms of a row's samples. It returns nil if there are none.
 func (w row) latency() (all *hdrhistogram.Histogram) {
 	for _, s := range w.samples {
 		if s.Latency == "" {
@@ -304,7 +302,7 @@ func (w row) latency() (all *hdrhistogram.Histogram) {
 		}
 		h, err := fleet.Unpack(s.Latency)
 		switch {
-		case err != nil: // the sample's numbers stand without it
+		case err != nil: // the numbers of the sample are still valid
 		case all == nil:
 			all = h
 		default:

@@ -21,9 +21,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// example is a run of three servers, two scenarios and two rounds, in which anything that a report has to say
-// happens once. echo is run with the first number of connections only, so that it has bars where the others
-// have lines.
+// example is a run of three servers, two scenarios and two rounds with everything that a report can contain. echo has one
+// number of connections only, and so bars where the others have lines.
 func example(t *testing.T, connections ...int) *Run {
 	t.Helper()
 	r := &Run{
@@ -72,25 +71,25 @@ WARNING: other programs use 0.7 of 2 cores, which disturbs the measurement
 2 rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio,
 round by round, with its 95 % interval; it is undecided when the interval includes 1
 
-idle, 1,000 connections: what a connection costs that does nothing: each has its own user, and its heartbeat where the server has one
+idle, 1,000 connections: what an idle connection costs; each has its own user, and a heartbeat where the server has one
                    RSS each       × gorilla-classic   RSS
   server                KiB    ±               95 %   MiB
   fanfare-epoll       15.00  33%   0.50 (0.50–0.50)  10.0
   gorilla-classic     30.00  33%                  1  20.0
   mine                45.00  33%   1.50 (1.50–1.50)  30.0
 
-connect, 1,000 connections: a storm of handshakes, a fixed number under way
+connect, 1,000 connections: as many handshakes as possible, a fixed number of them pending
           handshakes
   server         1/s  ±
   mine             –
   mine is left out: it needs more descriptors
 
-echo, 1,000 connections, 128 bytes: messages go to the server and come back; some connections are active among many idle ones
+echo, 1,000 connections, 128 bytes: the server echoes messages; some connections are active among many idle ones
                     echoes                × gorilla-classic  server CPU
   server               1/s   ±                         95 %          µs
-  fanfare-epoll    123,457  0%             2.00 (2.00–2.00)        2.00  others used up to 0.3 cores
-  gorilla-classic   61,728  0%                            1        4.00  client at its limit in 2 of 2; others used up to 0.3 cores
-  mine              41,152      0.67 (undecided: one round)        6.00  client at its limit in 1 of 1; others used up to 0.3 cores
+  fanfare-epoll    123,457  0%             2.00 (2.00–2.00)        2.00  other programs used up to 0.3 cores
+  gorilla-classic   61,728  0%                            1        4.00  client at its limit in 2 of 2; other programs used up to 0.3 cores
+  mine              41,152      0.67 (undecided: one round)        6.00  client at its limit in 1 of 1; other programs used up to 0.3 cores
   mine failed in round 2: 1 lost
     the server's log ends with: oh <b>no</b>
 
@@ -203,8 +202,8 @@ func rendered(t *testing.T, r *Run) string {
 	return b.String()
 }
 
-// TestHTMLInBrowser looks at the page in a real browser: no script fails, every chart is drawn, and the lines
-// of the servers are to be seen.
+// TestHTMLInBrowser loads the page in a real browser: no script fails, every chart is drawn, and the lines of the
+// servers are visible.
 func TestHTMLInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")

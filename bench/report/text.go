@@ -14,7 +14,7 @@ import (
 	"fanfare/bench/stats"
 )
 
-// WriteText writes the machine and then every table.
+// WriteText writes the conditions and all tables.
 func (r *Run) WriteText(w io.Writer) {
 	r.WriteHead(w)
 	for _, g := range r.groups() {
@@ -24,7 +24,7 @@ func (r *Run) WriteText(w io.Writer) {
 	r.WriteEnd(w)
 }
 
-// WriteEnd writes what concerns the whole run.
+// WriteEnd writes remarks on the whole run.
 func (r *Run) WriteEnd(w io.Writer) {
 	fmt.Fprintln(w)
 	for _, line := range r.end() {
@@ -61,7 +61,7 @@ func (r *Run) WriteScenario(w io.Writer, name string) {
 	}
 }
 
-// WriteHead writes the circumstances of the run.
+// WriteHead writes the conditions of the run.
 func (r *Run) WriteHead(w io.Writer) {
 	for _, line := range r.head() {
 		fmt.Fprintln(w, line)
@@ -130,15 +130,14 @@ func align(w io.Writer, lines [][]string) {
 	}
 }
 
-// A table is a group as cells of text. The first column is the server, the last says what casts doubt.
+// A table is a group as text cells. The first column is the server, the last has remarks.
 type table struct {
 	titles, units []string
 	rows          [][]string
 	remarks       []string
 }
 
-// table has the median of each metric, and for the first its spread and the ratio to the baseline, round by
-// round.
+// table returns the median of each metric and, for the first one, its spread and the ratio to the baseline.
 func (r *Run) table(g group) (t table) {
 	metrics := g.present()
 	base, compare := g.find(r.Baseline)
@@ -178,7 +177,7 @@ func (r *Run) table(g group) (t table) {
 	return t
 }
 
-// present leaves out the metrics that no sample has.
+// present returns the metrics that any sample has.
 func (g group) present() (metrics []scenario.Metric) {
 	for i, m := range g.scenario.Metrics {
 		if i == 0 || slices.ContainsFunc(g.rows, func(w row) bool { return len(w.values(m.Key)) > 0 }) {
@@ -202,7 +201,7 @@ func spread(s stats.Summary) string {
 	return fmt.Sprintf("%.0f%%", s.Spread()*100)
 }
 
-// tooWide is the width, as a ratio, of an interval that says nothing.
+// tooWide is the ratio of the ends of an interval that is too wide to decide anything.
 const tooWide = 10
 
 // undecided reports whether the difference between two servers is inside the noise.

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// tiny is a plan that takes a moment.
+// tiny is a short plan.
 func tiny() scenario.Plan {
 	const moment = 100 * time.Millisecond
 	return scenario.Plan{
@@ -59,8 +59,8 @@ func find(t *testing.T, names ...string) []servers.Spec {
 	return specs
 }
 
-// TestEveryScenario runs each scenario for a moment, over fanfare and over a peer: every number of its columns
-// must be there and none may be absurd.
+// TestEveryScenario runs each scenario briefly, on fanfare and on peers, and checks that every column has a plausible
+// number.
 func TestEveryScenario(t *testing.T) {
 	for _, server := range []string{"fanfare-epoll", "nbio", "floor1"} {
 		t.Run(server, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestEveryScenario(t *testing.T) {
 				for _, m := range s.Metrics {
 					v, ok := run.Samples[i].Values[m.Key]
 					if server == "floor1" && m.Key == "heap_kib" {
-						continue // it does not tell
+						continue // the floor does not report it
 					}
 					if !ok || v < -1000 || v > 1e9 {
 						t.Errorf("%s: %s is %v (%t)", s.Name, m.Key, v, ok)
@@ -102,9 +102,9 @@ func TestEveryScenario(t *testing.T) {
 	}
 }
 
-// A server that waits for those who do not read is no failure of the run: its row says what it does. The
-// messages come in fragments, for they are longer than the classic server's buffer.
-func TestHeldUp(t *testing.T) {
+// TestBlockedServer checks that a server which waits for stuck receivers does not fail the run, and that its row says
+// so. The messages are longer than the classic server's buffer, so they come in fragments.
+func TestBlockedServer(t *testing.T) {
 	t.Parallel()
 	slow, err := scenario.Find([]string{"slow"})
 	if err != nil {
@@ -124,12 +124,12 @@ func TestHeldUp(t *testing.T) {
 	}
 	var table strings.Builder
 	run.WriteScenario(&table, "slow")
-	if want := "the stuck held up a broadcast for 10 s or more in 1 of 1"; !strings.Contains(table.String(), want) {
+	if want := "stuck receivers delayed a broadcast by 10 s or more in 1 of 1"; !strings.Contains(table.String(), want) {
 		t.Errorf("%q is not in\n%s", want, table.String())
 	}
 }
 
-func TestFailureIsTold(t *testing.T) {
+func TestFailure(t *testing.T) {
 	spec := servers.Spec{Name: "broken", Args: func(servers.Addresses, time.Duration) []string {
 		return []string{"sh", "-c", "echo out of order; exit 3"}
 	}}
@@ -159,7 +159,7 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-// A run that is cut short keeps what it has, tells so, and leaves no process behind.
+// TestInterrupted checks that an interrupted run keeps its samples, says so, and leaves no processes.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -187,7 +187,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	out, _ := exec.Command("pgrep", "-f", catalog.Self).Output()
 	if len(out) > 0 {
-		t.Errorf("processes left behind: %s", out)
+		t.Errorf("processes left: %s", out)
 	}
 }
 
