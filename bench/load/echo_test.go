@@ -53,7 +53,7 @@ func TestEchoHonest(t *testing.T) {
 	}
 }
 
-// TestEchoFindsOut lets a server do one wrong thing in a hundred answers.
+// TestEchoFindsOut runs a server that makes one mistake in a hundred answers.
 func TestEchoFindsOut(t *testing.T) {
 	once := func(lie func(op byte, p []byte) [][]byte) func(*liar) {
 		return func(s *liar) {
@@ -122,7 +122,7 @@ func TestEchoFindsOut(t *testing.T) {
 			dial(t, c, 1)
 			plan := short(64, 8)
 			plan.InFlight, plan.Grace = 1, 200*time.Millisecond
-			// Again and again, until a busy machine has got as far as the lie.
+			// Repeat until the faulty answer was sent: a busy machine may need several runs.
 			for range 100 {
 				if c.Echo(plan, func() {}); c.faults.Total() > 0 {
 					break
@@ -159,7 +159,7 @@ func TestHandshakeFindsOut(t *testing.T) {
 	}
 }
 
-// Bytes behind the handshake's answer, in the same segment, are frames.
+// Bytes that follow the handshake response in the same segment are frames.
 func TestMessageBehindHandshake(t *testing.T) {
 	s := newLiar(t, func(s *liar) {
 		s.greet = func(a string) string { return a + string(rawFrame(0x89, []byte("now"))) }

@@ -33,7 +33,7 @@ func Build(ctx context.Context, program string) error {
 	}
 	cmd := exec.CommandContext(ctx, "make", "--silent", "--no-print-directory", "build", "BIN="+program)
 	cmd.Dir = dir
-	// The variables of a make that called this program are not for the new one.
+	// The variables of a make that runs this program do not apply to the new one.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=")
 	})
@@ -43,7 +43,7 @@ func Build(ctx context.Context, program string) error {
 	return nil
 }
 
-// BuildTemp builds the fanfare program into a directory of its own, which remove removes.
+// BuildTemp builds the fanfare program into a temporary directory, which remove removes.
 func BuildTemp(ctx context.Context) (program string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "fanfare-bench-")
 	if err != nil {

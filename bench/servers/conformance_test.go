@@ -16,7 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// catalog is of programs built by TestMain.
+// catalog has the programs that TestMain builds.
 var catalog Catalog
 
 func TestMain(m *testing.M) {
@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// TestConformance runs the same checks over every server, with a client that is not ours: whoever passes can
-// be measured.
+// TestConformance runs the same checks on every server, with a client that is not ours. A server that passes can be
+// measured.
 func TestConformance(t *testing.T) {
 	for _, spec := range catalog.All() {
 		t.Run(spec.Name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func dialWith(t *testing.T, d websocket.Dialer, s *Server, path string) *websock
 	return c
 }
 
-// testEcho sends messages in frames of at most so many bytes.
+// testEcho sends messages in frames of a bounded size.
 func testEcho(t *testing.T, s *Server, frame int) {
 	c := dialWith(t, websocket.Dialer{WriteBufferSize: frame}, s, "/echo")
 	for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage} {
@@ -113,7 +113,7 @@ func testEcho(t *testing.T, s *Server, frame int) {
 			}
 		}
 	}
-	// Three at once, written together: a server that reads one per event leaves the others.
+	// Three in one write: a server that reads one per event misses the others.
 	for i := range 3 {
 		if err := c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "message %d", i)); err != nil {
 			t.Fatal(err)
@@ -146,8 +146,8 @@ func await(t *testing.T, s *Server, sessions int) {
 	}
 }
 
-// expect reads messages from c and compares them, in their order if the server keeps one; servers may send JSON
-// with a line feed behind it.
+// expect reads messages from c and compares them, in order if the server keeps the order. Servers may send JSON with a
+// trailing line feed.
 func expect(t *testing.T, s *Server, c *websocket.Conn, want ...string) {
 	t.Helper()
 	var all []string
@@ -180,7 +180,7 @@ func receivers(t *testing.T, want int) func(int, error) {
 }
 
 func testBroadcast(t *testing.T, s *Server) {
-	await(t, s, 0) // some count echo connections too, and those may be about to end
+	await(t, s, 0) // some servers count echo connections, which may be ending
 	var all []*websocket.Conn
 	for i := range 3 {
 		all = append(all, dial(t, s, fmt.Sprintf("/ws?user=u%d", i)))
@@ -215,7 +215,7 @@ func testPush(t *testing.T, s *Server) {
 	await(t, s, 0)
 }
 
-// testHeartbeat waits for two pings: the second shows that the answer to the first counted.
+// testHeartbeat waits for two pings: the second one shows that the server accepted the answer to the first.
 func testHeartbeat(t *testing.T, s *Server, interval time.Duration) {
 	c := dial(t, s, "/ws?user=a")
 	pings := make(chan struct{}, 64)
