@@ -113,6 +113,9 @@ func TestFleetEchoes(t *testing.T) {
 	dial(t, f, "/echo")
 	plan := load.EchoPlan{InFlight: 6, Size: 64, Time: 50 * time.Millisecond, Grace: 5 * time.Second}
 	r, err := f.Echo(t.Context(), plan, os.Getpid())
+	for tries := 0; err == nil && r.Messages == 0 && tries < 100; tries++ { // none returned in the measured time
+		r, err = f.Echo(t.Context(), plan, os.Getpid())
+	}
 	if err != nil || r.Messages == 0 || int(r.Latency.TotalCount()) != r.Messages || r.Server <= 0 || r.Client <= 0 || r.Busiest > r.Client || r.Elapsed < plan.Time {
 		t.Errorf("%+v: %v", r, err)
 	}

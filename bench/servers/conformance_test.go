@@ -3,6 +3,7 @@ package servers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		catalog.Self = build("bench", "..", "./cmd/fanfare-bench")
 		catalog.Fanfare = build("fanfare", "../..", "./cmd/fanfare")
-		if catalog.Self == "" {
+		if catalog.Self == "" || catalog.Fanfare == "" {
 			return 1
 		}
 		return m.Run()
@@ -51,9 +53,6 @@ func TestMain(m *testing.M) {
 func TestConformance(t *testing.T) {
 	for _, spec := range catalog.All() {
 		t.Run(spec.Name, func(t *testing.T) {
-			if strings.HasPrefix(spec.Name, "fanfare-") && catalog.Fanfare == "" {
-				t.Skip("fanfare does not build")
-			}
 			t.Parallel()
 			const ping = time.Second
 			s, err := Start(t.Context(), spec, ping)
@@ -61,10 +60,9 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				begin := time.Now()
 				s.Stop()
-				if took := time.Since(begin); took > 4*time.Second {
-					t.Errorf("took %v to stop", took)
+				if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
+					t.Error("the server ignores SIGTERM")
 				}
 			})
 			t.Run("echo", func(t *testing.T) { testEcho(t, s, 128<<10) })
@@ -72,7 +70,7 @@ func TestConformance(t *testing.T) {
 			t.Run("broadcast", func(t *testing.T) { testBroadcast(t, s) })
 			if spec.Pushes {
 				t.Run("push", func(t *testing.T) { testPush(t, s) })
-				t.Run("heartbeat", func(t *testing.T) { testHeartbeat(t, s, ping) })
+				t.Run("heartbeat", func(t *testing.T) { testHeartbeat(t, s) })
 			}
 		})
 	}
@@ -154,7 +152,7 @@ func expect(t *testing.T, s *Server, c *websocket.Conn, want ...string) {
 	for _, w := range want {
 		_, got, err := c.ReadMessage()
 		if err != nil {
-			t.Fatalf("where %s was due behind %q: %v", w, all, err)
+			t.Fatalf("got %q, then %v; want %s", all, err, w)
 		}
 		all = append(all, strings.TrimSuffix(string(got), "\n"))
 	}
@@ -163,7 +161,7 @@ func expect(t *testing.T, s *Server, c *websocket.Conn, want ...string) {
 		slices.Sort(want)
 	}
 	if !slices.Equal(all, want) {
-		t.Fatalf("got %q where %q were due", all, want)
+		t.Fatalf("got %q, want %q", all, want)
 	}
 }
 
@@ -216,20 +214,26 @@ func testPush(t *testing.T, s *Server) {
 }
 
 // testHeartbeat waits for two pings: the second one shows that the server accepted the answer to the first.
-func testHeartbeat(t *testing.T, s *Server, interval time.Duration) {
-	c := dial(t, s, "/ws?user=a")
-	pings := make(chan struct{}, 64)
-	answer := c.PingHandler()
-	c.SetPingHandler(func(p string) error {
-		pings <- struct{}{}
-		return answer(p)
-	})
-	go c.ReadMessage()
-	for i := range 2 {
-		select {
-		case <-pings:
-		case <-time.After(3*interval + 5*time.Second):
-			t.Fatalf("ping %d has not come", i+1)
+// A server may close a connection whose client does not answer in time, as on a busy machine, so it connects again.
+func testHeartbeat(t *testing.T, s *Server) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		c := dial(t, s, "/ws?user=a")
+		pings := 0
+		answer := c.PingHandler()
+		c.SetPingHandler(func(p string) error {
+			if pings++; pings == 2 {
+				return errTwoPings
+			}
+			return answer(p)
+		})
+		_, _, err := c.ReadMessage()
+		c.Close()
+		if errors.Is(err, errTwoPings) {
+			return
 		}
+		t.Logf("%d pings, then %v", pings, err)
 	}
+	t.Error("no connection received two pings within a minute")
 }
+
+var errTwoPings = errors.New("two pings")

@@ -77,7 +77,7 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 }
 
 // startTime is the time limit for a server to become ready.
-const startTime = 15 * time.Second
+const startTime = 30 * time.Second
 
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
@@ -85,7 +85,12 @@ func (s *Server) ready(ctx context.Context) error {
 	for {
 		err := s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
 		if err == nil {
-			return nil
+			// Some servers start their API first.
+			var c net.Conn
+			if c, err = net.Dial("tcp", s.Listen.String()); err == nil {
+				c.Close()
+				return nil
+			}
 		}
 		select {
 		case <-s.done:
@@ -116,7 +121,7 @@ func (s *Server) Log() string {
 	return s.log.String()
 }
 
-// Stop ends a server that Start started, with SIGTERM, and after five seconds with SIGKILL.
+// Stop ends a server that Start started, with SIGTERM, and after 15 seconds with SIGKILL.
 func (s *Server) Stop() {
 	s.http.CloseIdleConnections()
 	if s.cmd == nil {
@@ -126,7 +131,7 @@ func (s *Server) Stop() {
 	select {
 	case <-s.done:
 		return
-	case <-time.After(5 * time.Second):
+	case <-time.After(15 * time.Second):
 	}
 	s.cmd.Process.Kill()
 	<-s.done
