@@ -76,7 +76,7 @@ type attackers struct {
 	started int           // attackers that have started; guarded by mu
 	ready   bool          // reported; guarded by mu
 	enough  bool          // reported; guarded by mu
-	signals *json.Encoder // guarded by mu until wait is done; nil: nobody listens
+	signals *json.Encoder // guarded by mu until wait is done; nil: no parent
 }
 
 func (m *attackers) count(what string) { m.add(what, 1) }

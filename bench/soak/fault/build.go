@@ -14,10 +14,10 @@ import (
 // outside is what is embedded.
 const natsModule = "github.com/nats-io/nats-server/v2"
 
-// Programs are what the tests run.
+// Programs are the programs under test.
 type Programs struct{ Fanfare, NATS string }
 
-// Build builds those that are not given into a directory.
+// Build builds the programs that are not given into a directory.
 func (p Programs) Build(ctx context.Context, dir string) (Programs, error) {
 	var err error
 	if p.Fanfare == "" {
@@ -41,5 +41,5 @@ func (p Programs) Build(ctx context.Context, dir string) (Programs, error) {
 	return p, nil
 }
 
-// tempDir is on a disk that counts, if there is a choice: not in memory.
+// tempDir returns a new directory for files of processes.
 func tempDir() (string, error) { return os.MkdirTemp("", "fanfare-fault-") }

@@ -11,12 +11,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// client is the way of one device: the connections that it has, one after
-// another. It is not safe for concurrent use.
+// client is the client of a device, with one connection after another. It is not
+// safe for concurrent use.
 type client struct {
 	device *device
-	// v1 clients speak fanfare.v1: they resume from the offset that they saw
-	// last, and acknowledge when they like. Others only answer pings.
+	// v1 clients use fanfare.v1: they resume from the last offset that they saw,
+	// and acknowledge some messages. Others only answer pings.
 	v1   bool
 	seen uint64
 	ack  func(offset uint64) bool // whether to acknowledge
@@ -73,7 +73,7 @@ func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) e
 		Gap                       bool
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		c.device.receive(receipt{text: string(b)}) // which the checker will not like
+		c.device.receive(receipt{text: string(b)}) // a violation
 		return nil
 	}
 	switch m.Type {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Ports are the same everywhere: each process has an address of its own.
+// Ports are the same for all processes: each has its own address.
 const (
 	natsPort    = 4222
 	routePort   = 6222
@@ -19,8 +19,8 @@ const (
 	apiPort     = 8081
 )
 
-// cluster is what the test is made of: processes of NATS, processes of fanfare,
-// and the network between them.
+// cluster is a set of NATS servers and nodes of fanfare, and the network between
+// them.
 type cluster struct {
 	dir   string
 	net   network
@@ -34,11 +34,10 @@ type shape struct {
 	nats     int
 	nodes    int
 	args     []string                                // further flags of the nodes
-	disk     func(dir string, i int) (string, error) // where a NATS keeps its files; nil: in the cluster's directory
+	disk     func(dir string, i int) (string, error) // returns the directory of a NATS server's files; nil: in the cluster's directory
 }
 
-// newCluster starts one and waits until it is ready. What it has started is ended
-// by close, also if there is an error.
+// newCluster starts a cluster and waits until it is ready.
 func newCluster(ctx context.Context, dir string, s shape) (_ *cluster, err error) {
 	c := &cluster{dir: dir}
 	if c.net, err = newNetwork(ctx); err != nil {
@@ -106,8 +105,8 @@ func (c *cluster) addNATS(s shape) error {
 			routes = append(routes, "nats://"+route)
 		}
 		config := filepath.Join(c.dir, at.name+".conf")
-		// Intervals are short, so that a cut is noticed within the test. Nobody
-		// is told addresses: over those a proxy would be passed by.
+		// Intervals are short, so that a cut is detected within the test. Addresses
+		// are not advertised, because they would bypass a proxy.
 		text := fmt.Sprintf(`
 server_name: %[1]s
 listen: "%[2]s:%[3]d"
@@ -129,8 +128,8 @@ jetstream { store_dir: %[5]q, max_file: 64G }
 	return nil
 }
 
-// natsReady asks the monitoring port whether JetStream has a leader and all its
-// streams are as far as they should be.
+// natsReady asks the monitoring port whether JetStream has a leader and all streams
+// are current.
 func (c *cluster) natsReady(ctx context.Context, p *process) error {
 	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://%s:%d/healthz", p.at.ip, monitorPort), nil)
 	if err != nil {
@@ -172,8 +171,8 @@ func (c *cluster) addNode(name string, s shape) (*node, error) {
 	return n, err
 }
 
-// restore heals all links and starts what does not run, until everything is
-// ready.
+// restore heals all links, starts all processes that do not run, and waits until
+// they are ready.
 func (c *cluster) restore(ctx context.Context, limit time.Duration) error {
 	var all []*place
 	for _, p := range c.nats {
@@ -197,7 +196,7 @@ func (c *cluster) restore(ctx context.Context, limit time.Duration) error {
 	}
 	for _, p := range c.nats {
 		if err := until(ctx, limit, func(ctx context.Context) error { return c.natsReady(ctx, p) }); err != nil {
-			return fmt.Errorf("fault: %s does not become healthy again: %w\n%s", p.name, err, p.tail())
+			return fmt.Errorf("fault: %s did not become healthy again: %w\n%s", p.name, err, p.tail())
 		}
 	}
 	for _, n := range c.nodes {
@@ -208,7 +207,7 @@ func (c *cluster) restore(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// alarms are what no process may print.
+// alarms returns the log lines that no process may print.
 func (c *cluster) alarms() (lines []string) {
 	for _, n := range c.nodes {
 		lines = append(lines, n.alarms()...)

@@ -15,34 +15,34 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Cost is what pushes cost a service of several nodes and one NATS.
+// Cost is what pushes cost in a cluster of several nodes and one NATS server.
 type Cost struct {
 	Nodes     int     `json:"nodes"`
 	Push      PerPush `json:"push"`      // to one user, on any node
 	Broadcast PerPush `json:"broadcast"` // to one user on each node
-	// Idle is what NATS carries while nothing is pushed, a second.
+	// Traffic of NATS per second without pushes.
 	IdleMessages float64 `json:"idle_messages"`
 	IdleBytes    float64 `json:"idle_bytes"`
 }
 
-// PerPush is the cost of one.
+// PerPush is the cost of one push.
 type PerPush struct {
 	CPU      time.Duration `json:"cpu_ns"`   // of all processes
-	NATS     time.Duration `json:"nats_ns"`  // of that, the NATS
+	NATS     time.Duration `json:"nats_ns"`  // of that, NATS
 	Messages float64       `json:"messages"` // that NATS received and sent
-	Bytes    float64       `json:"bytes"`    // of these, without protocol
+	Bytes    float64       `json:"bytes"`    // of those messages, without protocol
 }
 
 const (
-	// costUsers are spread over the nodes, so that a push meets its user on the
-	// node where it is made once in as many times as there are nodes.
+	// costUsers are spread over the nodes, so that with n nodes one push in n is
+	// made on the node of its user.
 	costUsers = 64
 	// costStreams at a time.
 	costStreams = 4
 )
 
-// MeasureCost measures services of so many nodes each. Pushes are live ones of
-// 128 bytes, over HTTP, through all nodes in turn.
+// MeasureCost measures clusters of the given sizes, with live pushes of 128 bytes
+// over HTTP through all nodes in turn.
 func MeasureCost(ctx context.Context, programs Programs, nodes []int, pushes int, tell func(format string, args ...any)) (all []Cost, err error) {
 	dir, err := tempDir()
 	if err != nil {
@@ -89,7 +89,7 @@ func measureCost(ctx context.Context, dir string, programs Programs, nodes, push
 		})
 	}
 	cost.Nodes = nodes
-	pause := time.NewTimer(1500 * time.Millisecond) // a beat, so that all know of all
+	pause := time.NewTimer(1500 * time.Millisecond) // until all nodes know each other
 	select {
 	case <-pause.C:
 	case <-ctx.Done():
@@ -127,7 +127,7 @@ func measureCost(ctx context.Context, dir string, programs Programs, nodes, push
 
 func costUser(i int) string { return fmt.Sprintf("user%d", i%costUsers) }
 
-// drain reads whatever comes.
+// drain reads and discards messages until ctx ends.
 func drain(ctx context.Context, conn *websocket.Conn) {
 	for {
 		if _, _, err := conn.Read(ctx); err != nil {
@@ -136,7 +136,7 @@ func drain(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// measure pushes, and takes what is carried while nothing is pushed off the bill.
+// measure measures pushes, without the traffic that is there without them.
 func (c *cluster) measure(ctx context.Context, cost Cost, pushes int, to func(i int) (path string, receivers int), payload []byte) (PerPush, error) {
 	run := func(pushes int) error {
 		var all sync.WaitGroup
@@ -179,7 +179,7 @@ func (c *cluster) measure(ctx context.Context, cost Cost, pushes int, to func(i 
 	return p, err
 }
 
-// meter is what has been used so far.
+// meter is the resources used so far.
 type meter struct {
 	nodes, nats     time.Duration
 	messages, bytes float64
@@ -220,7 +220,7 @@ func (c *cluster) meter() (m meter, err error) {
 	return m, nil
 }
 
-// per is what one of several pushes has cost since.
+// per returns the cost per push since before.
 func (c *cluster) per(before meter, pushes int) (PerPush, error) {
 	now, err := c.meter()
 	each := float64(pushes)
@@ -232,7 +232,7 @@ func (c *cluster) per(before meter, pushes int) (PerPush, error) {
 	}, err
 }
 
-// WriteCosts writes a table for doc.go.
+// WriteCosts writes the costs as a table.
 func WriteCosts(w io.Writer, all []Cost) {
 	fmt.Fprintf(w, "%5s | %27s | %27s | %s\n", "", "push to a user", "broadcast", "idle, a second")
 	fmt.Fprintf(w, "%5s | %9s %5s %11s | %9s %5s %11s | %9s %8s\n", "nodes", "CPU, NATS", "msgs", "bytes", "CPU, NATS", "msgs", "bytes", "msgs", "bytes")

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is a small one of its own, in memory.
+// disk is a small file system in memory.
 type disk struct {
 	path string
 	size int64
 }
 
-// disks of this process so far.
+// disks counts the disks of this process.
 var disks atomic.Uint32
 
-// errNoDisk: this process may not mount.
-var errNoDisk = errors.New("fault: a disk of a test wants root")
+// errNoDisk means that this process may not mount.
+var errNoDisk = errors.New("fault: mounting a disk needs root")
 
-// mountDisk makes one at a path that does not exist yet.
+// mountDisk mounts a disk at a new path.
 func mountDisk(path string, size int64) (*disk, error) {
 	if os.Geteuid() != 0 {
 		return nil, errNoDisk
@@ -30,7 +30,7 @@ func mountDisk(path string, size int64) (*disk, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("fault: %w", err)
 	}
-	// The name tells whose it is, should this process be killed.
+	// The name has the process number, for sweep.
 	name := fmt.Sprintf("ff%d-%d", os.Getpid(), disks.Add(1))
 	if err := unix.Mount(name, path, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoDisk, err)
@@ -40,7 +40,7 @@ func mountDisk(path string, size int64) (*disk, error) {
 
 func (d *disk) filler() string { return filepath.Join(d.path, "filler") }
 
-// fill fills it to the last byte.
+// fill writes until the disk is full.
 func (d *disk) fill() error {
 	f, err := os.OpenFile(d.filler(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

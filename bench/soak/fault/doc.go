@@ -1,41 +1,39 @@
-// Package fault tests what fanfare promises while everything goes wrong, in the
-// manner of Jepsen: with real processes, which it kills, freezes, cuts off from
-// each other and gives disks that are full, and a judge of what arrived.
+// Package fault tests the guarantees of fanfare under faults, in the manner of
+// Jepsen: it kills, freezes and disconnects real processes, fills their disks, and
+// checks the history of what arrived.
 //
 // # The test
 //
 // [Run] starts three NATS servers with JetStream and several fanfare processes.
-// Messages with numbers are pushed to users, durable, each through a random node
-// and again until it is accepted, the next one then. Users have one or two
-// devices: plain ones, which only answer pings, and those of fanfare.v1, which
-// acknowledge now and then and resume from the offset that they saw last. All
-// connect, leave with or without a word, sleep and wake with a clock that has
-// jumped, and come back to another node.
+// Producers push numbered durable messages to users, each through a random node,
+// and repeat a push until it is accepted. Users have one or two devices: plain
+// ones, which only answer pings, and ones with fanfare.v1, which acknowledge some
+// messages and resume from the last offset they saw. All of them connect, leave
+// with or without a close frame, sleep and wake with a clock that has jumped, and
+// connect to another node.
 //
-// Meanwhile two nemeses are at work, one on NATS and one on the nodes. A link that
-// is cut swallows packets, in network namespaces with routes to nowhere; where
-// those cannot be made (they want root and iproute2), proxies between all
-// processes stop passing bytes on, and cut both ways only. The disk of one NATS is
-// small and is filled to the last byte; it wants root, too.
+// Meanwhile two nemeses cause faults, one on NATS and one on the nodes. A cut link
+// drops packets: in network namespaces with blackhole routes, or, without root and
+// iproute2, in proxies between all processes, which can cut both directions only.
+// The disk of one NATS server is small and is filled up; that needs root, too.
 //
-// Then all links are healed and all processes started, and the judge says
-// what was wrong: a message that was accepted and did not arrive at a user who was
-// connected; one out of order after dropping doubles; one for somebody else, or
-// that was never pushed; a gap told to a client, since nothing may be missing; a
-// message at two offsets; a panic or a race in a log. Doubles are counted. The
-// judge is tested with liars.
+// Then Run heals all links, starts all processes, and checks the history. These are
+// violations: an accepted message that did not arrive at a connected user; a
+// message out of order, apart from duplicates; a message for another user, or that
+// was never pushed; a gap reported to a client; a message with two offsets; a panic
+// or a race in a log. Duplicates are counted. The check is tested with made-up
+// histories.
 //
-// A device of fanfare.v1 must get everything itself, since it resumes from its own
-// offset. Of the other devices of a user it is enough if one gets it.
+// A device with fanfare.v1 must receive every message itself, since it resumes from
+// its own offset. Of the plain devices of a user, one must receive it.
 //
 // # Cost
 //
-// [MeasureCost] measures what pushes cost as nodes become more.
+// [MeasureCost] measures what pushes cost as a cluster grows.
 //
 // # Limitations
 //
-// SIGKILL is no power cut: what a process wrote, the kernel has. The seed fixes
-// what is done, not when the processes do what. A clock that jumps is that of a
-// client, whose timers all fire at once; those of servers do not jump. Everything
-// runs on one machine.
+// SIGKILL is not a power failure: the kernel keeps what a process wrote. The seed
+// determines the faults, not the scheduling of the processes. Only the clocks of
+// clients jump. Everything runs on one machine.
 package fault

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestFaults is the short form of Run.
+// TestFaults is a short run.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	p := programs(t)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// history is what was pushed, what of that was accepted, and what each device
-// received in which order. It judges at the end.
+// history records what was pushed, what was accepted, and what each device received
+// in which order. check finds the violations.
 type history struct {
 	mu      sync.Mutex
 	users   map[string]*pushes
@@ -28,8 +28,8 @@ type pushes struct {
 // device is one client of a user, over all of its connections.
 type device struct {
 	user, name string
-	// all says that it resumes where it was itself, so that everything must come
-	// to it; others get what no device of the user has read.
+	// all means that the device resumes from its own offset, so it must receive
+	// every message; other devices receive what no device of the user has read.
 	all bool
 
 	h        *history
@@ -38,8 +38,8 @@ type device struct {
 
 type receipt struct {
 	text   string
-	offset uint64 // 0: the client was not told
-	gap    bool   // it was told that something is missing before it
+	offset uint64 // 0: unknown to the client
+	gap    bool   // the server reported missing messages before it
 	at     time.Time
 }
 
@@ -54,17 +54,17 @@ func (h *history) of(user string) *pushes {
 	return p
 }
 
-// text of a message: for whom it is, and its number.
+// text of a message: its user and its number.
 func text(user string, n int) string { return user + " " + strconv.Itoa(n) }
 
-// try notes that a message is about to be pushed. It may arrive from now on.
+// try records that a message is about to be pushed. It may arrive from now on.
 func (h *history) try(user string, n int) {
 	h.mu.Lock()
 	h.of(user).tried[n] = true
 	h.mu.Unlock()
 }
 
-// accept notes that it was stored at an offset. It must arrive.
+// accept records that a message was stored at an offset. It must arrive.
 func (h *history) accept(user string, n int, offset uint64) {
 	h.mu.Lock()
 	h.of(user).accepted[n] = offset
@@ -86,21 +86,21 @@ func (d *device) receive(r receipt) {
 	d.h.mu.Unlock()
 }
 
-// Verdict is what a history comes to. Everything after Doubles is wrong.
+// Verdict is the result of a check. Everything after Duplicates is a violation.
 type Verdict struct {
-	Accepted int `json:"accepted"` // pushes that were answered 200
-	Unknown  int `json:"unknown"`  // and those that never were: they may have been stored
-	Received int `json:"received"` // messages, all devices together
-	Doubles  int `json:"doubles"`  // of those, the ones that a device had already
+	Accepted   int `json:"accepted"`   // pushes with status 200
+	Unknown    int `json:"unknown"`    // other pushes, which may have been stored
+	Received   int `json:"received"`   // messages on all devices
+	Duplicates int `json:"duplicates"` // of those, messages that the device had already received
 
 	Lost      []string `json:"lost,omitempty"`      // accepted and not received
-	Reordered []string `json:"reordered,omitempty"` // after dropping doubles
+	Reordered []string `json:"reordered,omitempty"` // apart from duplicates
 	Foreign   []string `json:"foreign,omitempty"`   // not for this user, or never pushed
-	Gaps      []string `json:"gaps,omitempty"`      // told to a client though nothing can be missing
-	Offsets   []string `json:"offsets,omitempty"`   // one message with two, or not in the order of the pushes
+	Gaps      []string `json:"gaps,omitempty"`      // reported although no message can be missing
+	Offsets   []string `json:"offsets,omitempty"`   // two for one message, or not in the order of the pushes
 }
 
-// Err is nil if nothing is wrong.
+// Err returns nil if there are no violations.
 func (v *Verdict) Err() error {
 	var wrong []string
 	for _, kind := range []struct {
@@ -117,7 +117,7 @@ func (v *Verdict) Err() error {
 	return fmt.Errorf("fault: %s", strings.Join(wrong, "\n  "))
 }
 
-// check judges.
+// check finds the violations.
 func (h *history) check() *Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +141,7 @@ func (h *history) check() *Verdict {
 		last := uint64(0)
 		for _, n := range slices.Sorted(maps.Keys(p.accepted)) {
 			if p.accepted[n] <= last {
-				v.Offsets = append(v.Offsets, fmt.Sprintf("%q is at %d, behind one at %d", text(user, n), p.accepted[n], last))
+				v.Offsets = append(v.Offsets, fmt.Sprintf("%q is at %d, after one at %d", text(user, n), p.accepted[n], last))
 			}
 			last = p.accepted[n]
 		}
@@ -149,7 +149,7 @@ func (h *history) check() *Verdict {
 	return v
 }
 
-// lost notes what was accepted and is not among those that were seen.
+// lost adds the accepted messages that are not in seen.
 func (h *history) lost(v *Verdict, user, where string, seen map[int]bool) {
 	accepted := h.users[user].accepted
 	for _, n := range slices.Sorted(maps.Keys(accepted)) {
@@ -159,7 +159,7 @@ func (h *history) lost(v *Verdict, user, where string, seen map[int]bool) {
 	}
 }
 
-// check judges what one device received, and returns what that was.
+// check finds the violations on one device, and returns what it received.
 func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 	seen = make(map[int]bool)
 	offsets := make(map[int]uint64)
@@ -188,12 +188,12 @@ func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 			offsets[n] = r.offset
 		}
 		if seen[n] {
-			v.Doubles++
+			v.Duplicates++
 			continue
 		}
 		seen[n] = true
-		// Numbers are stored in order: each push waits until the one before it was
-		// accepted or given up, and what was given up ends the user's pushes.
+		// Numbers are stored in order: each push waits until the previous one was
+		// accepted, and a user whose push never was has no further ones.
 		if n < last {
 			v.Reordered = append(v.Reordered, fmt.Sprintf("%q after %d on %s", r.text, last, d.name))
 		}
@@ -202,7 +202,7 @@ func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 	return seen
 }
 
-// dump writes what happened to a file, for whoever wants to know why.
+// dump writes the history to a file.
 func (h *history) dump(file string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -2,14 +2,14 @@ package fault
 
 import "testing"
 
-// TestChecker: each liar is found, and nobody else is called one.
+// TestChecker checks that each violation is found, and no others.
 func TestChecker(t *testing.T) {
 	const alice, bob = "alice", "bob"
 	for _, test := range []struct {
 		name  string
 		all   bool // the device resumes from its own offset
 		lie   func(d *device)
-		wrong func(v *Verdict) []string // nil: nothing is
+		wrong func(v *Verdict) []string // nil: no violation
 	}{
 		{name: "honest", lie: func(d *device) { receive(d, 1, 2, 3, 4) }},
 		{name: "doubles", lie: func(d *device) { receive(d, 1, 2, 1, 2, 3, 2, 3, 4) }},
@@ -23,8 +23,8 @@ func TestChecker(t *testing.T) {
 			receive(d, 1, 2, 4)
 		}, func(v *Verdict) []string { return v.Lost }},
 		{"swapped", false, func(d *device) { receive(d, 1, 3, 2, 4) }, func(v *Verdict) []string { return v.Reordered }},
-		{"late double hides nothing", false, func(d *device) { receive(d, 2, 1, 2, 3, 4) }, func(v *Verdict) []string { return v.Reordered }},
-		{"for somebody else", false, func(d *device) {
+		{"a late duplicate hides nothing", false, func(d *device) { receive(d, 2, 1, 2, 3, 4) }, func(v *Verdict) []string { return v.Reordered }},
+		{"for another user", false, func(d *device) {
 			receive(d, 1, 2, 3, 4)
 			d.receive(receipt{text: text(bob, 1)})
 		}, func(v *Verdict) []string { return v.Foreign }},
@@ -92,7 +92,7 @@ func TestCounts(t *testing.T) {
 	h.accept("u", 2, 8)
 	d := h.device("u", "u/1", true)
 	receive(d, 1, 1, 2, 1)
-	if v := h.check(); v.Accepted != 2 || v.Unknown != 1 || v.Received != 4 || v.Doubles != 2 || v.Err() != nil {
+	if v := h.check(); v.Accepted != 2 || v.Unknown != 1 || v.Received != 4 || v.Duplicates != 2 || v.Err() != nil {
 		t.Errorf("%+v", v)
 	}
 }

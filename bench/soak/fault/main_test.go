@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// ctx ends with Ctrl-C, so that processes, namespaces and mounts are cleaned up.
+// ctx ends with Ctrl-C, so that the tests remove processes, namespaces and mounts.
 var ctx context.Context
 
-// TestMain fails when a test leaves goroutines behind.
+// TestMain fails if a test leaks goroutines.
 func TestMain(m *testing.M) {
 	var stop context.CancelFunc
 	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built are the programs, built once for all tests that need them.
+// built has the programs, which are built once for all tests.
 var built struct {
 	once sync.Once
 	dir  string
@@ -52,7 +52,7 @@ var built struct {
 func programs(t *testing.T) Programs {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("real processes")
+		t.Skip("starts real processes, not in short mode")
 	}
 	built.once.Do(func() {
 		if built.dir, built.err = tempDir(); built.err == nil {

@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are network namespaces whose veth links meet in a bridge. A link is
-// cut by routes that swallow what is sent to the other end: connections stay, and
-// notice nothing but silence.
+// namespaces are network namespaces whose veth links meet in a bridge. Blackhole
+// routes cut a link: connections stay open and silent.
 type namespaces struct {
 	id   string // also the name of the bridge
 	base string // the first three bytes of all addresses
@@ -34,7 +33,7 @@ func newNamespaces(ctx context.Context, id, base string) (*namespaces, error) {
 		ip(ctx, "addr", "add", n.here.ip+"/24", "dev", id),
 		ip(ctx, "link", "set", id, "up"))
 	if err == nil {
-		// Whether a namespace can be made, too, is seen now and not later.
+		// Check now whether a namespace can be created.
 		if err = ip(ctx, "netns", "add", id+"-try"); err == nil {
 			err = ip(ctx, "netns", "del", id+"-try")
 		}
@@ -75,7 +74,7 @@ func (n *namespaces) add(name string) (*place, error) {
 	return p, nil
 }
 
-// link is the name of one end of a place's link, of at most 15 bytes.
+// link returns the name of one end of a place's link, of at most 15 bytes.
 func (n *namespaces) link(number int) string { return fmt.Sprintf("%s.%d", n.id, number) }
 
 func (n *namespaces) via(_, to *place, port int) (string, error) {
@@ -91,14 +90,14 @@ func (n *namespaces) cut(from, to *place, oneWay bool) error {
 }
 
 func (n *namespaces) heal(from, to *place) error {
-	// One of them may not be there.
+	// One of the routes may not exist.
 	n.route("del", from, to)
 	n.route("del", to, from)
 	return nil
 }
 
-// route tells from's namespace to swallow what is for to. From home nothing is
-// cut: the other side is silent, which is enough.
+// route adds or removes a blackhole route to to in from's namespace. Home has no
+// such routes: it is enough that the other end is silent.
 func (n *namespaces) route(verb string, from, to *place) error {
 	if from == n.here {
 		return nil
@@ -114,8 +113,8 @@ func (n *namespaces) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for i, p := range n.all {
-		// A namespace lives on as long as a closed connection in it waits for
-		// its end, and the link with it.
+		// A namespace and its link exist until the last closed connection in it
+		// has timed out.
 		ip(ctx, "link", "del", n.link(i+2))
 		ip(ctx, "netns", "del", p.prefix[len(p.prefix)-1])
 	}
@@ -130,8 +129,7 @@ func ip(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// sweep removes what runs have left that were killed: their process number is in
-// each name.
+// sweep removes what killed runs have left; each name has their process number.
 func sweep() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -155,7 +153,7 @@ func sweep() {
 	}
 }
 
-// orphan tells whether a name is one of ours, ff1234-…, whose process is gone.
+// orphan reports whether a name is one of ours, ff1234-…, whose process has exited.
 func orphan(name string) bool {
 	rest, ours := strings.CutPrefix(name, "ff")
 	number, _, ok := strings.Cut(rest, "-")

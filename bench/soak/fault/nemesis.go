@@ -10,38 +10,39 @@ import (
 	"time"
 )
 
-// nemesis does evil to a cluster: one fault after another, or several at a time.
+// nemesis causes faults in a cluster: one after another, or several at a time.
 type nemesis struct {
 	*world
 	tell func(format string, args ...any)
-	disk *disk // of the last NATS; nil: it has none of its own
+	disk *disk // of the last NATS server; nil: it shares that of the test
 
 	mu     sync.Mutex
 	counts map[string]int   // guarded by mu
-	down   map[*process]int // who is meant to be; guarded by mu
+	down   map[*process]int // how many faults keep a process down; guarded by mu
 }
 
-// evil is a kind of fault.
-type evil struct {
+// kind is a kind of fault.
+type kind struct {
 	name string
-	// do does it and returns what undoes it, or nil if it cannot be done now.
+	// do causes the fault and returns a function that ends it, or nil if the
+	// fault is not possible now.
 	do func(*nemesis, random) (what string, undo func())
-	// long: worth more than moments, because it takes time to be noticed.
+	// long faults last longer, because it takes time to detect them.
 	long bool
 }
 
-// Two nemeses are at work at a time, one for each list: so a majority of NATS is
-// there most of the time, and pushes are accepted.
+// One nemesis works on each list, so that a majority of the NATS servers runs most
+// of the time and accepts pushes.
 var (
-	evilForNATS = []evil{
-		{"kill a NATS", killNATS, false},
-		{"kill all NATS", killAllNATS, false},
-		{"freeze a NATS", freezeNATS, true},
-		{"cut a NATS from its peers", cutNATS, true},
-		{"cut a NATS from a peer, one way", cutOneWay, true},
-		{"fill the disk of a NATS", fillDisk, true},
+	faultsOfNATS = []kind{
+		{"kill a NATS server", killNATS, false},
+		{"kill all NATS servers", killAllNATS, false},
+		{"freeze a NATS server", freezeNATS, true},
+		{"cut a NATS server from its peers", cutNATS, true},
+		{"cut a NATS server from a peer, one way", cutOneWay, true},
+		{"fill the disk of a NATS server", fillDisk, true},
 	}
-	evilForNodes = []evil{
+	faultsOfNodes = []kind{
 		{"kill a node", killNode, false},
 		{"freeze a node", freezeNode, true},
 		{"cut a node from NATS", cutNode, true},
@@ -49,12 +50,12 @@ var (
 	}
 )
 
-// run does evil until ctx ends, and undoes all of it.
-func (m *nemesis) run(ctx context.Context, evils []evil, rnd random) {
-	var bag []evil // each kind comes up before one comes again
+// run causes faults until ctx ends, and ends all of them.
+func (m *nemesis) run(ctx context.Context, kinds []kind, rnd random) {
+	var bag []kind // every kind is used before one is repeated
 	for ctx.Err() == nil {
 		if len(bag) == 0 {
-			bag = slices.Clone(evils)
+			bag = slices.Clone(kinds)
 			rnd.Shuffle(len(bag), func(i, j int) { bag[i], bag[j] = bag[j], bag[i] })
 		}
 		e := bag[0]
@@ -71,7 +72,7 @@ func (m *nemesis) run(ctx context.Context, evils []evil, rnd random) {
 		if e.long {
 			hold += rnd.upTo(3 * time.Second)
 			if rnd.IntN(4) == 0 {
-				hold += 10 * time.Second // until everybody has noticed
+				hold += 10 * time.Second // until all processes have detected it
 			}
 		}
 		m.tell("%s: %s for %v", e.name, what, hold.Round(100*time.Millisecond))
@@ -87,8 +88,7 @@ func (m *nemesis) total() map[string]int {
 	return maps.Clone(m.counts)
 }
 
-// revive starts nodes that ended by themselves: those that were started while
-// NATS was away.
+// revive starts nodes that exited: a node that is started while NATS is down exits.
 func (m *nemesis) revive() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,8 +99,7 @@ func (m *nemesis) revive() {
 	}
 }
 
-// kill kills processes, and starts them again unless another fault wants them
-// dead, too.
+// kill kills processes, and starts them again unless another fault keeps them down.
 func (m *nemesis) kill(all ...*process) (string, func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +151,7 @@ func cutNode(m *nemesis, rnd random) (string, func()) {
 	for _, p := range m.nats {
 		from = append(from, p.at)
 	}
-	if rnd.IntN(2) == 0 { // from one of them only, perhaps the one that it uses
+	if rnd.IntN(2) == 0 { // from one of them only, perhaps the one in use
 		i := rnd.IntN(len(from))
 		from = from[i : i+1]
 	}
@@ -195,9 +194,9 @@ func (m *nemesis) cut(a *place, oneWay bool, others ...*place) (string, func()) 
 	}
 }
 
-// fillDisk fills the disk of the last NATS. JetStream gives up there, and does not
-// come back by itself when there is space again: it is started again, as its
-// operator would do.
+// fillDisk fills the disk of the last NATS server. JetStream stops then, and does
+// not resume when there is space again, so the server is restarted, as an operator
+// would do.
 func fillDisk(m *nemesis, _ random) (string, func()) {
 	p := m.nats[len(m.nats)-1]
 	if m.disk == nil || m.disk.fill() != nil {

@@ -15,21 +15,21 @@ import (
 
 const contSignal = syscall.SIGCONT
 
-// web is for all APIs. Connections to a place that is cut off are found out by
-// the deadlines of requests.
+// web is the client of all APIs. Requests have deadlines, which detect connections
+// over a cut link.
 var web = &http.Client{Transport: &http.Transport{
 	DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 	MaxIdleConnsPerHost: 64,
 	IdleConnTimeout:     5 * time.Second,
 }}
 
-// apiKey is needed beyond loopback.
+// apiKey is required outside of loopback.
 const apiKey = "only-for-this-test"
 
 // node is a process of fanfare.
 type node struct {
 	*process
-	listen, api string // as they are reached from home
+	listen, api string // addresses from home
 }
 
 func newNode(dir string, net network, at *place, program string, args ...string) (*node, error) {
@@ -50,7 +50,7 @@ func newNode(dir string, net network, at *place, program string, args ...string)
 	return n, nil
 }
 
-// statusError is an answer that is no success.
+// statusError is a response with an error status.
 type statusError struct {
 	status int
 	body   string
@@ -58,7 +58,7 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.body) }
 
-// call makes a request. answer is nil where the body does not matter.
+// call makes a request. answer may be nil.
 func (n *node) call(ctx context.Context, method, path string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+n.api+path, bytes.NewReader(body))
 	if err != nil {
@@ -94,8 +94,8 @@ func (n *node) isReady(ctx context.Context) error {
 	return n.call(ctx, "GET", "/readyz", nil, nil)
 }
 
-// ready waits until it is. One that has ended because NATS was not there is
-// started again, as its supervisor would do; any other reason is told.
+// ready waits until the node is ready. It starts a node again that has exited,
+// because NATS was down, as a supervisor would do.
 func (n *node) ready(ctx context.Context, limit time.Duration) error {
 	err := until(ctx, limit, func(ctx context.Context) error {
 		if !n.running() {

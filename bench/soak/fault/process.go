@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// process is a program that is started, killed and started again. All that it
-// ever printed is in one file.
+// process is a program that can be started, killed and started again. All of its
+// output goes to one file.
 type process struct {
 	name string
 	at   *place
@@ -33,7 +33,7 @@ func newProcess(dir string, at *place, argv ...string) *process {
 	return &process{name: at.name, at: at, argv: argv, log: filepath.Join(dir, at.name+".log")}
 }
 
-// start starts it. That it runs says nothing about whether it is ready.
+// start starts the program, and does not wait until it is ready.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,12 +44,13 @@ func (p *process) start() error {
 	if err != nil {
 		return fmt.Errorf("fault: %w", err)
 	}
-	defer log.Close() // the child has its own
+	defer log.Close() // the child has its own descriptor
 	argv := slices.Concat(p.at.prefix, p.argv)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own, so that Ctrl-C is for us; and never to outlive us.
+	// A process group of its own, so that Ctrl-C reaches only this process. The
+	// child ends with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("fault: %s: %w", p.name, err)
@@ -63,14 +64,14 @@ func (p *process) start() error {
 	return nil
 }
 
-// signal sends a signal and reports whether there was somebody to get it.
+// signal sends a signal and reports whether the process was running.
 func (p *process) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cmd != nil && p.cmd.Process.Signal(sig) == nil
 }
 
-// kill ends it with SIGKILL, and returns when it has ended.
+// kill sends SIGKILL and waits until the process has ended.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
 func (p *process) end(sig syscall.Signal) {
@@ -89,8 +90,8 @@ func (p *process) end(sig syscall.Signal) {
 	p.cmd = nil
 }
 
-// running tells whether it does, and lets it be started again if it has ended by
-// itself.
+// running reports whether the process runs. One that has exited can be started
+// again.
 func (p *process) running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +116,7 @@ func (p *process) pid() int {
 	return p.cmd.Process.Pid
 }
 
-// tail is the end of what it printed.
+// tail returns the end of the output.
 func (p *process) tail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
@@ -128,7 +129,7 @@ func (p *process) tail() string {
 	return string(b)
 }
 
-// alarms are the lines that no process may print, whatever happens to it.
+// alarms returns lines that no process may print.
 func (p *process) alarms() (lines []string) {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
@@ -145,8 +146,8 @@ func (p *process) alarms() (lines []string) {
 	return lines
 }
 
-// errEnded: a process has, by itself. No use to wait on.
-var errEnded = errors.New("fault: it has ended")
+// errEnded means that a process has exited.
+var errEnded = errors.New("fault: the process has exited")
 
 // until calls f every few milliseconds until it returns nil, and returns its last
 // error if that takes longer than limit.

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// proxies stand in for links where namespaces cannot be made: each pair of places
-// talks through a TCP proxy of its own that can stop passing bytes on. Everybody
-// has an address in 127.0.0.0/8.
+// proxies is a network for systems without namespaces: each pair of places
+// communicates through its own TCP proxy, which can stop forwarding. All places
+// have addresses in 127.0.0.0/8.
 type proxies struct {
 	base string
 	here *place
@@ -27,7 +27,7 @@ func newProxies(base string) *proxies {
 		links: make(map[string]*proxy), pairs: make(map[[2]*place][]*proxy), cuts: make(map[[2]*place]bool)}
 }
 
-func (n *proxies) what() string { return "TCP proxies (namespaces want root and iproute2)" }
+func (n *proxies) what() string { return "TCP proxies (namespaces need root and iproute2)" }
 
 func (n *proxies) home() *place { return n.here }
 

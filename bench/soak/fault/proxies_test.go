@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestProxies: what is sent into a link that is cut comes out when it is healed,
-// in order; connections that are made meanwhile hang.
+// TestProxies checks that what is sent into a cut link arrives in order after it is
+// healed, and that new connections hang meanwhile.
 func TestProxies(t *testing.T) {
 	n := newProxies(loopback())
 	defer n.close()
@@ -32,20 +32,21 @@ func TestProxies(t *testing.T) {
 	if again, err := n.via(a, b, 4222); again != addr || err != nil {
 		t.Errorf("the same link is at %s and at %s, %v", addr, again, err)
 	}
-	dial := func() (here, there net.Conn) {
+	dial := func(limit time.Duration) (here, there net.Conn) {
 		here, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { here.Close() })
-		l.(*net.TCPListener).SetDeadline(time.Now().Add(300 * time.Millisecond))
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(limit))
 		if there, err = l.Accept(); err != nil {
 			return here, nil
 		}
 		t.Cleanup(func() { there.Close() })
 		return here, there
 	}
-	here, there := dial()
+	const soon, late = 100 * time.Millisecond, time.Minute
+	here, there := dial(late)
 	say := func(to net.Conn, text string) {
 		if _, err := io.WriteString(to, text); err != nil {
 			t.Fatal(err)
@@ -60,7 +61,7 @@ func TestProxies(t *testing.T) {
 		}
 		return err
 	}
-	const soon, late = 100 * time.Millisecond, 5 * time.Second
+
 	say(here, "one")
 	if err := hear(there, "one", late); err != nil {
 		t.Fatal(err)
@@ -69,10 +70,10 @@ func TestProxies(t *testing.T) {
 	say(here, "two")
 	say(there, "three")
 	if hear(there, "two", soon) == nil || hear(here, "three", soon) == nil {
-		t.Error("the link is cut and passes on")
+		t.Error("a cut link passes bytes")
 	}
-	if _, there := dial(); there != nil {
-		t.Error("the link is cut and connects")
+	if _, there := dial(soon); there != nil {
+		t.Error("a cut link accepts connections")
 	}
 	n.heal(a, b)
 	if err := hear(there, "two", late); err != nil {

@@ -11,43 +11,43 @@ import (
 	"time"
 )
 
-// Options of Run. Zero is a short run of everything.
+// Options of Run. Zero is a short run.
 type Options struct {
-	Fanfare, NATS string        // programs; built from the module around the working directory where empty
-	Duration      time.Duration // of faults; 0: 20 s. Setting up and settling come on top
-	Seed          uint64        // of all that is random in the test; 0: by the clock
+	Fanfare, NATS string        // programs; empty: built from the module that contains the working directory
+	Duration      time.Duration // with faults; 0: 20 s. Setup and the final check come on top
+	Seed          uint64        // of all random choices; 0: from the clock
 	Nodes         int           // 0: 3
 	Users         int           // 0: 30
-	Pace          time.Duration // between two pushes to a user, on average; 0: 50 ms
+	Pace          time.Duration // average time between two pushes to a user; 0: 50 ms
 	Log           func(format string, args ...any)
 }
 
 // Result of Run.
 type Result struct {
 	Verdict
-	// Stuck are messages that reached a connected user within 15 s of the end of
-	// all faults only because it connected again.
+	// Stuck messages had not reached a connected user 15 s after the end of all
+	// faults; the user had to reconnect.
 	Stuck    []string       `json:"stuck,omitempty"`
 	Alarms   []string       `json:"alarms,omitempty"` // panics and races in logs
 	Network  string         `json:"network"`
 	Seed     uint64         `json:"seed"`
 	Faults   map[string]int `json:"faults"`
 	Connects int64          `json:"connects"`
-	Jumps    int64          `json:"jumps"`   // clients that slept, and their clocks with them
-	Retries  int64          `json:"retries"` // pushes that were not accepted
+	Jumps    int64          `json:"jumps"`   // clients that slept
+	Retries  int64          `json:"retries"` // pushes that were rejected or failed
 }
 
-// Err is nil if nothing is wrong.
+// Err returns nil if there are no violations.
 func (r *Result) Err() error {
 	err := r.Verdict.Err()
 	if len(r.Stuck) > 0 {
-		err = join(err, fmt.Errorf("fault: %d came only when the user connected again: %s", len(r.Stuck), strings.Join(r.Stuck[:min(8, len(r.Stuck))], "; ")))
+		err = join(err, fmt.Errorf("fault: %d messages arrived only after a reconnect: %s", len(r.Stuck), strings.Join(r.Stuck[:min(8, len(r.Stuck))], "; ")))
 	}
 	if len(r.Alarms) > 0 {
 		err = join(err, fmt.Errorf("fault: in the logs: %s", strings.Join(r.Alarms[:min(8, len(r.Alarms))], "\n  ")))
 	}
 	if r.Accepted == 0 || len(r.Faults) == 0 {
-		err = join(err, fmt.Errorf("fault: %d pushes were accepted and %d kinds of faults done: nothing is tested", r.Accepted, len(r.Faults)))
+		err = join(err, fmt.Errorf("fault: %d pushes were accepted and %d kinds of faults happened: the run tests nothing", r.Accepted, len(r.Faults)))
 	}
 	return err
 }
@@ -59,15 +59,15 @@ func join(a, b error) error {
 	return fmt.Errorf("%w\n%w", a, b)
 }
 
-// calmTime is how long everything may take to become ready after the faults.
+// calmTime is the time limit for all processes to become ready after the faults.
 const calmTime = 40 * time.Second
 
-// settleTime is how long a message may take that was accepted.
+// settleTime is the time limit for an accepted message to arrive.
 const settleTime = 15 * time.Second
 
-// Run is the whole test. Its error says that it could not be done; whether the
-// service has passed says Result.Err. What it leaves in the directory for
-// temporary files if it fails are the logs.
+// Run runs the test. Its error says that the test could not be run; Result.Err says
+// whether the cluster passed. After a failure the logs stay in the directory for
+// temporary files.
 func Run(ctx context.Context, o Options) (_ Result, err error) {
 	o.Nodes, o.Users = cmp.Or(o.Nodes, 3), cmp.Or(o.Users, 30)
 	o.Duration, o.Pace = cmp.Or(o.Duration, 20*time.Second), cmp.Or(o.Pace, 50*time.Millisecond)
@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	defer func() {
 		if err != nil || r.Err() != nil {
 			cleanLogs(dir)
-			tell("logs and the history are in %s", dir)
+			tell("logs and history: %s", dir)
 			return
 		}
 		os.RemoveAll(dir)
@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 				return path, nil
 			}
 			if small, err = mountDisk(path, 256<<20); err != nil {
-				tell("%v: no disk will be full", err)
+				tell("%v: disks are not filled", err)
 			}
 			return path, nil
 		},
@@ -117,7 +117,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	}
 	defer c.close()
 	r.Network = c.net.what()
-	tell("%d NATS and %d nodes are ready, in %s; seed %d", replicas, o.Nodes, r.Network, o.Seed)
+	tell("%d NATS servers and %d nodes are ready, in %s; seed %d", replicas, o.Nodes, r.Network, o.Seed)
 
 	w := newWorld(ctx, c, o.Seed)
 	defer w.close()
@@ -127,18 +127,18 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	bad, cancel := context.WithTimeout(w.end, o.Duration)
 	defer cancel()
 	var nemeses sync.WaitGroup
-	for _, evils := range [][]evil{evilForNATS, evilForNodes} {
+	for _, kinds := range [][]kind{faultsOfNATS, faultsOfNodes} {
 		rnd := w.random()
-		nemeses.Go(func() { m.run(bad, evils, rnd) })
+		nemeses.Go(func() { m.run(bad, kinds, rnd) })
 	}
 	nemeses.Wait()
 	if err := c.restore(ctx, calmTime); err != nil {
 		return r, err
 	}
-	tell("all is ready again")
+	tell("all processes are ready again")
 	close(w.quiet)
 	if r.Stuck = w.settle(settleTime); len(r.Stuck) > 0 {
-		tell("%d are missing: everybody connects again", len(r.Stuck))
+		tell("%d messages are missing: all devices reconnect", len(r.Stuck))
 		w.reconnect()
 		w.settle(settleTime)
 	}
@@ -152,7 +152,7 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 	return r, ctx.Err()
 }
 
-// cleanLogs removes all but logs and configurations.
+// cleanLogs removes everything but logs and configurations.
 func cleanLogs(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// single is one node with an embedded store, reached over loopback.
+// single is a node with an embedded store, on loopback.
 type single struct {
 	*node
 	dir string // of the store
 	net network
 }
 
-// newSingle makes one that is not started yet.
+// newSingle returns a node that is not started.
 func newSingle(dir, store, program string, args ...string) (*single, error) {
 	s := &single{dir: store, net: newProxies(loopback())}
 	at, err := s.net.add("node")
@@ -32,7 +32,7 @@ func newSingle(dir, store, program string, args ...string) (*single, error) {
 		s.net.close()
 		return nil, err
 	}
-	// Nothing is cut here, and a proxy costs.
+	// No link is cut here, so there is no need for a proxy.
 	s.listen, s.api = fmt.Sprintf("%s:%d", at.ip, listenPort), fmt.Sprintf("%s:%d", at.ip, apiPort)
 	return s, nil
 }
@@ -43,7 +43,7 @@ func (s *single) close() {
 	web.CloseIdleConnections()
 }
 
-// begin starts it and waits until it is ready.
+// begin starts the node and waits until it is ready.
 func (s *single) begin(ctx context.Context, limit time.Duration) (time.Duration, error) {
 	began := time.Now()
 	if err := s.start(); err != nil {
@@ -61,8 +61,8 @@ func (s *single) begin(ctx context.Context, limit time.Duration) (time.Duration,
 	return time.Since(began), nil
 }
 
-// batch pushes messages in one stream, durable ones, and calls answered for each
-// that was stored, until the stream ends or breaks.
+// batch pushes durable messages in one stream, and calls answered for each stored
+// one, until the stream ends or fails.
 func (s *single) batch(ctx context.Context, messages int, message func(i int) (user, text string), answered func(i int, offset uint64)) error {
 	lines, w := io.Pipe()
 	go func() {
@@ -112,8 +112,8 @@ func (s *single) batch(ctx context.Context, messages int, message func(i int) (u
 	return nil
 }
 
-// replay connects a user and notes what comes until all that was accepted is
-// there, or a time has passed. What was stored and not answered comes, too.
+// replay connects a user and records what it receives, until it has received all
+// accepted messages or limit has passed.
 func (s *single) replay(ctx context.Context, d *device, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -135,15 +135,15 @@ func (s *single) replay(ctx context.Context, d *device, limit time.Duration) err
 	return nil
 }
 
-// blocks are where the embedded NATS keeps its blocks.
+// blocks returns the message block files of the embedded NATS.
 func (s *single) blocks() ([]string, error) {
 	return filepath.Glob(filepath.Join(s.dir, "jetstream", "*", "streams", "FANFARE_INBOX", "msgs", "*.blk"))
 }
 
-// stop ends it with SIGTERM, and if that takes long with SIGKILL.
+// stop ends the process with SIGTERM, and after five seconds with SIGKILL.
 func (p *process) stop() { p.end(syscall.SIGTERM) }
 
-// missing are the messages that a device has to receive yet if nobody else does.
+// missing returns the accepted messages that a device has not received.
 func (h *history) missing(d *device) map[string]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,7 +157,7 @@ func (h *history) missing(d *device) map[string]bool {
 	return m
 }
 
-// grow makes it larger.
+// grow enlarges the disk.
 func (d *disk) grow(size int64) error {
 	if err := unix.Mount("", d.path, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
 		return fmt.Errorf("fault: %w", err)

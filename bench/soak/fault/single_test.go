@@ -27,8 +27,8 @@ func start(t *testing.T, store string, args ...string) *single {
 	return s
 }
 
-// TestKillPushes: SIGKILL in the middle of 10,000 durable pushes, several times;
-// what was answered comes, in order, to its user.
+// TestKillPushes sends SIGKILL during 10,000 durable pushes, several times. All
+// accepted messages arrive in order.
 func TestKillPushes(t *testing.T) {
 	t.Parallel()
 	s := start(t, filepath.Join(t.TempDir(), "data"))
@@ -40,7 +40,7 @@ func TestKillPushes(t *testing.T) {
 		var once sync.Once
 		killed := make(chan struct{})
 		for stream := range streams {
-			// The users of a stream are its own, so that their numbers are in order.
+			// Each stream has its own users, so that their numbers are in order.
 			var mine []int
 			for u := stream; u < users; u += streams {
 				mine = append(mine, u)
@@ -86,7 +86,7 @@ func TestKillPushes(t *testing.T) {
 	}
 }
 
-// TestRestart: 100,000 unread messages of 50,000 users are there after a kill.
+// TestRestart checks that 100,000 unread messages of 50,000 users survive SIGKILL.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := start(t, filepath.Join(t.TempDir(), "data"))
@@ -130,8 +130,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestDamage: a store whose files are damaged keeps the server from starting,
-// and it says what to do; or everything is there, or the user is told of a gap.
+// TestDamage checks that a server does not start on a damaged store, and that its
+// error says what to do.
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -162,18 +162,18 @@ func TestDamage(t *testing.T) {
 			}
 			_, err = s.begin(ctx, 20*time.Second)
 			if err == nil {
-				t.Fatal("it starts")
+				t.Fatal("the server starts on a damaged store")
 			}
 			last := s.tail()
 			if !strings.Contains(last, "damaged") || !strings.Contains(last, "restore") || !strings.Contains(last, s.dir) {
-				t.Errorf("the error does not help: %s", last)
+				t.Errorf("the error does not say what to do: %s", last)
 			}
 		})
 	}
 }
 
-// TestFullDisk: a disk that is full refuses durable pushes, live ones go on. When
-// there is space again it goes on by itself, and nothing accepted is lost.
+// TestFullDisk checks that a full disk rejects durable pushes and not live ones, and
+// that durable pushes resume without a restart when there is space again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	programs(t)
@@ -198,10 +198,11 @@ func TestFullDisk(t *testing.T) {
 		return err
 	}
 	var full error
-	var took time.Duration // of the one that is refused
+	var took, slowest time.Duration // of the rejected push, and of the accepted ones
 	n := 0
 	for full == nil && n < 2000 {
 		n++
+		slowest = max(slowest, took)
 		began := time.Now()
 		if full = push("u", n); full == nil {
 			full = fill(n)
@@ -212,21 +213,22 @@ func TestFullDisk(t *testing.T) {
 	if refused, ok := full.(*statusError); !ok || refused.status != 507 {
 		t.Errorf("%d messages, then %v", n, full)
 	}
-	// JetStream says nothing of what it could not store; five seconds are a timeout.
-	if took > 3*time.Second {
-		t.Errorf("the disk is full, and that is told after %v", took)
+	// JetStream does not answer when it cannot store; the server must not wait for its timeout of five seconds. A
+	// slow machine is slow for accepted pushes, too.
+	if took > max(3*time.Second, 20*slowest) {
+		t.Errorf("the push was rejected after %v, accepted ones took up to %v", took, slowest)
 	}
-	// Live pushes go on.
+	// Live pushes still work.
 	if _, err := s.push(ctx, "u", "", "live"); err != nil {
 		t.Errorf("live push: %v", err)
 	}
-	// Somebody makes space: the disk grows.
+	// Make space.
 	if err := d.grow(64 << 20); err != nil {
 		t.Fatal(err)
 	}
 	err = until(ctx, 20*time.Second, func(context.Context) error { n++; return push("u", n) })
 	if err != nil {
-		t.Errorf("there is space again, and still: %v\n%s", err, s.tail())
+		t.Errorf("with space again: %v\n%s", err, s.tail())
 	}
 	if err := s.ready(ctx, 5*time.Second); err != nil {
 		t.Error(err)

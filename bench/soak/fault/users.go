@@ -8,7 +8,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// addUser adds a user with one or two devices, of all combinations of kinds.
+// addUser adds a user with one or two devices, in all combinations of kinds.
 func (w *world) addUser(i int) {
 	user := fmt.Sprintf("user%d", i)
 	kinds := [][]bool{{false}, {true}, {false, true}, {true, true}, {false}}[i%5]
@@ -28,11 +28,11 @@ func (w *world) addUser(i int) {
 	}
 }
 
-// live is the life of a device: it connects to one node after another, and stays
-// for a moment or for good. When calm has come it stays wherever it is.
+// live runs a device: it connects to one node after another, for a short or a long
+// time. After the faults it stays connected.
 func (w *world) live(c *client, rnd random) {
 	for w.end.Err() == nil {
-		ctx := w.connected() // ends when everybody is to connect again
+		ctx := w.connected() // ends when all devices reconnect
 		n := w.nodes[rnd.IntN(len(w.nodes))]
 		conn, err := c.connect(ctx, n)
 		if err != nil {
@@ -52,16 +52,16 @@ func (w *world) live(c *client, rnd random) {
 	}
 }
 
-// visit is one connection before calm.
+// visit is one connection during the faults.
 func (w *world) visit(ctx context.Context, c *client, conn *websocket.Conn, rnd random) {
 	switch rnd.IntN(10) {
-	case 0, 1: // stays as long as it can
+	case 0, 1: // stays connected
 		c.read(ctx, conn)
 		return
 	case 2:
-		// The machine sleeps: nothing is read or answered. When it wakes its
-		// clock has jumped, and a client that goes by the clock gives up a
-		// connection that another finds to be alive, or not.
+		// The client sleeps and neither reads nor answers. When it wakes, its
+		// clock has jumped. Some clients then close the connection, others
+		// go on with it.
 		w.jumps.Add(1)
 		w.pause(ctx, 500*time.Millisecond+rnd.upTo(5*time.Second))
 		if rnd.IntN(2) == 0 {
@@ -73,7 +73,7 @@ func (w *world) visit(ctx context.Context, c *client, conn *websocket.Conn, rnd 
 		stay += rnd.upTo(4 * time.Second)
 	}
 	if rnd.IntN(2) == 0 {
-		// It is gone without a word.
+		// It leaves without a close frame.
 		ctx, cancel := context.WithTimeout(ctx, stay)
 		defer cancel()
 		c.read(ctx, conn)
@@ -84,20 +84,20 @@ func (w *world) visit(ctx context.Context, c *client, conn *websocket.Conn, rnd 
 	c.read(ctx, conn)
 }
 
-// produce pushes to a user until calm: one message after another, the next one
-// when the one before was accepted, each through another node.
+// produce pushes to a user during the faults: one message after another, each once
+// the previous one was accepted, through random nodes.
 func (w *world) produce(user string, rnd random) {
 	for n := 1; !w.calm() && w.deliver(user, n, rnd); n++ {
 		w.pause(w.end, rnd.upTo(2*w.pace))
 	}
 }
 
-// deliver pushes one message until it is accepted.
+// deliver repeats a push until it is accepted.
 func (w *world) deliver(user string, number int, rnd random) bool {
 	w.history.try(user, number)
 	message := text(user, number)
 	for w.end.Err() == nil {
-		// Most give up early, and do not know what became of it.
+		// Most pushes time out early, and their result is unknown.
 		patience := 300*time.Millisecond + rnd.upTo(time.Second)
 		if rnd.IntN(4) == 0 {
 			patience = 7 * time.Second

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// world is a cluster with users and producers in it.
+// world is a cluster with its users and producers.
 type world struct {
 	*cluster
 	history *history
-	pace    time.Duration // between two pushes to a user, on average
+	pace    time.Duration // average time between two pushes to a user
 	users   []string
 
-	end   context.Context // of everything
+	end   context.Context // of the test
 	stop  context.CancelFunc
-	quiet chan struct{} // closed at calm
+	quiet chan struct{} // closed after the faults
 
 	devices, producers                  sync.WaitGroup
 	connects, retries, jumps, producing atomic.Int64
@@ -34,14 +34,14 @@ func newWorld(ctx context.Context, c *cluster, seed uint64) *world {
 	return w
 }
 
-// random returns a source of its own for a goroutine.
+// random returns a source of random numbers for one goroutine.
 func (w *world) random() random {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return random{rand.New(rand.NewPCG(w.seeds.Uint64(), w.seeds.Uint64()))}
 }
 
-// populate starts users, and those who push to them.
+// populate starts users and a producer for each.
 func (w *world) populate(users int) {
 	for i := range users {
 		w.addUser(i)
@@ -56,7 +56,7 @@ func (w *world) populate(users int) {
 	}
 }
 
-// calm tells whether the faults are over.
+// calm reports whether the faults are over.
 func (w *world) calm() bool {
 	select {
 	case <-w.quiet:
@@ -66,14 +66,14 @@ func (w *world) calm() bool {
 	}
 }
 
-// connected is the context of connections that are made now.
+// connected returns the context of new connections.
 func (w *world) connected() context.Context {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.connection
 }
 
-// reconnect lets all devices connect again.
+// reconnect makes all devices reconnect.
 func (w *world) reconnect() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,8 +90,8 @@ func (w *world) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// settle waits until all that was accepted has been received, at most for some
-// time, and returns what was not.
+// settle waits until all accepted messages have been received, or until limit has
+// passed, and returns the missing ones.
 func (w *world) settle(limit time.Duration) (lost []string) {
 	deadline := time.Now().Add(limit)
 	for {
@@ -103,7 +103,7 @@ func (w *world) settle(limit time.Duration) (lost []string) {
 	}
 }
 
-// produced tells whether nobody pushes any more.
+// produced reports whether all producers have ended.
 func (w *world) produced() bool { return w.producing.Load() == 0 }
 
 func (w *world) close() {
@@ -113,8 +113,8 @@ func (w *world) close() {
 	dialer.CloseIdleConnections()
 }
 
-// random is a source of what is random in one goroutine.
+// random is the source of random numbers of one goroutine.
 type random struct{ *rand.Rand }
 
-// upTo is a time less than d.
+// upTo returns a duration less than d.
 func (r random) upTo(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
