@@ -9,7 +9,7 @@ MODULES := $(patsubst %/go.mod,%,$(MODULES))
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The variable that holds the version of the server program. This is the only place that sets it.
-VERSION_VARIABLE := fanfare/server.Version
+VERSION_VARIABLE := main.version
 BIN := bin/fanfare
 
 .PHONY: help build run test lint bench soak
