@@ -49,12 +49,12 @@ func newEngine(t testing.TB, cfg Config) *Engine {
 }
 
 func TestAdopt(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for name, pending := range map[string][]byte{"nothing pending": nil, "pending": []byte("pending ")} {
 			t.Run(name, func(t *testing.T) {
-				e := newEngine(t, Config{Transport: kind})
+				e := newEngine(t, Config{Transport: transport})
 				client, server := accepted(t, network)
-				must(t, client, "early ") // before anybody watches
+				must(t, client, "early ") // before the engine watches
 				before := openDescriptors()
 				s := newSession(t, nil)
 				if err := e.Adopt(server, &s.Conn, s, pending); err != nil {
@@ -68,7 +68,7 @@ func TestAdopt(t *testing.T) {
 				if n := e.Opened(); n != 1 {
 					t.Errorf("%d connections are open", n)
 				}
-				if kind != Goroutine {
+				if transport != Goroutine {
 					if _, err := server.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 						t.Errorf("the net.Conn still works: %v", err)
 					}
@@ -83,13 +83,13 @@ func TestAdopt(t *testing.T) {
 }
 
 func TestAdoptAndEndInPending(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for name, end := range map[string]func(s *session){
 			"close":   func(s *session) { s.Conn.Close() },
 			"flushed": func(s *session) { s.Cork(); s.Seal([]byte("bye"), false, CloseFlushed) },
 		} {
 			t.Run(name, func(t *testing.T) {
-				e := newEngine(t, Config{Transport: kind})
+				e := newEngine(t, Config{Transport: transport})
 				client, server := accepted(t, network)
 				s := newSession(t, func(s *session, b []byte) { end(s) })
 				if err := e.Adopt(server, &s.Conn, s, []byte("x")); err != nil {
@@ -105,11 +105,11 @@ func TestAdoptAndEndInPending(t *testing.T) {
 	})
 }
 
-// An adopted socket may have been made blocking: File does that. It must not
-// take a worker with it.
+// An adopted socket may have been made blocking, as File does. It must not block a
+// worker.
 func TestAdoptBlockingSocket(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		e := newEngine(t, Config{Transport: kind, Workers: 1})
+	pollers(t, func(t *testing.T, transport Transport) {
+		e := newEngine(t, Config{Transport: transport, Workers: 1})
 		client, server := accepted(t, "tcp")
 		f, err := server.(*net.TCPConn).File()
 		if err != nil {
@@ -132,9 +132,9 @@ func TestAdoptBlockingSocket(t *testing.T) {
 
 func TestAdoptTLS(t *testing.T) {
 	cert := certificate(t)
-	for _, kind := range kinds {
-		t.Run(kind.String(), func(t *testing.T) {
-			e := newEngine(t, Config{Transport: kind})
+	for _, transport := range transports {
+		t.Run(transport.String(), func(t *testing.T) {
+			e := newEngine(t, Config{Transport: transport})
 			client, server := accepted(t, "tcp")
 			s := newSession(t, nil)
 			if err := e.Adopt(tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}}), &s.Conn, s, nil); err != nil {
@@ -146,8 +146,8 @@ func TestAdoptTLS(t *testing.T) {
 			if a := s.RemoteAddr().String(); a != client.LocalAddr().String() {
 				t.Errorf("RemoteAddr = %v", a)
 			}
-			// What is longer than the queue goes out only when nothing is before it,
-			// and whoever wrote the echo has perhaps not taken it off yet.
+			// A message that is longer than the queue needs an empty queue, and the
+			// goroutine that wrote the echo may not have removed it yet.
 			eventually(t, "the echo is off the queue", func() bool { return s.Queued() == 0 })
 			long := bytes.Repeat([]byte("long"), 100_000)
 			if got := s.Write(long, CloseOnFull); !got.Delivered() {
@@ -155,15 +155,15 @@ func TestAdoptTLS(t *testing.T) {
 			}
 			s.Seal([]byte("bye"), false, HalfClose)
 			expect(t, tc, string(long)+"bye")
-			expectEOF(t, tc) // with TLS's farewell, else it is an error
+			expectEOF(t, tc) // with close_notify, otherwise it is an error
 			tc.Close()
 			wantClosed(t, s, io.EOF)
 		})
 	}
 }
 
-// Close of a connection never blocks, though the farewell of TLS to a peer that
-// does not read does.
+// Conn.Close never blocks, although sending close_notify to a peer that does not read
+// does.
 func TestCloseTLSDoesNotBlock(t *testing.T) {
 	cert := certificate(t)
 	e := newEngine(t, Config{})
@@ -175,7 +175,7 @@ func TestCloseTLSDoesNotBlock(t *testing.T) {
 	tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
 	must(t, tc, "x")
 	expect(t, tc, "x")
-	raw := s.link.nc.(*tls.Conn).NetConn()
+	raw := s.stream.nc.(*tls.Conn).NetConn()
 	raw.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	io.Copy(raw, zeros{}) // until the socket is full
 	raw.SetWriteDeadline(time.Time{})
@@ -209,8 +209,8 @@ func certificate(t *testing.T) tls.Certificate {
 }
 
 func TestAdoptAfterClose(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		e := newEngine(t, Config{Transport: kind})
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		e := newEngine(t, Config{Transport: transport})
 		e.Close()
 		_, server := accepted(t, network)
 		defer server.Close()
@@ -219,7 +219,7 @@ func TestAdoptAfterClose(t *testing.T) {
 			t.Errorf("Adopt: %v", err)
 		}
 		ln := listen(t, network)
-		if err := e.Listen(ln, refuseAll); !errors.Is(err, net.ErrClosed) {
+		if err := e.Listen(ln, rejectAll); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Listen: %v", err)
 		}
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
@@ -231,18 +231,18 @@ func TestAdoptAfterClose(t *testing.T) {
 	})
 }
 
-// Who adopts or listens while the engine closes either gets an error, or has
-// everything closed when Close returns.
+// An Adopt or Listen during Close either fails, or its connection is closed when Close
+// returns.
 func TestCloseRacesAdopt(t *testing.T) {
 	rounds := 100
 	if testing.Short() {
 		rounds = 10
 	}
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		ln := listen(t, network)
 		defer ln.Close()
 		for range rounds {
-			e, err := New(Config{Transport: kind})
+			e, err := New(Config{Transport: transport})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +277,7 @@ func TestCloseRacesAdopt(t *testing.T) {
 			e.Close()
 			for _, s := range sessions {
 				if s.started.Load() && !s.ended.Load() {
-					t.Error("a connection is open behind Close")
+					t.Error("a connection is open after Close")
 				}
 			}
 			wg.Wait()
@@ -288,17 +288,17 @@ func TestCloseRacesAdopt(t *testing.T) {
 			}
 			if nc, err := net.Dial(network, l.Addr().String()); err == nil {
 				nc.Close()
-				t.Error("a listener is open behind Close")
+				t.Error("a listener is open after Close")
 			}
 		}
 	})
 }
 
-// An engine that has begun to close opens nothing any more, for its workers may
-// be gone. (Adopt and Listen ask before; this is the moment between.)
+// An engine that has begun to close opens no connection, because its workers may have
+// ended. (Adopt and Listen check before; this is the moment between.)
 func TestOpenWhileClosing(t *testing.T) {
-	if defaultKind == Goroutine {
-		t.Skip("there is no poller")
+	if defaultTransport == Goroutine {
+		t.Skip("this platform has no poller")
 	}
 	e := newEngine(t, Config{})
 	client, server := accepted(t, "tcp")
@@ -309,13 +309,13 @@ func TestOpenWhileClosing(t *testing.T) {
 	server.Close()
 	e.closing.Store(true)
 	s := newSession(t, nil)
-	if err := e.open(fd, &s.Conn, s, []byte("x")); !errors.Is(err, net.ErrClosed) {
+	if err := e.open(fd, &s.Conn, s); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("open: %v", err)
 	}
-	s.Conn.Close() // is closed already
+	s.Conn.Close() // does nothing
 	expectEOF(t, client)
 	if s.ready.Load() || s.started.Load() || s.ended.Load() || e.Opened() != 0 || e.Stats().Opened != 0 {
 		t.Error("it was opened")
 	}
-	e.closing.Store(false) // for Close to do what it does
+	e.closing.Store(false) // so that Close works
 }

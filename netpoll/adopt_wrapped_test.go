@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// xorConn has the SyscallConn of the connection that it embeds, and is not it.
+// xorConn has the SyscallConn of the connection that it embeds, but transforms its bytes.
 type xorConn struct{ *net.TCPConn }
 
 func xor(b []byte) []byte {
@@ -42,14 +42,14 @@ func (p *pongs) Data(c *Conn, b []byte) int {
 func (p *pongs) Close(_ *Conn, err error) { p.closed <- err }
 
 func TestAdoptWrapped(t *testing.T) {
-	for _, kind := range []Kind{Default, Goroutine} {
+	for _, transport := range []Transport{Default, Goroutine} {
 		for _, wrapped := range []bool{false, true} {
-			name := kind.String() + " plain"
+			name := transport.String() + " plain"
 			if wrapped {
-				name = kind.String() + " wrapped"
+				name = transport.String() + " wrapped"
 			}
 			t.Run(name, func(t *testing.T) {
-				e, err := New(Config{Transport: kind})
+				e, err := New(Config{Transport: transport})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -73,7 +73,7 @@ func TestAdoptWrapped(t *testing.T) {
 				if wrapped {
 					accepted, decode = xorConn{accepted.(*net.TCPConn)}, xor
 				}
-				if want := !wrapped && e.Kind() != Goroutine; e.Watches(accepted) != want {
+				if want := !wrapped && e.Transport() != Goroutine; e.Watches(accepted) != want {
 					t.Errorf("Watches is %v", !want)
 				}
 				p := &pongs{closed: make(chan error, 1)}

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// A Conn is what every idle connection pays here: one cache line.
+// A Conn is what an idle connection costs in this package: one cache line.
 func TestConnSize(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("the sizes are those of 64 bits")
@@ -17,15 +17,15 @@ func TestConnSize(t *testing.T) {
 		name       string
 		size, want uintptr
 	}{
-		{"handler, to call", unsafe.Sizeof(c.handler), 16},
-		{"engine, to write and to end without being given it", unsafe.Sizeof(c.engine), 8},
-		{"link, what serves it instead of the poller", unsafe.Sizeof(c.link), 8},
+		{"handler", unsafe.Sizeof(c.handler), 16},
+		{"engine, for writes and closes from anywhere", unsafe.Sizeof(c.engine), 8},
+		{"stream, which serves it instead of the poller", unsafe.Sizeof(c.stream), 8},
 		{"fd", unsafe.Sizeof(c.fd), 4},
-		{"gen, which events must name", unsafe.Sizeof(c.gen), 4},
-		{"turn, who may read", unsafe.Sizeof(c.turn), 4},
+		{"gen, the generation in events", unsafe.Sizeof(c.gen), 4},
+		{"turn, the right to read", unsafe.Sizeof(c.turn), 4},
 		{"flags, read without a lock", unsafe.Sizeof(c.flags), 4},
-		{"mu, of writers", unsafe.Sizeof(c.mu), 8},
-		{"out, nil while nothing waits", unsafe.Sizeof(c.out), 8},
+		{"mu, for writers", unsafe.Sizeof(c.mu), 8},
+		{"out, nil while nothing is queued", unsafe.Sizeof(c.out), 8},
 	}
 	var sum uintptr
 	for _, p := range parts {
@@ -39,8 +39,8 @@ func TestConnSize(t *testing.T) {
 	}
 }
 
-// allocs runs f many times and returns the allocations of the whole process per
-// run, those of the workers included.
+// allocs runs f many times and returns the allocations per run of the whole process,
+// including the workers.
 func allocs(runs int, f func()) float64 {
 	f()
 	var before, after runtime.MemStats
@@ -56,7 +56,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget")
 	}
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for name, data := range map[string]func(s *session, b []byte){
 			"write":   func(s *session, b []byte) { s.Write(b, CloseOnFull) },
 			"copying": func(s *session, b []byte) { s.WriteBorrowed(b, Control) },
@@ -67,7 +67,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+				r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 					if len(b) > 1 {
 						data(s, b)
 					}
@@ -78,7 +78,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 					nc.Write(msg)
 					io.ReadFull(nc, got)
 				})
-				// Now and then the runtime allocates something of its own.
+				// The runtime itself allocates now and then.
 				if n > 0.05 {
 					t.Errorf("%.2f allocations per echo", n)
 				}
@@ -87,13 +87,13 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// A writer allocates nothing either while the peer does not read.
+// A writer does not allocate while the peer does not read.
 func TestWriteDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget")
 	}
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		_, s := r.connect()
 		msg := make([]byte, 1000)
 		for range 10_000 { // the queue is full, and its storage has grown
@@ -101,7 +101,7 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 		}
 		for name, write := range map[string]func(){
 			"shared":   func() { s.Write(msg, DropOldest) },
-			"refused":  func() { s.WriteBorrowed(msg, CloseOnFull) },
+			"rejected": func() { s.WriteBorrowed(msg, CloseOnFull) },
 			"asked":    func() { s.Queued(); s.CanWrite() },
 			"tried":    func() { s.Uncork() },
 			"switched": func() { s.Cork(); s.Write(msg, DropOldest); s.Uncork() },

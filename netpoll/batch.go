@@ -2,18 +2,17 @@ package netpoll
 
 import "sync/atomic"
 
-// batchSize is the most connections that one harvest hands out. 256 small
-// messages are about 2 ms of work, the longest that a new event should wait
-// behind those harvested before it.
+// batchSize bounds the connections of one harvest. 256 small messages are about 2 ms of
+// work, the longest that a new event should wait for the batch before it.
 const batchSize = 256
 
-// batch is a harvest that several workers empty together. One word holds its
-// number (upper 32 bits), its length and the index of the next item (16 bits
-// each), so a claim is one compare-and-swap, and a claimer that slept through a
-// whole batch cannot take an item out of the next one by mistake.
+// batch is a harvest that several workers empty together. One word holds its number
+// (upper 32 bits), its length and the index of the next item (16 bits each), so a claim
+// is one compare-and-swap, and a worker that slept through a whole batch cannot take an
+// item out of the next one by mistake.
 //
-// publish may be called only when the batch is empty, by the one who holds the
-// right to harvest.
+// Only the worker that holds the right to harvest may call publish, and only when the
+// batch is empty.
 type batch struct {
 	word  atomic.Uint64
 	items [batchSize]atomic.Pointer[Conn]
@@ -28,7 +27,7 @@ func (b *batch) publish(n int) {
 	b.word.Store(number<<32 | uint64(n)<<16)
 }
 
-// claim takes the next connection, or returns nil when the batch is empty.
+// claim takes the next connection. It returns nil when the batch is empty.
 func (b *batch) claim() *Conn {
 	for {
 		word := b.word.Load()
@@ -43,7 +42,7 @@ func (b *batch) claim() *Conn {
 	}
 }
 
-// left is the number of unclaimed connections.
+// left returns the number of unclaimed connections.
 func (b *batch) left() int {
 	length, next := unpack(b.word.Load())
 	return length - next

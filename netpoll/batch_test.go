@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Several claimers empty one batch after the other: each item is claimed once,
-// and in the batch that it was published in.
+// Several workers empty batch after batch: each item is claimed once, and in the batch
+// in which it was published.
 func TestClaimOnce(t *testing.T) {
 	const rounds = 1000
 	var (
@@ -59,8 +59,8 @@ func TestClaimOnce(t *testing.T) {
 	}
 }
 
-// A claimer that slept through a batch holds a word that looks like one of now:
-// same length, same index. It must not get an item with it.
+// A worker that slept through a batch holds a word with the same length and index as the
+// current one. It must not claim an item with it.
 func TestStaleClaim(t *testing.T) {
 	var b batch
 	b.publish(2)
@@ -85,6 +85,6 @@ func TestBatchNumberWraps(t *testing.T) {
 	}
 	b.publish(1)
 	if b.left() != 1 || b.claim() == nil || b.claim() != nil {
-		t.Error("the batch behind the last number has not got its one item")
+		t.Error("the batch after the last number does not have its item")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// churner is a session that counts, and ends by itself now and then.
+// churner is a session that counts its calls, and ends when its peer says so.
 type churner struct {
 	Conn
 	t     testing.TB
@@ -28,7 +28,7 @@ func (c *churner) Open(*Conn) {
 
 func (c *churner) Data(_ *Conn, b []byte) int {
 	if c.calls.Add(1) != 1 || c.ended.Load() {
-		c.t.Error("calls overlap, or come behind Close")
+		c.t.Error("calls overlap, or come after Close")
 	}
 	defer c.calls.Add(-1)
 	for _, cmd := range b {
@@ -55,8 +55,8 @@ func (c *churner) Close(*Conn, error) {
 	c.in.Add(1)
 }
 
-// Connections come and go in all ways while others write to them: nothing is
-// left in the end (see TestMain and newRig), and no contract is broken.
+// Connections open and close in all ways while other goroutines write to them: nothing
+// leaks (see TestMain and newRig), and the contract of Handler holds.
 func TestChurn(t *testing.T) {
 	total := 50_000
 	switch {
@@ -65,20 +65,20 @@ func TestChurn(t *testing.T) {
 	case raceEnabled:
 		total = 10_000 // takes as long
 	}
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		n := total / 20 // kinds and sockets share it, the first has most
-		if kind == Epoll {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		n := total / 20 // transports and sockets share it, the first has most
+		if transport == Epoll {
 			n = total * 3 / 8
 		}
-		churn(t, kind, network, n)
+		churn(t, transport, network, n)
 	})
 }
 
-func churn(t *testing.T, kind Kind, network string, n int) {
+func churn(t *testing.T, transport Transport, network string, n int) {
 	const here = 256 // sessions that writers choose from
 	var recent [here]atomic.Pointer[churner]
 	var opened, closed atomic.Int64
-	e, err := New(Config{Transport: kind, QueueBytes: 4 << 10})
+	e, err := New(Config{Transport: transport, QueueBytes: 4 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +137,8 @@ func churn(t *testing.T, kind Kind, network string, n int) {
 						break
 					}
 					if r.IntN(4) > 0 {
-						// A writer may have sealed it with KeepOpen: then
-						// nobody answers, and this side is to end it.
+						// A writer may have sealed it with KeepOpen: then no
+						// answer comes, and this side ends it.
 						nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 						if _, err := nc.Read(buf); err != nil {
 							break
@@ -153,7 +153,7 @@ func churn(t *testing.T, kind Kind, network string, n int) {
 		})
 	}
 	clients.Wait()
-	if kind != Goroutine { // while all goes on
+	if transport != Goroutine { // while all goes on
 		eventually(t, "the engine has nothing any more", func() bool { return e.Opened() == 0 })
 	}
 	if err := e.Close(); err != nil {
@@ -162,7 +162,7 @@ func churn(t *testing.T, kind Kind, network string, n int) {
 	stop.Store(true)
 	writers.Wait()
 	if s := e.Stats(); s.Opened != s.Closed || closed.Load() != opened.Load() || e.Opened() != 0 {
-		t.Errorf("%d connections, of which the handlers were told %d times that they are closed: %+v", opened.Load(), closed.Load(), s)
+		t.Errorf("%d connections, %d calls of Handler.Close: %+v", opened.Load(), closed.Load(), s)
 	}
 }
 
@@ -172,8 +172,8 @@ func TestEndsRace(t *testing.T) {
 	if testing.Short() {
 		rounds = 200
 	}
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, nil)
 		for i := range rounds / 6 {
 			nc, s := r.connect()
 			var wg sync.WaitGroup
@@ -201,9 +201,9 @@ func TestEndsRace(t *testing.T) {
 
 // Engine.Close with connections in every state.
 func TestCloseEngineUnderLoad(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		g := newGate()
-		r := newRig(t, Config{Transport: kind}, network, g.data)
+		r := newRig(t, Config{Transport: transport}, network, g.data)
 		var sessions []*session
 		for i := range 60 {
 			nc, s := r.connect()
@@ -225,7 +225,7 @@ func TestCloseEngineUnderLoad(t *testing.T) {
 			close(done)
 		}()
 		for i, s := range sessions {
-			if i%4 != 0 { // those that can be told are told
+			if i%4 != 0 { // Seal what can be sealed
 				wantClosed(t, s, net.ErrClosed)
 			}
 		}
@@ -251,12 +251,12 @@ func TestCloseEngineUnderLoad(t *testing.T) {
 }
 
 func TestStopAccepting(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, nil)
 		nc, _ := r.connect()
 		r.e.StopAccepting()
 		r.e.StopAccepting()
-		eventually(t, "nobody is let in", func() bool {
+		eventually(t, "no connection is accepted", func() bool {
 			nc, err := net.Dial(network, r.addr)
 			if err == nil {
 				nc.Close()

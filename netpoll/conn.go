@@ -1,7 +1,6 @@
 package netpoll
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,23 +32,22 @@ type Handler interface {
 	Close(c *Conn, err error)
 }
 
-// Conn is a connection: a non-blocking descriptor with its generation, read
-// turn and outbound queue. It is meant to be embedded in the struct that
-// implements Handler, so that a connection is one allocation; it must not be
-// copied once opened.
+// Conn is a connection: a non-blocking descriptor with its generation, read turn and
+// outbound queue. Embed it in the struct that implements Handler, so that a connection
+// is one allocation. It must not be copied once opened.
 //
-// All methods may be called from any goroutine, and none of them blocks. Before
-// it is opened there is nobody to write to; Close and Seal then close it as soon
-// as it is.
+// All methods may be called from any goroutine, and none of them blocks. Before the
+// connection is opened, writes return Gone, and Close and Seal take effect as soon as
+// it is opened.
 type Conn struct {
 	// Immutable after open.
 	handler Handler
 	engine  *Engine
-	link    *stream // what is between the bytes and the handler; nil: a raw descriptor
+	stream  *stream // serves the connection with a goroutine; nil: the poller watches fd
 	fd      int32
 	gen     uint32
 
-	turn  turn          // who may read; see turn.go
+	turn  turn          // the right to read; see turn.go
 	flags atomic.Uint32 // written with mu held, read without
 
 	mu  sync.Mutex
@@ -58,17 +56,17 @@ type Conn struct {
 
 const (
 	flagQueued       uint32 = 1 << iota // out is not nil
-	flagCorked                          // out gathers and is not to be sent yet
+	flagCorked                          // out gathers, and is not to be sent yet
 	flagSealed                          // nothing may be written any more
 	flagCloseFlushed                    // close when out is empty
 	flagHalfClose                       // shut down the sending side when out is empty
-	flagHalfClosed                      // it has been
-	flagClosing                         // the turn's holder is to release the descriptor
-	flagReleased                        // fd is no longer ours
+	flagHalfClosed                      // the sending side is shut down
+	flagClosing                         // the holder of the turn is to release the descriptor
+	flagReleased                        // fd belongs to the connection no longer
 	flagListener                        // fd listens
 	flagBroken                          // a write failed
 	flagLeftover                        // the engine keeps bytes that Data has not consumed
-	flagPeerEnded                       // the peer ended the stream, and waits for what was sealed
+	flagPeerEnded                       // the peer ended the stream while sealed bytes were unsent
 )
 
 func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
@@ -76,17 +74,18 @@ func (c *Conn) setLocked(flag uint32)   { c.flags.Store(c.flags.Load() | flag) }
 func (c *Conn) clearLocked(flag uint32) { c.flags.Store(c.flags.Load() &^ flag) }
 func (c *Conn) hasLocked(f uint32) bool { return c.flags.Load()&f != 0 }
 
-// begin opens a connection that nobody else uses, except perhaps to close it
-// already. The caller holds the turn.
-func (c *Conn) begin(e *Engine, h Handler, link *stream, fd int) {
+// begin binds a Conn to its engine. No other goroutine uses it yet, except perhaps to
+// close it. The caller holds the turn afterwards.
+func (c *Conn) begin(e *Engine, h Handler, st *stream, fd int) {
 	c.turn.hold()
 	c.mu.Lock()
-	c.handler, c.engine, c.link, c.fd, c.gen = h, e, link, int32(fd), e.nextGen()
+	c.handler, c.engine, c.stream, c.fd, c.gen = h, e, st, int32(fd), e.nextGen()
 	c.mu.Unlock()
 }
 
-// Close ends the connection at once; what is queued is dropped. Handler.Close
-// follows on a worker.
+// Close ends the connection at once and drops the outbound queue. What the kernel
+// already has is still sent to a peer that reads it within a few seconds. A worker calls
+// Handler.Close afterwards.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	over := c.engine != nil && !c.hasLocked(flagClosing|flagReleased)
@@ -97,8 +96,8 @@ func (c *Conn) Close() {
 	}
 }
 
-// closeLocked stops writers and drops what they left. The descriptor stays ours
-// until the holder of the turn releases it.
+// closeLocked stops writers and drops the queue. The descriptor stays open until the
+// holder of the turn releases it.
 func (c *Conn) closeLocked() {
 	c.setLocked(flagClosing | flagSealed)
 	if c.out != nil && !c.out.busy {
@@ -106,16 +105,16 @@ func (c *Conn) closeLocked() {
 	}
 }
 
-// interrupt brings the holder of the turn to look at the flags.
+// interrupt makes the holder of the turn look at the flags.
 func (c *Conn) interrupt() {
-	if c.link != nil {
-		c.link.interrupt()
+	if c.stream != nil {
+		c.stream.interrupt()
 		return
 	}
 	c.wake(0)
 }
 
-// wake asks for a turn from outside of the poller.
+// wake queues the connection for a turn without an event of the poller.
 func (c *Conn) wake(bits Readiness) {
 	if _, ok := c.turn.move(moveReady, bits); ok {
 		c.engine.inject(c)
@@ -131,8 +130,8 @@ func (c *Conn) data(b []byte) int {
 	return n
 }
 
-// release gives up the descriptor. Only the holder of the turn may call it, and
-// it ends the turn for good.
+// release gives up the descriptor, ends the turn for good, and calls Handler.Close.
+// Only the holder of the turn may call it.
 func (c *Conn) release(err error) {
 	c.mu.Lock()
 	switch {
@@ -146,16 +145,17 @@ func (c *Conn) release(err error) {
 		err = net.ErrClosed
 	}
 	c.closeLocked()
-	c.setLocked(flagReleased) // behind this no writer touches fd
+	c.setLocked(flagReleased) // from here on no writer touches fd
 	c.mu.Unlock()
 	if c.has(flagLeftover) {
 		c.engine.dropLeftover(c)
 	}
-	if c.link != nil {
-		c.link.nc.Close()
-		c.engine.forgetStream(c)
+	if c.stream != nil {
+		c.stream.onSocket(limitUnsent)
+		c.stream.nc.Close()
+		c.engine.dropStream(c)
 	} else {
-		c.engine.forget(c, true)
+		c.engine.unwatch(c, true)
 	}
 	c.turn.move(moveEnd, 0)
 	c.handler.Close(c, err)
@@ -165,11 +165,20 @@ func (c *Conn) release(err error) {
 // called, and the connection is not known to be broken.
 func (c *Conn) CanWrite() bool { return !c.has(flagSealed) }
 
-// ID tells the connections of one engine apart, also those that have or had the
-// same descriptor, until 2^32 more have come.
+// ID returns a number that distinguishes the connections of one engine, also from closed
+// ones that had the same descriptor. It repeats after 2^32 connections.
 func (c *Conn) ID() uint64 { return uint64(c.gen) }
 
-// Queued is the number of bytes that wait for the peer to read.
+// Queued returns the number of bytes in the outbound queue: bytes that Write accepted
+// and neither the kernel nor, without a descriptor, the net.Conn has accepted yet.
+//
+// For a connection with a descriptor it is more than 0 only while the socket's buffer is
+// full, or the connection is corked. For a connection without one (TLS, or a wrapped
+// net.Conn) every write passes through the queue, and a goroutine hands message after
+// message to the net.Conn: Queued is then more than 0 for a moment after each Write even
+// if the peer reads at once, and a message counts in whole until its net.Conn.Write has
+// returned. So a sender that paces itself by the peer, whatever the transport, compares
+// Queued with a limit, and does not go by whether Write returned Written or Queued.
 func (c *Conn) Queued() int {
 	if !c.has(flagQueued) {
 		return 0
@@ -182,56 +191,17 @@ func (c *Conn) Queued() int {
 	return c.out.size
 }
 
-// RemoteAddr asks the kernel for the peer's address, so that it costs no memory
-// while nobody wants it. It is the zero AddrPort for a Unix socket and for a
-// connection that is gone.
+// RemoteAddr asks the kernel for the peer's address, so that an idle connection spends
+// no memory on it. It returns the zero AddrPort for a Unix socket and for a connection
+// that is closed.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.hasLocked(flagReleased) || c.engine == nil:
 		return netip.AddrPort{}
-	case c.link != nil:
-		return c.link.remoteAddr()
+	case c.stream != nil:
+		return c.stream.remoteAddr()
 	}
 	return peerAddr(int(c.fd))
-}
-
-// ErrDetached is returned by Detach for a connection that is closed or sealed, or
-// has unsent bytes.
-var ErrDetached = errors.New("netpoll: connection is closed or has unsent bytes")
-
-// Detach takes the connection away from the engine and returns it as a
-// net.Conn, for the protocols that the engine does not serve. It may be called
-// only by Handler.Open and Handler.Data, which must not use c afterwards; what Data
-// returns is ignored then, and Handler.Close is not called. After an error the connection is what it was.
-func (c *Conn) Detach() (net.Conn, error) {
-	var nc net.Conn
-	var err error
-	if c.link != nil {
-		nc = c.link.nc
-	} else if nc, err = connOf(int(c.fd)); err != nil {
-		return nil, fmt.Errorf("netpoll: detach: %w", err)
-	}
-	c.mu.Lock()
-	ok := !c.hasLocked(flagSealed) && (c.out == nil || c.out.empty())
-	if ok {
-		if c.out != nil {
-			c.freeQueueLocked() // empty, but corked
-		}
-		c.setLocked(flagSealed | flagReleased)
-	}
-	c.mu.Unlock()
-	switch {
-	case !ok && c.link == nil:
-		nc.Close() // ours is still open
-		fallthrough
-	case !ok:
-		return nil, ErrDetached
-	case c.link != nil:
-		c.engine.forgetStream(c)
-	default:
-		c.engine.forget(c, false)
-	}
-	return nc, nil
 }

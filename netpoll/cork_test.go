@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// Corked answers leave in one write: the peer of a Unix socket, or of TCP on
-// loopback, then has them all in its buffer at once.
+// Corked answers leave in one write: the peer, over a Unix socket or TCP on loopback,
+// receives them all at once.
 func TestCorkedWritesLeaveTogether(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for _, uncork := range []bool{true, false} { // or the end of the turn does it
-			r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+			r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 				s.Cork()
 				s.Cork()
 				for range 100 {
@@ -24,7 +24,7 @@ func TestCorkedWritesLeaveTogether(t *testing.T) {
 				if uncork {
 					s.Uncork()
 					if n := s.Queued(); n != 0 {
-						t.Errorf("%d bytes are queued behind Uncork", n)
+						t.Errorf("%d bytes are queued after Uncork", n)
 					}
 					s.Uncork()
 				}
@@ -42,18 +42,16 @@ func TestCorkedWritesLeaveTogether(t *testing.T) {
 	})
 }
 
-// A corked connection writes now and then all the same, and what it writes is
-// in order.
+// A corked connection writes when it has gathered corkLimit bytes, and in order.
 func TestCorkIsBounded(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		const bound = 64 << 10
 		long := strings.Repeat("l", 4*bound) // would never fit the queue
-		r := newRig(t, Config{Transport: kind, QueueBytes: bound}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport, QueueBytes: bound}, network, func(s *session, b []byte) {
 			s.Cork()
 			for range 20 {
 				for _, text := range []string{"short", strings.Repeat("m", 3000), "short", long} {
-					// Sockets are full sooner or later: that is up to the reader,
-					// who reads all the time.
+					// The socket may be full, although the peer reads all the time.
 					for !s.WriteBorrowed([]byte(text), CloseOnFull).Delivered() {
 						if !s.CanWrite() {
 							t.Error("gone")
@@ -74,11 +72,11 @@ func TestCorkIsBounded(t *testing.T) {
 	})
 }
 
-// A corked connection takes a long message at once: it is not full, it is empty.
+// A corked connection accepts a long message at once, because its queue is empty.
 func TestCorkedLongMessage(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		text := strings.Repeat("l", 100_000)
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			s.Cork()
 			s.Write([]byte("first"), Control)
 			if got := s.Write([]byte(text), CloseOnFull); !got.Delivered() {
@@ -92,9 +90,9 @@ func TestCorkedLongMessage(t *testing.T) {
 	})
 }
 
-func TestDiscardWhatIsCorked(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+func TestDiscardCorked(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			s.Cork()
 			s.WriteBorrowed([]byte("never "), Control)
 			s.Write([]byte("never "), CloseOnFull)

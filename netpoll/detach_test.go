@@ -8,15 +8,15 @@ import (
 )
 
 func TestDetach(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		out := make(chan net.Conn, 1)
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			if b[0] != 'd' {
 				return
 			}
 			s.Cork()
 			s.Uncork()
-			s.Cork() // what holds nothing is no obstacle
+			s.Cork() // an empty corked queue does not prevent Detach
 			nc, err := s.Detach()
 			if err != nil {
 				t.Errorf("Detach: %v", err)
@@ -36,7 +36,7 @@ func TestDetach(t *testing.T) {
 		if n := r.e.Opened(); n != 0 {
 			t.Errorf("the engine still has %d", n)
 		}
-		// It is gone for the engine, and lives on elsewhere.
+		// The engine has closed it, the program has not.
 		if _, err := s.Detach(); err == nil {
 			t.Error("detached twice")
 		}
@@ -63,8 +63,8 @@ func TestDetach(t *testing.T) {
 }
 
 func TestDetachInAdopt(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		e := newEngine(t, Config{Transport: kind})
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		e := newEngine(t, Config{Transport: transport})
 		client, server := accepted(t, network)
 		var nc net.Conn
 		s := newSession(t, func(s *session, b []byte) {
@@ -86,16 +86,16 @@ func TestDetachInAdopt(t *testing.T) {
 	})
 }
 
-// A connection that cannot be detached is what it was.
-func TestDetachRefused(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+// A connection that cannot be detached is unchanged.
+func TestDetachFails(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for name, prepare := range map[string]func(s *session){
 			"unsent bytes": func(s *session) { s.Cork(); s.WriteBorrowed([]byte("unsent "), Control) },
 			"closed":       func(s *session) { s.Conn.Close() },
 			"sealed":       func(s *session) { s.Seal([]byte("sealed"), false, HalfClose) },
 		} {
 			t.Run(name, func(t *testing.T) {
-				r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+				r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 					if b[0] != 'd' {
 						return
 					}

@@ -8,12 +8,12 @@ import (
 	easygo "github.com/mailru/easygo/netpoll"
 )
 
-// easygoPoller is a Poller on github.com/mailru/easygo, of which only the epoll
-// instance is used: its Handle functions would hold a second descriptor for
-// each connection and make sockets blocking.
+// easygoPoller is a Poller on github.com/mailru/easygo. It uses only the epoll instance:
+// the Handle functions would hold a second descriptor for each connection and make
+// sockets blocking.
 //
-// It runs callbacks one after another inside its own wait loop, so all they do
-// is to collect; Wait takes what they collected.
+// easygo runs callbacks one after another in its own wait loop, so they only collect
+// edges, and Wait returns them.
 type easygoPoller struct {
 	ep *easygo.Epoll
 
@@ -22,16 +22,16 @@ type easygoPoller struct {
 	signal chan struct{}
 }
 
-// edge is what happened to one descriptor since Wait took it last. However often
-// that was, it is in the list once: while no worker calls Wait a peer could make
-// the list grow with each byte that it sends.
+// edge is what happened to one descriptor since Wait returned it last. It is in the list
+// at most once: otherwise, while no worker calls Wait, a peer could make the list grow
+// with each byte that it sends.
 type edge struct {
 	fd   int32
 	gen  uint32
 	bits Readiness // 0: not in the list; guarded by mu
 }
 
-const easygoBits = easygo.EPOLLIN | easygo.EPOLLOUT | easygo.EPOLLRDHUP | easygo.EPOLLET
+const easygoBits = easygo.EPOLLIN | easygo.EPOLLPRI | easygo.EPOLLOUT | easygo.EPOLLRDHUP | easygo.EPOLLET
 
 func newEasygo() (*easygoPoller, error) {
 	p := &easygoPoller{signal: make(chan struct{}, 1)}
@@ -48,11 +48,11 @@ func newEasygo() (*easygoPoller, error) {
 func (p *easygoPoller) Add(fd int, gen uint32) error {
 	e := &edge{fd: int32(fd), gen: gen}
 	err := p.ep.Add(fd, easygoBits, func(bits easygo.EpollEvent) {
-		// It may still come after Del: the generation tells.
+		// An event may follow Del; its generation tells.
 		p.collect(e, readiness(uint32(bits)))
 	})
 	if err != nil {
-		p.ep.Del(fd) // a failed Add leaves its callback behind
+		p.ep.Del(fd) // a failed Add keeps its callback
 		return fmt.Errorf("netpoll: easygo add: %w", err)
 	}
 	return nil
@@ -60,7 +60,7 @@ func (p *easygoPoller) Add(fd int, gen uint32) error {
 
 func (p *easygoPoller) collect(e *edge, bits Readiness) {
 	if bits == 0 {
-		return // easygo says that the poller is closed
+		return // the poller is closed
 	}
 	p.mu.Lock()
 	if e.bits == 0 {
@@ -92,7 +92,7 @@ func (p *easygoPoller) Wait(dst []Event, block bool) (int, error) {
 			return n, nil
 		}
 		<-p.signal
-		block = false // a wake-up may have no event
+		block = false // a wake-up without an event returns 0
 	}
 }
 

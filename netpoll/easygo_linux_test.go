@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// While nobody calls Wait, as when handlers block all workers, each descriptor is
-// in the list once, however many edges it has.
+// While no worker calls Wait, because handlers block all of them, each descriptor is in
+// the list once, however many events it has.
 func TestEasygoListIsBounded(t *testing.T) {
 	p, err := newEasygo()
 	if err != nil {

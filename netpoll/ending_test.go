@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// Seal with each ending, on a connection at rest, one that is corked and one
-// whose peer does not read.
+// Seal with each ending, on an idle connection, a corked one, and one whose peer does not
+// read.
 func TestSeal(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for _, then := range []Ending{KeepOpen, HalfClose, CloseFlushed} {
 			for _, state := range []string{"idle", "corked", "full"} {
 				for _, discard := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s ending %d discard %v", state, then, discard), func(t *testing.T) {
-						testSeal(t, kind, network, then, state, discard)
+						testSeal(t, transport, network, then, state, discard)
 					})
 				}
 			}
@@ -26,9 +26,9 @@ func TestSeal(t *testing.T) {
 	})
 }
 
-func testSeal(t *testing.T, kind Kind, network string, then Ending, state string, discard bool) {
+func testSeal(t *testing.T, transport Transport, network string, then Ending, state string, discard bool) {
 	data := make(chan string, 1)
-	r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) { data <- string(b) })
+	r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) { data <- string(b) })
 	nc, s := r.connect()
 	await(t, data)
 	const queued = "queued"
@@ -58,7 +58,7 @@ func testSeal(t *testing.T, kind Kind, network string, then Ending, state string
 		t.Error("Seal = false")
 	}
 	if s.CanWrite() || s.Write([]byte("more"), Control) != Gone || s.Seal([]byte("later"), false, KeepOpen) {
-		t.Error("it can be written to behind Seal")
+		t.Error("it can be written to after Seal")
 	}
 	if state != "full" && s.has(flagQueued|flagCorked) {
 		t.Error("an empty queue is left")
@@ -98,7 +98,7 @@ func readLast(t *testing.T, nc net.Conn) string {
 	for !bytes.HasSuffix(all, []byte("last")) {
 		n, err := nc.Read(buf)
 		if err != nil {
-			t.Fatalf("behind %d bytes: %v", len(all), err)
+			t.Fatalf("after %d bytes: %v", len(all), err)
 		}
 		all = append(all, buf[:n]...)
 	}
@@ -107,8 +107,8 @@ func readLast(t *testing.T, nc net.Conn) string {
 
 // An ending can be raised by a later Seal, and by Close.
 func TestSealAgain(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		nc, s := r.connect()
 		if !s.Seal([]byte("bye"), false, KeepOpen) {
 			t.Error("first Seal = false")
@@ -131,8 +131,8 @@ func TestSealAgain(t *testing.T) {
 }
 
 func TestSealInData(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			s.Cork()
 			s.WriteBorrowed(b, CloseOnFull)
 			s.Seal([]byte("bye"), false, CloseFlushed)
@@ -145,16 +145,16 @@ func TestSealInData(t *testing.T) {
 	})
 }
 
-// Nobody writes to a Conn before it is opened: its descriptor is still 0. What
-// is closed before is closed as soon as it is opened.
+// A Conn that is not open cannot be written to: its descriptor is still 0. If it is
+// closed before it is opened, it closes as soon as it is opened.
 func TestUseBeforeOpen(t *testing.T) {
 	for name, end := range map[string]func(c *Conn){
 		"Close": (*Conn).Close,
 		"Seal":  func(c *Conn) { c.Seal([]byte("x"), true, CloseFlushed) },
 	} {
-		everywhere(t, func(t *testing.T, kind Kind, network string) {
+		everywhere(t, func(t *testing.T, transport Transport, network string) {
 			t.Run(name, func(t *testing.T) {
-				e, err := New(Config{Transport: kind})
+				e, err := New(Config{Transport: transport})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -7,34 +7,37 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// Config of an Engine. The zero value is the safe default.
+// Config configures an Engine. The zero value is the safe default.
 type Config struct {
-	// Transport; Default is Epoll on Linux and Goroutine elsewhere.
-	Transport Kind
-	// Workers is the most goroutines that serve ready connections at a time,
-	// those blocked in a handler included. 0: 1024.
+	// Transport says how connections are watched. Default is Epoll on Linux and
+	// Goroutine elsewhere.
+	Transport Transport
+	// Workers bounds the goroutines that serve ready connections at a time,
+	// including goroutines blocked in a Handler. 0: 1024.
 	Workers int
-	// QueueBytes bounds the outbound queue of a connection; each message counts
-	// 32 bytes besides its own, which it takes. 0: 64 KiB.
+	// QueueBytes bounds the outbound queue of a connection. Each message counts 32
+	// bytes more than its length, for the queue's own entry. 0: 64 KiB.
 	QueueBytes int
 	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
 	ReadBuffer int
-	// Refusal is sent to a connection that Accept refuses, as far as it goes at
-	// once; refused.go says how the peer comes to read it. Empty: nothing.
-	Refusal []byte
-	// Logger gets what an operator must know. nil: slog.Default().
+	// RejectResponse is sent to a connection that Accept rejects, as much of it as
+	// fits the socket's buffer; reject.go says how the peer gets to read it. Empty:
+	// nothing is sent.
+	RejectResponse []byte
+	// Logger receives errors that an operator must know of. nil: slog.Default().
 	Logger *slog.Logger
 }
 
 func (cfg *Config) validate() error {
 	if cfg.Transport == Default {
-		cfg.Transport = defaultKind
+		cfg.Transport = defaultTransport
 	}
 	if cfg.Transport > Goroutine {
-		return fmt.Errorf("netpoll: there is no transport %v", cfg.Transport)
+		return fmt.Errorf("netpoll: unknown transport %v", cfg.Transport)
 	}
 	for _, f := range []struct {
 		name          string
@@ -49,7 +52,7 @@ func (cfg *Config) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < f.low || *f.v > f.top {
-			return fmt.Errorf("netpoll: %s is %d: want %d to %d", f.name, *f.v, f.low, f.top)
+			return fmt.Errorf("netpoll: Config.%s is %d: want %d to %d", f.name, *f.v, f.low, f.top)
 		}
 	}
 	if cfg.Logger == nil {
@@ -58,46 +61,47 @@ func (cfg *Config) validate() error {
 	return nil
 }
 
-// Accept is called for each connection that arrives at a listener and returns
-// its owner, or nil to refuse it. It must not block.
+// Accept decides about a connection that arrived at a listener. It returns the Conn for
+// it and its Handler, or nil to reject the connection. It must not block.
 type Accept func(peer netip.AddrPort) (*Conn, Handler)
 
 // Engine watches connections and runs their handlers. See doc.go.
 type Engine struct {
 	// Immutable after New.
-	kind       Kind
-	poller     Poller // nil for Goroutine
-	maxWorkers int
-	queueBytes int
-	buffers    sync.Pool
-	refusal    []byte
-	refused    refused
-	log        *slog.Logger
+	transport      Transport
+	poller         Poller // nil for Goroutine
+	maxWorkers     int
+	queueBytes     int
+	buffers        sync.Pool
+	rejectResponse []byte
+	rejected       rejected
+	log            *slog.Logger
 
 	stats   counters
 	lastGen atomic.Uint32
+	accept  func(fd int) (int, netip.AddrPort, syscall.Errno) // accept4(2), but for tests
 	table   table
 	streams streams
 
 	// The pool; see worker.go.
-	batch      batch
-	harvesting atomic.Bool
-	asleep     atomic.Bool  // the harvester is blocked, or about to be
-	workers    atomic.Int32 // running
-	stamp      atomic.Int64 // when the batch was harvested, ns since start
-	start      time.Time
-	events     []Event // owned by the harvester
-	watch      watch
-	yields     yields
-	breath     atomic.Int64 // when a worker let others run, ns since start
-	leftovers  leftovers
-	done       sync.WaitGroup
+	batch        batch
+	harvesting   atomic.Bool
+	asleep       atomic.Bool  // the harvester waits, or is about to
+	workers      atomic.Int32 // running
+	harvestedAt  atomic.Int64 // when the batch was harvested, ns since start
+	start        time.Time
+	events       []Event // owned by the harvester
+	monitorSleep monitorSleep
+	yielded      yieldQueue
+	lastGosched  atomic.Int64 // when a worker called Gosched, ns since start
+	leftovers    leftovers
+	done         sync.WaitGroup
 
 	mu        sync.Mutex
-	injected  []*Conn // turns asked for outside of the poller. guarded by mu
-	listeners []*listener
-	closing   atomic.Bool
-	retry     *time.Timer // of starved listeners
+	injected  []*Conn     // queued by something else than the poller. guarded by mu
+	listeners []*listener // guarded by mu
+	closing   atomic.Bool // set with mu held
+	retry     *time.Timer // resumes paused listeners; immutable
 }
 
 // New starts an engine with one worker.
@@ -114,24 +118,23 @@ func New(cfg Config) (*Engine, error) {
 
 func start(cfg Config, poller Poller) *Engine {
 	e := &Engine{
-		kind:       cfg.Transport,
-		poller:     poller,
-		maxWorkers: cfg.Workers,
-		queueBytes: cfg.QueueBytes,
-		refusal:    cfg.Refusal,
-		log:        cfg.Logger,
-		start:      time.Now(),
-		events:     make([]Event, batchSize),
+		transport:      cfg.Transport,
+		poller:         poller,
+		maxWorkers:     cfg.Workers,
+		queueBytes:     cfg.QueueBytes,
+		rejectResponse: cfg.RejectResponse,
+		log:            cfg.Logger,
+		accept:         acceptFD,
+		start:          time.Now(),
+		events:         make([]Event, batchSize),
 	}
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
 	e.leftovers.init(&e.buffers)
-	e.retry = time.AfterFunc(time.Hour, e.retryAccept)
-	e.retry.Stop()
-	e.refused.timer = time.AfterFunc(time.Hour, func() { e.refused.expire(e.now()) })
-	e.refused.timer.Stop()
+	e.retry = e.stoppedTimer(e.retryAccept)
+	e.rejected.timer = e.stoppedTimer(func() { e.rejected.expire(e.now()) })
 	if poller != nil {
-		e.watch.init()
+		e.monitorSleep.init()
 		e.done.Add(1)
 		go e.monitor()
 		e.spawn(1)
@@ -139,16 +142,29 @@ func start(cfg Config, poller Poller) *Engine {
 	return e
 }
 
-// Kind of the transport.
-func (e *Engine) Kind() Kind { return e.kind }
+// Transport returns the transport that the engine uses, never Default.
+func (e *Engine) Transport() Transport { return e.transport }
 
-// Opened is the number of connections that the engine holds.
+// Opened returns the number of open connections.
 func (e *Engine) Opened() int {
 	return int(e.table.count.Load()) - int(e.stats.listening.Load()) + e.streams.count()
 }
 
-// enter lets a goroutine in that the engine did not start. Close waits until it
-// has called e.done.Done; behind Close it reports false.
+// stoppedTimer returns a timer for f that is not running. Close waits for a call of f
+// that has begun, and no call begins after it.
+func (e *Engine) stoppedTimer(f func()) *time.Timer {
+	t := time.AfterFunc(time.Hour, func() {
+		if e.enter() {
+			defer e.done.Done()
+			f()
+		}
+	})
+	t.Stop()
+	return t
+}
+
+// enter registers a goroutine that the engine did not start. Close waits until it has
+// called e.done.Done. After Close enter returns false.
 func (e *Engine) enter() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -159,57 +175,25 @@ func (e *Engine) enter() bool {
 	return true
 }
 
-// Adopt takes over a connection that was accepted elsewhere, for example by
-// net/http. If Watches says so its descriptor moves to the engine, else it is
-// served by a goroutine of its own; both ways nc must not be used any more,
-// unless there is an error: then the caller closes nc, and h was not called. c
-// belongs to h, whose Open is called before Adopt returns, and after it Data with
-// pending, the bytes that were read ahead, if there are any.
-func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
-	if !e.enter() {
-		return net.ErrClosed
+// open watches a descriptor that was accepted, or that listens, and calls h.Open. After
+// an error the descriptor is closed and h was not called.
+func (e *Engine) open(fd int, c *Conn, h Handler) error {
+	if err := e.watchFD(fd, c, h); err != nil {
+		return err
 	}
-	defer e.done.Done()
-	if e.Watches(nc) {
-		fd, err := dupDescriptor(nc)
-		if err != nil {
-			return err
-		}
-		nc.Close() // takes it out of the runtime's poller; one descriptor is left
-		return e.open(fd, c, h, pending)
-	}
-	e.openStream(nc, c, h)
-	c.handOver(pending)
-	go c.pump(c.link)
+	h.Open(c)
+	e.finish(c)
 	return nil
 }
 
-// Watches tells whether Adopt takes the descriptor out of nc. It does not where
-// bytes pass through something on their way that only nc knows: TLS, or a
-// connection that a program has wrapped, be it to count bytes.
-func (e *Engine) Watches(nc net.Conn) bool {
-	return e.poller != nil && isSocket(nc)
-}
-
-// isSocket tells whether v is nothing but a socket. The types are named because
-// one that embeds a *net.TCPConn has its SyscallConn too, and may do anything in
-// its Read, Write and Close.
-func isSocket(v any) bool {
-	switch v.(type) {
-	case *net.TCPConn, *net.UnixConn, *net.TCPListener, *net.UnixListener:
-		return true
-	}
-	return false
-}
-
-// open watches a descriptor, calls h.Open, and delivers pending. The caller holds
-// the turn meanwhile, so a goroutine that finds c in the table cannot release it before
-// it is watched. After an error the descriptor is closed and h was not called.
-func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
+// watchFD makes c the connection of a descriptor and watches it. The caller holds the
+// turn from then on, so a goroutine that finds c in the table cannot release it before
+// it is watched. After an error the descriptor is closed.
+func (e *Engine) watchFD(fd int, c *Conn, h Handler) error {
 	c.begin(e, h, nil, fd)
 	e.table.put(c.fd, c)
-	// If Close has begun it may have walked the table already; the workers may
-	// even be gone, because it was empty.
+	// If Close has begun it may have walked the table already, and the workers may
+	// have ended because the table was empty.
 	err := net.ErrClosed
 	if !e.closing.Load() {
 		err = e.poller.Add(fd, c.gen)
@@ -219,7 +203,7 @@ func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
 		c.closeLocked()
 		c.setLocked(flagReleased)
 		c.mu.Unlock()
-		e.vacate(c)
+		e.dropFD(c)
 		c.turn.move(moveEnd, 0)
 		return err
 	}
@@ -228,12 +212,10 @@ func (e *Engine) open(fd int, c *Conn, h Handler, pending []byte) error {
 	} else {
 		e.stats.opened.Add(1)
 	}
-	c.handOver(pending)
-	e.finish(c)
 	return nil
 }
 
-// nextGen returns a generation. 0 is reserved for the waker.
+// nextGen returns a new generation. 0 is reserved for the waker.
 func (e *Engine) nextGen() uint32 {
 	for {
 		if gen := e.lastGen.Add(1); gen != 0 {
@@ -242,55 +224,29 @@ func (e *Engine) nextGen() uint32 {
 	}
 }
 
-// forget releases the descriptor of a connection whose turn the caller holds.
-// With closing there is no other descriptor of the same socket.
-func (e *Engine) forget(c *Conn, closing bool) {
+// unwatch gives up the descriptor of a connection whose turn the caller holds. closing
+// says that no other descriptor refers to the socket, so that the connection ends.
+func (e *Engine) unwatch(c *Conn, closing bool) {
 	e.poller.Remove(int(c.fd), closing)
 	if c.has(flagListener) {
 		e.stats.listening.Add(-1)
 	} else {
 		e.stats.closed.Add(1)
 	}
-	e.vacate(c)
+	if closing && !c.has(flagListener) {
+		limitUnsent(int(c.fd))
+	}
+	e.dropFD(c)
 	e.retryAccept()
 }
 
-// vacate closes a descriptor that nothing watches.
-func (e *Engine) vacate(c *Conn) {
+// dropFD closes a descriptor that the poller does not watch.
+func (e *Engine) dropFD(c *Conn) {
 	e.table.drop(c.fd, c)
 	closeFD(int(c.fd))
 	if e.closing.Load() && e.table.count.Load() == 0 {
 		e.poller.Wake() // Close waits for the last one
 	}
-}
-
-// Each calls f with the handler of every connection that is open during the
-// whole call, and of some of those that come or go meanwhile.
-func (e *Engine) Each(f func(Handler)) {
-	for i := range e.Portions() {
-		e.EachOf(i, f)
-	}
-}
-
-// Portions is the number of parts that EachOf divides the connections into.
-func (e *Engine) Portions() int { return e.table.portions() + 1 }
-
-// EachOf is Each for one part, so that several goroutines can share a walk, and
-// others get their turn between two parts. Parts go by descriptor number: the
-// kernel's own structures lie about in that order, and writing to all
-// connections costs a sixth less CPU than in a random one.
-func (e *Engine) EachOf(portion int, f func(Handler)) {
-	if portion == 0 { // first, because the table may grow meanwhile
-		for _, c := range e.streams.all() {
-			f(c.handler)
-		}
-		return
-	}
-	e.table.eachOf(portion-1, func(c *Conn) {
-		if !c.has(flagListener) {
-			f(c.handler)
-		}
-	})
 }
 
 // StopAccepting closes the listeners.
@@ -304,8 +260,9 @@ func (e *Engine) StopAccepting() {
 	}
 }
 
-// Close closes the listeners and all connections, waits until the handlers have
-// been told, and stops the workers. It must not be called by a handler.
+// Close closes the listeners and all connections, waits until every Handler.Close has
+// returned, and stops the workers. A Handler must not call it. A Handler that blocks
+// keeps Close waiting.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	again := e.closing.Swap(true) // under mu: see enter
@@ -316,7 +273,7 @@ func (e *Engine) Close() error {
 	}
 	e.StopAccepting()
 	e.retry.Stop()
-	e.refused.end()
+	e.rejected.end()
 	e.table.each((*Conn).Close)
 	for _, c := range e.streams.all() {
 		c.Close()
@@ -326,10 +283,10 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.poller.Wake()
-	e.watch.stop()
+	e.monitorSleep.stop()
 	e.done.Wait()
 	return e.poller.Close()
 }
 
-// now is the time since the engine began.
+// now returns the time since the engine started.
 func (e *Engine) now() time.Duration { return time.Since(e.start) }

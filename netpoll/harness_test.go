@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is how long a test waits for an event that must come.
 const patience = 20 * time.Second
 
-// session is a Handler that checks the contract: calls never overlap, Close is
-// the last of them and comes once.
+// session is a Handler that checks the contract: calls never overlap, Open is the first
+// and Close the last, and each comes once.
 type session struct {
 	Conn
 	t       testing.TB
 	data    func(s *session, b []byte)     // nil: echo
-	consume func(s *session, b []byte) int // instead of data, for what does not consume all
+	consume func(s *session, b []byte) int // replaces data in a handler that does not consume all bytes
 	onOpen  func(s *session)               // nil: nothing
 	opened  chan struct{}                  // closed by the first Data
 	closed  chan error
@@ -100,7 +100,7 @@ func newRig(t testing.TB, cfg Config, network string, data func(s *session, b []
 	return newRigOf(t, cfg, network, func() *session { return newSession(t, data) })
 }
 
-// newRigOf is newRig for sessions of another kind.
+// newRigOf is newRig for sessions that makeSession returns.
 func newRigOf(t testing.TB, cfg Config, network string, makeSession func() *session) *rig {
 	t.Helper()
 	if cfg.Logger == nil {
@@ -116,10 +116,10 @@ func newRigOf(t testing.TB, cfg Config, network string, makeSession func() *sess
 			t.Errorf("Engine.Close: %v", err)
 		}
 		if n := e.Opened(); n != 0 {
-			t.Errorf("%d connections are open behind Close", n)
+			t.Errorf("%d connections are open after Close", n)
 		}
 		if s := e.Stats(); s.Opened != s.Closed || s.Workers != 0 {
-			t.Errorf("behind Close: %+v", s)
+			t.Errorf("after Close: %+v", s)
 		}
 	})
 	ln := listen(t, network)
@@ -148,11 +148,11 @@ func listen(t testing.TB, network string) net.Listener {
 	return ln
 }
 
-// everywhere runs a test on all transports, over TCP and Unix sockets.
-func everywhere(t *testing.T, f func(t *testing.T, kind Kind, network string)) {
-	for _, kind := range kinds {
+// everywhere runs a test for each transport, over TCP and Unix sockets.
+func everywhere(t *testing.T, f func(t *testing.T, transport Transport, network string)) {
+	for _, transport := range transports {
 		for _, network := range []string{"tcp", "unix"} {
-			t.Run(kind.String()+"/"+network, func(t *testing.T) { f(t, kind, network) })
+			t.Run(transport.String()+"/"+network, func(t *testing.T) { f(t, transport, network) })
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (r *rig) dial() net.Conn {
 	return nc
 }
 
-// connect returns both ends of a connection, the session having had one byte.
+// connect returns both ends of a connection on which the session has received one byte.
 func (r *rig) connect() (net.Conn, *session) {
 	r.Helper()
 	nc := r.dial()
@@ -184,7 +184,7 @@ func (r *rig) connect() (net.Conn, *session) {
 	return nc, s
 }
 
-// ignore is a session's data function that only reads.
+// ignore is a data function that does nothing with the bytes.
 func ignore(*session, []byte) {}
 
 func must(t testing.TB, w io.Writer, s string) {
@@ -209,7 +209,7 @@ func expectEOF(t testing.TB, r io.Reader) {
 	}
 }
 
-// await receives, or fails the test with everyone's stack.
+// await receives from ch, or fails the test with all stacks.
 func await[T any](t testing.TB, ch <-chan T) (v T) {
 	t.Helper()
 	select {
@@ -221,7 +221,7 @@ func await[T any](t testing.TB, ch <-chan T) (v T) {
 	return v
 }
 
-// eventually waits until a condition that no channel tells of comes true.
+// eventually waits until a condition that has no channel is true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
@@ -238,4 +238,4 @@ func wantClosed(t testing.TB, s *session, want error) {
 	}
 }
 
-func refuseAll(netip.AddrPort) (*Conn, Handler) { return nil, nil }
+func rejectAll(netip.AddrPort) (*Conn, Handler) { return nil, nil }

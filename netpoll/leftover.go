@@ -5,33 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// handOver calls Handler.Open, and Data with the bytes that were read ahead. The caller
-// holds the turn.
-func (c *Conn) handOver(pending []byte) {
-	c.handler.Open(c)
-	if c.link != nil {
-		c.deliverAll(pending)
-		return
-	}
-	for len(pending) > 0 && !c.has(flagClosing|flagReleased) {
-		pending = pending[c.data(pending):]
-		if len(pending) > 0 && c.engine.keepLeftover(c, pending) {
-			return
-		}
-	}
-}
-
-// deliverAll gives b to the handler of a connection with a goroutine of its own, which
-// has no other connection to serve first.
-func (c *Conn) deliverAll(b []byte) {
-	for len(b) > 0 && !c.has(flagClosing|flagReleased) {
-		b = b[c.data(b):]
-		c.Uncork()
-	}
-}
-
 // keepLeftover keeps what Data has not consumed for the connection's next turn. It
-// reports false if there is no room.
+// returns false if all buffers are in use.
 func (e *Engine) keepLeftover(c *Conn, b []byte) bool {
 	if !e.leftovers.keep(c, b) {
 		return false

@@ -26,9 +26,9 @@ func consumer(t testing.TB, consume func(s *session, b []byte) int) *session {
 
 // What Data does not consume comes again, in order and before later bytes.
 func TestUnconsumedComesAgain(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		echo := sip(func(s *session, b []byte) { s.WriteBorrowed(b, CloseOnFull) })
-		cfg := Config{Transport: kind, QueueBytes: 1 << 20, ReadBuffer: 1 << 10}
+		cfg := Config{Transport: transport, QueueBytes: 1 << 20} // no read fills its buffer
 		r := newRigOf(t, cfg, network, func() *session { return consumer(t, echo) })
 		var all sync.WaitGroup
 		for range 4 {
@@ -54,7 +54,7 @@ func TestUnconsumedComesAgain(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if yielded := r.e.Stats().Yielded > 0; yielded != (kind != Goroutine) {
+		if yielded := r.e.Stats().Yielded > 0; yielded != (transport != Goroutine) {
 			t.Errorf("yielded is %v", yielded)
 		}
 	})
@@ -63,9 +63,9 @@ func TestUnconsumedComesAgain(t *testing.T) {
 // The bytes that Adopt was given may be left over, too: they are kept if a buffer
 // takes them, and else presented again at once.
 func TestUnconsumedPending(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for _, n := range []int{1 << 10, 1<<10 + 2} {
-			e := newEngine(t, Config{Transport: kind, ReadBuffer: 1 << 10})
+			e := newEngine(t, Config{Transport: transport, ReadBuffer: 1 << 10})
 			_, server := accepted(t, network)
 			pending := bytes.Repeat([]byte("p"), n)
 			var got []byte
@@ -77,7 +77,7 @@ func TestUnconsumedPending(t *testing.T) {
 				case 1:
 					k = 1
 				case 2:
-					if kept := n-1 <= 1<<10 && kind != Goroutine; kept {
+					if kept := n-1 <= 1<<10 && transport != Goroutine; kept {
 						<-hold // Adopt has returned
 					}
 				}
@@ -101,9 +101,9 @@ func TestUnconsumedPending(t *testing.T) {
 
 // Bytes that were not consumed are discarded when their connection ends.
 func TestCloseWithUnconsumed(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		none := func(*session, []byte) int { return 0 }
-		r := newRigOf(t, Config{Transport: kind}, "tcp", func() *session { return consumer(t, none) })
+		r := newRigOf(t, Config{Transport: transport}, "tcp", func() *session { return consumer(t, none) })
 		var open []*session
 		for range 20 {
 			_, s := r.connect()
@@ -123,7 +123,7 @@ func TestCloseWithUnconsumed(t *testing.T) {
 // The memory for unconsumed bytes is bounded. When it is used up reads are small, and
 // Data is called again at once.
 func TestLeftoversAreBounded(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		var free atomic.Bool
 		var longest atomic.Int64
 		var got []byte
@@ -143,7 +143,7 @@ func TestLeftoversAreBounded(t *testing.T) {
 			}
 			return n
 		}
-		r := newRigOf(t, Config{Transport: kind}, "tcp", func() *session { return consumer(t, consume) })
+		r := newRigOf(t, Config{Transport: transport}, "tcp", func() *session { return consumer(t, consume) })
 		const busy = 8
 		var others [maxLeftovers - busy]Conn
 		for i := range others {
@@ -185,7 +185,7 @@ func TestConsumedTooMuch(t *testing.T) {
 
 // Open comes before Data, with access to the peer, and may end the connection.
 func TestOpen(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for _, adopt := range []bool{false, true} {
 			for _, end := range []bool{false, true} {
 				greet := func(s *session) {
@@ -207,7 +207,7 @@ func TestOpen(t *testing.T) {
 				if adopt {
 					var server net.Conn
 					nc, server = accepted(t, network)
-					e := newEngine(t, Config{Transport: kind})
+					e := newEngine(t, Config{Transport: transport})
 					s = create()
 					if err := e.Adopt(server, &s.Conn, s, []byte("pending ")); err != nil {
 						t.Fatal(err)
@@ -216,7 +216,7 @@ func TestOpen(t *testing.T) {
 						t.Error("Adopt returned before Open")
 					}
 				} else {
-					r := newRigOf(t, Config{Transport: kind}, network, create)
+					r := newRigOf(t, Config{Transport: transport}, network, create)
 					nc = r.dial()
 					s = await(t, r.sessions)
 				}

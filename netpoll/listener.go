@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// listener is a listening descriptor. On a poller it is watched like any other
-// (conn is its place in the table, and its turn is the right to accept); the
-// goroutine transport accepts in a goroutine.
+// listener is a listening descriptor. A poller watches it like any other: conn is its
+// place in the table, and its turn is the right to accept. The goroutine transport
+// accepts in a goroutine.
 type listener struct {
 	conn    Conn
-	net     net.Listener // what stop closes besides conn; nil: nothing
+	net     net.Listener // stop closes it, too; may be nil
 	accept  Accept
-	starved atomic.Bool // accepting has stopped for want of descriptors
+	starved atomic.Bool // accepting has paused after an error
 	warned  atomic.Int64
 }
 
@@ -30,8 +30,8 @@ func (l *listener) stop() {
 	}
 }
 
-// Listen accepts connections from ln until the engine is closed or told to stop
-// accepting. The engine owns ln from now on.
+// Listen accepts connections from ln until Close or StopAccepting. The engine owns ln
+// from now on, also after an error.
 func (e *Engine) Listen(ln net.Listener, accept Accept) error {
 	if !e.enter() {
 		ln.Close()
@@ -44,7 +44,7 @@ func (e *Engine) Listen(ln net.Listener, accept Accept) error {
 		if _, ok := ln.(*net.UnixListener); !ok {
 			ln.Close() // takes it out of the runtime's poller
 			l.net = nil
-		} // which removes its path when it is closed, so that is for stop
+		} // a Unix listener removes its path when it is closed, so stop closes it
 		if err == nil {
 			err = e.listenOn(l, fd)
 		}
@@ -54,17 +54,17 @@ func (e *Engine) Listen(ln net.Listener, accept Accept) error {
 		return err
 	}
 	e.addListener(l)
-	go e.acceptLoop(l) // which leaves when it ends
+	go e.acceptLoop(l) // calls e.done.Done
 	return nil
 }
 
-// addListener is for StopAccepting to find it.
+// addListener registers a listener with StopAccepting.
 func (e *Engine) addListener(l *listener) {
 	e.mu.Lock()
 	e.listeners = append(e.listeners, l)
 	e.mu.Unlock()
 	if e.closing.Load() {
-		l.stop() // StopAccepting may have looked before
+		l.stop() // StopAccepting may have run already
 	}
 }
 
@@ -79,13 +79,13 @@ func (e *Engine) acceptLoop(l *listener) {
 			}
 			c, h := l.accept(netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
 			if c == nil {
-				e.stats.refused.Add(1)
+				e.stats.rejected.Add(1)
 				nc.SetWriteDeadline(time.Now().Add(acceptPause))
-				nc.Write(e.refusal)
+				nc.Write(e.rejectResponse)
 				if half, ok := nc.(interface{ CloseWrite() error }); ok {
 					half.CloseWrite()
 				}
-				e.refused.hold(func() { nc.Close() }, e.now())
+				e.rejected.hold(func() { nc.Close() }, e.now())
 				continue
 			}
 			e.openStream(nc, c, h)
@@ -95,7 +95,7 @@ func (e *Engine) acceptLoop(l *listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		e.exhausted(l, err)
+		e.acceptFailed(l, err)
 		time.Sleep(acceptPause)
 	}
 }
@@ -105,18 +105,19 @@ const (
 	warnEvery   = 10 * time.Second
 )
 
-// exhausted notes that a connection could not be accepted, most likely because
-// there is no free descriptor (EMFILE, ENFILE). Those that are connected go on.
-func (e *Engine) exhausted(l *listener, err error) {
+// acceptFailed counts and logs that a connection could not be accepted, most likely
+// because no descriptor is free (EMFILE, ENFILE). Open connections are not affected.
+func (e *Engine) acceptFailed(l *listener, err error) {
 	e.stats.starved.Add(1)
 	now := int64(e.now()) + 1
 	if last := l.warned.Load(); last == 0 || now-last > int64(warnEvery) {
 		l.warned.Store(now)
-		e.log.Warn("cannot accept connections, going on when there is room", "err", err, "open", e.Opened())
+		e.log.Warn("accept failed", "err", err, "retry", acceptPause, "open", e.Opened())
 	}
 }
 
-// retryAccept is called when a descriptor became free.
+// retryAccept resumes accepting. It is called when a descriptor became free, and when
+// the pause is over.
 func (e *Engine) retryAccept() {
 	if e.stats.starving.Load() == 0 {
 		return

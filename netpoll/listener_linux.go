@@ -11,73 +11,85 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxAccepts is how many connections one turn takes, 10 µs each, so that a storm
-// of connects does not starve those that are connected.
+// maxAccepts is how many connections one turn accepts, at 10 µs each, so that a burst of
+// connects does not starve open connections.
 const maxAccepts = 16
 
 func (e *Engine) listenOn(l *listener, fd int) error {
-	// Accepted sockets inherit it: a system call less for each of them. It is
-	// refused for a Unix socket, which needs none.
+	// Accepted sockets inherit it, which saves a system call for each. For a Unix
+	// socket it fails, and is not needed.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	l.conn.flags.Store(flagListener | flagSealed)
-	if err := e.open(fd, &l.conn, l, nil); err != nil {
+	if err := e.open(fd, &l.conn, l); err != nil {
 		return err
 	}
 	e.addListener(l)
 	return nil
 }
 
-// acceptTurn accepts what is there, maxAccepts at the most. Like turn it reports
+// acceptTurn accepts waiting connections, at most maxAccepts. Like turn it reports
 // whether the caller still holds the turn.
 func (e *Engine) acceptTurn(c *Conn) bool {
 	l := c.handler.(*listener)
+	var last syscall.Errno
+	failed := 0
 	for range maxAccepts {
-		fd, peer, errno := accept(int(c.fd))
+		fd, peer, errno := e.accept(int(c.fd))
 		switch errno {
 		case 0:
 			e.accepted(l, fd, peer)
+			continue
 		case unix.EAGAIN:
-			return true
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			e.exhausted(l, errno)
-			if l.starved.CompareAndSwap(false, true) {
-				e.stats.starving.Add(1)
-				// A descriptor may become free elsewhere in the process,
-				// where nobody tells us. One timer for all.
-				e.retry.Reset(acceptPause)
-			}
 			return true
 		case unix.EPERM, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN,
 			unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.ETIMEDOUT:
-			// Errors of the connection that is gone already: accept(2).
-		default:
-			e.log.Error("accept failed", "err", errno)
-			return true
+			// Errors of a connection that is gone already: accept(2). Most of them
+			// take it off the kernel's list, but a security module that says EPERM
+			// leaves it there.
+			failed++
+			last = errno
+			continue
 		}
+		e.pauseAccept(l, errno)
+		return true
+	}
+	if failed == maxAccepts {
+		e.pauseAccept(l, last)
+		return true
 	}
 	e.yield(c, Readable)
 	return false
 }
 
+// pauseAccept stops accepting for acceptPause, or until a connection ends: the error
+// would come again at once, and no event tells when it does not.
+func (e *Engine) pauseAccept(l *listener, err error) {
+	e.acceptFailed(l, err)
+	if l.starved.CompareAndSwap(false, true) {
+		e.stats.starving.Add(1)
+		e.retry.Reset(acceptPause) // one timer for all listeners
+	}
+}
+
 func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 	c, h := l.accept(peer)
 	if c == nil {
-		e.stats.refused.Add(1)
-		send(fd, e.refusal)
+		e.stats.rejected.Add(1)
+		send(fd, e.rejectResponse)
 		shutdownWrite(fd)
-		e.refused.hold(func() { hangUp(fd) }, e.now())
+		e.rejected.hold(func() { hangUp(fd) }, e.now())
 		return
 	}
-	if err := e.open(fd, c, h, nil); err != nil {
-		h.Close(c, err) // its owner counts on it
+	if err := e.open(fd, c, h); err != nil {
+		h.Close(c, err) // Accept has made a session that expects it
 		if !errors.Is(err, net.ErrClosed) {
-			e.exhausted(l, err) // most likely max_user_watches, epoll(7)
+			e.acceptFailed(l, err) // most likely max_user_watches, epoll(7)
 		}
 	}
 }
 
-// hangUp closes the descriptor of a peer that was refused. What it has sent is read
-// before, up to 64 KiB, because a close with unread bytes resets the connection.
+// hangUp closes the descriptor of a rejected connection. It first reads what the peer has
+// sent, up to 64 KiB, because a close with unread bytes resets the connection.
 func hangUp(fd int) {
 	var buf [4 << 10]byte
 	for range 16 {
@@ -88,7 +100,7 @@ func hangUp(fd int) {
 	closeFD(fd)
 }
 
-// dupDescriptor returns a descriptor of our own for a socket.
+// dupDescriptor returns a duplicate of the descriptor of a socket.
 func dupDescriptor(v any) (int, error) {
 	raw, err := v.(syscall.Conn).SyscallConn()
 	if err != nil {

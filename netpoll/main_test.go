@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// children are what this binary does when a test runs it once more, as a
-// process of its own.
+// children are the functions that this binary runs instead of tests when a test starts
+// it as another process.
 var children = map[string]func() error{}
 
 const childEnv = "NETPOLL_TEST_CHILD"
 
-// TestMain fails if a test left a goroutine or a descriptor behind.
+// TestMain fails if a test leaked a goroutine or a descriptor.
 func TestMain(m *testing.M) {
 	if name := os.Getenv(childEnv); name != "" {
 		if err := children[name](); err != nil {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
 		os.Exit(code) // fuzzing has a goroutine for signals
 	}
-	// What has returned may still be counted for a moment.
+	// A goroutine that has returned may be counted for a moment longer.
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
 			os.Exit(code)

@@ -5,53 +5,58 @@ import (
 	"time"
 )
 
-// A handler that blocks must not stop the others. The monitor looks once a tick
-// whether the workers get on. If they are at the same batch as a tick ago, and
-// have claimed only a few connections each, most of them are stuck in a handler,
-// and it starts as many again, up to the bound: the pool doubles within a tick,
+// A handler that blocks must not stop the other connections. Once a tick the monitor
+// checks that the workers make progress. If they are at the same batch as a tick ago and
+// have claimed only a few connections each, most of them are blocked in a handler, and
+// the monitor starts as many again, up to Config.Workers: the pool doubles within a tick,
 // and shrinks by itself when the handlers return.
 const (
 	monitorTick = 5 * time.Millisecond
-	idleTicks   = 200 // without traffic for so long, the monitor sleeps too
-	// A worker that gets on claims more than so many in a tick, for a turn takes
-	// a few µs. One that takes 0.3 ms waits for something, or computes for so long
-	// that it is all the same to the others.
+	idleTicks   = 200 // after so many without traffic the monitor sleeps, too
+	// stuckItems is fewer than a worker claims in a tick unless it blocks: a turn takes
+	// a few µs. A turn of 0.3 ms waits for something, or computes for so long that it
+	// makes no difference to the other connections.
 	stuckItems = 16
 )
 
-// watch lets the monitor sleep while the engine is idle, so that an idle server
-// costs no wake-ups.
-type watch struct {
+// monitorSleep lets the monitor sleep while the engine is idle, so that an idle server
+// causes no wake-ups.
+type monitorSleep struct {
 	parked atomic.Bool
 	wakeup chan struct{}
 	quit   chan struct{}
 }
 
-func (w *watch) init() {
+func (w *monitorSleep) init() {
 	w.wakeup = make(chan struct{}, 1)
 	w.quit = make(chan struct{})
 }
 
-func (w *watch) stop() { close(w.quit) }
+func (w *monitorSleep) stop() { close(w.quit) }
 
-// awake is called by the harvester when it slept, behind clearing asleep.
-func (w *watch) awake() {
+// wake wakes the monitor. The harvester calls it when it slept, after it cleared asleep.
+// wake never waits for the monitor: a wake-up that is still in the channel will do.
+func (w *monitorSleep) wake() {
 	if w.parked.Load() && w.parked.CompareAndSwap(true, false) {
-		w.wakeup <- struct{}{}
+		select {
+		case w.wakeup <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// park waits for traffic. The harvester clears asleep before it looks at parked,
-// we set parked before we look at asleep.
-func (w *watch) park(asleep *atomic.Bool) {
+// park waits for traffic. The harvester clears asleep before it looks at parked; park
+// sets parked before it looks at asleep. A wake-up that comes too late makes the next
+// park return early, which does no harm.
+func (w *monitorSleep) park(asleep *atomic.Bool) {
 	w.parked.Store(true)
-	if !asleep.Load() && w.parked.CompareAndSwap(true, false) {
-		return
+	if asleep.Load() {
+		select {
+		case <-w.wakeup:
+		case <-w.quit:
+		}
 	}
-	select {
-	case <-w.wakeup:
-	case <-w.quit:
-	}
+	w.parked.Store(false)
 }
 
 func (e *Engine) monitor() {
@@ -61,15 +66,20 @@ func (e *Engine) monitor() {
 	var last uint64
 	idle := 0
 	for {
-		select {
-		case <-e.watch.quit:
-			// Handlers may block while the engine closes: go on until the
-			// last connection is gone.
+		closing := e.closing.Load()
+		if closing {
+			// Handlers may block while the engine closes: go on until the last
+			// connection is gone.
 			if e.table.count.Load() == 0 {
 				return
 			}
 			<-ticker.C
-		case <-ticker.C:
+		} else {
+			select {
+			case <-ticker.C:
+			case <-e.monitorSleep.quit:
+				continue
+			}
 		}
 		word := e.batch.word.Load()
 		before := last
@@ -79,23 +89,23 @@ func (e *Engine) monitor() {
 			if idle++; word != before {
 				idle = 0
 			}
-			if idle > idleTicks {
+			if idle > idleTicks && !closing {
 				ticker.Stop()
-				e.watch.park(&e.asleep)
+				e.monitorSleep.park(&e.asleep)
 				ticker.Reset(monitorTick)
 				idle = 0
 			}
 		case word>>32 == before>>32 && int32(word-before) < stuckItems*e.workers.Load():
 			idle = 0
-			e.relieve()
+			e.addWorkers()
 		default:
 			idle = 0
 		}
 	}
 }
 
-// relieve starts as many workers as there are, for they are stuck.
-func (e *Engine) relieve() {
+// addWorkers starts as many workers as run already, because those are blocked.
+func (e *Engine) addWorkers() {
 	started := false
 	for range min(max(e.workers.Load(), 1), int32(e.batch.left())+1) {
 		started = e.spawn(int32(e.maxWorkers)) || started

@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
-// Where there is no epoll only the goroutine transport exists: no connection
-// has a descriptor of the engine's, and none of the functions that work on one
-// is ever reached.
+// Without epoll only the goroutine transport exists. No connection has a descriptor that
+// the engine owns, so the functions that work on one are never called.
 
-const defaultKind = Goroutine
+const defaultTransport = Goroutine
 
-func newPoller(k Kind) (Poller, error) {
+func newPoller(k Transport) (Poller, error) {
 	if k != Goroutine {
 		return nil, fmt.Errorf("netpoll: the transport %v needs Linux: %w", k, errors.ErrUnsupported)
 	}
@@ -24,12 +24,18 @@ func newPoller(k Kind) (Poller, error) {
 
 const noDescriptor = "BUG: netpoll: a raw descriptor without a poller"
 
-func dupDescriptor(any) (int, error)                  { panic(noDescriptor) }
-func (e *Engine) listenOn(*listener, int) error       { panic(noDescriptor) }
-func (e *Engine) turn(*Conn, *worker, Readiness) bool { panic(noDescriptor) }
-func connOf(int) (net.Conn, error)                    { panic(noDescriptor) }
-func (c *Conn) sendQueueLocked() (int, error)         { panic(noDescriptor) }
-func send(int, []byte) (int, error)                   { panic(noDescriptor) }
-func peerAddr(int) netip.AddrPort                     { panic(noDescriptor) }
-func shutdownWrite(int)                               { panic(noDescriptor) }
-func closeFD(int)                                     { panic(noDescriptor) }
+func dupDescriptor(any) (int, error)                    { panic(noDescriptor) }
+func (e *Engine) listenOn(*listener, int) error         { panic(noDescriptor) }
+func (e *Engine) turn(*Conn, *worker, Readiness) bool   { panic(noDescriptor) }
+func connOf(int) (net.Conn, error)                      { panic(noDescriptor) }
+func (c *Conn) sendQueueLocked() (int, error)           { panic(noDescriptor) }
+func send(int, []byte) (int, error)                     { panic(noDescriptor) }
+func peerAddr(int) netip.AddrPort                       { panic(noDescriptor) }
+func shutdownWrite(int)                                 { panic(noDescriptor) }
+func closeFD(int)                                       { panic(noDescriptor) }
+func acceptFD(int) (int, netip.AddrPort, syscall.Errno) { panic(noDescriptor) }
+
+// The goroutine transport calls these for its sockets. They are implemented on Linux only.
+
+func limitUnsent(int)     {}
+func unreadBytes(int) int { return 0 }

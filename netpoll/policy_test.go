@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// fill writes numbered messages of 1 KiB until the queue refuses one or n are
-// written, and returns how many of each outcome there were.
+// fill writes numbered messages of 1 KiB until one is not accepted or n are written, and
+// counts the outcomes.
 func fill(s *session, p Policy, n int) (count [Gone + 1]int) {
 	for i := range n {
 		msg := make([]byte, 1<<10)
@@ -28,11 +28,11 @@ func numbers(t *testing.T, nc net.Conn, last int) (got []int) {
 	msg := make([]byte, 1<<10)
 	for {
 		if _, err := io.ReadFull(nc, msg); err != nil {
-			t.Fatalf("behind %d messages: %v", len(got), err)
+			t.Fatalf("after %d messages: %v", len(got), err)
 		}
 		i := int(binary.BigEndian.Uint32(msg))
 		if len(got) > 0 && i <= got[len(got)-1] {
-			t.Fatalf("message %d behind %d", i, got[len(got)-1])
+			t.Fatalf("message %d after %d", i, got[len(got)-1])
 		}
 		if got = append(got, i); i == last {
 			return got
@@ -42,9 +42,9 @@ func numbers(t *testing.T, nc net.Conn, last int) (got []int) {
 
 func TestSlowConsumer(t *testing.T) {
 	const bound = 64 << 10
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		rig := func(t *testing.T) (*rig, net.Conn, *session) {
-			r := newRig(t, Config{Transport: kind, QueueBytes: bound}, network, ignore)
+			r := newRig(t, Config{Transport: transport, QueueBytes: bound}, network, ignore)
 			nc, s := r.connect()
 			return r, nc, s
 		}
@@ -57,10 +57,10 @@ func TestSlowConsumer(t *testing.T) {
 			if q := s.Queued(); q > bound+1<<10 || q < bound/2 {
 				t.Errorf("%d bytes are queued, the bound is %d", q, bound)
 			}
-			// Those that were taken arrive, behind them what is written now.
+			// The accepted messages arrive, and after them what is written now.
 			taken := n[Written] + n[Queued]
 			if got := numbers(t, nc, taken-1); len(got) != taken {
-				t.Errorf("%d messages arrived, %d were taken", len(got), taken)
+				t.Errorf("%d messages arrived, %d were accepted", len(got), taken)
 			}
 			eventually(t, "the queue is empty", func() bool { return s.Queued() == 0 })
 			if got := s.Write([]byte("now"), CloseOnFull); got != Written {
@@ -104,11 +104,11 @@ func TestSlowConsumer(t *testing.T) {
 				t.Errorf("Write = %v, want Full", got)
 			}
 		})
-		t.Run("kinds", func(t *testing.T) {
+		t.Run("a queue of other policies", func(t *testing.T) {
 			r, _, s := rig(t)
 			fill(s, CloseOnFull, 1<<20)
 			if got := s.Write(make([]byte, 1<<10), DropOldest); got != Dropped || got.Delivered() {
-				t.Errorf("Write = %v, want Dropped: nothing older may go", got)
+				t.Errorf("Write = %v, want Dropped: no older message may be dropped", got)
 			}
 			if n := r.e.Stats().Dropped; n != 1 {
 				t.Errorf("%d dropped, want 1", n)

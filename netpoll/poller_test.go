@@ -2,22 +2,22 @@ package netpoll
 
 import "testing"
 
-func TestKindNames(t *testing.T) {
-	for k, name := range map[Kind]string{Default: "default", Epoll: "epoll", Easygo: "easygo", Goroutine: "goroutine"} {
+func TestTransportNames(t *testing.T) {
+	for k, name := range map[Transport]string{Default: "default", Epoll: "epoll", Easygo: "easygo", Goroutine: "goroutine"} {
 		if k.String() != name {
 			t.Errorf("%d is called %q, want %q", k, k, name)
 		}
-		if got, err := ParseKind(name); got != k || err != nil {
-			t.Errorf("ParseKind(%q) = %v, %v", name, got, err)
+		if got, err := ParseTransport(name); got != k || err != nil {
+			t.Errorf("ParseTransport(%q) = %v, %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"", "Epoll", "kqueue", "Kind(9)"} {
-		if _, err := ParseKind(name); err == nil {
-			t.Errorf("ParseKind(%q) succeeds", name)
+	for _, name := range []string{"", "Epoll", "kqueue", "Transport(9)"} {
+		if _, err := ParseTransport(name); err == nil {
+			t.Errorf("ParseTransport(%q) succeeds", name)
 		}
 	}
-	if s := Kind(9).String(); s != "Kind(9)" {
-		t.Errorf("Kind(9) is called %q", s)
+	if s := Transport(9).String(); s != "Transport(9)" {
+		t.Errorf("Transport(9) is called %q", s)
 	}
 }
 

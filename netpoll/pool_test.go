@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// gate is a handler that blocks on what starts with a 'b' until it is opened,
-// and echoes the rest.
+// gate is a handler that blocks when its input starts with 'b', until open is closed, and
+// then echoes.
 type gate struct {
 	open   chan struct{}
 	inside atomic.Int32
@@ -30,20 +30,20 @@ func (g *gate) data(s *session, b []byte) {
 	s.WriteBorrowed(b, CloseOnFull)
 }
 
-// pollers runs a test on the transports that have workers.
-func pollers(t *testing.T, f func(t *testing.T, kind Kind)) {
-	for _, kind := range kinds {
-		if kind != Goroutine {
-			t.Run(kind.String(), func(t *testing.T) { f(t, kind) })
+// pollers runs a test for each transport that has a poller.
+func pollers(t *testing.T, f func(t *testing.T, transport Transport)) {
+	for _, transport := range transports {
+		if transport != Goroutine {
+			t.Run(transport.String(), func(t *testing.T) { f(t, transport) })
 		}
 	}
 }
 
 func TestBlockedHandlers(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		const n = 300
 		g := newGate()
-		r := newRig(t, Config{Transport: kind}, "tcp", g.data)
+		r := newRig(t, Config{Transport: transport}, "tcp", g.data)
 		blocked := make([]net.Conn, n)
 		for i := range blocked {
 			blocked[i], _ = r.connect()
@@ -70,12 +70,12 @@ func TestBlockedHandlers(t *testing.T) {
 	})
 }
 
-// Handlers that block for less than a tick, as one that asks a database does,
-// must not queue up behind one another either.
+// Handlers that block for less than a tick, as for a database query, do not wait for one
+// another either.
 func TestBrieflyBlockedHandlers(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		var inside, peak atomic.Int32
-		r := newRig(t, Config{Transport: kind}, "tcp", func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport}, "tcp", func(s *session, b []byte) {
 			if b[0] == 'b' {
 				n := inside.Add(1)
 				for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
@@ -105,10 +105,10 @@ func TestBrieflyBlockedHandlers(t *testing.T) {
 }
 
 func TestWorkersAreBounded(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		for _, workers := range []int{1, 3} {
 			g := newGate()
-			r := newRig(t, Config{Transport: kind, Workers: workers}, "tcp", g.data)
+			r := newRig(t, Config{Transport: transport, Workers: workers}, "tcp", g.data)
 			all := make([]net.Conn, 20)
 			for i := range all {
 				all[i], _ = r.connect()
@@ -120,7 +120,7 @@ func TestWorkersAreBounded(t *testing.T) {
 			eventually(t, "the bound is reached", func() bool { return g.inside.Load() == int32(workers) })
 			eventually(t, "that is counted", func() bool { return r.e.Stats().Saturated > 2 })
 			close(g.open)
-			for _, nc := range all { // nobody is forgotten
+			for _, nc := range all { // none is forgotten
 				expect(t, nc, "b")
 			}
 			if peak := g.peak.Load(); peak > int32(workers) {
@@ -130,21 +130,21 @@ func TestWorkersAreBounded(t *testing.T) {
 	})
 }
 
-// A batch that takes long for want of one core calls a second worker, but never
-// more than Workers.
-func TestBehindRespectsTheBound(t *testing.T) {
+// A batch that overruns its budget starts a second worker, but never more than
+// Config.Workers.
+func TestOverrunRespectsWorkers(t *testing.T) {
 	e := &Engine{maxWorkers: 1, start: time.Now().Add(-time.Second)}
 	e.workers.Store(1)
 	e.batch.publish(batchSize)
-	if e.checkBehind(); e.stats.behind.Load() != 0 || e.workers.Load() != 1 {
+	if e.checkOverrun(); e.stats.overrun.Load() != 0 || e.workers.Load() != 1 {
 		t.Errorf("%d workers, the bound is 1", e.workers.Load())
 	}
 }
 
 // A load that one core carries stays on one goroutine.
 func TestOneWorkerCarriesALightLoad(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		r := newRig(t, Config{Transport: kind}, "tcp", nil)
+	pollers(t, func(t *testing.T, transport Transport) {
+		r := newRig(t, Config{Transport: transport}, "tcp", nil)
 		all := make([]net.Conn, 100)
 		if raceEnabled {
 			all = all[:20] // each takes ten times as long
@@ -152,8 +152,8 @@ func TestOneWorkerCarriesALightLoad(t *testing.T) {
 		for i := range all {
 			all[i], _ = r.connect()
 		}
-		// The machine may take the core away from us for a while, and then a
-		// second worker is right. It will not do so always.
+		// The machine may take the core away for a while, and then a second worker is
+		// right. That will not happen in every round.
 		var before, after Stats
 		for range 20 {
 			eventually(t, "one worker", func() bool { return r.e.Stats().Workers == 1 })
@@ -167,24 +167,24 @@ func TestOneWorkerCarriesALightLoad(t *testing.T) {
 				}
 			}
 			after = r.e.Stats()
-			if after.Behind == before.Behind && after.Blocked == before.Blocked && after.Workers == 1 {
+			if after.Overrun == before.Overrun && after.Blocked == before.Blocked && after.Workers == 1 {
 				return
 			}
 		}
-		t.Errorf("20 rounds needed %d more workers, and %d more for blocked ones", after.Behind-before.Behind, after.Blocked-before.Blocked)
+		t.Errorf("20 rounds needed %d more workers, and %d more for blocked ones", after.Overrun-before.Overrun, after.Blocked-before.Blocked)
 	})
 }
 
-// An idle engine has no goroutine that wakes up now and then.
+// An idle engine has no goroutine that wakes up periodically.
 func TestIdleEngineSleeps(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
+	pollers(t, func(t *testing.T, transport Transport) {
 		g := newGate()
-		r := newRig(t, Config{Transport: kind}, "tcp", g.data)
+		r := newRig(t, Config{Transport: transport}, "tcp", g.data)
 		nc, _ := r.connect()
 		expect(t, nc, "x")
-		idle := func() bool { return r.e.watch.parked.Load() && r.e.asleep.Load() && r.e.Stats().Workers == 1 }
+		idle := func() bool { return r.e.monitorSleep.parked.Load() && r.e.asleep.Load() && r.e.Stats().Workers == 1 }
 		eventually(t, "the monitor sleeps", idle)
-		// And it is there when it is needed.
+		// It wakes up when it is needed.
 		other, _ := r.connect()
 		expect(t, other, "x")
 		must(t, nc, "b")
@@ -196,7 +196,7 @@ func TestIdleEngineSleeps(t *testing.T) {
 	})
 }
 
-// nothing is a Poller that never has an event.
+// nothing is a Poller without events.
 type nothing struct{}
 
 func (nothing) Add(int, uint32) error           { return nil }
@@ -205,18 +205,18 @@ func (nothing) Wait([]Event, bool) (int, error) { return 0, nil }
 func (nothing) Wake()                           {}
 func (nothing) Close() error                    { return nil }
 
-// The monitor goes to sleep when it sees the harvester asleep; one that finds
-// something to do at the last moment must wake it all the same.
+// The monitor goes to sleep when it sees the harvester asleep. A harvester that finds
+// work at the last moment must wake it all the same.
 func TestHarvesterWakesTheMonitor(t *testing.T) {
 	for _, injected := range []int{0, 1, batchSize} {
 		e := &Engine{poller: nothing{}, injected: make([]*Conn, injected), events: make([]Event, batchSize)}
-		e.watch.init()
-		e.watch.parked.Store(true)
+		e.monitorSleep.init()
+		e.monitorSleep.parked.Store(true)
 		if !e.harvest() {
 			t.Fatal("the engine is not closed")
 		}
-		if e.asleep.Load() || e.watch.parked.Load() || len(e.watch.wakeup) != 1 {
-			t.Errorf("%d injected: asleep %v, the monitor parked %v", injected, e.asleep.Load(), e.watch.parked.Load())
+		if e.asleep.Load() || e.monitorSleep.parked.Load() || len(e.monitorSleep.wakeup) != 1 {
+			t.Errorf("%d injected: asleep %v, the monitor parked %v", injected, e.asleep.Load(), e.monitorSleep.parked.Load())
 		}
 		if want := min(injected, batchSize/2); e.batch.left() != want || len(e.injected) != injected-want {
 			t.Errorf("%d injected: a batch of %d, %d left", injected, e.batch.left(), len(e.injected))
@@ -224,10 +224,10 @@ func TestHarvesterWakesTheMonitor(t *testing.T) {
 	}
 }
 
-// Many connections, several workers: each gets its own bytes, in their order.
+// With many connections and several workers, each connection gets its own bytes in order.
 func TestManyWorkers(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			if b[0]%7 == 0 {
 				runtime.Gosched()
 			}

@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// Policy says, per kind of message, what may happen to it when the queue is full.
+// Policy says what happens to a message when the outbound queue is full.
 type Policy uint8
 
 const (
-	// Control is for the protocol's own small frames. They are never dropped
-	// and may exceed the bound by controlSlack; behind that the connection is
-	// full, because a peer that provokes answers and reads none is hostile.
+	// Control is for the protocol's own small frames. They are never dropped and may
+	// exceed the bound by 4 KiB. Beyond that Write returns Full, because a peer that
+	// provokes answers and reads none is hostile.
 	Control Policy = iota
-	// CloseOnFull is for messages that must not be lost in silence: when they
-	// do not fit, Write reports Full and the caller ends the connection.
+	// CloseOnFull is for messages that must not be lost silently: if one does not fit,
+	// Write returns Full and the caller ends the connection.
 	CloseOnFull
-	// DropOldest is for messages that age: the oldest of their kind make room.
+	// DropOldest is for messages that lose their value: the oldest of them make room.
 	DropOldest
 )
 
@@ -24,12 +24,11 @@ const (
 	controlSlack = 4 << 10 // 32 answers to pings of the largest size
 	ownSize      = 4 << 10 // first storage for copies in a queue
 	ownKeep      = 64 << 10
-	entryCost    = 32 // bytes of an entry itself, so that many small messages count as what they take
+	entryCost    = 32 // bytes of an entry itself, so that small messages count what they cost
 )
 
-// queue holds what could not be written yet, as references wherever the bytes
-// are shared. A queue exists only while it is needed; an idle connection has
-// none.
+// queue holds what could not be written yet, by reference where the bytes are shared. A
+// queue exists only while it is needed; an idle connection has none.
 type queue struct {
 	entries []entry
 	head    int    // index of the first entry that is not wholly written
@@ -49,11 +48,11 @@ var queues = sync.Pool{New: func() any { return new(queue) }}
 
 func (q *queue) empty() bool { return q.head == len(q.entries) }
 
-// cost is what counts against the bound: the bytes and the entries that hold them.
+// cost returns what counts against the bound: the bytes and the entries that hold them.
 func (q *queue) cost() int { return q.size + entryCost*(len(q.entries)-q.head) }
 
-// begun is the index behind the head entry if a part of that is on the wire, so
-// that it cannot be dropped any more, and else the index of the head entry.
+// begun returns the index of the first entry of which nothing is on the wire, so that
+// it can still be dropped: the head entry, or the one after it.
 func (q *queue) begun() int {
 	if (q.off > 0 || q.busy) && !q.empty() {
 		return q.head + 1
@@ -61,10 +60,10 @@ func (q *queue) begun() int {
 	return q.head
 }
 
-// admit decides what happens to a message of n bytes when the queue may cost
-// limit: whether it is taken, and how many older ones were dropped for it. An
-// empty queue takes any message, for it would never fit otherwise. Nothing is
-// dropped in vain.
+// admit decides what happens to a message of n bytes in a queue that may cost limit:
+// whether it is accepted, and how many older messages were dropped for it. An empty
+// queue accepts any message, because otherwise a long one would never fit. Nothing is
+// dropped unless that makes enough room.
 func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
 	over := q.cost() + n + entryCost - limit
 	switch {
@@ -88,7 +87,8 @@ func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
 	return false, 0
 }
 
-// dropOldest drops the first n messages that may be, from the entry first on.
+// dropOldest drops the first n messages with the policy DropOldest, from the entry first
+// on.
 func (q *queue) dropOldest(first, n int) {
 	run := q.entries[first : first+n]
 	if !slices.ContainsFunc(run, func(e entry) bool { return e.policy != DropOldest }) {
@@ -108,8 +108,8 @@ func (q *queue) dropOldest(first, n int) {
 	q.entries = keep
 }
 
-// dropRun drops entries that lie behind each other, directly behind what is begun: every broadcast does so to
-// every peer that reads nothing, so the hundreds of entries that stay are left where they are.
+// dropRun drops consecutive entries, the first that have not begun. Every broadcast does
+// so to every peer that reads nothing, so the hundreds of entries that stay are not moved.
 func (q *queue) dropRun(first int, run []entry) {
 	for _, e := range run {
 		q.size -= len(e.b)
@@ -119,7 +119,8 @@ func (q *queue) dropRun(first int, run []entry) {
 	}
 	clear(q.entries[q.head : q.head+len(run)])
 	q.head += len(run)
-	// A quarter of what stays, and not as much as in sent: this queue does not get shorter.
+	// Compact at a quarter of what stays, and not at as much as in sent: this queue
+	// does not get shorter.
 	if q.head > 32 && q.head*5 > len(q.entries) {
 		q.compact()
 	}
@@ -132,7 +133,7 @@ func (q *queue) compact() {
 	q.entries, q.head = q.entries[:n], 0
 }
 
-// push appends a message. Bytes that the caller keeps are copied.
+// push appends a message. Borrowed bytes are copied.
 func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	if len(b) == 0 {
 		return
@@ -146,8 +147,8 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 		q.own = q.own[:0] // nothing refers to it
 	}
 	if cap(q.own)-len(q.own) < len(b) {
-		// A new storage: entries keep the old one alive until they are sent.
-		// To grow it would copy, and keep, what was sent long ago.
+		// Allocate new storage; entries keep the old one alive until they are sent.
+		// Growing the old one would copy, and keep, what was sent long ago.
 		q.own = make([]byte, 0, max(ownSize, min(2*cap(q.own), ownKeep), len(b)))
 	}
 	start := len(q.own)
@@ -161,14 +162,14 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p, 1})
 }
 
-// follows tells whether b lies in own directly before start, so that one entry,
-// and one element of a writev, can hold both.
+// follows tells whether b lies in own directly before start, so that one entry, and one
+// element of a writev, can hold both.
 func follows(b, own []byte, start int) bool {
 	return len(b) <= start && &b[len(b)-1] == &own[start-1]
 }
 
-// messages is how many are in the queue, not counting those that were merged into
-// the head entry and are sent already.
+// messages returns how many messages are in the queue. Of small messages that share the
+// head entry it counts also those that are sent already.
 func (q *queue) messages() (n int) {
 	for _, e := range q.entries[q.head:] {
 		n += int(e.messages)
@@ -176,8 +177,7 @@ func (q *queue) messages() (n int) {
 	return n
 }
 
-// discard drops every message that is not begun (and keeps those that share the
-// entry of one that is).
+// discard drops every entry that has not begun.
 func (q *queue) discard() (dropped int) {
 	keep := q.begun()
 	for _, e := range q.entries[keep:] {
@@ -189,8 +189,8 @@ func (q *queue) discard() (dropped int) {
 	return dropped
 }
 
-// discardMessages is discard for all but Control, which what follows may stand
-// upon: an answer to a handshake goes before the first frame.
+// discardMessages is discard for all policies but Control: later frames may depend on
+// what was sent as Control, as the answer to a handshake comes before the first frame.
 func (q *queue) discardMessages() (dropped int) {
 	keep := q.entries[:q.begun()]
 	for _, e := range q.entries[len(keep):] {
@@ -206,7 +206,7 @@ func (q *queue) discardMessages() (dropped int) {
 	return dropped
 }
 
-// sent takes n bytes off the front.
+// sent removes n bytes from the front.
 func (q *queue) sent(n int) {
 	q.size -= n
 	n += q.off
@@ -224,7 +224,7 @@ func (q *queue) sent(n int) {
 // first returns the unsent bytes of the head entry.
 func (q *queue) first() []byte { return q.entries[q.head].b[q.off:] }
 
-// front appends the unsent bytes, at most max pieces, to dst.
+// front appends the unsent bytes to dst, at most max pieces.
 func (q *queue) front(dst [][]byte, max int) [][]byte {
 	for i := q.head; i < len(q.entries) && len(dst) < max; i++ {
 		b := q.entries[i].b

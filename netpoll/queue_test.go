@@ -32,20 +32,20 @@ func TestAdmit(t *testing.T) {
 		dropped int
 	}{
 		{name: "empty", n: 10, p: CloseOnFull, ok: true},
-		{name: "an empty queue takes what never fits", n: 10 * limit, p: CloseOnFull, ok: true},
-		{name: "an empty queue takes what never fits, droppable", n: 10 * limit, p: DropOldest, ok: true},
+		{name: "an empty queue accepts a message that never fits", n: 10 * limit, p: CloseOnFull, ok: true},
+		{name: "an empty queue accepts a droppable message that never fits", n: 10 * limit, p: DropOldest, ok: true},
 		{name: "fits exactly", queued: []msg{{whole - 10 - entryCost, CloseOnFull}}, n: 10, p: CloseOnFull, ok: true},
 		{name: "one byte too long", queued: []msg{{whole - 10 - entryCost, CloseOnFull}}, n: 11, p: CloseOnFull},
-		{name: "what was sent does not count", queued: []msg{{whole, CloseOnFull}}, sent: 11 + entryCost, n: 11, p: CloseOnFull, ok: true},
+		{name: "sent bytes do not count", queued: []msg{{whole, CloseOnFull}}, sent: 11 + entryCost, n: 11, p: CloseOnFull, ok: true},
 		{name: "entries count too", queued: repeat(limit/entryCost, msg{1, DropOldest}), n: 1, p: CloseOnFull},
 		{name: "control has slack", queued: []msg{{whole, CloseOnFull}}, n: controlSlack - entryCost, p: Control, ok: true},
 		{name: "control's slack ends", queued: []msg{{whole, CloseOnFull}}, n: controlSlack - entryCost + 1, p: Control},
 		{name: "control drops nothing", queued: []msg{{whole, DropOldest}}, n: controlSlack, p: Control},
 		{name: "CloseOnFull drops nothing", queued: []msg{{whole, DropOldest}}, n: 1, p: CloseOnFull},
 		{name: "the oldest goes", queued: repeat(10, msg{68, DropOldest}), n: 68, p: DropOldest, ok: true, dropped: 1},
-		{name: "as many as must", queued: repeat(10, msg{68, DropOldest}), n: 69, p: DropOldest, ok: true, dropped: 2},
+		{name: "as many as necessary", queued: repeat(10, msg{68, DropOldest}), n: 69, p: DropOldest, ok: true, dropped: 2},
 		{name: "others stay", queued: []msg{{100, CloseOnFull}, {400, DropOldest}, {100, Control}, {260, DropOldest}}, n: 300, p: DropOldest, ok: true, dropped: 1},
-		{name: "nothing in vain", queued: []msg{{700, CloseOnFull}, {100, DropOldest}}, n: 500, p: DropOldest},
+		{name: "nothing is dropped if that does not make room", queued: []msg{{700, CloseOnFull}, {100, DropOldest}}, n: 500, p: DropOldest},
 		{name: "a begun head stays", queued: []msg{{500, DropOldest}, {400, DropOldest}}, sent: 1, n: 200, p: DropOldest, ok: true, dropped: 1},
 		{name: "a begun head alone", queued: []msg{{whole, DropOldest}}, sent: 1, n: 200, p: DropOldest},
 		{name: "a head that is being written stays", queued: []msg{{whole, DropOldest}}, busy: true, n: 200, p: DropOldest},
@@ -70,8 +70,8 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
-// queueModel drives a queue beside a naive list of messages. What it sends ends
-// up in wire, which must always be whole messages in their order.
+// queueModel drives a queue and a naive list of messages in parallel. Sent bytes end up in
+// wire, which must always be whole messages in order.
 type queueModel struct {
 	t     testing.TB
 	q     queue
@@ -88,7 +88,7 @@ type modelMessage struct {
 	policy Policy
 }
 
-// message makes one that says where it ends.
+// message returns a message that contains its own length.
 func (m *queueModel) message(n int) []byte {
 	b := make([]byte, 8+n)
 	binary.BigEndian.PutUint32(b, m.next)
@@ -106,7 +106,7 @@ func (m *queueModel) step(op byte, arg int) {
 		m.write(m.message(arg%400), Policy(op/6%3), op/18%2 == 0)
 	case 2:
 		m.send(min(arg, m.q.size))
-	case 3: // as the second goroutine of a stream does it
+	case 3: // as the writing goroutine of a stream does
 		if m.taken == nil && !m.q.empty() {
 			m.taken, m.q.busy = m.q.front(nil, 1)[0], true
 		}
@@ -230,7 +230,7 @@ func (m *queueModel) check() {
 	}
 	for _, e := range m.q.entries[len(m.q.entries):cap(m.q.entries)] {
 		if e.b != nil {
-			m.t.Fatal("a reference to a message that is gone")
+			m.t.Fatal("a reference to a message that was sent or dropped")
 		}
 	}
 }
@@ -246,7 +246,7 @@ func (m *queueModel) finish() {
 	for wire := m.wire; len(wire) > 0; {
 		number, n := int(binary.BigEndian.Uint32(wire)), binary.BigEndian.Uint32(wire[4:])
 		if number <= last {
-			m.t.Fatalf("message %d behind %d", number, last)
+			m.t.Fatalf("message %d after %d", number, last)
 		}
 		last = number
 		for i, c := range wire[8 : 8+n] {
@@ -284,8 +284,8 @@ func FuzzQueue(f *testing.F) {
 	})
 }
 
-// A peer that reads just fast enough for the queue never to be empty must not
-// make the storage for copies grow with all that was ever sent.
+// A peer that reads just fast enough that the queue is never empty must not make the
+// storage for copies grow with everything that was sent.
 func TestQueueStorageIsBounded(t *testing.T) {
 	q := new(queue)
 	for range 10_000 {
@@ -315,8 +315,9 @@ func TestQueueCopiesShareAnEntry(t *testing.T) {
 	}
 }
 
-// A peer that reads nothing costs each broadcast one message dropped, not a look at all that it has queued: the
-// others stay where they are, but for a move of all after a quarter as many, and the storage stays in its bounds.
+// For a peer that reads nothing, each broadcast drops one message and does not look at
+// the whole queue: the other messages are moved only once for a quarter as many drops, and
+// the storage stays bounded.
 func TestQueueDropsInPlace(t *testing.T) {
 	for _, begun := range []int{0, 50} {
 		const size, limit = 128, 64 << 10
@@ -331,7 +332,7 @@ func TestQueueDropsInPlace(t *testing.T) {
 		use := func() {
 			head := q.head
 			if ok, dropped := q.admit(size, limit, DropOldest); !ok || dropped > 1 {
-				t.Fatalf("taken %t, %d dropped", ok, dropped)
+				t.Fatalf("accepted %t, %d dropped", ok, dropped)
 			}
 			if q.head < head {
 				moves++
@@ -388,9 +389,11 @@ func TestFreeQueueKeepsNoMessage(t *testing.T) {
 	}
 }
 
-// An entry is a slice, and a word for its policy and number of messages.
+// An entry is a slice and a word for its policy and number of messages. On 32 bits it is
+// smaller than what it counts.
 func TestEntrySize(t *testing.T) {
-	if n := unsafe.Sizeof(entry{}); n != entryCost {
+	n := unsafe.Sizeof(entry{})
+	if n > entryCost || n != entryCost && unsafe.Sizeof(uintptr(0)) == 8 {
 		t.Errorf("an entry takes %d bytes, entryCost says %d", n, entryCost)
 	}
 }

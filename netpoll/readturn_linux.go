@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// turn does what the connection is ready for. It reports false when the caller
-// holds the turn no more: the connection is over, or comes again later.
+// turn does what the connection is ready for. It returns false when the caller no longer
+// holds the turn: the connection is closed, or has yielded.
 func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if c.has(flagQueued) && ready&Writable != 0 {
 		c.flush()
@@ -39,7 +39,7 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 			return false
 		case n == 0:
 			if !c.peerEnded() {
-				return true // flush, or who bounds it, brings the end
+				return true // the connection ends when the sealed bytes are sent
 			}
 			c.release(io.EOF)
 			return false
@@ -51,17 +51,18 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 			e.yield(c, ready)
 			return false
 		}
-		// Less than there was room for: nothing is left, and new bytes are a new
-		// edge (epoll(7), question 9), unless the end of the stream is here already.
-		if ready&Hangup == 0 {
+		// A short read means that nothing is left, and new bytes are a new event
+		// (epoll(7), question 9), unless the stream has ended or urgent data has
+		// ended the read.
+		if ready&(Hangup|Urgent) == 0 {
 			return true
 		}
 	}
 }
 
-// deliver gives b to the handler and does what it asked for meanwhile. Like turn
-// it reports whether the caller still holds the turn: if the handler has not consumed
-// all of b, other connections come first.
+// deliver passes b to the handler and carries out what the handler asked for. Like turn
+// it reports whether the caller still holds the turn: if the handler does not consume all
+// of b, the connection yields.
 func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
 	for {
 		b = b[c.data(b):]
@@ -89,7 +90,7 @@ func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
 	}
 }
 
-// peerEnded says whether to release the connection at the end of the peer's stream.
+// peerEnded tells whether the end of the peer's stream ends the connection.
 func (c *Conn) peerEnded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

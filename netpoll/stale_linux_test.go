@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// echoes is a Poller that delivers each event again with all later ones, as a
-// poller may that harvested them before their connection was closed.
+// echoes is a Poller that returns each event again with all later ones, as if they had
+// been harvested before their connections were closed.
 type echoes struct {
 	Poller
 	mu   sync.Mutex
@@ -31,12 +31,12 @@ func (p *echoes) Wait(dst []Event, block bool) (int, error) {
 
 // No event for a closed connection reaches a new one with the same number.
 func TestStaleEvents(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		cfg := Config{Transport: kind}
+	pollers(t, func(t *testing.T, transport Transport) {
+		cfg := Config{Transport: transport}
 		if err := cfg.validate(); err != nil {
 			t.Fatal(err)
 		}
-		inner, err := newPoller(kind)
+		inner, err := newPoller(transport)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestStaleEvents(t *testing.T) {
 				t.Fatalf("descriptor %d of generation %d, want descriptor %d again, of a new one", s.fd, s.gen, fd)
 			}
 			gens = append(gens, s.gen)
-			// Every event of those before comes again now.
+			// Every event of the earlier connections comes again now.
 			must(t, client, "hello")
 			expect(t, client, "hello")
 			before := e.Stats().Stale
@@ -82,10 +82,10 @@ func TestStaleEvents(t *testing.T) {
 	})
 }
 
-// A spurious event does no harm to the connection that it finds.
+// A spurious event does not harm its connection.
 func TestSpuriousEvents(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		r := newRig(t, Config{Transport: kind}, "tcp", nil)
+	pollers(t, func(t *testing.T, transport Transport) {
+		r := newRig(t, Config{Transport: transport}, "tcp", nil)
 		nc, s := r.connect()
 		for ready := Readiness(0); ready < 8; ready++ {
 			for range 10 {
@@ -97,11 +97,11 @@ func TestSpuriousEvents(t *testing.T) {
 	})
 }
 
-// Descriptor numbers are reused all the time while connections come and go; what
-// one client is sent never reaches another.
+// Descriptor numbers are reused all the time while connections open and close. What is
+// sent to one client never reaches another.
 func TestNumbersAreReused(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		r := newRig(t, Config{Transport: kind}, "tcp", nil)
+	pollers(t, func(t *testing.T, transport Transport) {
+		r := newRig(t, Config{Transport: transport}, "tcp", nil)
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// startChild runs this binary once more, as the child of that name, and returns
-// its conversation: lines in, lines out.
-func startChild(t *testing.T, name string, kind Kind, wrap ...string) (ask func(line string, into ...any), wait func() error) {
+// startChild starts this binary as the child of that name. ask sends it a line and reads
+// its answer.
+func startChild(t *testing.T, name string, transport Transport, wrap ...string) (ask func(line string, into ...any), wait func() error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -25,7 +25,7 @@ func startChild(t *testing.T, name string, kind Kind, wrap ...string) (ask func(
 	}
 	args := append(wrap, self)
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), childEnv+"="+name, "NETPOLL_TEST_KIND="+kind.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), childEnv+"="+name, "NETPOLL_TEST_TRANSPORT="+transport.String(), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -57,13 +57,13 @@ func startChild(t *testing.T, name string, kind Kind, wrap ...string) (ask func(
 	return ask, wait
 }
 
-// childEngine is the beginning of a child: an engine that echoes.
+// childEngine starts an engine that echoes, for a child.
 func childEngine(log slog.Handler) (*Engine, string, error) {
-	kind, err := ParseKind(os.Getenv("NETPOLL_TEST_KIND"))
+	transport, err := ParseTransport(os.Getenv("NETPOLL_TEST_TRANSPORT"))
 	if err != nil {
 		return nil, "", err
 	}
-	e, err := New(Config{Transport: kind, Logger: slog.New(log)})
+	e, err := New(Config{Transport: transport, Logger: slog.New(log)})
 	if err != nil {
 		return nil, "", err
 	}
@@ -89,7 +89,7 @@ func (c *childConn) Data(_ *Conn, b []byte) int {
 
 func (c *childConn) Close(*Conn, error) {}
 
-// lineCounter is a log of which only the number of lines matters.
+// lineCounter is a log that counts its lines.
 type lineCounter struct{ n atomic.Int64 }
 
 func (l *lineCounter) Enabled(context.Context, slog.Level) bool  { return true }
@@ -120,7 +120,7 @@ func starveChild() error {
 				return err
 			}
 			fmt.Println(e.Opened(), e.Stats().Starved, log.n.Load(), ru.Utime.Nano()+ru.Stime.Nano())
-		case "poke": // as if descriptors became free, and were taken by others
+		case "poke": // as if descriptors became free and were used elsewhere
 			for range 50 {
 				before := e.stats.starved.Load()
 				for e.stats.starved.Load() == before {
@@ -134,12 +134,11 @@ func starveChild() error {
 	return e.Close()
 }
 
-// Without descriptors, those who are connected go on, the others wait, and
-// nothing spins.
+// Without free descriptors, open connections go on, others wait, and nothing spins.
 func TestDescriptorsExhausted(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.String(), func(t *testing.T) {
-			ask, wait := startChild(t, "starve", kind)
+	for _, transport := range transports {
+		t.Run(transport.String(), func(t *testing.T) {
+			ask, wait := startChild(t, "starve", transport)
 			r := &rig{TB: t, network: "tcp"}
 			ask("addr", &r.addr)
 			const all = starveLimit + 20
@@ -159,7 +158,7 @@ func TestDescriptorsExhausted(t *testing.T) {
 				must(t, nc, "served")
 				expect(t, nc, "served")
 			}
-			if kind != Goroutine {
+			if transport != Goroutine {
 				var ok string
 				ask("poke", &ok)
 			}

@@ -5,20 +5,23 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// stream is a connection that a goroutine of its own serves: the transport
-// called goroutine, and every adopted connection that has no descriptor to take
-// (TLS). Its goroutine holds the read turn from the beginning to the end.
+// stream serves a connection with a goroutine: any connection of the goroutine
+// transport, and an adopted connection that has no descriptor to take (TLS). The
+// goroutine holds the read turn all the time.
 //
-// Writes do not block here either: they are tried on the descriptor, and what
-// the socket does not take is queued and written by a second goroutine, which
-// exists only while there is a queue.
+// Writes do not block here either. They are tried on the descriptor, and a second
+// goroutine, which exists only while there is a queue, writes what the socket does not
+// accept.
 type stream struct {
 	nc  net.Conn
-	raw syscall.RawConn // nil: no plain socket, so everything goes through the queue
+	raw syscall.RawConn // nil: not a plain socket, so all writes go through the queue
+
+	handling atomic.Bool // Open or Data is running
 
 	// guarded by Conn.mu
 	try      func(uintptr) bool // bound once, so that send does not allocate
@@ -26,10 +29,10 @@ type stream struct {
 	n        int
 	err      error
 	draining bool          // a goroutine writes the queue
-	drained  chan struct{} // closed when it ends; nil: nobody waits for that
+	drained  chan struct{} // closed when that goroutine ends; may be nil
 }
 
-// streamBuffer is what every connection of this transport pays for reading.
+// streamBuffer is the size of the read buffer that each of these connections has.
 const streamBuffer = 4 << 10
 
 // openStream makes c a connection that a goroutine is going to serve: the caller
@@ -47,14 +50,21 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler) {
 	e.streams.put(c)
 	e.stats.opened.Add(1)
 	if e.closing.Load() {
-		c.Close() // Close may have looked at the streams already
+		c.Close() // Engine.Close may have closed the streams already
 	}
 	e.done.Add(1) // for pump
 }
 
-func (c *Conn) serveAccepted() {
+// openStream calls Handler.Open.
+func (c *Conn) openStream() {
+	c.stream.handling.Store(true)
 	c.handler.Open(c)
-	c.pump(c.link)
+	c.stream.handling.Store(false)
+}
+
+func (c *Conn) serveAccepted() {
+	c.openStream()
+	c.pump(c.stream)
 }
 
 // pump reads until the connection ends.
@@ -77,7 +87,7 @@ func (c *Conn) pump(s *stream) {
 		}
 		if err != nil {
 			if err == io.EOF {
-				s.lastWords(c)
+				s.awaitSealed(c)
 			}
 			c.release(err)
 			return
@@ -85,9 +95,9 @@ func (c *Conn) pump(s *stream) {
 	}
 }
 
-// lastWords waits, at the end of the peer's stream, until what was sealed is sent
-// or the connection closed. The turn of a raw descriptor asks peerEnded instead.
-func (s *stream) lastWords(c *Conn) {
+// awaitSealed is called at the end of the peer's stream, and waits until the sealed bytes
+// are sent or the connection is closed. The turn of a descriptor asks peerEnded instead.
+func (s *stream) awaitSealed(c *Conn) {
 	c.mu.Lock()
 	if !s.draining || c.peerEndedLocked() {
 		c.mu.Unlock()
@@ -145,7 +155,7 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 	}
 	s.draining = false
 	if s.drained != nil {
-		close(s.drained) // its receiver waits for mu then
+		close(s.drained) // the receiver then waits for mu
 		s.drained = nil
 	}
 	if c.hasLocked(flagClosing | flagReleased) {
@@ -157,16 +167,16 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 	return c.flushedLocked()
 }
 
-// interrupt ends a Read or Write that is under way. It does not close nc: that
-// is for the holder of the turn, and may block (TLS says goodbye).
+// interrupt ends a Read or Write that is under way. It does not close nc: the holder of
+// the turn does, because that may block (TLS sends close_notify).
 func (s *stream) interrupt() {
 	if s.nc.SetDeadline(time.Unix(1, 0)) != nil {
 		s.nc.Close()
 	}
 }
 
-// closeWrite shuts down the sending side, on a goroutine because TLS sends
-// something to say so.
+// closeWrite shuts down the sending side, in a goroutine because TLS sends close_notify
+// and may block.
 func (s *stream) closeWrite(c *Conn) {
 	half, ok := s.nc.(interface{ CloseWrite() error })
 	if !ok {
@@ -179,7 +189,7 @@ func (s *stream) closeWrite(c *Conn) {
 	}()
 }
 
-func (e *Engine) forgetStream(c *Conn) {
+func (e *Engine) dropStream(c *Conn) {
 	e.streams.drop(c)
 	e.stats.closed.Add(1)
 }
@@ -192,7 +202,7 @@ func (s *stream) remoteAddr() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// streams is the set of these connections.
+// streams is the set of connections that have a stream.
 type streams struct {
 	mu  sync.Mutex
 	set map[*Conn]struct{}

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls below are made on non-blocking descriptors and return within
-// microseconds, so they do not tell the scheduler (RawSyscall): entering and
-// leaving a syscall state would cost about as much as the checks of a frame.
-// MSG_DONTWAIT says it again, for an adopted socket that somebody made blocking
-// (File does that) would take a worker and its P with it.
+// The calls below are made on non-blocking descriptors and return within microseconds,
+// so they do not tell the scheduler (RawSyscall): entering and leaving a syscall state
+// would cost about as much as decoding a frame. MSG_DONTWAIT is set all the same, because
+// an adopted socket may have been made blocking (File does so), and would block a worker
+// and its P.
 
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
-// recv reads what is there, recv(2). It returns 0, nil at the end of the
-// stream and EAGAIN when there is nothing.
+// recv reads without waiting, recv(2). It returns 0, 0 at the end of the stream and
+// EAGAIN when there is nothing to read.
 func recv(fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
@@ -27,9 +27,9 @@ func recv(fd int, b []byte) (int, syscall.Errno) {
 	}
 }
 
-// send writes until all is written or the socket is full, send(2). A full
-// socket is no error. It goes on behind a short write until EAGAIN, because
-// only that promises an edge when there is room again (epoll(7)).
+// send writes until all is written or the socket is full, send(2). A full socket is not
+// an error. After a short write it goes on until EAGAIN, because only that promises an
+// event when there is room again (epoll(7)).
 func send(fd int, b []byte) (n int, err error) {
 	for n < len(b) {
 		m, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[n])), uintptr(len(b)-n), sendFlags, 0, 0)
@@ -46,11 +46,10 @@ func send(fd int, b []byte) (n int, err error) {
 	return n, nil
 }
 
-// maxPieces is the most entries of a queue that one writev takes.
+// maxPieces bounds the queue entries that one sendmsg writes.
 const maxPieces = 64
 
-// sendQueueLocked writes the front of the queue with one sendmsg(2), and until
-// EAGAIN like send.
+// sendQueueLocked writes the front of the queue with one sendmsg(2).
 func (c *Conn) sendQueueLocked() (n int, err error) {
 	var pieces [maxPieces][]byte
 	var iov [maxPieces]unix.Iovec
@@ -80,8 +79,8 @@ func (c *Conn) sendQueueLocked() (n int, err error) {
 
 func shutdownWrite(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }
 
-// accept takes one connection off a listening descriptor, accept4(2).
-func accept(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
+// acceptFD takes one connection off a listening descriptor, accept4(2).
+func acceptFD(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
 	var sa unix.RawSockaddrAny
 	for {
 		size := uint32(unix.SizeofSockaddrAny)
@@ -120,6 +119,18 @@ func addrPort(sa *unix.RawSockaddrAny) netip.AddrPort {
 func ntohs(p *uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(p))
 	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+// unreadBytes returns how many received bytes the kernel holds, tcp(7) and unix(7).
+func unreadBytes(fd int) int { return ioctlInt(fd, unix.SIOCINQ) }
+
+// ioctlInt returns the int that a request asks for, 0 if it fails.
+func ioctlInt(fd int, request uintptr) int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 func closeFD(fd int) { unix.Close(fd) }

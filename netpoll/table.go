@@ -5,16 +5,15 @@ import (
 	"sync/atomic"
 )
 
-const pageSize = 1024 // descriptors per page: 8 KiB, allocated when the first of them is used
+const pageSize = 1024 // descriptors per page: 8 KiB, allocated for the first of them
 
 type page [pageSize]atomic.Pointer[Conn]
 
-// table finds the connection of a descriptor. The kernel hands out the lowest
-// free number, so an array is dense: 8 bytes per connection and no hashing.
-// Lookups take no lock.
+// table finds the connection of a descriptor. The kernel assigns the lowest free number,
+// so an array is dense: 8 bytes per connection and no hashing. Lookups take no lock.
 type table struct {
 	mu    sync.Mutex
-	pages atomic.Pointer[[]*page] // replaced as a whole when it grows
+	pages atomic.Pointer[[]*page] // replaced when it grows
 	count atomic.Int64
 }
 
@@ -41,8 +40,8 @@ func (t *table) put(fd int32, c *Conn) {
 	t.count.Add(1)
 }
 
-// drop forgets a descriptor. It must be called before the descriptor is closed,
-// because its number may be given out again at once.
+// drop removes a descriptor. It must be called before the descriptor is closed, because
+// the kernel may assign its number again at once.
 func (t *table) drop(fd int32, c *Conn) {
 	pages := t.pages.Load()
 	if !(*pages)[fd/pageSize][fd%pageSize].CompareAndSwap(c, nil) {
@@ -68,8 +67,8 @@ func (t *table) grow(fd int32) *[]*page {
 	return &pages
 }
 
-// portionSize is what a walk does in one go: 128 writes are about half a
-// millisecond.
+// portionSize is how many descriptors a walk visits before other goroutines run: 128
+// writes take about half a millisecond.
 const portionSize = 128
 
 func (t *table) portions() int {

@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestTableRefusesTwo(t *testing.T) {
+func TestTablePanics(t *testing.T) {
 	panics := func(what string, f func()) {
 		defer func() {
 			if recover() == nil {
@@ -54,7 +54,7 @@ func TestTableRefusesTwo(t *testing.T) {
 	a, b := new(Conn), new(Conn)
 	tab.put(3, a)
 	panics("a second connection of one descriptor", func() { tab.put(3, b) })
-	panics("drop of what is not there", func() { tab.drop(3, a) })
+	panics("drop of a descriptor that is not in the table", func() { tab.drop(3, a) })
 }
 
 func TestTableGrowsUnderReaders(t *testing.T) {

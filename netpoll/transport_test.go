@@ -12,8 +12,8 @@ import (
 )
 
 func TestEcho(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind, ReadBuffer: 4 << 10}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport, ReadBuffer: 4 << 10}, network, nil)
 		nc, s := r.connect()
 		for _, n := range []int{1, 2, 125, 4<<10 - 1, 4 << 10, 4<<10 + 1, 8 << 10, 16 << 10, 100_000} {
 			text := strings.Repeat("0123456789", n/10+1)[:n]
@@ -26,8 +26,8 @@ func TestEcho(t *testing.T) {
 }
 
 func TestEchoOfMany(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, nil)
 		var wg sync.WaitGroup
 		for i := range 50 {
 			nc := r.dial()
@@ -50,13 +50,13 @@ func TestEchoOfMany(t *testing.T) {
 	})
 }
 
-// A flood from one does not keep the others waiting, and loses nothing.
+// A flood from one connection does not keep others waiting, and no byte is lost.
 func TestFlood(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		var got int
 		done := make(chan struct{})
 		const all = 8 << 20
-		r := newRig(t, Config{Transport: kind, ReadBuffer: 4 << 10}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport, ReadBuffer: 4 << 10}, network, func(s *session, b []byte) {
 			if b[0] == 'e' {
 				s.WriteBorrowed(b, CloseOnFull)
 			} else if got += len(b); got == all+1 { // and the first byte
@@ -75,20 +75,20 @@ func TestFlood(t *testing.T) {
 }
 
 func TestHalfClose(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, nil)
 		nc, s := r.connect()
-		must(t, nc, "last words")
+		must(t, nc, "last bytes")
 		nc.(interface{ CloseWrite() error }).CloseWrite()
-		expect(t, nc, "last words")
+		expect(t, nc, "last bytes")
 		expectEOF(t, nc)
 		wantClosed(t, s, io.EOF)
 	})
 }
 
 func TestPeerReset(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, nil)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, nil)
 		nc, s := r.connect()
 		if tcp, ok := nc.(*net.TCPConn); ok {
 			tcp.SetLinger(0)
@@ -106,12 +106,12 @@ func TestPeerReset(t *testing.T) {
 	})
 }
 
-// What is written to a peer that is gone ends the connection with the reason,
-// and that is not that we closed it.
+// A write to a peer that is gone ends the connection with the error of the write, and not
+// with net.ErrClosed.
 func TestBrokenByWrite(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		hold := make(chan struct{})
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			if b[0] == 'h' {
 				<-hold // so that it is the writer who finds out
 			}
@@ -125,7 +125,7 @@ func TestBrokenByWrite(t *testing.T) {
 		nc.Close()
 		eventually(t, "a write fails", func() bool { return s.Write([]byte("hello?"), CloseOnFull) == Gone })
 		if s.CanWrite() {
-			t.Error("it is said to be open")
+			t.Error("CanWrite is true")
 		}
 		if n := r.e.Stats().Broken; n != 1 {
 			t.Errorf("%d broken connections", n)
@@ -138,11 +138,11 @@ func TestBrokenByWrite(t *testing.T) {
 }
 
 func TestCloseInData(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			s.Conn.Close()
 			if got := s.Write([]byte("more"), CloseOnFull); got != Gone {
-				t.Errorf("Write behind Close = %v", got)
+				t.Errorf("Write after Close = %v", got)
 			}
 		})
 		nc := r.dial()
@@ -153,12 +153,12 @@ func TestCloseInData(t *testing.T) {
 	})
 }
 
-func TestCloseFromElsewhere(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+func TestCloseOutsideHandler(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		nc, s := r.connect()
 		if !s.CanWrite() {
-			t.Error("it is not said to be open")
+			t.Error("CanWrite is false")
 		}
 		var wg sync.WaitGroup
 		for range 4 {
@@ -185,8 +185,8 @@ func TestCloseFromElsewhere(t *testing.T) {
 }
 
 func TestCloseDropsTheQueue(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		_, s := r.connect()
 		msg := make([]byte, 1000)
 		for s.Write(msg, CloseOnFull) == Written {
@@ -199,8 +199,8 @@ func TestCloseDropsTheQueue(t *testing.T) {
 }
 
 func TestRemoteAddr(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		nc, s := r.connect()
 		got := s.RemoteAddr()
 		if tcp, ok := nc.LocalAddr().(*net.TCPAddr); !ok && got.IsValid() || ok && got.String() != tcp.String() {
@@ -211,8 +211,8 @@ func TestRemoteAddr(t *testing.T) {
 
 // An ID tells connections apart that have the same descriptor.
 func TestIDs(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		seen := map[uint64]bool{}
 		for range 20 {
 			nc, s := r.connect()
@@ -226,15 +226,15 @@ func TestIDs(t *testing.T) {
 	})
 }
 
-func TestRefuse(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		e, err := New(Config{Transport: kind, Refusal: []byte("full")})
+func TestReject(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		e, err := New(Config{Transport: transport, RejectResponse: []byte("full")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ln := listen(t, network)
 		r := &rig{TB: t, e: e, network: network, addr: ln.Addr().String()}
-		if err := e.Listen(ln, refuseAll); err != nil {
+		if err := e.Listen(ln, rejectAll); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {
@@ -242,8 +242,8 @@ func TestRefuse(t *testing.T) {
 			expect(t, nc, "full")
 			expectEOF(t, nc)
 		}
-		if s := e.Stats(); s.Refused != 3 || s.Opened != 0 || e.Opened() != 0 {
-			t.Errorf("%d refused, %d opened, %d open", s.Refused, s.Opened, e.Opened())
+		if s := e.Stats(); s.Rejected != 3 || s.Opened != 0 || e.Opened() != 0 {
+			t.Errorf("%d rejected, %d opened, %d open", s.Rejected, s.Opened, e.Opened())
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
@@ -251,11 +251,11 @@ func TestRefuse(t *testing.T) {
 	})
 }
 
-// Bytes that arrive while the handler runs are not forgotten.
+// Bytes that arrive while the handler runs are delivered.
 func TestDataWhileInData(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		busy, goOn := make(chan struct{}), make(chan struct{})
-		r := newRig(t, Config{Transport: kind}, network, func(s *session, b []byte) {
+		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			if b[0] == '1' {
 				close(busy)
 				<-goOn
@@ -266,7 +266,7 @@ func TestDataWhileInData(t *testing.T) {
 		must(t, nc, "1")
 		await(t, busy)
 		must(t, nc, "2")
-		if s := <-r.sessions; kind != Goroutine {
+		if s := <-r.sessions; transport != Goroutine {
 			eventually(t, "the event is there", func() bool { return s.turn.word.Load()&turnMask == turnAgain })
 		}
 		close(goOn)
@@ -274,10 +274,10 @@ func TestDataWhileInData(t *testing.T) {
 	})
 }
 
-// Each walks over all connections, however the table grows meanwhile.
+// Each visits all connections, although the table grows meanwhile.
 func TestEach(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		want := map[Handler]bool{}
 		for range 20 {
 			_, s := r.connect()
@@ -295,13 +295,13 @@ func TestEach(t *testing.T) {
 		for i := range portions {
 			r.e.EachOf(i, func(h Handler) {
 				if !want[h] {
-					t.Error("a handler that is not there, or twice")
+					t.Error("an unknown handler, or one for the second time")
 				}
 				delete(want, h)
 			})
 		}
 		if len(want) > 0 {
-			t.Errorf("%d connections were left out", len(want))
+			t.Errorf("%d connections were not visited", len(want))
 		}
 		n := 0
 		if r.e.Each(func(Handler) { n++ }); n != 21 {
@@ -310,14 +310,14 @@ func TestEach(t *testing.T) {
 	})
 }
 
-// More connections than one turn accepts, waiting at once: all are accepted.
+// More connections than one turn accepts wait at once, and all are accepted.
 func TestAcceptMany(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		g := newGate()
-		r := newRig(t, Config{Transport: kind, Workers: 1}, network, g.data)
+		r := newRig(t, Config{Transport: transport, Workers: 1}, network, g.data)
 		first := r.dial()
-		must(t, first, "b") // the only worker blocks, and nobody accepts
-		if kind != Goroutine {
+		must(t, first, "b") // the only worker blocks, so nothing is accepted
+		if transport != Goroutine {
 			eventually(t, "it blocks", func() bool { return g.inside.Load() == 1 })
 		}
 		all := make([]net.Conn, 150)

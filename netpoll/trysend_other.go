@@ -2,5 +2,5 @@
 
 package netpoll
 
-// trySend takes nothing, so that every write goes through the queue.
+// trySend writes nothing, so that every write goes through the queue.
 func trySend(uintptr, []byte) (int, error) { return 0, nil }

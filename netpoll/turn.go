@@ -2,8 +2,8 @@ package netpoll
 
 import "sync/atomic"
 
-// A turn is the right to read from a connection and to call its Handler. At
-// most one worker holds it. It moves by this machine:
+// A turn is the right to read from a connection and to call its Handler. At most one
+// goroutine holds it. It changes by this state machine:
 //
 //	        ready                take               ready
 //	idle ----------> queued ------------> running ----------> again
@@ -15,12 +15,11 @@ import "sync/atomic"
 //	                                       v
 //	                                     closed
 //
-// ready is an event of the poller or a request from elsewhere (a close, more
-// bytes to read than a turn may take). What it was about is gathered in the
-// upper bits until a worker takes them, so that no event is lost while the turn
-// is out. ready on queued or again only adds bits, on closed it does nothing.
-// take, give, yield (from running or again to queued, so that others come first)
-// and end belong to the holder.
+// ready is an event of the poller, or a request from elsewhere: a close. Its Readiness
+// is gathered in the upper bits until a worker takes them, so that no event is lost
+// while the turn is held. In the states queued and again, ready only adds bits; in
+// closed it does nothing. take, give, yield (from running or again to queued, so that
+// other connections come first) and end belong to the holder.
 type turn struct{ word atomic.Uint32 }
 
 const (
@@ -45,9 +44,9 @@ const (
 	moveEnd
 )
 
-// step is the machine: from a word, by a move, to the next word. ok says
-// whether the one who moves has got something to do: to enqueue (ready), to run
-// (take), to run once more (give), to enqueue (yield).
+// step is the state machine: from a word, by a move, to the next word. ok tells the
+// caller what to do: to queue the connection (ready, yield), to run its turn (take), or
+// to run it once more (give).
 func step(word uint32, m move, bits Readiness) (next uint32, ok bool) {
 	state, pending := word&turnMask, word&^turnMask
 	switch {
@@ -70,11 +69,11 @@ func step(word uint32, m move, bits Readiness) (next uint32, ok bool) {
 	case m == moveEnd && (state == turnRunning || state == turnAgain):
 		return turnClosed, true
 	}
-	panic("BUG: netpoll: turn moved by one who does not hold it")
+	panic("BUG: netpoll: a goroutine moved a turn that it does not hold")
 }
 
-// move makes one step. It returns what the connection was ready for before the
-// step, which the one who takes the turn must look after.
+// move makes one step. It returns what the connection was ready for before the step; a
+// caller that takes the turn must act on that.
 func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
 	for {
 		word := t.word.Load()
@@ -85,5 +84,14 @@ func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
 	}
 }
 
-// hold gives the turn of a connection that nobody else knows yet to the caller.
+// pending tells whether the turn is queued, or held.
+func (t *turn) pending() bool {
+	switch t.word.Load() & turnMask {
+	case turnQueued, turnRunning, turnAgain:
+		return true
+	}
+	return false
+}
+
+// hold gives the caller the turn of a connection that no other goroutine uses yet.
 func (t *turn) hold() { t.word.Store(turnRunning) }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The whole machine: each state, each move.
+// The whole state machine: each move in each state.
 func TestTurnSteps(t *testing.T) {
 	const (
 		r    = uint32(Readable) << turnShift
@@ -68,7 +68,7 @@ func TestTurnSteps(t *testing.T) {
 	}
 }
 
-func TestTurnReturnsWhatIsReady(t *testing.T) {
+func TestTurnReturnsReadiness(t *testing.T) {
 	var turn turn
 	check := func(m move, bits, want Readiness, wantOK bool) {
 		t.Helper()
@@ -86,9 +86,9 @@ func TestTurnReturnsWhatIsReady(t *testing.T) {
 	check(moveTake, 0, 0, true)
 }
 
-// Whatever events come from wherever, one at a time holds the turn, and after
-// the last event somebody has held it.
-func TestTurnIsHeldByOne(t *testing.T) {
+// Whatever events arrive, one goroutine at a time holds the turn, and a turn follows the
+// last event.
+func TestTurnIsExclusive(t *testing.T) {
 	var (
 		turn    turn
 		queue   = make(chan struct{}, 1) // queued at most once, or this blocks
@@ -118,7 +118,7 @@ func TestTurnIsHeldByOne(t *testing.T) {
 				_, ok := turn.move(moveTake, 0)
 				for ok {
 					if inside.Add(1) != 1 {
-						t.Error("two hold the turn")
+						t.Error("two goroutines hold the turn")
 					}
 					seen = sent.Load()
 					inside.Add(-1)

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// The pool works by leader and followers. One worker polls, publishes what it
-// harvested, and works on it together with whoever else is awake; the first that
-// finds nothing left polls again, the others end. So a load that one core
-// carries stays on one goroutine: it polls, handles, polls, handles, and hands
+// The pool works by leader and followers. One worker polls, publishes a batch of ready
+// connections (a harvest), and works on it together with the other awake workers. The
+// first worker that finds the batch empty polls again; the others end. So a load that
+// one core carries stays on one goroutine, which polls and handles in turn and hands
 // nothing over.
 //
-// A second worker is started by the first that falls behind (a batch took
-// longer than behind and is not done, or connections that have yielded have
-// waited for so long), up to one a core; and by the monitor when nothing has moved
-// for a tick, because handlers block, up to Workers.
+// Two things start more workers. A worker does, up to one a core, when a batch overruns
+// its budget, or connections that yielded have waited for that long. And the monitor
+// does, up to Config.Workers, when no worker has made progress for a tick because
+// handlers block.
 const (
-	behind      = time.Millisecond
-	behindItems = 16 // a shorter rest is not worth a second core
+	batchBudget = time.Millisecond
+	minBacklog  = 16 // fewer connections are not worth a second core
 	checkEvery  = 16 // items between two looks at the clock
 )
 
@@ -26,7 +26,7 @@ type worker struct {
 	done int
 }
 
-// spawn starts a worker if fewer than limit are running.
+// spawn starts a worker if fewer than limit run.
 func (e *Engine) spawn(limit int32) bool {
 	for n := e.workers.Load(); n < limit; n = e.workers.Load() {
 		if e.workers.CompareAndSwap(n, n+1) {
@@ -45,20 +45,20 @@ func (e *Engine) work() {
 		for c := e.batch.claim(); c != nil; c = e.batch.claim() {
 			e.serve(c, &w)
 			if w.done++; w.done%checkEvery == 0 {
-				e.checkBehind()
+				e.checkOverrun()
 			}
 		}
 		if !e.harvesting.CompareAndSwap(false, true) {
-			// Another one polls, and will find more than us. It may sleep,
-			// though, with nobody awake to serve those that yielded.
-			c := e.yields.take()
+			// Another worker polls. It may sleep, though, and then this one is
+			// the last to serve the connections that yielded.
+			c := e.yielded.take()
 			if c == nil {
 				break
 			}
 			e.serve(c, &w)
 			continue
 		}
-		if e.batch.left() > 0 { // it has just done so
+		if e.batch.left() > 0 { // another worker has just polled
 			e.harvesting.Store(false)
 			continue
 		}
@@ -74,28 +74,28 @@ func (e *Engine) work() {
 	e.workers.Add(-1)
 }
 
-// checkBehind starts another worker when the batch keeps us for too long and
-// there may be a core for it.
-func (e *Engine) checkBehind() {
-	e.breathe()
-	if e.batch.left() < behindItems || e.workers.Load() >= e.cores() {
+// checkOverrun starts another worker when the batch overruns its budget and there may
+// be a core for it.
+func (e *Engine) checkOverrun() {
+	e.goschedIfDue()
+	if e.batch.left() < minBacklog || e.workers.Load() >= e.cores() {
 		return
 	}
-	if e.now()-time.Duration(e.stamp.Load()) > behind && e.spawn(e.cores()) {
-		e.stats.behind.Add(1)
+	if e.now()-time.Duration(e.harvestedAt.Load()) > batchBudget && e.spawn(e.cores()) {
+		e.stats.overrun.Add(1)
 	}
 }
 
-// cores is how many workers may run because there is work, rather than because
-// others are blocked.
+// cores returns how many workers may run to share work, as opposed to replacing blocked
+// ones.
 func (e *Engine) cores() int32 { return int32(min(runtime.GOMAXPROCS(0), e.maxWorkers)) }
 
-// harvest polls and publishes a batch. It reports false when the engine is
-// closed and the last connection gone.
+// harvest polls and publishes a batch. It returns false when the engine is closed and
+// its last connection is gone.
 func (e *Engine) harvest() bool {
 	e.measureWait()
-	// Whoever injects looks at asleep after it has appended; we look at the list
-	// after we have set it; so one of us sees the other.
+	// inject looks at asleep after it appended to the list. harvest sets asleep before
+	// it looks at the list. So one of them sees the other.
 	e.asleep.Store(true)
 	n := e.takeInjected()
 	if n > 0 {
@@ -103,15 +103,15 @@ func (e *Engine) harvest() bool {
 	} else if e.closing.Load() && e.table.count.Load() == 0 {
 		return false
 	}
-	yielded := e.yields.n.Load() > 0
+	yielded := e.yielded.n.Load() > 0
 	asked := e.now()
 	got, err := e.poller.Wait(e.events[:batchSize-1-n], n == 0 && !yielded)
 	if err != nil {
 		panic("BUG: netpoll: the poller fails: " + err.Error())
 	}
 	e.asleep.Store(false)
-	e.watch.awake()
-	e.harvested(asked, e.now())
+	e.monitorSleep.wake()
+	e.noteHarvest(asked, e.now())
 	for _, ev := range e.events[:got] {
 		if c := e.find(ev); c != nil {
 			if _, ok := c.turn.move(moveReady, ev.Ready); ok {
@@ -121,19 +121,19 @@ func (e *Engine) harvest() bool {
 		}
 	}
 	if yielded {
-		if c := e.yields.take(); c != nil {
+		if c := e.yielded.take(); c != nil {
 			e.batch.items[n].Store(c)
 			n++
 		}
-		if e.workers.Load() < e.cores() && e.yields.waited(e.now()) > behind && e.spawn(e.cores()) {
-			e.stats.behind.Add(1)
+		if e.workers.Load() < e.cores() && e.yielded.longestWait(e.now()) > batchBudget && e.spawn(e.cores()) {
+			e.stats.overrun.Add(1)
 		}
 	}
 	e.batch.publish(n)
 	return true
 }
 
-// find returns the connection that an event is about, nil if it is gone.
+// find returns the connection that an event is about, or nil if it is closed.
 func (e *Engine) find(ev Event) *Conn {
 	c := e.table.get(ev.FD)
 	if c == nil || c.gen != ev.Gen {
@@ -145,7 +145,7 @@ func (e *Engine) find(ev Event) *Conn {
 	return c
 }
 
-// inject queues a connection whose turn was asked for outside of the poller.
+// inject queues a connection for a turn without an event of the poller.
 func (e *Engine) inject(c *Conn) {
 	e.mu.Lock()
 	e.injected = append(e.injected, c)
@@ -155,8 +155,8 @@ func (e *Engine) inject(c *Conn) {
 	}
 }
 
-// takeInjected moves injected connections to the batch and leaves at least half
-// of it to the poller.
+// takeInjected moves injected connections to the batch, up to half of it, and leaves the
+// rest to the poller.
 func (e *Engine) takeInjected() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +168,7 @@ func (e *Engine) takeInjected() int {
 	if n < len(e.injected) {
 		e.injected = e.injected[n:]
 	} else if cap(e.injected) > 4*batchSize {
-		e.injected = nil // a storm is over
+		e.injected = nil // free the memory of a burst
 	} else {
 		e.injected = e.injected[:0]
 	}
@@ -179,11 +179,11 @@ func (e *Engine) takeInjected() int {
 // connection's turn.
 func (e *Engine) measureWait() {
 	if length, _ := unpack(e.batch.word.Load()); length > 0 {
-		e.stats.wait(e.now() - time.Duration(e.stamp.Load()))
+		e.stats.wait(e.now() - time.Duration(e.harvestedAt.Load()))
 	}
 }
 
-// serve runs one connection's turn, and further ones while events come in.
+// serve runs a connection's turn, and further turns while events arrive.
 func (e *Engine) serve(c *Conn, w *worker) {
 	ready, ok := c.turn.move(moveTake, 0)
 	for ok {
@@ -194,8 +194,8 @@ func (e *Engine) serve(c *Conn, w *worker) {
 	}
 }
 
-// finish ends a turn that began outside of the pool: with what came in
-// meanwhile as the first thing for a worker.
+// finish ends a turn that began outside of the pool. If events arrived meanwhile, or
+// bytes are left over, it queues the connection for a worker.
 func (e *Engine) finish(c *Conn) {
 	if c.has(flagCorked) {
 		c.Uncork()

@@ -1,34 +1,34 @@
 package netpoll
 
-// Outcome of a write.
+// Outcome is the result of a write.
 type Outcome uint8
 
 const (
-	// Written: the kernel has all of it.
+	// Written means that the kernel has accepted all bytes.
 	Written Outcome = iota
-	// Queued: the rest goes out when the peer has read what came before.
+	// Queued means that the rest goes out when the peer has read what came before.
 	Queued
-	// Dropped: the queue was full and nothing older could make room.
+	// Dropped means that the queue was full and no older message could make room.
 	Dropped
-	// Full: the queue was full and the policy was CloseOnFull or Control; the
+	// Full means that the queue was full and the policy CloseOnFull or Control; the
 	// caller is expected to end the connection with Seal.
 	Full
-	// Gone: the connection is closed or sealed.
+	// Gone means that the connection is closed or sealed.
 	Gone
 )
 
-// Delivered tells whether the bytes are on their way.
+// Delivered tells whether the bytes were written or queued.
 func (o Outcome) Delivered() bool { return o <= Queued }
 
-// corkLimit is what a corked connection gathers before it writes after all.
-const corkLimit = 16 << 10
-
-// Write sends b, or queues what the kernel does not take now. b is shared: it
-// may be queued by reference and must never be modified.
+// Write sends b, or queues what the kernel does not accept now. b is shared: it may be
+// queued by reference and must never be modified.
+//
+// A connection without a descriptor (TLS, or a wrapped net.Conn) cannot be written to
+// without waiting: Write queues all of b and returns Queued, never Written, and a
+// goroutine passes it on. See Conn.Queued for what that means to a sender.
 func (c *Conn) Write(b []byte, p Policy) Outcome { return c.write(b, p, false) }
 
-// WriteBorrowed is Write for bytes that the caller will reuse: what has to be
-// queued is copied.
+// WriteBorrowed is Write for bytes that the caller reuses: it copies what it queues.
 func (c *Conn) WriteBorrowed(b []byte, p Policy) Outcome { return c.write(b, p, true) }
 
 func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
@@ -41,8 +41,8 @@ func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
 	return outcome
 }
 
-// writeLocked reports, like all that can find the connection to be over, whether
-// the caller must interrupt the holder of the turn when it has unlocked mu.
+// writeLocked tells, like all functions that may find the connection broken, whether
+// the caller must interrupt the holder of the turn after it unlocked mu.
 func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, over bool) {
 	if c.engine == nil || c.hasLocked(flagSealed) {
 		return Gone, false
@@ -68,9 +68,9 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, 
 	}
 	c.out.push(b, p, borrowed)
 	c.out.sent(n)
-	// Once more, now that flagQueued is to be seen: if the peer has made room
-	// since we were told that there is none, the edge that says so may have come
-	// to a worker that saw nothing to flush.
+	// Try again, now that flagQueued is set: if the peer has made room since the
+	// first attempt, the event that said so may have reached a worker that saw nothing
+	// to flush.
 	if c.flushLocked() {
 		return Gone, true
 	}
@@ -96,22 +96,22 @@ func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool) Outcome {
 	return Full
 }
 
-// sendLocked writes what goes at once. A full socket is no error.
+// sendLocked writes what the socket accepts at once. A full socket is not an error.
 func (c *Conn) sendLocked(b []byte) (n int, err error) {
-	if c.link != nil {
-		return c.link.send(b)
+	if c.stream != nil {
+		return c.stream.send(b)
 	}
 	return send(int(c.fd), b)
 }
 
-// brokenLocked: a write failed, so the peer is gone.
+// brokenLocked closes a connection after a failed write.
 func (c *Conn) brokenLocked() {
 	c.engine.stats.broken.Add(1)
 	c.setLocked(flagBroken)
 	c.closeLocked()
 }
 
-// flush goes on writing the queue.
+// flush writes the queue until it is empty or the socket is full.
 func (c *Conn) flush() {
 	c.mu.Lock()
 	over := c.flushLocked()
@@ -122,7 +122,7 @@ func (c *Conn) flush() {
 }
 
 func (c *Conn) flushLocked() (over bool) {
-	if c.hasLocked(flagClosing|flagReleased) || c.link != nil && c.link.draining {
+	if c.hasLocked(flagClosing|flagReleased) || c.stream != nil && c.stream.draining {
 		return false
 	}
 	for c.out != nil && !c.out.empty() {
@@ -132,10 +132,10 @@ func (c *Conn) flushLocked() (over bool) {
 			return true
 		}
 		if n == 0 {
-			if c.link != nil {
-				c.link.drainLocked(c)
+			if c.stream != nil {
+				c.stream.drainLocked(c)
 			}
-			return false // the poller tells when there is room
+			return false // an event follows when there is room
 		}
 		c.out.sent(n)
 	}
@@ -143,14 +143,14 @@ func (c *Conn) flushLocked() (over bool) {
 }
 
 func (c *Conn) sendFrontLocked() (n int, err error) {
-	if c.link != nil {
-		return c.link.send(c.out.first())
+	if c.stream != nil {
+		return c.stream.send(c.out.first())
 	}
 	return c.sendQueueLocked()
 }
 
-// flushedLocked is where a queue that ran empty goes back, and where an ending
-// that waited for it goes on.
+// flushedLocked frees a queue that ran empty, and carries out an ending that waited for
+// it.
 func (c *Conn) flushedLocked() (over bool) {
 	if c.out != nil && !c.hasLocked(flagCorked) {
 		c.freeQueueLocked()
@@ -161,25 +161,12 @@ func (c *Conn) flushedLocked() (over bool) {
 	}
 	if c.hasLocked(flagHalfClose) && !c.hasLocked(flagHalfClosed) {
 		c.setLocked(flagHalfClosed)
-		if c.link != nil {
-			c.link.closeWrite(c)
+		if c.stream != nil {
+			c.stream.closeWrite(c)
 		} else {
 			shutdownWrite(int(c.fd))
 		}
 	}
-	return false
-}
-
-// peerEndedLocked says whether the end of the peer's stream is that of the
-// connection. It is not while sealed bytes wait: a peer that shut down its sending
-// side only, behind its own last words perhaps, is owed ours. Only the holder of
-// the turn may call it.
-func (c *Conn) peerEndedLocked() bool {
-	if !c.hasLocked(flagSealed) || c.hasLocked(flagClosing) || c.out == nil || c.out.empty() {
-		return true
-	}
-	// Nothing more can come, so nothing is left to wait for when they are sent.
-	c.setLocked(flagPeerEnded | flagCloseFlushed)
 	return false
 }
 
@@ -188,7 +175,7 @@ func (c *Conn) newQueueLocked() {
 	c.setLocked(flagQueued)
 }
 
-// dropQueueLocked throws away what can never be sent any more.
+// dropQueueLocked drops what can no longer be sent.
 func (c *Conn) dropQueueLocked() {
 	if n := c.out.messages(); n > 0 {
 		c.engine.stats.abandoned.Add(int64(n))
@@ -202,100 +189,12 @@ func (c *Conn) freeQueueLocked() {
 	c.clearLocked(flagQueued | flagCorked)
 }
 
-// Cork gathers the writes that follow, so that the answers to many messages
-// that arrived in one read leave in one write. Whoever corks uncorks soon; the
-// turn's end does it at the latest.
-func (c *Conn) Cork() {
-	if c.has(flagCorked) {
-		return
-	}
-	c.mu.Lock()
-	if c.engine != nil && !c.hasLocked(flagSealed|flagCorked) {
-		if c.out == nil {
-			c.newQueueLocked()
-		}
-		c.setLocked(flagCorked)
-	}
-	c.mu.Unlock()
-}
-
-// Uncork sends what was gathered.
-func (c *Conn) Uncork() {
-	if !c.has(flagCorked) {
-		return
-	}
-	c.mu.Lock()
-	var over bool
-	if c.hasLocked(flagCorked) {
-		c.clearLocked(flagCorked)
-		over = c.flushLocked()
-	}
-	c.mu.Unlock()
-	if over {
-		c.interrupt()
-	}
-}
-
-// DropMessages drops what is queued and not begun, but for Control.
+// DropMessages drops the queued messages that have not begun to go out, except those
+// with the policy Control.
 func (c *Conn) DropMessages() {
 	c.mu.Lock()
 	if c.out != nil {
 		c.engine.stats.abandoned.Add(int64(c.out.discardMessages()))
 	}
 	c.mu.Unlock()
-}
-
-// Ending is what follows the last byte of a sealed connection.
-type Ending uint8
-
-const (
-	// KeepOpen: the peer is to end the connection; reading goes on.
-	KeepOpen Ending = iota
-	// HalfClose: the sending side is shut down, reading goes on. It lets the
-	// peer read what was sent even if bytes of its own are unread here, which
-	// a plain close would answer with a reset.
-	HalfClose
-	// CloseFlushed: the connection is closed.
-	CloseFlushed
-)
-
-// Seal makes last the last bytes that are sent: behind them every Write is
-// Gone. If the peer ends the stream before they are all sent, the ending becomes
-// CloseFlushed. With discard the messages that are queued and not begun are dropped
-// first. It reports false, and sends nothing, if the connection was sealed
-// before; the ending is then only raised. last is shared, as in Write.
-func (c *Conn) Seal(last []byte, discard bool, then Ending) bool {
-	c.mu.Lock()
-	first, over := c.sealLocked(last, discard, then)
-	c.mu.Unlock()
-	if over {
-		c.interrupt()
-	}
-	return first
-}
-
-func (c *Conn) sealLocked(last []byte, discard bool, then Ending) (first, over bool) {
-	if c.engine == nil {
-		c.closeLocked() // whoever opens it finds out
-		return false, false
-	}
-	first = !c.hasLocked(flagSealed)
-	if first {
-		if c.out == nil {
-			c.newQueueLocked()
-		}
-		if discard {
-			c.engine.stats.abandoned.Add(int64(c.out.discard()))
-		}
-		c.out.push(last, Control, false)
-		c.setLocked(flagSealed)
-	}
-	switch then {
-	case HalfClose:
-		c.setLocked(flagHalfClose)
-	case CloseFlushed:
-		c.setLocked(flagCloseFlushed)
-	}
-	c.clearLocked(flagCorked)
-	return first, c.flushLocked()
 }

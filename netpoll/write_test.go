@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// emptyQueues makes the next queue come out of f.
+// emptyQueues makes f provide the next queue.
 func emptyQueues(t *testing.T, f func()) {
 	queues.New = nil
 	for queues.Get() != nil {
@@ -16,17 +16,17 @@ func emptyQueues(t *testing.T, f func()) {
 	t.Cleanup(func() { queues.New = func() any { return new(queue) } })
 }
 
-// A writer that is told that the socket is full sets flagQueued, for a worker to
-// flush when there is room. The edge that says so may come in between: here it
-// does, because the peer reads while the writer gets itself a queue.
+// A writer that finds the socket full sets flagQueued, so that a worker flushes when there
+// is room. The event that says so may come before: here it does, because the peer reads
+// while the writer gets a queue.
 func TestNoWritableEdgeIsLost(t *testing.T) {
-	for _, kind := range kinds {
-		if kind == Goroutine {
+	for _, transport := range transports {
+		if transport == Goroutine {
 			continue // no edges
 		}
 		for _, network := range []string{"tcp", "unix"} {
-			t.Run(kind.String()+"/"+network, func(t *testing.T) {
-				r := newRig(t, Config{Transport: kind}, network, ignore)
+			t.Run(transport.String()+"/"+network, func(t *testing.T) {
+				r := newRig(t, Config{Transport: transport}, network, ignore)
 				nc, s := r.connect()
 				edge := func() {
 					before := r.e.batch.word.Load() >> 32
@@ -49,10 +49,10 @@ func TestNoWritableEdgeIsLost(t *testing.T) {
 	}
 }
 
-// The same, as often as it comes by itself.
+// The same race, as often as it happens by chance.
 func TestWriterAndReaderRace(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, Config{Transport: kind}, network, ignore)
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, Config{Transport: transport}, network, ignore)
 		nc, s := r.connect()
 		go io.Copy(io.Discard, nc)
 		msg := make([]byte, 100<<10)

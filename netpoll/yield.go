@@ -7,25 +7,23 @@ import (
 	"time"
 )
 
-// A connection that has more to do than a turn may take yields: its turn comes
-// again when those that have just become ready had theirs. One that yielded is
-// served at a time, and the poller asked before the next, so that however many
-// senders want all they can get, the others wait for one turn of theirs, and not
-// for one of each.
+// A connection that has more work than fits a turn yields: its next turn comes after
+// those of the connections that have just become ready. The engine serves one such
+// connection at a time and polls before the next, so that however many senders take all
+// they can get, the others wait for one turn of one of them, and not for one of each.
 
-// yields are the connections that have yielded, the one that waits longest
-// first.
-type yields struct {
-	n atomic.Int32 // how many
+// yieldQueue holds the connections that have yielded, the oldest first.
+type yieldQueue struct {
+	n atomic.Int32 // length
 
 	mu    sync.Mutex
 	out   []*Conn // from next on. guarded by mu
 	next  int
-	in    []*Conn       // behind those of out. guarded by mu
-	since time.Duration // when the first came; the list was empty then. guarded by mu
+	in    []*Conn       // after those of out. guarded by mu
+	since time.Duration // when the queue was empty last. guarded by mu
 }
 
-func (y *yields) put(c *Conn, now func() time.Duration) {
+func (y *yieldQueue) put(c *Conn, now func() time.Duration) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.n.Add(1) == 1 {
@@ -34,8 +32,8 @@ func (y *yields) put(c *Conn, now func() time.Duration) {
 	y.in = append(y.in, c)
 }
 
-// take returns the next connection, nil if there is none.
-func (y *yields) take() *Conn {
+// take returns the next connection, or nil if there is none.
+func (y *yieldQueue) take() *Conn {
 	if y.n.Load() == 0 {
 		return nil
 	}
@@ -43,7 +41,7 @@ func (y *yields) take() *Conn {
 	defer y.mu.Unlock()
 	if y.next == len(y.out) {
 		if len(y.in) == 0 {
-			return nil // another worker was quicker
+			return nil // another worker took it
 		}
 		y.out, y.in, y.next = y.in, y.out[:0], 0
 	}
@@ -54,8 +52,8 @@ func (y *yields) take() *Conn {
 	return c
 }
 
-// waited is for how long somebody has been waiting, whoever it was.
-func (y *yields) waited(now time.Duration) time.Duration {
+// longestWait returns for how long the queue has not been empty.
+func (y *yieldQueue) longestWait(now time.Duration) time.Duration {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.n.Load() == 0 {
@@ -64,46 +62,45 @@ func (y *yields) waited(now time.Duration) time.Duration {
 	return now - y.since
 }
 
-// yield puts a connection whose turn the caller holds behind the others. The
-// caller is a worker: it goes on with the list if nobody else does.
+// yield puts a connection whose turn the caller holds into the queue. The caller is a
+// worker, and serves the queue if no other worker does.
 func (e *Engine) yield(c *Conn, ready Readiness) {
 	c.turn.move(moveYield, ready)
 	e.stats.yielded.Add(1)
-	e.yields.put(c, e.now)
-	e.breathe()
+	e.yielded.put(c, e.now)
+	e.goschedIfDue()
 }
 
-// breathe lets what else runs in this process have a core, an HTTP server for one.
-// The Go scheduler takes one away from workers that always find something to do
-// after 10 ms only; and even if there is another it has nobody to ask its own
-// poller for those that wait there, because the thread that did is often the one
-// on which a worker woke. Gosched makes room, and wakes a thread if there is a core
-// for it, which goes on to ask that poller.
-func (e *Engine) breathe() {
-	every := breathAlone
+// goschedIfDue lets the other goroutines of the process run, for example an HTTP
+// server. The Go scheduler preempts a worker that always has work only after 10 ms. And
+// even if a core is free no thread may ask the runtime's own poller, because the thread
+// that did so often became the one that runs a worker. Gosched makes room, and wakes a
+// thread if there is a core for it, which then asks that poller.
+func (e *Engine) goschedIfDue() {
+	every := goschedIdle
 	if e.workers.Load() >= e.cores() {
-		every = breathEvery
+		every = goschedBusy
 	}
-	if now := e.stamp.Load(); now-e.breath.Load() > int64(every) {
-		e.breath.Store(now)
+	if now := e.harvestedAt.Load(); now-e.lastGosched.Load() > int64(every) {
+		e.lastGosched.Store(now)
 		runtime.Gosched()
 	}
 }
 
 const (
-	// breathEvery is how long workers may keep all cores, or the thread on which
-	// one of them woke. A look at what else there is takes some 5 µs.
-	breathEvery = 200 * time.Microsecond
-	// breathAlone is how often they look while there are cores that others can have.
-	breathAlone = 5 * time.Millisecond
-	// slept is how long it takes to ask the poller if that means waiting.
+	// goschedBusy is how long workers may keep all cores, or the thread on which one of
+	// them woke. A Gosched takes about 5 µs.
+	goschedBusy = 200 * time.Microsecond
+	// goschedIdle is how often they call Gosched while other cores are free.
+	goschedIdle = 5 * time.Millisecond
+	// slept is how long a poll takes at least if it had to wait.
 	slept = 20 * time.Microsecond
 )
 
-// harvested notes that the poller was asked, and when it answered.
-func (e *Engine) harvested(asked, now time.Duration) {
-	e.stamp.Store(int64(now))
+// noteHarvest records when the poller was asked and when it answered.
+func (e *Engine) noteHarvest(asked, now time.Duration) {
+	e.harvestedAt.Store(int64(now))
 	if now-asked > slept {
-		e.breath.Store(int64(now + breathEvery - breathAlone)) // the next one is due soon
+		e.lastGosched.Store(int64(now + goschedBusy - goschedIdle)) // the next Gosched is due soon
 	}
 }

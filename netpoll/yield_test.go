@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// counted is a poller that tells when it is asked.
+// counted is a Poller that calls asked for each Wait.
 type counted struct {
 	Poller
 	asked func()
@@ -19,17 +19,17 @@ func (p counted) Wait(dst []Event, block bool) (int, error) {
 	return p.Poller.Wait(dst, block)
 }
 
-// However many yield, the poller is asked before each of them, so that others
+// However many connections yield, the engine polls before each of them, so that others
 // wait for one.
-func TestYieldedComeOneAtATime(t *testing.T) {
-	pollers(t, func(t *testing.T, kind Kind) {
-		poller, err := newPoller(kind)
+func TestYieldedAreServedOneAtATime(t *testing.T) {
+	pollers(t, func(t *testing.T, transport Transport) {
+		poller, err := newPoller(transport)
 		if err != nil {
 			t.Fatal(err)
 		}
 		const heavies, bytesEach = 20, 500
 		var turns, worst int // owned by the only worker
-		cfg := Config{Transport: kind, Workers: 1}
+		cfg := Config{Transport: transport, Workers: 1}
 		if err := cfg.validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -58,13 +58,13 @@ func TestYieldedComeOneAtATime(t *testing.T) {
 			t.Error(err)
 		}
 		if worst != 1 {
-			t.Errorf("%d connections that had yielded were served between two looks at the poller", worst)
+			t.Errorf("%d connections that had yielded were served between two polls", worst)
 		}
 	})
 }
 
-func TestYields(t *testing.T) {
-	var y yields
+func TestYieldQueue(t *testing.T) {
+	var y yieldQueue
 	now := func() time.Duration { return time.Second }
 	if y.take() != nil {
 		t.Error("something is in an empty list")
@@ -75,20 +75,20 @@ func TestYields(t *testing.T) {
 		y.put(&conns[i], now)
 		if i%3 == 2 {
 			if c := y.take(); c != &conns[next] {
-				t.Fatalf("the %d. is not the one that waits longest", next)
+				t.Fatalf("number %d is not the oldest", next)
 			}
 			next++
 		}
 	}
-	if got := y.waited(3 * time.Second); got != 2*time.Second {
+	if got := y.longestWait(3 * time.Second); got != 2*time.Second {
 		t.Errorf("waited %v", got)
 	}
 	for ; next < len(conns); next++ {
 		if c := y.take(); c != &conns[next] {
-			t.Fatalf("the %d. is not the one that waits longest", next)
+			t.Fatalf("the %d. is not the oldest", next)
 		}
 	}
-	if y.take() != nil || y.waited(3*time.Second) != 0 {
+	if y.take() != nil || y.longestWait(3*time.Second) != 0 {
 		t.Error("something is left")
 	}
 	if n := testing.AllocsPerRun(1000, func() {
@@ -101,49 +101,49 @@ func TestYields(t *testing.T) {
 	}
 }
 
-// TestBreathe counts how often a worker that is never done lets others run.
-func TestBreathe(t *testing.T) {
+// A worker that always has work calls Gosched from time to time.
+func TestGosched(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		workers int32         // of two cores
 		busy    time.Duration // with batches of 50 µs each
 		want    int
 	}{
-		{"not long enough", 1, breathEvery, 0},
-		{"once it is worthwhile", 1, breathEvery + 100*time.Microsecond, 1},
-		{"not again soon", 1, breathAlone, 1},
-		{"again", 1, 2*breathAlone + 2*breathEvery, 3},
-		{"all cores are taken", 2, 10 * breathEvery, 1 + 8}, // at once, then behind five batches
+		{"less than goschedBusy", 1, goschedBusy, 0},
+		{"once after goschedBusy", 1, goschedBusy + 100*time.Microsecond, 1},
+		{"not again soon", 1, goschedIdle, 1},
+		{"again", 1, 2*goschedIdle + 2*goschedBusy, 3},
+		{"all cores are taken", 2, 10 * goschedBusy, 1 + 8}, // at once, then after five batches each
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 				e := &Engine{maxWorkers: 2, start: time.Now()}
 				e.workers.Store(tt.workers)
-				breaths := 0
+				calls := 0
 				batch := func(wait time.Duration) {
 					asked := e.now()
 					time.Sleep(wait)
-					e.harvested(asked, e.now())
-					before := e.breath.Load()
-					if e.breathe(); e.breath.Load() != before {
-						breaths++
+					e.noteHarvest(asked, e.now())
+					before := e.lastGosched.Load()
+					if e.goschedIfDue(); e.lastGosched.Load() != before {
+						calls++
 					}
 					time.Sleep(50 * time.Microsecond)
 				}
 				// Whatever was before, it sleeps, and its time begins anew.
 				for range 2 {
-					breaths = 0
+					calls = 0
 					batch(time.Second)
-					if breaths > 0 && tt.workers == 1 {
-						t.Error("a breath at once")
+					if calls > 0 && tt.workers == 1 {
+						t.Error("Gosched at once")
 					}
 					for began := e.now(); e.now()-began < tt.busy; {
 						batch(0)
 					}
 				}
-				if breaths != tt.want {
-					t.Errorf("%d breaths, want %d", breaths, tt.want)
+				if calls != tt.want {
+					t.Errorf("%d calls, want %d", calls, tt.want)
 				}
 			})
 		})

@@ -37,7 +37,7 @@ func TestChurn(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 800
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		n := rounds
 		if kind != netpoll.Epoll {
 			n /= 5

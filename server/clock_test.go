@@ -20,7 +20,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: 10 * time.Second})
 				c := connect(t, srv)
 				await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
@@ -58,7 +58,7 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 80
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})
 		served := 0
 		for range rounds {
@@ -85,7 +85,7 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 }
 
 func TestTimers(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		fired := make(chan string, 10)
 		ep := Push("/ws")
 		ep.Hooks.OnTimer = func(s *Session) {

@@ -21,7 +21,7 @@ type closeServer struct {
 	closed   chan frame.CloseError
 }
 
-func startClose(t testing.TB, kind netpoll.Kind) *closeServer {
+func startClose(t testing.TB, kind netpoll.Transport) *closeServer {
 	s := &closeServer{messages: make(chan string, 10), closed: make(chan frame.CloseError, 10)}
 	ep := Push("/")
 	ep.Rules.MaxMessage = 1000
@@ -64,7 +64,7 @@ func TestServerCloses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				s := only(t, srv.Server, "a")
@@ -125,7 +125,7 @@ func TestClientCloses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				// What comes behind a close frame is ignored, 5.5.1.
@@ -149,7 +149,7 @@ func TestClientCloses(t *testing.T) {
 
 // Both start it at the same time: each takes the other's frame for the answer.
 func TestBothClose(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startClose(t, kind)
 		c := dial(t, srv.Server, "/?user=a")
 		only(t, srv.Server, "a").Close(4001, "server")
@@ -161,7 +161,7 @@ func TestBothClose(t *testing.T) {
 }
 
 func TestCloseIsBounded(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		tests := []struct {
 			name string
 			end  func(s *Session, c *client)
@@ -227,7 +227,7 @@ func TestConnectionBreaks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				test.leave(c)
@@ -262,7 +262,7 @@ func TestConnectionFails(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				c.send(Text, "before")
@@ -283,7 +283,7 @@ func TestConnectionFails(t *testing.T) {
 // The frames that a client sent together with its request belong to the
 // decoder, also when OnOpen has closed the session already.
 func TestCloseInOnOpen(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep := Endpoint{Path: "/", Hooks: Hooks{OnOpen: func(s *Session) { s.Close(4000, "go") }}}
 		srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
@@ -306,7 +306,7 @@ func TestCloseInOnOpen(t *testing.T) {
 
 // Queued messages go out before the close frame.
 func TestCloseIsBehindWhatIsQueued(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startClose(t, kind)
 		c := dial(t, srv.Server, "/?user=a")
 		s := only(t, srv.Server, "a")
@@ -328,7 +328,7 @@ func TestCloseIsBehindWhatIsQueued(t *testing.T) {
 
 // No timer of a session stays armed behind its end, however the two meet.
 func TestTimersEndWithTheirSession(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		var begun atomic.Int32
 		each(4, func(i int) {

@@ -45,7 +45,7 @@ func raceRounds(t *testing.T) int {
 func TestClosingRaces(t *testing.T) {
 	rounds := raceRounds(t)
 	begun := time.Now()
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		n := rounds
 		if kind != netpoll.Epoll {
 			n = max(rounds/10, 100)
@@ -68,7 +68,7 @@ func TestClosingRaces(t *testing.T) {
 
 // closingRace ends n sessions of one server and adds the codes that were counted
 // to codes.
-func closingRace(t *testing.T, kind netpoll.Kind, n int, codes map[Code]int64) {
+func closingRace(t *testing.T, kind netpoll.Transport, n int, codes map[Code]int64) {
 	closed := make([]atomic.Int32, n) // calls of OnClose
 	ep := Push("/")
 	ep.Rate.Unlimited = true

@@ -25,7 +25,7 @@ func TestEndingsCollide(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 500
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var closed, twice atomic.Int64
 		var codes sync.Map
 		ep := Push("/")
@@ -100,7 +100,7 @@ func TestShutdownCollides(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 5
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for round := range rounds {
 			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0", DrainRate: 1 << 20})
 			if err != nil {

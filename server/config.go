@@ -47,7 +47,7 @@ type Config struct {
 	Identifiers int
 
 	// Transport, Workers and QueueBytes are passed to netpoll.Config.
-	Transport  netpoll.Kind
+	Transport  netpoll.Transport
 	Workers    int
 	QueueBytes int
 
@@ -115,7 +115,7 @@ type Config struct {
 
 // ParseTransport reads the name of a transport: "epoll", "easygo", "goroutine" or
 // "default".
-func ParseTransport(s string) (netpoll.Kind, error) { return netpoll.ParseKind(s) }
+func ParseTransport(s string) (netpoll.Transport, error) { return netpoll.ParseTransport(s) }
 
 // WhenFull is a policy for a full queue.
 type WhenFull uint8

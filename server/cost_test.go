@@ -61,7 +61,7 @@ func TestEchoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		for _, size := range []int{16, 128, 1000} {
 			c := dial(t, srv, "/echo")
@@ -93,7 +93,7 @@ func TestBroadcastAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	const receivers, messages = 200, 100
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		var clients []*client
 		for i := range receivers {
@@ -133,7 +133,7 @@ func TestBroadcastAllocations(t *testing.T) {
 // A connection costs no goroutine, except on the transport that is about that.
 func TestGoroutinesPerConnection(t *testing.T) {
 	const connections = 50
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		dial(t, srv, "/ws?user=a")
 		before := len(goroutines())

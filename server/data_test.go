@@ -14,7 +14,7 @@ import (
 // A client that sends much at once has others served between its messages, and
 // neither loses one nor pays for it twice.
 func TestWorkYields(t *testing.T) {
-	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
+	for _, kind := range []netpoll.Transport{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
 		t.Run(kind.String(), func(t *testing.T) {
 			const n = 2000
 			var flood []byte

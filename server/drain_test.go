@@ -25,7 +25,7 @@ func shutdown(srv *Server, ctx context.Context) <-chan error {
 }
 
 func TestDrain(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		a, b := dial(t, srv, "/ws?user=a"), dial(t, srv, "/echo")
 		half := connect(t, srv)
@@ -143,7 +143,7 @@ func TestDrainIsPacedSlowly(t *testing.T) {
 }
 
 func TestDrainCutsOff(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		deaf := dial(t, srv, "/ws?user=a")
 		slow := connect(t, srv)
@@ -170,7 +170,7 @@ func TestDrainCutsOff(t *testing.T) {
 }
 
 func TestShutdownTwice(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		c := dial(t, srv, "/echo")
 		first := shutdown(srv, context.Background())
@@ -216,7 +216,7 @@ func TestShutdownLeavesHooksBehind(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0"})
 		if err != nil {
 			t.Fatal(err)
@@ -254,7 +254,7 @@ func TestRunFails(t *testing.T) {
 // Servers that come and go leave nothing behind; the rest is TestMain's.
 func TestNewAndShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for range 20 {
 			srv, err := New(Config{Transport: kind})
 			if err != nil {
@@ -286,7 +286,7 @@ func socketPair(t *testing.T) (a, b net.Conn, err error) {
 
 // A request that is complete only when the server drains is refused.
 func TestDrainRefusesHandshakes(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		c := connect(t, srv)
 		await(t, "a connection", func() bool { return srv.connections.Load() == 1 })

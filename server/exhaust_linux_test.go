@@ -27,7 +27,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		serveWithFew(t, kind)
 		return
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		child := exec.Command(os.Args[0], "-test.run=^TestDescriptorsRunOut$")
 		child.Env = append(os.Environ(), "FANFARE_TEST_FEW="+kind.String())
 		log := new(journal)
@@ -75,7 +75,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		for range few {
 			waiting = append(waiting, join())
 		}
-		await(t, "the child has no descriptor left", func() bool { return log.count("cannot accept connections") > 0 })
+		await(t, "the child has no descriptor left", func() bool { return log.count("accept failed") > 0 })
 
 		// Those that are connected are served as ever, and it costs nothing to
 		// wait: no spinning.
@@ -103,7 +103,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 			echo(c)
 		}
 		echo(served[0])
-		if n := log.count("cannot accept connections"); n != 1 {
+		if n := log.count("accept failed"); n != 1 {
 			t.Errorf("%d lines are logged", n)
 		}
 	})
@@ -131,7 +131,7 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 
 // serveWithFew is the child: it serves until its input ends.
 func serveWithFew(t *testing.T, kind string) {
-	k, err := netpoll.ParseKind(kind)
+	k, err := netpoll.ParseTransport(kind)
 	if err != nil {
 		t.Fatal(err)
 	}

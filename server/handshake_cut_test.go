@@ -72,7 +72,7 @@ func TestHandshakeCutAnywhere(t *testing.T) {
 	ep := Echo("/echo")
 	ep.Dialects = dialects("chat")
 	// Every cut on one transport, some on the other: the law is above them.
-	for kind, step := range map[netpoll.Kind]int{netpoll.Epoll: 1, netpoll.Goroutine: 7} {
+	for kind, step := range map[netpoll.Transport]int{netpoll.Epoll: 1, netpoll.Goroutine: 7} {
 		t.Run(kind.String(), func(t *testing.T) {
 			srv := start(t, Config{Transport: kind, MaxHeader: 512, Endpoints: []Endpoint{ep}})
 			for _, in := range inputs {

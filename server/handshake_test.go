@@ -190,7 +190,7 @@ func TestHandshake(t *testing.T) {
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ""},
 		{"garbage", "Hello, world!\r\n\r\n", 400, ""},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep := Echo("/echo")
 		ep.Dialects = dialects("chat", "superchat")
 		srv := start(t, Config{
@@ -263,7 +263,7 @@ func TestHandshakeAnswer(t *testing.T) {
 // RFC 6455 demands of a client that it waits for the answer, but not of a server
 // that it drops what a hasty one has sent: it goes to the decoder.
 func TestHandshakeTogetherWithFrames(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		c := connect(t, srv)
 		var frames strings.Builder
@@ -281,7 +281,7 @@ func TestHandshakeTogetherWithFrames(t *testing.T) {
 }
 
 func TestHandshakeTogetherWithGarbage(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		c := connect(t, srv)
 		c.say(request() + "GET / HTTP/1.1\r\n\r\n")

@@ -45,7 +45,7 @@ func wantAbout(t testing.TB, what string, got, want time.Duration) {
 }
 
 func TestHeartbeat(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		t.Run("silent client is pinged, then closed", func(t *testing.T) {
 			closed := make(chan frame.CloseError, 1)
 			ep := Push("/ws")

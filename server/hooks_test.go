@@ -60,7 +60,7 @@ func (d *diary) hooks() Hooks {
 // OnOpen is the first call for a session, OnClose the last, once, and none overlap.
 func TestHooksInOrder(t *testing.T) {
 	const sessions, messages = 50, 20
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var d diary
 		ep := Push("/")
 		ep.Hooks = d.hooks()
@@ -115,7 +115,7 @@ func TestHooksInOrder(t *testing.T) {
 // A panic ends its session with 1011, is logged once with its stack, and the
 // server and the other sessions go on.
 func TestHooksPanic(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, where := range []string{"OnOpen", "OnMessage", "OnClose"} {
 			t.Run(where, func(t *testing.T) {
 				log := new(journal)
@@ -167,7 +167,7 @@ func TestHooksPanic(t *testing.T) {
 
 // Everything may be called from within a hook.
 func TestHooksMayCall(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		done := make(chan string, 1)
 		ep := Push("/")
 		ep.Hooks = Hooks{
@@ -211,7 +211,7 @@ func TestHooksMayCall(t *testing.T) {
 // A hook that blocks does not stop the others.
 func TestHooksMayBlock(t *testing.T) {
 	const blocked = 50
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		leave := make(chan struct{})
 		entered := make(chan struct{}, blocked)
 		ep := Echo("/")

@@ -38,7 +38,7 @@ func blocking(hooks Hooks) (Endpoint, chan *asked) {
 // An Identifier that blocks does not delay other connections, whatever the number of
 // workers.
 func TestIdentifierBlocks(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
 		srv := start(t, Config{Transport: kind, Workers: 1, Endpoints: []Endpoint{ep, Echo("/echo")}})
 		const n = 20
@@ -125,7 +125,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 
 // The context ends when the client leaves, and no session opens.
 func TestIdentifierClientLeaves(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnOpen: func(*Session) { t.Error("a session opened") }})
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
@@ -147,7 +147,7 @@ func TestIdentifierClientLeaves(t *testing.T) {
 // With Config.HandshakeTimeout the client is rejected, also if the Identifier does not
 // look at its context, and if it waits for a place.
 func TestIdentifierTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		stuck := make(chan struct{})
 		var calls atomic.Int32
 		ep := Endpoint{Path: "/stuck", Identifier: func(context.Context, *Request) (Identity, error) {
@@ -187,7 +187,7 @@ func TestIdentifierTimeout(t *testing.T) {
 
 // What a client sends before its answer is kept in order, up to a bound.
 func TestIdentifierEarlyBytes(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnMessage: func(s *Session, op Op, payload []byte) { s.Send(op, payload) }})
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		t.Run("kept", func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 }
 
 func hooksDoNotOverlap(t *testing.T, send bool) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var in atomic.Int32
 		opening, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan frame.CloseError, 1)
 		hook := func(f func()) {
@@ -293,7 +293,7 @@ func hooksDoNotOverlap(t *testing.T, send bool) {
 
 // Shutdown ends the contexts, and answers the clients.
 func TestIdentifierShutdown(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
 		srv := start(t, Config{Transport: kind, Identifiers: 1, Endpoints: []Endpoint{ep}})
 		var clients []*client
@@ -321,7 +321,7 @@ func TestIdentifierShutdown(t *testing.T) {
 // Where each part of a handshake fails, a session opens or the client has its answer,
 // whatever comes at the same time.
 func TestIdentifierRaces(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var opened, closed atomic.Int32
 		ep := Endpoint{Path: "/race", Hooks: Hooks{
 			OnOpen:  func(s *Session) { opened.Add(1) },

@@ -9,7 +9,7 @@ import (
 
 // MaxConnections counts all connections, those in their handshake too.
 func TestMaxConnections(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, MaxConnections: 2})
 		a := dial(t, srv, "/ws?user=a")
 		silent := connect(t, srv)
@@ -23,7 +23,7 @@ func TestMaxConnections(t *testing.T) {
 			explains(t, resp, c.head)
 			c.wantEnd()
 		}
-		if full, refused := srv.stats.full.Load(), srv.engine.Stats().Refused; full != 3 || refused != 3 {
+		if full, refused := srv.stats.full.Load(), srv.engine.Stats().Rejected; full != 3 || refused != 3 {
 			t.Errorf("%d and %d were counted, want 3", full, refused)
 		}
 		push(srv, "a", Text, []byte("still there"))
@@ -50,7 +50,7 @@ func TestMaxConnections(t *testing.T) {
 // before it reads the answer: a close with unread bytes would reset the connection.
 func TestRejectedAtAccept(t *testing.T) {
 	const tries = 200
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, test := range []struct {
 			name    string
 			reject  func(t *testing.T, srv *Server)
@@ -108,7 +108,7 @@ func TestConfigValidate(t *testing.T) {
 		{"two endpoints at a path", Config{Endpoints: []Endpoint{{Path: "/a"}, {Path: "/a"}}}, "two endpoints"},
 		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}}, "not a token"},
 		{"origin with a path", Config{AllowOrigins: []string{"https://a/"}}, "allowed origin"},
-		{"unknown transport", Config{Transport: netpoll.Kind(99)}, "transport"},
+		{"unknown transport", Config{Transport: netpoll.Transport(99)}, "transport"},
 		{"tiny queue", Config{QueueBytes: 1}, "QueueBytes"},
 	}
 	for _, test := range tests {

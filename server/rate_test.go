@@ -184,7 +184,7 @@ func TestRateLongestMessage(t *testing.T) {
 // A client that goes on sending after its session failed is disconnected, long before
 // CloseTimeout.
 func TestDiscard(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, CloseTimeout: time.Hour})
 		c := dial(t, srv, "/echo")
 		c.say("\xff\xff\xff\xff")

@@ -62,7 +62,7 @@ func TestRejectionLogIsBounded(t *testing.T) {
 
 // Over sockets: at debug each rejection is a line, whether or not the request was read.
 func TestRejectionsAreLogged(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		log := new(journal)
 		logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		srv := start(t, Config{Transport: kind, MaxConnections: 1, Logger: logger, AllowOrigins: []string{"https://app.example"}})

@@ -14,14 +14,14 @@ import (
 // the codes of a close (close_test.go), by section.
 
 // startEcho has an echo endpoint at /echo.
-func startEcho(t testing.TB, kind netpoll.Kind) *Server {
+func startEcho(t testing.TB, kind netpoll.Transport) *Server {
 	return start(t, Config{Transport: kind, Endpoints: []Endpoint{Echo("/echo")}})
 }
 
 // 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
 // response"; 5.5.3: with "identical Application data".
 func TestRFC6455PingIsAnswered(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startEcho(t, kind)
 		c := dial(t, srv, "/echo")
 		for n := range 126 {
@@ -45,7 +45,7 @@ func TestRFC6455PingIsAnswered(t *testing.T) {
 // an endpoint "MUST be capable of handling" them there: at once, not behind the
 // message, which comes whole (6.2).
 func TestRFC6455PingBetweenFragments(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startEcho(t, kind)
 		c := dial(t, srv, "/echo")
 		for _, op := range []Op{Text, Binary} {
@@ -65,7 +65,7 @@ func TestRFC6455PingBetweenFragments(t *testing.T) {
 // 5.1: "A server MUST NOT mask any frames that it sends", 5.2: with the shortest
 // length, 5.4: messages of the client in their order. client.frame checks that.
 func TestRFC6455EveryLength(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startEcho(t, kind)
 		c := dial(t, srv, "/echo")
 		for _, n := range []int{0, 1, 124, 125, 126, 127, 128, 1<<16 - 1, 1 << 16} {
@@ -110,7 +110,7 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				if test.start != nil {
@@ -141,7 +141,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 		}
 	}
 	closing := string(masked(ws.OpClose, true, []byte(closePayload(1000, ""))))
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		t.Run("behind a close frame", func(t *testing.T) {
 			c := dial(t, startEcho(t, kind), "/echo")
 			c.say(string(masked(Text, true, []byte("last words"))) + closing)
@@ -212,7 +212,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 // The same client, if it does not read: it is not waited for longer than for any
 // other that is closing.
 func TestRFC6455HalfCloseIsBounded(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv, h := startStill(t, Config{Transport: kind, QueueBytes: 64 << 20})
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")

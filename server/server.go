@@ -95,11 +95,11 @@ func newServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	engine, err := netpoll.New(netpoll.Config{
-		Transport:  cfg.Transport,
-		Workers:    cfg.Workers,
-		QueueBytes: cfg.QueueBytes,
-		Logger:     cfg.Logger,
-		Refusal:    errFull.AppendResponse(nil, time.Now()),
+		Transport:      cfg.Transport,
+		Workers:        cfg.Workers,
+		QueueBytes:     cfg.QueueBytes,
+		Logger:         cfg.Logger,
+		RejectResponse: errFull.AppendResponse(nil, time.Now()),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)

@@ -16,10 +16,10 @@ import (
 	"fanfare/netpoll"
 )
 
-var transports = []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine}
+var transports = []netpoll.Transport{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine}
 
 // overTransports runs a test over each of them.
-func overTransports(t *testing.T, test func(t *testing.T, kind netpoll.Kind)) {
+func overTransports(t *testing.T, test func(t *testing.T, kind netpoll.Transport)) {
 	for _, kind := range transports {
 		t.Run(kind.String(), func(t *testing.T) { test(t, kind) })
 	}
@@ -132,7 +132,7 @@ func (j *journal) count(s string) int {
 }
 
 func TestStart(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		t.Run("address in use leaves nothing open", func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {

@@ -37,7 +37,7 @@ func TestPushRacesHandshake(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 30
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, QueueBytes: 2 << 10})
 		big := []byte(strings.Repeat("x", 3<<10)) // more than the queue holds
 		stop := rapidly(func(i int) {
@@ -80,7 +80,7 @@ func TestKickRacesHandshake(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 60
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		stop := rapidly(func(int) { srv.disconnectLocal("a", 4000, "kicked") })
 		for range rounds {

@@ -17,7 +17,7 @@ import (
 // A user may have many devices; a message for the user reaches all of them, and
 // a limit bounds them.
 func TestDevices(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, SessionsPerUser: 3})
 		var devices []*client
 		for range 3 {
@@ -59,7 +59,7 @@ func TestDevices(t *testing.T) {
 }
 
 func TestTopics(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, TopicsPerSession: 3})
 		a := dial(t, srv, "/ws?user=a&topic=x&topic=y&topic=x")
 		b := dial(t, srv, "/ws?user=b&topic=y")
@@ -148,7 +148,7 @@ func TestNames(t *testing.T) {
 		{"as many topics as allowed", "user=a" + strings.Repeat("&topic=t", 100), 101, "a"},
 		{"one topic more", "user=a" + strings.Repeat("&topic=t", 101), 400, ""},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestIdentify(t *testing.T) {
 		{"negative status", Reject(-1, "x"), 500, "internal error\n", 1},
 		{"text that looks like a header", Reject(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, test := range rejections {
 			t.Run(test.name, func(t *testing.T) {
 				log := new(journal)
@@ -266,7 +266,7 @@ func TestIdentify(t *testing.T) {
 
 // A session without a user is in no registry: pushes do not reach it, Send does.
 func TestNobody(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		opened := make(chan *Session, 1)
 		ep := Echo("/")
 		ep.Hooks.OnOpen = func(s *Session) { opened <- s }
@@ -291,7 +291,7 @@ func TestNobody(t *testing.T) {
 
 // Payloads go out byte for byte, whatever their size and way.
 func TestPayloads(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind, QueueBytes: 1 << 20})
 		c := dial(t, srv, "/ws?user=a&topic=t")
 		s := only(t, srv, "a")

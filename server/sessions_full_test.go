@@ -13,7 +13,7 @@ import (
 )
 
 func TestSessionsCloseOldest(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var mu sync.Mutex
 		var ended []frame.CloseError
 		ep := Push("/ws")

@@ -44,7 +44,7 @@ func (c *client) wantNumbered() (numbers []int, op Op, payload []byte) {
 // A client that does not read is closed with 1013 when its queue is full, if the
 // messages are for its user. What had begun to go out is finished.
 func TestSlowIsClosed(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		closed := make(chan frame.CloseError, 1)
 		ep := Push("/ws")
 		ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
@@ -90,7 +90,7 @@ func TestSlowIsClosed(t *testing.T) {
 // A client that does not read loses the oldest messages of a topic, is told of
 // the newest, and stays.
 func TestSlowLosesTheOldest(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ways := map[string]func(srv *Server, payload []byte) int{
 			"topic":     func(srv *Server, p []byte) int { return publish(srv, "t", Binary, p) },
 			"broadcast": func(srv *Server, p []byte) int { return broadcast(srv, Binary, p) },
@@ -167,7 +167,7 @@ func TestParseWhenFull(t *testing.T) {
 // those who read get all of it.
 func TestSlowDelaysNobody(t *testing.T) {
 	const stuck, healthy, messages = 2, 3, 1000
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		for i := range stuck {
 			dial(t, srv, fmt.Sprintf("/ws?user=stuck%d", i))
@@ -193,7 +193,7 @@ func TestSlowDelaysNobody(t *testing.T) {
 // A client that asks with pings and does not read the answers is closed; they do
 // not pile up.
 func TestSlowPings(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Kind) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep := Push("/ws")
 		ep.Rate.Unlimited = true
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})

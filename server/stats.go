@@ -82,7 +82,7 @@ type Stats struct {
 	Broken      int64   `json:"broken_writes"`           // connections whose peer was gone at a write
 	Stale       int64   `json:"stale_events"`            // events for connections that were gone
 	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
-	Behind      int64   `json:"workers_started_behind"`  // workers started because a batch took too long
+	Overrun     int64   `json:"workers_overrun"`         // workers started because a batch took too long
 	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block
 	Saturated   int64   `json:"workers_saturated"`       // times that Config.Workers was reached
 	Yielded     int64   `json:"turns_yielded"`           // connections requeued with work left
@@ -122,7 +122,7 @@ func WaitBound(i int) time.Duration { return netpoll.WaitBound(i) }
 func (srv *Server) Stats() *Stats {
 	st, engine := &srv.stats, srv.engine.Stats()
 	out := &Stats{
-		Transport:       srv.engine.Kind().String(),
+		Transport:       srv.engine.Transport().String(),
 		Status:          srv.Status().String(),
 		UptimeSeconds:   time.Since(srv.started).Seconds(),
 		Sessions:        srv.sessions.Load(),
@@ -170,7 +170,7 @@ func (srv *Server) Stats() *Stats {
 		Broken:      engine.Broken,
 		Stale:       engine.Stale,
 		Starved:     engine.Starved,
-		Behind:      engine.Behind,
+		Overrun:     engine.Overrun,
 		Blocked:     engine.Blocked,
 		Saturated:   engine.Saturated,
 		Yielded:     engine.Yielded,
@@ -190,7 +190,7 @@ func (srv *Server) Stats() *Stats {
 // rejections of handshakes and connections, by HTTP status.
 func (srv *Server) rejections() map[string]int64 {
 	by := counted(srv.stats.rejected[:])
-	if n := srv.engine.Stats().Refused; n > 0 { // connections that never had a session
+	if n := srv.engine.Stats().Rejected; n > 0 { // connections that never had a session
 		by["503"] += n
 	}
 	return by

@@ -36,7 +36,8 @@ const ProtocolV1 = "fanfare.v1"
 //
 // A stored message has an offset, and is redelivered until it is acknowledged; a
 // live one has none. The payload is text, or base64 if it is binary; a text whose
-// JSON escapes would make it more than a third longer is base64 with "utf8":true.
+// JSON escapes would make it more than a third, and a KiB, longer is base64 with
+// "utf8":true.
 //
 // Offsets of one box, the user's inbox or a durable topic, increase within an
 // epoch, so a message with an offset that the client has seen in the same epoch and
@@ -77,13 +78,16 @@ func (*v1) Encode(c Content) *frame.Prepared {
 	switch {
 	case c.Op != Text:
 		b = appendBase64(b, c.Payload)
-	case escapes(c.Payload) > len(c.Payload)/3:
+	case escapes(c.Payload) > max(len(c.Payload)/3, maxEscapes):
 		b = append(appendBase64(b, c.Payload), `,"utf8":true`...)
 	default:
 		b = appendString(append(b, `"text":`...), c.Payload)
 	}
 	return frame.Prepare(Text, append(b, '}'))
 }
+
+// maxEscapes is how many bytes the escapes of a text may add in any case.
+const maxEscapes = 1 << 10
 
 func appendBase64(b, payload []byte) []byte {
 	return append(base64.StdEncoding.AppendEncode(append(b, `"base64":"`...), payload), '"')

@@ -27,10 +27,13 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 			continue
 		}
 		value, err := handshake.Unescape(v)
-		if err != nil || value == "" {
+		if err != nil {
 			continue
 		}
 		delete(params, name)
+		if value == "" {
+			continue
+		}
 		pos, known := positions[p.topic]
 		pos.Topic = p.topic
 		if p.epoch {

@@ -59,7 +59,7 @@ var (
 		{newDesc("broken_writes_total", "Connections whose peer was gone when something was written."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Broken) }},
 		{newDesc("stale_events_total", "Events for connections that were gone."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Stale) }},
 		{newDesc("accept_pauses_total", "Times that accepting stopped for want of descriptors or memory."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Starved) }},
-		{newDesc("workers_behind_total", "Workers started because a batch took too long."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Behind) }},
+		{newDesc("workers_overrun_total", "Workers started because a batch took too long."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Overrun) }},
 		{newDesc("workers_blocked_total", "Times that workers were started because hooks block."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Blocked) }},
 		{newDesc("turns_yielded_total", "Times that a connection had more to do than one turn may take, so that others came first."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Yielded) }},
 		{newDesc("workers_saturated_total", "Times that the bound on workers was reached."), prometheus.CounterValue, func(f *figures) float64 { return float64(f.Saturated) }},

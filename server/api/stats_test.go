@@ -14,7 +14,7 @@ import (
 )
 
 func TestAPIStats(t *testing.T) {
-	for _, kind := range []netpoll.Kind{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
+	for _, kind := range []netpoll.Transport{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine} {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := newAPIServer(t, server.Config{Transport: kind}, Config{Version: "v1"}, nil)
 			alice := s.connect("/ws?user=alice&topic=a&topic=b")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"fanfare/server/store"
 )
@@ -15,7 +16,11 @@ type outstanding struct {
 	marks   []mark
 	largest inFlight
 	wrong   uint8 // pongs with another payload since
+	text    [20]byte
 }
+
+// outstandings saves an allocation for each stored message of each receiver.
+var outstandings = sync.Pool{New: func() any { return &outstanding{marks: make([]mark, 0, 1)} }}
 
 // mark says that everything up to an offset was written before the ping.
 type mark struct {
@@ -35,10 +40,11 @@ func (s *session) sendPing() {
 	if s.ping != nil || s.flight == 0 || !s.pings || s.stopped() {
 		return
 	}
-	q := &outstanding{serial: s.svc.serial.Add(1), flight: s.flight, largest: s.largest}
+	q := outstandings.Get().(*outstanding)
+	*q = outstanding{serial: s.svc.serial.Add(1), flight: s.flight, largest: s.largest, marks: q.marks[:0]}
 	s.each(func(st *stream) bool {
-		if st.sent != st.pung {
-			st.pung = st.sent
+		if st.sent != st.pinged {
+			st.pinged = st.sent
 			q.marks = append(q.marks, mark{st, st.epoch, st.sent})
 		}
 		return true
@@ -50,8 +56,7 @@ func (s *session) sendPing() {
 }
 
 func (s *session) writePing(q *outstanding) bool {
-	var buf [20]byte
-	if !s.receiver.Ping(strconv.AppendUint(buf[:0], q.serial, 10)) {
+	if !s.receiver.Ping(strconv.AppendUint(q.text[:0], q.serial, 10)) {
 		s.broken = true
 		return false
 	}
@@ -91,6 +96,8 @@ func (s *session) pong(payload []byte) bool {
 		s.svc.refusals.forget(s.alone.key(s.user))
 		s.alone = nil
 	}
+	clear(q.marks)
+	outstandings.Put(q)
 	s.goOn()
 	return true
 }
@@ -128,9 +135,9 @@ func (s *session) goOn() {
 	s.retire()
 }
 
-// retire removes a session that has become spare while no worker had it.
+// retire removes a session that has become disposable while no worker had it.
 func (s *session) retire() {
-	if s.state == idle && s.inbox.placed && !s.hasWork() && s.spare() {
+	if s.state == idle && s.inbox.placed && !s.hasWork() && s.disposable() {
 		s.end()
 	}
 }

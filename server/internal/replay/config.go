@@ -22,7 +22,7 @@ type Config struct {
 	// Default 32.
 	Workers int
 	// Sync returns when this node is told of messages that other nodes store in a
-	// box from now on. Nil: there are no other nodes.
+	// box from now on. Nil on a single node.
 	Sync func(ctx context.Context, b store.Box) error
 	// Settle is the time after which the store is asked once more for what a node
 	// stored that had not heard of the session. Default 2s; used only with Sync.
@@ -44,9 +44,9 @@ const (
 	roomDelay = tickInterval
 	// holdTime is how long a live message waits for older stored ones, about.
 	holdTime = time.Second
-	// behindTries is how often a message that must be there is read, 500 ms apart:
+	// lagTries is how often a message that must be there is read, 500 ms apart:
 	// a replica may lag. After that it was removed.
-	behindTries = 5
+	lagTries = 5
 	// wrongPongs is the number of pongs with another payload than that of the
 	// outstanding ping after which the session counts as not acknowledging. Three
 	// may cross the ping: heartbeats, and pongs that were not asked for.

@@ -128,8 +128,15 @@ func (r *receiver) DropLive(f Frame)         { r.dropped = append(r.dropped, f.(
 func (r *receiver) Ping(payload []byte) bool {
 	return r.write(&wire{kind: "ping", text: string(payload), size: len(payload) + 2})
 }
-func (r *receiver) EndHold()       { r.hold = false }
-func (r *receiver) Fail(err error) { r.failed = err; r.phase = Ended }
+func (r *receiver) EndHold() { r.hold = false }
+
+func (r *receiver) Fail(err error) {
+	if r.check != nil {
+		panic(fault(err.Error())) // what check found
+	}
+	r.failed = err
+	r.phase = Ended
+}
 
 // drain moves the queue to the kernel, as far as that has room.
 func (r *receiver) drain() {
@@ -242,8 +249,8 @@ func (g *rig) live(r *receiver, text string) (delivered bool) {
 	return r.WriteLive(w)
 }
 
-// take reads all frames and returns those that are not pings, answering the pings
-// if answer is set.
+// take reads all frames and returns them without pings, which it answers if answer
+// is set.
 func (g *rig) take(r *receiver, answer bool) (got []string) {
 	for w := r.read(); w != nil; w = r.read() {
 		if w.kind != "ping" {

@@ -56,13 +56,21 @@ func newFakeStore(now func() time.Time) *fakeStore {
 	}
 }
 
-func (f *fakeStore) epoch() string { return fmt.Sprint("e", f.epochs) }
+func (f *fakeStore) epoch() string { return epochNames[min(f.epochs, len(epochNames)-1)] }
+
+// epochNames keep the store from allocating.
+var epochNames = func() (l []string) {
+	for i := range 10000 {
+		l = append(l, fmt.Sprint("e", i))
+	}
+	return l
+}()
 
 // do runs one blocking operation.
 func (f *fakeStore) do(op string, g func()) error {
-	if f.hook != nil {
-		f.hook(op)
-		defer f.hook(op + ", done")
+	if hook := f.hook; hook != nil {
+		hook(op)
+		defer hook(op + ", done")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -19,6 +19,7 @@ func (s *session) hold(f Frame) bool {
 		return false
 	}
 	cost := f.Len() + entryCost
+	// Nothing can be written between Attach and Open, but that takes microseconds.
 	if s.heldBytes+cost > s.svc.mostHeld() && s.state != opening {
 		s.flushHeld(true)
 		s.retire()
@@ -114,7 +115,7 @@ func (s *session) tickHeld() (still bool) {
 		if s.releasing {
 			s.flushHeld(false)
 		}
-		still = len(s.held) > 0
+		still = len(s.held) > 0 && !s.stopped()
 		s.retire()
 	})
 	return still

@@ -2,10 +2,14 @@ package replay
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"fanfare/server/store"
 )
+
+// errEpochChanged: the answers of the store belong to different histories. They are
+// asked for again.
+var errEpochChanged = errors.New("replay: epoch changed")
 
 // place is where a stream begins.
 type place struct {
@@ -51,7 +55,7 @@ func (v *Service) locate(ctx context.Context, j job) (p place, err error) {
 		err = v.position(ctx, j, &p)
 	}
 	if err == nil && db.Epoch(j.box) != p.epoch {
-		err = fmt.Errorf("%w: its epoch has changed", store.ErrUnavailable)
+		err = errEpochChanged
 	}
 	return p, err
 }
@@ -114,7 +118,7 @@ func (v *Service) check(ctx context.Context, j job) (epoch string, continues boo
 		}
 	}
 	if last, err = db.Last(ctx, j.box); err == nil && db.Epoch(j.box) != epoch {
-		err = fmt.Errorf("%w: its epoch has changed", store.ErrUnavailable)
+		err = errEpochChanged
 	}
 	return epoch, continues, last, err
 }

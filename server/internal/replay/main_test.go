@@ -1,10 +1,30 @@
 package replay
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"sync"
+	"testing"
 	"time"
 )
+
+// TestMain fails the package if a goroutine is left.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		if runtime.NumGoroutine() <= before {
+			os.Exit(code)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "leaked goroutines: %d before, %d after\n", before, runtime.NumGoroutine())
+	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+	os.Exit(1)
+}
 
 var discard = slog.New(slog.DiscardHandler)
 
@@ -27,3 +47,5 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 	c.mu.Unlock()
 }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

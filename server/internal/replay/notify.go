@@ -59,7 +59,7 @@ func (s *session) direct(st *stream, n *Notice) bool {
 	if n.Shared == nil || n.Prev > st.sent || st.check || len(st.rest) > 0 || s.state == working || s.state == opening || s.stopped() {
 		return false
 	}
-	if st.gap && st.begun {
+	if s.begin(st); st.gap {
 		m := n.Message
 		m.Gap = true
 		return s.send(st, s.receiver.Encode(&m), n.Offset)

@@ -36,7 +36,7 @@ type Receiver interface {
 	DropLive(f Frame)
 	// Ping sends a ping in the class of messages: whatever drops the messages in
 	// front of it from the outbound queue drops the ping as well. It returns false
-	// if the session is ending.
+	// if the session is ending. payload is borrowed.
 	Ping(payload []byte) bool
 	// EndHold says that live messages need no longer be offered to Service.Hold.
 	EndHold()

@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,7 @@ type Service struct {
 	queue   []*session // in state queued, and some that were closed since
 	workers int
 	waiting []pause    // in state waiting, and some that were closed since
-	holders []*session // those that hold live messages
+	holders []*session // sessions that hold live messages
 	looks   []look     // second looks, by time
 }
 
@@ -184,11 +183,10 @@ func (s *session) locked(f func(*session)) bool {
 func (v *Service) Attach(r Receiver, inbox Start, topics []Subscription) {
 	v.use(r, true, func(s *session) {
 		s.holding = true
-		s.inbox.start = inbox
-		s.inbox.start.Epoch = strings.Clone(inbox.Epoch)
+		s.inbox.start = inbox.clone()
 		for _, sub := range topics {
 			if st, added := s.add(sub); !added && !st.start.Resume {
-				st.start = sub.Start // a subscribe came first
+				st.start = sub.Start.clone() // a subscribe came first
 			}
 		}
 	})
@@ -215,21 +213,21 @@ func (v *Service) Detach(r Receiver, code int) {
 	})
 }
 
-// Errors of Subscribe.
+// ErrEnded is returned by Subscribe for a session that has ended.
 var ErrEnded = errors.New("replay: session has ended")
 
 // Subscribe begins to deliver a durable topic. join makes the receiver a subscriber
 // of live messages; it is called with the lock of the session held, so that both
-// memberships change together, and if it fails nothing has changed. added is false
-// if the topic was subscribed already; otherwise Receiver.Begin follows.
+// memberships change together, and must not block. If it fails nothing has changed.
+// added is false if the topic was subscribed already; otherwise Receiver.Begin
+// follows.
 func (v *Service) Subscribe(r Receiver, sub Subscription, join func() error) (added bool, err error) {
 	err = ErrEnded
 	v.use(r, true, func(s *session) {
-		if err = join(); err != nil {
-			return
-		}
-		if _, added = s.add(sub); added {
-			s.wake()
+		if err = join(); err == nil {
+			if _, added = s.add(sub); added {
+				s.wake()
+			}
 		}
 		s.dismiss()
 	})
@@ -262,7 +260,7 @@ func (v *Service) Unsubscribe(r Receiver, topic string, leave func()) (removed b
 
 // dismiss removes a session that was made for a moment. The caller holds mu.
 func (s *session) dismiss() {
-	if s.state == idle && !s.inbox.placed && len(s.topics) == 0 && s.spare() {
+	if s.state == idle && !s.inbox.placed && len(s.topics) == 0 && s.disposable() {
 		s.end()
 	}
 }

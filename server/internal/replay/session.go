@@ -128,9 +128,9 @@ func (s *session) each(f func(*stream) bool) {
 	}
 }
 
-// spare reports whether the session needs no state: the next notice makes it
+// disposable reports whether the session needs no state: the next notice makes it
 // again. The caller holds mu.
-func (s *session) spare() bool {
+func (s *session) disposable() bool {
 	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit && s.flight == 0 && s.ping == nil
 }
 
@@ -138,7 +138,7 @@ func (s *session) spare() bool {
 // caller holds mu.
 func (s *session) hasWork() (work bool) {
 	s.each(func(st *stream) bool {
-		work = !st.placed || st.check || st.behind()
+		work = !st.placed || st.check || st.pending()
 		return !work
 	})
 	return work

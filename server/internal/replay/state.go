@@ -1,7 +1,7 @@
 package replay
 
-// state says who acts on a session. There is one worker at most, because only
-// take leads to working and only from queued.
+// state says whether a worker acts on a session. There is one worker at most,
+// because only take leads to working and only from queued.
 //
 //	state      open     work     take      done   wait      retry    end
 //	opening    queued+  opening  -         -      -         -        closed
@@ -11,7 +11,7 @@ package replay
 //	waiting    -        waiting  -         -      -         queued+  closed
 //	closed     closed   closed   closed    closed closed    closed   closed
 //
-// + the session is entered in a list: of the queue, or of those that wait.
+// + the session is appended to the queue, or to the list of waiting sessions.
 // * the caller is the worker. - panics, as only a bug can lead there.
 //
 // There is no state for work that comes while a worker works, as no event can get

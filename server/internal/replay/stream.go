@@ -31,14 +31,14 @@ type stream struct {
 	solo   bool // the next message was refused once, and goes alone
 	tries  uint8
 
-	epoch string // before placed: that of want
-	prior string // an earlier epoch whose offsets continue in epoch
-	from  uint64 // where it began
-	sent  uint64 // everything up to here was written, or skipped
-	want  uint64 // this offset is known to be stored
-	pung  uint64 // everything up to here is covered by a ping
-	rest  []uint64
-	need  int // what the next message takes of the queue, if that is known
+	epoch  string // before placed: that of want
+	prior  string // an earlier epoch whose offsets continue in epoch
+	from   uint64 // where it began
+	sent   uint64 // everything up to here was written, or skipped
+	want   uint64 // this offset is known to be stored
+	pinged uint64 // everything up to here is covered by a ping
+	rest   []uint64
+	need   int // what the next message takes of the queue, if that is known
 
 	acked    uint64 // what the client has acknowledged
 	reported uint64 // what of that was given to the store
@@ -47,16 +47,22 @@ type stream struct {
 func newTopicStream(sub Subscription, now time.Time) *stream {
 	return &stream{
 		box:      store.Box{Topic: strings.Clone(sub.Topic)},
-		start:    sub.Start,
+		start:    sub.Start.clone(),
 		since:    now,
 		remember: sub.Remember,
 	}
 }
 
+// clone copies what the caller may reuse.
+func (s Start) clone() Start {
+	s.Epoch = strings.Clone(s.Epoch)
+	return s
+}
+
 func (st *stream) expect(offset uint64) { st.want = max(st.want, offset) }
 
-// behind reports whether there is something to read.
-func (st *stream) behind() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
+// pending reports whether there is something to read.
+func (st *stream) pending() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
 
 // continuesIn reports whether an offset of an epoch is one of this stream.
 func (st *stream) continuesIn(epoch string) bool {
@@ -69,18 +75,20 @@ func (st *stream) place(p place) {
 		st.want, st.check = 0, true // want belonged to another history
 	}
 	st.placed, st.epoch = true, p.epoch
-	st.from, st.sent, st.pung, st.gap = p.after, p.after, p.after, p.gap
+	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap
 	st.acked, st.reported, st.pinned = p.acked, p.acked, p.pinned
 	st.expect(p.last)
 }
 
-// moveTo changes the epoch: the offsets continue, or all begins anew.
+// moveTo changes the epoch: the offsets up to sent continue, or all begins anew.
+// Later offsets of the earlier epoch may denote other messages in any case.
 func (st *stream) moveTo(epoch string, continues bool) {
+	st.rest, st.tries, st.need, st.solo = nil, 0, 0, false
 	if continues {
-		st.prior, st.epoch = st.epoch, epoch
+		st.prior, st.epoch, st.want = st.epoch, epoch, st.sent
 		return
 	}
-	st.prior, st.epoch, st.gap, st.rest, st.tries = "", epoch, true, nil, 0
-	st.from, st.sent, st.want, st.pung, st.acked, st.reported = 0, 0, 0, 0, 0, 0
-	st.need, st.solo, st.pinned = 0, false, st.box.User != ""
+	st.prior, st.epoch, st.gap = "", epoch, true
+	st.from, st.sent, st.want, st.pinged, st.acked, st.reported = 0, 0, 0, 0, 0, 0
+	st.pinned = st.box.User != ""
 }

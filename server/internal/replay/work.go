@@ -144,7 +144,7 @@ func (s *session) plan() (j job) {
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
-		case !st.behind():
+		case !st.pending():
 			s.begin(st)
 		case full || !s.mayWrite(st):
 			full = true // streams that follow may still begin
@@ -175,15 +175,12 @@ func (s *session) rest() {
 	s.releasing = true
 	s.flushHeld(false)
 	s.sendPing()
-	if s.spare() {
+	if s.disposable() {
 		s.end()
 		return
 	}
 	s.move(evDone)
 }
-
-// errLag: the store does not return yet what it has.
-var errLag = errors.New("replay: message not yet readable")
 
 // perform asks the store. No lock is held.
 func (v *Service) perform(ctx context.Context, j job) (a answer) {
@@ -225,7 +222,9 @@ func (s *session) applyTo(st *stream, j job, a answer) {
 		if j.kind == jobCheck {
 			st.check = true
 		}
-		s.storeFailed()
+		if a.err != errEpochChanged {
+			s.storeFailed()
+		}
 		return
 	}
 	switch j.kind {
@@ -259,10 +258,10 @@ func (s *session) page(st *stream, a answer) {
 	messages := a.page.Messages
 	if a.err != nil {
 		s.damaged(st, a.err)
-		st.tries = behindTries
+		st.tries = lagTries
 	}
 	if len(messages) == 0 {
-		if st.tries++; st.tries <= behindTries {
+		if st.tries++; st.tries <= lagTries {
 			s.storeFailed()
 			return
 		}

@@ -15,12 +15,15 @@ func (s *session) begin(st *stream) {
 	if st.begun {
 		return
 	}
+	if st != &s.inbox {
+		s.greet()
+	}
 	st.begun = true
 	s.receiver.Begin(Begin{Box: st.box, Epoch: st.epoch, Offset: st.sent, Gap: s.takeGap(st)})
 }
 
-// greet makes sure that the client has got a hello before a live message, though
-// the store has not answered.
+// greet makes sure that the client has got a hello before anything else, though the
+// store has not answered.
 func (s *session) greet() {
 	st := &s.inbox
 	switch {
@@ -65,7 +68,11 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap && st.begun, Stored: m}
+	if s.stopped() {
+		return false
+	}
+	s.begin(st)
+	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m}
 	return s.send(st, s.receiver.Encode(&out), m.Offset)
 }
 
@@ -80,14 +87,11 @@ func (st *stream) advance(offset uint64) {
 	st.expect(offset) // this node may not have been told of it yet
 }
 
-// send writes a frame if there is room.
+// send writes a frame if there is room. The stream has begun.
 func (s *session) send(st *stream, f Frame, offset uint64) bool {
 	cost := f.Len() + entryCost
 	st.need = cost
 	if s.stopped() || !s.mayWrite(st) {
-		return false
-	}
-	if s.begin(st); s.stopped() {
 		return false
 	}
 	s.pin(st)
@@ -135,8 +139,8 @@ func (s *session) mayWrite(st *stream) bool {
 }
 
 // room reports whether stored messages may take n bytes more. They get half of the
-// outbound queue, so that they never end a session: live messages, and those that
-// are held, get the other half. One message of any size fits if there is no other.
+// outbound queue, so that they never end a session: live messages, held or not,
+// get the other half. One message of any size fits if there is no other.
 func (s *session) room(n int) bool {
 	window := s.svc.cfg.Window
 	if s.tracks() && s.flight > 0 && s.flight+n > window {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Refused connections are held for a second, as many as may be, and no longer.
-func TestRefusedAreHeld(t *testing.T) {
-	var r refused
+// Rejected connections linger for a second, and at most maxLingering of them.
+func TestRejectedLinger(t *testing.T) {
+	var r rejected
 	r.timer = time.NewTimer(time.Hour)
 	defer r.end()
 	var closed []int
@@ -33,28 +33,28 @@ func TestRefusedAreHeld(t *testing.T) {
 	hold(0, 2, 0)
 	hold(2, 3, lingerTime/2)
 	r.expire(lingerTime - 1)
-	want("before their time", 0)
+	want("before lingerTime", 0)
 	r.expire(lingerTime)
-	want("when it has come", 2)
+	want("at lingerTime", 2)
 	r.expire(3*lingerTime/2 - 1)
-	want("nor is the third one early", 2)
-	hold(3, 2+lingerMost, lingerTime)
-	want("there is room for so many", 2)
-	hold(2+lingerMost, 5+lingerMost, lingerTime)
-	want("the oldest make room", 5)
+	want("before lingerTime of the third", 2)
+	hold(3, 2+maxLingering, lingerTime)
+	want("maxLingering of them", 2)
+	hold(2+maxLingering, 5+maxLingering, lingerTime)
+	want("more than maxLingering", 5)
 	r.expire(2*lingerTime - 1)
-	want("the others stay", 5)
+	want("before lingerTime of the others", 5)
 	r.end()
-	want("in the end all go", 5+lingerMost)
-	hold(5+lingerMost, 6+lingerMost, 0)
-	want("and nobody is held behind it", 6+lingerMost)
+	want("at the end", 5+maxLingering)
+	hold(5+maxLingering, 6+maxLingering, 0)
+	want("after the end", 6+maxLingering)
 }
 
-// A peer that is refused reads why, and the end behind it, whatever it has sent before
-// and sends meanwhile; and it is not waited for.
-func TestRefusedPeerReadsWhy(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		e, err := New(Config{Transport: kind, Refusal: []byte("no room")})
+// A rejected client reads the response and the end of the stream, whatever it has sent
+// before and sends meanwhile, and accepting does not wait for it.
+func TestRejectedClientReadsResponse(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		e, err := New(Config{Transport: transport, RejectResponse: []byte("no room")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,14 +62,14 @@ func TestRefusedPeerReadsWhy(t *testing.T) {
 		ln := listen(t, network)
 		addr := ln.Addr().String()
 		e.Listen(ln, func(netip.AddrPort) (*Conn, Handler) { return nil, nil })
-		for i := range 4 * lingerMost {
+		for i := range 4 * maxLingering {
 			nc, err := net.Dial(network, addr)
 			if err != nil {
 				t.Fatal(err)
 			}
 			nc.SetDeadline(time.Now().Add(patience))
 			if i%2 == 0 {
-				eventually(t, "it is refused", func() bool { return e.Stats().Refused == int64(i+1) })
+				eventually(t, "it is rejected", func() bool { return e.Stats().Rejected == int64(i+1) })
 			}
 			if _, err := io.WriteString(nc, "what I want"); err != nil {
 				t.Fatalf("peer %d cannot send: %v", i, err)

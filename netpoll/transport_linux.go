@@ -1,8 +1,8 @@
 package netpoll
 
-const defaultKind = Epoll
+const defaultTransport = Epoll
 
-func newPoller(k Kind) (Poller, error) {
+func newPoller(k Transport) (Poller, error) {
 	switch k {
 	case Epoll:
 		return newEpoll()

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// roomy has a queue for what overfill writes.
-func roomy(kind Kind) Config { return Config{Transport: kind, QueueBytes: 1 << 20} }
+// roomy configures a queue that holds what overfill writes.
+func roomy(transport Transport) Config { return Config{Transport: transport, QueueBytes: 1 << 20} }
 
-// overfill writes twice what the buffers of both sockets hold, so that the rest
-// stays in the queue while the peer does not read, and returns it all.
+// overfill writes twice what the buffers of both sockets hold, so that the queue is not
+// empty while the peer does not read, and returns all that it wrote.
 func overfill(t testing.TB, s *session) string {
 	t.Helper()
 	var all strings.Builder
@@ -33,13 +33,13 @@ func closeWrite(t testing.TB, nc net.Conn) {
 	}
 }
 
-// A peer that shuts down its sending side while sealed bytes wait gets them all
-// when it reads them, and the end behind them, whatever ending they were sealed with.
-func TestLastWordsBehindPeersEnd(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+// A peer that shuts down its sending side while sealed bytes are unsent receives them all,
+// and then the end of the stream, whatever ending they were sealed with.
+func TestSealedBytesAfterPeersEnd(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		for _, then := range []Ending{KeepOpen, HalfClose, CloseFlushed} {
 			t.Run(fmt.Sprintf("ending %d", then), func(t *testing.T) {
-				r := newRig(t, roomy(kind), network, ignore)
+				r := newRig(t, roomy(transport), network, ignore)
 				nc, s := r.connect()
 				all := overfill(t, s)
 				s.Seal([]byte("last"), false, then)
@@ -55,11 +55,11 @@ func TestLastWordsBehindPeersEnd(t *testing.T) {
 	})
 }
 
-// It may also be sealed in the very read that the end follows.
-func TestLastWordsInData(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
+// The connection may be sealed in the last Data before the end of the peer's stream.
+func TestSealedInLastData(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		var all string
-		r := newRig(t, roomy(kind), network, func(s *session, b []byte) {
+		r := newRig(t, roomy(transport), network, func(s *session, b []byte) {
 			if b[0] != 'x' {
 				s.Seal([]byte("last"), false, CloseFlushed)
 			}
@@ -77,10 +77,10 @@ func TestLastWordsInData(t *testing.T) {
 	})
 }
 
-// Close bounds how long that lasts.
-func TestLastWordsAreBounded(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, roomy(kind), network, ignore)
+// Close limits how long a sealed connection waits.
+func TestSealedUntilClose(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, roomy(transport), network, ignore)
 		nc, s := r.connect()
 		overfill(t, s)
 		s.Seal([]byte("last"), false, KeepOpen)
@@ -88,7 +88,7 @@ func TestLastWordsAreBounded(t *testing.T) {
 		eventually(t, "the end was seen", func() bool { return s.has(flagPeerEnded) })
 		select {
 		case err := <-s.closed:
-			t.Fatalf("Close(%v) before anybody closed it", err)
+			t.Fatalf("Close(%v) before it was closed", err)
 		default:
 		}
 		s.Conn.Close()
@@ -96,10 +96,10 @@ func TestLastWordsAreBounded(t *testing.T) {
 	})
 }
 
-// Without Seal the peer's end is that of the connection, and of what is queued.
-func TestPeersEndDropsWhatIsQueued(t *testing.T) {
-	everywhere(t, func(t *testing.T, kind Kind, network string) {
-		r := newRig(t, roomy(kind), network, ignore)
+// Without Seal the end of the peer's stream ends the connection and drops its queue.
+func TestPeersEndDropsQueue(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		r := newRig(t, roomy(transport), network, ignore)
 		nc, s := r.connect()
 		all := overfill(t, s)
 		closeWrite(t, nc)

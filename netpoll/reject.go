@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// refused holds the last connections that were refused, a moment longer. Their
-// sending side is shut down behind the refusal, and nobody looks at them any more; but
-// closed at once, a peer whose request is on its way would have a reset for an answer,
-// which may throw away the refusal before it is read. A flood of them costs no more than
-// their descriptors, and holds each for a shorter time: one is closed when it has been
-// here for lingerTime, or when lingerMost others have come.
-type refused struct {
+// rejected holds the connections that were rejected last for a moment longer. Their
+// sending side is shut down after the response, and nothing reads them. But if they were
+// closed at once, a peer whose request is on its way would get a reset, which may discard
+// the response before the peer reads it. A connection is closed after lingerTime, or when
+// maxLingering others have followed, so a flood costs only their descriptors and holds
+// each for a shorter time.
+type rejected struct {
 	mu    sync.Mutex
 	last  []lingering // oldest first. guarded by mu
 	ended bool        // guarded by mu
-	timer *time.Timer // runs while there are some
+	timer *time.Timer // runs while last is not empty
 }
 
 type lingering struct {
@@ -24,14 +24,14 @@ type lingering struct {
 }
 
 const (
-	// lingerTime is some round trips, for a request that is on its way.
+	// lingerTime is several round trips, for a request that is on its way.
 	lingerTime = time.Second
-	// lingerMost is half of the 64 descriptors that a process keeps free at the least.
-	lingerMost = 32
+	// maxLingering is half of the 64 descriptors that the server keeps in reserve.
+	maxLingering = 32
 )
 
 // hold closes a connection later.
-func (r *refused) hold(closing func(), now time.Duration) {
+func (r *rejected) hold(closing func(), now time.Duration) {
 	r.mu.Lock()
 	if r.ended {
 		r.mu.Unlock()
@@ -39,7 +39,7 @@ func (r *refused) hold(closing func(), now time.Duration) {
 		return
 	}
 	var first func()
-	if len(r.last) == lingerMost {
+	if len(r.last) == maxLingering {
 		first = r.last[0].close
 		r.last = append(r.last[:0], r.last[1:]...)
 	}
@@ -53,8 +53,8 @@ func (r *refused) hold(closing func(), now time.Duration) {
 	}
 }
 
-// expire closes those whose time is over.
-func (r *refused) expire(now time.Duration) {
+// expire closes the connections that have lingered for lingerTime.
+func (r *rejected) expire(now time.Duration) {
 	r.mu.Lock()
 	n := 0
 	for n < len(r.last) && now-r.last[n].since >= lingerTime {
@@ -71,8 +71,8 @@ func (r *refused) expire(now time.Duration) {
 	}
 }
 
-// end closes all, and those to come at once.
-func (r *refused) end() {
+// end closes all connections, and makes hold close further ones at once.
+func (r *rejected) end() {
 	r.mu.Lock()
 	all := r.last
 	r.last, r.ended = nil, true

@@ -1,3 +1,0 @@
-package netpoll
-
-var kinds = []Kind{Epoll, Easygo, Goroutine}

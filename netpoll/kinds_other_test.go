@@ -1,5 +1,0 @@
-//go:build !linux
-
-package netpoll
-
-var kinds = []Kind{Goroutine}

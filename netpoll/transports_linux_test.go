@@ -1,0 +1,3 @@
+package netpoll
+
+var transports = []Transport{Epoll, Easygo, Goroutine}

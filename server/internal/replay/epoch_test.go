@@ -1,0 +1,163 @@
+package replay
+
+import (
+	"testing"
+)
+
+// fill stores numbered messages.
+func fill(g *rig, prefix string, n int) {
+	for _, text := range numbers(prefix, 1, n) {
+		g.store.append(inboxOf("alice"), text, 0)
+	}
+}
+
+// TestRestoredBackup: the client is at 6, the store goes back to 3 and on to 7.
+func TestRestoredBackup(t *testing.T) {
+	g := newRig(t)
+	fill(g, "a", 3)
+	g.store.save()
+	for _, text := range numbers("a", 4, 6) {
+		g.store.append(inboxOf("alice"), text, 0)
+	}
+	g.store.restore()
+	for _, text := range numbers("new", 4, 7) {
+		g.store.append(inboxOf("alice"), text, 0)
+	}
+	all := append(numbers("a", 1, 3), numbers("new", 4, 7)...)
+	for _, test := range []struct {
+		start Start
+		begin string
+		from  int
+	}{
+		{Start{true, "e1", 6}, "begin e2@0 gap=true", 0},
+		{Start{true, "e1", 4}, "begin e2@0 gap=true", 0},
+		{Start{true, "e1", 3}, "begin e2@3 gap=false", 3},
+		{Start{true, "e1", 0}, "begin e2@0 gap=false", 0},
+		{Start{true, "e2", 5}, "begin e2@5 gap=false", 5},
+		{Start{true, "e2", 7}, "begin e2@7 gap=false", 7},
+		{Start{true, "e2", 8}, "begin e2@0 gap=true", 0},
+		{Start{true, "e9", 2}, "begin e2@0 gap=true", 0},
+		{Start{true, "", 2}, "begin e2@0 gap=true", 0},
+		{Start{true, "", 0}, "begin e2@0 gap=false", 0},
+	} {
+		r := g.resume("alice", AckExplicit, test.start)
+		g.want(r, true, append([]string{test.begin}, all[test.from:]...)...)
+		if err := g.Ack(r, "", "e1", 3); err == nil {
+			t.Errorf("%+v: an ack of another history counts", test.start)
+		}
+		g.close(r, 0)
+	}
+	g.wantAcked(inboxOf("alice"), "alice", -1)
+}
+
+// TestEpochChangesWhileConnected: a session at 3 meets a store that was emptied,
+// restored, or only opened again.
+func TestEpochChangesWhileConnected(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*fakeStore)
+		want   []string
+		acked  int
+	}{
+		{"emptied", func(f *fakeStore) { f.restore() }, []string{"b1 gap", "b2"}, 2},
+		{"opened again", func(f *fakeStore) { f.reopen() }, []string{"b1", "b2"}, 5},
+	} {
+		for _, notified := range []bool{true, false} {
+			g := newRig(t)
+			b := inboxOf("alice")
+			fill(g, "a", 3)
+			r := g.connect("alice", AckExplicit)
+			g.want(r, false, "begin e1@0 gap=false", "a1", "a2", "a3")
+			test.change(g.store)
+			if test.name == "opened again" {
+				if err := g.Ack(r, "", "e1", 2); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, text := range []string{"b1", "b2"} {
+				if notified {
+					g.push(b, text, r)
+				} else {
+					g.store.append(b, text, 0)
+				}
+			}
+			if !notified {
+				g.use(r, false, func(s *session) { s.inbox.check = true; s.wake() })
+			}
+			g.work()
+			g.want(r, true, test.want...)
+			if err := g.Ack(r, "", "e2", uint64(test.acked)); err != nil {
+				t.Error(err)
+			}
+			g.wantAcked(b, "alice", test.acked)
+			if err := g.Ack(r, "", "e1", 1); (err == nil) != (test.name == "opened again") {
+				t.Errorf("%s: an ack with the earlier epoch: %v", test.name, err)
+			}
+		}
+	}
+}
+
+// TestPongOfAnotherEpoch: the client answers for messages of a store that is gone.
+// The answer marks nothing of the new one as read.
+func TestPongOfAnotherEpoch(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	fill(g, "a", 3)
+	r := g.connect("alice", AckByPong)
+	g.store.restore()
+	fill(g, "b", 3)
+	g.want(r, true, "a1", "a2", "a3", "b1 gap", "b2", "b3")
+	g.wantAcked(b, "alice", 3)
+	if g.store.calls["ack"] != 1 {
+		t.Errorf("%d acks", g.store.calls["ack"])
+	}
+}
+
+// TestEpochChangesDuringRead: what was read belongs to an earlier epoch.
+func TestEpochChangesDuringRead(t *testing.T) {
+	for _, op := range []string{"last", "acked", "read"} {
+		g := newRig(t)
+		fill(g, "a", 3)
+		r := g.receiver("alice", AckExplicit)
+		g.open(r, Start{})
+		g.store.hook = func(at string) {
+			if at == op+", done" {
+				g.store.hook = nil
+				g.store.restore()
+				fill(g, "b", 2)
+			}
+		}
+		g.run()
+		got := g.take(r, true)
+		if n := len(got); n != 3 || got[n-2] != "b1" && got[n-2] != "b1 gap" || got[n-1] != "b2" {
+			t.Errorf("%s: got %q", op, got)
+		}
+	}
+}
+
+// TestUnsentOffsetsOfAnotherEpoch: the session is at 3 and knows of 4 to 6, which
+// the restored store has not.
+func TestUnsentOffsetsOfAnotherEpoch(t *testing.T) {
+	for _, rest := range []bool{false, true} {
+		g := newRig(t)
+		b := inboxOf("alice")
+		fill(g, "a", 3)
+		g.store.save()
+		r := g.connect("alice", AckExplicit)
+		g.want(r, true, "begin e1@0 gap=false", "a1", "a2", "a3")
+		for range 3 {
+			m := g.store.append(b, "lost", 0)
+			g.Notify(r, g.NewNotice(b, m.Offset, m.Prev, nil))
+		}
+		if rest {
+			g.use(r, false, func(s *session) { s.inbox.rest = []uint64{4, 5, 6} })
+		}
+		g.store.restore()
+		g.use(r, false, func(s *session) { s.inbox.check = true })
+		g.run()
+		g.push(b, "new4", r)
+		g.push(b, "new5", r)
+		g.run()
+		g.want(r, true, "new4", "new5")
+	}
+}

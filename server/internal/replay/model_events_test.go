@@ -1,0 +1,333 @@
+package replay
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// event does one thing.
+func (m *model) event() {
+	kinds := []func(){
+		m.workOne, m.advance, m.push, m.notify, m.clientReads, m.pong, m.nextStage, m.nextStage,
+		m.subscribe, m.unsubscribe, m.livePush, m.explicitAck, m.clientEnds, m.detach,
+		m.serverCloses, m.connect, m.workOne, m.clientReads, m.pong, m.connect,
+		m.storeFails, m.storeChanges, m.evict, m.recheckAll,
+	}
+	if m.small {
+		kinds = []func(){m.workOne, m.push, m.notify, m.clientReads, m.nextStage, m.subscribe, m.unsubscribe, m.livePush, m.detach}
+	}
+	kinds[m.tape.next(len(kinds))]()
+}
+
+func (m *model) workOne() {
+	if s := m.next(false); s != nil {
+		m.note("work on %d", s.receiver.ID())
+		m.serve(s)
+	}
+}
+
+func (m *model) advance() {
+	d := tickInterval << m.detail(5)
+	m.note("%v pass", d)
+	m.clock.advance(d)
+	m.tick(m.clock.Now())
+}
+
+func (m *model) recheckAll() {
+	m.note("recheck")
+	m.recheck()
+}
+
+func (m *model) connect() {
+	if len(m.sessions) >= 6 {
+		return
+	}
+	s := &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin)}
+	user := modelUsers[m.detail(len(modelUsers))]
+	mode := []AckMode{AckByPong, AckExplicit, AckNone, AckByPong}[m.tape.next(4)]
+	s.receiver = m.receiver(user, mode)
+	s.kernelMax = []int{1 << 20, 3, 0}[m.detail(3)]
+	s.wrong = m.detail(8) == 7
+	s.noPings = m.detail(8) == 7
+	s.check = s.checkWrite
+	m.sessions = append(m.sessions, s)
+	m.note("session %d of %s: mode %d, kernel %d, wrong pongs %v, no pings %v", s.id, user, mode, s.kernelMax, s.wrong, s.noPings)
+}
+
+// nextStage brings a session on its way to be open.
+func (m *model) nextStage() {
+	s := m.pickStage(made, attached)
+	if s == nil {
+		return
+	}
+	switch s.stage {
+	case made: // in the registry, where server-side subscribes find it
+		m.note("session %d is listed", s.id)
+	case listed:
+		var start Start
+		if s.mode == AckExplicit && m.detail(2) == 1 {
+			start = m.resume[inboxOf(s.user)]
+		}
+		var subs []Subscription
+		for _, name := range modelTopics {
+			if m.detail(3) == 1 {
+				s.topics[name] = true
+				sub := Subscription{Topic: name, Remember: m.detail(2) == 1}
+				if s.mode == AckExplicit && m.detail(2) == 1 {
+					sub.Start = m.resume[store.Box{User: s.user, Topic: name}]
+				}
+				subs = append(subs, sub)
+			}
+		}
+		m.note("session %d is attached: %+v %+v", s.id, start, subs)
+		s.hold = true
+		m.Attach(s.receiver, start, subs)
+	case attached:
+		m.note("session %d is open", s.id)
+		s.phase = Open
+		m.Open(s.receiver)
+	}
+	s.stage++
+}
+
+// push stores a message; its notices come later, or never.
+func (m *model) push() {
+	box := inboxOf(modelUsers[m.detail(len(modelUsers))])
+	if m.tape.next(2) == 1 {
+		box = topic(modelTopics[m.detail(len(modelTopics))])
+	}
+	size := []int{8, 900, 60, 150}[m.tape.next(4)]
+	var ttl time.Duration
+	if m.detail(8) == 7 {
+		ttl = 3 * tickInterval
+	}
+	m.ids++
+	text := fmt.Sprint("m", m.ids, ".")
+	r := m.store.append(box, text+strings.Repeat("x", size-len(text)%8), ttl)
+	m.note("%s stored: %v@%d", text, box, r.Offset)
+	n := m.NewNotice(box, r.Offset, r.Prev, text+strings.Repeat("x", size-len(text)%8))
+	if m.detail(4) == 3 {
+		n.Shared = nil
+	}
+	m.notices = append(m.notices, n)
+}
+
+// notify delivers one of the notices that are under way.
+func (m *model) notify() {
+	if len(m.notices) == 0 {
+		return
+	}
+	i := m.tape.next(len(m.notices))
+	n := m.notices[i]
+	if m.detail(4) != 3 { // otherwise it comes again
+		m.notices = slices.Delete(m.notices, i, i+1)
+	}
+	m.note("notice of %v@%d", n.Box, n.Offset)
+	m.spread(n)
+}
+
+func (m *model) spread(n *Notice) {
+	for _, s := range m.sessions {
+		if s.stage >= listed && s.stage <= running && (n.Box.User == s.user || s.topics[n.Box.Topic]) {
+			m.Notify(s.receiver, n)
+		}
+	}
+}
+
+func (m *model) subscribe() {
+	s := m.pickStage(listed, ended)
+	if s == nil {
+		return
+	}
+	sub := Subscription{Topic: modelTopics[m.detail(len(modelTopics))], Remember: m.detail(2) == 1}
+	if s.mode == AckExplicit && m.detail(2) == 1 {
+		sub.Start = m.resume[store.Box{User: s.user, Topic: sub.Topic}]
+	}
+	m.note("session %d subscribes %+v", s.id, sub)
+	was := s.topics[sub.Topic]
+	added, err := m.Subscribe(s.receiver, sub, func() error {
+		s.topics[sub.Topic] = true
+		return nil
+	})
+	if err == nil && added == was {
+		faultf("session %d: added %v, was subscribed %v", s.id, added, was)
+	}
+	if added {
+		delete(s.at, topic(sub.Topic))
+	}
+}
+
+func (m *model) unsubscribe() {
+	s := m.pickStage(listed, ended)
+	if s == nil {
+		return
+	}
+	name := modelTopics[m.detail(len(modelTopics))]
+	m.note("session %d unsubscribes %s", s.id, name)
+	m.Unsubscribe(s.receiver, name, func() { delete(s.topics, name) })
+}
+
+func (m *model) livePush() {
+	s := m.pickStage(running, running)
+	if s == nil {
+		return
+	}
+	m.lives++
+	text := fmt.Sprint("live", m.lives)
+	m.note("%s to session %d", text, s.id)
+	s.given = append(s.given, text)
+	w := &wire{kind: "live", text: text, size: []int{10, 100, 300}[m.detail(3)]}
+	if s.hold && m.Hold(s.receiver, w) {
+		return
+	}
+	if !s.WriteLive(w) {
+		s.dropped = append(s.dropped, w)
+	}
+}
+
+// clientReads lets a client read some frames.
+func (m *model) clientReads() {
+	s := m.pick(func(s *modelSession) bool { return s.stage >= running && len(s.kernel)+len(s.queue) > 0 })
+	if s == nil {
+		return
+	}
+	n := 1 + m.detail(4)
+	m.note("client %d reads up to %d of %d+%d", s.id, n, len(s.kernel), len(s.queue))
+	for range n {
+		if s.kernelMax == 0 { // a goroutine writes, as on a connection without descriptor
+			s.kernelMax = 1
+			s.drain()
+			s.kernelMax = 0
+		}
+		s.clientRead()
+	}
+}
+
+func (s *modelSession) clientRead() bool {
+	w := s.receiver.read()
+	if w == nil {
+		return false
+	}
+	key := store.Box{User: s.user, Topic: w.message.Box.Topic}
+	switch w.kind {
+	case "ping":
+		s.pongs = append(s.pongs, w.text)
+	case "stored":
+		id, _, _ := strings.Cut(w.text, ".")
+		s.m.read[s.user][id] = true
+		s.acks = append(s.acks, w.message)
+		s.m.resume[key] = Start{true, w.message.Epoch, w.message.Offset}
+	}
+	return true
+}
+
+// pong brings the answer to a ping to the server.
+func (m *model) pong() {
+	s := m.pick(func(s *modelSession) bool { return s.stage >= running && s.stage < detached && len(s.pongs) > 0 })
+	if s == nil {
+		return
+	}
+	payload := s.pongs[0]
+	s.pongs = s.pongs[1:]
+	if s.wrong && !m.quiet {
+		payload = ""
+	}
+	m.note("pong %q of client %d", payload, s.id)
+	if m.Pong(s.receiver, []byte(payload)) {
+		for i, w := range s.flight {
+			if w.kind == "ping" && w.text == payload {
+				s.flight = s.flight[i+1:]
+				break
+			}
+		}
+	}
+}
+
+func (m *model) explicitAck() {
+	s := m.pick(func(s *modelSession) bool { return s.mode == AckExplicit && len(s.acks) > 0 && s.stage < detached })
+	if s == nil {
+		return
+	}
+	i := m.tape.next(len(s.acks))
+	a := s.acks[i]
+	s.acks = s.acks[i+1:]
+	m.note("client %d acknowledges %v@%d", s.id, a.Box, a.Offset)
+	m.Ack(s.receiver, a.Box.Topic, a.Epoch, a.Offset)
+	state := m.find(s.receiver)
+	if state == nil {
+		return
+	}
+	if st := state.stream(a.Box); st != nil && m.Ack(s.receiver, a.Box.Topic, st.epoch, st.sent+1) == nil {
+		faultf("session %d: an ack of what was not sent counts", s.id)
+	}
+}
+
+func (m *model) clientEnds() {
+	s := m.pickStage(running, running)
+	if s == nil {
+		return
+	}
+	code := []int{0, 1000, 1009}[m.tape.next(3)]
+	m.note("client %d closes with %d", s.id, code)
+	s.phase, s.stage = Ended, detached
+	if m.tape.next(2) == 1 {
+		s.stage = ended
+		return
+	}
+	m.Detach(s.receiver, code)
+}
+
+func (m *model) detach() {
+	s := m.pickStage(made, ended)
+	if s == nil || s.stage == running {
+		return
+	}
+	m.note("session %d is gone", s.id)
+	s.phase, s.stage = Ended, detached
+	m.Detach(s.receiver, 0)
+}
+
+func (m *model) serverCloses() {
+	s := m.pickStage(running, running)
+	if s == nil {
+		return
+	}
+	m.note("session %d is closed", s.id)
+	m.Flush(s.receiver)
+	s.phase, s.stage = Ended, ended
+}
+
+func (m *model) storeFails() {
+	m.note("store down: %v", !m.store.down)
+	m.store.setDown(!m.store.down)
+	if !m.store.down {
+		m.recheck()
+	}
+}
+
+func (m *model) storeChanges() {
+	switch m.tape.next(4) {
+	case 0:
+		m.note("store opened again")
+		m.store.reopen()
+	case 1:
+		m.note("store saved")
+		m.store.save()
+	case 2:
+		m.note("store restored")
+		m.store.restore()
+	case 3:
+		m.note("replica lags")
+		m.store.lag = 2
+	}
+}
+
+func (m *model) evict() {
+	box := inboxOf(modelUsers[m.detail(len(modelUsers))])
+	m.note("the first of %v is removed", box)
+	m.store.removeFirst(box)
+}

@@ -1,0 +1,201 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"fanfare/server/store"
+)
+
+// The model runs a service, a store, sessions and their clients in one goroutine by
+// a schedule, the choices of a tape. Whenever the service asks the store, and before
+// and after the store has answered, other events may happen: so every interleaving
+// that locks allow can come up. After every step, and at the end when everything is
+// delivered, it must hold that
+//
+//   - a position is stored only when clients of the user have read all up to there;
+//   - a session gets the messages of a box in order and without an unannounced gap;
+//   - nothing of a topic is written before its subscribe or after its unsubscribe;
+//   - a hello precedes everything else, live messages keep their order, and those
+//     that were held are written or dropped once each;
+//   - at most a window is in flight, and replay alone never fills a queue;
+//   - every open session gets everything, and no state stays when all are gone.
+
+// modelSession is a session with its client.
+type modelSession struct {
+	*receiver
+	m      *model
+	stage  int // made, listed, attached, open, ended, detached
+	topics map[string]bool
+
+	// What was written, by box.
+	at      map[store.Box]Begin // the last offset and its epoch
+	flight  []*wire             // stored frames since the last pong, and pings
+	wrong   bool                // its pongs are wrong
+	hello   bool
+	given   []string // live messages that were pushed, in order
+	written []string
+
+	// What the client has read.
+	pongs []string
+	acks  []Message
+}
+
+const (
+	made = iota
+	listed
+	attached
+	running
+	ended
+	detached
+)
+
+type model struct {
+	*rig
+	tape     *tape
+	log      []string
+	depth    int
+	quiet    bool // no more events at the store
+	sessions []*modelSession
+	notices  []*Notice
+	resume   map[store.Box]Start // of the user's explicit client
+	ids      int
+	lives    int
+	read     map[string]map[string]bool // by user, the messages that clients have read
+	small    bool                       // few kinds of events, for every
+}
+
+var (
+	modelUsers  = []string{"alice", "bob"}
+	modelTopics = []string{"news", "sports"}
+)
+
+func newModel(t testing.TB, choices *tape, small bool) *model {
+	m := &model{tape: choices, small: small, resume: make(map[store.Box]Start), read: make(map[string]map[string]bool)}
+	m.rig = newRig(t, func(c *Config) {
+		c.Window = 400
+		c.Settle = 3 * tickInterval
+		c.Receivers = func(yield func(Receiver) bool) {
+			for _, s := range m.sessions {
+				if s.phase == Open && !yield(s.receiver) {
+					return
+				}
+			}
+		}
+		if choices.next(2) == 1 {
+			c.Sync = func(_ context.Context, b store.Box) error { return m.store.do("sync", func() {}) }
+		}
+	})
+	m.store.hook = m.meanwhile
+	m.store.acking = m.acking
+	for _, u := range modelUsers {
+		m.read[u] = make(map[string]bool)
+	}
+	return m
+}
+
+func (m *model) note(format string, args ...any) {
+	m.log = append(m.log, strings.Repeat("  ", m.depth)+fmt.Sprintf(format, args...))
+}
+
+// meanwhile lets something happen while the store is asked.
+func (m *model) meanwhile(op string) {
+	if m.quiet || m.depth >= 3 || m.tape.done() {
+		return
+	}
+	m.depth++
+	for m.tape.next(3) == 1 && !m.tape.done() {
+		m.note("(%s)", op)
+		m.event()
+	}
+	m.depth--
+}
+
+// detail is next for what a small world leaves out.
+func (m *model) detail(n int) int {
+	if m.small {
+		return 0
+	}
+	return m.tape.next(n)
+}
+
+func (m *model) pick(ok func(*modelSession) bool) *modelSession {
+	var l []*modelSession
+	for _, s := range m.sessions {
+		if ok(s) {
+			l = append(l, s)
+		}
+	}
+	if len(l) == 0 {
+		return nil
+	}
+	return l[m.tape.next(len(l))]
+}
+
+func (m *model) pickStage(from, to int) *modelSession {
+	return m.pick(func(s *modelSession) bool { return s.stage >= from && s.stage <= to })
+}
+
+// runModel runs one schedule, and returns what went wrong.
+func runModel(t testing.TB, choices *tape, small bool) (wrong string, log []string) {
+	m := newModel(t, choices, small)
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case fault:
+			wrong, log = string(p), m.log
+		default:
+			wrong, log = fmt.Sprintf("%v\n%s", p, debug.Stack()), m.log
+		}
+	}()
+	if small {
+		m.sessions = nil
+		m.connect()
+	}
+	for !choices.done() {
+		m.event()
+	}
+	m.settle()
+	return "", nil
+}
+
+func reportModel(t *testing.T, name string, choices []int, small bool) {
+	t.Helper()
+	short := shrink(choices, func(try []int) bool {
+		wrong, _ := runModel(t, &tape{choices: try}, small)
+		return wrong != ""
+	})
+	wrong, log := runModel(t, &tape{choices: short}, small)
+	t.Fatalf("%s: %s\nchoices %v, %d steps:\n%s", name, wrong, short, len(log), strings.Join(log, "\n"))
+}
+
+// TestRandomSchedules runs thousands of schedules of a few hundred choices.
+func TestRandomSchedules(t *testing.T) {
+	n := uint64(10000)
+	if testing.Short() || raceEnabled {
+		n = 1000 // one goroutine: there is nothing for the race detector to find
+	}
+	for seed := range n {
+		choices := randomTape(seed, 60+int(seed%5)*120)
+		if wrong, _ := runModel(t, &tape{choices: choices.choices}, false); wrong != "" {
+			reportModel(t, fmt.Sprint("seed ", seed), choices.choices, false)
+		}
+	}
+}
+
+// TestEverySchedule runs every schedule of a small world up to a depth.
+func TestEverySchedule(t *testing.T) {
+	depth := 7
+	if testing.Short() || raceEnabled {
+		depth = 5
+	}
+	n := every(depth, func(choices *tape) {
+		if wrong, _ := runModel(t, choices, true); wrong != "" {
+			reportModel(t, "small world", choices.choices, true)
+		}
+	})
+	t.Logf("%d schedules", n)
+}
