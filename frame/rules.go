@@ -62,18 +62,30 @@ func (r *Rules) Validate() error {
 	d := &r.Deflate
 	switch {
 	case r.MaxMessage < 0 || r.MaxMessage > maxMaxMessage:
-		return fmt.Errorf("frame: MaxMessage is %d, want 0 (for %d) to %d", r.MaxMessage, DefaultMaxMessage, maxMaxMessage)
+		return invalid("MaxMessage", "is %d: want 0 (for %d) to %d", r.MaxMessage, DefaultMaxMessage, maxMaxMessage)
 	case d.Level < 0 || d.Level > 9:
-		return fmt.Errorf("frame: Deflate.Level is %d, want 0 to 9", d.Level)
+		return invalid("Deflate.Level", "is %d: want 0 to 9", d.Level)
 	case d.MinSize < 0:
-		return fmt.Errorf("frame: Deflate.MinSize is %d, want 0 (for %d) or more", d.MinSize, defaultMinSize)
+		return invalid("Deflate.MinSize", "is %d: want 0 (for %d) or more", d.MinSize, defaultMinSize)
 	case d.MaxRatio < 0:
-		return fmt.Errorf("frame: Deflate.MaxRatio is %d, want 0 (for %d) or more", d.MaxRatio, defaultMaxRatio)
+		return invalid("Deflate.MaxRatio", "is %d: want 0 (for %d) or more", d.MaxRatio, defaultMaxRatio)
 	case d.ContextBits != 0 && (d.ContextBits < 9 || d.ContextBits > 15):
-		return fmt.Errorf("frame: Deflate.ContextBits is %d, want 0 or 9 to 15", d.ContextBits)
+		return invalid("Deflate.ContextBits", "is %d: want 0 or 9 to 15", d.ContextBits)
 	}
 	return nil
 }
+
+// ruleError is an error in one field of Rules.
+type ruleError struct{ field, problem string }
+
+func invalid(field, problem string, args ...any) error {
+	return &ruleError{field, fmt.Sprintf(problem, args...)}
+}
+
+// Field is the name of the field, for programs that call the setting something else.
+func (e *ruleError) Field() string { return e.field }
+
+func (e *ruleError) Error() string { return e.field + " " + e.problem }
 
 func (r *Rules) maxMessage() int {
 	if r.MaxMessage <= 0 {

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -54,21 +55,26 @@ func TestCompressedMessageMayBeLarger(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for _, tt := range []struct {
 		rules Rules
-		ok    bool
+		field string // that is wrong; empty: none
 	}{
-		{Rules{}, true},
-		{Rules{MaxMessage: -1}, false},
-		{Rules{MaxMessage: 1 << 30}, true},
-		{Rules{MaxMessage: 1<<30 + 1}, false},
-		{Rules{Deflate: Deflate{Level: 9, MinSize: 1, MaxRatio: 1, ContextBits: 15}}, true},
-		{Rules{Deflate: Deflate{Level: -1}}, false},
-		{Rules{Deflate: Deflate{Level: 10}}, false},
-		{Rules{Deflate: Deflate{MinSize: -1}}, false},
-		{Rules{Deflate: Deflate{MaxRatio: -1}}, false},
-		{Rules{Deflate: Deflate{ContextBits: 8}}, false},
-		{Rules{Deflate: Deflate{ContextBits: 16}}, false},
+		{Rules{}, ""},
+		{Rules{MaxMessage: -1}, "MaxMessage"},
+		{Rules{MaxMessage: 1 << 30}, ""},
+		{Rules{MaxMessage: 1<<30 + 1}, "MaxMessage"},
+		{Rules{Deflate: Deflate{Level: 9, MinSize: 1, MaxRatio: 1, ContextBits: 15}}, ""},
+		{Rules{Deflate: Deflate{Level: -1}}, "Deflate.Level"},
+		{Rules{Deflate: Deflate{Level: 10}}, "Deflate.Level"},
+		{Rules{Deflate: Deflate{MinSize: -1}}, "Deflate.MinSize"},
+		{Rules{Deflate: Deflate{MaxRatio: -1}}, "Deflate.MaxRatio"},
+		{Rules{Deflate: Deflate{ContextBits: 8}}, "Deflate.ContextBits"},
+		{Rules{Deflate: Deflate{ContextBits: 16}}, "Deflate.ContextBits"},
 	} {
-		if err := tt.rules.Validate(); (err == nil) != tt.ok {
+		var field string
+		err := tt.rules.Validate()
+		if e, ok := err.(interface{ Field() string }); ok {
+			field = e.Field()
+		}
+		if field != tt.field || err != nil && !strings.HasPrefix(err.Error(), field+" is ") {
 			t.Errorf("%+v: %v", tt.rules, err)
 		}
 	}

@@ -99,6 +99,37 @@ func TestUnconsumedPending(t *testing.T) {
 	})
 }
 
+// Bytes that Adopt left over come again although no event arrives: the peer sends nothing,
+// and the socket is full before the poller looks at it.
+func TestUnconsumedPendingWithoutEvents(t *testing.T) {
+	pollers(t, func(t *testing.T, transport Transport) {
+		inside, release := make(chan struct{}), make(chan struct{})
+		r := newRig(t, Config{Transport: transport, Workers: 1, QueueBytes: 8 << 20}, "tcp", func(*session, []byte) {
+			close(inside)
+			<-release
+		})
+		must(t, r.dial(), "x")
+		await(t, inside) // the only worker does not poll
+		_, server := accepted(t, "unix") // stays full until its peer reads
+		whole := make(chan struct{})
+		s := consumer(t, func(_ *session, b []byte) int {
+			if len(b) == 1 {
+				close(whole)
+			}
+			return 1
+		})
+		s.onOpen = func(s *session) {
+			for s.Write(make([]byte, 64<<10), CloseOnFull) == Written {
+			}
+		}
+		if err := r.e.Adopt(server, &s.Conn, s, []byte("pending")); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		await(t, whole)
+	})
+}
+
 // Bytes that were not consumed are discarded when their connection ends.
 func TestCloseWithUnconsumed(t *testing.T) {
 	pollers(t, func(t *testing.T, transport Transport) {

@@ -139,9 +139,13 @@ func (srv *Server) tickAt(t time.Time) uint32 {
 	return uint32(max(n, 1))
 }
 
-// armHeartbeat arms the timer of an open session. Somebody may be closing it at
-// the same time, whose deadline must not be put off.
+// armHeartbeat arms the timer of an open session for n ticks from now, or for when its
+// identity expires. If the session is closed at the same time, that deadline holds.
 func (s *Session) armHeartbeat(n uint32) {
+	if x := s.ext.Load(); x != nil && x.expires != 0 {
+		now := s.srv().tick.Load()
+		n = min(n, max(x.expires, now+1)-now)
+	}
 	s.arm(time.Duration(n) * tick)
 	if p := s.phase(); p == closing || p == lingering {
 		s.arm(s.srv().cfg.CloseTimeout)

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -235,4 +237,59 @@ func TestTimerSetAgainWhileItWaits(t *testing.T) {
 		t.Errorf("OnTimer of %s after 10 s, want a", user)
 	}
 	leave <- struct{}{}
+}
+
+// A session is closed at the tick at which its identity expires, however long the ping
+// interval is, and whatever was heard or said meanwhile.
+func TestExpiry(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		expires time.Duration
+	}{
+		{"before the first ping", 3 * time.Second},
+		{"after several intervals", 95 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+				var expires time.Time
+				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
+					return Identity{User: "alice", Expires: expires}, nil
+				}}
+				srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+				expires = srv.started.Add(test.expires)
+				c := dial(t, srv, "/ws")
+				left := test.expires - 2*tick
+				for ; left > 20*time.Second; left -= 20 * time.Second {
+					h.pass(20 * time.Second)
+					c.send(Text, "alive") // and so the timer is armed anew
+					await(t, "message", func() bool { return srv.users.AppendUser(nil, "alice")[0].heard.Load() == srv.tick.Load() })
+				}
+				h.pass(left)
+				if n := srv.Count(); n != 1 {
+					t.Fatal("closed too early")
+				}
+				h.pass(3 * tick)
+				c.wantClose(frame.StatusUnauthorized)
+			})
+		})
+	}
+}
+
+func TestTickAt(t *testing.T) {
+	srv := &Server{started: time.Now()}
+	for name, tt := range map[string]struct {
+		at   time.Time
+		want uint32
+	}{
+		"none":           {time.Time{}, 0},
+		"past":           {srv.started.Add(-time.Hour), 1},
+		"now":            {srv.started, 1},
+		"a minute":       {srv.started.Add(time.Minute), 600},
+		"twelve years":   {srv.started.Add(12 * 365 * 24 * time.Hour), 12 * 365 * 24 * 36000},
+		"fourteen years": {srv.started.Add(14 * 365 * 24 * time.Hour), 0},
+	} {
+		if got := srv.tickAt(tt.at); got != tt.want {
+			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
 }

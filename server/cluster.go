@@ -8,8 +8,8 @@ import (
 
 // Errors that a Cluster returns, wrapped with details.
 var (
-	// ErrUnreachable: there is no connection to the other nodes, or so much waits
-	// for it that the command was dropped.
+	// ErrUnreachable: the connection to the other nodes is down, or its queue is full
+	// and the command was dropped.
 	ErrUnreachable = errors.New("server: other nodes unreachable")
 	// ErrInvalidCommand: a field has a value that its verb does not allow, such as
 	// text that is not UTF-8.
@@ -33,7 +33,7 @@ type Cluster interface {
 	// node, if it holds the target. For a node that does not confirm this in time
 	// or joins later, and after the connection broke, Node.Missed is called once
 	// it holds again, unless that node repeats what may have been lost. An error
-	// says that there is no connection, or that ctx ended.
+	// says that the connection is down or that ctx ended.
 	Sync(ctx context.Context, t Target) error
 	// Check returns the error of Ask that depends on the command alone: ErrTooBig
 	// or ErrInvalidCommand.

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/store"
@@ -22,8 +21,8 @@ import (
 // listener, no limit off. Durations are rounded up to the tick of the timer
 // wheel, 100 ms.
 type Config struct {
-	// Listen is the address of the public listener, "host:port" or "unix:PATH".
-	// Empty: none, connections come by Upgrade only.
+	// Listen is the address of the public listener, as for the function Listen. Empty:
+	// none, connections come by Upgrade only.
 	Listen string
 	// Fallback serves requests of the public listener that are not WebSocket
 	// handshakes; each connection serves one. nil: they are answered 404, or 426
@@ -94,6 +93,9 @@ type Config struct {
 	// for a topic or everybody, when a connection's queue is full.
 	UserFull, TopicFull WhenFull
 
+	// DrainDelay is how long Drain and Shutdown wait, with Status Leaving, before the
+	// listener is closed: load balancers find out meanwhile. 0: not at all.
+	DrainDelay time.Duration
 	// DrainRate is how many connections a second are closed on Shutdown. 0:
 	// 2,000.
 	DrainRate int
@@ -183,6 +185,7 @@ func (cfg *Config) validate() error {
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},
+		{"Workers", &cfg.Workers, 1024, 1, 1 << 16},
 		{"QueueBytes", &cfg.QueueBytes, 64 << 10, 1 << 10, 1 << 30},
 		{"MaxHeader", &cfg.MaxHeader, 8 << 10, 256, 60 << 10},
 		{"DrainRate", &cfg.DrainRate, 2000, 1, 1 << 30},
@@ -192,7 +195,7 @@ func (cfg *Config) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < f.low || *f.v > f.top {
-			errs = append(errs, fmt.Errorf("%s is %d: want %d to %d", f.name, *f.v, f.low, f.top))
+			errs = append(errs, field.Errorf(f.name, "is %d: want %d to %d", *f.v, f.low, f.top))
 		}
 	}
 	durations := []struct {
@@ -210,8 +213,11 @@ func (cfg *Config) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < tick || *f.v > 24*time.Hour {
-			errs = append(errs, fmt.Errorf("%s is %v: want %v to 24h", f.name, *f.v, tick))
+			errs = append(errs, field.Errorf(f.name, "is %v: want %v to 24h", *f.v, tick))
 		}
+	}
+	if cfg.DrainDelay < 0 || cfg.DrainDelay > time.Hour {
+		errs = append(errs, field.Errorf("DrainDelay", "is %v: want 0s to 1h", cfg.DrainDelay))
 	}
 	seen := map[string]bool{}
 	for i := range cfg.Endpoints {
@@ -220,54 +226,37 @@ func (cfg *Config) validate() error {
 			errs = append(errs, err)
 		}
 		if seen[ep.Path] {
-			errs = append(errs, fmt.Errorf("two endpoints at %s", ep.Path))
+			errs = append(errs, field.Errorf("Endpoints", "has two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
 		if ep.Rate.UnlimitedOnLoopback && IsLoopback(cfg.Listen) {
 			ep.Rate.Unlimited = true
 		}
 		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
-			errs = append(errs, fmt.Errorf("%s believes whatever name a client gives, and %s is not loopback: "+
-				"authenticate users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", ep.Path, cfg.Listen))
+			errs = append(errs, field.Errorf("Listen", "is %s, which is not loopback, and clients of %s choose their user themselves: "+
+				"identify users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", cfg.Listen, ep.Path))
 		}
 	}
 	if len(cfg.DurableTopics) > 0 && cfg.Store == nil {
-		errs = append(errs, errors.New("DurableTopics needs a Store"))
+		errs = append(errs, field.Errorf("DurableTopics", "needs a Store"))
 	}
 	for _, topic := range cfg.DurableTopics {
 		if err := registry.CheckName(topic); err != nil {
-			errs = append(errs, fmt.Errorf("DurableTopics: %w", err))
+			errs = append(errs, field.Errorf("DurableTopics", "has %q: %w", topic, err))
 		}
 	}
 	if cfg.SessionsFull > SessionsCloseOldest {
-		errs = append(errs, fmt.Errorf("SessionsFull is %d, want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))
+		errs = append(errs, field.Errorf("SessionsFull", "is %d: want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))
 	}
 	for _, o := range cfg.AllowOrigins {
 		if err := handshake.ValidateOrigin(o); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, field.Errorf("AllowOrigins", "has %w", err))
 		}
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("server: %w", errors.Join(errs...))
 	}
 	return nil
-}
-
-// IsLoopback reports whether only this machine can reach a listener at addr:
-// loopback, or a Unix socket.
-func IsLoopback(addr string) bool {
-	if strings.HasPrefix(addr, "unix:") {
-		return true
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func (cfg *Config) limits() registry.Limits {

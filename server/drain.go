@@ -19,14 +19,23 @@ const (
 
 // Drain closes the sessions in order:
 //
-//  1. Status is Draining, so that load balancers look elsewhere;
-//  2. the public listener closes;
+//  1. Status is Leaving for Config.DrainDelay: everything works, and load balancers find
+//     out that they should connect elsewhere;
+//  2. Status is Draining, and the public listener closes;
 //  3. sessions are closed with 1001 at Config.DrainRate, each after what is queued for
 //     it; handshakes that are not complete are answered 503.
 //
 // It returns when all connections are gone, or ctx is done: then with an error. The
 // server can still push, so that an HTTP API ends between Drain and Shutdown.
 func (srv *Server) Drain(ctx context.Context) error {
+	if srv.cfg.DrainDelay > 0 && srv.status.CompareAndSwap(serving, leaving) {
+		delay := time.NewTimer(srv.cfg.DrainDelay)
+		select {
+		case <-delay.C:
+		case <-ctx.Done():
+			delay.Stop()
+		}
+	}
 	if srv.startDraining() {
 		srv.engine.StopAccepting()
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/frame"
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 )
 
@@ -44,17 +45,17 @@ type Endpoint struct {
 
 func (ep *Endpoint) validate() error {
 	if !strings.HasPrefix(ep.Path, "/") || strings.ContainsAny(ep.Path, "?# \r\n") {
-		return fmt.Errorf("endpoint path %q must begin with / and have no query", ep.Path)
+		return field.Errorf("Path", "is %q: want a path that begins with / and has no query", ep.Path)
 	}
 	if len(ep.Dialects) == 0 {
 		ep.Dialects = []Dialect{Plain}
 	}
 	if len(ep.Dialects) > dialectMask+1 {
-		return fmt.Errorf("endpoint %s: Dialects has %d values, at most %d are possible", ep.Path, len(ep.Dialects), dialectMask+1)
+		return fmt.Errorf("endpoint %s: %w", ep.Path, field.Errorf("Dialects", "has %d values: want at most %d", len(ep.Dialects), dialectMask+1))
 	}
 	for _, d := range ep.Dialects {
 		if p := d.Protocol(); p != "" && !handshake.ValidProtocol(p) {
-			return fmt.Errorf("endpoint %s: sub-protocol %q is not a token (RFC 6455 section 4.1)", ep.Path, p)
+			return fmt.Errorf("endpoint %s: %w", ep.Path, field.Errorf("Dialects", "has the sub-protocol %q, which is not a token (RFC 6455 section 4.1)", p))
 		}
 	}
 	if err := ep.Rate.validate(); err != nil {
@@ -78,8 +79,7 @@ type Identity struct {
 	MaySubscribe []string
 	// Data is kept for Session.Data.
 	Data any
-	// Expires, if not zero, is when the session is closed with 3000, give or take
-	// Config.PingInterval.
+	// Expires, if not zero, is when the session is closed with 3000, within a second.
 	Expires time.Time
 }
 

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -103,7 +106,7 @@ func TestConfigValidate(t *testing.T) {
 		{"time too short", Config{PingInterval: 1}, "PingInterval is 1ns"},
 		{"time too long", Config{CloseTimeout: 25 * 60 * 60e9}, "CloseTimeout is 25h"},
 		{"several faults at once", Config{MaxHeader: 1, DrainRate: -1}, "DrainRate is -1"},
-		{"path without a slash", Config{Endpoints: []Endpoint{{Path: "ws"}}}, "begin with /"},
+		{"path without a slash", Config{Endpoints: []Endpoint{{Path: "ws"}}}, "begins with /"},
 		{"path with a query", Config{Endpoints: []Endpoint{{Path: "/ws?a"}}}, "no query"},
 		{"two endpoints at a path", Config{Endpoints: []Endpoint{{Path: "/a"}, {Path: "/a"}}}, "two endpoints"},
 		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}}, "not a token"},
@@ -182,6 +185,59 @@ func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 		start(t, Config{MaxConnections: most, Logger: log.logger()})
 		if n := log.count("too few descriptors"); n != warnings {
 			t.Errorf("MaxConnections %d: %d warnings, want %d", most, n, warnings)
+		}
+	}
+}
+
+// An error in a field of Config can be told from others, so that a program can name it in
+// words of its own.
+func TestConfigErrorFields(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"PingInterval":        {PingInterval: 1},
+		"DrainDelay":          {DrainDelay: -1},
+		"Workers":             {Workers: -1},
+		"QueueBytes":          {QueueBytes: 1},
+		"Listen":              {Listen: ":80"},
+		"DurableTopics":       {DurableTopics: []string{"a"}},
+		"SessionsFull":        {SessionsFull: 9},
+		"AllowOrigins":        {AllowOrigins: []string{"x"}},
+		"Endpoints":           {Endpoints: []Endpoint{Echo("/a"), Echo("/a")}},
+		"Path":                {Endpoints: []Endpoint{Echo("a")}},
+		"Dialects":            {Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}},
+		"Rate.Bytes":          {Endpoints: []Endpoint{{Path: "/a", Rate: Rate{Bytes: -1}}}},
+		"Deflate.ContextBits": {Endpoints: []Endpoint{{Path: "/a", Rules: frame.Rules{Deflate: frame.Deflate{ContextBits: 1}}}}},
+	} {
+		_, err := newServer(cfg)
+		var e interface{ Field() string }
+		if !errors.As(err, &e) || e.Field() != want || !strings.Contains(err.Error(), want+" ") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// A descriptor limit that is too low is logged, with what to do.
+func TestDescriptorWarnings(t *testing.T) {
+	for _, test := range []struct {
+		asked, room int
+		want        string
+	}{
+		{0, 1 << 20, ""},
+		{0, fewConnections, ""},
+		{0, fewConnections - 1, "few file descriptors"},
+		{0, 1, "few file descriptors"},
+		{100, 200, ""}, // enough for what was asked for
+		{100, 100, "few file descriptors"},
+		{50_000, 15_000, "too few file descriptors for MaxConnections"},
+		{3000, 2999, "too few file descriptors for MaxConnections"},
+	} {
+		var log strings.Builder
+		cfg := Config{MaxConnections: test.asked, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		if cfg.MaxConnections == 0 {
+			cfg.MaxConnections = test.room
+		}
+		warnOfDescriptors(&cfg, test.room)
+		if got := log.String(); (got == "") != (test.want == "") || !strings.Contains(got, `msg="`+test.want) && test.want != "" || test.want != "" && !strings.Contains(got, "ulimit -n") {
+			t.Errorf("%+v: %s", test, got)
 		}
 	}
 }

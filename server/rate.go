@@ -2,9 +2,9 @@ package server
 
 import (
 	"cmp"
-	"fmt"
 
 	"fanfare/frame"
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/limit"
 )
 
@@ -34,7 +34,7 @@ func (r *Rate) validate() error {
 			*f.v = f.def
 		}
 		if *f.v < 0 || int64(*f.v) > limit.MaxRate {
-			return fmt.Errorf("%s is %d: want 1 to %d", f.name, *f.v, int64(limit.MaxRate))
+			return field.Errorf(f.name, "is %d: want 1 to %d", *f.v, int64(limit.MaxRate))
 		}
 	}
 	return nil

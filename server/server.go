@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +72,7 @@ type endpoint struct {
 const (
 	starting = uint32(Starting)
 	serving  = uint32(Serving)
+	leaving  = uint32(Leaving)
 	draining = uint32(Draining)
 	stopped  = uint32(Stopped)
 )
@@ -104,9 +103,7 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	if room := limit.Descriptors(); cfg.MaxConnections > room {
-		cfg.Logger.Warn("there are too few descriptors for MaxConnections: raise the limit (ulimit -n, LimitNOFILE of systemd)", "connections", cfg.MaxConnections, "room", room)
-	}
+	warnOfDescriptors(&cfg, limit.Descriptors())
 	srv := &Server{
 		cfg:         cfg,
 		log:         cfg.Logger,
@@ -190,26 +187,6 @@ func (srv *Server) believesClients() bool {
 	return len(srv.cfg.TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
-// Listen opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket, of
-// which one that a killed process has left is removed.
-func Listen(addr string) (net.Listener, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		network, addr = "unix", path
-		// A socket that a killed server left behind would be in the way.
-		if conn, err := net.Dial(network, addr); err == nil {
-			conn.Close()
-		} else if info, err := os.Lstat(addr); err == nil && info.Mode()&os.ModeSocket != 0 {
-			os.Remove(addr)
-		}
-	}
-	ln, err := net.Listen(network, addr)
-	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	return ln, nil
-}
-
 // Addr is where the public listener listens; nil before Start or without one.
 func (srv *Server) Addr() net.Addr {
 	srv.mu.Lock()
@@ -259,6 +236,22 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	return s
 }
 
+// fewConnections is what a production server has room for at least: a descriptor limit
+// of 4,096, less the reserve.
+const fewConnections = 4096 - 4096/16
+
+// warnOfDescriptors logs that the descriptor limit, which has room for so many
+// connections, is lower than what the operator asked for or most likely wants.
+func warnOfDescriptors(cfg *Config, room int) {
+	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
+	switch {
+	case cfg.MaxConnections > room:
+		cfg.Logger.Warn("too few file descriptors for MaxConnections", "max_connections", cfg.MaxConnections, "room", room, "advice", advice)
+	case room < fewConnections && cfg.MaxConnections == room:
+		cfg.Logger.Warn("few file descriptors", "max_connections", room, "advice", advice)
+	}
+}
+
 // Count returns the number of open sessions of this process.
 func (srv *Server) Count() int { return int(srv.sessions.Load()) }
 
@@ -272,11 +265,12 @@ type Status uint32
 const (
 	Starting Status = iota // New has returned
 	Serving                // new connections are welcome
-	Draining               // Shutdown was called
+	Leaving                // Drain was called; connections are accepted for Config.DrainDelay
+	Draining               // sessions are being closed
 	Stopped                // Shutdown has returned
 )
 
-var statusNames = [...]string{Starting: "starting", Serving: "serving", Draining: "draining", Stopped: "stopped"}
+var statusNames = [...]string{Starting: "starting", Serving: "serving", Leaving: "leaving", Draining: "draining", Stopped: "stopped"}
 
 func (s Status) String() string { return statusNames[s] }
 

@@ -204,7 +204,7 @@ func TestEnvelopes(t *testing.T) {
 	if m := dial(t, srv, "/ws?user=alice", speaksV1).hear(); m.Offset != at[1] {
 		t.Errorf("got %+v", m)
 	}
-	second := dial(t, srv, "/ws?user=alice&offset="+strconv.FormatUint(at[0], 10), speaksV1)
+	second := dial(t, srv, "/ws?user=alice&offset="+strconv.FormatUint(at[0], 10)+"&epoch="+srv.cfg.Store.Epoch(store.Box{User: "alice"}), speaksV1)
 	if m := second.hear(); m != (said{Type: "hello", User: "alice", Offset: at[0]}) {
 		t.Errorf("got %+v", m)
 	}
@@ -215,7 +215,7 @@ func TestEnvelopes(t *testing.T) {
 	for range 6 {
 		pushDurable(t, srv, "alice", "more")
 	}
-	third := dial(t, srv, "/ws?user=alice&offset="+strconv.FormatUint(at[1], 10), speaksV1)
+	third := dial(t, srv, "/ws?user=alice&offset="+strconv.FormatUint(at[1], 10)+"&epoch="+srv.cfg.Store.Epoch(store.Box{User: "alice"}), speaksV1)
 	if m := third.hear(); !m.Gap || m.Type != "hello" {
 		t.Errorf("got %+v", m)
 	}
@@ -320,7 +320,7 @@ func TestOrderWhileComingAndGoing(t *testing.T) {
 			for round := 1; len(got) < pushers*each; round++ {
 				path := "/ws?user=" + strconv.Itoa(u)
 				if round%2 == 0 {
-					path += "&offset=" + strconv.FormatUint(last, 10)
+					path += "&offset=" + strconv.FormatUint(last, 10) + "&epoch=" + srv.cfg.Store.Epoch(store.Box{User: "alice"})
 				}
 				c := dial(t, srv, path, speaksV1)
 				c.hear()

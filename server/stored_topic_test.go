@@ -147,7 +147,7 @@ func TestTopicEnvelopes(t *testing.T) {
 		{`{"type":"subscribe","topic":"news.b","offset":0}`, said{Type: "subscribe", Topic: "news.b"}},
 		{`{"type":"subscribe","topic":"news.b"}`, said{Type: "subscribe", Topic: "news.b"}}, // again
 		{`{"type":"unsubscribe","topic":"news.b"}`, said{Type: "unsubscribe", Topic: "news.b"}},
-		{`{"type":"subscribe","topic":"news.b","offset":99}`, said{Type: "subscribe", Topic: "news.b", Gap: true}},
+		{`{"type":"subscribe","topic":"news.b","epoch":"other","offset":99}`, said{Type: "subscribe", Topic: "news.b", Gap: true}},
 		{`{"type":"unsubscribe","topic":"news.b"}`, said{Type: "unsubscribe", Topic: "news.b"}},
 	} {
 		c.send(Text, test.say)
@@ -173,7 +173,7 @@ func TestTopicEnvelopes(t *testing.T) {
 		offset uint64
 		gap    bool
 	}{{"", 2, false}, {"&offset.news.a=3", 3, false}, {"&offset.news.a=0", 0, true}} {
-		c := dial(t, srv, "/ws?user=alice&topic=news.a"+test.path, speaksV1)
+		c := dial(t, srv, "/ws?user=alice&topic=news.a&epoch.news.a="+srv.cfg.Store.Epoch(store.Box{Topic: "news.a"})+test.path, speaksV1)
 		c.hear()
 		if m := c.hear(); m.Offset != test.offset || m.Gap != test.gap || m.Type != "subscribe" {
 			t.Errorf("%q: got %+v", test.path, m)

@@ -231,6 +231,10 @@ func (r *command) subscribe(s *Session) {
 	}
 	var after *Position
 	if r.Offset != nil {
+		if *r.Offset > 0 && r.Epoch == "" {
+			sendError(s, "bad_offset", errNoEpoch)
+			return
+		}
 		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
 	}
 	begins, err := s.subscribe(r.Topic, after)

@@ -47,8 +47,11 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 		positions[p.topic] = pos
 	}
 	for topic, pos := range positions {
-		if pos.Offset == noOffset { // an epoch alone
+		switch {
+		case pos.Offset == noOffset: // an epoch alone
 			delete(positions, topic)
+		case pos.Offset > 0 && pos.Epoch == "":
+			return nil, Reject(http.StatusBadRequest, errNoEpoch)
 		}
 	}
 	return positions, nil
@@ -71,3 +74,7 @@ func resumeParams(topics []string) map[string]resumeParam {
 	}
 	return params
 }
+
+// errNoEpoch: without the epoch nobody can tell whether the offset still denotes the
+// same message, and messages could be skipped in silence.
+const errNoEpoch = "an offset without its epoch: send the epoch that came with the offset as well"

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestResume(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := V1.Resume(requestWithQuery(tt.query), tt.topics)
+			got, err := V1.Resume(requestWithQuery(withEpochs(tt.query, tt.topics)), tt.topics)
 			if (err == nil) != (tt.refusal == "") || err != nil && !strings.Contains(err.Error(), tt.refusal) {
 				t.Fatalf("%v, want %q", err, tt.refusal)
 			}
@@ -57,12 +58,20 @@ func TestResumeEpochs(t *testing.T) {
 		"offset=41&epoch=k3f9":                    {"": {Epoch: "k3f9", Offset: 41}},
 		"epoch=k3f9&offset=41":                    {"": {Epoch: "k3f9", Offset: 41}},
 		"epoch=k3f9":                              {},
-		"epoch.news=a&offset=1":                   {"": {Offset: 1}},
+		"epoch.news=a&offset=0":                   {"": {}},
 		"epoch.news=a&offset.news=2&epoch=b":      {"news": {Topic: "news", Epoch: "a", Offset: 2}},
 		"offset.news=2&epoch.news=a&epoch.news=b": {"news": {Topic: "news", Epoch: "a", Offset: 2}},
 	} {
 		if got, err := V1.Resume(requestWithQuery(query), []string{"news"}); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", query, got, err, want)
+		}
+	}
+}
+
+func TestResumeOffsetNeedsEpoch(t *testing.T) {
+	for _, query := range []string{"offset=1", "offset.news=1&epoch=e", "offset=1&epoch="} {
+		if got, err := V1.Resume(requestWithQuery(query), []string{"news"}); err == nil || !strings.Contains(err.Error(), "epoch") {
+			t.Errorf("%s: %v, %v", query, got, err)
 		}
 	}
 }
@@ -83,11 +92,20 @@ func requestWithQuery(query string) *Request {
 	return r
 }
 
-// positions are those without an epoch.
+// withEpochs adds the epoch of each topic and of the inbox.
+func withEpochs(query string, topics []string) string {
+	query += "&epoch=e"
+	for _, t := range topics {
+		query += "&epoch." + url.QueryEscape(t) + "=e"
+	}
+	return query
+}
+
+// positions are those of epoch e.
 func positions(offsets map[string]uint64) map[string]Position {
 	all := make(map[string]Position)
 	for topic, offset := range offsets {
-		all[topic] = Position{Topic: topic, Offset: offset}
+		all[topic] = Position{Topic: topic, Epoch: "e", Offset: offset}
 	}
 	return all
 }

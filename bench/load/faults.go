@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// Faults counts what must not happen. The zero value is a faultless run.
+// Faults counts what must not happen. The zero value is a run without faults.
 type Faults struct {
-	Lost      int      `json:"lost,omitempty"`      // never came
-	Doubled   int      `json:"doubled,omitempty"`   // came again
-	Reordered int      `json:"reordered,omitempty"` // came behind one that was sent later
-	Foreign   int      `json:"foreign,omitempty"`   // was for somebody else, or nobody sent it
+	Lost      int      `json:"lost,omitempty"`      // never received
+	Doubled   int      `json:"doubled,omitempty"`   // received twice
+	Reordered int      `json:"reordered,omitempty"` // received after one that was sent later
+	Foreign   int      `json:"foreign,omitempty"`   // for another connection, or never sent
 	Corrupt   int      `json:"corrupt,omitempty"`   // a wrong byte, opcode or length
 	Protocol  int      `json:"protocol,omitempty"`  // a frame that RFC 6455 forbids
-	Closed    int      `json:"closed,omitempty"`    // a connection that ended by itself
+	Closed    int      `json:"closed,omitempty"`    // a connection that the server ended
 	Refused   int      `json:"refused,omitempty"`   // a connection or handshake that failed
-	Late      int      `json:"late,omitempty"`      // still missing when the time was up
+	Late      int      `json:"late,omitempty"`      // missing at the end
 	First     []string `json:"first,omitempty"`     // the first few, in words
 }
 
@@ -27,7 +27,7 @@ func (f *Faults) Total() int {
 	return f.Lost + f.Doubled + f.Reordered + f.Foreign + f.Corrupt + f.Protocol + f.Closed + f.Refused + f.Late
 }
 
-// Add adds what other counted.
+// Add adds other to f.
 func (f *Faults) Add(other Faults) {
 	f.Lost += other.Lost
 	f.Doubled += other.Doubled
@@ -43,7 +43,7 @@ func (f *Faults) Add(other Faults) {
 	}
 }
 
-// Err is nil when nothing was at fault.
+// Err returns nil if there are no faults.
 func (f *Faults) Err() error {
 	if f.Total() == 0 {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestMain fails when a test leaves goroutines or descriptors behind.
+// TestMain fails if a test leaks goroutines or descriptors.
 func TestMain(m *testing.M) {
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
 	code := m.Run()

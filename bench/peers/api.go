@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// serveAPI serves the HTTP API. send writes one message to each connection.
+// serveAPI serves the HTTP API. send writes a message to each connection.
 func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byte)) error {
 	mux := http.NewServeMux()
 	push := func(receivers func(*http.Request) []C) http.HandlerFunc {
@@ -38,7 +38,7 @@ func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byt
 	return http.ListenAndServe(addr, mux)
 }
 
-// first is the first of two servers to end, which neither should.
+// first returns the error of the first of two servers to end. Neither should end.
 func first(a, b func() error) error {
 	end := make(chan error, 2)
 	go func() { end <- a() }()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A hub knows who is connected: maps under one mutex, as in every example of every library.
+// A hub is the registry of sessions: maps under one mutex, as in the examples of all libraries.
 type hub[C comparable] struct {
 	mu     sync.RWMutex
 	users  map[string][]C
@@ -80,8 +80,8 @@ func (h *hub[C]) size() (sessions, users int) {
 	return h.count, len(h.users)
 }
 
-// beat pings everybody once per interval, from one goroutine: the cheapest heartbeat, in memory, that an
-// application can have. A tenth of the connections at a time, so that the pings are no burst.
+// beat pings every connection once per interval, from one goroutine: the heartbeat with the least memory. It pings a tenth
+// of the connections at a time, to avoid a burst.
 func (h *hub[C]) beat(interval time.Duration, ping func(C)) {
 	const parts = 10
 	ticks := time.NewTicker(interval / parts).C

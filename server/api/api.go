@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/internal/field"
 )
 
 const (
@@ -43,11 +44,15 @@ const (
 
 // Config of an API. Zero is the safe default of every field but Listen.
 type Config struct {
-	// Listen is the address of the listener, "host:port" or "unix:PATH".
+	// Listen is the address of the listener, as for server.Listen.
 	Listen string
 	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
 	// this machine only: Listen must be loopback or a Unix socket.
 	Keys []string
+	// ReadyWithoutStore answers /readyz with 200 while the store, or the connection to
+	// the other nodes, is not available: live messages work without it. Otherwise the
+	// answer is 503 while the store is not available.
+	ReadyWithoutStore bool
 	// Pprof serves /debug/pprof.
 	Pprof bool
 	// Version of the program, for /v1/stats and the metrics.
@@ -66,11 +71,11 @@ func (cfg *Config) validate() error {
 	var errs []error
 	for _, key := range cfg.Keys {
 		if len(key) < minKey {
-			errs = append(errs, fmt.Errorf("Keys has a key of %d bytes: it needs at least %d", len(key), minKey))
+			errs = append(errs, field.Errorf("Keys", "has a key of %d bytes: want at least %d", len(key), minKey))
 		}
 	}
 	if len(cfg.Keys) == 0 && !server.IsLoopback(cfg.Listen) {
-		errs = append(errs, fmt.Errorf("Listen is %s, which is not loopback, and Keys is empty: "+
+		errs = append(errs, field.Errorf("Keys", "is empty, and the API listens on %s, which is not loopback: "+
 			"set a key, or listen on 127.0.0.1", cfg.Listen))
 	}
 	if len(errs) > 0 {

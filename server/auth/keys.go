@@ -7,47 +7,55 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Keys are what tokens are verified with. LoadKeys makes them; the fields may be set
-// before JWT is called.
+// Keys verify tokens. LoadKeys makes them; the fields may be set before JWT is called.
 type Keys struct {
 	// Issuer, if not empty, must be a token's iss.
 	Issuer string
 	// Audience, if not empty, must be among a token's aud.
 	Audience string
-	// CloseExpired closes a session when its token expires, with 3000, give or take
-	// Config.PingInterval. Otherwise a session outlives its token.
+	// Leeway is how much the clock of the machine that issues tokens may differ from
+	// this one's: a token is accepted as much before nbf and after exp. LoadKeys sets
+	// DefaultLeeway.
+	Leeway time.Duration
+	// CloseExpired closes a session with 3000 within a second after its token has
+	// expired. Otherwise a session outlives its token.
 	CloseExpired bool
 
-	// byAlgorithm has the keys that each algorithm may use, and no other. That the
-	// key decides which algorithm is used, and never the token, is what keeps a
-	// public key from being taken for a secret (RFC 8725, 3.1).
+	// byAlgorithm has the keys that each algorithm may use. A public key is never used
+	// as a secret because the key decides which algorithm is used, not the token (RFC
+	// 8725 section 3.1).
 	byAlgorithm map[string][]jwt.VerificationKey
 }
 
+// DefaultLeeway is the default of Keys.Leeway.
+const DefaultLeeway = 5 * time.Second
+
 const (
-	minSecret   = 32      // bytes; RFC 7518, 3.2: as long as the hash at the least
-	minRSA      = 2048    // bits; RFC 7518, 3.3
+	minSecret   = 32      // bytes; RFC 7518 section 3.2: at least as long as the hash
+	minRSA      = 2048    // bits; RFC 7518 section 3.3
 	maxKeys     = 16      // each may be tried for each token
 	maxKeysFile = 1 << 20 // bytes
 )
 
 // LoadKeys reads a file with either public keys in PEM, one or several, as "PUBLIC
-// KEY", "RSA PUBLIC KEY" or "CERTIFICATE" blocks (of which only the key matters, and
-// not how long it holds); or an HMAC secret of at least 32
-// bytes, as it is except for a line break at the end. With several keys any may have
-// signed a token, so that a new one can be introduced before the old one goes. Keys
-// are RSA of 2048 bits or more (RS256), ECDSA on P-256 (ES256), and Ed25519 (EdDSA).
+// KEY", "RSA PUBLIC KEY" or "CERTIFICATE" blocks (the validity of a certificate is not
+// checked); or an HMAC secret of at least 32 bytes, which is the file's content without
+// a line break at the end. With several keys any may have signed a token, so that a new
+// key can be introduced before the old one is removed. Keys are RSA of 2048 bits or more
+// (RS256), ECDSA on P-256 (ES256), and Ed25519 (EdDSA).
 func LoadKeys(path string) (*Keys, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -66,7 +74,7 @@ func LoadKeys(path string) (*Keys, error) {
 }
 
 func parseKeys(data []byte) (*Keys, error) {
-	k := &Keys{byAlgorithm: make(map[string][]jwt.VerificationKey)}
+	k := &Keys{Leeway: DefaultLeeway, byAlgorithm: make(map[string][]jwt.VerificationKey)}
 	if len(data) > maxKeysFile {
 		return nil, fmt.Errorf("longer than %d bytes", maxKeysFile)
 	}
@@ -80,11 +88,11 @@ func parseKeys(data []byte) (*Keys, error) {
 		return k, nil
 	}
 	if blocks > maxKeys {
-		return nil, fmt.Errorf("%d keys, at most %d are allowed", blocks, maxKeys)
+		return nil, fmt.Errorf("%d keys: want at most %d", blocks, maxKeys)
 	}
 	for n := 1; n <= blocks; n++ {
 		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil { // it skips what it cannot read
+		if block, data = pem.Decode(data); block == nil { // Decode skips what it cannot read
 			return nil, errors.New("malformed PEM")
 		}
 		alg, key, err := publicKey(block)
@@ -100,9 +108,9 @@ func (k *Keys) add(algorithm string, key jwt.VerificationKey) {
 	k.byAlgorithm[algorithm] = append(k.byAlgorithm[algorithm], key)
 }
 
-// checkSecret refuses what is too short, and files with public keys in formats that
-// are not read: taken for a secret, they would be one that everybody knows. One in
-// DER may end with the byte of a line feed.
+// checkSecret rejects a secret that is too short, and public keys in formats that are not
+// supported: used as a secret, they would be a public one. A key in DER may end with the
+// byte of a line feed.
 func checkSecret(b, file []byte) error {
 	switch {
 	case len(b) < minSecret:
@@ -111,7 +119,7 @@ func checkSecret(b, file []byte) error {
 		return errors.New("a public key in DER: want it in PEM (openssl pkey -pubin -inform DER)")
 	case bytes.HasPrefix(b, []byte("ssh-")) || bytes.HasPrefix(b, []byte("ecdsa-sha2-")):
 		return errors.New("a public key of SSH: want it in PEM (ssh-keygen -e -m PKCS8)")
-	case json.Valid(b) && bytes.Contains(b, []byte(`"kty"`)):
+	case jsontext.Value(b).IsValid() && bytes.Contains(b, []byte(`"kty"`)):
 		return errors.New("a JSON Web Key: want it in PEM, or the secret itself")
 	}
 	return nil
@@ -124,7 +132,7 @@ func isDER(b []byte) bool {
 	return notPKIX == nil || notPKCS1 == nil || notCertificate == nil
 }
 
-// publicKey reads a block of PEM and says which algorithm the key is for.
+// publicKey reads a block of PEM and returns the algorithm that the key is for.
 func publicKey(block *pem.Block) (algorithm string, key jwt.VerificationKey, err error) {
 	var public any
 	switch {
@@ -138,7 +146,7 @@ func publicKey(block *pem.Block) (algorithm string, key jwt.VerificationKey, err
 			public = c.PublicKey
 		}
 	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		return "", nil, errors.New("a private key: the server needs the public one only (openssl pkey -pubout), and nobody but the signer should have this")
+		return "", nil, errors.New("a private key: want the public key (openssl pkey -pubout); only the issuer of tokens should have the private one")
 	default:
 		return "", nil, fmt.Errorf("want PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE, not %q", block.Type)
 	}
@@ -165,12 +173,16 @@ func publicKey(block *pem.Block) (algorithm string, key jwt.VerificationKey, err
 var (
 	errNoKey    = errors.New("no key for the algorithm")
 	errCritical = errors.New("unknown critical extension")
+	errHeader   = fmt.Errorf("%w: header", jwt.ErrTokenMalformed)
 )
 
 // forToken is a jwt.Keyfunc.
 func (k *Keys) forToken(t *jwt.Token) (any, error) {
-	// RFC 7515, 4.1.11: an extension that must be understood and is not makes the
-	// token invalid. The library does not look.
+	if !strictHeader(t.Raw) {
+		return nil, errHeader
+	}
+	// RFC 7515 section 4.1.11: an extension that must be understood and is not makes the
+	// token invalid. Package jwt does not check this.
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errCritical
 	}
@@ -179,4 +191,12 @@ func (k *Keys) forToken(t *jwt.Token) (any, error) {
 		return nil, errNoKey
 	}
 	return jwt.VerificationKeySet{Keys: keys}, nil
+}
+
+// strictHeader reports whether the header of a token is UTF-8 and has each name once (RFC
+// 7515 section 4).
+func strictHeader(token string) bool {
+	encoded, _, _ := strings.Cut(token, ".")
+	header, err := base64.RawURLEncoding.DecodeString(encoded)
+	return err == nil && jsontext.Value(header).IsValid()
 }

@@ -71,7 +71,7 @@ func TestLoadKeys(t *testing.T) {
 		{"request", block("CERTIFICATE REQUEST", []byte("x")), `not "CERTIFICATE REQUEST"`},
 		{"cut", rsaPEM[:len(rsaPEM)/2], "malformed PEM"},
 		{"cut before another", slices.Concat(rsaPEM[:len(rsaPEM)/2], []byte("\n"), ecPEM), "malformed PEM"},
-		{"too many", bytes.Repeat(edPEM, maxKeys+1), "17 keys, at most 16"},
+		{"too many", bytes.Repeat(edPEM, maxKeys+1), "17 keys: want at most 16"},
 		{"DER", der.Bytes, "a public key in DER"},
 		{"DER of PKCS #1", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), "a public key in DER"},
 		{"DER of a certificate", certificate, "a public key in DER"},

@@ -17,11 +17,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/server"
 )
 
-// signers has one key of each kind, and a second one that the server does not know.
+// signers has one key for each algorithm, and a second one that the server does not know.
 var signers = func() map[string][2]any {
 	rsaKey := func() any {
 		k, err := rsa.GenerateKey(rand.Reader, minRSA)
@@ -61,7 +65,7 @@ func publicPEM(private any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// keysFor are those that verify what the signers' first key of an algorithm signs.
+// keysFor returns keys that verify what the first of signers for an algorithm signs.
 func keysFor(t testing.TB, algorithm string) *Keys {
 	t.Helper()
 	data := publicPEM(signers["RS256"][0])
@@ -80,7 +84,7 @@ func keysFor(t testing.TB, algorithm string) *Keys {
 	return k
 }
 
-// sign makes a token. Without claims it is a good one of alice's.
+// sign makes a valid token of alice's, unless change spoils it.
 func sign(algorithm string, key any, change func(header, claims map[string]any)) string {
 	token := jwt.NewWithClaims(jwt.GetSigningMethod(algorithm), jwt.MapClaims{
 		"sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -95,18 +99,22 @@ func sign(algorithm string, key any, change func(header, claims map[string]any))
 	return s
 }
 
-// identified runs a token through an endpoint's Identify.
-func identified(ep Endpoint, query, authorization string) (Identity, error) {
-	r := &Request{path: []byte(ep.Path), query: []byte(query)}
-	if authorization != "" {
-		r.headers = []header{{[]byte("authorization"), []byte(authorization)}}
-	}
-	return ep.Identify(r)
+// verified verifies a token without asking for topics.
+func verified(keys *Keys, token string) (server.Identity, error) {
+	return newVerifier(keys).verify(token, nil)
 }
 
-func checkRefusal(t *testing.T, err error, status int, part string) {
+// signRaw makes a token of a header and claims as they are.
+func signRaw(header, claims string) string {
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	mac := hmac.New(sha256.New, signers["HS256"][0].([]byte))
+	mac.Write([]byte(text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func checkRejection(t *testing.T, err error, status int, part string) {
 	t.Helper()
-	var r *Refusal
+	var r *server.Rejection
 	switch {
 	case part == "":
 		if err != nil {
@@ -117,7 +125,8 @@ func checkRefusal(t *testing.T, err error, status int, part string) {
 	}
 }
 
-// FuzzToken: whatever a client sends is refused with 401 or was signed.
+// FuzzToken checks that every token is rejected with 401 or was signed, and that its
+// user is UTF-8.
 func FuzzToken(f *testing.F) {
 	key := signers["HS256"][0].([]byte)
 	good := sign("HS256", key, nil)
@@ -127,22 +136,50 @@ func FuzzToken(f *testing.F) {
 	f.Add(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + good[strings.Index(good, "."):])
 	f.Add(sign("HS256", key, func(h, _ map[string]any) { h["alg"] = 7 }))
 	f.Add(sign("HS256", key, func(h, _ map[string]any) { h["crit"] = nil }))
-	ep := Authenticated("/ws", keysFor(f, "HS256"))
+	v := newVerifier(keysFor(f, "HS256"))
 	f.Fuzz(func(t *testing.T, token string) {
-		_, err := identified(ep, "", "Bearer "+token)
-		var r *Refusal
+		id, err := v.verify(token, nil)
+		var r *server.Rejection
 		if err != nil && (!errors.As(err, &r) || r.Status != 401) {
 			t.Errorf("%q: %v", token, err)
 		}
 		if err != nil {
 			return
 		}
-		token = strings.TrimSpace(token)
+		if !utf8.ValidString(id.User) {
+			t.Errorf("%q has user %q", token, id.User)
+		}
 		dot := max(strings.LastIndexByte(token, '.'), 0)
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte(token[:dot]))
 		if "."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) != token[dot:] {
-			t.Errorf("%q was good", token)
+			t.Errorf("%q was accepted", token)
+		}
+	})
+}
+
+// FuzzClaims signs any claims. Those that are accepted are a valid document with the
+// same user for a strict reader.
+func FuzzClaims(f *testing.F) {
+	for _, c := range []string{`{"sub":"a","exp":9999999999}`, `{"sub":"a","SUB":"b","exp":9999999999}`,
+		`{"sub":"a","sub":"b","exp":9999999999}`, "{\"sub\":\"a\xff\",\"exp\":9999999999}", `{"sub":"a","exp":1e400}`, `null`} {
+		f.Add(c)
+	}
+	v := newVerifier(keysFor(f, "HS256"))
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := v.verify(signRaw(`{"alg":"HS256"}`, text), nil)
+		if err != nil {
+			return
+		}
+		var strict map[string]any
+		if err := json.Unmarshal([]byte(text), &strict); err != nil {
+			t.Fatalf("%q was accepted: %v", text, err)
+		}
+		if strict["sub"] != id.User || !utf8.ValidString(id.User) {
+			t.Errorf("%q has user %q", text, id.User)
+		}
+		if exp, ok := strict["exp"].(float64); !ok || exp < float64(time.Now().Unix()-10) {
+			t.Errorf("%q was accepted with exp %v", text, strict["exp"])
 		}
 	})
 }

@@ -129,6 +129,7 @@ func (c *Cluster) Leave() {
 		}
 		c.nc.Load().Close()
 		c.running.Wait()
+		c.nc.Load().Close() // watch may have made another one
 	}()
 	select {
 	case <-done:

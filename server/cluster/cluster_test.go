@@ -88,8 +88,8 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-// TestRelease: the target is shared as long as it was held more often than
-// released.
+// TestRelease: the target is shared until it was released as often as it was
+// held.
 func TestRelease(t *testing.T) {
 	all := joinAll(t, startNATS(t).url(), 2)
 	holder, other := all[0], all[1]
@@ -124,7 +124,7 @@ func TestLeave(t *testing.T) {
 	for _, m := range all[:2] {
 		await(t, "the node is gone", func() bool { return m.Nodes() == 2 && !m.Shared(user("alice")) })
 		if m.log.count("node left") != 1 {
-			t.Errorf("logged %s", m.log.text.String())
+			t.Errorf("logged %s", m.log.String())
 		}
 	}
 	if err := all[2].Ready(); !errors.Is(err, server.ErrUnreachable) {

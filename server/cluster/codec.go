@@ -270,7 +270,7 @@ func (r *reader) bytes(n uint64) []byte {
 
 func (r *reader) string() string { return string(r.bytes(r.uvarint())) }
 
-// strings allocates for what is there, not for the number that is declared. An
+// strings allocates as it reads, not for the number that is declared. An
 // empty name is an error: one byte must not become a string header of 16.
 func (r *reader) strings() (list []string) {
 	for n := r.uvarint(); n > 0 && !r.failed; n-- {

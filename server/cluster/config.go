@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/natsconn"
 )
 
@@ -50,10 +51,10 @@ func (cfg *Config) validate(id nodeID) error {
 		errs = append(errs, err)
 	}
 	if !validName(cfg.Name) {
-		errs = append(errs, fmt.Errorf("Name is %q: want 1 to %d letters, digits, or characters of \"._:-\"", cfg.Name, maxNodeName))
+		errs = append(errs, field.Errorf("Name", "is %q: want 1 to %d letters, digits, or characters of \"._:-\"", cfg.Name, maxNodeName))
 	}
 	if cfg.Timeout < 10*time.Millisecond || cfg.Timeout > time.Minute {
-		errs = append(errs, fmt.Errorf("Timeout is %v: want 10ms to 1m", cfg.Timeout))
+		errs = append(errs, field.Errorf("Timeout", "is %v: want 10ms to 1m", cfg.Timeout))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("cluster: %w", errors.Join(errs...))

@@ -113,7 +113,8 @@ func (c *Cluster) watch() {
 			continue
 		}
 		err := nc.FlushTimeout(watchTimeout)
-		if errors.Is(err, nats.ErrConnectionClosed) {
+		// Flush says the same of a connection that is being re-established.
+		if nc.IsClosed() && !c.left.Load() {
 			c.redial()
 		}
 		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && c.conn.up.Load() {

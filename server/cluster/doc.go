@@ -1,6 +1,6 @@
 // Package cluster connects the nodes of a cluster over NATS. It implements
-// [server.Cluster]: who is interested in which user or topic, commands to the nodes
-// that are, and their replies.
+// [server.Cluster]: it knows which node holds which user or topic, sends commands to
+// those nodes, and collects their replies.
 //
 // # Contract
 //
@@ -28,16 +28,16 @@
 // Users and topics are hashed into [Buckets] buckets each. A node subscribes to the
 // subjects of the buckets in which it holds something, and NATS sends a command only
 // there. Beats tell which node holds which bucket: how many replies Ask waits for
-// depends on them, who gets a command does not.
+// depends on them, delivery does not.
 //
 // # Security
 //
-// Nodes trust NATS. Whoever can publish to fanfare.node.> can push to every user,
-// close every session and list sessions with their addresses; whoever can subscribe
-// there reads all live messages. So use an account for the nodes alone, with
-// credentials and TLS. A node publishes and subscribes to fanfare.node.> and needs no
-// other permission. It validates every field of what it receives and recovers from
-// panics, so that a malformed message costs a count and a log line.
+// Nodes trust NATS. A program that can publish to fanfare.node.> can push to every
+// user, close every session and list sessions with their addresses; one that can
+// subscribe there reads all live messages. So use an account for the nodes alone,
+// with credentials and TLS. A node publishes and subscribes to fanfare.node.> and
+// needs no other permission. It validates every field of what it receives and
+// recovers from panics, so that a malformed message costs a count and a log line.
 //
 // # Locks
 //

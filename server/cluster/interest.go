@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,9 +23,11 @@ const Buckets = 1024
 // Bucket returns the bucket of a user or topic, 0 to Buckets-1: the FNV-1a hash of
 // the name, 32 bits, modulo Buckets.
 func Bucket(name string) int {
-	h := fnv.New32a()
-	h.Write([]byte(name))
-	return int(h.Sum32() % Buckets)
+	h := uint32(2166136261)
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return int(h % Buckets)
 }
 
 // target is a bucket of users, Buckets plus one of topics, or everyone.
@@ -218,58 +218,4 @@ func (in *interest) renew() {
 		}
 		b.mu.Unlock()
 	}
-}
-
-// syncTimeout bounds Sync if its context does not.
-const syncTimeout = 5 * time.Second
-
-// Sync returns nil when commands that other nodes send from now on reach this node,
-// if it holds the target.
-//
-// A subscription reaches the other servers of a NATS cluster some time after the
-// server that this node is connected to. So this node subscribes to a new subject,
-// after the target's, and asks all nodes to answer to that: NATS servers pass
-// interest on in order, so an answer proves that the server of the node that sent
-// it knows both. A node that does not answer within Config.Timeout is not waited
-// for. When it answers later, or joins later, Node.Missed is called, unless that
-// node has just connected to NATS and repeats the stored commands that it has sent
-// since. After this node's own connection broke, Node.Missed is called, too.
-//
-// Limitation: between NATS clusters that are joined by gateways, an account must be
-// in interest-only mode, as all with JetStream are.
-func (c *Cluster) Sync(ctx context.Context, to server.Target) error {
-	t := targetOf(to)
-	if t == everyone {
-		return nil
-	}
-	b := &c.buckets.buckets[t]
-	b.mu.Lock()
-	held, version := b.holds > 0, b.version
-	b.mu.Unlock()
-	if !held {
-		return nil
-	}
-	if c.links.proven.Load() >= version {
-		return nil
-	}
-	if err := c.Ready(); err != nil {
-		return err
-	}
-	done := c.links.wait(version)
-	defer c.links.forget(done)
-	timer := time.NewTimer(syncTimeout)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.quit:
-		return errLeft
-	case <-timer.C:
-	}
-	if err := c.Ready(); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: NATS did not confirm a subscription within %v", server.ErrUnreachable, syncTimeout)
 }

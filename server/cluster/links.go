@@ -84,150 +84,6 @@ type round struct {
 	mark       *nats.Subscription
 }
 
-// controlLoop sends and receives beats, links nodes, and has Sync answered.
-type controlLoop struct {
-	*Cluster
-	sequence   uint64
-	rounds     uint64
-	current    *round // nil: none is under way
-	generation uint64 // of the connection, as far as the loop has noticed
-	reconnects bool   // Node.Missed is due after the next round of all
-	lastBeat   time.Time
-	retry      bool // nodes that did not answer are due for another try
-}
-
-const (
-	// beatGather is how long changes of interest are gathered before a beat tells
-	// them, and beatGatherMany if there was a beat just before.
-	beatGather     = 20 * time.Millisecond
-	beatGatherMany = 250 * time.Millisecond
-)
-
-func (c *Cluster) controlLoop() {
-	l := &controlLoop{Cluster: c}
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	beat := time.NewTimer(0)
-	defer beat.Stop()
-	var repeat <-chan time.Time
-	for {
-		var deadline <-chan time.Time
-		if l.current != nil {
-			deadline = time.After(time.Until(l.current.deadline))
-		}
-		select {
-		case <-c.quit:
-			return
-		case m := <-c.control:
-			if l.heard(m) {
-				beat.Reset(beatGather) // a new node wants to know this one
-			}
-		case m := <-c.links.echoes:
-			l.echo(m)
-		case id := <-c.linked:
-			c.log.Debug("node linked", "node", c.peers.nameOf(id))
-			if repeat == nil {
-				repeat = time.After(beatGather)
-			}
-		case <-repeat:
-			repeat = nil
-			l.repeat(true)
-		case <-c.links.wakeup:
-			if l.noticeConnect() {
-				beat.Reset(0)
-			}
-		case <-c.links.changed:
-			gather := beatGather
-			if time.Since(l.lastBeat) < beatGatherMany {
-				gather = beatGatherMany
-			}
-			beat.Reset(gather)
-		case <-beat.C:
-			l.beat()
-		case <-ticker.C:
-			l.tick()
-		case <-deadline:
-		}
-		l.advance(time.Now())
-	}
-}
-
-func (l *controlLoop) tick() {
-	now := time.Now()
-	if l.buckets.sweep(now) {
-		l.out.wake()
-	}
-	l.repeats.expire(now, &l.conn)
-	l.repeat(false)
-	l.retry = true
-	l.beat()
-}
-
-// noticeConnect reports whether this node has a new connection.
-func (l *controlLoop) noticeConnect() bool {
-	g := l.conn.generation.Load()
-	if g == l.generation {
-		return false
-	}
-	l.generation, l.reconnects = g, true
-	l.links.proven.Store(0)
-	l.peers.unlink()
-	l.endRound()
-	return true
-}
-
-func (l *controlLoop) beat() {
-	now := time.Now()
-	l.lastBeat = now
-	if !l.conn.up.Load() {
-		return
-	}
-	l.sequence++
-	if l.repeats.takeOverflow() {
-		l.sequence++ // the others notice, and look for what they were not told
-	}
-	b := beat{sequence: l.sequence, generation: l.conn.generation.Load(), name: l.cfg.Name,
-		repeats: l.repeats.early(now, &l.conn), holds: l.buckets.held()}
-	l.post(outgoing{subject: controlSubject, body: b.append(appendHeader(nil, kindBeat, l.id)), at: now})
-}
-
-// heard handles a message on the control subject. It reports whether a node is new.
-func (l *controlLoop) heard(m *nats.Msg) bool {
-	e, ok := l.open(m.Data)
-	if !ok {
-		return false
-	}
-	switch e.kind {
-	case kindBeat:
-		b, err := decodeBeat(e.body)
-		if err != nil {
-			l.malformed(e.from, err)
-			return false
-		}
-		link, isNew, duplicate := l.peers.hear(e.from, b, time.Now())
-		if isNew {
-			l.log.Info("node joined", "node", b.name, "id", e.from.String())
-		}
-		if duplicate {
-			l.count.names.Add(1)
-			l.log.Warn("another node has the name of this one; give each a name of its own", "name", b.name, "id", e.from.String())
-		}
-		l.retry = l.retry || link
-		return isNew
-	case kindBye:
-		l.log.Info("node left", "node", l.peers.nameOf(e.from))
-		l.peers.remove(e.from)
-		if l.current != nil {
-			delete(l.current.need, e.from)
-		}
-	case kindProbe:
-		l.answerProbe(e)
-	default:
-		l.malformed(e.from, errTruncated)
-	}
-	return false
-}
-
 // answerProbe sends the echo of a probe.
 func (c *Cluster) answerProbe(e envelope) {
 	r := reader{b: e.body}
@@ -236,7 +92,7 @@ func (c *Cluster) answerProbe(e envelope) {
 		c.malformed(e.from, err)
 		return
 	}
-	c.post(outgoing{subject: markSubject(e.from, number), body: appendProbe(c.id, kindEcho, number)})
+	c.try(outgoing{subject: markSubject(e.from, number), body: appendProbe(c.id, kindEcho, number)})
 }
 
 func (l *controlLoop) echo(m *nats.Msg) {
@@ -321,6 +177,18 @@ func (c *Cluster) probe(r *round, subjects []string) {
 		c.publish(outgoing{subject: subject, body: appendProbe(c.id, kindProbe, r.number)})
 	}
 	r.version.Store(version + 1) // 0 is "not sent"
+}
+
+// probeAgain asks a node that has not answered the current probe once more when it
+// gives a sign of life: it may have been without a connection.
+func (l *controlLoop) probeAgain(id nodeID) {
+	r := l.current
+	if r == nil || r.version.Load() == 0 {
+		return
+	}
+	if _, ok := r.need[id]; ok {
+		l.try(outgoing{subject: replySubject(id), body: appendProbe(l.id, kindProbe, r.number), at: time.Now()})
+	}
 }
 
 func (l *controlLoop) endRound() {

@@ -81,11 +81,13 @@ func (l *logs) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-func (l *logs) count(s string) int {
+func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), s)
+	return l.text.String()
 }
+
+func (l *logs) count(s string) int { return strings.Count(l.String(), s) }
 
 // natsServer is a NATS server that can be stopped and started on its port.
 type natsServer struct {
@@ -232,19 +234,20 @@ type proxy struct {
 	ln      net.Listener
 	to      string
 	stalled atomic.Bool
+	delay   time.Duration // of what each read brought
 	running sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // guarded by mu; nil: closed
 }
 
-func startProxy(t testing.TB, to string) *proxy {
+func startProxy(t testing.TB, to string, delay time.Duration) *proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{ln: ln, to: to, conns: make(map[net.Conn]struct{})}
+	p := &proxy{ln: ln, to: to, delay: delay, conns: make(map[net.Conn]struct{})}
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
 		p.stalled.Store(false)
@@ -296,6 +299,7 @@ func (p *proxy) copy(from, to net.Conn) {
 		for p.stalled.Load() {
 			time.Sleep(time.Millisecond)
 		}
+		time.Sleep(p.delay)
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}

@@ -78,8 +78,8 @@ func (r *repeats) expire(now time.Time, cn *connection) {
 	r.mu.Unlock()
 }
 
-// take returns the commands to repeat: those that were dropped, and, for a node
-// that has been linked, those sent since the start.
+// take returns the commands to repeat: the dropped ones and, for a node that has
+// been linked, the ones sent since the start.
 func (r *repeats) take(early bool) (list []stored) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

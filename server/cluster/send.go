@@ -29,9 +29,17 @@ type outgoing struct {
 	do      func()
 }
 
-// post queues a message of this node's own, which is small and must not be
-// dropped.
+// post queues a message that must not be dropped. Only the control loop does so,
+// a few times a second.
 func (c *Cluster) post(o outgoing) { c.out.put(o, len(o.body), true) }
+
+// try queues a message that is not needed, such as an answer that is asked for
+// again, if there is room.
+func (c *Cluster) try(o outgoing) {
+	if !c.out.put(o, len(o.body), false) {
+		c.count.queueFull.Add(1)
+	}
+}
 
 // send is the goroutine that uses the connection to NATS. It may be blocked by a
 // write for seconds; nothing else waits for it.

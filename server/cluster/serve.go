@@ -238,7 +238,7 @@ func (c *Cluster) reportWorking() {
 			}
 			for _, l := range c.lanes {
 				for _, in := range l.late(now) {
-					c.post(outgoing{subject: replySubject(in.from), at: now,
+					c.try(outgoing{subject: replySubject(in.from), at: now,
 						body: appendNumbers(appendHeader(nil, kindWorking, c.id), in.number)})
 				}
 			}

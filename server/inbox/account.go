@@ -102,11 +102,17 @@ func (a *account) message(k kind, offset uint64, at time.Time, size int, name st
 	return a.writeUnlock()
 }
 
-// purge adds that messages of a box are going to be removed.
+// purge adds that messages of a box are going to be removed, and returns when that is
+// on the disk.
 func (a *account) purge(b box, upTo uint64, at time.Time) error {
 	a.mu.Lock()
 	a.pending = appendPurge(a.pending, b.kind, upTo, at.UnixMilli(), b.name())
-	return a.writeUnlock()
+	if err := a.writeUnlock(); err != nil {
+		return err
+	}
+	// A power cut must not take it and leave the removal.
+	_, err := a.sync()
+	return err
 }
 
 // position adds that one is stored.
@@ -172,7 +178,7 @@ func (a *account) writeUnlock() error {
 
 func writeFrame(f *os.File, frame []byte, at int64, flush bool) error {
 	if _, err := f.WriteAt(frame, at); err != nil {
-		f.Truncate(at) // a part of a frame would hide those that follow
+		f.Truncate(at) // a partial frame would hide the following ones
 		return err
 	}
 	if flush {

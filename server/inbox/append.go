@@ -76,8 +76,8 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	}
 }
 
-// awaitTurn waits for the preceding appends to the box. A long queue is no failure:
-// only a store that answers no write for Config.Timeout is.
+// awaitTurn waits for the preceding appends to the box. A long queue is not a
+// failure: a store that answers no write for Config.Timeout is.
 func (p *pending) awaitTurn(ctx context.Context) error {
 	if p.place.before == nil {
 		return nil
@@ -111,9 +111,9 @@ const (
 	backOffMost  = 200 * time.Millisecond
 )
 
-// backOff waits before attempt i+1, longer each time and for as long as the context
-// allows: of those that append to one box one gets through in each round, and the
-// more there are, the longer they wait.
+// backOff waits before attempt i+1, longer each time, until the context is done. Of
+// the stores that append to one box one succeeds in each round, and the more there are,
+// the longer they wait.
 func backOff(ctx context.Context, i int) error {
 	most := min(backOffFirst<<min(i, 10), backOffMost)
 	timer := time.NewTimer(rand.N(most))

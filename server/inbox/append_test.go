@@ -86,8 +86,8 @@ func TestCancelledAppend(t *testing.T) {
 	}
 }
 
-// TestLongQueue: one user's queue that takes longer than Timeout is no outage. The
-// store is slow: each append waits for the one before until that has its turn.
+// TestLongQueue: a user's queue that takes longer than Timeout is not an outage, if each
+// append is answered in time.
 func TestLongQueue(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	s := open(t, Config{Timeout: timeout})
@@ -112,8 +112,8 @@ func TestLongQueue(t *testing.T) {
 	}
 }
 
-// TestStalledQueue: without an answer to any append, those that wait in a queue fail
-// after Timeout, not after one Timeout each.
+// TestStalledQueue: without an answer to any append, all that wait in a queue fail after
+// Timeout, not after one Timeout each.
 func TestStalledQueue(t *testing.T) {
 	s := open(t, Config{Timeout: 100 * time.Millisecond})
 	box := user("u")

@@ -19,7 +19,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkLogin is the look for unread messages of a user who has none.
+// BenchmarkLogin looks for messages of users without any.
 func BenchmarkLogin(b *testing.B) {
 	for _, parallel := range []int{1, 16} {
 		b.Run(fmt.Sprint(parallel), func(b *testing.B) {

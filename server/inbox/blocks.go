@@ -92,8 +92,9 @@ func (r *blockReader) next(b []byte) (rec record, ok bool) {
 		if len(rest) < 4 {
 			return rec, false
 		}
+		// The checksum leaves out this length, but an empty line ends the header.
 		n := int(le.Uint32(rest))
-		if n < 0 || n > len(rest)-4 {
+		if n < 4 || n > len(rest)-4 || bytes.Index(rest[4:], []byte("\r\n\r\n")) != n-4 {
 			return rec, false
 		}
 		hashed, rec.payload = rest[4:], rest[4+n:]

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"fanfare/server/store"
 )
 
 // check is the comparison of the files of an embedded store with its account,
@@ -44,8 +42,7 @@ type streamCheck struct {
 	bytes   int64
 	last    uint64 // greatest sequence, of a message or tombstone
 	damaged []damage
-	repair  []block  // that have damaged parts
-	cut     []damage // incomplete records at the ends of files
+	repair  []block // that have damaged parts, or end within a record
 }
 
 // adoptee is a stored message that the account does not know: its append was under
@@ -56,23 +53,6 @@ type adoptee struct {
 	ms     int64
 	size   int
 	name   string
-}
-
-// loss is what is missing.
-type loss struct {
-	boxes     map[box]*boxLoss
-	messages  int
-	newest    time.Time
-	positions []string
-	// power is the part of messages that a power cut may have cost, according to
-	// Config.Sync.
-	power int
-	// unknown says why it cannot be told what is missing; empty: it can.
-	unknown string
-}
-
-type boxLoss struct {
-	last uint64 // greatest offset of a missing message
 }
 
 // inspect reads all files.
@@ -163,11 +143,8 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 			d.file = blk.file
 			st.damaged = append(st.damaged, d)
 		}
-		if len(damaged) > 0 {
+		if len(damaged) > 0 || end < len(buf) {
 			st.repair = append(st.repair, blk)
-		}
-		if end < len(buf) {
-			st.cut = append(st.cut, damage{blk.file, end, len(buf) - end})
 		}
 	}
 	for _, seq := range removed {
@@ -226,220 +203,4 @@ func readFile(file string, buf []byte) ([]byte, error) {
 		err = nil
 	}
 	return buf[:n], err
-}
-
-// compare finds out what is missing.
-func (c *check) compare() error {
-	if c.tally.valid < 0 || !c.tally.limited {
-		return nil
-	}
-	var head [2]struct { // missing before the first message that is there
-		bytes, largest int64
-		entries        []adoptee
-		power          int
-	}
-	var since [2]int64 // bytes appended after the last mark
-	var first [2]uint64
-	for k := range first {
-		first[k] = c.streams[k].live.min()
-	}
-	err := c.each(func(e *adoptee, frame int64, removed bool) {
-		k := e.kind
-		if frame > c.tally.marked {
-			since[k] += int64(e.size) + recordOverhead
-		}
-		switch {
-		case removed, c.streams[k].live.has(e.offset):
-			return
-		case e.offset < first[k] && c.tally.limits.dropOldest:
-			h := &head[k]
-			h.bytes += int64(e.size) + recordOverhead
-			h.largest = max(h.largest, int64(e.size)+recordOverhead)
-			h.entries = append(h.entries, *e)
-			if c.powerCut(frame) {
-				h.power++
-			}
-			return
-		}
-		c.lose(e, c.powerCut(frame))
-	})
-	if err != nil {
-		return err
-	}
-	for k := range head {
-		h := &head[k]
-		// Of what is removed at the limit of the disk the account learns later.
-		evicted := h.bytes <= since[k]+h.largest || c.streams[k].bytes+h.bytes > int64(c.tally.limits.disk)
-		for i := range h.entries {
-			if !evicted {
-				c.lose(&h.entries[i], i < h.power)
-			}
-		}
-	}
-	return c.comparePositions()
-}
-
-// recordOverhead is about what a message takes beyond its payload.
-const recordOverhead = 150
-
-// powerCut reports whether the loss of what was accounted in a frame may be that of
-// a power cut.
-func (c *check) powerCut(frame int64) bool {
-	return !c.tally.limits.flush && frame >= c.tally.durable && c.rebooted()
-}
-
-func (c *check) rebooted() bool {
-	n := len(c.tally.epochs)
-	return n == 0 || c.boot == "" || c.tally.epochs[n-1].boot != c.boot
-}
-
-func (c *check) lose(e *adoptee, power bool) {
-	b := boxNamed(e.kind, e.name)
-	l := c.loss.boxes[b]
-	if l == nil {
-		l = new(boxLoss)
-		c.loss.boxes[b] = l
-	}
-	l.last = max(l.last, e.offset)
-	c.loss.messages++
-	if at := time.UnixMilli(e.ms); at.After(c.loss.newest) {
-		c.loss.newest = at
-	}
-	if power {
-		c.loss.power++
-	}
-}
-
-// each calls f for each message that was accepted, those that are adopted among
-// them, in the order of each box. removed tells whether it may have been removed
-// lawfully. Frame is 0 for what is adopted.
-func (c *check) each(f func(e *adoptee, frame int64, removed bool)) error {
-	t := c.tally
-	t.rewind()
-	var done [2]seqSet
-	for k := range done {
-		done[k] = make(seqSet)
-	}
-	next := make(map[uint64]int, len(c.adopted)) // of each adopted list
-	adopt := func(h uint64, before uint64) {
-		list := c.adopted[h]
-		for next[h] < len(list) && list[next[h]].offset < before {
-			e := &list[next[h]]
-			next[h]++
-			f(e, 0, t.removed(e.kind, t.boxes[h], e.offset, e.ms, c.now))
-		}
-	}
-	if t.valid > 0 {
-		_, _, err := readAccount(accountFile(c.dir), t.valid, func(e *entry) {
-			if (e.what != entryInbox && e.what != entryTopic) || done[e.kind].has(e.offset) {
-				return
-			}
-			done[e.kind].add(e.offset)
-			h := hashName(e.kind, e.name)
-			if len(c.adopted) > 0 {
-				adopt(h, e.offset)
-			}
-			m := adoptee{e.kind, e.offset, e.ms, int(e.size), string(e.name)}
-			removed := t.removed(e.kind, t.boxes[h], e.offset, e.ms, c.now)
-			if removed && e.offset <= t.boxes[h].purged && c.streams[e.kind].live.has(e.offset) {
-				c.purgeAgain(e.kind, m.name, t.boxes[h].purged)
-			}
-			f(&m, e.frame, removed)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for h := range c.adopted {
-		adopt(h, ^uint64(0))
-	}
-	return nil
-}
-
-func (c *check) comparePositions() error {
-	missing := make(map[uint64]bool)
-	for h, ms := range c.tally.positions {
-		if !c.stored[h] && !c.tally.positionExpired(ms, c.now) {
-			missing[h] = true
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	_, _, err := readAccount(accountFile(c.dir), c.tally.valid, func(e *entry) {
-		if h := hashName(ackKind, e.name); e.what == entryPosition && missing[h] {
-			delete(missing, h)
-			c.loss.positions = append(c.loss.positions, string(e.name))
-		}
-	})
-	return err
-}
-
-// tolerable reports whether nothing is missing, or what a power cut may cost.
-func (l *loss) tolerable() bool {
-	return l.unknown == "" && l.messages == l.power && (len(l.positions) == 0 || l.power > 0)
-}
-
-func (l *loss) nothing() bool {
-	return l.unknown == "" && l.messages == 0 && len(l.positions) == 0
-}
-
-// describe says what is missing.
-func (l *loss) describe() string {
-	var parts []string
-	if l.messages > 0 {
-		var n [2]int
-		for b := range l.boxes {
-			n[b.kind]++
-		}
-		var of []string
-		if n[inboxKind] > 0 {
-			of = append(of, count(n[inboxKind], "user"))
-		}
-		if n[topicKind] > 0 {
-			of = append(of, count(n[topicKind], "topic"))
-		}
-		verb := "are"
-		if l.messages == 1 {
-			verb = "is"
-		}
-		parts = append(parts, fmt.Sprintf("%s of %s %s missing, the newest stored at %s",
-			count(l.messages, "message"), strings.Join(of, " and "), verb, l.newest.Format(time.RFC3339)))
-	}
-	if len(l.positions) > 0 {
-		users := make(map[string]bool)
-		for _, name := range l.positions {
-			user, _, _ := strings.Cut(name, ".")
-			users[user] = true
-		}
-		parts = append(parts, fmt.Sprintf("%s of %s missing",
-			count(len(l.positions), "acknowledged position"), count(len(users), "user")))
-	}
-	if l.unknown != "" {
-		parts = append(parts, l.unknown+", so that it cannot be told whether messages are missing, and for whom")
-	}
-	return strings.Join(parts, "; ")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// err is what Open returns unless the loss is accepted.
-func (c *check) err() error {
-	var files []string
-	for k := range c.streams {
-		for _, d := range c.streams[k].damaged {
-			files = append(files, d.String())
-		}
-	}
-	damaged := ""
-	if len(files) > 0 {
-		damaged = fmt.Sprintf(" (%d damaged parts of files, the first: %s)", len(files), files[0])
-	}
-	return fmt.Errorf("%w: %s%s; restore %s from a backup, or set AcceptLoss to go on without what is missing",
-		store.ErrDamaged, c.loss.describe(), damaged, c.dir)
 }

@@ -44,8 +44,8 @@ func (q query) encode() []byte {
 
 // get returns the message that a query finds, nil if there is none.
 //
-// With replicas any of them answers, also one that is behind. So the end of a box
-// is asked of the one that leads.
+// With replicas any of them answers, also one that lags. So the leader is asked for the
+// end of a box.
 func (s *Store) get(ctx context.Context, k kind, q query) (*nats.Msg, error) {
 	if err := s.usable(); err != nil {
 		s.stats.unavailable.Add(1)
@@ -71,7 +71,7 @@ func (s *Store) get(ctx context.Context, k kind, q query) (*nats.Msg, error) {
 	}
 }
 
-// getFromLeader is get from the one replica that is never behind.
+// getFromLeader asks the leader, which never lags.
 func (s *Store) getFromLeader(ctx context.Context, k kind, q query) (*nats.Msg, error) {
 	in, err := s.request(ctx, "$JS.API.STREAM.MSG.GET."+k.stream(), q.encode())
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Store) getAgain(ctx context.Context, k kind, offset uint64) (*nats.Msg,
 		return nil, err
 	}
 	if st.Last < offset {
-		return nil, s.unavailable(errors.New("the leading replica is behind"))
+		return nil, s.unavailable(errors.New("the leading replica lags"))
 	}
 	return s.getFromLeader(ctx, k, query{seq: offset})
 }

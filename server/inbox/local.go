@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,9 +13,9 @@ import (
 	"fanfare/server/store"
 )
 
-// openLocal opens the directory of an embedded store: what is there is compared with
-// the account, before anything is changed; then the server is started, and compared
-// again.
+// openLocal opens the directory of an embedded store: it compares the files with the
+// account before anything is changed, starts the server, and compares what that has
+// recovered.
 func (s *Store) openLocal(ctx context.Context) error {
 	l := s.local
 	err := l.acquire()
@@ -35,6 +34,10 @@ func (s *Store) openLocal(ctx context.Context) error {
 		err = s.startLocal(ctx)
 	}
 	if err != nil {
+		var limit limitError
+		if full && !errors.Is(err, store.ErrDamaged) && !errors.As(err, &limit) && !isDiskFull(err.Error()) {
+			err = fmt.Errorf("%w (%w)", errDiskFull(l.dir), err) // JetStream does not always say so
+		}
 		return s.diskError(err)
 	}
 	if full {
@@ -54,6 +57,8 @@ func (s *Store) diskError(err error) error {
 // startLocal starts the embedded server and connects to it. After an error nothing
 // runs.
 func (s *Store) startLocal(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	l := s.local
 	began := time.Now()
 	c, err := inspect(ctx, l.dir, l.boot, began)
@@ -68,6 +73,9 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	s.logDamage(c)
 	if err := c.repair(); err != nil {
 		return fmt.Errorf("inbox: %w", err)
+	}
+	if err := s.recordLimits(c); err != nil {
+		return fmt.Errorf("inbox: account: %w", err)
 	}
 	defer func() {
 		if err == nil {
@@ -157,43 +165,26 @@ func (s *Store) ensureLocalStreams(ctx context.Context, c *check) error {
 	return nil
 }
 
-// compareStreams compares what the server has recovered with the account.
-func (s *Store) compareStreams(ctx context.Context, c *check) error {
-	c.now = time.Now() // messages may have expired meanwhile
-	var want [2]uint64
-	if c.tally.valid >= 0 {
-		err := c.each(func(e *adoptee, _ int64, removed bool) {
-			if !removed && c.streams[e.kind].live.has(e.offset) {
-				want[e.kind]++
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("inbox: %w", err)
-		}
+// recordLimits adds stricter limits to the account before the server applies them.
+func (s *Store) recordLimits(c *check) error {
+	was, l := c.tally.limits, s.limits()
+	if c.tally.valid <= 0 || !c.tally.limited {
+		return nil
 	}
-	var last [2]uint64
-	for k := range last {
-		last[k] = c.lastOffset(kind(k))
+	c.tally.add(&entry{what: entryLimits, limits: l})
+	if c.tally.limits == was {
+		return nil
 	}
-	for k := range ackKind {
-		st, err := s.state(ctx, k)
-		if err != nil {
-			return err
-		}
-		if st.Messages < want[k] || st.Last < last[k] {
-			err := fmt.Errorf("%w: stream %s has %d messages up to %d, expected %d up to %d (%s)",
-				store.ErrDamaged, k.stream(), st.Messages, st.Last, want[k], last[k], s.local.log.worst())
-			if !s.cfg.AcceptLoss {
-				return fmt.Errorf("%w; restore %s from a backup, or set AcceptLoss to go on without what is missing", err, s.local.dir)
-			}
-			s.log.Error("stored messages are missing, which AcceptLoss accepts", "err", err)
-			c.loss.unknown = err.Error()
-			if err := s.skip(ctx, k); err != nil {
-				return err
-			}
-		}
+	a := s.local.account
+	if err := a.open(c.tally.valid); err != nil {
+		return err
 	}
-	return nil
+	if err := a.raw(appendLimits(nil, l)); err != nil {
+		return err
+	}
+	size, err := a.sync()
+	c.tally.valid = size
+	return err
 }
 
 // beginEpoch brings the account up to date, and begins an epoch in it.
@@ -207,6 +198,11 @@ func (s *Store) beginEpoch(ctx context.Context, c *check) error {
 		}
 		began[k] = max(st.Last, c.lastOffset(k))
 		c.tally.first[k] = max(c.tally.first[k], st.First)
+	}
+	for k := range kinds { // the account says from here on that all of it is on the disk
+		if err := syncBlocks(l.dir, k); err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
 	}
 	epochs := l.nextEpochs(c, began)
 	present := epochs[len(epochs)-1]
@@ -256,6 +252,9 @@ func (s *Store) fillFilter(c *check) error {
 	for h := range c.stored {
 		s.filled.add(h)
 	}
+	for _, name := range c.loss.positions {
+		s.filled.add(hashName(ackKind, name))
+	}
 	for b := range c.loss.boxes {
 		s.filled.add(hashName(b.kind, b.name()))
 	}
@@ -272,74 +271,4 @@ func (s *Store) closeLocal() {
 		link.nc.Close()
 	}
 	l.release()
-}
-
-// markAccount flushes what was appended, and adds to the account where the streams
-// begin and end.
-func (s *Store) markAccount() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
-	defer cancel()
-	l := s.local
-	var m mark
-	m.ms = time.Now().UnixMilli()
-	bytes := int64(0)
-	for k := range kinds {
-		st, err := s.state(ctx, k)
-		if err != nil {
-			return err
-		}
-		if k == ackKind {
-			s.positionBytes.Store(int64(st.Bytes))
-			continue
-		}
-		m.first[k], m.last[k] = st.First, st.Last
-		bytes += int64(st.Bytes)
-	}
-	s.bytes.Store(bytes)
-	if err := l.flush(); err != nil {
-		return err
-	}
-	size, durable := l.account.sizes()
-	if m.first == s.marked.first && m.last == s.marked.last && size == s.markedSize && durable == size {
-		return nil
-	}
-	if err := l.account.mark(m); err != nil {
-		return err
-	}
-	s.marked = m
-	s.markedSize, _ = l.account.sizes()
-	if s.markedSize > 2*s.snapshotSize+compactMin {
-		if err := l.account.compact(l.dir, s.limits(), s.history[inboxKind].list()); err != nil {
-			return fmt.Errorf("inbox: account: %w", err)
-		}
-		s.snapshotSize, _ = l.account.sizes()
-	}
-	return nil
-}
-
-// compactMin is what an account may grow by before it is compacted.
-const compactMin = 16 << 20
-
-// present reports why the directory is not what it was; nil: it is.
-func (e *embedded) present() error {
-	held, err := e.lock.Stat()
-	if err == nil {
-		var named os.FileInfo
-		if named, err = os.Stat(filepath.Join(e.dir, lockName)); err == nil && !os.SameFile(held, named) {
-			err = errors.New("another directory has its place")
-		}
-	}
-	for k := range kinds {
-		if err == nil {
-			_, err = os.Stat(filepath.Join(streamDir(e.dir, k), "msgs"))
-		}
-	}
-	if err == nil {
-		_, err = os.Stat(e.account.file)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the directory %s, or a part of it, has disappeared; restore it and restart: %w",
-			store.ErrUnavailable, e.dir, err)
-	}
-	return nil
 }

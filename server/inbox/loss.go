@@ -71,7 +71,7 @@ func (s *Store) markGap(ctx context.Context, c *check, b box, lost uint64) error
 
 // skip makes a stream skip an offset.
 func (s *Store) skip(ctx context.Context, k kind) error {
-	b := boxNamed(k, "=") // which is no token of any name
+	b := boxNamed(k, "=") // token returns this for no name
 	var m message
 	offset, _, err := s.put(ctx, b, &m, nil, 0, "")
 	if err != nil {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "left behind:\n\n%s\n", strings.Join(left, "\n\n"))
+	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
 	os.Exit(1)
 }
 
@@ -121,7 +121,7 @@ func put(t testing.TB, s store.Store, b store.Box, texts ...string) (offsets []u
 	return offsets
 }
 
-// read returns all messages after an offset as texts, without those that expired.
+// read returns all messages after an offset as texts, without expired ones.
 func read(t testing.TB, s store.Store, b store.Box, after uint64) (texts []string, gap bool) {
 	t.Helper()
 	p, err := s.Read(context.Background(), b, after, 50)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,12 +182,22 @@ func outside(t *testing.T, opts natsserver.Options) string {
 	return fmt.Sprintf("nats://%s", startNATS(t, opts))
 }
 
-// startNATS starts a NATS, with JetStream if opts say so, and returns its address.
+// startNATS starts a NATS on any port, with JetStream if opts say so, and returns its
+// address.
 func startNATS(t *testing.T, opts natsserver.Options) string {
 	t.Helper()
-	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, true
+	opts.Port = natsserver.RANDOM_PORT
 	if opts.JetStream {
 		opts.StoreDir = t.TempDir()
+	}
+	return serveNATS(t, opts).Addr().String()
+}
+
+func serveNATS(t *testing.T, opts natsserver.Options) *natsserver.Server {
+	t.Helper()
+	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
+	if opts.JetStream {
+		opts.StoreDir = filepath.Clean(opts.StoreDir)
 	}
 	ns, err := natsserver.NewServer(&opts)
 	if err != nil {
@@ -197,5 +208,18 @@ func startNATS(t *testing.T, opts natsserver.Options) string {
 	if !ns.ReadyForConnections(30 * time.Second) {
 		t.Fatal("NATS does not start")
 	}
-	return ns.Addr().String()
+	return ns
+}
+
+func portOf(t *testing.T, addr string) int {
+	t.Helper()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -111,7 +111,7 @@ func (s *Store) Get(ctx context.Context, to store.Box, offset uint64) (*store.Me
 }
 
 // Last returns the offset of the last message of the box, 0 if it is empty. For most
-// users who have none an embedded store knows that without asking JetStream.
+// users without messages an embedded store knows that without asking JetStream.
 func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	if empty, err := s.knownEmpty(to); empty || err != nil {
 		return 0, err

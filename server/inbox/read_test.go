@@ -138,8 +138,8 @@ func TestNothingIsLostByClosing(t *testing.T) {
 	}
 }
 
-// TestLastCostsNothing: the look for messages of a user who has none allocates
-// nothing, and does not ask JetStream.
+// TestLastCostsNothing: looking for messages of a user without any allocates nothing, and does
+// not ask JetStream.
 func TestLastCostsNothing(t *testing.T) {
 	s := open(t, Config{})
 	put(t, s, user("other"), "x")

@@ -19,7 +19,7 @@ func (c *check) repair() error {
 				return err
 			}
 		}
-		changed := len(st.repair) > 0
+		changed := len(st.repair) > 0 || c.loss.in(k)
 		if k < ackKind && st.exists && st.last < c.lastOffset(k) {
 			if err := c.advance(k, c.lastOffset(k)); err != nil {
 				return err
@@ -29,7 +29,7 @@ func (c *check) repair() error {
 		if !changed {
 			continue
 		}
-		// The index describes what the blocks were.
+		// The server trusts its index, which describes what the blocks were.
 		index := filepath.Join(streamDir(c.dir, k), "msgs", "index.db")
 		if err := os.Remove(index); err != nil && !os.IsNotExist(err) {
 			return err

@@ -35,7 +35,7 @@ type Store struct {
 	prepared   atomic.Bool            // the streams are there
 	replicated atomic.Bool            // and have copies
 	trouble    atomic.Pointer[string] // why the streams are not there
-	away       atomic.Pointer[string] // why there is no connection
+	away       atomic.Pointer[string] // why NATS is not connected
 	answered   atomic.Int64           // when NATS last answered a write, ns since 1970
 	bytes      atomic.Int64           // of messages that are stored
 	// positionBytes are those of positions.

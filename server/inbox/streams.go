@@ -108,7 +108,7 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 	}
 	info = found.CachedInfo()
 	if !created {
-		// What is not ours stays: where it is, how it is compressed, and so on.
+		// Settings of the operator stay: placement, compression, and so on.
 		have, want := info.Config, info.Config
 		s.configure(&want, k)
 		if list := changes(have, want); len(list) > 0 {
@@ -128,15 +128,20 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 	return info, created, nil
 }
 
+// limitError says that a limit is below what is stored.
+type limitError string
+
+func (e limitError) Error() string { return string(e) }
+
 // fits returns an error if a stream holds more than it may.
 func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
 	stored := info.State.Bytes
 	switch {
 	case k == ackKind && stored > uint64(s.cfg.Positions):
-		return fmt.Errorf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored)
+		return limitError(fmt.Sprintf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored))
 	case k != ackKind && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
-		return fmt.Errorf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
-			s.cfg.Disk, info.State.Msgs, stored, stored)
+		return limitError(fmt.Sprintf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
+			s.cfg.Disk, info.State.Msgs, stored, stored))
 	}
 	return nil
 }
@@ -169,7 +174,7 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k kind) {
 		sc.MaxAge = 2*cfg.Age + time.Hour
 		sc.Discard = jetstream.DiscardNew
 		sc.DiscardNewPerSubject = false
-		sc.Duplicates = 100 * time.Millisecond // there are no IDs
+		sc.Duplicates = 100 * time.Millisecond // positions have no IDs
 		return
 	}
 	sc.MaxBytes = cfg.Disk

@@ -133,7 +133,7 @@ func (l *logged) reset() {
 }
 
 // TestOtherLimits: streams that were made with others are changed, which is told,
-// and keep what is not ours.
+// and keep other settings.
 func TestOtherLimits(t *testing.T) {
 	at := outside(t, natsserver.Options{})
 	s := open(t, Config{URL: at})

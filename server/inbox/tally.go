@@ -10,7 +10,7 @@ import (
 // tally is what the account says, in numbers: enough to decide for each message
 // whether it must still be there.
 type tally struct {
-	valid   int64    // bytes of the file; -1: there is no file
+	valid   int64    // bytes of the file; -1: the file does not exist
 	damaged []damage // of the file
 
 	limits   limits // the strictest of all that were in force
@@ -151,8 +151,8 @@ func (t *tally) rewind() {
 	}
 }
 
-// positionExpired reports whether a position may have expired. They are stored for
-// twice as long as messages, since their last change.
+// positionExpired reports whether a position may have expired. A position
+// expires after twice the age of messages, since its last change.
 func (t *tally) positionExpired(ms int64, now time.Time) bool {
 	return ms+2*t.limits.age.Milliseconds() <= max(t.ms, now.UnixMilli())
 }

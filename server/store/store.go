@@ -56,7 +56,8 @@ func (m *Message) Expired(now time.Time) bool { return !m.Expires.IsZero() && !n
 // Page is the answer to Store.Read.
 type Page struct {
 	// Messages are the oldest messages after the offset, in order. Expired
-	// messages are included, for their offsets.
+	// messages are included, for their offsets: a reader acknowledges them like
+	// others, without delivering them.
 	Messages []Message
 	// Rest are the offsets of the messages that follow, for Store.Get.
 	Rest []uint64
@@ -95,11 +96,16 @@ type Store interface {
 	Before(ctx context.Context, b Box, t time.Time) (uint64, error)
 
 	// Acked returns the offset up to which a user has acknowledged a box, and
-	// whether a position is stored at all.
+	// whether a position is stored at all. If none is known, and the client says
+	// that it has been there (with an epoch and an offset), it has missed
+	// messages unless Continues reports true; a client that says nothing is a
+	// first-time subscriber.
 	Acked(ctx context.Context, b Box, user string) (offset uint64, known bool, err error)
-	// Ack stores a position soon. A crash before that costs duplicates.
+	// Ack stores a position soon. A crash before that costs duplicates. A position
+	// 0 in a box without messages need not be stored: nothing was acknowledged.
 	Ack(b Box, user string, offset uint64)
-	// AckSync returns when the position is stored.
+	// AckSync returns when the position is stored. It returns ErrFull if there is
+	// no room for a new position; positions are not evicted for others.
 	AckSync(ctx context.Context, b Box, user string, offset uint64) error
 	// Renew keeps a stored position from expiring. RenewInterval is how often it
 	// should be called for the subscribers of durable topics.

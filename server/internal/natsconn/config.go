@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"fanfare/server/internal/field"
 )
 
 // Config says where NATS is and how to authenticate. Only URL is required.
@@ -34,7 +36,7 @@ type Config struct {
 func Validate(cfg Config) error {
 	_, err := parseURLs(cfg.URL)
 	if (cfg.Cert == "") != (cfg.Key == "") {
-		err = errors.Join(err, errors.New("want both Cert and Key, or neither"))
+		err = errors.Join(err, field.Errorf("Cert", "and Key belong together: want both, or neither"))
 	}
 	return err
 }
@@ -44,7 +46,7 @@ func Validate(cfg Config) error {
 func (cfg *Config) files() (opts []nats.Option, err error) {
 	if cfg.Credentials != "" {
 		if err := checkCredentials(cfg.Credentials); err != nil {
-			return nil, fmt.Errorf("Credentials: %w", err)
+			return nil, field.Errorf("Credentials", "cannot be used: %w", err)
 		}
 		opts = append(opts, nats.UserCredentials(cfg.Credentials))
 	}

@@ -18,7 +18,7 @@ import (
 const WriteTimeout = 2 * time.Second
 
 const (
-	// dialTimeout bounds one attempt, startTimeout all those that Connect waits for.
+	// dialTimeout bounds one attempt, startTimeout all attempts within Connect.
 	dialTimeout  = 2 * time.Second
 	startTimeout = 5 * time.Second
 	// Two missed pings end a connection: after 10 to 15 s.
@@ -104,7 +104,7 @@ func permanent(err error) string {
 	return ""
 }
 
-// dialer gives the attempts that Connect waits for a common deadline, so that a
+// dialer gives the attempts within Connect a common deadline, so that a
 // list of servers which do not answer does not hold up the start.
 type dialer struct {
 	until   time.Time // immutable while nats.Connect runs
@@ -157,7 +157,7 @@ func (c *conn) options() []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
-		nats.ReconnectBufSize(-1), // a publish fails while there is no connection
+		nats.ReconnectBufSize(-1), // a publish fails while disconnected
 		nats.FlusherTimeout(WriteTimeout),
 		nats.ReconnectOnFlusherError(),
 		nats.PingInterval(pingInterval),

@@ -225,3 +225,18 @@ func TestRepeated(t *testing.T) {
 		t.Errorf("%d texts are remembered", len(r.logged))
 	}
 }
+
+// TestFailingConn: a connection does not survive a write that failed.
+func TestFailingConn(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	c := failingConn{a}
+	c.SetWriteDeadline(time.Now().Add(-time.Second))
+	if _, err := c.Write([]byte("x")); err == nil {
+		t.Fatal("the write succeeds")
+	}
+	c.SetDeadline(time.Time{})
+	if _, err := b.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open")
+	}
+}

@@ -5,12 +5,11 @@
 //
 // [Validate] checks a [Config] without the network. [Connect] returns soon even if
 // no NATS server answers: the connection is then established, and re-established
-// after each loss, in the background and for ever. Connect fails only for what
+// after each loss, in the background, without an end. Connect fails only for what
 // waiting does not mend: a malformed URL, a file that cannot be read, rejected
 // credentials, a certificate that does not verify.
 //
-// While there is no connection, a publish fails at once. Nothing is buffered for
-// later: the caller is told. A write that the network does not accept within
+// While disconnected, a publish fails at once: nothing is buffered for later. A write that the network does not accept within
 // [WriteTimeout] ends the connection.
 //
 // # Secrets

@@ -2,12 +2,13 @@ package natsconn
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"fanfare/server/internal/field"
 )
 
 // schemes that NATS's client speaks. It takes any other scheme for nats.
@@ -17,7 +18,7 @@ var schemes = []string{"nats", "tls", "ws", "wss"}
 // package url quote the part that they reject, which may be of a password.
 func parseURLs(list string) ([]*url.URL, error) {
 	if strings.TrimSpace(list) == "" {
-		return nil, errors.New("URL is empty: want one such as nats://host:4222")
+		return nil, field.Errorf("URL", "is empty: want one such as nats://host:4222")
 	}
 	var urls []*url.URL
 	var errs []error
@@ -27,7 +28,7 @@ func parseURLs(list string) ([]*url.URL, error) {
 			problem = "follows a comma without a scheme: write nats:// before it, or %2C for a comma in a password"
 		}
 		if problem != "" {
-			errs = append(errs, fmt.Errorf("URL %q %s", redactOne(s), problem))
+			errs = append(errs, field.Errorf("URL", "%q %s", redactOne(s), problem))
 			continue
 		}
 		urls = append(urls, u)
@@ -37,7 +38,7 @@ func parseURLs(list string) ([]*url.URL, error) {
 	}
 	for _, u := range urls[1:] {
 		if isWebSocket(u) != isWebSocket(urls[0]) {
-			return nil, fmt.Errorf("URL mixes the schemes %s and %s: want ws and wss only, or neither", urls[0].Scheme, u.Scheme)
+			return nil, field.Errorf("URL", "mixes the schemes %s and %s: want ws and wss only, or neither", urls[0].Scheme, u.Scheme)
 		}
 	}
 	return urls, nil

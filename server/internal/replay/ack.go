@@ -37,7 +37,7 @@ type mark struct {
 // pong, of this session or of an earlier one with a bug in its client, acknowledges
 // nothing.
 func (s *session) sendPing() {
-	if s.ping != nil || s.flight == 0 || !s.pings || s.stopped() {
+	if !s.owesPing() || !s.fits(s.svc.reserve()) {
 		return
 	}
 	q := outstandings.Get().(*outstanding)
@@ -53,6 +53,11 @@ func (s *session) sendPing() {
 		return
 	}
 	s.ping, s.largest = q, inFlight{}
+}
+
+// owesPing reports whether messages wait for a ping to follow them.
+func (s *session) owesPing() bool {
+	return s.ping == nil && s.flight > 0 && s.pings && !s.stopped()
 }
 
 func (s *session) writePing(q *outstanding) bool {
@@ -110,7 +115,7 @@ func (s *session) wrongPong(q *outstanding) {
 		return
 	}
 	if q.wrong++; q.wrong < wrongPongs {
-		if !s.stopped() {
+		if !s.stopped() && s.fits(s.svc.reserve()) {
 			s.writePing(q)
 		}
 		return
@@ -131,11 +136,18 @@ func (s *session) goOn() {
 	if s.releasing {
 		s.flushHeld(false)
 	}
-	s.sendPing()
-	s.retire()
+	s.pingSoon()
 }
 
-// retire removes a session that has become disposable while no worker had it.
+// pingSoon has a worker send the ping if the outbound queue is too full for it.
+func (s *session) pingSoon() {
+	if s.sendPing(); s.owesPing() {
+		s.wake()
+	}
+}
+
+// retire removes a session whose last held message was written while no worker had
+// it, and which is disposable.
 func (s *session) retire() {
 	if s.state == idle && s.inbox.placed && !s.hasWork() && s.disposable() {
 		s.end()
@@ -173,7 +185,7 @@ func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	switch {
 	case !st.placed:
 		return ErrNotSent
-	case !st.continuesIn(epoch):
+	case epoch != "" && !st.continuesIn(epoch):
 		return fmt.Errorf("%w: %.32q, want %q", ErrEpoch, epoch, st.epoch)
 	case offset > st.sent:
 		return fmt.Errorf("%w: %d, last sent %d", ErrNotSent, offset, st.sent)

@@ -98,10 +98,13 @@ func TestWrongPongs(t *testing.T) {
 			want = append(want, strings.Repeat("x", 100)+string(rune('A'+i)))
 			g.store.append(inboxOf("alice"), want[i], 0)
 		}
-		r := g.connect("alice", AckByPong)
+		r := g.receiver("alice", AckByPong)
+		r.kernelMax = 2
+		g.open(r, Start{})
+		g.work()
 		var got []string
 		pings := 0
-		for range 40 {
+		for range 80 {
 			w := r.read()
 			switch {
 			case w == nil:
@@ -137,6 +140,7 @@ func TestWrongPongs(t *testing.T) {
 func TestCrossingPongs(t *testing.T) {
 	g := newRig(t)
 	r := g.connect("alice", AckByPong)
+	var late []byte
 	for i := range 50 {
 		g.push(inboxOf("alice"), "x", r)
 		g.work()
@@ -146,11 +150,14 @@ func TestCrossingPongs(t *testing.T) {
 				continue
 			}
 			if pings++; pings == 1 {
+				for i := 0; i < 5 && late != nil; i++ {
+					g.Pong(r, late) // the second answer to the ping before
+				}
 				g.Pong(r, nil) // the heartbeat's
 				continue
 			}
-			g.Pong(r, []byte(w.text))
-			g.Pong(r, []byte(w.text))
+			late = []byte(w.text)
+			g.Pong(r, late)
 		}
 		if pings != 2 {
 			t.Fatalf("%d pings", pings)

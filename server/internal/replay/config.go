@@ -21,8 +21,8 @@ type Config struct {
 	// Workers is the number of goroutines that wait for the store at most.
 	// Default 32.
 	Workers int
-	// Sync returns when this node is told of messages that other nodes store in a
-	// box from now on. Nil on a single node.
+	// Sync returns when this node receives the notices of messages that other
+	// nodes store in a box from now on. Nil on a single node.
 	Sync func(ctx context.Context, b store.Box) error
 	// Settle is the time after which the store is asked once more for what a node
 	// stored that had not heard of the session. Default 2s; used only with Sync.

@@ -77,7 +77,7 @@ func TestWindow(t *testing.T) {
 		r.kernelMax = 3
 		g.open(r, Start{})
 		g.work()
-		if n := r.cost(); n > g.cfg.Window {
+		if n := r.Queued(); n > g.cfg.Window {
 			t.Errorf("%d bytes in the queue", n)
 		}
 		if n := g.Stats().Replayed; !noPings && n != 8 { // 8 × (91+32) < 1000
@@ -154,8 +154,8 @@ func TestLargeMessage(t *testing.T) {
 			live++
 		}
 	}
-	if strings.Join(got, " ") != strings.Join(want, " ") || live != 1 || r.full {
-		t.Errorf("got %d messages, %d live, full %v", len(got), live, r.full)
+	if strings.Join(got, " ") != strings.Join(want, " ") || live != 1 || r.full != "" {
+		t.Errorf("got %d messages, %d live, full %q", len(got), live, r.full)
 	}
 }
 
@@ -206,6 +206,58 @@ func TestLaggingReplica(t *testing.T) {
 	g.push(inboxOf("alice"), "5", r)
 	g.run()
 	g.want(r, true, "5 gap")
+}
+
+// TestReplicaCatchesUp: a message that was given up is found with the next notice.
+func TestReplicaCatchesUp(t *testing.T) {
+	g := newRig(t)
+	r := g.connect("alice", AckExplicit)
+	g.take(r, true)
+	g.store.lag = 100
+	m := g.store.append(inboxOf("alice"), "1", 0)
+	g.Notify(r, g.NewNotice(inboxOf("alice"), m.Offset, m.Prev, nil))
+	g.run()
+	g.want(r, true)
+	g.store.lag = 0
+	g.push(inboxOf("alice"), "2", r)
+	g.run()
+	g.want(r, true, "1 gap", "2")
+}
+
+// TestLastLags: a notice comes while the store says that the inbox is empty. What
+// was acknowledged does not come again.
+func TestLastLags(t *testing.T) {
+	g := newRig(t)
+	for range 3 {
+		g.store.append(inboxOf("alice"), "old", 0)
+	}
+	g.store.Ack(inboxOf("alice"), "alice", 3)
+	g.store.lastLag = 5
+	r := g.receiver("alice", AckByPong)
+	g.open(r, Start{})
+	g.push(inboxOf("alice"), "4", r)
+	g.run()
+	g.want(r, true, "4")
+}
+
+// TestRemovedMessages: messages that were removed before they were read.
+func TestRemovedMessages(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	for i := range 4 {
+		g.store.append(b, itoa(uint64(i+1)), 0)
+	}
+	g.store.Ack(b, "alice", 1)
+	for range 3 {
+		g.store.removeFirst(b)
+	}
+	g.want(g.connect("alice", AckExplicit), true, "begin e1@1 gap=true", "4")
+	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 3}), true, "begin e1@3 gap=false", "4")
+	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 2}), true, "begin e1@2 gap=true", "4")
+	// All are removed, and nothing follows.
+	g.store.removeFirst(b)
+	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 3}), true, "begin e1@3 gap=true")
+	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 4}), true, "begin e1@4 gap=false")
 }
 
 func TestExpiredAndDamaged(t *testing.T) {

@@ -82,7 +82,7 @@ func TestEpochChangesWhileConnected(t *testing.T) {
 				}
 			}
 			if !notified {
-				g.use(r, false, func(s *session) { s.inbox.check = true; s.wake() })
+				g.check(r)
 			}
 			g.work()
 			g.want(r, true, test.want...)
@@ -153,11 +153,77 @@ func TestUnsentOffsetsOfAnotherEpoch(t *testing.T) {
 			g.use(r, false, func(s *session) { s.inbox.rest = []uint64{4, 5, 6} })
 		}
 		g.store.restore()
-		g.use(r, false, func(s *session) { s.inbox.check = true })
+		g.check(r)
 		g.run()
 		g.push(b, "new4", r)
 		g.push(b, "new5", r)
 		g.run()
 		g.want(r, true, "new4", "new5")
 	}
+}
+
+// TestLatePongOfAnotherEpoch: the session has moved to the new epoch already.
+func TestLatePongOfAnotherEpoch(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	fill(g, "a", 3)
+	r := g.connect("alice", AckByPong)
+	g.store.restore()
+	fill(g, "b", 4)
+	g.push(b, "b5", r)
+	g.work()
+	late := ""
+	for _, w := range r.kernel {
+		if w.kind == "ping" {
+			late = w.text
+		}
+	}
+	if s := g.find(r); s.inbox.epoch != "e2" || late == "" {
+		t.Fatalf("epoch %s, ping %q", s.inbox.epoch, late)
+	}
+	g.Pong(r, []byte(late))
+	g.wantAcked(b, "alice", -1)
+}
+
+// TestNoticeOfAnotherEpochBeforeTheFirstLook: its offset says nothing.
+func TestNoticeOfAnotherEpochBeforeTheFirstLook(t *testing.T) {
+	g := newRig(t)
+	fill(g, "a", 5)
+	r := g.receiver("alice", AckExplicit)
+	g.open(r, Start{})
+	g.push(inboxOf("alice"), "a6", r)
+	g.store.restore()
+	fill(g, "b", 1)
+	g.work()
+	if n := g.Stats().Waiting; n != 0 {
+		t.Error("the session waits for offsets of the earlier epoch")
+	}
+	g.push(inboxOf("alice"), "b2", r)
+	g.work()
+	g.want(r, true, "begin e2@0 gap=false", "b1", "b2")
+}
+
+// TestNoticeDuringCheck: while a worker asks whether the session's offset continues,
+// a late notice of the earlier epoch must not move that offset.
+func TestNoticeDuringCheck(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	fill(g, "a", 2)
+	g.store.save()
+	r := g.connect("alice", AckExplicit)
+	g.take(r, true)
+	m := g.store.append(b, "lost", 0)
+	late := g.NewNotice(b, m.Offset, m.Prev, "lost")
+	g.store.restore()
+	g.store.hook = func(op string) {
+		if op == "continues, done" {
+			g.store.hook = nil
+			g.Notify(r, late)
+		}
+	}
+	g.check(r)
+	g.work()
+	g.push(b, "new", r)
+	g.work()
+	g.want(r, true, "new")
 }

@@ -58,7 +58,7 @@ type receiver struct {
 	dropped []*wire // live messages for which DropLive was called
 	panics  bool
 	failed  error
-	full    bool // the queue was full once
+	full    string // what the queue had no room for
 	// check is called for each frame before it is written.
 	check func(w *wire)
 }
@@ -71,12 +71,10 @@ func (r *receiver) Pings() bool      { return !r.noPings }
 
 func (r *receiver) Queued() (n int) {
 	for _, w := range r.queue {
-		n += w.size
+		n += w.size + entryCost
 	}
 	return n
 }
-
-func (r *receiver) cost() int { return r.Queued() + entryCost*len(r.queue) }
 
 // write is Conn.Write with CloseOnFull and, for what fits no more, the end of the
 // session with 1013: messages are dropped from the queue.
@@ -90,10 +88,10 @@ func (r *receiver) write(w *wire) bool {
 	switch {
 	case len(r.queue) == 0 && len(r.kernel) < r.kernelMax:
 		r.kernel = append(r.kernel, w)
-	case len(r.queue) == 0 || r.cost()+w.size+entryCost <= r.limit:
+	case len(r.queue) == 0 || r.Queued()+w.size+entryCost <= r.limit:
 		r.queue = append(r.queue, w)
 	default:
-		r.full = true
+		r.full = w.kind
 		r.phase = Ended
 		r.queue = nil
 		r.svc.Discard(r)
@@ -220,6 +218,11 @@ func (g *rig) open(r *receiver, start Start, topics ...string) {
 	g.Attach(r, start, subs)
 	r.phase = Open
 	g.Open(r)
+}
+
+// check has the store asked once more for the inbox of a receiver.
+func (g *rig) check(r *receiver) {
+	g.use(r, false, func(s *session) { s.inbox.check = true; s.wake() })
 }
 
 func (g *rig) close(r *receiver, code int) {

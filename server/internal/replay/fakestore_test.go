@@ -30,6 +30,7 @@ type fakeStore struct {
 	acked   map[position]uint64
 	down    bool
 	lag     int // so many reads return nothing
+	lastLag int // so many times Last returns 0
 	damaged map[uint64]bool
 	recover func()
 	calls   map[string]int
@@ -201,7 +202,12 @@ func (f *fakeStore) Get(ctx context.Context, b store.Box, offset uint64) (m *sto
 }
 
 func (f *fakeStore) Last(ctx context.Context, b store.Box) (offset uint64, err error) {
-	err = f.do("last", func() { offset = f.last(b) })
+	err = f.do("last", func() {
+		if offset = f.last(b); f.lastLag > 0 {
+			f.lastLag--
+			offset = 0
+		}
+	})
 	return offset, err
 }
 

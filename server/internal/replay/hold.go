@@ -34,9 +34,11 @@ func (s *session) hold(f Frame) bool {
 	return true
 }
 
-// mostHeld leaves room for a hello and pings in the half of the outbound queue that
-// stored messages do not use.
-func (v *Service) mostHeld() int { return v.cfg.Window - v.cfg.Window/8 }
+// reserve is for hellos, confirmations and pings, in the half of the outbound queue
+// that stored messages do not use.
+func (v *Service) reserve() int { return v.cfg.Window / 8 }
+
+func (v *Service) mostHeld() int { return v.cfg.Window - v.reserve() }
 
 // Flush writes what is held. It is called before the session is closed in order.
 func (v *Service) Flush(r Receiver) {
@@ -60,22 +62,19 @@ func (v *Service) Discard(r Receiver) {
 // all. Without force it stops where the outbound queue is full, so that a client
 // that is not slow is not closed for it.
 func (s *session) flushHeld(force bool) {
-	if !s.holding || s.stopped() {
+	if !s.holding || s.stopped() || !force && !s.mayBegin(&s.inbox) {
 		return
 	}
 	s.greet()
 	for len(s.held) > 0 {
 		f := s.held[0]
 		cost := f.Len() + entryCost
-		if !force {
-			if waiting := s.backlog(); waiting > 0 && waiting+cost > 2*s.svc.cfg.Window {
-				return
-			}
+		if !force && !s.fits(cost) {
+			return
 		}
 		s.held[0] = nil
 		s.held = s.held[1:]
 		s.heldBytes -= cost
-		s.burst += cost
 		s.receiver.WriteLive(f)
 		if s.stopped() {
 			s.dropHeld()

@@ -116,6 +116,29 @@ func TestHeldAndReplayFitTheQueue(t *testing.T) {
 	}
 }
 
+// TestHeldWaitForALargeMessage: one that exceeds the queue drains before live
+// messages follow it, and the client is not closed.
+func TestHeldWaitForALargeMessage(t *testing.T) {
+	g := newRig(t)
+	g.store.append(inboxOf("alice"), strings.Repeat("x", 9000), 0)
+	r := g.receiver("alice", AckByPong)
+	r.kernelMax = 0
+	g.open(r, Start{})
+	g.live(r, "live 1")
+	g.work()
+	g.run() // three seconds
+	if g.live(r, "live 2"); r.phase != Open || len(r.queue) != 1 {
+		t.Fatalf("phase %d, %d in the queue", r.phase, len(r.queue))
+	}
+	r.kernelMax = 100
+	r.drain()
+	g.run()
+	got := g.take(r, true)
+	if len(got) != 3 || got[1] != "live 1" || got[2] != "live 2" {
+		t.Errorf("got %d messages", len(got))
+	}
+}
+
 // TestHeldWhenSessionEnds: each held message is reported as written or as dropped.
 func TestHeldWhenSessionEnds(t *testing.T) {
 	held := func(g *rig) *receiver {

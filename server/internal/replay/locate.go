@@ -33,8 +33,8 @@ func (s *session) quick(st *stream) bool {
 func (v *Service) locate(ctx context.Context, j job) (p place, err error) {
 	db, st := v.cfg.Store, j.st
 	if v.cfg.Sync != nil {
-		// This node is told of what is stored from now on; what was stored before
-		// is found now.
+		// Notices come for what is stored from now on; what was stored before is
+		// found now.
 		if err := v.cfg.Sync(ctx, j.box); err != nil {
 			return p, err
 		}
@@ -99,8 +99,13 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	if st.remember {
+		switch err := db.AckSync(ctx, j.box, user, p.after); {
+		case errors.Is(err, store.ErrFull): // stored with the first message, if there is room then
+			return nil
+		case err != nil:
+			return err
+		}
 		p.acked, p.pinned = p.after, true
-		return db.AckSync(ctx, j.box, user, p.after)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (s *modelSession) checkStored(w *wire) {
 	if flight > s.svc.cfg.Window && n > 1 {
 		faultf("session %d: %d bytes in flight", s.id, flight)
 	}
-	if len(s.queue) > 0 && s.cost()+w.size+entryCost > s.limit {
+	if len(s.queue) > 0 && s.Queued()+w.size+entryCost > s.limit {
 		faultf("session %d: replay fills the queue", s.id)
 	}
 }
@@ -146,6 +146,9 @@ func (m *model) settle() {
 	m.recheck()
 	m.drainAll()
 	for _, s := range m.sessions {
+		if s.full != "" && s.full != "live" {
+			faultf("session %d was closed: no room for a %s", s.id, s.full)
+		}
 		if s.stage == running && s.phase == Open {
 			m.checkSettled(s)
 		}

@@ -44,7 +44,7 @@ func (s *session) notify(n *Notice) bool {
 	case n.Offset <= st.sent:
 		return !s.stopped()
 	case s.direct(st, n):
-		s.sendPing()
+		s.pingSoon()
 		return true
 	default:
 		st.expect(n.Offset)
@@ -57,6 +57,9 @@ func (s *session) notify(n *Notice) bool {
 // relies on what it read, so it is not overtaken.
 func (s *session) direct(st *stream, n *Notice) bool {
 	if n.Shared == nil || n.Prev > st.sent || st.check || len(st.rest) > 0 || s.state == working || s.state == opening || s.stopped() {
+		return false
+	}
+	if !s.mayBegin(st) {
 		return false
 	}
 	if s.begin(st); st.gap {

@@ -16,7 +16,8 @@ type Receiver interface {
 	// session can send a ping whose payload comes back in a pong.
 	AckMode() AckMode
 	Pings() bool
-	// Queued is the number of bytes in the outbound queue.
+	// Queued is the size of the outbound queue, counted as the bound of the queue
+	// counts it: 32 bytes for each entry beside its bytes. 0: it is empty.
 	Queued() int
 
 	// Begin tells the client where a stream begins: a hello for the inbox, the

@@ -37,7 +37,6 @@ type session struct {
 
 	// Flow.
 	flight  int          // bytes written and not covered by a pong
-	burst   int          // bytes written since the outbound queue was last seen empty
 	largest inFlight     // of the messages that no ping follows yet
 	alone   *inFlight    // a message that was refused before is in flight on its own
 	ping    *outstanding // the ping that is outstanding; nil: none
@@ -131,7 +130,7 @@ func (s *session) each(f func(*stream) bool) {
 // disposable reports whether the session needs no state: the next notice makes it
 // again. The caller holds mu.
 func (s *session) disposable() bool {
-	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit && s.flight == 0 && s.ping == nil
+	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit
 }
 
 // hasWork reports whether a worker would find something to do, given room. The

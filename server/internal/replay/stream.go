@@ -72,7 +72,7 @@ func (st *stream) continuesIn(epoch string) bool {
 // place sets where the stream begins.
 func (st *stream) place(p place) {
 	if st.epoch != p.epoch && st.epoch != "" {
-		st.want, st.check = 0, true // want belonged to another history
+		st.want = 0 // it belonged to another history
 	}
 	st.placed, st.epoch = true, p.epoch
 	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap

@@ -212,3 +212,25 @@ func TestRenew(t *testing.T) {
 		t.Errorf("renewed %d times", n)
 	}
 }
+
+// TestConfirmationInAFullQueue waits until a message that exceeds the queue has
+// drained, and does not close the client.
+func TestConfirmationInAFullQueue(t *testing.T) {
+	g := newRig(t)
+	g.store.append(inboxOf("alice"), strings.Repeat("x", 9000), 0)
+	r := g.receiver("alice", AckExplicit)
+	g.open(r, Start{})
+	r.kernelMax = 1 // the hello
+	g.work()
+	g.Subscribe(r, Subscription{Topic: "news"}, nop)
+	g.run()
+	if r.phase != Open || len(r.queue) != 1 {
+		t.Fatalf("phase %d, %d in the queue", r.phase, len(r.queue))
+	}
+	r.kernelMax = 100
+	r.drain()
+	g.run()
+	if got := g.take(r, true); len(got) != 3 || got[2] != "begin newse1@0 gap=false" {
+		t.Errorf("got %d messages", len(got))
+	}
+}

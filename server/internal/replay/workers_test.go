@@ -277,3 +277,31 @@ func TestManyGoroutines(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestApplyEndsTheWork: when an answer makes the session wait or ends it, the worker
+// must leave, as another one may take the session at once.
+func TestApplyEndsTheWork(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer answer
+		end    bool
+		goesOn bool
+	}{
+		{"located", answer{place: place{epoch: "e1"}}, false, true},
+		{"failed", answer{err: store.ErrUnavailable}, false, false},
+		{"ended", answer{place: place{epoch: "e1"}}, true, false},
+	} {
+		g := newRig(t)
+		r := g.receiver("alice", AckExplicit)
+		g.open(r, Start{})
+		s := g.next(false)
+		s.take()
+		j := s.plan()
+		if test.end {
+			g.close(r, 0)
+		}
+		if got := s.apply(j, test.answer); got != test.goesOn {
+			t.Errorf("%s: goes on %v", test.name, got)
+		}
+	}
+}

@@ -10,6 +10,9 @@ type inFlight struct {
 	cost   int
 }
 
+// mayBegin reports whether there is room for what begin writes.
+func (s *session) mayBegin(st *stream) bool { return st.begun || s.fits(s.svc.reserve()) }
+
 // begin is called before the first message of a stream, or when it has none.
 func (s *session) begin(st *stream) {
 	if st.begun {
@@ -68,7 +71,7 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	if s.stopped() {
+	if s.stopped() || !s.mayBegin(st) {
 		return false
 	}
 	s.begin(st)
@@ -84,7 +87,7 @@ func (s *session) skip(st *stream, offset uint64) {
 // advance notes that everything up to an offset was written or skipped.
 func (st *stream) advance(offset uint64) {
 	st.sent, st.need, st.solo = offset, 0, false
-	st.expect(offset) // this node may not have been told of it yet
+	st.expect(offset) // its notice may not have come yet
 }
 
 // send writes a frame if there is room. The stream has begun.
@@ -104,7 +107,6 @@ func (s *session) send(st *stream, f Frame, offset uint64) bool {
 	}
 	st.advance(offset)
 	s.used = true
-	s.burst += cost
 	if s.pings {
 		s.flight += cost
 		if cost > s.largest.cost {
@@ -146,24 +148,20 @@ func (s *session) room(n int) bool {
 	if s.tracks() && s.flight > 0 && s.flight+n > window {
 		return false
 	}
-	waiting := s.backlog()
+	waiting := s.receiver.Queued()
 	return waiting == 0 || waiting+n <= window
 }
 
-// backlog is what is in the outbound queue. The queue counts entries beside the
-// bytes that it reports, and burst does, too.
-func (s *session) backlog() int {
-	n := s.receiver.Queued()
-	if n == 0 {
-		s.burst = 0
-		return 0
-	}
-	return max(n, s.burst)
+// fits reports whether the outbound queue takes n bytes more of any kind. A message
+// may exceed it alone, and then everything else waits until that has drained.
+func (s *session) fits(n int) bool {
+	waiting := s.receiver.Queued()
+	return waiting == 0 || waiting+n <= 2*s.svc.cfg.Window
 }
 
 // roomLeft is how many bytes of messages to read.
 func (s *session) roomLeft() int {
-	left := s.svc.cfg.Window - s.backlog()
+	left := s.svc.cfg.Window - s.receiver.Queued()
 	if s.tracks() {
 		left = min(left, s.svc.cfg.Window-s.flight)
 	}

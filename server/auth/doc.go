@@ -1,0 +1,21 @@
+// Package auth identifies clients by JSON Web Tokens (RFC 7519) that a backend has
+// signed.
+//
+//	keys, err := auth.LoadKeys("public.pem")
+//	…
+//	endpoint := server.Push("/ws")
+//	endpoint.Identifier, endpoint.Insecure = auth.JWT(keys), false
+//
+// # Contract
+//
+// A key decides which algorithm verifies a token, never the token itself (RFC 8725
+// section 3.1): HS256 for a secret, RS256, ES256 and EdDSA for public keys. The names
+// of claims are compared exactly, a repeated name or text that is not UTF-8 makes the
+// token malformed, and so does a claim of a wrong type. A client is told what is wrong
+// with its token, but no value of it.
+//
+// # Limitations
+//
+// Keys are read once, and there is no list of revoked tokens: a token is valid until it
+// expires. Encrypted tokens (JWE) are not supported.
+package auth

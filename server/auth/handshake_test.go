@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"fanfare/server"
+)
+
+// patience bounds what a test waits for.
+const patience = 20 * time.Second
+
+// start starts a server whose endpoint /ws wants tokens.
+func start(t *testing.T, keys *Keys, cfg server.Config) *server.Server {
+	t.Helper()
+	ep := server.Push("/ws")
+	ep.Identifier, ep.Insecure = JWT(keys), false
+	cfg.Listen, cfg.Endpoints, cfg.Logger = "127.0.0.1:0", []server.Endpoint{ep}, slog.New(slog.DiscardHandler)
+	srv, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		srv.Shutdown(ctx)
+	})
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return srv
+}
+
+// connect opens a session.
+func connect(t *testing.T, srv *server.Server, query string) net.Conn {
+	t.Helper()
+	c, buffered, _, err := ws.Dial(t.Context(), "ws://"+srv.Addr().String()+"/ws"+query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if buffered != nil {
+		t.Fatal("a frame followed the answer at once")
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// TestHandshake sends tokens in every place over a connection.
+func TestHandshake(t *testing.T) {
+	srv := start(t, keysFor(t, "ES256"), server.Config{})
+	key := signers["ES256"][0]
+	good := sign("ES256", key, func(_, claims map[string]any) { claims["topics"] = []string{"news"} })
+	half := good[:len(good)/2]
+	for _, tt := range []struct {
+		name, query, header string
+		status              int
+		text                string
+	}{
+		{"header", "", "Bearer " + good, 101, ""},
+		{"header in another case", "", "bEARER  " + good, 101, ""},
+		{"query", "?token=" + good, "", 101, ""},
+		{"header before query", "?token=" + half, "Bearer " + good, 101, ""},
+		{"bad header before good query", "?token=" + good, "Bearer " + half, 401, "malformed"},
+		{"other scheme, good query", "?token=" + good, "Basic eDp5", 101, ""},
+		{"none", "", "", 401, "no token"},
+		{"user by query", "?user=mallory", "", 401, "no token"},
+		{"half a token", "", "Bearer " + half, 401, "malformed"},
+		{"not a token", "", "Bearer x", 401, "malformed"},
+		{"padded", "", "Bearer " + good + "=", 401, "malformed"},
+		{"other topic", "?topic=other&token=" + good, "", 403, "topic"},
+		{"invalid name", "?token=" + sign("ES256", key, func(_, c map[string]any) { c["sub"] = "a\x00" }), "", 400, "user"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := net.Dial("tcp", srv.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			header := ""
+			if tt.header != "" {
+				header = "Authorization: " + tt.header + "\r\n"
+			}
+			fmt.Fprintf(c, "GET /ws%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", tt.query, header)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != tt.status {
+				t.Errorf("got %s, want %d", resp.Status, tt.status)
+			}
+			if challenge := resp.Header.Get("WWW-Authenticate"); (challenge != "") != (tt.status == 401) {
+				t.Errorf("WWW-Authenticate: %q", challenge)
+			}
+			if tt.status == 101 {
+				return
+			}
+			body, _ := io.ReadAll(resp.Body)
+			if !strings.Contains(string(body), tt.text) || strings.Contains(string(body), half) {
+				t.Errorf("body %q, want %q", body, tt.text)
+			}
+		})
+	}
+	c := connect(t, srv, "?token="+url.QueryEscape(good))
+	if d, err := srv.Publish(t.Context(), "news", server.NewMessage(server.Binary, []byte("x"))); err != nil || d.Receivers == 0 {
+		t.Errorf("published to %+v, %v", d, err)
+	}
+	if msg, op, err := wsutil.ReadServerData(c); string(msg) != "x" || op != ws.OpBinary || err != nil {
+		t.Errorf("received %q, %v, %v", msg, op, err)
+	}
+}
+
+// TestCloseExpired: a session is closed when its token expires, and not a ping interval
+// later. The first token has expired already, by less than Leeway.
+func TestCloseExpired(t *testing.T) {
+	const interval = 10 * time.Minute
+	for _, tt := range []struct {
+		name  string
+		after time.Duration // from now to exp
+	}{{"expired", -time.Second}, {"expires soon", 1500 * time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			keys := keysFor(t, "HS256")
+			keys.CloseExpired = true
+			srv := start(t, keys, server.Config{PingInterval: interval})
+			expires := time.Now().Add(tt.after)
+			c := connect(t, srv, "?token="+sign("HS256", signers["HS256"][0], func(_, claims map[string]any) {
+				claims["exp"] = float64(expires.UnixMilli()) / 1000
+			}))
+			var closed wsutil.ClosedError
+			if _, _, err := wsutil.ReadServerData(c); !errors.As(err, &closed) || closed.Code != 3000 || closed.Reason != "the identity has expired" {
+				t.Fatalf("ended with %v", err)
+			}
+			if now := time.Now(); now.Before(expires.Add(-200 * time.Millisecond)) {
+				t.Errorf("closed %v before it expired", expires.Sub(now))
+			}
+		})
+	}
+}
+
+// TestOutliveToken: without CloseExpired a session gets its next ping.
+func TestOutliveToken(t *testing.T) {
+	srv := start(t, keysFor(t, "HS256"), server.Config{PingInterval: 200 * time.Millisecond})
+	c := connect(t, srv, "?token="+sign("HS256", signers["HS256"][0], func(_, claims map[string]any) {
+		claims["exp"] = time.Now().Add(-time.Second).Unix()
+	}))
+	if h, err := ws.ReadHeader(c); err != nil || h.OpCode != ws.OpPing {
+		t.Errorf("got %+v, %v, want a ping", h, err)
+	}
+}

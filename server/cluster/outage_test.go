@@ -1,0 +1,256 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server"
+)
+
+// TestDeadNode: a node that dies without a word is missing, and then gone.
+func TestDeadNode(t *testing.T) {
+	ns := startNATS(t)
+	p := startProxy(t, ns.ns.Addr().String(), 0)
+	alive, dies := join(t, ns.url(), short), join(t, p.url())
+	together(t, []*member{alive, dies})
+	dies.Hold(user("alice"))
+	known(t, user("alice"), alive)
+	p.stalled.Store(true)
+	a, err := alive.Ask(t.Context(), user("alice"), push("alice", "x"))
+	if err != nil || a.Missing != 1 || len(a.Replies) != 0 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	if got := alive.Stats().Missing; got != 1 {
+		t.Errorf("%d are counted as missing", got)
+	}
+	await(t, "the node is gone", func() bool { return alive.Nodes() == 1 })
+	if a, err := alive.Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || a.Missing != 0 {
+		t.Errorf("afterwards: %+v, %v", a, err)
+	}
+}
+
+// TestAskEnds: Ask returns with its context.
+func TestAskEnds(t *testing.T) {
+	ns := startNATS(t)
+	release := make(chan struct{})
+	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{} }}, ns.url())
+	asker := join(t, ns.url())
+	together(t, []*member{slow, asker})
+	slow.Hold(user("alice"))
+	known(t, user("alice"), asker)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for len(slow.node.commands()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	a, err := asker.Ask(ctx, user("alice"), push("alice", "x"))
+	close(release)
+	if err != nil || a.Missing != 1 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+// TestWorking: a node that needs longer than Config.Timeout says so, and is waited
+// for; also for commands that wait for the one it is busy with.
+func TestWorking(t *testing.T) {
+	const timeout = 2 * time.Second
+	ns := startNATS(t)
+	release := make(chan struct{})
+	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{Count: 1} }}, ns.url())
+	asker := join(t, ns.url(), func(cfg *Config) { cfg.Timeout = timeout })
+	together(t, []*member{slow, asker})
+	answers := make(chan server.Answer, 2)
+	for range 2 {
+		go func() {
+			a, _ := asker.Ask(t.Context(), server.Target{}, &server.Command{Verb: server.VerbBroadcast, Op: server.Text})
+			answers <- a
+		}()
+	}
+	time.Sleep(timeout + timeout/2)
+	close(release)
+	for range 2 {
+		if a := <-answers; len(a.Replies) != 1 || a.Missing != 0 {
+			t.Errorf("got %+v", a)
+		}
+	}
+}
+
+// TestRestartedNATS: a NATS server that is stopped and comes back empty. Meanwhile
+// everything says so, and afterwards interest has followed, and every node looks
+// for what it was not told.
+func TestRestartedNATS(t *testing.T) {
+	ns := startNATS(t)
+	all := joinAll(t, ns.url(), 2)
+	all[0].Hold(user("before"))
+	known(t, user("before"), all[1])
+	var missed [2]int64
+	for i, m := range all {
+		missed[i] = m.node.missed.Load()
+	}
+	ns.stop()
+	for _, m := range all {
+		await(t, "the outage is noticed", func() bool { return m.Ready() != nil })
+		if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) {
+			t.Errorf("Ready: %v", err)
+		}
+	}
+	a, err := all[1].Ask(t.Context(), user("before"), push("before", "x"))
+	if !errors.Is(err, server.ErrUnreachable) || len(a.Replies) != 0 {
+		t.Errorf("Ask: %+v, %v", a, err)
+	}
+	if _, err := all[1].Ask(t.Context(), user("x"), &server.Command{Verb: server.VerbSessions, User: "x"}); !errors.Is(err, server.ErrUnreachable) {
+		t.Errorf("Ask for sessions: %v", err)
+	}
+	if all[1].Stats().Dropped.Unreachable == 0 {
+		t.Error("what was dropped is not counted")
+	}
+	all[0].Hold(user("during"))
+	all[0].Release(user("before"))
+	if err := all[0].Sync(t.Context(), user("during")); !errors.Is(err, server.ErrUnreachable) {
+		t.Errorf("Sync: %v", err)
+	}
+
+	ns.start()
+	together(t, all)
+	known(t, user("during"), all[1])
+	await(t, "the release is known", func() bool { return !all[1].Shared(user("before")) })
+	if err := all[0].Sync(t.Context(), user("during")); err != nil {
+		t.Errorf("Sync: %v", err)
+	}
+	if a, err := all[1].Ask(t.Context(), user("during"), push("during", "x")); err != nil || len(a.Replies) != 1 {
+		t.Errorf("Ask: %+v, %v", a, err)
+	}
+	for i, m := range all {
+		await(t, "Missed is called", func() bool { return m.node.missed.Load() > missed[i] })
+	}
+}
+
+// TestLostAnnouncement: a stored command that was dropped in an outage is repeated
+// without the message.
+func TestLostAnnouncement(t *testing.T) {
+	ns := startNATS(t)
+	all := joinAll(t, ns.url(), 2)
+	all[0].Hold(user("alice"))
+	known(t, user("alice"), all[1])
+	ns.stop()
+	await(t, "the outage is noticed", func() bool { return all[1].Ready() != nil })
+	for offset := range uint64(3) {
+		cmd := &server.Command{Verb: server.VerbStored, User: "alice", Offset: offset + 1, Prev: offset, Op: server.Text, Payload: []byte("x")}
+		if _, err := all[1].Ask(t.Context(), user("alice"), cmd); !errors.Is(err, server.ErrUnreachable) {
+			t.Fatal(err)
+		}
+	}
+	ns.start()
+	await(t, "the last of the user is repeated", func() bool {
+		got := all[0].node.commands()
+		return len(got) == 1 && got[0].Offset == 3 && got[0].Prev == 2 && got[0].Op == 0
+	})
+	if all[1].Stats().Repeated == 0 {
+		t.Error("not counted")
+	}
+}
+
+// TestNATSComesLate: nodes start without a NATS server, and meet when it is there.
+func TestNATSComesLate(t *testing.T) {
+	ns := startNATS(t)
+	url := ns.url()
+	ns.stop()
+	all := []*member{join(t, url), join(t, url)}
+	for _, m := range all {
+		if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) || m.Nodes() != 1 || m.Stats().Connected {
+			t.Errorf("%v, %d nodes", err, m.Nodes())
+		}
+	}
+	all[0].Hold(user("alice"))
+	ns.start()
+	together(t, all)
+	known(t, user("alice"), all[1])
+	if a, err := all[1].Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(a.Replies) != 1 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	for _, m := range all {
+		await(t, "Missed is called", func() bool { return m.node.missed.Load() > 0 })
+	}
+}
+
+// TestCutConnection: the connection of one node breaks. Its interest follows, it
+// looks for what it was not told, and so do the others, to which it may have sent
+// something that was lost.
+func TestCutConnection(t *testing.T) {
+	ns := startNATS(t)
+	p := startProxy(t, ns.ns.Addr().String(), 0)
+	a, b := join(t, ns.url()), join(t, p.url())
+	together(t, []*member{a, b})
+	b.Hold(user("alice"))
+	known(t, user("alice"), a)
+	await(t, "Missed is called after the start", func() bool { return b.node.missed.Load() > 0 && a.node.missed.Load() > 0 })
+	beforeA, beforeB := a.node.missed.Load(), b.node.missed.Load()
+	p.cut(false)
+	await(t, "Missed is called", func() bool { return b.node.missed.Load() > beforeB && a.node.missed.Load() > beforeA })
+	together(t, []*member{a, b})
+	if got, err := a.Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(got.Replies) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if b.Stats().Connects < 2 {
+		t.Errorf("%d connects are counted", b.Stats().Connects)
+	}
+}
+
+// TestClosedConnection: the NATS client closes a connection for good after errors
+// that it does not know. The node makes another one, with all subscriptions.
+func TestClosedConnection(t *testing.T) {
+	all := joinAll(t, startNATS(t).url(), 2)
+	all[0].Hold(user("alice"))
+	known(t, user("alice"), all[1])
+	old := all[0].nc.Load()
+	old.Close()
+	await(t, "there is another connection", func() bool { return all[0].nc.Load() != old })
+	together(t, all)
+	await(t, "commands arrive", func() bool {
+		a, err := all[1].Ask(t.Context(), user("alice"), push("alice", "x"))
+		return err == nil && len(a.Replies) == 1
+	})
+	if a, err := all[1].Ask(t.Context(), server.Target{}, &server.Command{Verb: server.VerbBroadcast, Op: server.Text}); err != nil || len(a.Replies) != 1 {
+		t.Errorf("broadcast: %+v, %v", a, err)
+	}
+}
+
+// TestPermissions: a node that NATS does not let publish or subscribe is not
+// ready, and says what it needs.
+func TestPermissions(t *testing.T) {
+	denied := &natsserver.SubjectPermission{Deny: []string{prefix + ">"}}
+	for name, perms := range map[string]*natsserver.Permissions{
+		"publish":   {Publish: denied},
+		"subscribe": {Subscribe: denied},
+	} {
+		ns := startNATS(t, func(o *natsserver.Options) {
+			o.Users = []*natsserver.User{{Username: "u", Password: "secret", Permissions: perms}}
+		})
+		m := join(t, strings.Replace(ns.url(), "nats://", "nats://u:secret@", 1))
+		await(t, name, func() bool { return m.Ready() != nil && strings.Contains(m.Ready().Error(), "permit fanfare.node.>") })
+		if strings.Contains(m.Ready().Error()+m.log.String(), "secret") {
+			t.Error("a password is printed")
+		}
+	}
+	// What the documentation says that a node needs is enough.
+	ns := startNATS(t, func(o *natsserver.Options) {
+		only := &natsserver.SubjectPermission{Allow: []string{prefix + ">"}}
+		o.Users = []*natsserver.User{{Username: "u", Password: "secret", Permissions: &natsserver.Permissions{Publish: only, Subscribe: only}}}
+	})
+	all := joinAll(t, strings.Replace(ns.url(), "nats://", "nats://u:secret@", 1), 2)
+	all[0].Hold(user("alice"))
+	known(t, user("alice"), all[1])
+	if err := all[0].Sync(t.Context(), user("alice")); err != nil {
+		t.Error(err)
+	}
+	if a, err := all[1].Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(a.Replies) != 1 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}

@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fanfare/server"
+)
+
+// syncTimeout bounds Sync if its context does not.
+const syncTimeout = 5 * time.Second
+
+// Sync returns nil when commands that other nodes send from now on reach this node,
+// if it holds the target.
+//
+// A subscription reaches the other servers of a NATS cluster some time after the
+// server that this node is connected to. So this node subscribes to a new subject,
+// after the target's, and asks all nodes to answer to that: NATS servers pass
+// interest on in order, so an answer proves that the server of the node that sent
+// it knows both. A node that does not answer within Config.Timeout is not waited
+// for. When it answers later, or joins later, Node.Missed is called, unless that
+// node has just connected to NATS and repeats the stored commands that it has sent
+// since. After this node's own connection broke, Node.Missed is called, too.
+//
+// Limitation: between NATS clusters that are joined by gateways this holds in
+// interest-only mode, which current NATS servers always use.
+func (c *Cluster) Sync(ctx context.Context, to server.Target) error {
+	t := targetOf(to)
+	if t == everyone {
+		return nil
+	}
+	b := &c.buckets.buckets[t]
+	b.mu.Lock()
+	held, version := b.holds > 0, b.version
+	b.mu.Unlock()
+	if !held {
+		return nil
+	}
+	if c.links.proven.Load() >= version {
+		return nil
+	}
+	if err := c.Ready(); err != nil {
+		return err
+	}
+	done := c.links.wait(version)
+	defer c.links.forget(done)
+	timer := time.NewTimer(syncTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.quit:
+		return errLeft
+	case <-timer.C:
+	}
+	if err := c.Ready(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: NATS did not confirm a subscription within %v", server.ErrUnreachable, syncTimeout)
+}

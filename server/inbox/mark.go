@@ -1,0 +1,82 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// markAccount flushes what was appended, and adds to the account where the streams
+// begin and end.
+func (s *Store) markAccount() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+	defer cancel()
+	l := s.local
+	var m mark
+	m.ms = time.Now().UnixMilli()
+	bytes := int64(0)
+	for k := range kinds {
+		st, err := s.state(ctx, k)
+		if err != nil {
+			return err
+		}
+		if k == ackKind {
+			s.positionBytes.Store(int64(st.Bytes))
+			continue
+		}
+		m.first[k], m.last[k] = st.First, st.Last
+		bytes += int64(st.Bytes)
+	}
+	s.bytes.Store(bytes)
+	if err := l.flush(); err != nil {
+		return err
+	}
+	size, durable := l.account.sizes()
+	if m.first == s.marked.first && m.last == s.marked.last && size == s.markedSize && durable == size {
+		return nil
+	}
+	if err := l.account.mark(m); err != nil {
+		return err
+	}
+	s.marked = m
+	s.markedSize, _ = l.account.sizes()
+	if s.markedSize > 2*s.snapshotSize+compactMin {
+		if err := l.account.compact(l.dir, s.limits(), s.history[inboxKind].list()); err != nil {
+			return fmt.Errorf("inbox: account: %w", err)
+		}
+		s.snapshotSize, _ = l.account.sizes()
+	}
+	return nil
+}
+
+// compactMin is what an account may grow by before it is compacted.
+const compactMin = 16 << 20
+
+// present reports why the directory is not what it was; nil: it is.
+func (e *embedded) present() error {
+	held, err := e.lock.Stat()
+	if err == nil {
+		var named os.FileInfo
+		if named, err = os.Stat(filepath.Join(e.dir, lockName)); err == nil && !os.SameFile(held, named) {
+			err = errors.New("another directory has its place")
+		}
+	}
+	for k := range kinds {
+		if err == nil {
+			_, err = os.Stat(filepath.Join(streamDir(e.dir, k), "msgs"))
+		}
+	}
+	if err == nil {
+		_, err = os.Stat(e.account.file)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the directory %s, or a part of it, has disappeared; restore it and restart: %w",
+			store.ErrUnavailable, e.dir, err)
+	}
+	return nil
+}
