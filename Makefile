@@ -30,10 +30,10 @@ test: ## Install what the tests need and run them all, with and without the race
 lint: ## Run gofmt, go vet (Linux and macOS), staticcheck and govulncheck.
 	@GOVULNCHECK=$(GOVULNCHECK) STATICCHECK=$(STATICCHECK) .ci/lint $(MODULES)
 
-bench: ## Compare fanfare with other servers on this machine, about 5 minutes.
+bench: ## Compare fanfare with other servers on this machine, about 4 minutes.
 	cd bench && go run ./cmd/fanfare-bench run --short
 
-soak: ## Race closes, attack a server, break a cluster, about 17 minutes.
+soak: ## Race closes, attack a server, break a cluster, about 18 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
-	cd bench && go run ./soak attack --minutes 9
+	cd bench && go run ./soak attack --minutes 11
 	cd bench && go run ./soak fault --minutes 2

@@ -161,7 +161,7 @@ func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error)
 			select {
 			case a = <-p.arrived:
 			case <-ctx.Done():
-				return last, fmt.Errorf("fleet: broadcast %d has not reached everybody: %w", seq, ctx.Err())
+				return last, fmt.Errorf("fleet: broadcast %d has not reached all connections: %w", seq, ctx.Err())
 			}
 			last = max(last, a.At)
 			if a.Seq == seq {

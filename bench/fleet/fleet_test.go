@@ -167,7 +167,7 @@ func TestFleetFindsFaults(t *testing.T) {
 	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	if _, err := f.Arrived(soon, 0); err == nil {
-		t.Error("it is said to have reached everybody")
+		t.Error("Arrived reports a broadcast that did not reach all connections")
 	}
 	if err := f.Await(ctx, 10, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "9 of 10") {
 		t.Errorf("waiting for the tenth: %v", err)
@@ -204,7 +204,7 @@ func TestFleetSeesWorkerEnd(t *testing.T) {
 	f := three(t, newHall(t))
 	f.workers[1].cmd.Process.Kill()
 	if _, err := f.Check(t.Context()); err == nil {
-		t.Error("a worker is dead and nobody says so")
+		t.Error("no error from a fleet with a dead worker")
 	}
 }
 

@@ -86,7 +86,7 @@ func TestEchoFindsOut(t *testing.T) {
 	}{
 		{"nothing comes back", once(func(byte, []byte) [][]byte { return nil }), func(f Faults) int { return f.Lost + f.Late }},
 		{"comes back twice", once(func(op byte, p []byte) [][]byte { f := rawFrame(0x80|op, p); return [][]byte{f, f} }),
-			func(f Faults) int { return f.Doubled + f.Foreign }},
+			func(f Faults) int { return f.Duplicated + f.Foreign }},
 		{"a byte of the filling changes", once(func(op byte, p []byte) [][]byte {
 			p[50] ^= 1
 			return [][]byte{rawFrame(0x80|op, p)}

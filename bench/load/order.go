@@ -30,10 +30,10 @@ func (o *order) check(seq uint32, f *Faults, who func() string) (fresh bool) {
 		o.set(o.seen()<<(ahead+1) | 1)
 		return true
 	case -ahead > 64 || o.seen()>>(-ahead-1)&1 == 1:
-		f.count(&f.Doubled, "%s: message %d came again where %d was due", who(), seq, o.next)
+		f.count(&f.Duplicated, "%s: received message %d again, expected %d", who(), seq, o.next)
 		return false
 	default:
-		f.count(&f.Reordered, "%s: message %d came behind message %d", who(), seq, o.next-1)
+		f.count(&f.Reordered, "%s: received message %d after message %d", who(), seq, o.next-1)
 		f.Lost--
 		o.set(o.seen() | 1<<(-ahead-1))
 		return true

@@ -60,9 +60,9 @@ func TestReceive(t *testing.T) {
 		faults   Faults // counts only
 	}{
 		{"pushes", [][]byte{user(0, 0), user(0, 1), topic(mine[0], 0), topic(mine[1], 0), topic(mine[0], 1)}, 5, Faults{}},
-		{"with a line feed behind", [][]byte{rawFrame(0x81, append(Message{Kind: KindUser}.Append(nil, 64), '\n'))}, 1, Faults{}},
+		{"with a trailing line feed", [][]byte{rawFrame(0x81, append(Message{Kind: KindUser}.Append(nil, 64), '\n'))}, 1, Faults{}},
 		{"lost push", [][]byte{user(0, 1)}, 1, Faults{Lost: 1}},
-		{"doubled push", [][]byte{user(0, 0), user(0, 0)}, 1, Faults{Doubled: 1}},
+		{"duplicated push", [][]byte{user(0, 0), user(0, 0)}, 1, Faults{Duplicated: 1}},
 		{"reordered pushes", [][]byte{user(0, 1), user(0, 0)}, 2, Faults{Reordered: 1}},
 		{"foreign push", [][]byte{user(1, 0)}, 0, Faults{Foreign: 1}},
 		{"lost on a topic", [][]byte{topic(mine[0], 2), topic(mine[1], 0)}, 2, Faults{Lost: 2}},
@@ -97,7 +97,7 @@ func TestReceive(t *testing.T) {
 }
 
 func equal(a, b Faults) bool {
-	return a.Lost == b.Lost && a.Doubled == b.Doubled && a.Reordered == b.Reordered && a.Foreign == b.Foreign &&
+	return a.Lost == b.Lost && a.Duplicated == b.Duplicated && a.Reordered == b.Reordered && a.Foreign == b.Foreign &&
 		a.Corrupt == b.Corrupt && a.Protocol == b.Protocol && a.Closed == b.Closed && a.Refused == b.Refused && a.Late == b.Late
 }
 

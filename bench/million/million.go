@@ -186,7 +186,7 @@ func (m *measuring) broadcast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.tell("one broadcast to everybody")
+	m.tell("one broadcast to all connections")
 	at := load.Now()
 	n, err := m.server.Broadcast(ctx, load.Message{Kind: load.KindBroadcast, At: at}.Append(nil, payload))
 	if err != nil {

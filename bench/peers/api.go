@@ -23,7 +23,7 @@ func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byt
 		}
 	}
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("POST /v1/broadcast", push(func(*http.Request) []C { return h.everybody() }))
+	mux.HandleFunc("POST /v1/broadcast", push(func(*http.Request) []C { return h.all() }))
 	mux.HandleFunc("POST /v1/users/{user}/push", push(func(r *http.Request) []C { return h.user(r.PathValue("user")) }))
 	mux.HandleFunc("POST /v1/topics/{topic}/push", push(func(r *http.Request) []C { return h.topic(r.PathValue("topic")) }))
 	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, _ *http.Request) {

@@ -52,7 +52,7 @@ func drop[C comparable](m map[string][]C, key string, c C) {
 	m[key] = list
 }
 
-func (h *hub[C]) everybody() []C {
+func (h *hub[C]) all() []C {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	all := make([]C, 0, h.count)
@@ -86,7 +86,7 @@ func (h *hub[C]) beat(interval time.Duration, ping func(C)) {
 	const parts = 10
 	ticks := time.NewTicker(interval / parts).C
 	for {
-		all := h.everybody()
+		all := h.all()
 		for i := range parts {
 			for _, c := range all[len(all)*i/parts : len(all)*(i+1)/parts] {
 				ping(c)

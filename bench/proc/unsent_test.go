@@ -38,7 +38,7 @@ func TestUnsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := Unsent(addr); err != nil || n == 0 || n > written {
-		t.Errorf("%d bytes of %d that nobody reads: %v", n, written, err)
+		t.Errorf("%d unsent bytes of %d: %v", n, written, err)
 	}
 }
 

@@ -50,7 +50,7 @@ type broadcaster struct {
 }
 
 // errLate means that a broadcast took longer than arrivalLimit.
-var errLate = errors.New("a broadcast has not reached all who read")
+var errLate = errors.New("a broadcast has not reached all receivers that read")
 
 // arrivalLimit is how long a broadcast may take: 10 s plus 1 ms for each receiver.
 func arrivalLimit(receivers int) time.Duration {

@@ -146,7 +146,7 @@ func (b *broadcaster) fill(ctx context.Context) (r fleet.Result, err error) {
 			most, grew = n, load.Now()
 		}
 		if load.Now()-began > int64(fillLimit) {
-			return r, fmt.Errorf("the kernel still takes messages for those who do not read, after %v", fillLimit)
+			return r, fmt.Errorf("the kernel still buffers messages for stuck receivers after %v", fillLimit)
 		}
 	}
 	first, began := b.next, load.Now()

@@ -16,7 +16,7 @@ import (
 )
 
 type attackCommand struct {
-	Minutes  float64  `help:"Time for all attacks. Three quarters of it are for the first run of each; the rest is for repeating those that are undecided." default:"9"`
+	Minutes  float64  `help:"Time for all attacks. Three quarters of it are for the first run of each; the rest is for repeating those that are undecided." default:"11"`
 	Only     []string `help:"Run these attacks only." placeholder:"NAME"`
 	Clients  int      `help:"Healthy clients, half of them on the attacked server and half on its twin; a multiple of 20." default:"1000"`
 	Realtime bool     `help:"Run at real-time priority where that is allowed." default:"true" negatable:""`

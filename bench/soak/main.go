@@ -1,6 +1,6 @@
 // Command soak puts a server under attack, and a cluster through faults, and checks what its clients notice.
 //
-//	go run ./soak attack --minutes 9
+//	go run ./soak attack --minutes 11
 //	go run ./soak fault --minutes 2
 package main
 

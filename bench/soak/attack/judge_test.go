@@ -125,6 +125,11 @@ func TestCompareMadeUp(t *testing.T) {
 		{"stalls of both, one message in 20 waits 30 ms", 0.5, 0, every(20, 30_000), [2]int{0, 0}, [2]int{95, 100}, 39},
 		{"stalls of both and of each, one message in 20 waits 100 ms", 0.5, 0.1, every(20, 100_000), [2]int{0, 0}, [2]int{95, 100}, 0},
 		{"every second stalls both, one message in 20 waits 200 ms", 1, 0, every(20, 200_000), [2]int{0, 0}, [2]int{97, 100}, 0},
+		{"quiet host, every fifth second is damaged", 0, 0, func(second int, m []int) {
+			if second%5 == 0 {
+				times(100)(second, m)
+			}
+		}, [2]int{0, 0}, [2]int{100, 100}, 39},
 		{"quiet host, one second of damage", 0, 0, func(second int, m []int) {
 			if second == 5 {
 				times(100)(second, m)
@@ -215,6 +220,22 @@ func TestHandicap(t *testing.T) {
 	} {
 		if got := handicap(tt.before, of); math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestCompareHandicap checks that the difference of the servers before an attack is not blamed on it.
+func TestCompareHandicap(t *testing.T) {
+	before := slices.Repeat([]Second{{both(600), both(300)}}, 4)
+	during := slices.Repeat([]Second{{both(780), both(300)}}, 10)
+	for _, c := range Compare(before, during) {
+		if c.Verdict != Held || math.Abs(c.Ratio-1.6) > 0.01 {
+			t.Errorf("with a handicap of 0.3 ms: %s: %v", c.Verdict, c)
+		}
+	}
+	for _, c := range Compare(nil, during) {
+		if c.Verdict != Exceeded {
+			t.Errorf("without a handicap: %s: %v", c.Verdict, c)
 		}
 	}
 }

@@ -47,9 +47,9 @@ func (c *client) connect(ctx context.Context, n *node) (*websocket.Conn, error) 
 // dialer keeps no connections.
 var dialer = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// read takes what comes until ctx ends or the connection breaks. A message is
-// noted before the next bytes are looked at, so a ping behind it is answered
-// when it has arrived.
+// read reads until ctx ends or the connection breaks. It records a message before
+// it reads the next bytes, so the pong to a following ping means that the message
+// was received.
 func (c *client) read(ctx context.Context, conn *websocket.Conn) error {
 	for {
 		_, b, err := conn.Read(ctx)

@@ -42,7 +42,7 @@ func (n *proxies) add(name string) (*place, error) {
 func (n *proxies) via(from, to *place, port int) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	// The place of the one who dials, and the port tells whom: places are few.
+	// The address is that of the dialling place; the port identifies the other one.
 	addr := fmt.Sprintf("%s:%d", from.ip, port+100*n.index(to))
 	if n.links[addr] != nil {
 		return addr, nil
@@ -69,7 +69,7 @@ func (n *proxies) index(p *place) int {
 	return 0
 }
 
-// pair has no direction: a cut is one for both.
+// pair has no direction: a cut affects both.
 func pair(a, b *place) [2]*place {
 	if a.ip > b.ip {
 		a, b = b, a
@@ -118,7 +118,7 @@ func (p *proxy) set(cut bool) {
 	p.cond.Broadcast()
 }
 
-// pass waits until the link is there, and reports false if it never will be.
+// pass waits until the link is not cut, and reports false if the proxy is closed.
 func (p *proxy) pass() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,7 +174,7 @@ func (p *proxy) serve(in net.Conn) {
 	back.Wait()
 }
 
-// copy passes bytes on, those that a cut finds on the way after it.
+// copy forwards bytes. It holds those that it has when the link is cut until it is healed.
 func (p *proxy) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
@@ -190,7 +190,7 @@ func (p *proxy) copy(to, from net.Conn) {
 			}
 		}
 		if err != nil {
-			if err == io.EOF && !p.pass() { // the end waits like bytes do
+			if err == io.EOF && !p.pass() { // the end of the stream waits, as bytes do
 				return
 			}
 			return
