@@ -298,7 +298,7 @@ func TestDocsClientFaults(t *testing.T) {
 	p.acked(`{"type":"ack","offset":10,"epoch":"E1"}`)
 	p.acked(`{"type":"ack","topic":"news","offset":10,"epoch":"E1"}`)
 
-	// The server lost its storage: offsets start again, below those that the client has.
+	// The server lost its storage: offsets start again, below the client's.
 	// Nothing is dropped as a duplicate.
 	p.drop()
 	p.accept("user=bob", "topic=news", "offset=10", "epoch=E1", "offset.news=10", "epoch.news=E1")

@@ -21,7 +21,7 @@ func TestDocsFlagTable(t *testing.T) {
 	_, table, found := strings.Cut(document(t, flagsDocument), "| flag | default | meaning |\n")
 	table, _, ended := strings.Cut(table, "\n\n")
 	if !found || !ended {
-		t.Fatal("there is no table of flags")
+		t.Fatal("found no table of flags")
 	}
 	var got, want []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| (.*?) ?\\| (.+) \\|$").FindAllStringSubmatch(table, -1) {
@@ -94,7 +94,7 @@ func TestDocsConfigFile(t *testing.T) {
 		startServer(t, nil, "--config="+file)
 		return
 	}
-	t.Fatal("there is no config file")
+	t.Fatal("found no config file")
 }
 
 // TestDocsJSON parses every block of JSON; "…" stands for a value or a part of one.

@@ -266,7 +266,7 @@ func (sh *shell) stop(address string) {
 	cmd.Wait()
 }
 
-// status of a GET, 0 if there is no answer.
+// status of a GET, 0 without an answer.
 func status(url string) int {
 	tr := &http.Transport{DisableKeepAlives: true}
 	resp, err := (&http.Client{Transport: tr, Timeout: 5 * time.Second}).Get(url)
