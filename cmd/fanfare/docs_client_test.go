@@ -106,6 +106,33 @@ func (n *node) expect(want ...string) {
 	}
 }
 
+// expectAnyOrder wants these lines next, in any order.
+func (n *node) expectAnyOrder(want ...string) {
+	n.t.Helper()
+	for len(want) > 0 {
+		select {
+		case got, ok := <-n.lines:
+			i := slices.Index(want, got)
+			if !ok || i < 0 {
+				n.t.Fatalf("the program printed %q, want one of %q", got, want)
+			}
+			want = slices.Delete(want, i, i+1)
+		case <-time.After(bound):
+			n.t.Fatalf("the program did not print %q", want)
+		}
+	}
+}
+
+// unread returns how many stored messages a user has not acknowledged.
+func unread(t *testing.T, p *process, user string) int {
+	t.Helper()
+	var inbox struct{ Messages []any }
+	if err := json.Unmarshal(get(t, "http://"+p.api+"/v1/users/"+user+"/inbox"), &inbox); err != nil {
+		t.Fatal(err)
+	}
+	return len(inbox.Messages)
+}
+
 // waitOnline waits until a user has a session.
 func waitOnline(t *testing.T, api, user string) {
 	t.Helper()
