@@ -28,7 +28,7 @@ func TestDocsCommands(t *testing.T) {
 					total++
 					if sh == nil {
 						sh = newShell(t)
-						if err := sh.start(start{"fanfare", []string{"serve"}}); err != nil {
+						if err := sh.start(start{"fanfare", []string{"serve"}, sh.env}); err != nil {
 							t.Fatal(err)
 						}
 					}

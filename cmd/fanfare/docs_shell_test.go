@@ -50,8 +50,8 @@ func init() {
 
 // start is what a wrapper asks of the test; the answer is an error, or nothing.
 type start struct {
-	Tool string
-	Args []string
+	Tool      string
+	Args, Env []string
 }
 
 func askTest(tool string) int {
@@ -61,7 +61,8 @@ func askTest(tool string) int {
 		return 1
 	}
 	defer c.Close()
-	if err := json.NewEncoder(c).Encode(start{tool, os.Args[1:]}); err != nil {
+	ask := start{tool, os.Args[1:], slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, beTool) })}
+	if err := json.NewEncoder(c).Encode(ask); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -229,7 +230,7 @@ func (sh *shell) start(s start) error {
 		return err
 	}
 	cmd := exec.Command(self, s.Args...)
-	cmd.Dir, cmd.Env = sh.dir, append(sh.env[:len(sh.env):len(sh.env)], env)
+	cmd.Dir, cmd.Env = sh.dir, append(s.Env, env)
 	log, err := os.CreateTemp(sh.t.TempDir(), s.Tool)
 	if err != nil {
 		return err
@@ -334,6 +335,16 @@ func (sh *shell) connectAlice() {
 		}
 	}()
 	sh.t.Cleanup(func() { c.Close(); <-done })
+	for _, node := range sh.nodes() { // all of which find out by and by
+		waitOnline(sh.t, node, "alice")
+	}
+}
+
+// nodes are the addresses of the APIs of running servers.
+func (sh *shell) nodes() []string {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(sh.running)), func(at string) bool { return at == sh.ports.Replace("127.0.0.1:4222") })
 }
 
 // run returns the output of a block.
