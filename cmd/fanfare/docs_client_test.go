@@ -28,8 +28,18 @@ type node struct {
 	lines chan string
 }
 
-// browserWorld is what browsers have and node has not.
+// browserWorld is what browsers have and node has not: storage, and in version 20 a close
+// event after a connection that failed, as the WebSocket standard wants.
 const browserWorld = `
+const NodeSocket = WebSocket;
+globalThis.WebSocket = class extends NodeSocket {
+  constructor(...args) {
+    super(...args);
+    let closed = false;
+    this.addEventListener("close", () => closed = true);
+    this.addEventListener("error", () => setTimeout(() => { if (!closed) this.onclose?.({code: 1006, reason: ""}); }, 100));
+  }
+};
 const saved = new Map();
 globalThis.localStorage = {getItem: k => saved.get(k) ?? null, setItem: (k, v) => saved.set(k, String(v))};
 `

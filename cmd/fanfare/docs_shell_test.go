@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -104,7 +106,13 @@ type shell struct {
 	ports   *strings.Replacer
 	env     []string
 	mu      sync.Mutex
-	running map[string]*exec.Cmd // by address; guarded by mu
+	running map[string]*running // by address; guarded by mu
+}
+
+// running is a server in the background.
+type running struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has ended
 }
 
 // docPorts are those in the documents.
@@ -124,7 +132,7 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sh := &shell{t: t, dir: t.TempDir(), running: make(map[string]*exec.Cmd)}
+	sh := &shell{t: t, dir: t.TempDir(), running: make(map[string]*running)}
 	// A Unix socket's path is short; that of a test's directory may not be.
 	sockets, err := os.MkdirTemp("", "docs")
 	if err != nil {
@@ -168,17 +176,20 @@ func newShell(t *testing.T) *shell {
 	return sh
 }
 
-// freePorts are those of n listeners that were closed again.
+// freePorts returns ports on which nothing listens, below those that the kernel gives to
+// outgoing connections and to listeners that want any.
 func freePorts(t *testing.T, n int) (ports []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(ports) < n; tries++ {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil && tries > 100 {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
+		if err == nil {
+			defer l.Close() // all of them together, so that they differ
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }
@@ -240,10 +251,15 @@ func (sh *shell) start(s start) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	r := &running{cmd, make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		cmd.Wait()
+	}()
 	sh.mu.Lock()
-	sh.running[address] = cmd
+	sh.running[address] = r
 	sh.mu.Unlock()
-	for wait := bound; wait > 0; wait -= pollEvery {
+	for wait := bound; wait > 0 && r.runs(); wait -= pollEvery {
 		if s.Tool == "fanfare" && status(ready) == http.StatusOK || s.Tool != "fanfare" && reachable(address) {
 			return nil
 		}
@@ -255,16 +271,25 @@ func (sh *shell) start(s start) error {
 
 func (sh *shell) stop(address string) {
 	sh.mu.Lock()
-	cmd := sh.running[address]
+	r := sh.running[address]
 	delete(sh.running, address)
 	sh.mu.Unlock()
-	if cmd == nil {
+	if r == nil {
 		return
 	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(bound, func() { cmd.Process.Kill() })
+	r.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(bound, func() { r.cmd.Process.Kill() })
 	defer late.Stop()
-	cmd.Wait()
+	<-r.ended
+}
+
+func (r *running) runs() bool {
+	select {
+	case <-r.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // status of a GET, 0 without an answer.
