@@ -144,7 +144,7 @@ func TestDocsOpenAPI(t *testing.T) {
 		lockedServer: {"--api-key-file=" + keys, "--pprof"},
 		openServer:   {},
 		smallServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--max-payload=7", "--topics-per-session=1",
-			"--inbox-messages=1", "--inbox-full=refuse"},
+			"--inbox-messages=1", "--inbox-full=reject"},
 		fullServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--inbox-disk=1MiB", "--inbox-bytes=16MiB"},
 	}
 	seen := make(map[string]bool)

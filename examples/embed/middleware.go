@@ -37,8 +37,8 @@ func afterMiddleware(mount *server.Mount) http.Handler {
 }
 
 // fromContext is an Identifier that finds what middleware has put into the context.
-func fromContext(_ context.Context, r *server.Request) (server.Identity, error) {
-	user, _ := r.HTTP().Context().Value(userKey{}).(string)
+func fromContext(ctx context.Context, _ *server.Request) (server.Identity, error) {
+	user, _ := ctx.Value(userKey{}).(string)
 	if user == "" {
 		return server.Identity{}, server.Reject(http.StatusUnauthorized, "no session")
 	}
