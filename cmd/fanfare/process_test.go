@@ -65,7 +65,7 @@ func startServer(t *testing.T, env []string, args ...string) *process {
 		}
 	})
 	p.serving = p.waitLog("serving")
-	p.public = address(p.serving["console"])
+	p.public = address(p.serving["listen"])
 	p.api = address(p.serving["api"])
 	return p
 }

@@ -46,7 +46,7 @@ func TestDrainTimeoutCutsOff(t *testing.T) {
 	p := startServer(t, nil, "--drain-timeout=200ms", "--close-timeout=1m")
 	p.connect("/ws?user=alice") // reads nothing, answers nothing
 	p.signal(syscall.SIGTERM)
-	if line := p.waitLog("drained"); line["level"] != "WARN" || !strings.Contains(line["err"].(string), "1 connections were cut off") {
+	if line := p.waitLog("drained"); line["level"] != "WARN" || !strings.Contains(line["err"].(string), "1 connections did not close in time") {
 		t.Errorf("%v", line)
 	}
 	if s := p.wait(); !s.Exited() || s.ExitStatus() != exitOK {
@@ -84,7 +84,7 @@ func TestUnixSocketsAndAgain(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"--listen=unix:" + dir + "/public", "--api=unix:" + dir + "/api"}
 	p := startServer(t, nil, args...)
-	p.signal(syscall.SIGKILL) // leaves the sockets behind
+	p.signal(syscall.SIGKILL) // the sockets stay
 	p.wait()
 	p = startServer(t, nil, args...)
 	if p.public != "unix:"+dir+"/public" {
