@@ -9,6 +9,7 @@ require (
 	fanfare v0.0.0
 	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/valyala/fasthttp v1.77.0
 )

@@ -135,6 +135,7 @@ func (p *identification) run() {
 		r.head.Parse(p.head) // it was good before
 		r.session, r.client, r.proxied = p.s, p.client, p.proxied
 		id, err := p.ep.identify(p.ctx, r)
+		p.cancel()
 		p.finish(h, id, err)
 		return
 	}

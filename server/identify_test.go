@@ -75,11 +75,9 @@ func TestIdentifierBlocks(t *testing.T) {
 				t.Error("a context has not ended with its Identifier")
 			}
 		}
+		await(t, "nothing is held", func() bool { return srv.memory.Held() == 0 && beingIdentified(srv) == 0 })
 		if s := only(t, srv, "u0"); s.ext.Load() != nil || s.state.Load()&elsewhereBit != 0 {
 			t.Error("a session keeps something of its identification")
-		}
-		if held := srv.memory.Held(); held != 0 {
-			t.Errorf("%d bytes are held", held)
 		}
 	})
 }

@@ -183,7 +183,7 @@ func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 	for most, warnings := range map[int]int{0: 0, 2: 0, 1 << 30: 1} {
 		log := new(journal)
 		start(t, Config{MaxConnections: most, Logger: log.logger()})
-		if n := log.count("too few descriptors"); n != warnings {
+		if n := log.count("too few file descriptors"); n != warnings {
 			t.Errorf("MaxConnections %d: %d warnings, want %d", most, n, warnings)
 		}
 	}

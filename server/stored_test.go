@@ -197,7 +197,7 @@ func TestEnvelopes(t *testing.T) {
 			t.Errorf("%s: %+v", test.say, m)
 		}
 	}
-	c.send(Text, fmt.Sprintf(`{"type":"ack","offset":%d}`, at[1]))
+	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":%q,"offset":%d}`, srv.cfg.Store.Epoch(store.Box{User: "alice"}), at[1]))
 	acked(t, srv, "alice", at[1])
 
 	// Without an offset: what no device has read. With one: what is behind it.
@@ -339,7 +339,7 @@ func TestOrderWhileComingAndGoing(t *testing.T) {
 					last, got[m.Offset] = m.Offset, m.Text
 				}
 				if round%3 == 0 {
-					c.send(Text, fmt.Sprintf(`{"type":"ack","offset":%d}`, last))
+					c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":%q,"offset":%d}`, srv.cfg.Store.Epoch(store.Box{User: "alice"}), last))
 				}
 				c.Close()
 			}

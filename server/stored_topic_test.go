@@ -161,7 +161,7 @@ func TestTopicEnvelopes(t *testing.T) {
 			t.Errorf("%s: got %+v", bad, m)
 		}
 	}
-	c.send(Text, `{"type":"ack","topic":"news.a","offset":2}`)
+	c.send(Text, fmt.Sprintf(`{"type":"ack","topic":"news.a","epoch":%q,"offset":2}`, srv.cfg.Store.Epoch(store.Box{Topic: "news.a"})))
 	followed(t, srv, "news.a", "alice", 2)
 	c.Close()
 	for i := range 2 {

@@ -10,22 +10,22 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A Result adds up what the workers report.
+// A Result is the sum of the workers' reports.
 type Result struct {
 	Messages int                     // echoes, or handshakes, or pushes measured
-	Received int                     // pushes, those before the measured time too
+	Received int                     // pushes, including those before the measured time
 	Closed   int                     // connections closed by Churn
-	Live     int                     // connections that are open and not stuck
+	Live     int                     // open connections that are not stuck
 	Stuck    int                     // connections stopped by Stick
 	Pings    int                     // answered since the last result
 	Elapsed  time.Duration           // of the slowest worker
-	Server   time.Duration           // CPU time of the server, as the first worker saw it
+	Server   time.Duration           // CPU time of the server, measured by the first worker
 	Client   time.Duration           // CPU time of all workers
-	Busiest  time.Duration           // CPU time of the worker that used most: near Elapsed, it is the bottleneck
+	Busiest  time.Duration           // CPU time of the busiest worker: near Elapsed, that worker is the bottleneck
 	Latency  *hdrhistogram.Histogram // nanoseconds
 }
 
-// ask sends each worker its command and adds up the replies.
+// ask sends each worker a command and returns the sum of the replies.
 func (f *Fleet) ask(ctx context.Context, make func(i, count int) command) (total Result, err error) {
 	for i, p := range f.workers {
 		if err := p.send(make(i, f.share[i])); err != nil {
@@ -115,7 +115,7 @@ func (f *Fleet) Pace(ctx context.Context, plan load.PacePlan, server int) (Resul
 	})
 }
 
-// part is the i-th of n shares of total, none of them 0 unless total is.
+// part returns the i-th of n shares of total. A share is 0 only if total is.
 func part(total, i, n int) int {
 	if total == 0 {
 		return 0
@@ -131,13 +131,13 @@ func (f *Fleet) Churn(ctx context.Context, plan load.ChurnPlan) (Result, error) 
 	return r, err
 }
 
-// Stick lets every n-th connection stop reading.
+// Stick makes every n-th connection stop reading.
 func (f *Fleet) Stick(ctx context.Context, n int) (stuck int, err error) {
 	r, err := f.ask(ctx, func(int, int) command { return command{Stick: n} })
 	return r.Stuck, err
 }
 
-// Check collects what the workers have seen go wrong, and the pings they have answered, since they last told.
+// Check returns the faults and answered pings since the workers last reported them.
 func (f *Fleet) Check(ctx context.Context) (pings int, err error) {
 	r, err := f.ask(ctx, func(int, int) command { return command{Faults: true} })
 	if err != nil {
@@ -146,14 +146,14 @@ func (f *Fleet) Check(ctx context.Context) (pings int, err error) {
 	return r.Pings, f.faults.Err()
 }
 
-// Receive makes the workers ready for pushes. End must follow.
+// Receive prepares the workers for pushes, until End.
 func (f *Fleet) Receive(ctx context.Context, plan load.ReceivePlan) error {
 	_, err := f.ask(ctx, func(int, int) command { return command{Receive: &plan} })
 	return err
 }
 
-// Arrived waits, during Receive, until broadcast seq has reached every connection, and tells when the last
-// one had it.
+// Arrived waits, during Receive, until broadcast seq has reached every connection, and returns when the last one
+// received it.
 func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error) {
 	for _, p := range f.workers {
 		for {
@@ -161,7 +161,7 @@ func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error)
 			select {
 			case a = <-p.arrived:
 			case <-ctx.Done():
-				return last, fmt.Errorf("fleet: broadcast %d has not reached everybody: %w", seq, ctx.Err())
+				return last, fmt.Errorf("fleet: broadcast %d has not reached all connections: %w", seq, ctx.Err())
 			}
 			last = max(last, a.At)
 			if a.Seq == seq {
@@ -172,11 +172,11 @@ func (f *Fleet) Arrived(ctx context.Context, seq uint32) (last int64, err error)
 	return last, nil
 }
 
-// Await waits, during Receive, until so many pushes have come in all, or limit is over.
+// Await waits, during Receive, until the workers have received that many pushes in all, or until limit has passed.
 func (f *Fleet) Await(ctx context.Context, pushes int, limit time.Duration) error {
 	over := time.After(limit)
 	for {
-		// Not until over: a question given up would leave its answers to be taken for those of the next.
+		// Not with over as its limit: the replies to an abandoned command would be taken for those to the next one.
 		r, err := f.ask(ctx, func(int, int) command { return command{Poll: true} })
 		if err != nil {
 			return err
@@ -188,13 +188,13 @@ func (f *Fleet) Await(ctx context.Context, pushes int, limit time.Duration) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-over:
-			return fmt.Errorf("fleet: %d of %d pushes have come after %v", r.Received, pushes, limit)
+			return fmt.Errorf("fleet: %d of %d pushes received after %v", r.Received, pushes, limit)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// End stops receiving. next is the number of the broadcast that would be next: who did not get as far has
+// End stops receiving. next is the number of the next broadcast: a connection that has not received all before it has
 // lost messages.
 func (f *Fleet) End(ctx context.Context, next uint32) (Result, error) {
 	return f.ask(ctx, func(int, int) command { return command{End: &next} })

@@ -1,5 +1,5 @@
-// Package fleet runs load clients as processes of their own: as many as the descriptor limit asks for, each
-// with one thread, so that what the clients cost is known apart from what the server costs.
+// Package fleet runs load clients as separate processes with one thread each, as many as the descriptor limit requires,
+// so that the cost of the clients is known apart from that of the server.
 //
 // The parent writes one JSON command per line to a worker's standard input and reads JSON replies from its
 // standard output. Between commands the worker keeps answering pings. A worker ends when its input ends, so

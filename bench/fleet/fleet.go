@@ -30,11 +30,10 @@ type process struct {
 	arrived chan load.Arrival
 }
 
-// MaxWorkers is more than a Fleet ever has: two Fleets whose first numbers are so far apart share no source
-// addresses.
+// MaxWorkers is more than any Fleet has: two Fleets whose first numbers are that far apart share no source addresses.
 const MaxWorkers = 50
 
-// perWorker is how many connections one process takes where the limit on descriptors allows it.
+// perWorker is the most connections of one process, if its descriptor limit allows that many.
 const perWorker = 250_000
 
 // Start starts the processes for count connections. argv is the argument vector of a worker. The workers are
@@ -47,7 +46,7 @@ func Start(ctx context.Context, argv []string, cfg load.Config, count int) (*Fle
 	return startWith(ctx, argv, cfg, count, max(1, min(perWorker, int(limit.Max)-64)))
 }
 
-// startWith starts a process for each so many connections.
+// startWith starts one process for every each connections.
 func startWith(ctx context.Context, argv []string, cfg load.Config, count, each int) (*Fleet, error) {
 	f := &Fleet{}
 	n := max(1, (count+each-1)/each)
@@ -128,14 +127,14 @@ func (p *process) receive(ctx context.Context) (reply, error) {
 			}
 			return r, nil
 		case <-p.arrived:
-			// Nobody waits for it any more; its reader must not be held up.
+			// No one waits for this arrival, and the reader must not block.
 		case <-ctx.Done():
 			return reply{}, ctx.Err()
 		}
 	}
 }
 
-// PIDs are the processes of the Fleet.
+// PIDs returns the process numbers of the workers.
 func (f *Fleet) PIDs() (pids []int) {
 	for _, p := range f.workers {
 		pids = append(pids, p.cmd.Process.Pid)
@@ -143,10 +142,10 @@ func (f *Fleet) PIDs() (pids []int) {
 	return pids
 }
 
-// Faults are all that the workers have reported so far.
+// Faults returns all faults that the workers have reported so far.
 func (f *Fleet) Faults() *load.Faults { return &f.faults }
 
-// Close ends the workers and with them their connections.
+// Close ends the workers and their connections.
 func (f *Fleet) Close() {
 	for _, p := range f.workers {
 		p.in.Close()

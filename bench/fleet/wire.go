@@ -10,7 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A command has exactly one of its parts.
+// A command has exactly one of these fields set.
 type command struct {
 	Config  *load.Config      `json:"config,omitempty"` // the first command of all
 	Dial    *load.DialPlan    `json:"dial,omitempty"`
@@ -18,15 +18,15 @@ type command struct {
 	Pace    *load.PacePlan    `json:"pace,omitempty"`
 	Churn   *load.ChurnPlan   `json:"churn,omitempty"`
 	Stick   int               `json:"stick,omitempty"`
-	Faults  bool              `json:"faults,omitempty"` // nothing but what every reply tells
+	Faults  bool              `json:"faults,omitempty"` // report faults and pings, as every reply does
 	Receive *load.ReceivePlan `json:"receive,omitempty"`
-	Poll    bool              `json:"poll,omitempty"` // during Receive: how many messages have come
-	End     *uint32           `json:"end,omitempty"`  // of Receive: the number of the broadcast that would be next
+	Poll    bool              `json:"poll,omitempty"` // during Receive: report the number of received messages
+	End     *uint32           `json:"end,omitempty"`  // end Receive; the number of the next broadcast
 
-	Server int `json:"server,omitempty"` // process whose CPU time Dial and Echo are to measure
+	Server int `json:"server,omitempty"` // process whose CPU time Dial and Echo measure
 }
 
-// A reply answers a command; an Arrival comes unasked while Receive runs.
+// A reply answers a command. A reply with an Arrival is sent without a command, while Receive runs.
 type reply struct {
 	Error   string              `json:"error,omitempty"`
 	Arrival *load.Arrival       `json:"arrival,omitempty"`
@@ -45,7 +45,7 @@ type reply struct {
 	Faults  load.Faults         `json:"faults"`
 }
 
-// Pack writes a histogram as text.
+// Pack encodes a histogram as text.
 func Pack(h *hdrhistogram.Histogram) (string, error) {
 	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
@@ -54,7 +54,7 @@ func Pack(h *hdrhistogram.Histogram) (string, error) {
 	return base64.StdEncoding.EncodeToString(b), nil
 }
 
-// Unpack reads what Pack wrote.
+// Unpack decodes the output of Pack.
 func Unpack(s string) (*hdrhistogram.Histogram, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {

@@ -17,19 +17,18 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// debugSettings is the GODEBUG that a worker needs: without it the runtime would interrupt a wait in the kernel every
-// 10 ms.
+// debugSettings is the GODEBUG of a worker. Without it the runtime interrupts a wait in the kernel every 10 ms.
 const debugSettings = "asyncpreemptoff=1"
 
 type worker struct {
 	client *load.Client
 	out    *json.Encoder
 	tail   []byte   // of an unfinished line
-	lines  [][]byte // commands not yet begun
-	err    error    // why there will be no more commands
+	lines  [][]byte // commands that have not been run
+	err    error    // why the input ended
 }
 
-// Work is the whole life of a worker process. It returns when in ends.
+// Work is the main function of a worker process. It returns when in ends.
 func Work(in, out *os.File) error {
 	debug.SetGCPercent(-1) // it allocates a little per handshake and per command, nothing per message
 	runtime.GOMAXPROCS(1)
@@ -142,7 +141,7 @@ func (w *worker) run(c command) (r reply) {
 	return r
 }
 
-// receive takes pushes, and answers Poll, until End comes.
+// receive receives pushes and answers Poll until End.
 func (w *worker) receive(plan load.ReceivePlan) load.ReceiveResult {
 	r := w.client.Receive(plan, func(a load.Arrival) { w.reply(reply{Arrival: &a}) })
 	w.reply(reply{}) // ready
@@ -170,7 +169,7 @@ func (w *worker) reply(r reply) {
 	}
 }
 
-// A meter is marked twice and knows the CPU time in between.
+// A meter measures the CPU time between two marks.
 type meter struct {
 	server int
 	at     [2][2]time.Duration

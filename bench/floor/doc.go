@@ -1,13 +1,12 @@
-// Package floor is the least that a WebSocket push server can do: bare epoll loops with the fewest system
-// calls and next to no checks. Nobody should run it; it is the line that a real server is measured against.
+// Package floor is a minimal WebSocket push server: bare epoll loops with the fewest system calls and almost no checks.
+// It is not for production; it shows how far any server could get.
 //
 // Per connection: one accept4, one epoll_ctl (edge-triggered, both directions, never touched again), one
-// recv and one send for the handshake. Per small echo: one recv, one send and a share of an epoll_wait.
-// Per delivery of a broadcast: one send. There is no limit, no deadline, no ping, no UTF-8 check, no
-// registry and no garbage collector.
+// recv and one send for the handshake. Per small echo: one recv, one send and a share of an epoll_wait. Per delivery of a
+// broadcast: one send. It has no limits, deadlines, pings, UTF-8 checks, registry or garbage collection.
 //
 // Each loop owns its goroutine, its thread, its epoll descriptor, its listening socket (SO_REUSEPORT spreads
-// the connections) and its connections. The loops call the kernel raw: they hold their P while they wait, so
+// the connections) and its connections. The loops make raw system calls: they hold their P while they wait, so
 // the process needs one P more than it has loops (for the API) and must run with GODEBUG=asyncpreemptoff=1,
-// else the runtime keeps interrupting the wait. Debug is for the parent to set.
+// or the runtime keeps interrupting the wait. The parent sets that with Debug.
 package floor

@@ -11,17 +11,17 @@ import (
 	"runtime/debug"
 )
 
-// Debug is the GODEBUG that the process of a floor has to be started with.
+// Debug is the GODEBUG of a floor process.
 const Debug = "asyncpreemptoff=1"
 
-// Serve runs loops loops on listen and the API on api, for ever.
+// Serve runs loops loops on listen, and the API on api, until one of them fails.
 func Serve(listen, api string, loops int) error {
 	addr, err := netip.ParseAddrPort(listen)
 	if err != nil {
 		return fmt.Errorf("floor: listen address: %w", err)
 	}
 	debug.SetGCPercent(-1)
-	runtime.GC() // ends a cycle that has begun: later it would stop everybody but the loops, and wait for them
+	runtime.GC() // finish a running cycle: later it would stop all goroutines and wait for the loops
 	runtime.GOMAXPROCS(loops + 1)
 	all := make([]*loop, loops)
 	for i := range all {

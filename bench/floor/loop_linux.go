@@ -14,9 +14,9 @@ import (
 // maxConns is one table entry per descriptor number: 16 bytes each, touched only as far as they are used.
 const maxConns = 1 << 20
 
-// A conn is what the floor knows of a descriptor.
+// A conn is the state of a descriptor.
 type conn struct {
-	rest  *rest // nil while the connection stands between two messages with nothing to send
+	rest  *rest // nil between two messages, with nothing to send
 	state uint8 // closed, greeting, echoing or listening
 }
 
@@ -27,10 +27,10 @@ const (
 	listening // /ws: pushes only
 )
 
-// A rest is what a connection needs in the middle of something.
+// A rest is the unfinished input and output of a connection.
 type rest struct {
-	in  []byte // the begun request or frame
-	out []byte // what the socket did not take
+	in  []byte // an incomplete request or frame
+	out []byte // bytes that the socket did not accept
 }
 
 // A loop serves its share of the connections on one thread.
@@ -42,7 +42,7 @@ type loop struct {
 	open                  atomic.Int64
 
 	mu   sync.Mutex
-	mail [][]byte // frames to send to everybody; guarded by mu
+	mail [][]byte // frames to broadcast; guarded by mu
 }
 
 func newLoop(addr netip.AddrPort) (*loop, error) {
@@ -53,7 +53,7 @@ func newLoop(addr netip.AddrPort) (*loop, error) {
 	}
 	unix.SetsockoptInt(l.listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	unix.SetsockoptInt(l.listener, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	unix.SetsockoptInt(l.listener, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // inherited by what is accepted
+	unix.SetsockoptInt(l.listener, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it
 	if err := unix.Bind(l.listener, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}); err != nil {
 		return nil, fmt.Errorf("floor: bind %v: %w", addr, err)
 	}
@@ -116,7 +116,7 @@ func (l *loop) accept() {
 	}
 }
 
-// receive reads until the socket is empty: until a short read, or until the end if the event told of one.
+// receive reads until the socket is empty: until a short read, or until the end of the stream if the event has one.
 func (l *loop) receive(fd int, c *conn, ends bool) {
 	for c.state != closed {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&l.buf[0])), uintptr(len(l.buf)), 0, 0, 0)
@@ -174,7 +174,7 @@ func (l *loop) handle(fd int, c *conn, in []byte) (used int) {
 	return used + n
 }
 
-// send writes p behind whatever still waits, and keeps what the socket does not take.
+// send writes p after what is queued, and queues what the socket does not accept.
 func (l *loop) send(fd int, c *conn, p []byte) {
 	waits := c.rest != nil && len(c.rest.out) > 0
 	if waits {
@@ -223,7 +223,7 @@ func (l *loop) broadcast() {
 	}
 }
 
-// post hands a frame to the loop, from any goroutine.
+// post queues a frame to broadcast. Any goroutine may call it.
 func (l *loop) post(frame []byte) {
 	l.mu.Lock()
 	l.mail = append(l.mail, frame)

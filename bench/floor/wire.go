@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 )
 
-// greet answers a whole request and says how many bytes it had; n is 0 while the request is not whole.
+// greet answers a complete request and returns its length; n is 0 while the request is incomplete.
 func greet(in []byte) (answer []byte, echo bool, n int) {
 	end := bytes.Index(in, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -21,8 +21,8 @@ func greet(in []byte) (answer []byte, echo bool, n int) {
 	return append(answer, "\r\n\r\n"...), bytes.HasPrefix(in, []byte("GET /echo")), end + 4
 }
 
-// turn reads the whole frames of in and, where echo says so, rewrites them in place as the server's answers:
-// an answer's header is never longer than the request's, so the answers never overtake the requests.
+// turn reads the complete frames of in and, if echo is set, rewrites them in place as the server's answers: the header of
+// an answer is never longer than that of the request, so an answer never overwrites unread input.
 func turn(in []byte, echo bool) (answer []byte, used int, bye bool) {
 	w := 0
 	for {
@@ -51,7 +51,7 @@ func turn(in []byte, echo bool) (answer []byte, used int, bye bool) {
 		}
 		unmask(f[head:head+size], [4]byte(f[head-4:head]))
 		if w == 0 {
-			// The usual case, one frame: leave the payload where it is and put the header before it.
+			// The common case, one frame: leave the payload in place and write the header before it.
 			start := used - size - (head - 4)
 			first := f[0]
 			copy(in[start+1:], f[1:head-4])
@@ -84,7 +84,7 @@ func unmask(p []byte, key [4]byte) {
 	}
 }
 
-// frame is one unmasked text frame.
+// frame returns one unmasked text frame.
 func frame(payload []byte) []byte {
 	f := []byte{0x81}
 	switch n := len(payload); {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// client makes one masked frame.
+// client returns one masked frame.
 func client(op byte, payload string) []byte {
 	f := []byte{0x80 | op}
 	switch n := len(payload); {

@@ -7,22 +7,22 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A ChurnPlan opens connections at a steady rate, whether the server keeps up or not, and closes each with a
-// closing handshake (RFC 6455 section 7.1.2) after a while.
+// A ChurnPlan opens connections at a steady rate, whether or not the server keeps up, and later closes each with a closing
+// handshake (RFC 6455 section 7.1.2).
 type ChurnPlan struct {
 	Rate  int           `json:"rate"`  // connections per second
 	Hold  time.Duration `json:"hold"`  // how long each stays open
-	Time  time.Duration `json:"time"`  // how long new ones are opened
+	Time  time.Duration `json:"time"`  // how long connections are opened
 	Grace time.Duration `json:"grace"` // for the last to close
 	First uint32        `json:"first"` // the user number of the first
 	Path  string        `json:"path"`  // as in DialPlan
 }
 
-// A ChurnResult is what came of it.
+// A ChurnResult is the result of a ChurnPlan.
 type ChurnResult struct {
 	Opened  int                     `json:"opened"`
-	Closed  int                     `json:"closed"` // with the server's close frame and the end of its stream
-	Latency *hdrhistogram.Histogram `json:"-"`      // of handshakes, from the moment they were due, nanoseconds
+	Closed  int                     `json:"closed"` // by a close frame of the server and the end of its stream
+	Latency *hdrhistogram.Histogram `json:"-"`      // of handshakes, from when they were due, nanoseconds
 }
 
 type churning struct {
@@ -35,7 +35,7 @@ type churning struct {
 	result ChurnResult
 }
 
-// A leaving is a connection that is to be closed; gen tells it from the next holder of its place.
+// A leaving is a connection to close. gen distinguishes it from a later connection in the same slot.
 type leaving struct {
 	place int32
 	gen   uint32
@@ -60,7 +60,7 @@ func (c *Client) Churn(plan ChurnPlan) ChurnResult {
 
 func (u *churning) due(i int) int64 { return u.start + int64(i)*int64(time.Second)/int64(u.plan.Rate) }
 
-// tick opens and closes what is due, and returns when the next is.
+// tick opens and closes the connections that are due, and returns when the next one is.
 func (u *churning) tick(now int64) (next int64) {
 	end := u.start + int64(u.plan.Time)
 	for ; u.due(u.begun) <= now && u.due(u.begun) < end; u.begun++ {

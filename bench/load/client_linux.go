@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Config says whom a Client loads and how.
+// Config configures a Client.
 type Config struct {
 	Addr netip.AddrPort `json:"addr"`
 	Host string         `json:"host"` // the Host header; empty means Addr
 	// Binary sends binary messages instead of text.
 	Binary bool `json:"binary,omitempty"`
-	// Number tells Clients of one run apart: each dials from source addresses of its own.
+	// Number distinguishes the Clients of one run: each dials from different source addresses.
 	Number int `json:"number"`
-	// Exclusive promises that the process does nothing but run this Client: it then waits in the kernel
-	// without telling the Go scheduler, which is cheaper, and would stop a garbage collection elsewhere.
+	// Exclusive means that the process only runs this Client, which then waits in the kernel without telling the Go
+	// scheduler. That is cheaper, and would block a garbage collection.
 	Exclusive bool `json:"exclusive,omitempty"`
 }
 
@@ -28,25 +28,25 @@ type Client struct {
 	epoll  int
 	conns  []conn
 	parts  []*part // spare ones
-	free   []int32 // places in conns whose connection is gone
-	freed  []int32 // the same, while events of the current batch may still name them
+	free   []int32 // free slots in conns
+	freed  []int32 // the same, but events of the current batch may still refer to them
 	live   int     // connections with a finished handshake
 	phase  phase
 	random rand.PCG
 	faults Faults
 	pings  int // answered
 
-	buf, out []byte // what is being read and written; nobody keeps them
+	buf, out []byte // for reading and writing; valid during one event
 	events   [512]unix.EpollEvent
 	watched  map[int32]func()
-	dialled  int // connections ever begun, for the source address
+	dialled  int // connections so far, for the source address
 }
 
 // A phase is what the connections are doing now.
 type phase interface {
 	opened(c *conn)
 	message(c *conn, op byte, payload []byte)
-	ended(c *conn, why string) // by itself; the descriptor is already closed
+	ended(c *conn, why string) // not by Close; the descriptor is already closed
 }
 
 type conn struct {
@@ -55,13 +55,13 @@ type conn struct {
 	gen   uint32
 	user  uint32
 	state uint8
-	sent  uint32 // echoes asked for
-	at    int64  // when the handshake began
+	sent  uint32 // echo requests
+	at    int64  // start of the handshake
 	echo  order
 	all   order // broadcasts
 	own   order // pushes to the user
-	stuck bool  // reads no more
-	woken bool  // reads what came while it was stuck
+	stuck bool  // does not read
+	woken bool  // reads what was sent while it was stuck
 
 	topics []subscription
 	part   *part // nil unless something is unfinished
@@ -76,13 +76,13 @@ const (
 	stateDialling = iota
 	stateGreeting
 	stateOpen
-	stateClosing // our close frame is out
-	stateClosed  // the server's close frame is in
+	stateClosing // our close frame is sent
+	stateClosed  // the server's close frame is received
 )
 
 const noConn = ^int32(0) // with a watched descriptor in the event's other half
 
-// New makes a Client without connections.
+// New returns a Client without connections.
 func New(cfg Config) (*Client, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -100,7 +100,7 @@ func New(cfg Config) (*Client, error) {
 // Live is the number of open connections.
 func (c *Client) Live() int { return c.live }
 
-// Faults takes what went wrong so far, and starts counting anew.
+// Faults returns the faults so far and resets them.
 func (c *Client) Faults() Faults {
 	f := c.faults
 	c.faults = Faults{}
@@ -129,28 +129,28 @@ func (c *Client) Close() {
 	unix.Close(c.epoll)
 }
 
-// Pings takes how many pings were answered so far, and starts counting anew.
+// Pings returns the number of answered pings and resets it.
 func (c *Client) Pings() int {
 	n := c.pings
 	c.pings = 0
 	return n
 }
 
-// Rest answers pings until done reports true, which it is asked after each batch of events.
+// Rest answers pings until done reports true. It calls done after each batch of events.
 func (c *Client) Rest(done func() bool) {
 	c.phase = resting{c}
 	c.run(never, done)
 }
 
-// Run serves the present phase until done reports true.
+// Run serves the current phase until done reports true.
 func (c *Client) Run(done func() bool) { c.run(never, done) }
 
-// A timed phase has things to do at certain moments.
+// A timed phase has work at certain times.
 type timed interface {
 	tick(now int64) (next int64)
 }
 
-// resting is the phase in which nothing but pings is expected.
+// resting is the phase in which only pings are expected.
 type resting struct{ c *Client }
 
 func (r resting) opened(*conn) {}

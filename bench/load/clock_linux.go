@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// base is CLOCK_MONOTONIC, which every process of the machine shares, at the moment born.
+// base is CLOCK_MONOTONIC, which all processes of the machine share, at the time born.
 var born, base = func() (time.Time, int64) {
 	var ts unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A DialPlan is a storm of handshakes.
+// A DialPlan opens connections.
 type DialPlan struct {
 	Count  int           `json:"count"`
 	First  uint32        `json:"first"`            // the user number of the first; the others count up
-	Window int           `json:"window"`           // handshakes under way at once
-	Limit  time.Duration `json:"limit"`            // for the whole storm
+	Window int           `json:"window"`           // pending handshakes
+	Limit  time.Duration `json:"limit"`            // for all handshakes together
 	Path   string        `json:"path"`             // request target; {user} stands for the user, {topics} for the subscriptions
 	Topics *Topics       `json:"topics,omitempty"` // what the users subscribe to
 	MSS    int           `json:"mss,omitempty"`    // largest segment of TCP; 0 is what the device allows
 }
 
-// A DialResult is what came of it.
+// A DialResult is the result of a DialPlan.
 type DialResult struct {
 	Opened  int                     `json:"opened"`
 	Elapsed time.Duration           `json:"elapsed"`
@@ -36,7 +36,7 @@ type dialling struct {
 	latency *hdrhistogram.Histogram
 }
 
-// Dial opens plan.Count connections. What fails is counted in Faults.
+// Dial opens plan.Count connections. Faults counts those that fail.
 func (c *Client) Dial(plan DialPlan) DialResult {
 	d := &dialling{c: c, plan: plan, latency: newHistogram()}
 	c.phase = d
@@ -91,10 +91,10 @@ func (d *dialling) ended(k *conn, why string) {
 	d.next()
 }
 
-// perSource is how many connections leave one source address: well below the 28,232 ports that Linux gives out.
+// perSource connections share a source address: well below the 28,232 ports that Linux has for clients.
 const perSource = 5000
 
-// dial begins a handshake that was due at a certain moment.
+// dial starts a handshake that was due at a given time.
 func (c *Client) dial(user uint32, at int64, mss int) error {
 	family := unix.AF_INET
 	if c.cfg.Addr.Addr().Is6() {
@@ -104,7 +104,7 @@ func (c *Client) dial(user uint32, at int64, mss int) error {
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	// Without Nagle's delay; and a close resets, so that no run leaves its ports in TIME_WAIT for the next.
+	// Without Nagle's delay. Close sends a reset, so that no run leaves ports in TIME_WAIT for the next.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	if mss != 0 {
@@ -141,7 +141,7 @@ func (c *Client) dial(user uint32, at int64, mss int) error {
 	return nil
 }
 
-// listen begins to hear of the connection's events.
+// listen registers the connection for events.
 func (c *Client) listen(k *conn) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: k.place, Pad: int32(k.gen)}
 	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, int(k.fd), &ev); err != nil {

@@ -7,19 +7,19 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// An EchoPlan asks for echoes, closed loop: a turn goes round the connections, and whoever holds one sends
-// Depth messages in one write and passes it on when all have come back.
+// An EchoPlan asks for echoes in a closed loop: InFlight tokens go around the connections. A connection with a token sends
+// Depth messages in one write, and passes the token on when all have been echoed.
 type EchoPlan struct {
-	Active   int           `json:"active"`   // connections that take part; 0 means all
-	InFlight int           `json:"inflight"` // turns going round at once, at most Active
-	Depth    int           `json:"depth"`    // messages per turn; 0 means one
+	Active   int           `json:"active"`   // participating connections; 0 means all
+	InFlight int           `json:"inflight"` // tokens, at most Active
+	Depth    int           `json:"depth"`    // messages per token; 0 means one
 	Size     int           `json:"size"`     // bytes per message
 	Warm     time.Duration `json:"warm"`     // not measured
 	Time     time.Duration `json:"time"`     // measured
 	Grace    time.Duration `json:"grace"`    // for the last echoes
 }
 
-// An EchoResult is what came of the measured time.
+// An EchoResult is the result of the measured time.
 type EchoResult struct {
 	Messages int                     `json:"messages"`
 	Elapsed  time.Duration           `json:"elapsed"`
@@ -29,9 +29,9 @@ type EchoResult struct {
 type echoing struct {
 	c        *Client
 	plan     EchoPlan
-	ring     []int32 // places of those that take part
+	ring     []int32 // slots of the participating connections
 	cursor   int
-	under    int // messages under way
+	under    int // pending messages
 	over     bool
 	from, to int64
 	counted  int
@@ -70,7 +70,7 @@ func (c *Client) Echo(plan EchoPlan, mark func()) EchoResult {
 	return EchoResult{Messages: e.counted, Elapsed: time.Duration(e.to - e.from), Latency: e.latency}
 }
 
-// turn finds the next connection that owes no echo and lets it send.
+// turn gives a token to the next connection without pending echoes.
 func (e *echoing) turn() {
 	for range e.ring {
 		k := &e.c.conns[e.ring[e.cursor]]
@@ -107,7 +107,7 @@ func (e *echoing) message(k *conn, op byte, p []byte) {
 		return
 	}
 	if !ok {
-		m.Seq = k.echo.next // it stands for the one that was due
+		m.Seq = k.echo.next // count it as the one that was due
 	}
 	before := k.echo.next
 	if !k.echo.check(m.Seq, f, func() string { return fmt.Sprintf("echo of user %d", k.user) }) {

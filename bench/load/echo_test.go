@@ -29,6 +29,18 @@ func short(size, depth int) EchoPlan {
 	return EchoPlan{InFlight: 3, Depth: depth, Size: size, Time: 50 * time.Millisecond, Grace: 5 * time.Second}
 }
 
+// echo runs a plan again until at least one message is counted: on a busy machine, none may return in the measured time.
+func echo(t *testing.T, c *Client, plan EchoPlan, mark func()) (r EchoResult) {
+	t.Helper()
+	for range 100 {
+		if r = c.Echo(plan, mark); r.Messages > 0 || c.faults.Total() > 0 {
+			return r
+		}
+	}
+	t.Fatal("no message returned in 100 runs")
+	return r
+}
+
 func TestEchoHonest(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -41,9 +53,9 @@ func TestEchoHonest(t *testing.T) {
 			marks := 0
 			plan := short(tt.size, tt.depth)
 			plan.Time *= time.Duration(1 + tt.size/10_000)
-			r := c.Echo(plan, func() { marks++ })
+			r := echo(t, c, plan, func() { marks++ })
 			f := c.Faults()
-			if f.Err() != nil || r.Messages == 0 || marks != 2 {
+			if f.Err() != nil || marks == 0 || marks%2 != 0 {
 				t.Fatalf("%d messages, %d marks: %v", r.Messages, marks, f.Err())
 			}
 			if n := int(r.Latency.TotalCount()); n != r.Messages {
@@ -53,7 +65,7 @@ func TestEchoHonest(t *testing.T) {
 	}
 }
 
-// TestEchoFindsOut lets a server do one wrong thing in a hundred answers.
+// TestEchoFindsOut runs a server that makes one mistake in a hundred answers.
 func TestEchoFindsOut(t *testing.T) {
 	once := func(lie func(op byte, p []byte) [][]byte) func(*liar) {
 		return func(s *liar) {
@@ -74,7 +86,7 @@ func TestEchoFindsOut(t *testing.T) {
 	}{
 		{"nothing comes back", once(func(byte, []byte) [][]byte { return nil }), func(f Faults) int { return f.Lost + f.Late }},
 		{"comes back twice", once(func(op byte, p []byte) [][]byte { f := rawFrame(0x80|op, p); return [][]byte{f, f} }),
-			func(f Faults) int { return f.Doubled + f.Foreign }},
+			func(f Faults) int { return f.Duplicated + f.Foreign }},
 		{"a byte of the filling changes", once(func(op byte, p []byte) [][]byte {
 			p[50] ^= 1
 			return [][]byte{rawFrame(0x80|op, p)}
@@ -122,7 +134,7 @@ func TestEchoFindsOut(t *testing.T) {
 			dial(t, c, 1)
 			plan := short(64, 8)
 			plan.InFlight, plan.Grace = 1, 200*time.Millisecond
-			// Again and again, until a busy machine has got as far as the lie.
+			// Repeat until the faulty answer was sent: a busy machine may need several runs.
 			for range 100 {
 				if c.Echo(plan, func() {}); c.faults.Total() > 0 {
 					break
@@ -130,7 +142,7 @@ func TestEchoFindsOut(t *testing.T) {
 			}
 			f := c.Faults()
 			if tt.count(f) == 0 {
-				t.Errorf("not found out: %+v", f)
+				t.Errorf("not detected: %+v", f)
 			}
 		})
 	}
@@ -159,8 +171,8 @@ func TestHandshakeFindsOut(t *testing.T) {
 	}
 }
 
-// Bytes behind the handshake's answer, in the same segment, are frames.
-func TestMessageBehindHandshake(t *testing.T) {
+// Bytes that follow the handshake response in the same segment are frames.
+func TestMessageAfterHandshake(t *testing.T) {
 	s := newLiar(t, func(s *liar) {
 		s.greet = func(a string) string { return a + string(rawFrame(0x89, []byte("now"))) }
 	})

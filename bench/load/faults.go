@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// Faults counts what must not happen. The zero value is a faultless run.
+// Faults counts what must not happen. The zero value is a run without faults.
 type Faults struct {
-	Lost      int      `json:"lost,omitempty"`      // never came
-	Doubled   int      `json:"doubled,omitempty"`   // came again
-	Reordered int      `json:"reordered,omitempty"` // came behind one that was sent later
-	Foreign   int      `json:"foreign,omitempty"`   // was for somebody else, or nobody sent it
-	Corrupt   int      `json:"corrupt,omitempty"`   // a wrong byte, opcode or length
-	Protocol  int      `json:"protocol,omitempty"`  // a frame that RFC 6455 forbids
-	Closed    int      `json:"closed,omitempty"`    // a connection that ended by itself
-	Refused   int      `json:"refused,omitempty"`   // a connection or handshake that failed
-	Late      int      `json:"late,omitempty"`      // still missing when the time was up
-	First     []string `json:"first,omitempty"`     // the first few, in words
+	Lost       int      `json:"lost,omitempty"`       // never received
+	Duplicated int      `json:"duplicated,omitempty"` // received twice
+	Reordered  int      `json:"reordered,omitempty"`  // received after one that was sent later
+	Foreign    int      `json:"foreign,omitempty"`    // for another connection, or never sent
+	Corrupt    int      `json:"corrupt,omitempty"`    // a wrong byte, opcode or length
+	Protocol   int      `json:"protocol,omitempty"`   // a frame that RFC 6455 forbids
+	Closed     int      `json:"closed,omitempty"`     // a connection that the server ended
+	Refused    int      `json:"refused,omitempty"`    // a connection or handshake that failed
+	Late       int      `json:"late,omitempty"`       // missing at the end
+	First      []string `json:"first,omitempty"`      // the first few, in words
 }
 
 // maxFirst is how many faults are described in words.
@@ -24,13 +24,13 @@ const maxFirst = 5
 
 // Total is the number of all faults.
 func (f *Faults) Total() int {
-	return f.Lost + f.Doubled + f.Reordered + f.Foreign + f.Corrupt + f.Protocol + f.Closed + f.Refused + f.Late
+	return f.Lost + f.Duplicated + f.Reordered + f.Foreign + f.Corrupt + f.Protocol + f.Closed + f.Refused + f.Late
 }
 
-// Add adds what other counted.
+// Add adds other to f.
 func (f *Faults) Add(other Faults) {
 	f.Lost += other.Lost
-	f.Doubled += other.Doubled
+	f.Duplicated += other.Duplicated
 	f.Reordered += other.Reordered
 	f.Foreign += other.Foreign
 	f.Corrupt += other.Corrupt
@@ -43,13 +43,13 @@ func (f *Faults) Add(other Faults) {
 	}
 }
 
-// Err is nil when nothing was at fault.
+// Err returns nil if there are no faults.
 func (f *Faults) Err() error {
 	if f.Total() == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d lost, %d doubled, %d reordered, %d foreign, %d corrupt, %d against the protocol, %d closed, %d refused, %d late: %q",
-		f.Lost, f.Doubled, f.Reordered, f.Foreign, f.Corrupt, f.Protocol, f.Closed, f.Refused, f.Late, f.First)
+	return fmt.Errorf("%d lost, %d duplicated, %d reordered, %d foreign, %d corrupt, %d against the protocol, %d closed, %d refused, %d late: %q",
+		f.Lost, f.Duplicated, f.Reordered, f.Foreign, f.Corrupt, f.Protocol, f.Closed, f.Refused, f.Late, f.First)
 }
 
 func (f *Faults) count(which *int, format string, args ...any) {

@@ -15,7 +15,7 @@ const (
 	opPong         = 10
 )
 
-// appendFrame appends one masked frame, as a client must send it (RFC 6455 section 5.3).
+// appendFrame appends one masked frame: a client must mask (RFC 6455 section 5.3).
 func appendFrame(dst []byte, op byte, payload []byte, key uint32) []byte {
 	dst = appendHead(dst, op, len(payload), key)
 	at := len(dst)
@@ -58,8 +58,8 @@ var (
 	errControl  = errors.New("control frame longer than 125 bytes (RFC 6455 section 5.5)")
 )
 
-// nextFrame takes one whole frame off in; n is 0 while it is not whole. final is false for a fragment behind which
-// more of the message comes (section 5.4).
+// nextFrame parses a frame at the start of in; n is 0 while it is incomplete. final is false for a fragment that is not the
+// last of its message (section 5.4).
 func nextFrame(in []byte) (op byte, final bool, payload []byte, n int, err error) {
 	if len(in) < 2 {
 		return 0, false, nil, 0, nil

@@ -39,7 +39,7 @@ func expand(path string, user uint32, topics *Topics) string {
 	return path
 }
 
-// appendKey appends the nonce: 16 bytes that only this connection has, and that need not be stored.
+// appendKey appends the nonce: 16 bytes that are unique to the connection and are not stored.
 func (k *conn) appendKey(dst []byte) []byte {
 	var nonce [16]byte
 	binary.BigEndian.PutUint64(nonce[:], uint64(k.at))
@@ -48,7 +48,7 @@ func (k *conn) appendKey(dst []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, nonce[:])
 }
 
-// greeted reads the answer of the opening handshake; used is 0 while it is not whole.
+// greeted reads the response to the opening handshake; used is 0 while it is incomplete.
 func (c *Client) greeted(k *conn, in []byte) (used int) {
 	end := bytes.Index(in, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -67,7 +67,7 @@ func (c *Client) greeted(k *conn, in []byte) (used int) {
 	return end + 4
 }
 
-// refusal says what is wrong with the server's answer (RFC 6455 section 4.1, the list of its second half).
+// refusal returns what is wrong with the response (RFC 6455 section 4.1, the list in its second half).
 func (k *conn) refusal(head []byte) string {
 	status, rest, _ := strings.Cut(string(head), "\r\n")
 	if !strings.HasPrefix(status, "HTTP/1.1 101") {

@@ -13,21 +13,21 @@ import (
 	"testing"
 )
 
-// A liar is a WebSocket server that can be made to misbehave. It is written on net/http and a goroutine per
-// connection, with nothing of this package, so that a mistake of the client cannot cancel out.
+// A liar is a WebSocket server that misbehaves on request. It uses net/http and a goroutine per connection, and nothing of
+// this package, so that a mistake of the client does not cancel out.
 type liar struct {
 	t    *testing.T
 	addr netip.AddrPort
-	// answer turns one message into the frames that go back for it; nil is an honest echo.
+	// answer returns the frames to send for one message; nil is a correct echo.
 	answer func(op byte, payload []byte) [][]byte
-	// greet rewrites the answer to a handshake; nil leaves it.
+	// greet rewrites the response to a handshake; nil leaves it as it is.
 	greet func(answer string) string
 
 	mu    sync.Mutex
 	conns []net.Conn
 }
 
-// newLiar starts a server after setting up its lies.
+// newLiar starts a server with the given misbehaviour.
 func newLiar(t *testing.T, lies ...func(*liar)) *liar {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -114,7 +114,7 @@ func readClientFrame(r io.Reader) (op byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	if h[1]&0x80 == 0 {
-		return 0, nil, io.ErrNoProgress // unmasked: hang up, the test sees it
+		return 0, nil, io.ErrNoProgress // unmasked: close the connection, which fails the test
 	}
 	size := int(h[1] & 127)
 	switch size {
@@ -140,7 +140,7 @@ func readClientFrame(r io.Reader) (op byte, payload []byte, err error) {
 	return h[0] & 15, payload, err
 }
 
-// rawFrame is an unmasked frame with any first byte.
+// rawFrame returns an unmasked frame with any first byte.
 func rawFrame(first byte, payload []byte) []byte {
 	f := []byte{first}
 	switch n := len(payload); {

@@ -9,7 +9,7 @@ import (
 
 const never = int64(1<<63 - 1)
 
-// run serves events until done or until the time is up, and reports which.
+// run serves events until done reports true or the deadline, and reports which.
 func (c *Client) run(until int64, done func() bool) (inTime bool) {
 	t, _ := c.phase.(timed)
 	for !done() {
@@ -34,7 +34,7 @@ func (c *Client) run(until int64, done func() bool) (inTime bool) {
 			}
 			k := &c.conns[ev.Fd]
 			if k.fd < 0 || k.gen != uint32(ev.Pad) {
-				continue // an event for the place's former holder
+				continue // an event for a former connection of the slot
 			}
 			if ev.Events&unix.EPOLLOUT != 0 && (k.state == stateDialling || k.part != nil && len(k.part.out) > 0) {
 				c.writable(k)
@@ -64,8 +64,8 @@ func (c *Client) wait(timeout int) []unix.EpollEvent {
 	return c.events[:n]
 }
 
-// readable reads until the socket is empty. A short read says so, unless the stream has ended behind it: the
-// edge of that end is this very event.
+// readable reads until the socket is empty. A short read means that, unless the stream has ended after it: the edge of
+// that end is this event.
 func (c *Client) readable(k *conn, ends bool) {
 	for k.fd >= 0 {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(k.fd), uintptr(unsafe.Pointer(&c.buf[0])), uintptr(len(c.buf)), 0, 0, 0)
@@ -86,7 +86,7 @@ func (c *Client) readable(k *conn, ends bool) {
 	}
 }
 
-// take handles what was read, behind what was unfinished before.
+// take handles what was read, after an unfinished frame.
 func (c *Client) take(k *conn, in []byte) {
 	if k.part != nil && len(k.part.in) > 0 {
 		k.part.in = append(k.part.in, in...)
@@ -98,7 +98,7 @@ func (c *Client) take(k *conn, in []byte) {
 	}
 }
 
-// feed handles all that is whole in what was read and says how much that was.
+// feed handles all complete frames and returns their length.
 func (c *Client) feed(k *conn, in []byte) (used int) {
 	if k.state == stateGreeting {
 		if used = c.greeted(k, in); used == 0 {
@@ -142,7 +142,7 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 	return used
 }
 
-// send writes p, and keeps what the socket does not take.
+// send writes p, and queues what the socket does not accept.
 func (c *Client) send(k *conn, p []byte) {
 	c.out = p[:0]
 	if k.part != nil && len(k.part.out) > 0 {
@@ -152,7 +152,7 @@ func (c *Client) send(k *conn, p []byte) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(k.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 {
 		if errno != unix.EAGAIN {
-			return // the end follows as an event
+			return // an event reports the end
 		}
 		n = 0
 	}
@@ -174,7 +174,7 @@ func (c *Client) writable(k *conn) {
 	c.out = out
 }
 
-// drop closes the connection without a word to the phase.
+// drop closes the connection without telling the phase.
 func (c *Client) drop(k *conn) {
 	if k.state == stateOpen {
 		c.live--
@@ -191,5 +191,5 @@ func (c *Client) end(k *conn, why string) {
 	c.phase.ended(k, why)
 }
 
-// key is a fresh masking key (RFC 6455 section 10.3: not to be foreseen).
+// key returns a new masking key (RFC 6455 section 10.3: unpredictable).
 func (c *Client) key() uint32 { return uint32(c.random.Uint64()) }

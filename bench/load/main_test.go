@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestMain fails when a test leaves goroutines or descriptors behind.
+// TestMain fails if a test leaks goroutines or descriptors.
 func TestMain(m *testing.M) {
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
 	code := m.Run()
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		fmt.Fprintf(os.Stderr, "left behind: goroutines %d, then %d; descriptors %d, then %d\n",
+		fmt.Fprintf(os.Stderr, "leaked: goroutines %d, then %d; descriptors %d, then %d\n",
 			goroutines, runtime.NumGoroutine(), descriptors, countDescriptors())
 		code = 1
 	}

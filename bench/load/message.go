@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// A Message is what travels in a payload: printable ASCII that is at the same time a JSON string, so that a
-// server may treat it as text, as binary or as JSON, and every receiver can tell whether it is whole.
+// A Message is the content of a payload: printable ASCII that is also a JSON string, so that a server may treat it as text,
+// binary or JSON. A receiver can tell whether it is complete.
 //
 //	"K TTTTTTT SSSSSSSS NNNNNNNNNNNNNNNN filling "      (without the spaces; digits are hexadecimal)
 type Message struct {
 	Kind   byte   // one of the constants below
 	Target uint32 // the connection or topic that it is for, below 1<<28
 	Seq    uint32 // counts up by one per Kind and Target
-	At     int64  // when it was sent, or should have been, on the clock of Now
+	At     int64  // when it was sent, or was due, on the clock of Now
 }
 
 // Kinds of messages.
@@ -32,7 +32,7 @@ const (
 	MaxSize = 1 << 20
 )
 
-// filling is what the rest of every message is cut from. 61 is prime: a shift by any power of two shows.
+// filling is the source of the rest of every message. 61 is prime, so a shift by any power of two is detected.
 var filling = []byte(strings.Repeat("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy", MaxSize/61+1))
 
 const digits = "0123456789abcdef"
@@ -48,8 +48,8 @@ func (m Message) Append(dst []byte, size int) []byte {
 	return append(dst, '"')
 }
 
-// Parse reads a message and reports whether every byte of it is as Append wrote it. One line feed behind
-// the closing quote is let pass: encoding/json's Encoder, which the classic server pushes with, adds it.
+// Parse reads a message and reports whether every byte is as Append wrote it. It accepts one line feed after the closing
+// quote: the Encoder of encoding/json adds it, which the classic server uses.
 func Parse(p []byte) (m Message, ok bool) {
 	if n := len(p); n > MinSize && p[n-1] == '\n' {
 		p = p[:n-1]
@@ -83,7 +83,7 @@ func parseHex(p []byte) (v uint64, ok bool) {
 	return v, bad < 16
 }
 
-// hexValue is 0 to 15 for a lower-case hexadecimal digit and 255 for any other byte.
+// hexValue returns 0 to 15 for a lower-case hexadecimal digit, and 255 for any other byte.
 var hexValue = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 255

@@ -27,7 +27,7 @@ func TestMessageRoundTrip(t *testing.T) {
 	}
 }
 
-// Every single wrong byte is found, save in the numbers, which say by being unexpected.
+// Every wrong byte is detected, except in the numbers, which are then unexpected.
 func TestParseFindsEveryWrongByte(t *testing.T) {
 	p := Message{Kind: KindEcho, Target: 7, Seq: 8, At: 9}.Append(nil, 200)
 	for i := range p {

@@ -1,10 +1,10 @@
 package load
 
-// An order checks that numbers count up by one. It remembers which of the last 64 came, so that a number
-// that comes behind a later one is told from one that comes twice. 12 bytes.
+// An order checks that numbers count up by one. It remembers which of the last 64 were received, to distinguish a reordered
+// number from a duplicate. 12 bytes.
 type order struct {
-	next uint32 // the number that must come now
-	// seen has bit i set when next-1-i came.
+	next uint32 // the expected number
+	// seen has bit i set if next-1-i was received.
 	seenHi, seenLo uint32
 }
 
@@ -12,10 +12,10 @@ func (o *order) seen() uint64 { return uint64(o.seenHi)<<32 | uint64(o.seenLo) }
 
 func (o *order) set(seen uint64) { o.seenHi, o.seenLo = uint32(seen>>32), uint32(seen) }
 
-// startingAt is the order in which next is the number that must come now.
+// startingAt returns an order that expects next.
 func startingAt(next uint32) order { return order{next, ^uint32(0), ^uint32(0)} }
 
-// check takes the number of a message and counts what is wrong with it; fresh is false for one to ignore.
+// check counts what is wrong with the number of a message; fresh is false for a message to ignore.
 func (o *order) check(seq uint32, f *Faults, who func() string) (fresh bool) {
 	ahead := int32(seq - o.next)
 	switch {
@@ -30,10 +30,10 @@ func (o *order) check(seq uint32, f *Faults, who func() string) (fresh bool) {
 		o.set(o.seen()<<(ahead+1) | 1)
 		return true
 	case -ahead > 64 || o.seen()>>(-ahead-1)&1 == 1:
-		f.count(&f.Doubled, "%s: message %d came again where %d was due", who(), seq, o.next)
+		f.count(&f.Duplicated, "%s: received message %d again, expected %d", who(), seq, o.next)
 		return false
 	default:
-		f.count(&f.Reordered, "%s: message %d came behind message %d", who(), seq, o.next-1)
+		f.count(&f.Reordered, "%s: received message %d after message %d", who(), seq, o.next-1)
 		f.Lost--
 		o.set(o.seen() | 1<<(-ahead-1))
 		return true

@@ -6,25 +6,25 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A PacePlan asks for echoes at a fixed rate, whether those before have come back or not: what ordinary
-// clients do, and a wait that a server causes is seen by all the echoes that are due meanwhile.
+// A PacePlan asks for echoes at a fixed rate, whether or not earlier ones have returned, as ordinary clients do. A stall of
+// the server shows in all echoes that are due during it.
 type PacePlan struct {
-	Rate  int           `json:"rate"`  // echoes a second, by one connection after the other
+	Rate  int           `json:"rate"`  // echoes a second, by the connections in turn
 	Size  int           `json:"size"`  // bytes per message
 	Time  time.Duration `json:"time"`  // how long they are sent
 	Grace time.Duration `json:"grace"` // for the last echoes
 }
 
-// A PaceResult is what came of it.
+// A PaceResult is the result of a PacePlan.
 type PaceResult struct {
-	Messages int                     `json:"messages"` // that came back
-	Latency  *hdrhistogram.Histogram `json:"-"`        // from when it was due, see Stamp, nanoseconds
+	Messages int                     `json:"messages"` // echoed
+	Latency  *hdrhistogram.Histogram `json:"-"`        // from when an echo was due, see Stamp, nanoseconds
 }
 
-// pacing is echoing without turns.
+// pacing is echoing without tokens.
 type pacing struct {
 	echoing
-	next, gap int64 // when the next echo is due, and how long after it the one behind
+	next, gap int64 // when the next echo is due, and the time between two
 }
 
 // Pace runs the plan over all open connections.
@@ -57,7 +57,7 @@ func (p *pacing) tick(now int64) (next int64) {
 	return p.next
 }
 
-// send lets the next connection send a message.
+// send makes the next connection send a message.
 func (p *pacing) send(at int64) {
 	for range p.ring {
 		k := &p.c.conns[p.ring[p.cursor]]
@@ -75,11 +75,11 @@ func (p *pacing) send(at int64) {
 	}
 }
 
-// coarse is how late a timer may be without that anybody had to wait: they count milliseconds.
+// coarse is how late a timer may be without a stall: timers count milliseconds.
 const coarse = int64(2 * time.Millisecond)
 
-// Stamp is the moment from which a message counts that was due at a certain one: that moment, unless it was
-// only missed by what a timer is coarse.
+// Stamp returns the time from which the latency of a message counts: when it was due, or now if only the resolution of the
+// timer made it late.
 func Stamp(due int64) int64 {
 	if now := Now(); now-due < coarse {
 		return now

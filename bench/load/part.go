@@ -2,12 +2,12 @@ package load
 
 import "errors"
 
-// A part is what is unfinished of a connection. A Client has a few, which its connections take in turn: it
-// collects no garbage while it measures.
+// A part is the unfinished input and output of a connection. A Client reuses a few of them, because it collects no garbage
+// while it measures.
 type part struct {
-	in, out []byte // a frame that is not whole yet; bytes that the socket did not take
-	message []byte // the fragments that have come of a message (RFC 6455 section 5.4)
-	op      byte   // of that message, 0 when there is none
+	in, out []byte // an incomplete frame; bytes that the socket did not accept
+	message []byte // the fragments received of a message (RFC 6455 section 5.4)
+	op      byte   // of that message; 0: none
 }
 
 var (
@@ -15,8 +15,8 @@ var (
 	errInMessage = errors.New("new message among the fragments of another (RFC 6455 section 5.4)")
 )
 
-// join puts fragments together. Behind the last of them it returns the message, which k.joined then ends; a
-// message of one frame passes through it untouched.
+// join collects fragments. With the last one it returns the message, which is valid until k.joined. It returns a message of
+// one frame as it is.
 func (c *Client) join(k *conn, op byte, final bool, payload []byte) (byte, bool, []byte, error) {
 	under := k.part != nil && k.part.op != 0
 	switch {
@@ -38,14 +38,14 @@ func (c *Client) join(k *conn, op byte, final bool, payload []byte) (byte, bool,
 	return p.op, final, p.message, nil
 }
 
-// joined forgets the message that join has returned.
+// joined releases the message that join returned.
 func (k *conn) joined() {
 	if k.part != nil {
 		k.part.op, k.part.message = 0, k.part.message[:0]
 	}
 }
 
-// keep remembers the unfinished tail of what was read, and lets go of memory that is no longer needed.
+// keep stores the incomplete end of what was read, and releases memory that is no longer needed.
 func (c *Client) keep(k *conn, tail []byte) {
 	switch p := k.part; {
 	case len(tail) > 0:
@@ -59,7 +59,7 @@ func (c *Client) keep(k *conn, tail []byte) {
 	}
 }
 
-// unfinished is the part of a connection that has something unfinished now.
+// unfinished returns the part of a connection, which gets one if it has none.
 func (c *Client) unfinished(k *conn) *part {
 	if k.part == nil {
 		if n := len(c.parts); n > 0 {
@@ -71,7 +71,7 @@ func (c *Client) unfinished(k *conn) *part {
 	return k.part
 }
 
-// finished takes the part back.
+// finished releases the part.
 func (c *Client) finished(k *conn) {
 	if p := k.part; p != nil {
 		*p = part{in: p.in[:0], message: p.message[:0]}

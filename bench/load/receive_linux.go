@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Arrival tells that a broadcast has reached every connection of this Client.
+// An Arrival means that a broadcast has reached every connection of this Client.
 type Arrival struct {
 	Seq uint32 `json:"seq"`
 	At  int64  `json:"at"` // when the last one read it, on the clock of Now
@@ -18,30 +18,29 @@ type Arrival struct {
 type ReceivePlan struct {
 	Broadcast uint32 `json:"broadcast"` // the number of the next broadcast
 	Size      int    `json:"size"`      // bytes per message; 0 means any
-	From      int64  `json:"from"`      // messages from before this moment are checked, not measured
+	From      int64  `json:"from"`      // messages sent before are checked, but not measured
 	Users     bool   `json:"users"`     // only pushes to users are measured
-	Wake      bool   `json:"wake"`      // those that Stick stopped read again
+	Wake      bool   `json:"wake"`      // stuck connections read again
 }
 
-// A ReceiveResult is what came.
+// A ReceiveResult is the result of a ReceivePlan.
 type ReceiveResult struct {
-	Received int                     `json:"received"` // messages, all of them
-	Measured int                     `json:"measured"` // messages from after the plan's From
-	Latency  *hdrhistogram.Histogram `json:"-"`        // from the moment in the message to its being read, nanoseconds
+	Received int                     `json:"received"` // all messages
+	Measured int                     `json:"measured"` // messages sent after the plan's From
+	Latency  *hdrhistogram.Histogram `json:"-"`        // from the time in the message until it was read, nanoseconds
 }
 
-// A Receiver is the phase in which the server pushes. Broadcasts are numbered through from the plan's first;
-// pushes to a user or topic are numbered from 0 for as long as the connection lives.
+// A Receiver is the phase in which the server pushes. Broadcasts are numbered from the plan's first one; pushes to a user
+// or topic are numbered from 0 over the life of a connection.
 type Receiver struct {
 	c       *Client
 	plan    ReceivePlan
 	arrive  func(Arrival)
-	reached map[uint32]int // broadcasts that are under way: how many have them
+	reached map[uint32]int // pending broadcasts: how many connections received them
 	result  ReceiveResult
 }
 
-// Receive begins to take what the server pushes, while Run runs. arrive is called for each broadcast that has
-// reached every connection.
+// Receive starts to receive pushes, during Run. It calls arrive for each broadcast that has reached every connection.
 func (c *Client) Receive(plan ReceivePlan, arrive func(Arrival)) *Receiver {
 	r := &Receiver{c: c, plan: plan, arrive: arrive, reached: map[uint32]int{}}
 	r.result.Latency = newHistogram()
@@ -57,11 +56,11 @@ func (c *Client) Receive(plan ReceivePlan, arrive func(Arrival)) *Receiver {
 	return r
 }
 
-// Received is how many messages have come.
+// Received returns the number of received messages.
 func (r *Receiver) Received() int { return r.result.Received }
 
-// Finish ends the phase. next is the number of the broadcast that would come next: a connection that has not
-// got as far has lost messages. One that is further has the first of a broadcast that is still under way.
+// Finish ends the phase. next is the number of the next broadcast: a connection that has not received all before it has
+// lost messages. A connection beyond it has received a broadcast that is still pending.
 func (r *Receiver) Finish(next uint32) ReceiveResult {
 	f := &r.c.faults
 	for i := range r.c.conns {
@@ -78,11 +77,11 @@ func (r *Receiver) Finish(next uint32) ReceiveResult {
 func (r *Receiver) opened(*conn) {}
 
 func (r *Receiver) ended(k *conn, why string) {
-	if !k.woken { // a server may give up who does not read
+	if !k.woken { // a server may close a connection that does not read
 		r.c.faults.count(&r.c.faults.Closed, "user %d: %s", k.user, why)
 		return
 	}
-	for seq, n := range r.reached { // there is one less to wait for
+	for seq, n := range r.reached { // one receiver less
 		if n >= r.c.live {
 			r.reachedAll(seq, Now())
 		}
@@ -140,9 +139,9 @@ func (r *Receiver) reachedAll(seq uint32, now int64) {
 	r.arrive(Arrival{seq, now})
 }
 
-// late takes a broadcast from before this phase, which waited for one who was stuck. Some may be missing, for a
-// server may drop what is old, but what comes has its order. It is false for the first of this phase, with which
-// the connection is one like the others.
+// late checks a broadcast of an earlier phase that waited for a stuck connection. Some may be missing, because a server may
+// drop old messages, but the others are in order. It returns false for the first broadcast of this phase; from then on the
+// connection is an ordinary one.
 func (r *Receiver) late(k *conn, seq uint32) bool {
 	if int32(seq-r.plan.Broadcast) >= 0 {
 		k.woken, k.all = false, startingAt(r.plan.Broadcast)
@@ -157,8 +156,8 @@ func (r *Receiver) late(k *conn, seq uint32) bool {
 	return true
 }
 
-// Stick lets every n-th connection stop reading, as a client that hangs does, and returns how many that are.
-// They stay open, count no longer as live, and nothing is expected of them.
+// Stick makes every n-th connection stop reading, as a client that hangs does, and returns their number. They stay open,
+// do not count as live, and are expected to receive nothing.
 func (c *Client) Stick(n int) (stuck int) {
 	for i := range c.conns {
 		k := &c.conns[i]
@@ -173,8 +172,8 @@ func (c *Client) Stick(n int) (stuck int) {
 	return stuck
 }
 
-// wake lets those that are stuck read again: what the server kept for them, if it has not closed them, and then
-// what all get.
+// wake makes stuck connections read again: first what the server kept for them, if it did not close them, and then what all
+// receive.
 func (c *Client) wake() {
 	for i := range c.conns {
 		k := &c.conns[i]

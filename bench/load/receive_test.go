@@ -20,8 +20,8 @@ func unusedAddr(t *testing.T) netip.AddrPort {
 
 func text(m Message, size int) []byte { return rawFrame(0x81, m.Append(nil, size)) }
 
-// pushed lets the server send frames to connection 0 of two, and returns what the client makes of them once
-// it has all of want messages, faulty ones included.
+// pushed makes the server send frames to connection 0 of two, and returns the result once the client has received want
+// messages, including faulty ones.
 func pushed(t *testing.T, plan ReceivePlan, next uint32, want int, frames ...[]byte) (ReceiveResult, Faults, []Arrival) {
 	t.Helper()
 	s := newLiar(t)
@@ -31,7 +31,7 @@ func pushed(t *testing.T, plan ReceivePlan, next uint32, want int, frames ...[]b
 	var arrivals []Arrival
 	r := c.Receive(plan, func(a Arrival) { arrivals = append(arrivals, a) })
 	s.push(0, frames...)
-	// The last frame is a ping: its answer says that all before it have been read.
+	// The last frame is a ping: its answer means that all before it have been read.
 	s.push(0, rawFrame(0x89, nil))
 	c.Run(func() bool { return c.pings > 0 || c.live < 2 })
 	result := r.Finish(next)
@@ -60,9 +60,9 @@ func TestReceive(t *testing.T) {
 		faults   Faults // counts only
 	}{
 		{"pushes", [][]byte{user(0, 0), user(0, 1), topic(mine[0], 0), topic(mine[1], 0), topic(mine[0], 1)}, 5, Faults{}},
-		{"with a line feed behind", [][]byte{rawFrame(0x81, append(Message{Kind: KindUser}.Append(nil, 64), '\n'))}, 1, Faults{}},
+		{"with a trailing line feed", [][]byte{rawFrame(0x81, append(Message{Kind: KindUser}.Append(nil, 64), '\n'))}, 1, Faults{}},
 		{"lost push", [][]byte{user(0, 1)}, 1, Faults{Lost: 1}},
-		{"doubled push", [][]byte{user(0, 0), user(0, 0)}, 1, Faults{Doubled: 1}},
+		{"duplicated push", [][]byte{user(0, 0), user(0, 0)}, 1, Faults{Duplicated: 1}},
 		{"reordered pushes", [][]byte{user(0, 1), user(0, 0)}, 2, Faults{Reordered: 1}},
 		{"foreign push", [][]byte{user(1, 0)}, 0, Faults{Foreign: 1}},
 		{"lost on a topic", [][]byte{topic(mine[0], 2), topic(mine[1], 0)}, 2, Faults{Lost: 2}},
@@ -97,7 +97,7 @@ func TestReceive(t *testing.T) {
 }
 
 func equal(a, b Faults) bool {
-	return a.Lost == b.Lost && a.Doubled == b.Doubled && a.Reordered == b.Reordered && a.Foreign == b.Foreign &&
+	return a.Lost == b.Lost && a.Duplicated == b.Duplicated && a.Reordered == b.Reordered && a.Foreign == b.Foreign &&
 		a.Corrupt == b.Corrupt && a.Protocol == b.Protocol && a.Closed == b.Closed && a.Refused == b.Refused && a.Late == b.Late
 }
 
@@ -124,7 +124,7 @@ func TestBroadcastArrives(t *testing.T) {
 	}
 }
 
-// What sticks is not waited for, and not missed.
+// The client does not wait for stuck connections, and does not count their messages as lost.
 func TestStick(t *testing.T) {
 	s := newLiar(t)
 	c := newClient(t, s)
@@ -203,8 +203,8 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// A connection is 112 bytes: 20 for descriptor, place, generation, user and sent; 8 for the moment; three
-// orders of 12; two flags; 24 for its topics and 8 for what is unfinished, and padding.
+// A connection has 112 bytes: 20 for descriptor, slot, generation, user and sent; 8 for the time; three orders of 12; two
+// flags; 24 for its topics; 8 for the pointer to its part; and padding.
 func TestConnSize(t *testing.T) {
 	if n := unsafe.Sizeof(conn{}); n > 112 {
 		t.Errorf("%d bytes per connection", n)

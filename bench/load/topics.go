@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// Topics says who subscribes to what: each user to Each of Count topics, where the i-th is chosen with a
-// weight of 1/i^Skew (Zipf's law). Every process that knows the Topics knows the same subscriptions.
+// Topics defines subscriptions: each user subscribes to Each of Count topics, and topic i has the weight 1/i^Skew (Zipf's
+// law). Processes with the same Topics have the same subscriptions.
 type Topics struct {
 	Count int     `json:"count"`
 	Each  int     `json:"each"`
@@ -19,7 +19,7 @@ type Topics struct {
 	reach []float64 // cumulated weights, once needed
 }
 
-// Of lists the topics of a user, without repetition.
+// Of returns the topics of a user, without repetition.
 func (t *Topics) Of(user uint32) []uint32 {
 	if t.reach == nil {
 		sum := 0.0
@@ -39,7 +39,7 @@ func (t *Topics) Of(user uint32) []uint32 {
 	return topics
 }
 
-// Query is the subscriptions of a user as the end of a query string.
+// Query returns the subscriptions of a user as the end of a query string.
 func (t *Topics) Query(user uint32) string {
 	var b []byte
 	for _, topic := range t.Of(user) {
@@ -48,10 +48,10 @@ func (t *Topics) Query(user uint32) string {
 	return string(b)
 }
 
-// TopicName is what a topic is called.
+// TopicName returns the name of a topic.
 func TopicName(topic uint32) string { return "t" + strconv.Itoa(int(topic)) }
 
-// UserName is what a user is called.
+// UserName returns the name of a user.
 func UserName(user uint32) string { return "u" + strconv.Itoa(int(user)) }
 
 // Subscribers counts the users of each topic among the first users.

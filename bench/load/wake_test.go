@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Who wakes may have missed messages, or find himself given up, but what he reads is in order and whole.
+// A connection that wakes may have missed messages, or have been closed, but what it reads is in order and complete.
 func TestWake(t *testing.T) {
 	all := func(seq uint32) []byte { return text(Message{Kind: KindBroadcast, Seq: seq}, 64) }
 	half := all(2)[:30]
 	tests := []struct {
 		name   string
-		kept   [][]byte // what the server had for the connection that was stuck
+		kept   [][]byte // messages that the server kept for the stuck connection
 		closed bool
 		faults Faults
 	}{
@@ -75,7 +75,7 @@ func TestWake(t *testing.T) {
 	}
 }
 
-// A broadcast that is under way when the phase ends is nobody's fault.
+// A broadcast that is pending when the phase ends is not a fault.
 func TestFinishUnderWay(t *testing.T) {
 	s := newLiar(t)
 	c := newClient(t, s)

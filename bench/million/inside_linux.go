@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The files through which the outer and the inner machine talk; they share the file system.
+// Files for communication between the outer and the inner machine, which share the file system.
 const (
 	configFile = "config.json"
 	answerFile = "answer.json"
 )
 
-// dirEnv names the directory with those files to the first process inside.
+// dirEnv is the environment variable that names the directory of those files.
 const dirEnv = "FANFARE_BENCH_MILLION"
 
-// IsInit tells whether this process is the first inside user-mode Linux: then its whole life is Init.
+// IsInit reports whether this process is the first one inside user-mode Linux, which has to call Init.
 func IsInit() bool { return os.Getpid() == 1 && os.Getenv(dirEnv) != "" }
 
-// Init sets the machine up, starts this program again as Inside, and halts the machine.
+// Init configures the machine, runs this program again as Inside, and halts the machine.
 func Init() {
 	defer unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	if err := setUp(); err != nil {
@@ -50,8 +50,8 @@ func setUp() error {
 		return fmt.Errorf("million: inside: /proc: %w", err)
 	}
 	const files = 4_000_000
-	// TCP counts a whole page for a socket with a few bytes that nobody has read, so a broadcast to a million
-	// counts for 4 GiB at each end; beyond the limit, packets are dropped and come again seconds later (tcp(7)).
+	// TCP counts a whole page for a socket with a few unread bytes, so a broadcast to a million connections counts
+	// for 4 GiB at each end; beyond the limit, packets are dropped and sent again seconds later (tcp(7)).
 	const tcpPages = "4000000 4000000 4000000"
 	for name, value := range map[string]any{
 		"fs/nr_open": files, "fs/file-max": 2 * files, "net/core/somaxconn": 4096, "net/ipv4/tcp_mem": tcpPages,
@@ -80,7 +80,7 @@ func setUp() error {
 	return nil
 }
 
-// Inside does inside what Boot was asked for, and leaves the answer in dir.
+// Inside runs inside user-mode Linux what Boot was asked for, and writes the result to dir.
 func Inside(ctx context.Context, dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, configFile))
 	if err != nil {

@@ -12,20 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User-mode Linux saves the vector registers of its processes in 2,696 bytes, which was all of them when it
-// was written. Where the processor has AMX they are 11,008, the outer kernel refuses to set a part, and the
-// inner one panics at its first process. It has an older way, without anything beyond SSE, that it takes where
-// it cannot read these registers at all: so Exec makes that one request fail, and inside no program may use
-// AVX (see debugInside).
+// User-mode Linux saves the vector registers of its processes in 2,696 bytes. On a processor with AMX they have 11,008
+// bytes, the outer kernel rejects a part of them, and the inner kernel panics at its first process. User-mode Linux also
+// has an older way, for SSE only, which it uses if it cannot read these registers at all. So Exec makes that request fail,
+// and no program inside may use AVX (see debugInside).
 
-// bigRegisters tells whether the processor has more registers than user-mode Linux can save.
+// bigRegisters reports whether the processor has more registers than user-mode Linux can save.
 func bigRegisters() bool {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	return err == nil && strings.Contains(string(b), " amx_tile")
 }
 
-// debugInside is the GODEBUG of all programs inside. They are not to be interrupted by timers, each of which
-// is a signal to a process and costs the outer kernel a lot; and they may have to do with SSE.
+// debugInside is the GODEBUG of all programs inside. It avoids timers, each of which is an expensive signal in the outer
+// kernel, and restricts programs to SSE if necessary.
 func debugInside() string {
 	if bigRegisters() {
 		return "asyncpreemptoff=1,cpu.all=off"
@@ -33,7 +32,7 @@ func debugInside() string {
 	return "asyncpreemptoff=1"
 }
 
-// Exec becomes the kernel, argv[0], after having forbidden this thread to read extended registers.
+// Exec executes the kernel, argv[0], after it has forbidden this thread to read extended registers.
 func Exec(argv []string) error {
 	if len(argv) == 0 {
 		return errors.New("million: no kernel to become")

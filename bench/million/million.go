@@ -15,18 +15,18 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A Config says what to hold.
+// A Config configures a run.
 type Config struct {
 	Connections int           `json:"connections"`
 	Pushes      int           `json:"pushes"` // to random users
-	Window      int           `json:"window"` // handshakes under way at once
+	Window      int           `json:"window"` // pending handshakes
 	Ping        time.Duration `json:"ping"`   // the server's ping interval
 	Server      string        `json:"server"` // its name in the catalog
 	Fanfare     string        `json:"fanfare"`
 	Self        string        `json:"self"`
 }
 
-// A Result is what came of it.
+// A Result is the result of a run.
 type Result struct {
 	Began       time.Time    `json:"began"`
 	Took        float64      `json:"took"` // seconds, as are all times below
@@ -51,11 +51,11 @@ type Result struct {
 	PushP50      float64 `json:"push_p50"`
 	PushP99      float64 `json:"push_p99"`
 	Pings        int     `json:"pings"`     // answered by the clients
-	RSSAfter     int64   `json:"rss_after"` // bytes, when all was received
-	CPU          float64 `json:"cpu"`       // of the server, all in all
+	RSSAfter     int64   `json:"rss_after"` // bytes, after all messages were received
+	CPU          float64 `json:"cpu"`       // of the server, in all
 }
 
-// Run does it here. tell is called now and then with what is going on.
+// Run runs on this machine. It calls tell with its progress.
 func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (*Result, error) {
 	specs, err := servers.Catalog{Fanfare: c.Fanfare, Self: c.Self}.Find([]string{c.Server})
 	if err != nil {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 	for _, step := range []func(context.Context) error{m.connect, m.broadcast, m.push, m.finish} {
 		if err := step(ctx); err != nil {
 			if server.Log() != "" {
-				return nil, fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+				return nil, fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 			}
 			return nil, err
 		}
@@ -96,8 +96,8 @@ type measuring struct {
 	r       *Result
 }
 
-// perConnection is how long anything may take for each connection: fifty times what it takes on one core of
-// the year 2025, because the kernel inside a process is slow.
+// perConnection is the time limit of a step per connection: fifty times what it takes on one core in 2025, because
+// user-mode Linux is slow.
 const perConnection = time.Millisecond
 
 func (m *measuring) connect(ctx context.Context) error {
@@ -127,7 +127,7 @@ func (m *measuring) connect(ctx context.Context) error {
 	}
 	m.r.Connect = d.Elapsed.Seconds()
 	m.tell("%d connections after %.0f s", d.Messages, m.r.Connect)
-	// Quiet, so that the garbage of the handshakes has a chance to go.
+	// Give the server time to collect the garbage of the handshakes.
 	select {
 	case <-time.After(5 * time.Second):
 	case <-ctx.Done():
@@ -158,7 +158,7 @@ func (m *measuring) connect(ctx context.Context) error {
 	return nil
 }
 
-// watch tells how far the handshakes are.
+// watch reports the progress of the handshakes.
 func (m *measuring) watch(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -186,7 +186,7 @@ func (m *measuring) broadcast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.tell("one broadcast to everybody")
+	m.tell("one broadcast to all connections")
 	at := load.Now()
 	n, err := m.server.Broadcast(ctx, load.Message{Kind: load.KindBroadcast, At: at}.Append(nil, payload))
 	if err != nil {
@@ -216,7 +216,7 @@ func (m *measuring) broadcast(ctx context.Context) error {
 	return m.clients.Faults().Err()
 }
 
-// blame prefers what the clients saw to the wait that failed.
+// blame returns the faults of the clients if there are any, or else the error of the wait.
 func (m *measuring) blame(ctx context.Context, err error) error {
 	if _, endErr := m.clients.End(context.WithoutCancel(ctx), 1); endErr != nil {
 		return err
@@ -261,7 +261,7 @@ func (m *measuring) push(ctx context.Context) error {
 	return m.clients.Faults().Err()
 }
 
-// finish sees that all are still there.
+// finish checks that all connections are still open.
 func (m *measuring) finish(ctx context.Context) error {
 	pings, err := m.clients.Check(ctx)
 	if err != nil {

@@ -35,7 +35,7 @@ func config(n int) Config {
 	return Config{Connections: n, Pushes: 20, Window: 10, Ping: time.Second, Server: "gws", Self: self}
 }
 
-// A hundred is as good as a million to see that every step is taken.
+// A hundred connections exercise the same steps as a million.
 func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the server to settle")

@@ -27,7 +27,7 @@ func (r *Result) WriteText(w io.Writer) {
 	line("goroutines", "%.0f", r.Goroutines)
 	line("one broadcast to all", "%.1f s to the last, %.1f s at the median, %.1f µs of CPU each", r.Broadcast, r.BroadcastP50, r.BroadcastCPU/n*1e6)
 	line("pushes to random users", "%s, %.1f ms at the median, %.1f ms at 99 %%", scenario.Grouped(float64(r.Pushes), 0), r.PushP50*1e3, r.PushP99*1e3)
-	line("received and checked", "%s messages, none lost, doubled, late or foreign", scenario.Grouped(float64(r.Received), 0))
+	line("received and checked", "%s messages, none lost, duplicated, late or foreign", scenario.Grouped(float64(r.Received), 0))
 	line("heartbeats answered", "%s, every %.0f s", scenario.Grouped(float64(r.Pings), 0), r.Ping)
 	line("RSS at the end", "%s MiB", scenario.Grouped(float64(r.RSSAfter)/(1<<20), 0))
 	line("took", "%.0f s, %.0f s of the server's CPU", r.Took, r.CPU)

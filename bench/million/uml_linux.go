@@ -24,8 +24,7 @@ const insideEnv = "FANFARE_BENCH_INSIDE"
 // kernelName is the program that Debian's package installs.
 const kernelName = "linux.uml"
 
-// Fits tells whether the limit on descriptors of this machine allows the connections, on the server's side
-// and on the client's.
+// Fits reports whether the descriptor limit allows the connections, for the server and for the clients.
 func Fits(connections int) bool {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -35,14 +34,14 @@ func Fits(connections int) bool {
 	return uint64(connections)+others <= limit.Max
 }
 
-// memoryNeeded is what the inner machine is given: 9 KiB for the kernel's part of both ends of a connection, 3
-// for what server and clients keep and throw away, and a base.
+// memoryNeeded returns the memory of the inner machine: per connection 9 KiB for both ends in the kernel and 3 KiB for server
+// and clients with their garbage, plus a base.
 func memoryNeeded(connections int) int64 { return int64(connections)*12<<10 + 512<<20 }
 
-// Boot runs c inside user-mode Linux and returns its result. out shows what happens inside.
+// Boot runs c inside user-mode Linux and returns its result. It writes the output from inside to out.
 //
-// It needs the package user-mode-linux, which it downloads and unpacks, without installing it, where it is not
-// installed; and free memory for all the connections. Whatever it makes is in one directory that it removes.
+// It needs the package user-mode-linux, which it downloads and unpacks if it is not installed, and enough free memory for
+// the connections. It creates files in one directory only, which it removes.
 func Boot(ctx context.Context, c Config, out io.Writer) (*Result, error) {
 	memory := memoryNeeded(c.Connections)
 	free, err := freeMemory()
@@ -68,7 +67,7 @@ func Boot(ctx context.Context, c Config, out io.Writer) (*Result, error) {
 	if err := os.WriteFile(filepath.Join(dir, configFile), b, 0o600); err != nil {
 		return nil, fmt.Errorf("million: %w", err)
 	}
-	// What the kernel does not know is the environment of its first process.
+	// Arguments that the kernel does not know become the environment of its first process.
 	argv := []string{kernel, fmt.Sprintf("mem=%dM", memory>>20), "rootfstype=hostfs", "rootflags=/", "rw", "quiet",
 		"con=null", "con0=fd:0,fd:1", "uml_dir=" + dir, "GODEBUG=" + debugInside(), "init=" + c.Self, dirEnv + "=" + dir}
 	if bigRegisters() {
@@ -78,10 +77,10 @@ func Boot(ctx context.Context, c Config, out io.Writer) (*Result, error) {
 	cmd.Env = append(os.Environ(), "TMPDIR=/dev/shm") // its memory is an unlinked file there
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	// Its processes are the inner machine's: they end together.
+	// Its processes are those of the inner machine, and end with it.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
-	runtime.LockOSThread() // Pdeathsig means the thread
+	runtime.LockOSThread() // Pdeathsig refers to the thread
 	defer runtime.UnlockOSThread()
 	err = cmd.Run()
 	if cmd.Process != nil {
@@ -107,7 +106,7 @@ func Boot(ctx context.Context, c Config, out io.Writer) (*Result, error) {
 	return a.Result, nil
 }
 
-// findKernel finds the installed program, or else fetches the package and unpacks it under dir.
+// findKernel returns the installed program, or fetches the package and unpacks it in dir.
 func findKernel(ctx context.Context, dir string, out io.Writer) (string, error) {
 	if path, err := exec.LookPath(kernelName); err == nil {
 		return path, nil

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// serveAPI serves the HTTP API. send writes one message to each connection.
+// serveAPI serves the HTTP API. send writes a message to each connection.
 func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byte)) error {
 	mux := http.NewServeMux()
 	push := func(receivers func(*http.Request) []C) http.HandlerFunc {
@@ -23,7 +23,7 @@ func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byt
 		}
 	}
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("POST /v1/broadcast", push(func(*http.Request) []C { return h.everybody() }))
+	mux.HandleFunc("POST /v1/broadcast", push(func(*http.Request) []C { return h.all() }))
 	mux.HandleFunc("POST /v1/users/{user}/push", push(func(r *http.Request) []C { return h.user(r.PathValue("user")) }))
 	mux.HandleFunc("POST /v1/topics/{topic}/push", push(func(r *http.Request) []C { return h.topic(r.PathValue("topic")) }))
 	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, _ *http.Request) {
@@ -38,7 +38,7 @@ func serveAPI[C comparable](addr string, h *hub[C], send func(to []C, body []byt
 	return http.ListenAndServe(addr, mux)
 }
 
-// first is the first of two servers to end, which neither should.
+// first returns the error of the first of two servers to end. Neither should end.
 func first(a, b func() error) error {
 	end := make(chan error, 2)
 	go func() { end <- a() }()

@@ -7,8 +7,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// coder is coder/websocket as its documentation shows it: net/http, Accept, and a handler that stays; Write
-// may be called from anywhere. Ping waits for the pong, so the heartbeat starts a short goroutine for each.
+// coder uses coder/websocket as its documentation shows: net/http, Accept, and a handler that reads; Write may be called
+// concurrently. Ping waits for the pong, so the heartbeat starts a goroutine for each ping.
 var coder = Peer{
 	Name:   "coder",
 	About:  "coder/websocket on net/http: a goroutine per connection, concurrent writes",
@@ -61,7 +61,7 @@ func (s *coderServer) ping(c *websocket.Conn) {
 
 func (s *coderServer) send(to []*websocket.Conn, body []byte) {
 	parallel(to, func(c *websocket.Conn) {
-		// A context for each write, for a connection is closed when that of its write is over.
+		// A context for each write: when it ends, the library closes the connection.
 		ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
 		defer cancel()
 		c.Write(ctx, websocket.MessageText, body)

@@ -1,8 +1,7 @@
-// Package peers holds the servers that fanfare is compared with. Each is one file, written the way that its
-// library's own documentation or the article that made the design known recommends, and serves the same two
-// addresses as fanfare does (package servers names the paths).
+// Package peers has the servers that fanfare is compared with. Each is one file, written as the documentation of its
+// library, or the article that made the design known, recommends. All serve the interface of package servers.
 //
-// What they share is what any application on top of such a library would have to write: a hub of users and
-// topics, and the HTTP API. The hub is as small as can be, so that the memory measured is the library's.
-// All of them ping their connections and give up those that do not answer.
+// They share what any application of such a library has to write: a hub of users and topics, and the HTTP API. The hub is
+// as small as possible, so that the measured memory is that of the library. All of them ping their connections and close
+// those that do not answer.
 package peers

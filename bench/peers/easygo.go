@@ -11,16 +11,15 @@ import (
 	"github.com/mailru/easygo/netpoll"
 )
 
-// easygo is the design of the article "A Million WebSockets and Go" and of the chat in gobwas/ws-examples:
-// mailru/easygo watches the connections, 128 goroutines read, write, upgrade and accept.
+// easygo follows the article "A Million WebSockets and Go" and the chat in gobwas/ws-examples: mailru/easygo watches the
+// connections, and 128 goroutines read, write, upgrade and accept.
 //
-// It keeps what that design is known for: a second descriptor per connection (netpoll.Handle*), reads and
-// upgrades that block a goroutine of the pool, and a broadcast that schedules every write: two that are scheduled
-// close together may overtake one another, and those that wait for a slow connection do. Three things differ
-// from the published program. Reads are one-shot, because with its edge-triggered ones a second message that
-// arrives with the first stays unread. Its input/output timeout is 10 s instead of 100 ms, so that a busy
-// machine does not cut connections. And a connection is closed when a write to it failed: the published program
-// then writes its next frame behind the half of one, which no client can read.
+// It has the known properties of that design: a second descriptor per connection (netpoll.Handle*), reads and upgrades that
+// block a goroutine of the pool, and a broadcast that schedules every write, so that writes to one connection may be
+// reordered. Three things differ from the published program. Reads are one-shot: with edge-triggered ones a second message
+// that arrives with the first one stays unread. The input/output timeout is 10 s instead of 100 ms, so that a busy machine
+// does not close connections. And a failed write closes the connection: the published program writes the next frame after
+// a partial one, which no client can read.
 var easygo = Peer{
 	Name:        "easygo",
 	About:       "the published epoll design: mailru/easygo + gobwas/ws + a pool of 128 goroutines",
@@ -79,7 +78,7 @@ func (s *easygoServer) listen() error {
 	failed := make(chan error, 1)
 	accepted := make(chan error, 1)
 	err = s.poller.Start(desc, func(netpoll.Event) {
-		// No accepting while all goroutines are busy: that is the article's backpressure.
+		// No accept while all goroutines are busy: the backpressure of the article.
 		err := s.pool.schedule(func() {
 			conn, err := l.Accept()
 			accepted <- err
@@ -171,7 +170,7 @@ func (s *easygoServer) send(to []*easygoConn, body []byte) {
 	}
 }
 
-// A pool runs tasks on a bounded number of goroutines that it starts when it needs them, as the article's.
+// A pool runs tasks on a bounded number of goroutines, which it starts on demand, as in the article.
 type pool struct {
 	slots chan struct{}
 	work  chan func()
@@ -183,7 +182,7 @@ func newPool(size, queue int) *pool {
 
 var errBusy = errors.New("peers: every goroutine of the pool is busy")
 
-// schedule runs the task on a goroutine of the pool; it waits for one until timeout, which may be nil.
+// schedule runs the task on a goroutine of the pool. It waits for one until timeout, which may be nil.
 func (p *pool) schedule(task func(), timeout <-chan time.Time) error {
 	select {
 	case p.slots <- struct{}{}:

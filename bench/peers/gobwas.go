@@ -11,8 +11,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// gobwas is gobwas/ws as the first example of its README: a goroutine per connection, the zero-copy upgrade,
-// wsutil for messages. A push is compiled once and written by as many goroutines as there are Ps.
+// gobwas uses gobwas/ws as in the first example of its README: a goroutine per connection, the zero-copy upgrade, wsutil for
+// messages. A push is compiled once and written by as many goroutines as there are Ps.
 var gobwas = Peer{
 	Name:   "gobwas",
 	About:  "gobwas/ws with a goroutine per connection: zero-copy upgrade, wsutil, compiled frames",
@@ -69,7 +69,7 @@ func (s *gobwasServer) serve(c *gobwasConn) {
 	}
 	for {
 		c.SetReadDeadline(time.Now().Add(s.o.idleLimit()))
-		// One frame at a time, so that a pong renews the deadline too.
+		// One frame at a time, so that a pong renews the deadline.
 		p, op, err := readOne(c, &c.mu)
 		if err != nil {
 			return
@@ -86,7 +86,7 @@ func (s *gobwasServer) serve(c *gobwasConn) {
 	}
 }
 
-// upgrade runs the zero-copy handshake and notes the request target.
+// upgrade performs the zero-copy handshake and returns the request target.
 func upgrade(c net.Conn) (r route, err error) {
 	u := ws.Upgrader{OnRequest: func(uri []byte) error {
 		target, err := url.ParseRequestURI(string(uri))
@@ -99,7 +99,7 @@ func upgrade(c net.Conn) (r route, err error) {
 	return r, err
 }
 
-// readOne reads one data message, or one control frame, which it answers; then p is nil.
+// readOne reads a data message, or a control frame, which it answers; then p is nil.
 func readOne(c net.Conn, mu sync.Locker) (p []byte, op ws.OpCode, err error) {
 	h, rd, err := wsutil.NextReader(c, ws.StateServerSide)
 	if err != nil {

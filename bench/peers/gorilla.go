@@ -8,12 +8,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// gorilla is gorilla/websocket at its best: a WriteBufferPool and small read buffers, as its documentation
-// recommends for many connections; the handler returns, so that its stack and request are freed; one goroutine
-// each; a PreparedMessage, written by as many goroutines as there are Ps.
+// gorilla uses gorilla/websocket as well as possible: a WriteBufferPool and small read buffers, as its documentation
+// recommends for many connections; the handler returns, so that its stack and request are freed; one goroutine per
+// connection; a PreparedMessage, written by as many goroutines as there are Ps.
 var gorilla = Peer{
 	Name:   "gorilla",
-	About:  "gorilla/websocket at its best: one goroutine each, pooled write buffers, PreparedMessage written in parallel",
+	About:  "gorilla/websocket, optimized: one goroutine per connection, pooled write buffers, PreparedMessage written in parallel",
 	Module: "github.com/gorilla/websocket",
 	Serve: func(o Options) error {
 		s := &gorillaServer{o: o, hub: newHub[*gorillaConn]()}

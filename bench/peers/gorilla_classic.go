@@ -9,12 +9,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// gorillaClassic is the baseline: what most tutorials of a push server in Go arrive at. gin, an Upgrader with
-// its defaults, a goroutine per connection that stays in the handler, a second one for the pings, one map
-// under a mutex, and a loop of WriteJSON.
+// gorillaClassic is the baseline, the push server of most Go tutorials: gin, an Upgrader with its defaults, a goroutine per
+// connection that stays in the handler, another one for the pings, one map under a mutex, and a loop of WriteJSON.
 var gorillaClassic = Peer{
 	Name:   "gorilla-classic",
-	About:  "the classic article: gin + gorilla/websocket, goroutine and ping ticker each, map under a mutex, WriteJSON",
+	About:  "the usual tutorial: gin + gorilla/websocket, a goroutine and a ping ticker per connection, a map under a mutex, WriteJSON",
 	Module: "github.com/gorilla/websocket",
 	Serve: func(o Options) error {
 		s := &classic{o: o, hub: newHub[*classicConn]()}

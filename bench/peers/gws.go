@@ -8,9 +8,8 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// gwsPeer is lxzan/gws with its own server and its Broadcaster, which writes to each connection on a
-// goroutine of that connection's queue. ParallelEnabled stays off: it handles the messages of one connection
-// side by side, so their answers change places.
+// gwsPeer uses lxzan/gws with its own server and its Broadcaster, which writes to each connection from a queue of that
+// connection. ParallelEnabled stays off: it handles the messages of one connection concurrently, which reorders answers.
 var gwsPeer = Peer{
 	Name:   "gws",
 	About:  "lxzan/gws: its own server, a goroutine per connection, its Broadcaster",

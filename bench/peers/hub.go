@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A hub knows who is connected: maps under one mutex, as in every example of every library.
+// A hub is the registry of sessions: maps under one mutex, as in the examples of all libraries.
 type hub[C comparable] struct {
 	mu     sync.RWMutex
 	users  map[string][]C
@@ -52,7 +52,7 @@ func drop[C comparable](m map[string][]C, key string, c C) {
 	m[key] = list
 }
 
-func (h *hub[C]) everybody() []C {
+func (h *hub[C]) all() []C {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	all := make([]C, 0, h.count)
@@ -80,13 +80,13 @@ func (h *hub[C]) size() (sessions, users int) {
 	return h.count, len(h.users)
 }
 
-// beat pings everybody once per interval, from one goroutine: the cheapest heartbeat, in memory, that an
-// application can have. A tenth of the connections at a time, so that the pings are no burst.
+// beat pings every connection once per interval, from one goroutine: the heartbeat with the least memory. It pings a tenth
+// of the connections at a time, to avoid a burst.
 func (h *hub[C]) beat(interval time.Duration, ping func(C)) {
 	const parts = 10
 	ticks := time.NewTicker(interval / parts).C
 	for {
-		all := h.everybody()
+		all := h.all()
 		for i := range parts {
 			for _, c := range all[len(all)*i/parts : len(all)*(i+1)/parts] {
 				ping(c)

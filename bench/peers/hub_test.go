@@ -22,12 +22,12 @@ func TestHub(t *testing.T) {
 			t.Errorf("%s: %v, not %v", what, got, want)
 		}
 	}
-	check("all", h.everybody(), 1, 2, 3)
+	check("all", h.all(), 1, 2, 3)
 	check("a", h.user("a"), 1, 3)
 	check("x", h.topic("x"), 1, 2)
-	check("nobody", h.user("c"))
+	check("absent user", h.user("c"))
 	h.remove(1, route{user: "a", topics: []string{"x", "y"}})
-	check("all", h.everybody(), 2, 3)
+	check("all", h.all(), 2, 3)
 	check("a", h.user("a"), 3)
 	check("x", h.topic("x"), 2)
 	check("y", h.topic("y"))

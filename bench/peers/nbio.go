@@ -8,8 +8,8 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 )
 
-// nbioPeer is lesismal/nbio in its non-blocking mode, the one that it recommends for very many connections,
-// with the options of its author's own benchmark. Its keepalive is a read deadline that every message renews.
+// nbioPeer uses lesismal/nbio in its non-blocking mode, which it recommends for many connections, with the options of its
+// author's benchmark. Its keepalive is a read deadline that every message renews.
 var nbioPeer = Peer{
 	Name:   "nbio",
 	About:  "lesismal/nbio in its non-blocking mode: its own epoll, HTTP parser and WebSocket",

@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-// Options are what every peer is started with.
+// Options configure a peer.
 type Options struct {
 	Listen   string        // address of /echo and /ws
 	API      string        // address of the HTTP API
-	Ping     time.Duration // how often a connection is pinged
-	PongWait time.Duration // how long it may take to answer
+	Ping     time.Duration // ping interval
+	PongWait time.Duration // time limit for a pong
 }
 
-// idleLimit is how long a connection may stay silent: a new one may have to wait for two rounds of pings.
+// idleLimit returns how long a connection may be silent: a new one may wait for two rounds of pings.
 func (o Options) idleLimit() time.Duration { return 2*o.Ping + o.PongWait }
 
-// writeLimit is how long a write may block before the connection is given up.
+// writeLimit is how long a write may block before the connection is closed.
 const writeLimit = 10 * time.Second
 
-// maxMessage is the longest message that a peer takes.
+// maxMessage is the longest message that a peer accepts.
 const maxMessage = 1 << 20
 
 // A Peer is a server to compare with.
 type Peer struct {
 	Name        string
 	About       string
-	Module      string // whose version the report names
+	Module      string // of the library; the report names its version
 	Descriptors int    // per connection; 0 means one
-	Unordered   bool   // pushes to a connection may overtake one another
+	Unordered   bool   // pushes to a connection may be reordered
 	Serve       func(Options) error
 }
 
@@ -40,7 +40,7 @@ func All() []Peer {
 	return []Peer{gorillaClassic, gorilla, gobwas, easygo, coder, gwsPeer, nbioPeer}
 }
 
-// Find looks a peer up.
+// Find returns the peer with this name.
 func Find(name string) (Peer, error) {
 	all := All()
 	i := slices.IndexFunc(all, func(p Peer) bool { return p.Name == name })
@@ -50,7 +50,7 @@ func Find(name string) (Peer, error) {
 	return all[i], nil
 }
 
-// Version is the version of the module that this program was built with.
+// Version returns the version of a module in this program.
 func Version(module string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -64,7 +64,7 @@ func Version(module string) string {
 	return ""
 }
 
-// A route is what the request target of a handshake says.
+// A route is a parsed request target of a handshake.
 type route struct {
 	echo   bool
 	user   string

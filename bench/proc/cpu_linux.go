@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPU is the processor time, user and system, that all threads of the process have used so far.
+// CPU returns the processor time, user and system, that all threads of the process have used so far.
 //
-// It reads the process's CPU-time clock: the scheduler's own sum of run time, precise to the nanosecond and
-// with the threads that have ended, where /proc/PID/stat counts ticks of 10 ms.
+// It reads the process's CPU-time clock, in which the scheduler sums run time to the nanosecond, including that of
+// threads that have ended; /proc/PID/stat counts ticks of 10 ms.
 func CPU(pid int) (time.Duration, error) {
 	// clock_getcpuclockid(3): the complement of the process number, shifted by three, and CPUCLOCK_SCHED.
 	clock := int32(^pid<<3 | 2)

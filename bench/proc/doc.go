@@ -1,3 +1,3 @@
-// Package proc reads from Linux what a process and the machine under it have used: CPU time to the
-// nanosecond, resident memory, kernel slab, and the facts that a reader needs to place a measurement.
+// Package proc reads resource usage from Linux: CPU time of a process to the nanosecond, its resident memory, kernel
+// slab memory, and a description of the machine.
 package proc

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Environ is this process's environment with further settings in GODEBUG, beside those that are there.
+// Environ returns the environment of this process with settings added to GODEBUG.
 func Environ(settings string) []string {
 	if old := os.Getenv("GODEBUG"); old != "" && settings != "" {
 		settings = old + "," + settings

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ErrNoListener says that no process of this machine that may be looked into listens on the address.
+// ErrNoListener means that no visible process of this machine listens on the address.
 var ErrNoListener = errors.New("proc: no process listens there")
 
 // Listener finds the process that listens on a TCP address of this machine.

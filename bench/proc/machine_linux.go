@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Machine is what a reader has to know to place a measurement.
+// A Machine describes the machine of a measurement.
 type Machine struct {
 	Kernel     string            `json:"kernel"`
 	CPU        string            `json:"cpu"`
@@ -17,12 +17,12 @@ type Machine struct {
 	Memory     int64             `json:"memory"` // bytes
 	Hypervisor bool              `json:"hypervisor"`
 	Go         string            `json:"go"`
-	Files      uint64            `json:"files"` // descriptors that a process may have
-	Load       string            `json:"load"`  // averages when the run began
+	Files      uint64            `json:"files"` // descriptor limit of a process
+	Load       string            `json:"load"`  // load averages at the start
 	Sysctl     map[string]string `json:"sysctl"`
 }
 
-// ThisMachine reads the facts.
+// ThisMachine describes this machine.
 func ThisMachine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), Sysctl: map[string]string{}}
 	var u unix.Utsname
@@ -61,8 +61,8 @@ func ThisMachine() Machine {
 	return m
 }
 
-// Busy is the processor time, in seconds, that all cores together have spent on anything but idling, what the
-// hypervisor took away included. It is precise to 10 ms.
+// Busy returns the processor time, in seconds, in which the cores were not idle, including time stolen by the
+// hypervisor. It is precise to 10 ms.
 func Busy() (sum float64) {
 	for i, seconds := range stat() {
 		if i != statIdle && i != statWait {
@@ -72,18 +72,18 @@ func Busy() (sum float64) {
 	return sum
 }
 
-// Stolen is the processor time, in seconds, that the hypervisor took away from all cores together while they had
-// something to do. The kernel counts it as that of the process that would have run.
+// Stolen returns the processor time, in seconds, that the hypervisor took from all cores while they had work. The kernel
+// charges it to the process that would have run.
 func Stolen() float64 { return stat()[statSteal] }
 
-// Places in the first line of /proc/stat: user nice system idle iowait irq softirq steal.
+// Fields of the first line of /proc/stat: user nice system idle iowait irq softirq steal.
 const (
 	statIdle  = 3
 	statWait  = 4
 	statSteal = 7
 )
 
-// stat is what that line says, in seconds.
+// stat returns that line, in seconds.
 func stat() (seconds [statSteal + 1]float64) {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -93,7 +93,7 @@ func stat() (seconds [statSteal + 1]float64) {
 	const ticks = 100
 	for i, field := range strings.Fields(line) {
 		if i < 1 || i > len(seconds) {
-			continue // "cpu" in front, guests behind, which are among the others
+			continue // "cpu", and the times of guests, which other fields include
 		}
 		if n, err := strconv.ParseFloat(field, 64); err == nil {
 			seconds[i-1] = n / ticks

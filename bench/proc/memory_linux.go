@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// RSS is the resident memory of the process in bytes.
+// RSS returns the resident memory of the process in bytes.
 func RSS(pid int) (int64, error) {
 	// smaps_rollup walks the page tables; statm's counters lag by up to 64 pages per thread.
 	fields, err := keyed(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
@@ -28,7 +28,7 @@ func RSS(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// Kernel is memory of the whole machine that sockets are part of, in bytes.
+// Kernel is the memory of the whole machine that includes that of sockets, in bytes.
 type Kernel struct {
 	Slab int64 `json:"slab"` // all slab caches: the structures of sockets, files, epoll entries, dentries
 	TCP  int64 `json:"tcp"`  // pages of socket buffers
@@ -77,8 +77,8 @@ func keyed(path string) (map[string]int64, error) {
 	return fields, lines.Err()
 }
 
-// Peak is the greatest resident memory that the process has had, in bytes. Writing 5 to its clear_refs, proc(5),
-// makes it begin anew.
+// Peak returns the largest resident memory that the process has had, in bytes, since 5 was last written to its
+// clear_refs, proc(5).
 func Peak(pid int) (int64, error) {
 	fields, err := keyed(fmt.Sprintf("/proc/%d/status", pid))
 	return fields["VmHWM"], err

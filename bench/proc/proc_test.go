@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// noProcess is the largest process number that Linux gives; nobody has it here.
+// noProcess is the largest process number of Linux, which no process has here.
 const noProcess = 1<<22 - 1
 
 // burn keeps one core busy for about d of CPU time.
@@ -50,7 +50,7 @@ func TestRSS(t *testing.T) {
 		b[i] = 1
 	}
 	after, err := RSS(os.Getpid())
-	if grown := after - before; err != nil || grown < size*9/10 || grown > size*4 { // the race detector keeps as much again
+	if grown := after - before; err != nil || grown < size*9/10 || grown > size*4 { // the race detector keeps shadow memory
 		t.Errorf("grown by %d for %d bytes: %v", grown, size, err)
 	}
 	runtime.KeepAlive(b)

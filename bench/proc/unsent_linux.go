@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Unsent is how many bytes the connections of a listener of this machine hold for peers that have not taken them.
+// Unsent returns how many bytes the kernel holds for connections of a listener on this machine whose peers have not
+// received them.
 func Unsent(addr netip.AddrPort) (bytes int, err error) {
 	read, port := false, fmt.Sprintf(":%04X", addr.Port())
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -32,9 +33,9 @@ func Unsent(addr netip.AddrPort) (bytes int, err error) {
 	return bytes, nil
 }
 
-// unsent is what a line of the table says of a connection that has the local port.
+// unsent returns the bytes of a line of the table, if its connection has the local port.
 func unsent(line, port string) (int, error) {
-	// sl local_address rem_address st tx:rx …; a listener's queues are of connections, not of bytes
+	// sl local_address rem_address st tx:rx …; the queues of a listener count connections, not bytes
 	f := strings.Fields(line)
 	const established = "01"
 	if len(f) < 5 || f[3] != established || !strings.HasSuffix(f[1], port) {

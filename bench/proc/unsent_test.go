@@ -26,7 +26,7 @@ func TestUnsent(t *testing.T) {
 	if n, err := Unsent(addr); err != nil || n != 0 {
 		t.Errorf("%d bytes before any is written: %v", n, err)
 	}
-	// More than the peer's kernel takes, and not more than that and ours do: what is ours stays unsent.
+	// More than the peer's kernel buffers, and less than both kernels together: the rest stays unsent.
 	if err := peer.(*net.TCPConn).SetReadBuffer(1); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestUnsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := Unsent(addr); err != nil || n == 0 || n > written {
-		t.Errorf("%d bytes of %d that nobody reads: %v", n, written, err)
+		t.Errorf("%d unsent bytes of %d: %v", n, written, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -19,23 +20,22 @@ import (
 	"github.com/go-echarts/go-echarts/v2/render"
 )
 
-// A chart is a piece of the page.
+// A chart is one chart of the page.
 type chart struct {
 	Title, About  string
 	Element, Code template.HTML
 }
 
-// charts draws, and numbers what it draws.
+// charts draws charts and numbers them.
 type charts struct {
 	run *Run
 	n   int
 }
 
-// of draws the charts of one scenario: its first metrics against the number of connections where there are
-// several, as bars where there is one, and the percentiles of its latency.
+// of draws the charts of one scenario: its main metrics, as lines over the number of connections or as bars if there is
+// one number only, and the percentiles of its latency.
 func (c *charts) of(groups []group) (all []chart, err error) {
-	// Sizes and depths have tables; the charts show the first of them, so that their lines compare like
-	// with like.
+	// The charts show the first size and depth only; the tables show all.
 	var line []group
 	for _, g := range groups {
 		if g.at.Size == groups[0].at.Size && g.at.Depth == groups[0].at.Depth {
@@ -57,8 +57,7 @@ func (c *charts) of(groups []group) (all []chart, err error) {
 	return all, nil
 }
 
-// charted lists the metrics of a scenario that are drawn: the headline, and of the others those that say what
-// a message or a connection costs.
+// charted lists the metrics of a scenario that have a chart: the main one, and the costs of a message or connection.
 func charted(s scenario.Scenario) (metrics []scenario.Metric) {
 	for i, m := range s.Metrics {
 		if i == 0 || m.Key == "server_us" || m.Key == "last" || s.Name == "idle" && m.Key == "rss_mib" {
@@ -89,7 +88,7 @@ func better(m scenario.Metric) string {
 
 const fontColor, lineColor = "#5c6570", "#e3e6ea"
 
-// frame sets what all charts have alike.
+// frame returns the options that all charts share.
 func (c *charts) frame(height int) []echart.GlobalOpts {
 	c.n++
 	return []echart.GlobalOpts{
@@ -114,12 +113,17 @@ func finish(title, about string, snippet render.ChartSnippet) chart {
 
 // bars draws one metric of one group, a bar for each server.
 func (c *charts) bars(g group, m scenario.Metric) chart {
+	base, compare := g.find(c.run.Baseline)
+	longest := 0.0
+	for _, row := range g.rows {
+		longest = max(longest, stats.Summarize(row.values(m.Key)).Max)
+	}
 	b := echart.NewBar()
 	b.SetGlobalOptions(append(c.frame(60+26*len(g.rows)),
 		echart.WithGridOpts(opts.Grid{Left: "4", Right: "70", Top: "8", Bottom: "4", ContainLabel: opts.Bool(true)}),
 		echart.WithLegendOpts(opts.Legend{Show: opts.Bool(false)}),
 		echart.WithXAxisOpts(opts.XAxis{
-			Type: "value", AxisLabel: &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)},
+			Type: "value", Max: axisEnd(longest), AxisLabel: &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)},
 			SplitLine: &opts.SplitLine{Show: opts.Bool(true), LineStyle: &opts.LineStyle{Color: lineColor}},
 		}),
 		echart.WithYAxisOpts(opts.YAxis{
@@ -127,21 +131,51 @@ func (c *charts) bars(g group, m scenario.Metric) chart {
 		}))...)
 	var names []string
 	var data []opts.BarData
+	var errorBars []opts.MarkLineNameCoordItem
 	for _, row := range g.rows {
 		s := stats.Summarize(row.values(m.Key))
-		names = append(names, row.server.Name)
+		if s.N == 0 {
+			continue
+		}
+		label := row.server.Name + "  " + number(s, m)
+		if compare && row.server.Name != base.server.Name && undecided(row.against(base, m.Key)) {
+			label += ", undecided"
+		}
+		names = append(names, label)
+		errorBars = append(errorBars, opts.MarkLineNameCoordItem{Coordinate0: []any{s.Min, label}, Coordinate1: []any{s.Max, label}})
 		bar := opts.BarData{
 			ItemStyle: &opts.ItemStyle{Color: c.run.color(row.server.Name)},
-			Label:     &opts.Label{Show: opts.Bool(true), Position: "right", Formatter: number(s, m), Color: fontColor},
-		}
-		if s.N > 0 {
-			bar.Value = s.Median
+			Value:     s.Median,
 		}
 		data = append(data, bar)
 	}
-	b.SetXAxis(names).AddSeries(m.Title, data, echart.WithBarChartOpts(opts.BarChart{BarCategoryGap: "35%"}))
+	b.SetXAxis(names).AddSeries(m.Title, data, append(withErrorBars(errorBars, ""), echart.WithBarChartOpts(opts.BarChart{BarCategoryGap: "35%"}))...)
 	b.XYReversal()
-	return finish(axisName(m), join(g.at.String(), better(m)), b.RenderSnippet())
+	return finish(axisName(m), join(g.at.String(), better(m), errorBarsMean), b.RenderSnippet())
+}
+
+// errorBarsMean explains the error bars of a chart.
+const errorBarsMean = "error bars: smallest to largest of the rounds"
+
+// axisEnd rounds a value up to two digits. An axis ends there, because ECharts chooses the end by the bars, and hides
+// error bars that go beyond it.
+func axisEnd(value float64) any {
+	if value <= 0 {
+		return nil
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(value))-1)
+	return math.Ceil(value/unit) * unit
+}
+
+// withErrorBars draws error bars as marked lines between two points each.
+func withErrorBars(bars []opts.MarkLineNameCoordItem, color string) []echart.SeriesOpts {
+	return []echart.SeriesOpts{
+		echart.WithMarkLineNameCoordItemOpts(bars...),
+		echart.WithMarkLineStyleOpts(opts.MarkLineStyle{
+			Symbol: []string{"circle", "circle"}, SymbolSize: 4, Label: &opts.Label{Show: opts.Bool(false)},
+			LineStyle: &opts.LineStyle{Color: cmp.Or(color, "#212529"), Width: 1.2, Type: "solid"},
+		}),
+	}
 }
 
 func join(parts ...string) string {
@@ -153,33 +187,38 @@ func (c *charts) lines(groups []group, m scenario.Metric) chart {
 	var all []float64
 	for _, g := range groups {
 		for _, row := range g.rows {
-			all = append(all, stats.Summarize(row.values(m.Key)).Median)
+			if s := stats.Summarize(row.values(m.Key)); s.N > 0 {
+				all = append(all, s.Median, s.Max)
+			}
 		}
 	}
 	l := c.lineChart("connections", "", all)
 	for _, server := range c.run.Servers {
 		var data []opts.LineData
+		var errorBars []opts.MarkLineNameCoordItem
 		for _, g := range groups {
 			row, ok := g.find(server.Name)
 			if !ok {
 				continue
 			}
 			if s := stats.Summarize(row.values(m.Key)); s.N > 0 {
-				data = append(data, point(float64(g.at.Connections), s.Median))
+				x := float64(g.at.Connections)
+				data = append(data, point(x, s.Median))
+				errorBars = append(errorBars, opts.MarkLineNameCoordItem{Coordinate0: []any{x, s.Min}, Coordinate1: []any{x, s.Max}})
 			}
 		}
-		c.add(l, server.Name, data, true)
+		c.add(l, server.Name, data, true, withErrorBars(errorBars, c.run.color(server.Name))...)
 	}
-	return finish(axisName(m)+" against connections", join(caseWithout(groups[0].at), better(m)), l.RenderSnippet())
+	return finish(axisName(m)+" against connections", join(caseWithout(groups[0].at), better(m), errorBarsMean), l.RenderSnippet())
 }
 
-// caseWithout describes a case but for its connections.
+// caseWithout describes a case without its connections.
 func caseWithout(at scenario.Case) string {
 	_, rest, _ := strings.Cut(at.String(), ", ")
 	return rest
 }
 
-// point has four digits of each number: what a tooltip can show.
+// point rounds both numbers to four digits, for the tooltip.
 func point(x, y float64) opts.LineData {
 	short := func(v float64) json.Number { return json.Number(strconv.FormatFloat(v, 'g', 4, 64)) }
 	return opts.LineData{Value: []json.Number{short(x), short(y)}}
@@ -199,7 +238,7 @@ func (c *charts) percentiles(g group) chart {
 			continue
 		}
 		var data []opts.LineData
-		// Not further than the counts reach: the last percentile has ten values behind it.
+		// The last percentile has at least ten values above it.
 		for x := 1.25; x <= float64(h.TotalCount())/10; x *= math.Pow(10, 0.1) {
 			data = append(data, point(x, float64(h.ValueAtQuantile(100-100/x))/1e3))
 		}
@@ -208,14 +247,17 @@ func (c *charts) percentiles(g group) chart {
 	return finish("latency (µs) by percentile", join(g.at.String(), "less is better"), l.RenderSnippet())
 }
 
-// farApart is the factor between values from which on their axis is logarithmic.
+// farApart is the ratio between values above which their axis is logarithmic.
 const farApart = 20
 
-// lineChart has a logarithmic axis for x, and another for values that are far apart.
+// lineChart returns a chart with a logarithmic x axis, and a logarithmic y axis for values that are far apart.
 func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
-	scale := "value"
-	if low := slices.Min(values); low > 0 && slices.Max(values) > farApart*low {
-		scale = "log"
+	scale, end := "value", any(nil)
+	if len(values) > 0 && !math.IsInf(slices.Max(values), 1) {
+		end = axisEnd(slices.Max(values))
+	}
+	if len(values) > 0 && slices.Min(values) > 0 && slices.Max(values) > farApart*slices.Min(values) {
+		scale, end = "log", nil // ends at a power of ten
 	}
 	l := echart.NewLine()
 	label := &opts.AxisLabel{Color: fontColor, HideOverlap: opts.Bool(true)}
@@ -231,11 +273,11 @@ func (c *charts) lineChart(x, xLabel string, values []float64) *echart.Line {
 			Type: "log", Name: x, NameLocation: "middle", NameGap: 26, Min: "dataMin", Max: "dataMax", SplitLine: grid,
 			AxisLabel: label,
 		}),
-		echart.WithYAxisOpts(opts.YAxis{Type: scale, AxisLabel: &opts.AxisLabel{Color: fontColor}, SplitLine: grid}))...)
+		echart.WithYAxisOpts(opts.YAxis{Type: scale, Max: end, AxisLabel: &opts.AxisLabel{Color: fontColor}, SplitLine: grid}))...)
 	return l
 }
 
-func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points bool) {
+func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points bool, more ...echart.SeriesOpts) {
 	if len(data) == 0 {
 		return
 	}
@@ -246,13 +288,13 @@ func (c *charts) add(l *echart.Line, server string, data []opts.LineData, points
 	case strings.HasPrefix(server, "floor"):
 		style.Type = "dashed"
 	}
-	l.AddSeries(server, data,
+	l.AddSeries(server, data, append(more,
 		echart.WithLineStyleOpts(style),
 		echart.WithItemStyleOpts(opts.ItemStyle{Color: style.Color}),
-		echart.WithLineChartOpts(opts.LineChart{ShowSymbol: opts.Bool(points), SymbolSize: 6}))
+		echart.WithLineChartOpts(opts.LineChart{ShowSymbol: opts.Bool(points), SymbolSize: 6}))...)
 }
 
-// latency merges the histograms of a row's samples; nil when there are none.
+// latency merges the histograms of a row's samples. It returns nil if there are none.
 func (w row) latency() (all *hdrhistogram.Histogram) {
 	for _, s := range w.samples {
 		if s.Latency == "" {
@@ -260,7 +302,7 @@ func (w row) latency() (all *hdrhistogram.Histogram) {
 		}
 		h, err := fleet.Unpack(s.Latency)
 		switch {
-		case err != nil: // the sample's numbers stand without it
+		case err != nil: // the numbers of the sample are still valid
 		case all == nil:
 			all = h
 		default:

@@ -1,5 +1,4 @@
-// Package report turns the samples of a run into what people and programs read: a text table, JSON, and one
-// HTML page with charts that needs nothing from elsewhere.
+// Package report writes the samples of a run as text tables, as JSON, and as one self-contained HTML page with charts.
 //
-// A Run holds everything that the reports say, raw, so that any of them can be made from the JSON later.
+// A Run holds the raw samples, so that each report can be written again from the JSON.
 package report

@@ -22,7 +22,7 @@ type page struct {
 	Title    string
 	Head     []string
 	Command  string
-	Cut      string
+	End      []string
 	Script   template.JS
 	Sections []section
 	Servers  []pageServer
@@ -52,13 +52,13 @@ type pageServer struct {
 	Color       template.CSS
 }
 
-// WriteHTML writes one page with tables and charts that needs nothing from elsewhere.
+// WriteHTML writes one self-contained page with tables and charts.
 func (r *Run) WriteHTML(w io.Writer) error {
 	p := page{
 		Title:   "WebSocket push servers compared",
 		Head:    r.head(),
 		Command: strings.Join(r.Command, " "),
-		Cut:     r.Cut,
+		End:     r.end(),
 		Script:  template.JS(echarts),
 	}
 	for _, s := range r.Servers {
@@ -104,8 +104,7 @@ func (r *Run) section(c *charts, groups []group) (s section, err error) {
 	return s, nil
 }
 
-// colors are the servers' own, the same in every chart: warm for fanfare, grey for the floor, cold for the
-// others.
+// colors of the servers, the same in every chart: warm for fanfare, grey for the floor, cold for the others.
 var colors = map[string]string{
 	"fanfare-epoll": "#d9480f", "fanfare-easygo": "#f08c00", "fanfare-goroutine": "#f5b93a",
 	"gorilla-classic": "#1864ab", "gorilla": "#4dabf7", "gobwas": "#5f3dc4", "easygo": "#b197fc",
@@ -113,7 +112,7 @@ var colors = map[string]string{
 	"floor1": "#495057", "floor2": "#adb5bd",
 }
 
-// spare colors are for servers of the user's own.
+// spare colors are for the targets of the user.
 var spare = []string{"#0b7285", "#e64980", "#66a80f", "#862e9c"}
 
 func (r *Run) color(server string) string {

@@ -21,13 +21,12 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// example is a run of three servers, two scenarios and two rounds, in which anything that a report has to say
-// happens once. echo is run with the first number of connections only, so that it has bars where the others
-// have lines.
+// example is a run of three servers, two scenarios and two rounds with everything that a report can contain. echo has one
+// number of connections only, and so bars where the others have lines.
 func example(t *testing.T, connections ...int) *Run {
 	t.Helper()
 	r := &Run{
-		Began: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Took: 60, Rounds: 2, Baseline: "gorilla-classic",
+		Began: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Took: 60, Others: 0.7, Rounds: 2, Baseline: "gorilla-classic",
 		Command: []string{"fanfare-bench", "run"},
 		Machine: proc.Machine{Kernel: "Linux 6.1", CPU: "Abacus", Cores: 2, Memory: 4 << 30, Go: "go1.26", Files: 20000, Load: "0.1 0.2 0.3",
 			Sysctl: map[string]string{"net.core.somaxconn": "4096"}},
@@ -54,7 +53,7 @@ func example(t *testing.T, connections ...int) *Run {
 					Values: map[string]float64{"rate": 123456.7 / size, "server_us": 2 * size, scenario.ClientBound: 0.9 + 0.03*size, scenario.Others: 0.3}})
 		}
 	}
-	r.Samples[len(r.Samples)-1].Values, r.Samples[len(r.Samples)-1].Error = nil, "1 lost\nthe server's last words: oh <b>no</b>"
+	r.Samples[len(r.Samples)-1].Values, r.Samples[len(r.Samples)-1].Error = nil, "1 lost\nthe server's log ends with: oh <b>no</b>"
 	r.Samples = append(r.Samples, scenario.Sample{Scenario: "connect", Case: scenario.Case{Connections: connections[0]}, Server: "mine", Skipped: "it needs more descriptors"})
 	return r
 }
@@ -68,31 +67,35 @@ func TestText(t *testing.T) {
 2030-01-02T03:04:05Z, load 0.1 0.2 0.3, 20000 descriptors per process
 somaxconn 4096
 gorilla-classic v1.5.3
-2 rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio round by round with its 95 % interval
+WARNING: other programs use 0.7 of 2 cores, which disturbs the measurement
+2 rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio,
+round by round, with its 95 % interval; it is undecided when the interval includes 1
 
-idle, 1,000 connections: what a connection costs that does nothing: each has its own user, and its heartbeat where the server has one
+idle, 1,000 connections: what an idle connection costs; each has its own user, and a heartbeat where the server has one
                    RSS each       × gorilla-classic   RSS
   server                KiB    ±               95 %   MiB
   fanfare-epoll       15.00  33%   0.50 (0.50–0.50)  10.0
   gorilla-classic     30.00  33%                  1  20.0
   mine                45.00  33%   1.50 (1.50–1.50)  30.0
 
-connect, 1,000 connections: a storm of handshakes, a fixed number under way
+connect, 1,000 connections: as many handshakes as possible, a fixed number of them pending
           handshakes
   server         1/s  ±
   mine             –
-  mine was left out: it needs more descriptors
+  mine is left out: it needs more descriptors
 
-echo, 1,000 connections, 128 bytes: messages go to the server and come back; some connections are active among many idle ones
-                    echoes      × gorilla-classic  server CPU
-  server               1/s   ±               95 %          µs
-  fanfare-epoll    123,457  0%   2.00 (2.00–2.00)        2.00  others used up to 0.3 cores
-  gorilla-classic   61,728  0%                  1        4.00  client at its limit in 2 of 2; others used up to 0.3 cores
-  mine              41,152                   0.67        6.00  client at its limit in 1 of 1; others used up to 0.3 cores
+echo, 1,000 connections, 128 bytes: the server echoes messages; some connections are active among many idle ones
+                    echoes                × gorilla-classic  server CPU
+  server               1/s   ±                         95 %          µs
+  fanfare-epoll    123,457  0%             2.00 (2.00–2.00)        2.00  other programs used up to 0.3 cores
+  gorilla-classic   61,728  0%                            1        4.00  client at its limit in 2 of 2; other programs used up to 0.3 cores
+  mine              41,152      0.67 (undecided: one round)        6.00  client at its limit in 1 of 1; other programs used up to 0.3 cores
   mine failed in round 2: 1 lost
-    the server's last words: oh <b>no</b>
+    the server's log ends with: oh <b>no</b>
 
+Other programs used more than 0.1 cores in 5 of 11 measurements; on an idle machine fewer differences are undecided.
 This run was cut short: interrupted.
+11 measurements took 1m0s.
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -130,6 +133,47 @@ func TestFailed(t *testing.T) {
 	}
 }
 
+// TestUndecided checks what the tables and charts say of differences inside and outside of the noise.
+func TestUndecided(t *testing.T) {
+	of := func(fanfare, baseline []float64) *Run {
+		r := &Run{Baseline: "gorilla-classic", Servers: []Server{{Name: "fanfare-epoll"}, {Name: "gorilla-classic"}}}
+		for i, values := range [][]float64{fanfare, baseline} {
+			for round, v := range values {
+				r.Samples = append(r.Samples, scenario.Sample{Scenario: "echo", Case: scenario.Case{Connections: 10, Size: 64, Depth: 1},
+					Server: r.Servers[i].Name, Round: round, Values: map[string]float64{"rate": v}})
+			}
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name              string
+		fanfare, baseline []float64
+		undecided         bool
+	}{
+		{"clear", []float64{200, 210, 190}, []float64{100, 100, 100}, false},
+		{"inside the noise", []float64{105, 95, 110}, []float64{100, 100, 100}, true},
+		{"one round", []float64{200}, []float64{100}, true},
+		{"two rounds that differ", []float64{110, 300}, []float64{100, 100}, true},
+		{"always equal", []float64{100, 100, 100}, []float64{100, 100, 100}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := of(tt.fanfare, tt.baseline)
+			var table strings.Builder
+			r.WriteScenario(&table, "echo")
+			if got := strings.Contains(table.String(), "undecided"); got != tt.undecided {
+				t.Errorf("the table says undecided: %t\n%s", got, &table)
+			}
+			page := strings.Replace(rendered(t, r), echarts, "", 1)
+			if got := strings.Contains(page, ", undecided"); got != tt.undecided {
+				t.Errorf("the chart says undecided: %t", got)
+			}
+			if bars := strings.Count(page, `"coord"`); bars != 4 {
+				t.Errorf("%d ends of error bars, want two for each of two servers", bars)
+			}
+		})
+	}
+}
+
 func TestColors(t *testing.T) {
 	r := &Run{Servers: []Server{{Name: "a"}, {Name: "floor1"}, {Name: "b"}}}
 	if a, b := r.color("a"), r.color("b"); a == b || a == "" || b == "" {
@@ -158,8 +202,8 @@ func rendered(t *testing.T, r *Run) string {
 	return b.String()
 }
 
-// TestHTMLInBrowser looks at the page in a real browser: no script fails, every chart is drawn, and the lines
-// of the servers are to be seen.
+// TestHTMLInBrowser loads the page in a real browser: no script fails, every chart is drawn, and the lines of the
+// servers are visible.
 func TestHTMLInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")

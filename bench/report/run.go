@@ -13,7 +13,7 @@ import (
 	"fanfare/bench/stats"
 )
 
-// A Run is everything that was measured in one go, and under which circumstances.
+// A Run is everything that one run of the program measured, and the conditions.
 type Run struct {
 	Began    time.Time         `json:"began"`
 	Took     float64           `json:"took"` // seconds
@@ -24,11 +24,13 @@ type Run struct {
 	Baseline string            `json:"baseline"` // the server that the others are compared with
 	Servers  []Server          `json:"servers"`
 	Samples  []scenario.Sample `json:"samples"`
-	// Cut says why the run ended before its plan did.
+	// Others is how many cores other programs used in the second before the run.
+	Others float64 `json:"others"`
+	// Cut says why the run ended early.
 	Cut string `json:"cut,omitempty"`
 }
 
-// A Server is one of those compared.
+// A Server is one of the compared servers.
 type Server struct {
 	Name    string `json:"name"`
 	About   string `json:"about"`
@@ -44,7 +46,7 @@ func ReadJSON(r io.Reader) (*Run, error) {
 	return run, nil
 }
 
-// WriteJSON writes all of the run.
+// WriteJSON writes the whole run.
 func (r *Run) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
@@ -54,7 +56,7 @@ func (r *Run) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// Failed tells whether any sample has an error.
+// Failed reports whether any sample has an error.
 func (r *Run) Failed() bool {
 	return slices.ContainsFunc(r.Samples, func(s scenario.Sample) bool { return s.Error != "" })
 }
@@ -66,16 +68,15 @@ type group struct {
 	rows     []row
 }
 
-// A row is what one server did in a group.
+// A row is the samples of one server in a group.
 type row struct {
 	server  Server
-	samples []scenario.Sample // without those that failed
+	samples []scenario.Sample // that succeeded
 	failed  []scenario.Sample
 	skipped string // why there are none
 }
 
-// groups sorts the samples: scenarios in their own order, cases as they were measured, servers as they were
-// listed.
+// groups returns the samples by scenario, case and server, in the order of the plan.
 func (r *Run) groups() (groups []group) {
 	for _, s := range scenario.All() {
 		var cases []scenario.Case
@@ -113,7 +114,7 @@ func (r *Run) row(name string, c scenario.Case, server Server) row {
 	return w
 }
 
-// find is the row of a server.
+// find returns the row of a server.
 func (g group) find(name string) (row, bool) {
 	i := slices.IndexFunc(g.rows, func(w row) bool { return w.server.Name == name })
 	if i < 0 {
@@ -122,7 +123,7 @@ func (g group) find(name string) (row, bool) {
 	return g.rows[i], true
 }
 
-// values lists a metric of the samples that have it.
+// values returns a metric of all samples that have it.
 func (w row) values(key string) (values []float64) {
 	for _, s := range w.samples {
 		if v, ok := s.Values[key]; ok {
@@ -147,15 +148,15 @@ func (w row) against(other row, key string) stats.Ratio {
 	return stats.Paired(a, b)
 }
 
-// Above these values a table says what the reader should know.
+// Above these values a table has a remark.
 const (
-	clientBound = 0.95 // of a core: a client, one thread, has then nothing left to give
+	clientBound = 0.95 // of a core: a client has one thread, so it is the bottleneck
 	othersLimit = 0.1  // cores
 	lagLimit    = 1    // milliseconds: more than the scheduling of a full machine
-	heldLimit   = 5000 // milliseconds: half of what a write may wait; no broadcast takes so long by itself
+	heldLimit   = 5000 // milliseconds: half the limit of a write; an undisturbed broadcast never takes so long
 )
 
-// notes says what casts doubt on the numbers of a row.
+// notes returns remarks on what may distort the numbers of a row.
 func (w row) notes() (notes []string) {
 	worst := func(key string) (most float64, over func(limit float64) int) {
 		v := w.values(key)
@@ -175,16 +176,16 @@ func (w row) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("client at its limit in %d of %d", over(clientBound), len(w.samples)))
 	}
 	if most, over := worst(scenario.Others); over(othersLimit) > 0 {
-		notes = append(notes, fmt.Sprintf("others used up to %.1f cores", most))
+		notes = append(notes, fmt.Sprintf("other programs used up to %.1f cores", most))
 	}
 	if most, over := worst(scenario.Stolen); over(othersLimit) > 0 {
-		notes = append(notes, fmt.Sprintf("the host took up to %.1f cores", most))
+		notes = append(notes, fmt.Sprintf("the hypervisor took up to %.1f cores", most))
 	}
 	if most, over := worst(scenario.Lag); over(lagLimit) > 0 {
 		notes = append(notes, fmt.Sprintf("posts up to %.0f ms late", most))
 	}
 	if most, over := worst(scenario.Longest); over(heldLimit) > 0 {
-		notes = append(notes, fmt.Sprintf("the stuck held up a broadcast for %.0f s or more in %d of %d", math.Floor(most/1e3), over(heldLimit), len(w.samples)))
+		notes = append(notes, fmt.Sprintf("stuck receivers delayed a broadcast by %.0f s or more in %d of %d", math.Floor(most/1e3), over(heldLimit), len(w.samples)))
 	}
 	return notes
 }

@@ -14,16 +14,41 @@ import (
 	"fanfare/bench/stats"
 )
 
-// WriteText writes the machine and then every table.
+// WriteText writes the conditions and all tables.
 func (r *Run) WriteText(w io.Writer) {
 	r.WriteHead(w)
 	for _, g := range r.groups() {
 		fmt.Fprintln(w)
 		r.writeTable(w, g)
 	}
-	if r.Cut != "" {
-		fmt.Fprintf(w, "\nThis run was cut short: %s.\n", r.Cut)
+	r.WriteEnd(w)
+}
+
+// WriteEnd writes remarks on the whole run.
+func (r *Run) WriteEnd(w io.Writer) {
+	fmt.Fprintln(w)
+	for _, line := range r.end() {
+		fmt.Fprintln(w, line)
 	}
+}
+
+func (r *Run) end() (lines []string) {
+	measured, disturbed := 0, 0
+	for _, s := range r.Samples {
+		if s.Error == "" && s.Skipped == "" {
+			measured++
+			if s.Values[scenario.Others] > othersLimit {
+				disturbed++
+			}
+		}
+	}
+	if disturbed > 0 {
+		lines = append(lines, fmt.Sprintf("Other programs used more than %.1f cores in %d of %d measurements; on an idle machine fewer differences are undecided.", othersLimit, disturbed, measured))
+	}
+	if r.Cut != "" {
+		lines = append(lines, fmt.Sprintf("This run was cut short: %s.", r.Cut))
+	}
+	return append(lines, fmt.Sprintf("%d measurements took %v.", measured, time.Duration(r.Took*float64(time.Second)).Round(time.Second)))
 }
 
 // WriteScenario writes the tables of one scenario.
@@ -36,7 +61,7 @@ func (r *Run) WriteScenario(w io.Writer, name string) {
 	}
 }
 
-// WriteHead writes the circumstances of the run.
+// WriteHead writes the conditions of the run.
 func (r *Run) WriteHead(w io.Writer) {
 	for _, line := range r.head() {
 		fmt.Fprintln(w, line)
@@ -66,7 +91,11 @@ func (r *Run) head() (lines []string) {
 	if len(versions) > 0 {
 		lines = append(lines, strings.Join(versions, ", "))
 	}
-	return append(lines, fmt.Sprintf("%d rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio round by round with its 95 %% interval", r.Rounds))
+	if r.Others > othersLimit {
+		lines = append(lines, fmt.Sprintf("WARNING: other programs use %.1f of %d cores, which disturbs the measurement", r.Others, m.Cores))
+	}
+	return append(lines, fmt.Sprintf("%d rounds, servers in random order in each; medians; ± is half the distance between the extremes; × is the ratio,\n"+
+		"round by round, with its 95 %% interval; it is undecided when the interval includes 1", r.Rounds))
 }
 
 // writeTable writes one group.
@@ -101,15 +130,14 @@ func align(w io.Writer, lines [][]string) {
 	}
 }
 
-// A table is a group as cells of text. The first column is the server, the last says what casts doubt.
+// A table is a group as text cells. The first column is the server, the last has remarks.
 type table struct {
 	titles, units []string
 	rows          [][]string
 	remarks       []string
 }
 
-// table has the median of each metric, and for the first its spread and the ratio to the baseline, round by
-// round.
+// table returns the median of each metric and, for the first one, its spread and the ratio to the baseline.
 func (r *Run) table(g group) (t table) {
 	metrics := g.present()
 	base, compare := g.find(r.Baseline)
@@ -140,7 +168,7 @@ func (r *Run) table(g group) (t table) {
 		}
 		t.rows = append(t.rows, append(cells, strings.Join(row.notes(), "; ")))
 		if row.skipped != "" {
-			t.remarks = append(t.remarks, fmt.Sprintf("%s was left out: %s", row.server.Name, row.skipped))
+			t.remarks = append(t.remarks, fmt.Sprintf("%s is left out: %s", row.server.Name, row.skipped))
 		}
 		for _, s := range row.failed {
 			t.remarks = append(t.remarks, fmt.Sprintf("%s failed in round %d: %s", s.Server, s.Round+1, strings.TrimSpace(s.Error)))
@@ -149,7 +177,7 @@ func (r *Run) table(g group) (t table) {
 	return t
 }
 
-// present leaves out the metrics that no sample has.
+// present returns the metrics that any sample has.
 func (g group) present() (metrics []scenario.Metric) {
 	for i, m := range g.scenario.Metrics {
 		if i == 0 || slices.ContainsFunc(g.rows, func(w row) bool { return len(w.values(m.Key)) > 0 }) {
@@ -173,8 +201,13 @@ func spread(s stats.Summary) string {
 	return fmt.Sprintf("%.0f%%", s.Spread()*100)
 }
 
-// tooWide is the width, as a ratio, of an interval that says nothing.
+// tooWide is the ratio of the ends of an interval that is too wide to decide anything.
 const tooWide = 10
+
+// undecided reports whether the difference between two servers is inside the noise.
+func undecided(r stats.Ratio) bool {
+	return math.IsNaN(r.Low) || r.Low <= 1 && r.High >= 1 && r.Low < r.High || r.High > tooWide*r.Low
+}
 
 func ratio(r stats.Ratio, self bool) string {
 	switch {
@@ -183,9 +216,9 @@ func ratio(r stats.Ratio, self bool) string {
 	case math.IsNaN(r.Mean):
 		return "–"
 	case math.IsNaN(r.Low):
-		return fmt.Sprintf("%.2f", r.Mean)
-	case r.High > tooWide*r.Low:
-		return fmt.Sprintf("%.2f (unsure)", r.Mean)
+		return fmt.Sprintf("%.2f (undecided: one round)", r.Mean)
+	case undecided(r):
+		return fmt.Sprintf("undecided (%.2f–%.2f)", r.Low, r.High)
 	}
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", r.Mean, r.Low, r.High)
 }

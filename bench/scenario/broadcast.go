@@ -13,7 +13,7 @@ import (
 
 var broadcast = Scenario{
 	Name:    "broadcast",
-	About:   "a payload goes to every connection; the next follows when the last receiver has it",
+	About:   "a payload goes to every connection; the next follows when the last receiver has received it",
 	API:     true,
 	Payload: true,
 	Sizes:   true,
@@ -37,27 +37,27 @@ var broadcast = Scenario{
 	},
 }
 
-// A broadcaster posts broadcasts one after another: each when the one before has reached every connection.
+// A broadcaster posts broadcasts one after another, each once the previous one has reached every connection.
 type broadcaster struct {
 	e         *Env
 	size      int
-	every     time.Duration   // the least from one to the next
-	receivers int             // that the server has to name; 0 is any
-	wake      bool            // whether the next run begins with those reading again who are stuck
-	next      uint32          // number of the next
-	last      []time.Duration // of each in the last run: from the post to the last receiver
-	longest   time.Duration   // of those of all runs
+	every     time.Duration   // shortest time between two broadcasts
+	receivers int             // that the server must report; 0: any number
+	wake      bool            // whether stuck receivers read again from the next run on
+	next      uint32          // number of the next broadcast
+	last      []time.Duration // of each broadcast in the last run, from the post to the last receiver
+	longest   time.Duration   // of the broadcasts of all runs
 }
 
-// errLate is a broadcast that took longer than its arrivalLimit.
-var errLate = errors.New("a broadcast has not reached all who read")
+// errLate means that a broadcast took longer than arrivalLimit.
+var errLate = errors.New("a broadcast has not reached all receivers that read")
 
-// arrivalLimit is how long a broadcast may take: 10 s and 1 ms for each receiver.
+// arrivalLimit is how long a broadcast may take: 10 s plus 1 ms for each receiver.
 func arrivalLimit(receivers int) time.Duration {
 	return 10*time.Second + time.Duration(receivers)*time.Millisecond
 }
 
-// run posts broadcasts for d, but at least so many, and waits for all to have arrived.
+// run posts broadcasts for d, but at least so many, and waits until all have arrived.
 func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fleet.Result, err error) {
 	e := b.e
 	if err := e.Fleet.Receive(ctx, load.ReceivePlan{Broadcast: b.next, Size: b.size, Wake: b.wake}); err != nil {
@@ -81,19 +81,19 @@ func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fl
 	}
 	due := b.next
 	if errors.Is(failed, errLate) {
-		due-- // some have it, some have not
+		due-- // only some have received it
 	}
 	if r, err = e.Fleet.End(ctx, due); err != nil {
 		return r, err
 	}
-	// A fault that the clients saw says more than the wait that it made fail.
+	// A fault that the clients report says more than the failed wait.
 	if err := e.Fleet.Faults().Err(); err != nil {
 		return r, err
 	}
 	return during(r, times), failed
 }
 
-// one posts a broadcast and waits until it has arrived.
+// one posts a broadcast and waits until all have received it.
 func (b *broadcaster) one(ctx context.Context) error {
 	limit := arrivalLimit(b.e.Case.Connections)
 	soon, cancel := context.WithTimeout(ctx, limit)
@@ -124,7 +124,7 @@ func (b *broadcaster) post(ctx context.Context, at int64) (last int64, err error
 	return b.e.Fleet.Arrived(ctx, b.next-1)
 }
 
-// median is the time that a broadcast took to its last receiver.
+// median returns the median time from the post of a broadcast to its last receiver.
 func (b *broadcaster) median() time.Duration {
 	if len(b.last) == 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 
 var churn = Scenario{
 	Name:    "churn",
-	About:   "connections come and go at a fixed rate while a backend pushes to those that stay",
+	About:   "connections open and close at a fixed rate while a backend pushes to others that stay open",
 	Payload: true,
 	Pushes:  true,
 	Metrics: []Metric{{"p99", "push p99", "µs", 0, -1}, p50, p999, {"rate", "arrived", "1/s", 0, 0},
@@ -48,7 +48,7 @@ var churn = Scenario{
 			return c.err
 		}
 		if err := passing.Faults().Err(); err != nil {
-			return fmt.Errorf("those that come and go: %w", err)
+			return fmt.Errorf("churning connections: %w", err)
 		}
 		if c.Closed != c.Messages {
 			return fmt.Errorf("%d connections came, %d went", c.Messages, c.Closed)
@@ -58,7 +58,7 @@ var churn = Scenario{
 		}
 		e.Sample.Set("churned", float64(c.Messages)/d.Seconds())
 		e.Sample.Set("hand99", float64(c.Latency.ValueAtQuantile(99))/1e3)
-		// Everybody who went must be gone from the server's books too.
+		// The server must have removed the closed sessions.
 		return e.registered(ctx, e.Case.Connections)
 	},
 }

@@ -1,7 +1,7 @@
-// Package scenario holds what is measured. A scenario starts nothing itself: it is given a server process and
-// a fleet of clients, both fresh, measures, and fills a Sample with numbers.
+// Package scenario defines what is measured. A scenario gets a new server process and a new fleet of clients, measures,
+// and fills in a Sample.
 //
-// What is the same for all: connections are dialled before anything is timed, unless dialling is what is
-// timed; there is a warm-up; every message is checked, and a fault is an error of the sample; CPU time of the
-// server and of the clients is read from the processes' own clocks at both ends of the measured time.
+// In all scenarios, connections are dialled before the measured time, unless dialling is measured; there is a warm-up;
+// every message is checked, and a fault is an error of the sample; the CPU time of the server and of the clients is read
+// from the clocks of the processes at both ends of the measured time.
 package scenario

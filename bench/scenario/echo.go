@@ -10,7 +10,7 @@ import (
 
 var echo = Scenario{
 	Name:    "echo",
-	About:   "messages go to the server and come back; some connections are active among many idle ones",
+	About:   "the server echoes messages; some connections are active among many idle ones",
 	Payload: true,
 	Sizes:   true,
 	Depths:  true,

@@ -11,17 +11,17 @@ import (
 	"fanfare/bench/servers"
 )
 
-// An Env is what a scenario works with: the plan, a fresh server, fresh clients, and the sample to fill.
+// An Env is what a scenario works with: the plan, a new server, new clients, and the sample to fill in.
 type Env struct {
 	Plan   Plan
 	Case   Case
 	Server *servers.Server
 	Fleet  *fleet.Fleet
-	// Extra starts a further fleet, for load of another kind; its caller closes it.
+	// Extra starts another fleet, for a different load. The caller closes it.
 	Extra  func(ctx context.Context, connections int) (*fleet.Fleet, error)
 	Sample *Sample
 
-	mss int // of the connections that dial opens; 0 is the device's
+	mss int // of the connections that dial opens; 0: that of the device
 }
 
 // A Sample is one measurement of one server.
@@ -36,17 +36,17 @@ type Sample struct {
 	Skipped  string             `json:"skipped,omitempty"` // why it was not measured
 }
 
-// Keys of values that no table shows as a column, but that cast doubt on the others.
+// Keys of values that are not columns of a table, but may lead to remarks.
 const (
-	// ClientBound is how much of a core, which is all that it can use, the busiest client used.
+	// ClientBound is how much of a core the busiest client used. It cannot use more than one.
 	ClientBound = "client_bound"
 	// Others is how many cores the rest of the machine used.
 	Others = "others"
-	// Stolen is how many cores the hypervisor took away. It counts as CPU time of whoever would have run.
+	// Stolen is how many cores the hypervisor took. The kernel charges that time to the process that would have run.
 	Stolen = "stolen"
 	// Lag is the 99th percentile of how late the pushes were posted, in milliseconds.
 	Lag = "lag"
-	// Longest is how long a broadcast took, at most, beside receivers who are stuck, in milliseconds.
+	// Longest is the longest time of a broadcast while receivers are stuck, in milliseconds.
 	Longest = "longest"
 )
 
@@ -64,13 +64,13 @@ const (
 	pushPath = "/ws?user={user}"
 )
 
-// handshakeLimit is how long a storm may take: 1 ms for each, ten times what a slow server needs.
+// handshakeLimit is how long all handshakes may take: 1 ms each, ten times what a slow server needs.
 func handshakeLimit(count int) time.Duration {
 	return 10*time.Second + time.Duration(count)*time.Millisecond
 }
 
-// dial opens the connections of the case. For push sessions it then waits for the server to have registered
-// them all: most servers do so after they have answered the handshake.
+// dial opens the connections of the case. For push sessions it then waits until the server has registered them all:
+// most servers register a session after they have answered the handshake.
 func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet.Result, error) {
 	r, err := e.Fleet.Dial(ctx, load.DialPlan{
 		Window: e.Plan.Window,
@@ -88,7 +88,7 @@ func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet
 	return r, e.registered(ctx, e.Case.Connections)
 }
 
-// registered waits until the server counts as many sessions.
+// registered waits until the server counts that many sessions.
 func (e *Env) registered(ctx context.Context, sessions int) error {
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -109,7 +109,7 @@ func (e *Env) registered(ctx context.Context, sessions int) error {
 	}
 }
 
-// costs fills in what each side spent per message and how much of a core it used.
+// costs fills in the CPU time of both sides per message, and how much of a core they used.
 func (e *Env) costs(r fleet.Result) {
 	each := func(d time.Duration) float64 {
 		return float64(d) / float64(time.Microsecond) / float64(max(r.Messages, 1))
@@ -137,7 +137,7 @@ func (e *Env) latency(r fleet.Result) (err error) {
 	return err
 }
 
-// The columns that most scenarios share.
+// Columns of most scenarios.
 var (
 	serverCPU   = Metric{"server_us", "server CPU", "µs", 2, -1}
 	clientCPU   = Metric{"client_us", "client CPU", "µs", 2, 0}
@@ -148,7 +148,7 @@ var (
 	p999        = Metric{"p999", "p99.9", "µs", 0, -1}
 )
 
-// sleep waits, unless ctx ends.
+// sleep waits until d has passed or ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -188,7 +188,7 @@ func (m *meter) read() (server time.Duration, client []time.Duration, err error)
 	return server, client, nil
 }
 
-// stop returns a result in which the times are filled in.
+// stop returns a result with the times filled in.
 func (m *meter) stop() (r fleet.Result, err error) {
 	r.Elapsed = time.Duration(load.Now() - m.at)
 	server, each, err := m.read()
@@ -200,7 +200,7 @@ func (m *meter) stop() (r fleet.Result, err error) {
 	return r, err
 }
 
-// during merges what the clients report with the times of a meter.
+// during merges the report of the clients with the times of a meter.
 func during(messages, times fleet.Result) fleet.Result {
 	messages.Elapsed, messages.Server, messages.Client, messages.Busiest = times.Elapsed, times.Server, times.Client, times.Busiest
 	return messages

@@ -10,7 +10,7 @@ import (
 
 var heartbeat = Scenario{
 	Name:   "heartbeat",
-	About:  "what it costs to keep idle connections alive: the server pings, the clients answer",
+	About:  "what heartbeats of idle connections cost: the server pings, the clients answer",
 	Pushes: true,
 	Ping:   func(p Plan) time.Duration { return p.Heartbeat },
 	Metrics: []Metric{
@@ -23,7 +23,7 @@ var heartbeat = Scenario{
 		if _, err := e.dial(ctx, pushPath, nil); err != nil {
 			return err
 		}
-		// The first interval is warm-up: it has the garbage of the handshakes in it.
+		// The first interval is warm-up: the server collects the garbage of the handshakes in it.
 		if err := sleep(ctx, e.Plan.Heartbeat); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 var idle = Scenario{
 	Name:  "idle",
-	About: "what a connection costs that does nothing: each has its own user, and its heartbeat where the server has one",
+	About: "what an idle connection costs; each has its own user, and a heartbeat where the server has one",
 	Metrics: []Metric{
 		{"rss_kib", "RSS each", "KiB", 2, -1},
 		{"heap_kib", "heap each", "KiB", 2, -1},
@@ -51,7 +51,7 @@ var idle = Scenario{
 	},
 }
 
-// A memory is what is used at one moment, in bytes.
+// A memory is the memory in use at one moment, in bytes.
 type memory struct {
 	rss    float64
 	kernel float64 // of the whole machine: slab and socket buffers, for both ends of each connection
@@ -59,7 +59,7 @@ type memory struct {
 }
 
 func readMemory(ctx context.Context, e *Env) (m memory, err error) {
-	// The process first: asking the server makes it allocate.
+	// The process first: the server allocates when it is asked.
 	if pid := e.Server.PID(); pid != 0 {
 		rss, err := proc.RSS(pid)
 		if err != nil {

@@ -14,22 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An openLoop posts pushes at a fixed rate, whether the server keeps up or not. Each message carries the
-// moment at which it was due, so that a push that had to wait for its predecessors counts with its wait: no
-// coordinated omission.
+// An openLoop posts pushes at a fixed rate, whether or not the server keeps up. Each message carries the time at which it
+// was due, so the latency of a push includes its wait for earlier ones: no coordinated omission.
 type openLoop struct {
 	e    *Env
 	kind byte
 	rate int
-	// target draws the user or topic of the next push, and says how many connections it must reach.
+	// target draws the user or topic of the next push, and returns how many connections it must reach.
 	target func() (target uint32, receivers int)
 
-	next []uint32 // number of the next push, by target
+	next []uint32 // number of the next push to each target
 	lag  *hdrhistogram.Histogram
 }
 
-// posters is how many pushes may be under way at once. Pushes to one target are posted by one goroutine, one
-// after another, so that they have an order that can be checked.
+// posters is how many pushes may be pending at once. One goroutine posts all pushes to a target, so that they have an
+// order that can be checked.
 const posters = 32
 
 type due struct {
@@ -39,8 +38,8 @@ type due struct {
 	at        int64
 }
 
-// run pushes during the plan's warm-up and its measured time, and waits for everything to arrive. The result's
-// Messages and Latency are those of the measured time; its CPU times and Received are of both.
+// run pushes during the warm-up and the measured time, and waits until all pushes have arrived. Messages and Latency of
+// the result cover the measured time; CPU times and Received cover both.
 func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -62,7 +61,7 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	)
 	queues := make([]chan due, posters)
 	for i := range queues {
-		queues[i] = make(chan due, o.rate) // a second's worth for each: never full before the limit of a call
+		queues[i] = make(chan due, o.rate) // one second of pushes each: a call times out before it is full
 		all.Go(func() {
 			for d := range queues[i] {
 				mu.Lock()
@@ -91,7 +90,7 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	if err != nil {
 		return r, err
 	}
-	// The clients are asked even then: what they saw says more than what failed here.
+	// The clients report even after a failure: what they received says more than the error.
 	if r, err = e.Fleet.End(context.WithoutCancel(ctx), 0); err != nil {
 		return r, err
 	}
@@ -104,8 +103,8 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	return during(r, times), failed
 }
 
-// schedule hands out each push when it is due. It sleeps in the kernel on a thread of its own: the runtime's
-// timers are only as fine as a millisecond.
+// schedule hands out each push when it is due. It sleeps in the kernel, on its own thread: the timers of the runtime have
+// a resolution of a millisecond only.
 func (o *openLoop) schedule(ctx context.Context, start int64, queues []chan due) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

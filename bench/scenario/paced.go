@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// paced is broadcast at the same pace for any number of connections. In broadcast the next payload follows the one
-// before, so that with few connections each of them, and all that kernel and server know of it, is in the
-// processor's caches all the time, and with many it is not. Between two messages that come a quarter of a second
-// apart it never is, as in a real deployment: what a delivery costs can be compared.
+// paced is broadcast at a fixed pace. In broadcast each payload follows the previous one immediately, so the state of few
+// connections stays in the processor's caches, and that of many does not. At four payloads a second no state stays there,
+// as in a real deployment, so the cost of a delivery can be compared across numbers of connections.
 var paced = Scenario{
 	Name:    "paced",
-	About:   "a payload goes to every connection four times a second, however many they are: what a delivery costs when all were idle before",
+	About:   "a payload goes to every connection four times a second: what a delivery to idle connections costs",
 	API:     true,
 	Payload: true,
 	Sizes:   true,

@@ -10,18 +10,17 @@ import (
 	"fanfare/bench/servers"
 )
 
-// A Scenario is one thing to measure.
+// A Scenario defines one measurement.
 type Scenario struct {
 	Name    string
 	About   string
-	Metrics []Metric // the first is the headline
-	// Payload says that messages of the plan's size are sent; Sizes and Depths that the scenario is run once
-	// for each of the plan's sizes or depths.
+	Metrics []Metric // the first is the main one
+	// Payload means that messages of the plan's size are sent; Sizes and Depths mean that the scenario runs once for
+	// each of the plan's sizes or depths.
 	Payload, Sizes, Depths bool
-	// API says that the server must have an HTTP API; Pushes that it must, besides, know users and topics and
-	// ping its connections.
+	// API means that the server must have an HTTP API; Pushes that it must also have users, topics and heartbeats.
 	API, Pushes bool
-	// Ping is the interval that the server is to be started with; nil leaves the usual one.
+	// Ping is the ping interval of the server; nil is the default.
 	Ping func(Plan) time.Duration
 	Run  func(ctx context.Context, e *Env) error
 }
@@ -40,7 +39,7 @@ func All() []Scenario {
 	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn}
 }
 
-// Find looks names up; "all" is every scenario.
+// Find returns the scenarios with these names; "all" is every scenario.
 func Find(names []string) (found []Scenario, err error) {
 	for _, name := range names {
 		if name == "all" {
@@ -59,13 +58,18 @@ func Find(names []string) (found []Scenario, err error) {
 	return found, nil
 }
 
-// Suits tells whether a server can take part.
-func (s Scenario) Suits(spec servers.Spec) bool {
-	hasAPI := spec.Target == nil || spec.Target.API != ""
-	return (hasAPI || !s.API) && (spec.Pushes || !s.Pushes)
+// Excludes returns why a server cannot take part, or "".
+func (s Scenario) Excludes(spec servers.Spec) string {
+	switch {
+	case (s.API || s.Pushes) && spec.Target != nil && spec.Target.API == "":
+		return "the scenario needs an HTTP API; give its URL with --target-api"
+	case s.Pushes && !spec.Pushes:
+		return "the server has no users, topics or heartbeats"
+	}
+	return ""
 }
 
-// PingInterval is what the server is to be started with.
+// PingInterval returns the ping interval of the server.
 func (s Scenario) PingInterval(p Plan) time.Duration {
 	if s.Ping == nil {
 		return servers.PingInterval
@@ -73,18 +77,18 @@ func (s Scenario) PingInterval(p Plan) time.Duration {
 	return s.Ping(p)
 }
 
-// A Plan is what the user asked for.
+// A Plan has the sizes and times of a run.
 type Plan struct {
 	Connections []int         `json:"connections"`
 	Sizes       []int         `json:"sizes"`     // bytes per payload
 	Depths      []int         `json:"depths"`    // echoes sent in one write
-	Window      int           `json:"window"`    // handshakes under way at once
-	InFlight    int           `json:"inflight"`  // echoes under way at once
+	Window      int           `json:"window"`    // pending handshakes
+	InFlight    int           `json:"inflight"`  // pending echoes
 	Active      int           `json:"active"`    // connections that echo; 0 is all
 	Warm        time.Duration `json:"warm"`      // before the measured time
 	Time        time.Duration `json:"time"`      // measured
 	Settle      time.Duration `json:"settle"`    // quiet before memory is read
-	Binary      bool          `json:"binary"`    // messages instead of text
+	Binary      bool          `json:"binary"`    // binary messages instead of text
 	Pushes      int           `json:"pushes"`    // to single users, per second
 	Publishes   int           `json:"publishes"` // to topics, per second
 	Topics      int           `json:"topics"`
@@ -94,14 +98,14 @@ type Plan struct {
 	Churn       int           `json:"churn"`     // connections opened and closed, per second
 }
 
-// A Case is one row of a plan's possibilities.
+// A Case is one combination of the sizes of a plan.
 type Case struct {
 	Connections int `json:"connections"`
 	Size        int `json:"size,omitempty"`
 	Depth       int `json:"depth,omitempty"`
 }
 
-// Cases lists the cases of the plan that the scenario tells apart.
+// Cases returns the cases of the plan in which the scenario runs.
 func (s Scenario) Cases(p Plan) (cases []Case) {
 	sizes, depths := []int{0}, []int{0}
 	if s.Payload {
@@ -134,7 +138,7 @@ func (c Case) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Grouped writes a number with a comma between thousands.
+// Grouped formats a number with commas between thousands.
 func Grouped(v float64, decimals int) string {
 	s := fmt.Sprintf("%.*f", decimals, math.Abs(v))
 	whole, fraction, _ := strings.Cut(s, ".")

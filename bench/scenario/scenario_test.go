@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-func TestSuits(t *testing.T) {
+func TestExcludes(t *testing.T) {
 	bare := servers.Spec{Target: &servers.Target{}}
 	withAPI := servers.Spec{Target: &servers.Target{API: "http://x"}, Pushes: true}
 	floor := servers.Spec{}
@@ -79,8 +80,12 @@ func TestSuits(t *testing.T) {
 		{broadcast, withAPI, true}, {push, withAPI, true},
 		{broadcast, floor, true}, {push, floor, false}, {heartbeat, floor, false},
 	} {
-		if got := tt.scenario.Suits(tt.spec); got != tt.want {
-			t.Errorf("%s suits %+v: %t", tt.scenario.Name, tt.spec, got)
+		why := tt.scenario.Excludes(tt.spec)
+		if (why == "") != tt.want {
+			t.Errorf("%s excludes %+v: %q", tt.scenario.Name, tt.spec, why)
+		}
+		if tt.spec.Target != nil && why != "" && !strings.Contains(why, "--target-api") {
+			t.Errorf("%s: %q does not name the flag", tt.scenario.Name, why)
 		}
 	}
 }

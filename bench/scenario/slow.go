@@ -11,15 +11,15 @@ import (
 	"fanfare/bench/proc"
 )
 
-// slow compares how fast broadcasts reach those who read while a tenth does not with the same before and, if the
-// server has kept them, after: whatever drifts in the server or on the machine is in both.
+// slow compares how fast broadcasts reach the other receivers while a tenth of them is stuck with the same before and, if
+// the server has kept the stuck connections, after it. Drift of the server or the machine is in both.
 //
-// Not reading means to be stuck: nothing that is pushed goes anywhere any more. Until then the kernel takes some
-// hundred messages for each, in memory that it must find first, which costs more than to send them to somebody who
-// reads. That lasts for seconds, is the same for all servers, and is over before anything is measured.
+// A receiver is stuck when neither its kernel nor the server accepts more for it. Until then the kernel buffers some
+// hundred messages for each, which costs more than delivering them. That takes seconds, is the same for all servers, and
+// is over before the measured time.
 var slow = Scenario{
 	Name:  "slow",
-	About: "a tenth of the receivers are stuck and read nothing: what the others notice, against themselves when all read",
+	About: "a tenth of the receivers is stuck and reads nothing: what the others notice, compared with a time when all read",
 	API:   true,
 	Metrics: []Metric{
 		{"kept", "kept of the rate", "", 2, 1},
@@ -33,7 +33,7 @@ var slow = Scenario{
 		{"grown_mib", "RSS grew by", "MiB", 1, -1},
 		{"closed", "stuck closed", "", 0, 0},
 	},
-	// Who reads nothing answers no ping, and is not to be given up for that.
+	// A stuck client answers no ping, and must not be closed for that.
 	Ping: func(Plan) time.Duration { return time.Hour },
 	Run: func(ctx context.Context, e *Env) error {
 		e.mss = ethernetMSS
@@ -76,8 +76,8 @@ var slow = Scenario{
 		}
 		last, longest := b.median(), b.longest
 		if late {
-			// The server waits for those who are stuck, and its rate is none. How many have the message meanwhile
-			// depends on which of them it came to first.
+			// The server waits for the stuck receivers, so it has no rate. How many others have received the message depends
+			// on the order in which the server writes to them.
 			last = arrivalLimit(e.Case.Connections)
 			longest = last
 		} else {
@@ -98,7 +98,7 @@ var slow = Scenario{
 		e.Sample.Set(Longest, longest.Seconds()*1e3)
 		e.Sample.Set("last_before", lastOfAll.Seconds()*1e3)
 		e.Sample.Set("grown_mib", (large-small)/(1<<20))
-		// It is those who read that are compared: what went to the others before does not count.
+		// Only receivers that read are compared: what the others received before does not count.
 		before := float64(all.Messages) / all.Elapsed.Seconds() * float64(healthy) / float64(e.Case.Connections)
 		e.Sample.Set("before", before)
 		if e.Server.PID() != 0 {
@@ -115,24 +115,23 @@ var slow = Scenario{
 	},
 }
 
-// ethernetMSS is the segment size that most connections of the Internet have. The kernel allots a sender's
-// buffer by it: with the segments of the loopback device it would be several MiB.
+// ethernetMSS is the segment size of most connections on the Internet. The size of a send buffer depends on it: with the
+// segments of the loopback device it is several MiB.
 const ethernetMSS = 1448
 
 const (
-	// fillQuiet is for how long the kernel must have taken nothing more for those who are stuck. It takes the
-	// more in steps: its buffer grows when the first probe of the closed window is answered, after 0.2 s.
+	// fillQuiet is how long the kernel must have accepted nothing more for the stuck receivers. Its buffer grows in
+	// steps, when the first probe of the closed window is answered, after 0.2 s.
 	fillQuiet = time.Second
-	// fillStep is between two looks.
+	// fillStep is the time between two checks.
 	fillStep = 250 * time.Millisecond
-	// fillQueue is as much as a server here may queue, behind the kernel's buffer, for one connection.
+	// fillQueue is the most that a server here may queue for one connection, in addition to the kernel's buffer.
 	fillQueue = 1 << 20
-	// fillLimit is for each of the two.
+	// fillLimit bounds each of the two steps.
 	fillLimit = time.Minute
 )
 
-// fill posts broadcasts until those who are stuck can take nothing more: neither the kernel for them (as far as
-// it is this machine's) nor the server.
+// fill posts broadcasts until neither the kernel of this machine nor the server accepts more for the stuck receivers.
 func (b *broadcaster) fill(ctx context.Context) (r fleet.Result, err error) {
 	most, grew, began := -1, load.Now(), load.Now()
 	for load.Now()-grew < int64(fillQuiet) {
@@ -147,7 +146,7 @@ func (b *broadcaster) fill(ctx context.Context) (r fleet.Result, err error) {
 			most, grew = n, load.Now()
 		}
 		if load.Now()-began > int64(fillLimit) {
-			return r, fmt.Errorf("the kernel still takes messages for those who do not read, after %v", fillLimit)
+			return r, fmt.Errorf("the kernel still buffers messages for stuck receivers after %v", fillLimit)
 		}
 	}
 	first, began := b.next, load.Now()
@@ -159,8 +158,8 @@ func (b *broadcaster) fill(ctx context.Context) (r fleet.Result, err error) {
 	return r, err
 }
 
-// again lets those read who were stuck, all that was kept for them, and tells how many the server had closed. If
-// there are none it measures as before, and else nothing.
+// again makes the stuck receivers read what was kept for them, and records how many of them the server had closed. It
+// measures again only if the server closed none.
 func (b *broadcaster) again(ctx context.Context) (r fleet.Result, closed int, err error) {
 	b.wake = true
 	if r, err = b.run(ctx, 0, 1); err != nil {
@@ -172,7 +171,7 @@ func (b *broadcaster) again(ctx context.Context) (r fleet.Result, closed int, er
 	return r, closed, err
 }
 
-// rss is the resident memory of the server, 0 where its process is not known.
+// rss returns the resident memory of the server, or 0 if its process is not known.
 func (e *Env) rss() (float64, error) {
 	if e.Server.PID() == 0 {
 		return 0, nil

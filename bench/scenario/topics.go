@@ -7,7 +7,7 @@ import (
 	"fanfare/bench/load"
 )
 
-// topicSkew is the exponent of Zipf's law: 1, as words and channels have it.
+// topicSkew is the exponent of Zipf's law: 1, as for words and channels.
 const topicSkew = 1
 
 var topics = Scenario{

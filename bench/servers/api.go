@@ -13,10 +13,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// callLimit is how long a call may take where the context sets no limit.
+// callLimit is the timeout of a call whose context has no deadline.
 const callLimit = 10 * time.Second
 
-// newAPIClient is a client that costs little: it runs beside the servers that it measures.
+// newAPIClient returns a client with little overhead: it shares the machine with the servers.
 func newAPIClient() *fasthttp.Client {
 	return &fasthttp.Client{
 		Name:                     "fanfare-bench",
@@ -28,7 +28,7 @@ func newAPIClient() *fasthttp.Client {
 
 var errNoAPI = errors.New("servers: this server has no API")
 
-// Broadcast posts body to everybody and returns how many receivers the server says it has.
+// Broadcast posts body to all sessions and returns the number of receivers that the server reports.
 func (s *Server) Broadcast(ctx context.Context, body []byte) (receivers int, err error) {
 	return s.push(ctx, "/v1/broadcast", body)
 }
@@ -49,7 +49,7 @@ func (s *Server) push(ctx context.Context, path string, body []byte) (int, error
 	return answer.Receivers, err
 }
 
-// Stats are the figures that the server gives of itself.
+// Stats returns the numbers of GET /v1/stats.
 func (s *Server) Stats(ctx context.Context) (map[string]float64, error) {
 	var all map[string]any
 	if err := s.call(ctx, fasthttp.MethodGet, "/v1/stats", nil, &all); err != nil {
@@ -64,7 +64,7 @@ func (s *Server) Stats(ctx context.Context) (map[string]float64, error) {
 	return figures, nil
 }
 
-// Metrics are the samples of GET /metrics, by their names with labels.
+// Metrics returns the samples of GET /metrics by name with labels.
 func (s *Server) Metrics(ctx context.Context) (map[string]float64, error) {
 	text, err := s.fetch(ctx, fasthttp.MethodGet, "/metrics", nil)
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Server) Metrics(ctx context.Context) (map[string]float64, error) {
 	return samples, nil
 }
 
-// call makes one request. answer is nil where the body does not matter.
+// call makes one request. answer may be nil.
 func (s *Server) call(ctx context.Context, method, path string, body []byte, answer any) error {
 	text, err := s.fetch(ctx, method, path, body)
 	if err != nil || answer == nil {
@@ -92,7 +92,7 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte, ans
 	return nil
 }
 
-// fetch makes one request and returns the body of its answer.
+// fetch makes one request and returns the body of the response.
 func (s *Server) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	if s.API == "" {
 		return nil, errNoAPI

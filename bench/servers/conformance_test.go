@@ -3,6 +3,7 @@ package servers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -10,13 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// catalog is of programs built by TestMain.
+// catalog has the programs that TestMain builds.
 var catalog Catalog
 
 func TestMain(m *testing.M) {
@@ -39,21 +41,18 @@ func TestMain(m *testing.M) {
 		}
 		catalog.Self = build("bench", "..", "./cmd/fanfare-bench")
 		catalog.Fanfare = build("fanfare", "../..", "./cmd/fanfare")
-		if catalog.Self == "" {
+		if catalog.Self == "" || catalog.Fanfare == "" {
 			return 1
 		}
 		return m.Run()
 	}())
 }
 
-// TestConformance runs the same checks over every server, with a client that is not ours: whoever passes can
-// be measured.
+// TestConformance runs the same checks on every server, with a client that is not ours. A server that passes can be
+// measured.
 func TestConformance(t *testing.T) {
 	for _, spec := range catalog.All() {
 		t.Run(spec.Name, func(t *testing.T) {
-			if strings.HasPrefix(spec.Name, "fanfare-") && catalog.Fanfare == "" {
-				t.Skip("fanfare does not build")
-			}
 			t.Parallel()
 			const ping = time.Second
 			s, err := Start(t.Context(), spec, ping)
@@ -61,10 +60,9 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				begin := time.Now()
 				s.Stop()
-				if took := time.Since(begin); took > 4*time.Second {
-					t.Errorf("took %v to stop", took)
+				if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
+					t.Error("the server ignores SIGTERM")
 				}
 			})
 			t.Run("echo", func(t *testing.T) { testEcho(t, s, 128<<10) })
@@ -72,7 +70,7 @@ func TestConformance(t *testing.T) {
 			t.Run("broadcast", func(t *testing.T) { testBroadcast(t, s) })
 			if spec.Pushes {
 				t.Run("push", func(t *testing.T) { testPush(t, s) })
-				t.Run("heartbeat", func(t *testing.T) { testHeartbeat(t, s, ping) })
+				t.Run("heartbeat", func(t *testing.T) { testHeartbeat(t, s) })
 			}
 		})
 	}
@@ -95,7 +93,7 @@ func dialWith(t *testing.T, d websocket.Dialer, s *Server, path string) *websock
 	return c
 }
 
-// testEcho sends messages in frames of at most so many bytes.
+// testEcho sends messages in frames of a bounded size.
 func testEcho(t *testing.T, s *Server, frame int) {
 	c := dialWith(t, websocket.Dialer{WriteBufferSize: frame}, s, "/echo")
 	for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage} {
@@ -113,7 +111,7 @@ func testEcho(t *testing.T, s *Server, frame int) {
 			}
 		}
 	}
-	// Three at once, written together: a server that reads one per event leaves the others.
+	// Three in one write: a server that reads one per event misses the others.
 	for i := range 3 {
 		if err := c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "message %d", i)); err != nil {
 			t.Fatal(err)
@@ -146,15 +144,15 @@ func await(t *testing.T, s *Server, sessions int) {
 	}
 }
 
-// expect reads messages from c and compares them, in their order if the server keeps one; servers may send JSON
-// with a line feed behind it.
+// expect reads messages from c and compares them, in order if the server keeps the order. Servers may send JSON with a
+// trailing line feed.
 func expect(t *testing.T, s *Server, c *websocket.Conn, want ...string) {
 	t.Helper()
 	var all []string
 	for _, w := range want {
 		_, got, err := c.ReadMessage()
 		if err != nil {
-			t.Fatalf("where %s was due behind %q: %v", w, all, err)
+			t.Fatalf("got %q, then %v; want %s", all, err, w)
 		}
 		all = append(all, strings.TrimSuffix(string(got), "\n"))
 	}
@@ -163,7 +161,7 @@ func expect(t *testing.T, s *Server, c *websocket.Conn, want ...string) {
 		slices.Sort(want)
 	}
 	if !slices.Equal(all, want) {
-		t.Fatalf("got %q where %q were due", all, want)
+		t.Fatalf("got %q, want %q", all, want)
 	}
 }
 
@@ -180,7 +178,7 @@ func receivers(t *testing.T, want int) func(int, error) {
 }
 
 func testBroadcast(t *testing.T, s *Server) {
-	await(t, s, 0) // some count echo connections too, and those may be about to end
+	await(t, s, 0) // some servers count echo connections, which may be ending
 	var all []*websocket.Conn
 	for i := range 3 {
 		all = append(all, dial(t, s, fmt.Sprintf("/ws?user=u%d", i)))
@@ -215,21 +213,27 @@ func testPush(t *testing.T, s *Server) {
 	await(t, s, 0)
 }
 
-// testHeartbeat waits for two pings: the second shows that the answer to the first counted.
-func testHeartbeat(t *testing.T, s *Server, interval time.Duration) {
-	c := dial(t, s, "/ws?user=a")
-	pings := make(chan struct{}, 64)
-	answer := c.PingHandler()
-	c.SetPingHandler(func(p string) error {
-		pings <- struct{}{}
-		return answer(p)
-	})
-	go c.ReadMessage()
-	for i := range 2 {
-		select {
-		case <-pings:
-		case <-time.After(3*interval + 5*time.Second):
-			t.Fatalf("ping %d has not come", i+1)
+// testHeartbeat waits for two pings: the second one shows that the server accepted the answer to the first.
+// A server may close a connection whose client does not answer in time, as on a busy machine, so it connects again.
+func testHeartbeat(t *testing.T, s *Server) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		c := dial(t, s, "/ws?user=a")
+		pings := 0
+		answer := c.PingHandler()
+		c.SetPingHandler(func(p string) error {
+			if pings++; pings == 2 {
+				return errTwoPings
+			}
+			return answer(p)
+		})
+		_, _, err := c.ReadMessage()
+		c.Close()
+		if errors.Is(err, errTwoPings) {
+			return
 		}
+		t.Logf("%d pings, then %v", pings, err)
 	}
+	t.Error("no connection received two pings within a minute")
 }
+
+var errTwoPings = errors.New("two pings")

@@ -22,9 +22,9 @@ type Server struct {
 	Spec   Spec
 	Listen netip.AddrPort
 	API    string // base URL; empty where there is none
-	Key    string // of the API, if it wants one
+	Key    string // of the API; may be empty
 
-	path string // request target for every connection; empty means that each scenario asks for its own
+	path string // request target of all connections; empty: each scenario has its own
 	pid  int    // 0 where it is not known
 	http *fasthttp.Client
 
@@ -39,7 +39,7 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 	return StartWithKey(ctx, spec, ping, "")
 }
 
-// StartWithKey is Start for a server whose API wants a key.
+// StartWithKey is Start for a server whose API requires a key.
 func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string) (*Server, error) {
 	if spec.Target != nil {
 		return spec.Target.open(ctx, spec)
@@ -59,7 +59,7 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 	}
 	s.cmd.Env = proc.Environ(spec.Debug)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	// A group of its own, so that Ctrl-C is for the parent; and never to outlive it.
+	// A process group of its own, so that Ctrl-C reaches the parent only. The server ends with the parent.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
@@ -76,8 +76,8 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 	return s, nil
 }
 
-// startTime is how long a server may take to become ready.
-const startTime = 15 * time.Second
+// startTime is the time limit for a server to become ready.
+const startTime = 30 * time.Second
 
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
@@ -85,7 +85,12 @@ func (s *Server) ready(ctx context.Context) error {
 	for {
 		err := s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
 		if err == nil {
-			return nil
+			// Some servers start their API first.
+			var c net.Conn
+			if c, err = net.Dial("tcp", s.Listen.String()); err == nil {
+				c.Close()
+				return nil
+			}
 		}
 		select {
 		case <-s.done:
@@ -97,10 +102,10 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
-// PID is the process, or 0 where it is not known.
+// PID returns the process number, or 0 if it is unknown.
 func (s *Server) PID() int { return s.pid }
 
-// Path is the request target for a connection for which a scenario would ask for path.
+// Path returns the request target to use where a scenario has path.
 func (s *Server) Path(path string) string {
 	if s.path != "" {
 		return s.path
@@ -108,7 +113,7 @@ func (s *Server) Path(path string) string {
 	return path
 }
 
-// Log is the end of what the server printed.
+// Log returns the end of the server's output.
 func (s *Server) Log() string {
 	if s.log == nil {
 		return ""
@@ -116,7 +121,7 @@ func (s *Server) Log() string {
 	return s.log.String()
 }
 
-// Stop ends a server that Start started: politely, then after five seconds not.
+// Stop ends a server that Start started, with SIGTERM, and after 15 seconds with SIGKILL.
 func (s *Server) Stop() {
 	s.http.CloseIdleConnections()
 	if s.cmd == nil {
@@ -126,15 +131,14 @@ func (s *Server) Stop() {
 	select {
 	case <-s.done:
 		return
-	case <-time.After(5 * time.Second):
+	case <-time.After(15 * time.Second):
 	}
 	s.cmd.Process.Kill()
 	<-s.done
 }
 
-// freePort finds a port that nobody listens on. It is none of those that the
-// kernel gives to clients (ip_local_port_range begins at 32768), so that no
-// connection of a load takes it before the server does.
+// freePort returns a free port below those that the kernel gives to clients (ip_local_port_range begins at 32768), so that
+// no client connection takes it before the server does.
 func freePort() (netip.AddrPort, error) {
 	for range 100 {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20000+rand.IntN(12000)))
@@ -144,7 +148,7 @@ func freePort() (netip.AddrPort, error) {
 			return addr, nil
 		}
 	}
-	return netip.AddrPort{}, errors.New("servers: no port from 20000 to 32000 is free")
+	return netip.AddrPort{}, errors.New("servers: found no free port from 20000 to 32000")
 }
 
 // A tail keeps the last bytes written to it.

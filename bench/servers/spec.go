@@ -15,17 +15,17 @@ import (
 type Spec struct {
 	Name    string
 	About   string
-	Version string // of the library that it is built on
+	Version string // of its library
 	Debug   string // GODEBUG
-	// Args makes the argument vector.
+	// Args returns the argument vector.
 	Args func(a Addresses, ping time.Duration) []string
-	// Pushes says that the server knows users and topics and pings its connections.
+	// Pushes means that the server has users, topics and heartbeats.
 	Pushes bool
-	// Descriptors is how many a connection takes; 0 means one.
+	// Descriptors per connection; 0 means one.
 	Descriptors int
-	// Unordered says that pushes to a connection may overtake one another.
+	// Unordered means that pushes to a connection may be reordered.
 	Unordered bool
-	// Target is a server that already runs; then there are no Args.
+	// Target is a server that already runs; then Args is nil.
 	Target *Target
 }
 
@@ -35,18 +35,18 @@ type Addresses struct {
 	API    string
 }
 
-// PingInterval is how often every server pings every connection, unless a scenario says otherwise.
+// PingInterval is the default ping interval of all servers.
 const PingInterval = 25 * time.Second
 
-// pingTimeout is how long a connection may take to answer: 10 s, more where pings are minutes apart (there a
-// client with hundreds of thousands of connections may be busy for longer), and no longer than the next ping.
+// pingTimeout returns the time limit for a pong: 10 s, more if pings are minutes apart (a client with hundreds of thousands
+// of connections may be busy for longer), and at most the interval.
 func pingTimeout(interval time.Duration) string {
 	return min(interval, max(interval/5, 10*time.Second)).String()
 }
 
-// A Catalog is where Specs are looked up.
+// A Catalog finds Specs.
 type Catalog struct {
-	Fanfare string // path of the fanfare program; empty leaves its transports out
+	Fanfare string // path of the fanfare program
 	Self    string // path of this program, which is also every peer
 }
 
@@ -87,14 +87,14 @@ func (c Catalog) fanfare(transport, version string) Spec {
 		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
 			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
-				"--data-dir", "none", // the others keep nothing either
+				"--data-dir", "none", // the other servers store nothing
 				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
 		},
 		Pushes: true,
 	}
 }
 
-// Find looks names up; "all" is every server.
+// Find returns the servers with these names; "all" is every server.
 func (c Catalog) Find(names []string) ([]Spec, error) {
 	all := c.All()
 	var found []Spec
@@ -104,7 +104,7 @@ func (c Catalog) Find(names []string) ([]Spec, error) {
 		}
 		i := slices.IndexFunc(all, func(s Spec) bool { return s.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("servers: no server is called %q", name)
+			return nil, fmt.Errorf("servers: unknown server %q", name)
 		}
 		if strings.HasPrefix(name, "fanfare-") {
 			if _, err := os.Stat(c.Fanfare); err != nil {

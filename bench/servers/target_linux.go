@@ -12,17 +12,17 @@ import (
 	"fanfare/bench/proc"
 )
 
-// A Target is a server that somebody else started: any WebSocket server can be measured by its URL.
+// A Target is a server that runs already: any WebSocket server can be measured by its URL.
 type Target struct {
 	Addr netip.AddrPort
-	Path string // request target for every connection; empty where the server has /echo and /ws
-	API  string // base URL of the HTTP API; empty where the server has none
+	Path string // request target of all connections; empty: the server has /echo and /ws
+	API  string // base URL of the HTTP API; may be empty
 }
 
-// ParseTarget reads NAME=ws://host:port[/path] or the URL alone, and the URL of an API, which may be empty.
+// ParseTarget parses NAME=ws://host:port[/path] or only the URL, and the URL of an API, which may be empty.
 //
-// With a path, every connection asks for that path, and what needs the API is left out; so an echo server
-// needs nothing but its URL. Without a path the server has to know /echo and /ws.
+// With a path, all connections request that path, so an echo server needs only its URL. Without a path the server must have
+// /echo and /ws. Scenarios that need an API exclude a server without one.
 func ParseTarget(arg, api string) (spec Spec, err error) {
 	name, raw, named := strings.Cut(arg, "=")
 	if !named || strings.Contains(name, "/") {
@@ -61,7 +61,7 @@ func resolve(host, port string) (netip.AddrPort, error) {
 	return netip.ParseAddrPort(net.JoinHostPort(ips[0].String(), port))
 }
 
-// open looks for the target's process, which a server on this machine has.
+// open finds the process of the target, if it runs on this machine.
 func (t *Target) open(_ context.Context, spec Spec) (*Server, error) {
 	pid, err := proc.Listener(t.Addr)
 	if err != nil && t.Addr.Addr().IsLoopback() {

@@ -1,4 +1,3 @@
-// Package stats sums up repeated measurements. Its samples are few (3 to 30 rounds) and the machine under
-// them is noisy, so it gives medians with the whole spread, and compares two servers only round by round,
-// where both had the same weather.
+// Package stats summarizes repeated measurements. There are few samples (3 to 30 rounds) and the machine is noisy, so it
+// reports medians with the full spread, and compares two servers round by round only, under the same conditions.
 package stats

@@ -8,14 +8,14 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// A Summary is what repeated measurements of one quantity say.
+// A Summary describes repeated measurements of one quantity.
 type Summary struct {
 	N        int
 	Median   float64
 	Min, Max float64
 }
 
-// Summarize sums up values. Of none, it is the zero Summary.
+// Summarize returns the Summary of values, which is zero if there are no values.
 func Summarize(values []float64) Summary {
 	if len(values) == 0 {
 		return Summary{}
@@ -43,9 +43,8 @@ type Ratio struct {
 // confidence is the share of runs whose interval holds the true ratio.
 const confidence = 0.95
 
-// Paired is the ratio of a[i] to b[i] over all i. Ratios multiply, so their logarithms are averaged; the
-// interval is Student's, which is right for few pairs. Pairs without a positive value on both sides are left
-// out.
+// Paired returns the ratio of a[i] to b[i] over all i. Ratios multiply, so their logarithms are averaged; Student's t
+// gives the interval, which is right for few pairs. Pairs without a positive value on both sides are ignored.
 func Paired(a, b []float64) Ratio {
 	var logs []float64
 	for i := range min(len(a), len(b)) {

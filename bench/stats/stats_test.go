@@ -31,7 +31,7 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-// The wanted intervals were worked out by hand from a table of Student's t: 12.7062 for one degree of
+// The wanted intervals were computed by hand from a table of Student's t: 12.7062 for one degree of
 // freedom, 4.3027 for two.
 func TestPaired(t *testing.T) {
 	e := math.E
@@ -47,8 +47,8 @@ func TestPaired(t *testing.T) {
 		{"two pairs", []float64{1, e * e}, []float64{1, 1}, 2, e, math.Exp(1 - 12.7062), math.Exp(1 + 12.7062)},
 		// Logarithms 1, 2, 3: mean 2, deviation 1, standard error 1/√3.
 		{"three pairs", []float64{e, e * e, e * e * e}, []float64{1, 1, 1}, 3, e * e, math.Exp(2 - 4.3027/math.Sqrt(3)), math.Exp(2 + 4.3027/math.Sqrt(3))},
-		{"the weather is the same for both", []float64{10, 20, 5.1}, []float64{5, 10, 2.5}, 3, 2.0132, 1.9568, 2.0713},
-		{"zeros are left out", []float64{0, 2, 4}, []float64{1, 1, 2}, 2, 2, 2, 2},
+		{"the same conditions for both", []float64{10, 20, 5.1}, []float64{5, 10, 2.5}, 3, 2.0132, 1.9568, 2.0713},
+		{"zeros are ignored", []float64{0, 2, 4}, []float64{1, 1, 2}, 2, 2, 2, 2},
 		{"nothing", nil, nil, 0, math.NaN(), math.NaN(), math.NaN()},
 	}
 	for _, tt := range tests {
@@ -62,7 +62,8 @@ func TestPaired(t *testing.T) {
 	}
 }
 
-// In many made-up experiments of five rounds the interval holds the true ratio about 95 times in 100.
+// TestPairedCovers checks that over many made-up experiments of five rounds the interval holds the true ratio in about
+// 95 of 100.
 func TestPairedCovers(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const runs, truth = 4000, 1.3
@@ -70,9 +71,9 @@ func TestPairedCovers(t *testing.T) {
 	for range runs {
 		var a, b []float64
 		for range 5 {
-			weather := math.Exp(random.NormFloat64())
-			a = append(a, truth*weather*math.Exp(0.1*random.NormFloat64()))
-			b = append(b, weather*math.Exp(0.1*random.NormFloat64()))
+			conditions := math.Exp(random.NormFloat64())
+			a = append(a, truth*conditions*math.Exp(0.1*random.NormFloat64()))
+			b = append(b, conditions*math.Exp(0.1*random.NormFloat64()))
 		}
 		if r := Paired(a, b); r.Low <= truth && truth <= r.High {
 			held++

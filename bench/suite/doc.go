@@ -1,4 +1,3 @@
-// Package suite runs scenarios over servers: round by round, every server once per round in random order, each
-// time a fresh server process and fresh client processes, so that all meet the same weather and none the
-// leavings of another.
+// Package suite runs scenarios on servers. In every round each server has one turn, in random order, with a new server
+// process and new client processes, so that all servers meet the same conditions.
 package suite

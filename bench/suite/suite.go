@@ -26,17 +26,17 @@ type Config struct {
 	Worker    []string // argument vector of a load worker
 	Command   []string // as the report shows it
 
-	// Progress is told before each measurement how many are done, of how many, and what comes; it may be nil.
+	// Progress is called before each measurement with the number of finished ones, the total, and a description of
+	// the next. It may be nil.
 	Progress func(done, total int, what string)
-	// Finished is told when a scenario is complete, or as complete as it will be; it may be nil.
+	// Finished is called at the end of each scenario. It may be nil.
 	Finished func(run *report.Run, scenario string)
 }
 
-// ErrFailed says that the run is complete but some of its samples have errors.
+// ErrFailed means that the run is complete, and some samples have errors.
 var ErrFailed = errors.New("some measurements failed")
 
-// Run measures. The run that it returns holds all that was measured even when it returns an error: that of ctx
-// when it was cut short, or ErrFailed.
+// Run measures. It returns everything measured, also with an error: that of ctx after an interruption, or ErrFailed.
 func Run(ctx context.Context, c Config) (*report.Run, error) {
 	run := &report.Run{
 		Began: time.Now(), Command: c.Command, Machine: proc.ThisMachine(), Plan: c.Plan, Rounds: c.Rounds, Baseline: c.Baseline,
@@ -46,21 +46,28 @@ func Run(ctx context.Context, c Config) (*report.Run, error) {
 	for _, spec := range c.Servers {
 		run.Servers = append(run.Servers, report.Server{Name: spec.Name, About: spec.About, Version: spec.Version})
 		for _, s := range c.Scenarios {
-			if s.Suits(spec) {
+			if s.Excludes(spec) == "" {
 				total += c.Rounds * len(s.Cases(c.Plan))
 			}
 		}
 	}
+	run.Others = others(time.Second)
+	done := 0
 	for _, s := range c.Scenarios {
 		for _, at := range s.Cases(c.Plan) {
+			for _, spec := range c.Servers {
+				if why := s.Excludes(spec); why != "" {
+					run.Samples = append(run.Samples, scenario.Sample{Scenario: s.Name, Case: at, Server: spec.Name, Skipped: why})
+				}
+			}
 			for round := range c.Rounds {
 				for _, i := range rand.Perm(len(c.Servers)) {
 					spec := c.Servers[i]
-					if !s.Suits(spec) {
+					if s.Excludes(spec) != "" {
 						continue
 					}
 					if c.Progress != nil {
-						c.Progress(len(run.Samples), total, fmt.Sprintf("%s, round %d, %s, %s", s.Name, round+1, at, spec.Name))
+						c.Progress(done, total, fmt.Sprintf("%s, round %d, %s, %s", s.Name, round+1, at, spec.Name))
 					}
 					sample := c.measure(ctx, s, at, spec)
 					if ctx.Err() != nil {
@@ -70,6 +77,7 @@ func Run(ctx context.Context, c Config) (*report.Run, error) {
 					}
 					sample.Round = round
 					run.Samples = append(run.Samples, sample)
+					done++
 				}
 			}
 		}
@@ -100,7 +108,7 @@ func (c Config) measure(ctx context.Context, s scenario.Scenario, at scenario.Ca
 		sample.Values = nil
 		return sample
 	}
-	// By now the server and the clients have ended, so their time is among that of our children.
+	// The server and the clients have ended, so the time of our children includes theirs.
 	took := time.Since(began).Seconds()
 	sample.Set(scenario.Others, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/took)
 	sample.Set(scenario.Stolen, (proc.Stolen()-stolen)/took)
@@ -126,25 +134,32 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 	defer f.Close()
 	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, Server: server, Fleet: f, Extra: start, Sample: sample})
 	if err != nil && server.Log() != "" {
-		return fmt.Errorf("%w\nthe server's last words: %s", err, server.Log())
+		return fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 	}
 	return err
 }
 
-// tooMany says why a server cannot have so many connections here.
+// tooMany returns why a server cannot have so many connections here, or "".
 func tooMany(connections int, spec servers.Spec) string {
-	const others = 64 // what a Go server has open besides
+	const others = 64 // further descriptors of a Go server
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return ""
 	}
 	if need := connections*max(1, spec.Descriptors) + others; uint64(need) > limit.Max {
-		return fmt.Sprintf("it needs %d descriptors and may have %d", need, limit.Max)
+		return fmt.Sprintf("needs %d descriptors, the limit is %d", need, limit.Max)
 	}
 	return ""
 }
 
-// ourCPU is the time that this process and those of its children that have ended have used.
+// others returns how many cores other programs use, measured for a while in which this one does nothing.
+func others(d time.Duration) float64 {
+	busy, ours, began := proc.Busy(), ourCPU(), time.Now()
+	time.Sleep(d)
+	return max(0, (proc.Busy()-busy-(ourCPU()-ours).Seconds())/time.Since(began).Seconds())
+}
+
+// ourCPU returns the processor time of this process and of its children that have ended.
 func ourCPU() (sum time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var r syscall.Rusage

@@ -28,6 +28,7 @@ type acks struct {
 type position struct {
 	offset uint64
 	renew  bool // store it again if it is stored already, so that it does not expire
+	always bool // store it although the box is empty
 }
 
 func (a *acks) init() {
@@ -38,7 +39,7 @@ func (a *acks) init() {
 // addLocked adds a position, unless a later one is there.
 func (a *acks) addLocked(name string, p position) {
 	was := a.waiting[name]
-	a.waiting[name] = position{max(was.offset, p.offset), was.renew || p.renew}
+	a.waiting[name] = position{max(was.offset, p.offset), was.renew || p.renew, was.always || p.always}
 }
 
 // pending returns the position under a name that is not stored yet.
@@ -65,8 +66,8 @@ const (
 
 // Ack stores a position soon. A crash before that costs duplicates.
 //
-// A position 0 is stored only if the box has a message: there is nothing to
-// remember about an empty one.
+// A position 0 of an empty box is stored by AckSync only: its caller knows that the
+// user did not invent the box.
 func (s *Store) Ack(b store.Box, user string, offset uint64) {
 	s.note(positionName(b, user), position{offset: offset})
 }
@@ -74,7 +75,7 @@ func (s *Store) Ack(b store.Box, user string, offset uint64) {
 // AckSync is Ack that returns when the position is stored. It returns ErrFull for a
 // new position when Config.Positions is reached.
 func (s *Store) AckSync(ctx context.Context, b store.Box, user string, offset uint64) error {
-	return s.storeAck(ctx, positionName(b, user), position{offset: offset})
+	return s.storeAck(ctx, positionName(b, user), position{offset: offset, always: true})
 }
 
 // RenewInterval is how often Renew should be called for the subscribers of topics.
@@ -82,7 +83,7 @@ func (s *Store) RenewInterval() time.Duration { return s.cfg.Age / 2 }
 
 // Renew keeps a stored position from expiring.
 func (s *Store) Renew(b store.Box, user string, offset uint64) {
-	s.note(positionName(b, user), position{offset, true})
+	s.note(positionName(b, user), position{offset: offset, renew: true})
 }
 
 func (s *Store) note(name string, p position) {
@@ -273,7 +274,7 @@ func boxOfPosition(name string) box {
 // invents names of topics could fill it.
 func (s *Store) nothingToRemember(ctx context.Context, name string, p position) (bool, error) {
 	b := boxOfPosition(name)
-	if p.offset == 0 {
+	if p.offset == 0 && !p.always {
 		if last, err := s.last(ctx, b); last == nil || err != nil {
 			return true, err
 		}

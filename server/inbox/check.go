@@ -39,6 +39,7 @@ type check struct {
 type streamCheck struct {
 	exists  bool
 	live    seqSet
+	removed seqSet // there is a tombstone
 	bytes   int64
 	last    uint64 // greatest sequence, of a message or tombstone
 	damaged []damage
@@ -102,7 +103,7 @@ func (c *check) hasMessages() bool {
 // readStream reads the blocks of a stream.
 func (c *check) readStream(ctx context.Context, k kind) error {
 	st := &c.streams[k]
-	st.live = make(seqSet)
+	st.live, st.removed = make(seqSet), make(seqSet)
 	blocks, msgs, err := blockFiles(c.dir, k)
 	if err != nil {
 		return err
@@ -113,7 +114,6 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 		return err
 	}
 	var unknown []adoptee
-	var removed []uint64
 	var buf []byte
 	for _, blk := range blocks {
 		if err := ctx.Err(); err != nil {
@@ -127,7 +127,7 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 			switch {
 			case rec.erased:
 			case rec.tomb:
-				removed = append(removed, rec.seq)
+				st.removed.add(rec.seq)
 			case k == ackKind:
 				c.readPosition(rec)
 			default:
@@ -147,9 +147,7 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 			st.repair = append(st.repair, blk)
 		}
 	}
-	for _, seq := range removed {
-		st.live.remove(seq)
-	}
+	st.live.removeAll(st.removed)
 	for _, a := range unknown {
 		h := hashName(k, a.name)
 		switch b := c.tally.boxes[h]; {

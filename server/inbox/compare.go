@@ -29,8 +29,8 @@ func (c *check) compare() error {
 			since[k] += int64(e.size) + recordOverhead
 		}
 		switch {
-		case removed, c.streams[k].live.has(e.offset):
-			return
+		case removed, c.streams[k].live.has(e.offset), c.streams[k].removed.has(e.offset):
+			return // in a copy of a running store the account may be the older part
 		case e.offset < first[k] && c.tally.limits.dropOldest:
 			h := &head[k]
 			h.bytes += int64(e.size) + recordOverhead

@@ -15,24 +15,19 @@ func (s seqSet) add(seq uint64) {
 	page[seq&0xffff/64] |= 1 << (seq % 64)
 }
 
-func (s seqSet) remove(seq uint64) {
-	if page := s[seq>>16]; page != nil {
-		page[seq&0xffff/64] &^= 1 << (seq % 64)
+func (s seqSet) removeAll(others seqSet) {
+	for n, other := range others {
+		if page := s[n]; page != nil {
+			for i := range page {
+				page[i] &^= other[i]
+			}
+		}
 	}
 }
 
 func (s seqSet) has(seq uint64) bool {
 	page := s[seq>>16]
 	return page != nil && page[seq&0xffff/64]&(1<<(seq%64)) != 0
-}
-
-func (s seqSet) len() (n int) {
-	for _, page := range s {
-		for _, word := range page {
-			n += bits.OnesCount64(word)
-		}
-	}
-	return n
 }
 
 // min returns the least sequence, 0 if there is none.

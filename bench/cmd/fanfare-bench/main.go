@@ -1,5 +1,5 @@
-// Command fanfare-bench compares WebSocket push servers on this machine: fanfare, other designs, and the
-// least that a server can do.
+// Command fanfare-bench compares WebSocket push servers on this machine: fanfare, other libraries and designs, and a
+// minimal server.
 package main
 
 import (
@@ -17,13 +17,10 @@ import (
 type program struct {
 	Run           runCommand           `cmd:"" help:"Measure servers side by side."`
 	List          listCommand          `cmd:"" help:"List scenarios and servers."`
-	Report        reportCommand        `cmd:"" help:"Make tables or a page of charts from a saved run."`
-	ServePeer     peerCommand          `cmd:"" help:"Be one of the servers to compare with, until SIGTERM."`
+	Report        reportCommand        `cmd:"" help:"Write tables or a page of charts of a saved run."`
+	ServePeer     peerCommand          `cmd:"" help:"Run one of the other servers until SIGTERM."`
 	Million       millionCommand       `cmd:"" help:"Hold a million connections to one server process."`
-	Faults        faultsCommand        `cmd:"" help:"Kill, cut off and fill up a service of several nodes, and see what arrives."`
-	Soak          soakCommand          `cmd:"" help:"Attack a server, and measure what others feel of it."`
 	LoadWorker    workerCommand        `cmd:"" hidden:""`
-	AttackWorker  attackCommand        `cmd:"" hidden:""`
 	MillionKernel millionKernelCommand `cmd:"" hidden:""`
 	MillionInside millionInsideCommand `cmd:"" hidden:""`
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"fanfare/bench/million"
@@ -15,34 +14,32 @@ import (
 type millionCommand struct {
 	Connections  int           `help:"Connections." short:"n" default:"1000000"`
 	Pushes       int           `help:"Pushes to random users." default:"1000"`
-	Window       int           `help:"Handshakes under way at once." default:"200"`
-	PingInterval time.Duration `help:"Interval of the server's heartbeats." default:"5m"`
+	Window       int           `help:"Pending handshakes." default:"200"`
+	PingInterval time.Duration `help:"Ping interval of the server." default:"5m"`
 	Server       string        `help:"The server; see list." default:"fanfare-epoll"`
-	UML          bool          `name:"uml" help:"Boot user-mode Linux even where the descriptor limit would allow the connections."`
-	Limit        time.Duration `help:"Give up after this time." default:"90m"`
+	UML          bool          `name:"uml" help:"Boot user-mode Linux even if the descriptor limit allows the connections."`
+	Limit        time.Duration `help:"Time limit." default:"90m"`
 	JSON         string        `help:"Write the result to this file." type:"path" placeholder:"FILE"`
-	Fanfare      string        `help:"The fanfare program; built from the parent directory when empty." env:"FANFARE_BIN" type:"existingfile"`
+	Fanfare      string        `help:"The fanfare program; default: built from the parent directory." env:"FANFARE_BIN" type:"existingfile"`
 }
 
 func (c *millionCommand) Run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not done after %v", c.Limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not finished after %v", c.Limit))
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	if c.Fanfare == "" {
-		dir, err := os.MkdirTemp("", "fanfare-bench-")
+		program, remove, err := servers.BuildTemp(ctx)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		if c.Fanfare, err = servers.Build(ctx, filepath.Join(dir, "fanfare")); err != nil {
-			return err
-		}
+		defer remove()
+		c.Fanfare = program
 	}
 	if c.Connections < 1 || c.Pushes < 1 || c.Window < 1 {
-		return errors.New("--connections, --pushes and --window: at least 1")
+		return errors.New("--connections, --pushes and --window: want at least 1")
 	}
 	config := million.Config{
 		Connections: c.Connections, Pushes: c.Pushes, Window: c.Window, Ping: c.PingInterval, Server: c.Server, Fanfare: c.Fanfare, Self: self,
@@ -71,7 +68,7 @@ func (c *millionCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// A millionInsideCommand is what runs inside user-mode Linux.
+// A millionInsideCommand runs inside user-mode Linux.
 type millionInsideCommand struct {
 	Dir string `arg:""`
 }

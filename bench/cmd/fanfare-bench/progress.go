@@ -7,7 +7,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// A progress shows how far a long run is, on a terminal only.
+// A progress shows the progress of a long run, on a terminal only.
 type progress struct {
 	file *os.File
 	bar  *progressbar.ProgressBar
@@ -20,7 +20,7 @@ func newProgress(file *os.File) *progress {
 	return &progress{file: file}
 }
 
-// step shows that done of total are done and what comes next.
+// step shows how many steps of total are done, and the next one.
 func (p *progress) step(done, total int, what string) {
 	if p.file == nil {
 		return
@@ -39,7 +39,7 @@ func (p *progress) step(done, total int, what string) {
 	p.bar.Set(done)
 }
 
-// clear takes the bar away, until the next step.
+// clear removes the bar until the next step.
 func (p *progress) clear() {
 	if p.bar != nil {
 		p.bar.Clear()

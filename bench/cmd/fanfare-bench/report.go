@@ -9,8 +9,8 @@ import (
 )
 
 type reportCommand struct {
-	File string `arg:"" help:"What run wrote with --json." type:"existingfile"`
-	HTML string `help:"Write a page with charts to this file instead of tables." type:"path" placeholder:"FILE"`
+	File string `arg:"" help:"A file that run has written with --json." type:"existingfile"`
+	HTML string `help:"Write a page with charts to this file instead of printing tables." type:"path" placeholder:"FILE"`
 }
 
 func (c *reportCommand) Run() error {
@@ -30,7 +30,7 @@ func (c *reportCommand) Run() error {
 	return nil
 }
 
-// create writes a file, and reports that it could not be finished.
+// create writes a file, and closes it whether or not write succeeds.
 func create(name string, write func(io.Writer) error) error {
 	f, err := os.Create(name)
 	if err != nil {

@@ -22,17 +22,17 @@ func TestRunChecksItsFlags(t *testing.T) {
 		args []string
 		ok   bool
 	}{
-		"defaults":          {nil, true},
-		"several":           {[]string{"-n", "100,1000", "--size", "64,128", "--depth", "1,16"}, true},
-		"no round":          {[]string{"--rounds", "0"}, false},
-		"no connection":     {[]string{"-n", "100,0"}, false},
-		"too small":         {[]string{"--size", "10"}, false},
-		"too large":         {[]string{"--size", "2000000"}, false},
-		"slow too small":    {[]string{"--slow-size", "1"}, false},
-		"no depth":          {[]string{"--depth", "0"}, false},
-		"no time":           {[]string{"--time", "0s"}, false},
-		"less than no time": {[]string{"--warm", "-1s"}, false},
-		"no rate":           {[]string{"--pushes", "0"}, false},
+		"defaults":         {nil, true},
+		"several":          {[]string{"-n", "100,1000", "--size", "64,128", "--depth", "1,16"}, true},
+		"zero rounds":      {[]string{"--rounds", "0"}, false},
+		"zero connections": {[]string{"-n", "100,0"}, false},
+		"too small":        {[]string{"--size", "10"}, false},
+		"too large":        {[]string{"--size", "2000000"}, false},
+		"slow too small":   {[]string{"--slow-size", "1"}, false},
+		"zero depth":       {[]string{"--depth", "0"}, false},
+		"zero time":        {[]string{"--time", "0s"}, false},
+		"negative time":    {[]string{"--warm", "-1s"}, false},
+		"zero rate":        {[]string{"--pushes", "0"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := parse(t, append([]string{"run"}, tt.args...)...)

@@ -14,15 +14,15 @@ import (
 )
 
 type peerCommand struct {
-	Name   string `arg:"" help:"Which: see list."`
+	Name   string `arg:"" help:"The server; see list."`
 	Listen string `help:"Address of /echo and /ws." required:""`
 	API    string `help:"Address of the HTTP API." required:""`
 
-	PingInterval time.Duration `help:"How often a connection is pinged." default:"25s"`
-	PingTimeout  time.Duration `help:"How long it may take to answer." default:"10s"`
+	PingInterval time.Duration `help:"Ping interval." default:"25s"`
+	PingTimeout  time.Duration `help:"Time limit for a pong." default:"10s"`
 }
 
-// Run serves until the server fails or ctx ends: SIGTERM is answered by leaving at once.
+// Run serves until the server fails or ctx ends.
 func (c *peerCommand) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- c.serve() }()
@@ -38,7 +38,7 @@ func (c *peerCommand) serve() error {
 	if loops, ok := strings.CutPrefix(c.Name, "floor"); ok {
 		n, err := strconv.Atoi(loops)
 		if err != nil || n < 1 {
-			return fmt.Errorf("%q: how many loops?", c.Name)
+			return fmt.Errorf("%q: want floor and a number of loops", c.Name)
 		}
 		return floor.Serve(c.Listen, c.API, n)
 	}

@@ -185,7 +185,7 @@ func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	switch {
 	case !st.placed:
 		return ErrNotSent
-	case epoch != "" && !st.continuesIn(epoch):
+	case !st.continuesIn(epoch):
 		return fmt.Errorf("%w: %.32q, want %q", ErrEpoch, epoch, st.epoch)
 	case offset > st.sent:
 		return fmt.Errorf("%w: %d, last sent %d", ErrNotSent, offset, st.sent)

@@ -99,8 +99,13 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	if st.remember {
+		switch err := db.AckSync(ctx, j.box, user, p.after); {
+		case errors.Is(err, store.ErrFull): // stored with the first message, if there is room then
+			return nil
+		case err != nil:
+			return err
+		}
 		p.acked, p.pinned = p.after, true
-		return db.AckSync(ctx, j.box, user, p.after)
 	}
 	return nil
 }

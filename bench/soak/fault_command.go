@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"fanfare/bench/soak/fault"
+)
+
+type faultCommand struct {
+	Minutes float64       `help:"Time with faults; setup and the final check come on top." default:"5"`
+	Seed    uint64        `help:"Seed of all random choices; 0: from the clock." default:"0"`
+	Nodes   int           `help:"Nodes of fanfare." default:"3"`
+	Users   int           `help:"Users." default:"60"`
+	Pace    time.Duration `help:"Average time between two pushes to a user." default:"100ms"`
+	JSON    string        `help:"Write the result to this file." type:"path" placeholder:"FILE"`
+	programs
+}
+
+// programs are the flags that name the programs under test.
+type programs struct {
+	Fanfare string `help:"The fanfare program; default: built from the parent directory." env:"FANFARE_BIN" type:"existingfile"`
+	NATS    string `name:"nats" help:"The nats-server program; default: built in the version that the parent directory requires." env:"NATS_BIN" type:"existingfile"`
+}
+
+func (c *faultCommand) Run(ctx context.Context) error {
+	r, err := fault.Run(ctx, fault.Options{
+		Fanfare: c.Fanfare, NATS: c.NATS, Duration: time.Duration(c.Minutes * float64(time.Minute)), Seed: c.Seed,
+		Nodes: c.Nodes, Users: c.Users, Pace: c.Pace, Log: progress,
+	})
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s\n", b)
+	if c.JSON != "" {
+		if err := os.WriteFile(c.JSON, append(b, '\n'), 0o600); err != nil {
+			return err
+		}
+	}
+	return r.Err()
+}
+
+type costCommand struct {
+	Nodes  []int `help:"Sizes of the cluster." default:"1,2,4,8"`
+	Pushes int   `help:"Pushes per size." default:"20000"`
+	programs
+}
+
+func (c *costCommand) Run(ctx context.Context) error {
+	costs, err := fault.MeasureCost(ctx, fault.Programs{Fanfare: c.Fanfare, NATS: c.NATS}, c.Nodes, c.Pushes, progress)
+	fault.WriteCosts(os.Stdout, costs)
+	return err
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

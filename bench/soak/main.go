@@ -1,0 +1,69 @@
+// Command soak puts a server under attack, and a cluster through faults, and checks what its clients notice.
+//
+//	go run ./soak attack --minutes 11
+//	go run ./soak fault --minutes 2
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"fanfare/bench/fleet"
+	"fanfare/bench/soak/attack"
+
+	"github.com/alecthomas/kong"
+)
+
+type program struct {
+	Attack   attackCommand   `cmd:"" help:"Attack a server and compare what its clients notice with a twin server."`
+	Fault    faultCommand    `cmd:"" help:"Kill, freeze, disconnect and fill up the processes of a cluster, and check what arrives."`
+	Cost     costCommand     `cmd:"" help:"Measure what pushes cost as a cluster grows."`
+	Load     loadWorker      `cmd:"" hidden:"" name:"load-worker"`
+	Attacker attackersWorker `cmd:"" hidden:"" name:"attack-worker"`
+}
+
+// A loadWorker is a process of healthy clients.
+type loadWorker struct{}
+
+func (loadWorker) Run() error { return fleet.Work(os.Stdin, os.Stdout) }
+
+// An attackersWorker is a process of attackers.
+type attackersWorker struct{}
+
+func (attackersWorker) Run() error { return attack.Work(os.Stdin, os.Stdout) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k := kong.Parse(new(program),
+		kong.Name("soak"),
+		kong.Description("Test what a server survives: attacks, and faults of a cluster."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	err := k.Run()
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "soak: interrupted")
+		os.Exit(128 + int(syscall.SIGINT))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+// create writes a file, and closes it whether or not write succeeds.
+func create(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,394 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	neturl "net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// node is a JavaScript program that runs the examples of a document. What they write to
+// the console comes as lines.
+type node struct {
+	t     *testing.T
+	in    io.Writer
+	lines chan string
+}
+
+// browserWorld is what browsers have and node has not: storage, and in version 20 a close
+// event after a connection that failed, as the WebSocket standard wants.
+const browserWorld = `
+const NodeSocket = WebSocket;
+globalThis.WebSocket = class extends NodeSocket {
+  constructor(...args) {
+    super(...args);
+    let closed = false;
+    this.addEventListener("close", () => closed = true);
+    this.addEventListener("error", () => setTimeout(() => { if (!closed) this.onclose?.({code: 1006, reason: ""}); }, 100));
+  }
+};
+const saved = new Map();
+globalThis.localStorage = {getItem: k => saved.get(k) ?? null, setItem: (k, v) => saved.set(k, String(v))};
+`
+
+// startNode runs a script until the test ends.
+func startNode(t *testing.T, script string) *node {
+	t.Helper()
+	program, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI has no node: ", err)
+		}
+		t.Skip("the JavaScript of the documents runs in node, which is not installed: make test installs it")
+	}
+	var flags []string
+	if !hasWebSocket(program) {
+		flags = []string{"--experimental-websocket"} // before version 22
+		if !hasWebSocket(program, flags...) {
+			t.Skip("this version of node has no WebSocket: 20.10 or later is needed")
+		}
+	}
+	file := filepath.Join(t.TempDir(), "example.mjs")
+	if err := os.WriteFile(file, []byte(browserWorld+script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, append(flags, "--no-warnings", file)...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, in: stdin, lines: make(chan string, 10_000)}
+	go func() {
+		defer close(n.lines)
+		defer r.Close()
+		for s := bufio.NewScanner(r); s.Scan(); {
+			n.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		for range n.lines {
+		}
+	})
+	return n
+}
+
+func hasWebSocket(program string, flags ...string) bool {
+	return exec.Command(program, append(flags, "-e", "if (typeof WebSocket !== 'function') process.exit(1)")...).Run() == nil
+}
+
+// expect wants these lines next, in this order.
+func (n *node) expect(want ...string) {
+	n.t.Helper()
+	for _, w := range want {
+		select {
+		case got, ok := <-n.lines:
+			if !ok || got != w {
+				n.t.Fatalf("the program printed %q, want %q", got, w)
+			}
+		case <-time.After(bound):
+			n.t.Fatalf("the program did not print %q", w)
+		}
+	}
+}
+
+// expectAnyOrder wants these lines next, in any order.
+func (n *node) expectAnyOrder(want ...string) {
+	n.t.Helper()
+	for len(want) > 0 {
+		select {
+		case got, ok := <-n.lines:
+			i := slices.Index(want, got)
+			if !ok || i < 0 {
+				n.t.Fatalf("the program printed %q, want one of %q", got, want)
+			}
+			want = slices.Delete(want, i, i+1)
+		case <-time.After(bound):
+			n.t.Fatalf("the program did not print %q", want)
+		}
+	}
+}
+
+// unread returns how many stored messages a user has not acknowledged.
+func unread(t *testing.T, p *process, user string) int {
+	t.Helper()
+	var inbox struct{ Messages []any }
+	if err := json.Unmarshal(get(t, "http://"+p.api+"/v1/users/"+user+"/inbox"), &inbox); err != nil {
+		t.Fatal(err)
+	}
+	return len(inbox.Messages)
+}
+
+// waitOnline waits until a user has a session.
+func waitOnline(t *testing.T, api, user string) {
+	t.Helper()
+	for wait := bound; wait > 0; wait -= pollEvery {
+		if strings.Contains(string(get(t, "http://"+api+"/v1/users/"+user)), `"online":true`) {
+			return
+		}
+		time.Sleep(pollEvery)
+	}
+	t.Fatalf("%s is not online", user)
+}
+
+// post pushes, and wants status 200.
+func post(t *testing.T, url, contentType, body string) {
+	t.Helper()
+	tr := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: tr, Timeout: bound}).Post(url, contentType, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		t.Fatalf("POST %s: %s %s", url, resp.Status, answer)
+	}
+}
+
+// TestDocsPlainClient runs the two-line clients, and pushes to them what the README
+// pushes.
+func TestDocsPlainClient(t *testing.T) {
+	for _, file := range []string{"README.md", "docs/protocol.md"} {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			p := startServer(t, nil)
+			example := docBlocks(t, file, "js")[0]
+			n := startNode(t, strings.ReplaceAll(example.text, "127.0.0.1:8080", p.public))
+			waitOnline(t, p.api, "alice")
+			post(t, "http://"+p.api+"/v1/users/alice/push", "application/json", `{"hello":"world"}`)
+			post(t, "http://"+p.api+"/v1/topics/weather/push", "text/plain", "rain at noon")
+			post(t, "http://"+p.api+"/v1/broadcast", "application/json", `{"maintenance":"22:00 UTC"}`)
+			n.expect(`{"hello":"world"}`, "rain at noon", `{"maintenance":"22:00 UTC"}`)
+		})
+	}
+}
+
+// clients is a program with the complete client of the protocol's document. It connects
+// for each line of its input, {"url":…,"user":…,"topics":[…]}, and prints what the
+// client is told: [user,topic,text] of messages, [user,topic] of gaps.
+func clients(t *testing.T) *node {
+	var function string
+	for _, b := range docBlocks(t, "docs/protocol.md", "js") {
+		if strings.HasPrefix(b.text, "function connect(") {
+			function = b.text
+		}
+	}
+	if function == "" {
+		t.Fatal("docs/protocol.md has no function connect")
+	}
+	return startNode(t, function+`
+import {createInterface} from "node:readline";
+const open = new Map();
+createInterface({input: process.stdin}).on("line", line => {
+  const c = JSON.parse(line);
+  open.get(c.user)?.close(); // as a page that is loaded again
+  open.set(c.user, connect({...c,
+    onMessage: m => console.log(JSON.stringify([c.user, m.topic ?? null, m.text ?? null])),
+    onGap: topic => console.log(JSON.stringify([c.user, topic ?? null])),
+  }));
+});
+`)
+}
+
+func (n *node) connect(url, user string, topics ...string) {
+	line, _ := json.Marshal(map[string]any{"url": url, "user": user, "topics": slices.Concat([]string{}, topics)})
+	fmt.Fprintf(n.in, "%s\n", line)
+}
+
+// peer is a server that says exactly what a test wants.
+type peer struct {
+	t    *testing.T
+	ln   net.Listener
+	conn net.Conn
+}
+
+func newPeer(t *testing.T) *peer {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{t: t, ln: ln}
+	t.Cleanup(func() { ln.Close(); p.drop() })
+	return p
+}
+
+func (p *peer) url(user string) string { return "ws://" + p.ln.Addr().String() + "/ws?user=" + user }
+
+// accept waits for the next handshake and wants these parameters in its query, and no
+// others.
+func (p *peer) accept(want ...string) {
+	p.t.Helper()
+	p.ln.(*net.TCPListener).SetDeadline(time.Now().Add(bound))
+	c, err := p.ln.Accept()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.conn = c
+	c.SetDeadline(time.Now().Add(bound))
+	var query neturl.Values
+	u := ws.Upgrader{
+		Protocol: func(b []byte) bool { return string(b) == "fanfare.v1" },
+		OnRequest: func(uri []byte) error {
+			u, err := neturl.ParseRequestURI(string(uri))
+			query = u.Query()
+			return err
+		},
+	}
+	hs, err := u.Upgrade(c)
+	if err != nil || hs.Protocol != "fanfare.v1" {
+		p.t.Fatalf("handshake: protocol %q, %v", hs.Protocol, err)
+	}
+	var got []string
+	for name, values := range query {
+		for _, v := range values {
+			got = append(got, name+"="+v)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		p.t.Fatalf("the client connected with %q, want %q", got, want)
+	}
+}
+
+// say sends objects.
+func (p *peer) say(objects ...string) {
+	p.t.Helper()
+	for _, o := range objects {
+		if err := wsutil.WriteServerText(p.conn, []byte(o)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// acked wants this acknowledgement next.
+func (p *peer) acked(want string) {
+	p.t.Helper()
+	got, err := wsutil.ReadClientText(p.conn)
+	if err != nil || string(got) != want {
+		p.t.Fatalf("the client sent %s (%v), want %s", got, err, want)
+	}
+}
+
+// drop breaks the connection, as networks do.
+func (p *peer) drop() {
+	if p.conn != nil {
+		p.conn.Close()
+	}
+}
+
+// TestDocsClientFaults runs the complete client against what can go wrong: connections
+// break, servers lose their storage, messages come twice or are missing, several
+// users and topics share one browser.
+func TestDocsClientFaults(t *testing.T) {
+	p := newPeer(t)
+	n := clients(t)
+
+	// A first visit names no offsets.
+	n.connect(p.url("bob"), "bob", "news")
+	p.accept("user=bob", "topic=news")
+	p.say(`{"type":"hello","user":"bob","offset":4,"epoch":"E1"}`,
+		`{"type":"subscribe","topic":"news","offset":8,"epoch":"E1"}`,
+		`{"type":"message","offset":5,"epoch":"E1","text":"five"}`,
+		`{"type":"message","topic":"news","offset":9,"epoch":"E1","text":"nine"}`,
+		`{"type":"message","text":"live"}`,
+		`{"type":"message","offset":6,"epoch":"E1","base64":"e30=","utf8":true}`)
+	n.expect(`["bob",null,"five"]`, `["bob","news","nine"]`, `["bob",null,"live"]`, `["bob",null,"{}"]`)
+	p.acked(`{"type":"ack","offset":5,"epoch":"E1"}`)
+	p.acked(`{"type":"ack","topic":"news","offset":9,"epoch":"E1"}`)
+	p.acked(`{"type":"ack","offset":6,"epoch":"E1"}`)
+
+	// The connection breaks: the client resumes inbox and topic, each at its own offset.
+	// What it has already is not shown again; a topic's message with the offset and epoch
+	// of an inbox message is not a duplicate of that.
+	p.drop()
+	p.accept("user=bob", "topic=news", "offset=6", "epoch=E1", "offset.news=9", "epoch.news=E1")
+	p.say(`{"type":"hello","user":"bob","offset":6,"epoch":"E1"}`,
+		`{"type":"subscribe","topic":"news","offset":9,"epoch":"E1"}`,
+		`{"type":"message","offset":6,"epoch":"E1","text":"again"}`,
+		`{"type":"message","offset":10,"epoch":"E1","text":"ten"}`,
+		`{"type":"message","topic":"news","offset":10,"epoch":"E1","text":"also ten"}`)
+	n.expect(`["bob",null,"ten"]`, `["bob","news","also ten"]`)
+	p.acked(`{"type":"ack","offset":10,"epoch":"E1"}`)
+	p.acked(`{"type":"ack","topic":"news","offset":10,"epoch":"E1"}`)
+
+	// The server lost its storage: offsets start again, below the client's.
+	// Nothing is dropped as a duplicate.
+	p.drop()
+	p.accept("user=bob", "topic=news", "offset=10", "epoch=E1", "offset.news=10", "epoch.news=E1")
+	p.say(`{"type":"hello","user":"bob","offset":0,"epoch":"E2","gap":true}`,
+		`{"type":"subscribe","topic":"news","offset":0,"epoch":"N2","gap":true}`,
+		`{"type":"message","offset":1,"epoch":"E2","text":"one"}`,
+		`{"type":"message","topic":"news","offset":1,"epoch":"N2","text":"first"}`)
+	n.expect(`["bob",null]`, `["bob","news"]`, `["bob",null,"one"]`, `["bob","news","first"]`)
+	p.acked(`{"type":"ack","offset":1,"epoch":"E2"}`)
+	p.acked(`{"type":"ack","topic":"news","offset":1,"epoch":"N2"}`)
+
+	// The server was restarted and lost nothing: a new epoch, the same offsets.
+	p.drop()
+	p.accept("user=bob", "topic=news", "offset=1", "epoch=E2", "offset.news=1", "epoch.news=N2")
+	p.say(`{"type":"hello","user":"bob","offset":1,"epoch":"E3"}`,
+		`{"type":"subscribe","topic":"news","offset":1,"epoch":"N3"}`,
+		`{"type":"message","offset":2,"epoch":"E3","text":"two"}`,
+		// Storage replaced within the session.
+		`{"type":"message","offset":1,"epoch":"E4","gap":true,"text":"one of E4"}`,
+		// Messages expired before they could be sent.
+		`{"type":"message","offset":7,"epoch":"E4","gap":true,"text":"seven"}`)
+	n.expect(`["bob",null,"two"]`, `["bob",null]`, `["bob",null,"one of E4"]`, `["bob",null]`, `["bob",null,"seven"]`)
+	p.acked(`{"type":"ack","offset":2,"epoch":"E3"}`)
+	p.acked(`{"type":"ack","offset":1,"epoch":"E4"}`)
+	p.acked(`{"type":"ack","offset":7,"epoch":"E4"}`)
+
+	// Another user of the same browser has positions of their own, and bob's page is
+	// loaded again with another topic.
+	bobs := p.conn
+	n.connect(p.url("carol"), "carol", "news")
+	p.accept("user=carol", "topic=news")
+	p.say(`{"type":"hello","user":"carol","offset":0,"epoch":"E4"}`,
+		`{"type":"message","offset":3,"epoch":"E4","text":"hers"}`)
+	n.expect(`["carol",null,"hers"]`)
+	p.acked(`{"type":"ack","offset":3,"epoch":"E4"}`)
+	carols := p.conn
+	n.connect(p.url("bob"), "bob", "sports")
+	p.accept("user=bob", "topic=sports", "offset=7", "epoch=E4")
+	bobs.Close()
+
+	// A server without storage, and one that does not want the client any more.
+	p.say(`{"type":"hello","user":"bob","offset":0,"gap":true}`, `{"type":"subscribe","topic":"sports"}`, `{"type":"message","topic":"sports","text":"goal"}`)
+	n.expect(`["bob",null]`, `["bob","sports","goal"]`)
+	p.drop()
+	p.accept("user=bob", "topic=sports", "offset=0", "epoch=")
+	ws.WriteFrame(p.conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
+	if f, err := ws.ReadFrame(p.conn); err != nil || f.Header.OpCode != ws.OpClose {
+		t.Fatal(f, err)
+	}
+	p.drop()
+	carols.Close()
+	for range 3 { // with growing delays, in which bob does not come back
+		p.accept("user=carol", "topic=news", "offset=3", "epoch=E4")
+		p.drop()
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const flagsDocument = "docs/operate.md"
+
+// TestDocsFlagTable compares the table of flags with the program: every flag with its
+// default, in the order of the help, and no others.
+func TestDocsFlagTable(t *testing.T) {
+	_, table, found := strings.Cut(document(t, flagsDocument), "| flag | default | meaning |\n")
+	table, _, ended := strings.Cut(table, "\n\n")
+	if !found || !ended {
+		t.Fatal("found no table of flags")
+	}
+	var got, want []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| (.*?) ?\\| (.+) \\|$").FindAllStringSubmatch(table, -1) {
+		got = append(got, row[1]+" "+row[2])
+	}
+	// Where the default is not a value, the table has words.
+	words := map[string]string{"max-connections": "by descriptors", "allow-origin": "the same host"}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+		if f.Anonymous {
+			continue
+		}
+		name, def := flagName(f), f.Tag.Get("default")
+		if w, ok := words[name]; ok {
+			def = w
+		}
+		want = append(want, name+" "+def)
+	}
+	for i := range max(len(got), len(want)) {
+		g, w := "missing", "missing"
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			t.Fatalf("row %d of the table is %q, the flag is %q", i+1, g, w)
+		}
+	}
+}
+
+// TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
+// of a tool that the documents use.
+func TestDocsFlagsExist(t *testing.T) {
+	known := map[string]bool{"help": true, "topic": true} // of other commands of fanfare
+	for tool, flags := range map[string]string{
+		"curl":          "json http1.1 max-time fail-with-body",
+		"docker":        "ulimit from chown",
+		"nats-server":   "jetstream store_dir addr port config",
+		"fanfare-bench": "rounds time warm settle servers baseline scenarios cost pushes minutes",
+		"node":          "experimental-websocket",
+	} {
+		for f := range strings.FieldsSeq(flags) {
+			known[f] = true
+			_ = tool
+		}
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+		known[flagName(f)] = true
+	}
+	for file, text := range documents(t) {
+		for _, m := range regexp.MustCompile("[ `(]--([a-z][a-z_.0-9-]*)").FindAllStringSubmatch(text, -1) {
+			if name := strings.TrimRight(m[1], "."); !known[name] {
+				t.Errorf("%s: --%s is not a flag", file, name)
+			}
+		}
+	}
+}
+
+// TestDocsConfigFile starts a server with the config file of the document.
+func TestDocsConfigFile(t *testing.T) {
+	for _, b := range docBlocks(t, flagsDocument, "json") {
+		if b.answer {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "fanfare.json")
+		if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		startServer(t, nil, "--config="+file)
+		return
+	}
+	t.Fatal("found no config file")
+}
+
+// TestDocsJSON parses every block of JSON; "…" stands for a value or a part of one.
+func TestDocsJSON(t *testing.T) {
+	for file := range documents(t) {
+		for _, b := range docBlocks(t, file, "json") {
+			text := strings.NewReplacer(`"…"`, `"x"`, `,…]`, `]`, `…`, `0`).Replace(b.text)
+			for d := json.NewDecoder(strings.NewReader(text)); ; {
+				var v any
+				if err := d.Decode(&v); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Errorf("%s: %v", b, err)
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestDocsMetrics checks that the metrics the documents name are there. Those with
+// labels appear when something was counted.
+func TestDocsMetrics(t *testing.T) {
+	p := startServer(t, nil, "--data-dir="+t.TempDir())
+	p.connect("/ws?user=alice").Close()
+	for _, path := range []string{"/ws", "/nowhere"} { // a rejected handshake
+		r, err := http.NewRequest("GET", "http://"+p.public+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Upgrade", "websocket")
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	var text []byte
+	for deadline := bound; deadline > 0 && !bytes.Contains(text, []byte("fanfare_closes_total{")); deadline -= pollEvery {
+		text = get(t, "http://"+p.api+"/metrics")
+	}
+	n := 0
+	for file, doc := range documents(t) {
+		for _, m := range regexp.MustCompile("`(fanfare_[a-z_]+)(\\{([a-z]+)\\})?`").FindAllStringSubmatch(doc, -1) {
+			n++
+			name := regexp.MustCompile("(?m)^" + m[1] + "(_bucket)?(\\{| )")
+			if !name.Match(text) {
+				t.Errorf("%s: %s is not a metric", file, m[1])
+			}
+			if m[3] != "" && !bytes.Contains(text, []byte(m[1]+"{"+m[3]+"=")) {
+				t.Errorf("%s: %s has no label %s", file, m[1], m[3])
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("found only %d metrics in the documents", n)
+	}
+}
