@@ -9,14 +9,29 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // beProgram makes the test binary be the program, so that tests start real
 // processes which were built, with the race detector or not, as the tests were.
 const beProgram = "BE_FANFARE"
+
+// descriptorsEnv sets the descriptor limit of the program.
+const descriptorsEnv = "BE_FANFARE_NOFILE"
+
+func limitDescriptors() {
+	if n, err := strconv.ParseUint(os.Getenv(descriptorsEnv), 10, 32); err == nil {
+		// As a shell does; the program was raised to the hard limit before.
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			panic(err)
+		}
+	}
+}
 
 // enterRoot and inNamespace let a test start the program in a directory of its own as
 // root directory, where that is possible.
@@ -31,6 +46,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitFailure)
 		}
+		limitDescriptors()
 		os.Exit(run(os.Args[1:]))
 	}
 	// The runtime keeps the two descriptors of its poller from the first use on.
