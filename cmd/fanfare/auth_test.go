@@ -62,8 +62,8 @@ func TestAuthJWT(t *testing.T) {
 			if err == nil {
 				c.Close()
 			}
-			var refused ws.StatusError
-			if !errors.As(err, &refused) || int(refused) != test.status {
+			var rejected ws.StatusError
+			if !errors.As(err, &rejected) || int(rejected) != test.status {
 				t.Errorf("%v, want status %d", err, test.status)
 			}
 		})

@@ -114,7 +114,7 @@ type payload struct {
 // read reads the whole standard input before the API is called, so that a slow producer
 // does not use up the time limit of the request.
 func (p *payload) read(arg *string) (contentType string, body []byte, err error) {
-	contentType = "text/plain; charset=utf-8" // the API sends what is not UTF-8 as binary
+	contentType = "text/plain; charset=utf-8" // the API sends invalid UTF-8 as binary
 	if p.Binary {
 		contentType = "application/octet-stream"
 	}

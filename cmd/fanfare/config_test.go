@@ -209,16 +209,26 @@ func TestCompressionFlags(t *testing.T) {
 	}
 }
 
-// TestRateFlags: the limits are those of both endpoints. The server lifts them for /echo on
-// loopback.
+// TestRateFlags: both endpoints have the limits.
 func TestRateFlags(t *testing.T) {
 	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--insecure-identity", "--echo", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []server.Rate{{Messages: 7, Bytes: 1 << 10}, {Messages: 7, Bytes: 1 << 10, UnlimitedOnLoopback: true}} {
-		if ep := cfg.Endpoints[i]; ep.Rate != want {
+	for _, ep := range cfg.Endpoints {
+		if want := (server.Rate{Messages: 7, Bytes: 1 << 10}); ep.Rate != want {
 			t.Errorf("%s: %+v, want %+v", ep.Path, ep.Rate, want)
+		}
+	}
+	// Clients reach an echo endpoint on loopback through a proxy, too: only in development
+	// it has no limit.
+	for _, test := range []struct {
+		args      []string
+		unlimited bool
+	}{{nil, true}, {[]string{"--echo"}, true}, {[]string{"--echo", "--trusted-proxy=127.0.0.1"}, false}} {
+		cfg, err := parseServe(t, test.args...).config(slog.New(slog.DiscardHandler))
+		if err != nil || len(cfg.Endpoints) != 2 || cfg.Endpoints[1].Rate.UnlimitedOnLoopback != test.unlimited {
+			t.Errorf("%v: %+v, %v", test.args, cfg.Endpoints, err)
 		}
 	}
 }

@@ -36,8 +36,8 @@ func givenFlags(ctx *kong.Context) given {
 	return g
 }
 
-// checkEffect rejects flags that have no effect in this combination: who gives them
-// relies on them.
+// checkEffect rejects flags that have no effect in this combination: a user who gives
+// them relies on them.
 func (cmd *serveCmd) checkEffect() error {
 	for _, rule := range []struct {
 		flags string // names, or prefixes that end with "*"

@@ -53,7 +53,7 @@ var serviceVariable = regexp.MustCompile(`^FANFARE_(.*_)?(SERVICE_HOST|SERVICE_P
 
 func fromKubernetes(name, value string) bool {
 	return serviceVariable.MatchString(name) ||
-		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") // else somebody means a port
+		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") // a number is a mistake
 }
 
 // nearest returns the name with the smallest edit distance to one that is unknown.

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDataDirOfAnother: a second server on the same directory is told what to do.
+// TestDataDirOfAnother: the error of a second server on the same directory says what to do.
 func TestDataDirOfAnother(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	startServer(t, nil, "--data-dir="+dir)

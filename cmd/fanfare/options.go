@@ -84,11 +84,13 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
-	if !cmd.echoes() {
+	development := cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
+	if !cmd.Echo && !development {
 		return []server.Endpoint{push}, nil
 	}
 	echo := server.Echo(path.Join(cmd.directory(), "echo"))
-	echo.Rate.Messages, echo.Rate.Bytes = push.Rate.Messages, push.Rate.Bytes // beyond loopback
+	echo.Rate = push.Rate // the endpoint needs no token
+	echo.Rate.UnlimitedOnLoopback = development
 	echo.Compress, echo.Rules = push.Compress, push.Rules
 	return []server.Endpoint{push, echo}, nil
 }
@@ -99,14 +101,7 @@ func (cmd *serveCmd) directory() string {
 	return dir
 }
 
-// echoes tells whether there is an echo endpoint, which answers anybody: if it is asked
-// for, or nobody else can reach the server.
-func (cmd *serveCmd) echoes() bool {
-	return cmd.Echo || cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
-}
-
-// checkListeners rejects addresses that cannot be listened on, and those that let
-// strangers in.
+// checkListeners rejects invalid addresses, and addresses that need authentication.
 func (cmd *serveCmd) checkListeners() error {
 	for _, l := range []struct{ flag, addr string }{{"listen", cmd.Listen}, {"api", cmd.API}} {
 		if err := server.ValidateAddr(l.addr); err != nil {
@@ -120,8 +115,8 @@ func (cmd *serveCmd) checkListeners() error {
 	return nil
 }
 
-// checkZeros rejects a zero that the user has written. In server.Config it means the
-// default, and who writes it here hopes that it means "off".
+// checkZeros rejects a zero that the user has written. In server.Config zero means the
+// default; a user who writes it here expects "off".
 func (cmd *serveCmd) checkZeros() error {
 	cmdValue := reflect.ValueOf(cmd).Elem()
 	for _, f := range reflect.VisibleFields(cmdValue.Type()) {

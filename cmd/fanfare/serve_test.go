@@ -92,7 +92,7 @@ func TestUnixSocketsAndAgain(t *testing.T) {
 	if p.public != "unix:"+dir+"/public" {
 		t.Errorf("listens on %s", p.public)
 	}
-	if r := runProgram(t, "", nil, "push", "--api", p.api, "nobody", "x"); r.code != exitOK || r.stdout != "0\n" {
+	if r := runProgram(t, "", nil, "push", "--api", p.api, "alice", "x"); r.code != exitOK || r.stdout != "0\n" {
 		t.Errorf("push: %+v", r)
 	}
 }

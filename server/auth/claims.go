@@ -12,8 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// claims are those that matter here. Names that differ in case only are other claims
-// (RFC 7519 section 10.1.1), and are ignored.
+// claims are the claims that this package reads. Names that differ only in case are other
+// claims (RFC 7519 section 10.1.1) and are ignored.
 type claims struct {
 	Subject   string   `json:"sub"`
 	Issuer    string   `json:"iss"`
@@ -36,7 +36,7 @@ var errNotUTF8 = errors.New("claims are not UTF-8")
 
 // UnmarshalJSON decodes the claims strictly, for package jwt, which would use
 // encoding/json: that ignores case, lets the last of several equal names win, and
-// replaces what is not UTF-8, so that two users could become one.
+// replaces invalid UTF-8, so that two users could become one.
 func (c *claims) UnmarshalJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return errNotUTF8

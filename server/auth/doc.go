@@ -16,6 +16,5 @@
 //
 // # Limitations
 //
-// Keys are read once, and there is no list of revoked tokens: a token is valid until it
-// expires. Encrypted tokens (JWE) are not supported.
+// Keys are read once. A token cannot be revoked; it is valid until it expires. Encrypted tokens (JWE) are not supported.
 package auth

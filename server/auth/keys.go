@@ -44,7 +44,7 @@ type Keys struct {
 const DefaultLeeway = 5 * time.Second
 
 const (
-	minSecret   = 32      // bytes; RFC 7518 section 3.2: at least as long as the hash
+	minSecret   = 32      // bytes; RFC 7518 section 3.2: at least the length of the hash
 	minRSA      = 2048    // bits; RFC 7518 section 3.3
 	maxKeys     = 16      // each may be tried for each token
 	maxKeysFile = 1 << 20 // bytes

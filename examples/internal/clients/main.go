@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Main is the TestMain of the examples: it fails if a test left a goroutine or a
-// descriptor behind.
+// Main is the TestMain of the examples: it fails if a test leaks a goroutine or a
+// descriptor.
 func Main(m *testing.M) {
 	before := Descriptors()
 	code := m.Run()
@@ -31,15 +31,15 @@ func Main(m *testing.M) {
 			break
 		}
 		if time.Now().After(end) {
-			fmt.Fprintf(os.Stderr, "left behind:\n\n%s\n", strings.Join(left, "\n\n"))
+			fmt.Fprintf(os.Stderr, "leaked:\n\n%s\n", strings.Join(left, "\n\n"))
 			code = 1
 		}
 	}
 	os.Exit(code)
 }
 
-// Descriptors are those that this process has, and what they are, where the
-// system tells.
+// Descriptors returns the open descriptors of this process and what they refer to. It
+// returns none on systems without /proc.
 func Descriptors() map[string]string {
 	const dir = "/proc/self/fd"
 	open := make(map[string]string)
@@ -68,8 +68,8 @@ func Sockets(t testing.TB) (n int) {
 	return n
 }
 
-// goroutines are the stacks of all but this one, and those that libraries keep
-// for good.
+// goroutines returns the stacks of all goroutines except this one and those that libraries
+// never end.
 func goroutines() (stacks []string) {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
