@@ -45,7 +45,11 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 		}
 		changed = changed || c
 	}
+	if created[inboxKind] || created[topicKind] {
+		s.link.Load().nc.Publish(verifySubject, nil) // a node that misses it verifies later
+	}
 	s.bytes.Store(int64(infos[inboxKind].State.Bytes + infos[topicKind].State.Bytes))
+	s.positionBytes.Store(int64(infos[ackKind].State.Bytes))
 	if s.trouble.Store(nil); !s.prepared.Swap(true) || changed {
 		s.recovered()
 	}
