@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -233,6 +232,3 @@ func (s *Store) missing(err error) error {
 	}
 	return s.unavailable(err)
 }
-
-// trimPrefix removes the name of this package from an error that gets it again.
-func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "inbox: ") }
