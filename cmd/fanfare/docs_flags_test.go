@@ -30,7 +30,7 @@ func TestDocsFlagTable(t *testing.T) {
 	// Where the default is not a value, the table has words.
 	words := map[string]string{"max-connections": "by descriptors", "allow-origin": "the same host"}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		if f.Anonymous {
+		if f.Anonymous || !f.IsExported() {
 			continue
 		}
 		name, def := flagName(f), f.Tag.Get("default")
@@ -56,7 +56,7 @@ func TestDocsFlagTable(t *testing.T) {
 // TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
 // of a tool that the documents use.
 func TestDocsFlagsExist(t *testing.T) {
-	known := map[string]bool{"help": true, "topic": true} // of other commands of fanfare
+	known := map[string]bool{"help": true, "topic": true, "no-console": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
 		"curl":          "json http1.1 max-time fail-with-body",
 		"docker":        "ulimit from chown",

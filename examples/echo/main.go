@@ -16,7 +16,8 @@ import (
 )
 
 func main() {
-	// Ctrl-C closes the sessions with 1001, and cuts off what is left after 10 s.
+	// Ctrl-C closes the sessions with 1001; connections that are left after 10 s are closed
+	// at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv, err := newServer("127.0.0.1:8080")
@@ -36,8 +37,8 @@ func newServer(addr string) (*server.Server, error) {
 	})
 }
 
-// echo is called by a worker, of which there are few, when a message is there.
-// The payload is borrowed until it returns; Send keeps nothing of it.
+// echo is called for each message, on one of a few shared goroutines. The payload is
+// borrowed until it returns; Send keeps nothing of it.
 func echo(s *server.Session, op server.Op, payload []byte) {
-	s.Send(op, payload) // an error says that the client is gone or reads too slowly
+	s.Send(op, payload) // an error means that the client is gone, or reads too slowly
 }

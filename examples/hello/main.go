@@ -1,6 +1,5 @@
-// Hello greets every client when it comes, and every two seconds from then on.
-// The greetings come from the server's timer wheel: ten thousand clients are ten
-// thousand entries of it, and no goroutine.
+// Hello greets every client when it connects, and every two seconds after that. The
+// server's timer wheel calls the hook, so ten thousand clients need no goroutines.
 //
 //	go run ./hello
 //	npx wscat -c ws://127.0.0.1:8080/hello
@@ -36,7 +35,7 @@ func newServer(addr string, every time.Duration) (*server.Server, error) {
 		n, _ := s.Data().(int)
 		s.SetData(n + 1)
 		s.Send(server.Text, fmt.Appendf(nil, "hello %d", n))
-		s.SetTimer(every) // calls OnTimer once; stops by itself when the session ends
+		s.SetTimer(every) // calls OnTimer once, unless the session ends before
 	}
 	return server.New(server.Config{
 		Listen:    addr,

@@ -54,7 +54,7 @@ func TestHello(t *testing.T) {
 	}
 }
 
-// Many clients cost no goroutine each.
+// Many clients need no goroutine each.
 func TestHelloToMany(t *testing.T) {
 	const n = 500
 	srv, url := start(t)
@@ -70,7 +70,7 @@ func TestHelloToMany(t *testing.T) {
 			clients.Want(t, c, fmt.Sprint("hello ", i))
 		}
 	}
-	if srv.Sessions() != n {
-		t.Errorf("%d sessions", srv.Sessions())
+	if srv.Count() != n {
+		t.Errorf("%d sessions", srv.Count())
 	}
 }

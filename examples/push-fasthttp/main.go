@@ -20,6 +20,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/fasthttpmount"
 )
 
 func main() {
@@ -33,7 +34,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// fasthttp has no timeouts of its own accord. They end with the upgrade.
+	// fasthttp has no timeouts by default. They end with the upgrade.
 	web := &fasthttp.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxRequestBodySize: 64 << 10}
 	failed := make(chan error, 1)
 	go func() { failed <- web.ListenAndServe("127.0.0.1:8080") }()
@@ -43,8 +44,8 @@ func main() {
 		log.Fatal(err)
 	case <-ctx.Done():
 	}
-	// The HTTP server first: no more connections are upgraded. Those that were are
-	// not its any more, and closed by ours, with 1001.
+	// The HTTP server first, so that no more connections are upgraded. It knows nothing of
+	// the upgraded ones, which srv closes with 1001.
 	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(web.ShutdownWithContext(drain), srv.Shutdown(drain)); err != nil {
@@ -53,31 +54,33 @@ func main() {
 }
 
 func newHandler(srv *server.Server) (fasthttp.RequestHandler, error) {
-	news, err := srv.Mount(server.Endpoint{Identify: server.FromQuery})
+	mount, err := srv.Mount(server.Endpoint{Identifier: server.FromQuery, NonBlocking: true})
 	if err != nil {
 		return nil, err
 	}
+	news := fasthttpmount.Handler(mount)
 	return func(ctx *fasthttp.RequestCtx) {
 		path := string(ctx.Path())
 		switch {
 		case path == "/getPushNews":
-			news.ServeFastHTTP(ctx)
+			news(ctx)
 		case ctx.IsDelete() && strings.HasPrefix(path, "/deleteClient/"):
-			if srv.Kick(strings.TrimPrefix(path, "/deleteClient/"), 4000, "deleted") == 0 {
-				ctx.Error("nobody of that id is here", fasthttp.StatusNotFound)
+			if d, _ := srv.Disconnect(ctx, strings.TrimPrefix(path, "/deleteClient/"), 4000, "deleted"); d.Receivers == 0 {
+				ctx.Error("no client of that id is connected", fasthttp.StatusNotFound)
 				return
 			}
 			ctx.SetStatusCode(fasthttp.StatusNoContent)
 		case ctx.IsPost() && strings.HasPrefix(path, "/push/"):
-			// Push copies the body, which dies with ctx.
-			switch body := ctx.PostBody(); {
-			case !json.Valid(body):
+			body := ctx.PostBody() // NewMessage copies it; fasthttp reuses its memory
+			if !json.Valid(body) {
 				ctx.Error("want JSON", fasthttp.StatusBadRequest)
-			case srv.Push(strings.TrimPrefix(path, "/push/"), server.Text, body) == 0:
-				ctx.Error("nobody of that id is here", fasthttp.StatusNotFound)
-			default:
-				ctx.SetStatusCode(fasthttp.StatusNoContent)
+				return
 			}
+			if d, _ := srv.Push(ctx, strings.TrimPrefix(path, "/push/"), server.NewMessage(server.Text, body)); d.Receivers == 0 {
+				ctx.Error("no client of that id is connected", fasthttp.StatusNotFound)
+				return
+			}
+			ctx.SetStatusCode(fasthttp.StatusNoContent)
 		default:
 			ctx.Error("not found", fasthttp.StatusNotFound)
 		}

@@ -42,8 +42,8 @@ func main() {
 		log.Fatal(err)
 	case <-ctx.Done():
 	}
-	// The HTTP server first: no more connections are upgraded. Those that were are
-	// not its any more, and closed by ours, with 1001.
+	// The HTTP server first, so that no more connections are upgraded. It knows nothing of
+	// the upgraded ones, which srv closes with 1001.
 	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(web.Shutdown(drain), srv.Shutdown(drain)); err != nil {
@@ -52,17 +52,16 @@ func main() {
 }
 
 func routes(router gin.IRouter, srv *server.Server) error {
-	// FromQuery believes the userId of the query. A real program has a gin
-	// middleware that knows the user, and calls Mount.Upgrade in a handler of
-	// its own.
-	news, err := srv.Mount(server.Endpoint{Identify: server.FromQuery})
+	// FromQuery believes the userId of the query. A real program identifies the user in a
+	// gin middleware, and calls Mount.Upgrade in a handler of its own.
+	news, err := srv.Mount(server.Endpoint{Identifier: server.FromQuery, NonBlocking: true})
 	if err != nil {
 		return err
 	}
 	router.GET("/getPushNews", gin.WrapH(news))
 	router.DELETE("/deleteClient/:id", func(c *gin.Context) {
-		if srv.Kick(c.Param("id"), 4000, "deleted") == 0 {
-			c.String(http.StatusNotFound, "nobody of that id is here")
+		if d, _ := srv.Disconnect(c.Request.Context(), c.Param("id"), 4000, "deleted"); d.Receivers == 0 {
+			c.String(http.StatusNotFound, "no client of that id is connected")
 			return
 		}
 		c.Status(http.StatusNoContent)
@@ -74,8 +73,8 @@ func routes(router gin.IRouter, srv *server.Server) error {
 			c.String(http.StatusBadRequest, "want JSON, at most 64 KiB")
 			return
 		}
-		if srv.Push(c.Param("id"), server.Text, body) == 0 {
-			c.String(http.StatusNotFound, "nobody of that id is here")
+		if d, _ := srv.Push(c.Request.Context(), c.Param("id"), server.NewMessage(server.Text, body)); d.Receivers == 0 {
+			c.String(http.StatusNotFound, "no client of that id is connected")
 			return
 		}
 		c.Status(http.StatusNoContent)

@@ -1,5 +1,5 @@
-// Push is the classic: clients connect and listen, a backend pushes JSON to
-// them by user id, and heartbeats close those that are dead. It is mounted on a
+// Push is a notification server: clients connect and listen, a backend pushes JSON to
+// them by user ID, and heartbeats find connections that are dead. It is mounted on a
 // net/http server, which serves everything else as well.
 //
 //	go run ./push
@@ -27,8 +27,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv, err := server.New(server.Config{
-		PingInterval: 25 * time.Second, // a client that was silent for so long is pinged,
-		PingTimeout:  10 * time.Second, // and closed if it stays so
+		PingInterval: 25 * time.Second, // a session that sent nothing for this long is pinged,
+		PingTimeout:  10 * time.Second, // and closed if it does not answer
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -46,8 +46,8 @@ func main() {
 		log.Fatal(err)
 	case <-ctx.Done():
 	}
-	// The HTTP server first: no more connections are upgraded. Those that were are
-	// not its any more, and closed by ours, with 1001.
+	// The HTTP server first, so that no more connections are upgraded. It knows nothing of
+	// the upgraded ones, which srv closes with 1001.
 	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(web.Shutdown(drain), srv.Shutdown(drain)); err != nil {
@@ -62,21 +62,21 @@ func newHandler(srv *server.Server) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /getPushNews", func(w http.ResponseWriter, r *http.Request) {
-		// A real program asks its own session cookie or token who this is.
+		// A real program identifies the user by a cookie or a token.
 		user := r.FormValue("userId")
 		if user == "" {
 			http.Error(w, "no userId", http.StatusBadRequest)
 			return
 		}
-		// The client has its answer in any case, and the handler returns while
-		// the connection lives on without it.
+		// Upgrade answers the client in any case, and returns at once; the connection
+		// needs this goroutine no more.
 		if err := news.Upgrade(w, r, server.Identity{User: user}); err != nil {
 			log.Printf("user %.20q was not connected: %v", user, err)
 		}
 	})
 	mux.HandleFunc("DELETE /deleteClient/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if srv.Kick(r.PathValue("id"), 4000, "deleted") == 0 {
-			http.Error(w, "nobody of that id is here", http.StatusNotFound)
+		if d, _ := srv.Disconnect(r.Context(), r.PathValue("id"), 4000, "deleted"); d.Receivers == 0 {
+			http.Error(w, "no client of that id is connected", http.StatusNotFound)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -87,9 +87,9 @@ func newHandler(srv *server.Server) (http.Handler, error) {
 			http.Error(w, "want JSON, at most 64 KiB", http.StatusBadRequest)
 			return
 		}
-		// Every connection of the user gets it: the phone and the three tabs.
-		if srv.Push(r.PathValue("id"), server.Text, body) == 0 {
-			http.Error(w, "nobody of that id is here", http.StatusNotFound)
+		// Every session of the user receives it: the phone and the three tabs.
+		if d, _ := srv.Push(r.Context(), r.PathValue("id"), server.NewMessage(server.Text, body)); d.Receivers == 0 {
+			http.Error(w, "no client of that id is connected", http.StatusNotFound)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)

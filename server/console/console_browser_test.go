@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,7 +162,7 @@ func (b *browser) call(method string, params, result any) {
 	}
 }
 
-// event keeps those that tell of something wrong in the page.
+// event keeps events that report an error in the page.
 func (b *browser) event(method string, params json.RawMessage) {
 	switch method {
 	case "Runtime.exceptionThrown":
@@ -229,4 +230,12 @@ func (b *browser) wait(condition string) {
 		}
 	}
 	b.t.Fatalf("waiting for %s: the page went away", condition)
+}
+
+// ignoreFailures forgets faults that Chromium logs for a request that was rejected, which
+// are not the page's.
+func (b *browser) ignoreFailures(parts ...string) {
+	b.faults = slices.DeleteFunc(b.faults, func(fault string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(fault, p) })
+	})
 }

@@ -1,15 +1,23 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"fanfare/server"
+	"fanfare/server/inbox"
+	"fanfare/server/store"
 )
 
 // row is a message as the console shows it.
 type row struct{ Kind, Size, Body string }
 
-// rows of the console's list, without its notes.
+// rows returns the console's list, without its notes.
 func (b *browser) rows() (rows []row) {
 	b.t.Helper()
 	err := b.eval(`[...document.querySelectorAll("#messages li:not([data-kind=note])")].map(li => ({
@@ -48,12 +56,7 @@ func (b *browser) text(id string) string {
 }
 
 func TestConsole(t *testing.T) {
-	srv := start(t, Config{Endpoints: []Endpoint{Push("/ws"), Echo("/echo"), {Path: "/real", Identify: func(r *Request) (Identity, error) {
-		if r.Query("token") != "a+b&c" {
-			return Identity{}, Refuse(401, "no")
-		}
-		return Identity{User: "carol", Topics: r.QueryAll("topic")}, nil
-	}}}})
+	srv := start(t, server.Config{Endpoints: []server.Endpoint{server.Push("/ws"), server.Echo("/echo"), tokens}}, Page{})
 	page := "http://" + srv.Addr().String() + "/"
 	b := openBrowser(t)
 
@@ -67,17 +70,17 @@ func TestConsole(t *testing.T) {
 		b.fill("topics", "news, weather ,")
 		b.click("connect")
 		b.waitState("open")
-		sessions := srv.Connections("Zoë/1")
+		sessions := connections(t, srv, "Zoë/1")
 		if len(sessions) != 1 {
 			t.Fatalf("%d sessions", len(sessions))
 		}
-		if topics := strings.Join(sessions[0].Topics(), " "); topics != "news weather" && topics != "weather news" {
+		if topics := strings.Join(sessions[0].Topics, " "); topics != "news weather" && topics != "weather news" {
 			t.Errorf("topics are %q", topics)
 		}
-		srv.Push("Zoë/1", Text, []byte(`{"title":"<img src=x onerror=alert(1)>","n":1}`))
-		srv.Push("Zoë/1", Binary, []byte("fan\x00\xff"))
-		srv.Publish("weather", Text, []byte("rain 🌧"))
-		srv.Broadcast(Text, nil)
+		push(t, srv, "Zoë/1", server.Text, []byte(`{"title":"<img src=x onerror=alert(1)>","n":1}`))
+		push(t, srv, "Zoë/1", server.Binary, []byte("fan\x00\xff"))
+		srv.Publish(t.Context(), "weather", server.NewMessage(server.Text, []byte("rain 🌧")))
+		srv.Broadcast(t.Context(), server.NewMessage(server.Text, nil))
 		b.waitRows("=== 4")
 		want := []row{
 			{"text", "46 B", `{"title":"<img src=x onerror=alert(1)>","n":1}`},
@@ -100,9 +103,9 @@ func TestConsole(t *testing.T) {
 	t.Run("bounds what it keeps", func(t *testing.T) {
 		b.t = t
 		for range 700 {
-			srv.Push("Zoë/1", Text, []byte("x"))
+			push(t, srv, "Zoë/1", server.Text, []byte("x"))
 		}
-		srv.Push("Zoë/1", Text, []byte(strings.Repeat("y", 10_000)))
+		push(t, srv, "Zoë/1", server.Text, []byte(strings.Repeat("y", 10_000)))
 		b.wait("$('messages').lastChild?.textContent.includes('more characters')")
 		if rows := b.rows(); len(rows) != 500 {
 			t.Errorf("%d rows are kept", len(rows))
@@ -111,20 +114,20 @@ func TestConsole(t *testing.T) {
 		}
 	})
 
-	t.Run("comes back", func(t *testing.T) {
+	t.Run("reconnects", func(t *testing.T) {
 		b.t = t
-		first := srv.Connections("Zoë/1")[0]
-		first.Close(1012, "restart")
+		first := connections(t, srv, "Zoë/1")[0]
+		srv.Disconnect(t.Context(), "Zoë/1", 1012, "restart")
 		b.wait("$('state').textContent.includes('closed with 1012, restart; again in')")
 		b.waitState("open")
-		if s := srv.Connections("Zoë/1"); len(s) != 1 || s[0] == first {
+		if s := connections(t, srv, "Zoë/1"); len(s) != 1 || s[0].ID == first.ID {
 			t.Errorf("%d sessions", len(s))
 		}
 	})
 
-	t.Run("stays away when told so", func(t *testing.T) {
+	t.Run("does not reconnect after 1008", func(t *testing.T) {
 		b.t = t
-		srv.Kick("Zoë/1", 1008, "not you")
+		srv.Disconnect(t.Context(), "Zoë/1", 1008, "not you")
 		b.waitState("closed")
 		if got := b.text("state"); got != "closed with 1008, not you" {
 			t.Errorf("state is %q", got)
@@ -142,7 +145,7 @@ func TestConsole(t *testing.T) {
 		b.t = t
 		b.open(page + "#user=bob&topic=a&topic=b")
 		b.waitState("open")
-		if s := srv.Connections("bob"); len(s) != 1 || len(s[0].Topics()) != 2 {
+		if s := connections(t, srv, "bob"); len(s) != 1 || len(s[0].Topics) != 2 {
 			t.Errorf("%d sessions", len(s))
 		}
 		if got := b.text("curl"); !strings.Contains(got, "/v1/users/bob/push") {
@@ -174,30 +177,127 @@ func TestConsole(t *testing.T) {
 		b.fill("topics", "news")
 		b.click("connect")
 		b.waitState("open")
-		if s := srv.Connections("carol"); len(s) != 1 || len(s[0].Topics()) != 1 {
+		if s := connections(t, srv, "carol"); len(s) != 1 || len(s[0].Topics) != 1 {
 			t.Errorf("%d sessions", len(s))
 		}
 		b.wait("location.hash === '#endpoint=%2Freal&topic=news'") // and no token in it
 	})
 
-	t.Run("says that it is refused", func(t *testing.T) {
+	t.Run("says why it was rejected", func(t *testing.T) {
 		b.t = t
 		b.open(page)
 		b.fill("user", "")
 		b.click("connect")
-		b.wait("$('state').textContent.startsWith('refused')")
-		b.click("connect")
-		b.waitState("closed")
-		// Chromium logs the refused handshake; that is no fault of the page.
-		var faults []string
-		for _, f := range b.faults {
-			if !strings.Contains(f, "Unexpected response code: 400") {
-				faults = append(faults, f)
-			}
+		b.waitState("failed")
+		if got := b.text("state"); got != "rejected with 400: no user: connect to /ws?user=NAME" {
+			t.Errorf("state is %q", got)
 		}
-		b.faults = faults
+		if got := b.text("connect"); got != "Connect" {
+			t.Errorf("the button says %q: it tries again in vain", got)
+		}
+		b.do("$('endpoint').value = '/real'; $('endpoint').dispatchEvent(new Event('input', {bubbles: true}))")
+		b.fill("token", "wrong")
+		b.click("connect")
+		b.wait("$('state').textContent === 'rejected with 401: the token is not good'")
+		b.ignoreFailures("Unexpected response code: 40", "status of 40", "HTTP Authentication failed")
 	})
 
+	if len(b.faults) > 0 {
+		t.Errorf("the page broke rules:\n%s", strings.Join(b.faults, "\n"))
+	}
+}
+
+// TestConsoleUnreachable: a server that is gone, and comes again at its address.
+func TestConsoleUnreachable(t *testing.T) {
+	srv := start(t, server.Config{}, Page{APIKey: true})
+	addr := srv.Addr().String()
+	b := openBrowser(t)
+	b.open("http://" + addr + "/#user=alice")
+	b.waitState("open")
+	const curl = "curl -H \"Authorization: Bearer $FANFARE_API_KEY\" \\\n  --json '{\"hello\":\"world\"}' \\\n  http://API/v1/users/alice/push"
+	if got := b.text("curl"); got != curl {
+		t.Errorf("the example is %s", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	srv.Shutdown(ctx)
+	b.wait("$('state').textContent.startsWith('the server cannot be reached; again in')")
+	start(t, server.Config{Listen: addr}, Page{})
+	b.waitState("open")
+}
+
+// TestConsoleV1 follows stored messages over fanfare.v1: a gap, a topic, acknowledgements
+// and a reconnect.
+func TestConsoleV1(t *testing.T) {
+	st, err := inbox.Open(t.Context(), inbox.Config{Dir: t.TempDir(), Messages: 2, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	srv := start(t, server.Config{Store: st, DurableTopics: []string{"news"}}, Page{})
+	stored := func(text string) (s server.Stored) {
+		t.Helper()
+		s, err := srv.PushStored(t.Context(), "alice", server.Entry{Op: server.Text, Payload: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var last server.Stored
+	for i := range 5 { // the first three are removed
+		last = stored(fmt.Sprint("message ", i))
+	}
+	b := openBrowser(t)
+	fact := func(name, value string) {
+		t.Helper()
+		quoted, _ := json.Marshal(value)
+		b.wait("[...document.querySelectorAll('#facts dt')].some(e => e.textContent === '" + name + "' && e.nextSibling.textContent === " + string(quoted) + ")")
+	}
+	b.open("http://" + srv.Addr().String() + "/#endpoint=/ws&user=alice&topic=news&protocol=fanfare.v1")
+	b.waitState("open")
+	b.waitRows("=== 2")
+	fact("User", "alice")
+	fact("Inbox", fmt.Sprintf("offset %d of epoch %s", last.Offset, last.Epoch))
+	fact("Gaps", "1")
+	fact("Duplicates", "0")
+	if rows := b.rows(); !strings.HasSuffix(rows[1].Body, "message 4") {
+		t.Errorf("rows are %q", rows)
+	}
+	// What the console has acknowledged is read.
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if offset, _, err := st.Acked(t.Context(), store.Box{User: "alice"}, "alice"); err == nil && offset == last.Offset {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not acknowledge")
+		}
+	}
+	news, err := srv.PublishStored(t.Context(), "news", server.Entry{Op: server.Text, Payload: []byte("<b>rain</b>")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fact("Topic", fmt.Sprintf("news, offset %d of epoch %s", news.Offset, news.Epoch))
+	b.waitRows("=== 3")
+	if rows := b.rows(); rows[2].Body != fmt.Sprintf("news, offset %d\n<b>rain</b>", news.Offset) {
+		t.Errorf("row is %q", rows[2].Body)
+	}
+	push(t, srv, "alice", server.Binary, []byte{0, 1})
+	b.waitRows("=== 4")
+	if rows := b.rows(); rows[3].Kind != "binary" || !strings.HasPrefix(rows[3].Body, "00 01 ") {
+		t.Errorf("row is %q", rows[3])
+	}
+	// It resumes where it was, without duplicates, and without a second gap.
+	srv.Disconnect(t.Context(), "alice", 1012, "restart")
+	b.wait("$('state').textContent.includes('closed with 1012')")
+	last = stored("while away")
+	b.waitState("open")
+	b.waitRows("=== 5")
+	fact("Inbox", fmt.Sprintf("offset %d of epoch %s", last.Offset, last.Epoch))
+	fact("Gaps", "1")
+	fact("Duplicates", "0")
+	b.fill("text", `{"type":"unsubscribe","topic":"news"}`)
+	b.click("submit")
+	b.wait("![...document.querySelectorAll('#facts dt')].some(e => e.textContent === 'Topic')")
 	if len(b.faults) > 0 {
 		t.Errorf("the page broke rules:\n%s", strings.Join(b.faults, "\n"))
 	}

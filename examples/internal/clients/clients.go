@@ -1,4 +1,4 @@
-// Package clients are WebSocket clients that we did not write, behind one
+// Package clients are WebSocket clients of other projects, with one
 // interface: gorilla/websocket, coder/websocket, and the ws package of Node. They
 // are for the tests of the examples.
 package clients
@@ -19,8 +19,8 @@ type Client interface {
 	// Receive returns the next message, which must be text. The error is
 	// Closed when the connection has ended.
 	Receive() (string, error)
-	// Close says goodbye with 1000, and passes over messages up to the server's
-	// answer. It is an error if that is another.
+	// Close sends a close frame with 1000, and discards messages up to the server's
+	// answer. An answer with another code is an error.
 	Close() error
 	end()
 }
@@ -34,12 +34,12 @@ type Closed struct {
 
 func (c Closed) Error() string { return fmt.Sprintf("closed with %d %q", c.Code, c.Reason) }
 
-// Refused is the HTTP status of a handshake that was refused.
-type Refused int
+// Rejected is the HTTP status of a handshake that was rejected.
+type Rejected int
 
-func (r Refused) Error() string { return fmt.Sprintf("refused with %d", int(r)) }
+func (r Rejected) Error() string { return fmt.Sprintf("rejected with %d", int(r)) }
 
-// patience is how long anything may take on a busy machine.
+// patience bounds what a test waits for.
 const patience = 20 * time.Second
 
 // A Kind of client.
@@ -52,25 +52,25 @@ type Kind struct {
 // Gorilla is the client for tests that need only one.
 var Gorilla = Kind{"gorilla", nothing, dialGorilla}
 
-// Kinds are all there are.
+// Kinds are all clients.
 var Kinds = []Kind{Gorilla, {"coder", nothing, dialCoder}, {"Node", needNode, dialNode}}
 
 func nothing() error { return nil }
 
-// Need skips a test whose client cannot be had here, but not in CI.
+// Need skips a test whose client cannot be installed, and fails it in CI.
 func (k Kind) Need(t testing.TB) {
 	t.Helper()
 	switch err := k.need(); {
 	case err == nil:
 	case os.Getenv("CI") == "true":
-		t.Fatalf("CI tests with %s, which cannot be had: %v", k.Name, err)
+		t.Fatalf("CI tests with %s, which cannot be installed: %v", k.Name, err)
 	default:
 		t.Skipf("no test with %s: %v", k.Name, err)
 	}
 }
 
-// Dial connects to a URL that begins with http or ws, until the test ends. Need
-// was called before.
+// Dial connects to a URL that begins with http or ws, until the test ends. Need must have
+// been called.
 func (k Kind) Dial(t testing.TB, url string) Client {
 	t.Helper()
 	c, err := k.Try(t, url)
@@ -80,7 +80,7 @@ func (k Kind) Dial(t testing.TB, url string) Client {
 	return c
 }
 
-// Try is Dial where the handshake may be Refused.
+// Try is Dial for a handshake that may be Rejected.
 func (k Kind) Try(t testing.TB, url string) (Client, error) {
 	t.Helper()
 	if rest, ok := strings.CutPrefix(url, "http"); ok {
@@ -101,8 +101,8 @@ func Want(t testing.TB, c Client, text string) {
 	}
 }
 
-// goodbye reads up to the answer to a close frame.
-func goodbye(c Client) error {
+// awaitClose reads up to the answer to a close frame.
+func awaitClose(c Client) error {
 	for {
 		_, err := c.Receive()
 		if closed, ok := err.(Closed); ok && closed.Code == 1000 {

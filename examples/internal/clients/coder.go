@@ -17,7 +17,7 @@ func dialCoder(url string) (Client, error) {
 	defer cancel()
 	conn, resp, err := websocket.Dial(ctx, url, nil)
 	if err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, Refused(resp.StatusCode)
+		return nil, Rejected(resp.StatusCode)
 	}
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func dialGorilla(url string) (Client, error) {
 	conn, resp, err := dialer.Dial(url, nil)
 	if errors.Is(err, websocket.ErrBadHandshake) {
 		resp.Body.Close()
-		return nil, Refused(resp.StatusCode)
+		return nil, Rejected(resp.StatusCode)
 	}
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (c gorillaClient) Close() error {
 	if err := c.conn.WriteControl(websocket.CloseMessage, frame, time.Now().Add(patience)); err != nil {
 		return err
 	}
-	return goodbye(c)
+	return awaitClose(c)
 }
 
 func (c gorillaClient) end() { c.conn.Close() }

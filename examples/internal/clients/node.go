@@ -110,8 +110,8 @@ func (c *nodeClient) next(name string) (e event, err error) {
 		return e, nil
 	case "close":
 		return e, Closed{e.Code, e.Reason}
-	case "refused":
-		return e, Refused(e.Code)
+	case "rejected":
+		return e, Rejected(e.Code)
 	}
 	return e, fmt.Errorf("node said %+v, not %s", e, name)
 }
@@ -131,7 +131,7 @@ func (c *nodeClient) Receive() (string, error) {
 
 func (c *nodeClient) Close() error {
 	c.in.Close()
-	return goodbye(c)
+	return awaitClose(c)
 }
 
 func (c *nodeClient) end() {

@@ -22,7 +22,7 @@ type Example func(t testing.TB, srv *server.Server, ln net.Listener) (stop func(
 // Run tests an example.
 func Run(t *testing.T, example Example) {
 	t.Run("push and delete", func(t *testing.T) { pushAndDelete(t, example) })
-	t.Run("refusals", func(t *testing.T) { refusals(t, example) })
+	t.Run("rejections", func(t *testing.T) { rejections(t, example) })
 	t.Run("heartbeats", func(t *testing.T) { heartbeats(t, example) })
 	t.Run("one descriptor", func(t *testing.T) { oneDescriptor(t, example) })
 }
@@ -49,7 +49,7 @@ func start(t *testing.T, example Example, cfg server.Config) (srv *server.Server
 	return srv, "http://" + ln.Addr().String()
 }
 
-// do makes a request and wants this status.
+// do makes a request and fails the test if the status is another.
 func do(t *testing.T, method, url, body string, status int) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -89,7 +89,7 @@ func pushAndDelete(t *testing.T, example Example) {
 	}
 }
 
-func refusals(t *testing.T, example Example) {
+func rejections(t *testing.T, example Example) {
 	_, url := start(t, example, server.Config{})
 	do(t, "POST", url+"/push/7", `{"news":`, http.StatusBadRequest)
 	do(t, "GET", url+"/getPushNews?userId=7", "", http.StatusUpgradeRequired)
@@ -99,7 +99,7 @@ func refusals(t *testing.T, example Example) {
 			kind.Need(t)
 			for _, query := range []string{"", "?userId=", "?userId=" + strings.Repeat("x", 257), "?userId=%07"} {
 				_, err := kind.Try(t, url+"/getPushNews"+query)
-				if status, ok := err.(clients.Refused); !ok || status != http.StatusBadRequest {
+				if status, ok := err.(clients.Rejected); !ok || status != http.StatusBadRequest {
 					t.Errorf("%q: %v", query, err)
 				}
 			}
@@ -107,7 +107,7 @@ func refusals(t *testing.T, example Example) {
 	}
 }
 
-// Those that answer pings stay, those that do not are closed.
+// A session that answers pings stays open, others are closed.
 func heartbeats(t *testing.T, example Example) {
 	srv, url := start(t, example, server.Config{PingInterval: 300 * time.Millisecond, PingTimeout: 300 * time.Millisecond})
 	received := make(map[string]chan error)
@@ -129,7 +129,7 @@ func heartbeats(t *testing.T, example Example) {
 	live := len(received)
 	dead := clients.Gorilla.Dial(t, url+"/getPushNews?userId=dead") // reads nothing
 	begun := time.Now()
-	clients.Eventually(t, "the dead one is closed", func() bool { return srv.Sessions() == live })
+	clients.Eventually(t, "the dead one is closed", func() bool { return srv.Count() == live })
 	if took := time.Since(begun); took < 500*time.Millisecond {
 		t.Errorf("it was closed after %v", took)
 	}
@@ -144,8 +144,8 @@ func heartbeats(t *testing.T, example Example) {
 	}
 }
 
-// The descriptor moves from the HTTP server to ours: there is one for each
-// connection, besides that of the client, which is in this process too.
+// The descriptor moves from the HTTP server to srv: each connection has one, besides that
+// of the client, which is in this process, too.
 func oneDescriptor(t *testing.T, example Example) {
 	const n = 100
 	srv, url := start(t, example, server.Config{})
@@ -158,7 +158,7 @@ func oneDescriptor(t *testing.T, example Example) {
 	if got := clients.Sockets(t) - before; got != 2*n {
 		t.Errorf("%d connections have %d sockets, both ends included", n, got)
 	}
-	if got := srv.Sessions(); got != n+1 {
+	if got := srv.Count(); got != n+1 {
 		t.Errorf("%d sessions", got)
 	}
 }

@@ -19,7 +19,7 @@ socket.on("close", (code, reason) => {
   process.stdin.destroy();
 });
 socket.on("unexpected-response", (request, response) => {
-  tell({ event: "refused", code: response.statusCode });
+  tell({ event: "rejected", code: response.statusCode });
   process.exit();
 });
 socket.on("error", (error) => tell({ event: "error", text: error.message }));
