@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -35,14 +36,17 @@ func (srv *Server) Publish(ctx context.Context, topic string, m *Message) (Deliv
 }
 
 // PublishExcept is Publish for all subscribers but one: the session that caused
-// the message, for example.
+// the message, for example. It may be a session of another node.
 func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
 	return srv.publish(ctx, topic, m, except)
 }
 
 func (srv *Server) publish(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
-	return srv.deliver(ctx, Target{Topic: topic}, &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()},
-		func() int { return srv.publishLocal(topic, m, except) })
+	c := &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
+	if except != nil && except.srv() != srv { // else the other nodes do not have it
+		c.Except = except.fullID()
+	}
+	return srv.deliver(ctx, Target{Topic: topic}, c, func() int { return srv.publishLocal(topic, m, except) })
 }
 
 // Broadcast sends a message to every session that has a user, as Push does.
@@ -211,10 +215,22 @@ func spread(parts, receivers int, part func(i int) int) int {
 		total.Add(int64(n))
 	}
 	var wg sync.WaitGroup
+	var failed atomic.Pointer[string]
 	for range workers - 1 {
-		wg.Go(run)
+		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					text := fmt.Sprintf("%v\n\n%s", v, debug.Stack())
+					failed.Store(&text)
+				}
+			}()
+			run()
+		})
 	}
 	run()
 	wg.Wait()
+	if text := failed.Load(); text != nil {
+		panic(*text) // on the caller's goroutine, which can recover
+	}
 	return int(total.Load())
 }
