@@ -125,6 +125,10 @@ const (
 	ticksPerSecond = limit.TicksPerSecond
 )
 
+// Validate returns the error with which New would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error { return cfg.validate() }
+
 // validate fills in the defaults and says what is wrong.
 func (cfg *Config) validate() error {
 	if cfg.Logger == nil {

@@ -153,6 +153,10 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 		plainText(w, http.StatusMethodNotAllowed, "only GET is possible here")
 		return
 	}
+	if r.Header.Get(checkHeader) != "" {
+		ep.answerCheck(w, r)
+		return
+	}
 	nc, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic("BUG: server: a fallback connection cannot be hijacked: " + err.Error())

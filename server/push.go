@@ -25,6 +25,12 @@ type Delivery struct {
 // returns when the local sessions have it written or queued and the other nodes
 // concerned have answered, or half a second has passed.
 func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery, error) {
+	if err := srv.fits(m); err != nil {
+		return Delivery{}, err
+	}
+	if srv.cluster == nil { // here and below: a node that is alone makes no Command
+		return Delivery{Receivers: srv.pushLocal(user, m)}, nil
+	}
 	return srv.deliver(ctx, Target{User: user}, &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()},
 		func() int { return srv.pushLocal(user, m) })
 }
@@ -42,6 +48,12 @@ func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, 
 }
 
 func (srv *Server) publish(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
+	if err := srv.fits(m); err != nil {
+		return Delivery{}, err
+	}
+	if srv.cluster == nil {
+		return Delivery{Receivers: srv.publishLocal(topic, m, except)}, nil
+	}
 	c := &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
 	if except != nil && except.srv() != srv { // else the other nodes do not have it
 		c.Except = except.fullID()
@@ -51,6 +63,12 @@ func (srv *Server) publish(ctx context.Context, topic string, m *Message, except
 
 // Broadcast sends a message to every session that has a user, as Push does.
 func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) {
+	if err := srv.fits(m); err != nil {
+		return Delivery{}, err
+	}
+	if srv.cluster == nil {
+		return Delivery{Receivers: srv.broadcastLocal(m)}, nil
+	}
 	return srv.deliver(ctx, Target{}, &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()},
 		func() int { return srv.broadcastLocal(m) })
 }
@@ -59,20 +77,28 @@ func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) 
 // several topics. A session matched more than once receives the message once: as a
 // message for its user, whose policy for a full queue is the stricter one.
 func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Message) (Delivery, error) {
+	if err := srv.fits(m); err != nil {
+		return Delivery{}, err
+	}
+	if srv.cluster == nil {
+		return Delivery{Receivers: srv.pushManyLocal(users, topics, m)}, nil
+	}
 	c := &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
 	return srv.deliver(ctx, Target{}, c, func() int { return srv.pushManyLocal(users, topics, m) })
 }
 
+// fits returns an error if a message is too long to be pushed.
+func (srv *Server) fits(m *Message) error {
+	if m.Len() > srv.cfg.MaxPayload {
+		return fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, m.Len(), srv.cfg.MaxPayload)
+	}
+	return nil
+}
+
 // deliver sends a message here and to the other nodes.
 func (srv *Server) deliver(ctx context.Context, t Target, c *Command, local func() int) (Delivery, error) {
-	if len(c.Payload) > srv.cfg.MaxPayload {
-		return Delivery{}, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(c.Payload), srv.cfg.MaxPayload)
-	}
 	n, answer, err := srv.everywhere(ctx, t, c, local)
-	if err != nil {
-		return Delivery{}, err
-	}
-	return Delivery{n, answer.Coverage}, nil
+	return Delivery{n, answer.Coverage}, err
 }
 
 // lists holds slices of receivers.

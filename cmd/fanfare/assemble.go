@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"net"
 
 	"fanfare/server"
 	"fanfare/server/api"
@@ -14,9 +14,10 @@ import (
 
 // program is the parts of a running server.
 type program struct {
-	srv   *server.Server
-	api   *api.API     // nil: none
-	store *inbox.Store // nil: none
+	srv     *server.Server
+	api     *api.API
+	store   *inbox.Store // nil: none
+	dataDir string       // of an embedded store
 }
 
 // assemble opens the store, joins the cluster and starts both listeners. An error
@@ -28,45 +29,57 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 			p.shutdown(context.Background())
 		}
 	}()
-	storeConfig, err := cmd.store(log)
-	if err != nil {
-		return p, usage(err)
-	}
-	if storeConfig != nil {
-		if p.store, err = inbox.Open(ctx, *storeConfig); err != nil {
-			if isStoreError(err) {
-				return p, cmd.storeError(err)
-			}
-			return p, usage(inFlags(err))
-		}
-		cfg.Store = p.store
-	}
-	if cmd.NATS != "" {
-		if cfg.Cluster, err = cluster.New(ctx, cmd.cluster(log)); err != nil {
-			return p, usage(inFlags(err))
-		}
-	}
 	keys, err := apiKeys(cmd.APIKeyFile)
 	if err != nil {
 		return p, usage(err)
 	}
-	page := &console.Page{}
-	cfg.Fallback = page
-	if p.srv, err = server.New(cfg); err != nil {
-		if cfg.Cluster != nil {
-			cfg.Cluster.Leave()
-		}
-		return p, usage(inFlags(err))
+	apiConfig := api.Config{
+		Listen:            cmd.API,
+		Keys:              keys,
+		ReadyWithoutStore: cmd.ReadyWithoutStore,
+		Pprof:             cmd.Pprof,
+		Version:           buildVersion(),
+		Logger:            log,
 	}
-	page.Endpoints = p.srv.Config().Endpoints
-	if cmd.API != "" {
-		apiConfig := api.Config{Listen: cmd.API, Keys: keys, Pprof: cmd.Pprof, Version: buildVersion(), Logger: log}
-		if p.api, err = api.New(p.srv, apiConfig); err != nil {
-			return p, usage(inFlags(err))
+	storeConfig, err := cmd.inboxFlags.store(log)
+	if err != nil {
+		return p, usage(err)
+	}
+	// What the user has written is checked before the store is opened, which may take
+	// long and leaves files.
+	if err := validate(cfg, apiConfig, storeConfig); err != nil {
+		return p, usage(err)
+	}
+	if cmd.NATS != "" {
+		c, err := cluster.New(ctx, cmd.cluster(log))
+		if err != nil {
+			return p, usage(inFlags("cluster", err))
 		}
-		if err = p.api.Start(); err != nil {
-			return p, startError(err)
+		cfg.Cluster = c
+	}
+	if storeConfig != nil {
+		if p.store, err = openStore(ctx, storeConfig); err != nil {
+			leave(cfg.Cluster)
+			return p, cmd.storeError(err)
 		}
+		cfg.Store, p.dataDir = p.store, storeConfig.Dir
+	}
+	var page *console.Page
+	if cmd.Console {
+		page = &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(keys) > 0}
+		cfg.Fallback = page
+	}
+	if p.srv, err = server.New(cfg); err != nil {
+		leave(cfg.Cluster)
+		return p, usage(inFlags("server", err))
+	}
+	if p.api, err = api.New(p.srv, apiConfig); err != nil {
+		return p, usage(inFlags("api", err))
+	}
+	if err = p.api.Start(); err != nil {
+		return p, startError(err)
+	}
+	if page != nil {
 		page.API = p.api.Addr()
 	}
 	if err = p.srv.Start(); err != nil {
@@ -75,8 +88,46 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 	return p, nil
 }
 
-// shutdown drains the sessions while the API still answers, then ends both, and
-// closes the store last.
+// validate checks the configurations. That of the store is nil if there is none.
+func validate(cfg server.Config, apiConfig api.Config, storeConfig *inbox.Config) error {
+	var errs []error
+	if storeConfig != nil {
+		cfg.Store = (*inbox.Store)(nil) // Validate asks only whether there is one
+		if err := storeConfig.Validate(); err != nil {
+			errs = append(errs, inFlags("inbox", err))
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		errs = append(errs, inFlags("server", err))
+	}
+	if err := apiConfig.Validate(); err != nil {
+		errs = append(errs, inFlags("api", err))
+	}
+	return errors.Join(errs...)
+}
+
+// openStore opens the store. If its disk is full, or its NATS is away, it opens, and is
+// available later.
+func openStore(ctx context.Context, cfg *inbox.Config) (*inbox.Store, error) {
+	st, err := inbox.Open(ctx, *cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Ready(); err != nil {
+		cfg.Logger.Warn("durable messages are not available yet", "err", err)
+	}
+	return st, nil
+}
+
+// leave ends a cluster that no server has joined.
+func leave(c server.Cluster) {
+	if c != nil {
+		c.Leave()
+	}
+}
+
+// shutdown drains the sessions while the API still answers, then ends both, and closes
+// the store last.
 func (p *program) shutdown(ctx context.Context) (err error) {
 	if p.srv != nil {
 		err = p.srv.Drain(ctx)
@@ -93,11 +144,4 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 		p.store.Close()
 	}
 	return err
-}
-
-func (p *program) apiAddr() net.Addr {
-	if p.api == nil {
-		return nil
-	}
-	return p.api.Addr()
 }

@@ -4,39 +4,42 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"fanfare/server"
 	"fanfare/server/auth"
 )
 
-// authFlags are those that say who names the user of a connection.
+// authFlags say how a session's user is identified.
 type authFlags struct {
-	Auth            string `help:"Who names the user of a connection: none (the client, for development) or jwt (a signed token)." enum:"none,jwt" default:"none" group:"Security"`
-	JWTKeyFile      string `name:"jwt-key-file" help:"What tokens are checked with: public keys (PEM), or an HMAC secret." placeholder:"FILE" group:"Security"`
-	JWTIssuer       string `name:"jwt-issuer" help:"Want this iss in a token." placeholder:"ISS" group:"Security"`
-	JWTAudience     string `name:"jwt-audience" help:"Want this among a token's aud." placeholder:"AUD" group:"Security"`
-	JWTCloseExpired bool   `name:"jwt-close-expired" help:"Close a session with 3000 when its token expires." group:"Security"`
+	Auth            string        `help:"Who decides which user a session belongs to: none (the client does; for development) or jwt (a signed token does)." enum:"none,jwt" default:"none" group:"Security"`
+	JWTKeyFile      string        `name:"jwt-key-file" help:"Keys that verify tokens: public keys in PEM, or an HMAC secret." placeholder:"FILE" group:"Security"`
+	JWTIssuer       string        `name:"jwt-issuer" help:"Required value of a token's iss." placeholder:"ISS" group:"Security"`
+	JWTAudience     string        `name:"jwt-audience" help:"Value that a token's aud must contain." placeholder:"AUD" group:"Security"`
+	JWTLeeway       time.Duration `name:"jwt-leeway" help:"Maximum difference of the issuer's clock, for exp and nbf." default:"5s" group:"Security"`
+	JWTCloseExpired bool          `name:"jwt-close-expired" help:"Close a session with 3000 when its token expires." group:"Security"`
 }
 
-// endpoint is /ws, for push sessions.
-func (a *authFlags) endpoint() (server.Endpoint, error) {
-	const path = "/ws"
+// maxLeeway is far above what clocks differ by; more makes expired tokens valid.
+const maxLeeway = time.Hour
+
+// endpoint is the one for push sessions.
+func (a *authFlags) endpoint(path string) (server.Endpoint, error) {
+	push := server.Push(path)
 	if a.Auth == "none" {
-		// Whoever gives a key believes that tokens are checked.
-		if a.JWTKeyFile != "" || a.JWTIssuer != "" || a.JWTAudience != "" || a.JWTCloseExpired {
-			return server.Endpoint{}, errors.New("flags for tokens are given, and --auth is none: say --auth jwt")
-		}
-		return server.Push(path), nil
+		return push, nil
 	}
 	if a.JWTKeyFile == "" {
-		return server.Endpoint{}, errors.New("--auth jwt needs --jwt-key-file")
+		return push, errors.New("--auth jwt needs --jwt-key-file")
+	}
+	if a.JWTLeeway < 0 || a.JWTLeeway > maxLeeway {
+		return push, fmt.Errorf("--jwt-leeway is %v: want 0s to %v", a.JWTLeeway, maxLeeway)
 	}
 	keys, err := auth.LoadKeys(a.JWTKeyFile)
 	if err != nil {
-		return server.Endpoint{}, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
+		return push, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
 	}
-	keys.Issuer, keys.Audience, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTCloseExpired
-	push := server.Push(path)
+	keys.Issuer, keys.Audience, keys.Leeway, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTLeeway, a.JWTCloseExpired
 	push.Identifier, push.Insecure = auth.JWT(keys), false // it does not block, as Push's does not
 	return push, nil
 }

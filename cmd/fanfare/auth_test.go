@@ -16,7 +16,7 @@ import (
 	"fanfare/server"
 )
 
-// secretFile makes an HMAC secret.
+// secretFile writes an HMAC secret.
 func secretFile(t *testing.T) (path string, secret []byte) {
 	t.Helper()
 	path, secret = filepath.Join(t.TempDir(), "secret"), []byte(rand.Text()+rand.Text())
@@ -70,7 +70,7 @@ func TestAuthJWT(t *testing.T) {
 	}
 }
 
-// TestAuthJWTBeyondLoopback: tokens, and nothing else, make it fit for any address.
+// TestAuthJWTBeyondLoopback: with tokens the server listens on any address.
 func TestAuthJWTBeyondLoopback(t *testing.T) {
 	path, _ := secretFile(t)
 	for _, test := range []struct {
@@ -84,17 +84,18 @@ func TestAuthJWTBeyondLoopback(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg, err := parseServe(t, append(test.args, "--listen=0.0.0.0:0")...).config(slog.New(slog.DiscardHandler))
+			if (err == nil) != test.ok {
+				t.Fatalf("config says %v", err)
+			}
+			if err != nil {
+				return
+			}
+			srv, err := server.New(cfg) // it listens only when it is started
 			if err != nil {
 				t.Fatal(err)
 			}
-			srv, err := server.New(cfg) // it listens only when it is started
-			if (err == nil) != test.ok {
-				t.Errorf("New says %v", err)
-			}
-			if err == nil {
-				if err := srv.Shutdown(t.Context()); err != nil {
-					t.Error(err)
-				}
+			if err := srv.Shutdown(t.Context()); err != nil {
+				t.Error(err)
 			}
 		})
 	}

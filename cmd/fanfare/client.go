@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,23 +12,25 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
-var errNotFanfare = errors.New("something answers at --api, but it is not fanfare")
+var errNotFanfare = errors.New("the server at --api is not fanfare")
 
 // client talks to the API of a server, for shell scripts.
 type client struct {
 	API        string        `name:"api" help:"The server's API: HOST:PORT, unix:PATH or a URL." default:"127.0.0.1:8081"`
-	APIKeyFile string        `name:"api-key-file" help:"The first key in it is used; without it FANFARE_API_KEY." placeholder:"FILE"`
-	Timeout    time.Duration `help:"For the whole request." default:"10s"`
+	APIKeyFile string        `name:"api-key-file" help:"File whose first key is sent; by default the key in FANFARE_API_KEY." placeholder:"FILE"`
+	Timeout    time.Duration `help:"Time limit of the request." default:"10s"`
 }
 
-// longestAnswer is far above what the API answers; a user has a bounded number
-// of connections.
+// longestAnswer is far above what the API answers: the number of a user's sessions is
+// bounded.
 const longestAnswer = 16 << 20
 
-// do makes one request and returns the answer's body. Names are segments of the
-// path and may have any characters.
+// do makes one request and returns the answer's body. segments are those of the path,
+// and may have any characters.
 func (c *client) do(method string, segments []string, contentType string, body []byte) ([]byte, error) {
 	base, transport, err := c.target()
 	if err != nil {
@@ -57,33 +58,38 @@ func (c *client) do(method string, segments []string, contentType string, body [
 	if len(keys) > 0 {
 		req.Header.Set("Authorization", "Bearer "+keys[0])
 	}
-	resp, err := transport.RoundTrip(req) // the API redirects nobody
+	resp, err := transport.RoundTrip(req) // the API does not redirect
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the API at %s: %w", c.API, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, longestAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("the API's answer broke off: %w", err)
+		return nil, fmt.Errorf("reading the API's answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var problem struct{ Error struct{ Message string } }
+		var problem struct {
+			Error struct {
+				Message string `json:"message"`
+			} `json:"error"`
+		}
 		if json.Unmarshal(answer, &problem) == nil && problem.Error.Message != "" {
 			if resp.StatusCode == http.StatusUnauthorized {
-				return nil, errors.New("the API says 401: it wants one of its keys, by --api-key-file or " + apiKeyEnv)
+				return nil, errors.New("the API answers 401: give one of its keys, by --api-key-file or " + apiKeyEnv)
 			}
-			return nil, fmt.Errorf("the API says %d: %s", resp.StatusCode, problem.Error.Message)
+			return nil, fmt.Errorf("the API answers %d: %s", resp.StatusCode, problem.Error.Message)
 		}
-		return nil, fmt.Errorf("the API says %s", resp.Status)
+		return nil, fmt.Errorf("the API answers %s", resp.Status)
 	}
 	return answer, nil
 }
 
-// target turns --api, written as serve takes it or as a URL, into what net/http
-// wants.
+// target returns the URL and the transport for --api, which is written as for serve or
+// as a URL.
 func (c *client) target() (base string, transport *http.Transport, err error) {
 	transport = &http.Transport{}
 	if path, ok := strings.CutPrefix(c.API, "unix:"); ok {
+		path, _, _ = strings.Cut(path, "?") // the mode concerns the server
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
@@ -100,15 +106,15 @@ func (c *client) target() (base string, transport *http.Transport, err error) {
 	return base, transport, nil
 }
 
-// payload is what to push: an argument, or what comes on the standard input.
+// payload is the message: an argument, or the standard input.
 type payload struct {
-	Binary bool `env:"-" help:"Push it as a binary message even if it is text."`
+	Binary bool `env:"-" help:"Send a binary message even if the payload is text."`
 }
 
-// read takes the standard input whole before the API is called, so that a slow
-// producer does not spend the request's time.
+// read reads the whole standard input before the API is called, so that a slow producer
+// does not use up the time limit of the request.
 func (p *payload) read(arg *string) (contentType string, body []byte, err error) {
-	contentType = "text/plain; charset=utf-8" // what is no UTF-8 goes as binary all the same
+	contentType = "text/plain; charset=utf-8" // the API sends what is not UTF-8 as binary
 	if p.Binary {
 		contentType = "application/octet-stream"
 	}
@@ -121,7 +127,7 @@ func (p *payload) read(arg *string) (contentType string, body []byte, err error)
 	return contentType, body, nil
 }
 
-// push pushes it, and prints how many connections it was written or queued to.
+// push sends the message and prints the number of receivers.
 func (p *payload) push(c *client, segments []string, arg *string) error {
 	contentType, body, err := p.read(arg)
 	if err != nil {
@@ -131,7 +137,9 @@ func (p *payload) push(c *client, segments []string, arg *string) error {
 	if err != nil {
 		return err
 	}
-	var a struct{ Receivers *int }
+	var a struct {
+		Receivers *int `json:"receivers"`
+	}
 	if err := json.Unmarshal(answer, &a); err != nil || a.Receivers == nil {
 		return errNotFanfare
 	}
@@ -142,9 +150,9 @@ func (p *payload) push(c *client, segments []string, arg *string) error {
 type pushCmd struct {
 	client
 	payload
-	Topic   bool    `env:"-" help:"NAME is a topic, not a user."`
+	Topic   bool    `env:"-" help:"Publish to the topic NAME."`
 	Name    string  `arg:"" help:"User, or topic with --topic."`
-	Payload *string `arg:"" optional:"" help:"The message; from the standard input if it is - or left out."`
+	Payload *string `arg:"" optional:"" help:"The message; - or nothing: the standard input."`
 }
 
 func (cmd *pushCmd) Run() error {
@@ -158,7 +166,7 @@ func (cmd *pushCmd) Run() error {
 type broadcastCmd struct {
 	client
 	payload
-	Payload *string `arg:"" optional:"" help:"The message; from the standard input if it is - or left out."`
+	Payload *string `arg:"" optional:"" help:"The message; - or nothing: the standard input."`
 }
 
 func (cmd *broadcastCmd) Run() error {
@@ -170,8 +178,8 @@ type usersCmd struct {
 	Names []string `arg:"" name:"user" help:"Users."`
 }
 
-// Run prints one line of JSON a user, and says with the exit code whether all
-// of them are connected.
+// Run prints one line of JSON for each user. The exit code tells whether all of them
+// are connected.
 func (cmd *usersCmd) Run() error {
 	offline := false
 	for _, name := range cmd.Names {
@@ -179,7 +187,9 @@ func (cmd *usersCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		var user struct{ Online *bool }
+		var user struct {
+			Online *bool `json:"online"`
+		}
 		if err := json.Unmarshal(answer, &user); err != nil || user.Online == nil {
 			return errNotFanfare
 		}

@@ -21,7 +21,7 @@ func TestPush(t *testing.T) {
 		name  string
 		args  []string
 		stdin string
-		to    net.Conn // nil: nobody
+		to    net.Conn // nil: none
 		want  string
 		op    ws.OpCode
 		count string
@@ -30,12 +30,12 @@ func TestPush(t *testing.T) {
 		{"empty", []string{"push", "alice", ""}, "", alice, "", ws.OpText, "1"},
 		{"standard input", []string{"push", "alice"}, "line\nline\n", alice, "line\nline\n", ws.OpText, "1"},
 		{"dash", []string{"push", "alice", "-"}, "from stdin", alice, "from stdin", ws.OpText, "1"},
-		{"no UTF-8", []string{"push", "alice"}, "\xff\x00", alice, "\xff\x00", ws.OpBinary, "1"},
+		{"not UTF-8", []string{"push", "alice"}, "\xff\x00", alice, "\xff\x00", ws.OpBinary, "1"},
 		{"binary", []string{"push", "--binary", "alice", "text"}, "", alice, "text", ws.OpBinary, "1"},
 		{"topic", []string{"push", "--topic", "news", "n"}, "", alice, "n", ws.OpText, "1"},
 		{"odd user", []string{"push", "../? %", "o"}, "", odd, "o", ws.OpText, "1"},
 		{"odd topic", []string{"push", "--topic", "a/b", "t"}, "", odd, "t", ws.OpText, "1"},
-		{"nobody", []string{"push", "bob", "hello"}, "", nil, "", 0, "0"},
+		{"no receiver", []string{"push", "bob", "hello"}, "", nil, "", 0, "0"},
 		{"broadcast", []string{"broadcast", "all"}, "", alice, "all", ws.OpText, "2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -109,17 +109,17 @@ func TestClientFailures(t *testing.T) {
 		code int
 		want string // a part of stderr
 	}{
-		{"no key", "", []string{"push", "alice", "x"}, exitFailure, "the API says 401: "},
-		{"wrong key", "FANFARE_API_KEY=abcdefghijklmnop", []string{"users", "alice"}, exitFailure, "the API says 401: "},
+		{"no key", "", []string{"push", "alice", "x"}, exitFailure, "the API answers 401: "},
+		{"wrong key", "FANFARE_API_KEY=abcdefghijklmnop", []string{"users", "alice"}, exitFailure, "the API answers 401: "},
 		{"key in the environment", "FANFARE_API_KEY=0123456789abcdef", []string{"push", "alice", "x"}, exitOK, ""},
 		{"key in a file", "FANFARE_API_KEY=ignored", []string{"push", "--api-key-file", key, "alice", "x"}, exitOK, ""},
 		{"no key file", "", []string{"push", "--api-key-file", key + "s", "alice", "x"}, exitUsage, "no such file"},
-		{"bad name", "FANFARE_API_KEY=0123456789abcdef", []string{"push", "", "x"}, exitFailure, "the API says 400: "},
-		{"too long", "FANFARE_API_KEY=0123456789abcdef", []string{"broadcast", strings.Repeat("x", 1025)}, exitFailure, "the API says 413: "},
-		{"nobody listens", "", []string{"push", "--api", closed.Addr().String(), "alice", "x"}, exitFailure, "connection refused"},
-		{"not fanfare", "", []string{"push", "--api", other.URL, "alice", "x"}, exitFailure, "it is not fanfare"},
-		{"not fanfare's users", "", []string{"users", "--api", other.URL, "alice"}, exitFailure, "it is not fanfare"},
-		{"redirect", "", []string{"push", "--api", other.URL, "lost", "x"}, exitFailure, "the API says 302 Found"},
+		{"bad name", "FANFARE_API_KEY=0123456789abcdef", []string{"push", "", "x"}, exitFailure, "the API answers 400: "},
+		{"too long", "FANFARE_API_KEY=0123456789abcdef", []string{"broadcast", strings.Repeat("x", 1025)}, exitFailure, "the API answers 413: "},
+		{"no listener", "", []string{"push", "--api", closed.Addr().String(), "alice", "x"}, exitFailure, "connection refused"},
+		{"not fanfare", "", []string{"push", "--api", other.URL, "alice", "x"}, exitFailure, "is not fanfare"},
+		{"not fanfare's users", "", []string{"users", "--api", other.URL, "alice"}, exitFailure, "is not fanfare"},
+		{"redirect", "", []string{"push", "--api", other.URL, "lost", "x"}, exitFailure, "the API answers 302 Found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			env := []string{"FANFARE_API=" + p.api}

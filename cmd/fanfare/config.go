@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,13 +10,15 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kong"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// configFile is the flag that names a config file. kong's own one is read for
+// configFile is the flag that names a config file. kong's own type reads the file for
 // every command as soon as the environment names it.
 type configFile string
 
-// BeforeResolve reads the file before kong looks where values come from.
+// BeforeResolve reads the file before kong resolves the values of flags.
 func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
 	if ctx.Command() != "serve" {
 		return nil
@@ -33,11 +34,11 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	return nil
 }
 
-// config is a config file: one JSON object whose keys are the long flags of
-// serve without their dashes. Command line goes before environment, environment
-// before file, file before default. kong's own reader of JSON lets misspelled
-// keys pass and the file override the environment, hence this one.
-type config map[string]any
+// config is a config file: one JSON object whose keys are the long flags of serve
+// without their dashes. The command line has precedence over the environment, the
+// environment over the file, and the file over defaults. kong's own reader of JSON
+// ignores misspelled keys and lets the file override the environment.
+type config map[string]jsontext.Value
 
 // loadConfig reads a config file; kong calls it for --config.
 func loadConfig(r io.Reader) (kong.Resolver, error) {
@@ -45,23 +46,24 @@ func loadConfig(r io.Reader) (kong.Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w", err)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber() // 1048576 stays itself, and does not become 1.048576e+06
 	var c config
-	var syntax *json.SyntaxError
-	switch err := d.Decode(&c); {
-	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("%w, in line %d", err, 1+bytes.Count(text[:syntax.Offset], []byte("\n")))
-	case err != nil: // empty, cut off, or something else
-		return nil, errors.New(`want one JSON object, like {"listen": "127.0.0.1:8088"}`)
+	err = json.Unmarshal(text, &c)
+	if err == nil && c != nil {
+		return c, nil
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("want one JSON object and nothing behind it")
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		line := 1 + bytes.Count(text[:min(int(e.ByteOffset), len(text))], []byte("\n"))
+		if errors.Is(e, jsontext.ErrDuplicateName) {
+			return nil, fmt.Errorf("the key %q is there more than once, again in line %d", e.JSONPointer.LastToken(), line)
+		}
+		if !errors.Is(e, io.ErrUnexpectedEOF) {
+			return nil, fmt.Errorf("%w, in line %d", e.Err, line)
+		}
 	}
-	return c, nil
+	return nil, errors.New(`want one JSON object, like {"listen": "127.0.0.1:8088"}`)
 }
 
-// Validate refuses keys that no flag of serve has.
+// Validate rejects keys that are not flags of serve.
 func (c config) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	for _, cmd := range app.Children {
@@ -79,31 +81,34 @@ func (c config) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve gives kong the value of a flag that the command line left open.
+// Resolve gives kong the value of a flag that is not on the command line.
 func (c config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, ok := os.LookupEnv(env); ok {
 			return nil, nil
 		}
 	}
-	switch v := c[flag.Name].(type) {
-	case nil:
+	v, ok := c[flag.Name]
+	if !ok {
 		return nil, nil
-	case json.Number:
-		return v.String(), nil
-	case []any:
+	}
+	switch v.Kind() {
+	case 'n':
+		return nil, nil
+	case '0':
+		return string(v), nil // 1048576 stays itself, and does not become 1.048576e+06
+	case 't', 'f':
+		return v.Kind() == 't', nil
+	case '"':
+		var s string
+		err := json.Unmarshal(v, &s)
+		return s, err
+	case '[':
 		var list []string
-		for _, item := range v {
-			s, ok := item.(string)
-			if !ok {
-				return nil, errors.New("want a list of strings")
-			}
-			list = append(list, s)
+		if json.Unmarshal(v, &list) != nil || bytes.Contains(v, []byte("null")) && slices.Contains(list, "") {
+			return nil, errors.New("want a list of strings")
 		}
 		return kong.JoinEscaped(list, ','), nil
-	case string, bool:
-		return v, nil
-	default:
-		return nil, errors.New("want a string, a number, true, false or a list of strings, not an object")
 	}
+	return nil, errors.New("want a string, a number, true, false or a list of strings, not an object")
 }

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/api"
+	"fanfare/server/cluster"
+	"fanfare/server/inbox"
 )
 
 // parseServe parses the flags of serve without running it.
@@ -37,6 +42,10 @@ func TestSources(t *testing.T) {
 	t.Setenv("FANFARE_PING_TIMEOUT", "5m")
 	got := parseServe(t, "--ping-interval=6m")
 	want := parseDefaults(t)
+	want.given = given{}
+	for name := range strings.FieldsSeq("config ping-interval ping-timeout close-timeout max-payload queue-bytes allow-origin pprof max-connections log-level") {
+		want.given[name] = true
+	}
 	want.Config = configFile(file)
 	want.PingInterval = 6 * time.Minute
 	want.PingTimeout = 5 * time.Minute
@@ -52,7 +61,7 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// parseDefaults parses nothing, with an environment that names nothing.
+// parseDefaults parses no flags, without the environment of a test.
 func parseDefaults(t *testing.T) *serveCmd {
 	t.Helper()
 	for _, name := range []string{"FANFARE_CONFIG", "FANFARE_PING_INTERVAL", "FANFARE_PING_TIMEOUT"} {
@@ -64,7 +73,7 @@ func parseDefaults(t *testing.T) *serveCmd {
 	return parseServe(t)
 }
 
-// TestTrustedProxy: who has one load balancer writes its address.
+// TestTrustedProxy: a single address is a network, too.
 func TestTrustedProxy(t *testing.T) {
 	got := parseServe(t, "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=192.0.2.1", "--trusted-proxy=2001:db8::1").TrustedProxy
 	if s := fmt.Sprint(prefixes(got)); s != "[10.0.0.0/8 192.0.2.1/32 2001:db8::1/128]" {
@@ -79,27 +88,108 @@ func TestRepeatedFlag(t *testing.T) {
 	}
 }
 
-// TestEveryFieldHasAFlag: what can be configured in a program that embeds the
-// server can be configured here.
+// TestEveryFieldHasAFlag: what can be configured in a program that embeds the server can
+// be configured here, except for what the program itself decides.
 func TestEveryFieldHasAFlag(t *testing.T) {
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, []byte("0123456789abcdef\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := parseServe(t, "--api-key-file="+key, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll", "--data-dir="+t.TempDir(), "--durable-topic=a")
-	cfg, err := cmd.config(slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	cmd := parseServe(t, "--pprof", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--max-connections=7", "--transport=epoll",
+		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
+	cfg, err := cmd.config(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := reflect.ValueOf(cfg)
-	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
-			t.Errorf("server.Config.%s is set by no flag", v.Type().Field(i).Name)
+	embedded, err := cmd.store(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := parseServe(t, "--nats=a", "--nats-creds=b", "--nats-ca=c", "--nats-cert=d", "--nats-key=e", "--node-name=f")
+	other, err := outside.store(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		configs []any
+		except  string
+	}{
+		{[]any{cfg}, "Fallback Store Cluster " + // set by assemble
+			"Identifiers"}, // auth.JWT does not block
+		{[]any{*embedded, *other}, "Timeout"},
+		{[]any{outside.cluster(log)}, "Timeout"},
+	} {
+		for i := range reflect.TypeOf(test.configs[0]).NumField() {
+			f := reflect.TypeOf(test.configs[0]).Field(i)
+			set := slices.Contains(strings.Fields(test.except), f.Name)
+			for _, c := range test.configs {
+				set = set || !reflect.ValueOf(c).Field(i).IsZero()
+			}
+			if !set {
+				t.Errorf("%T.%s is set by no flag", test.configs[0], f.Name)
+			}
 		}
 	}
 }
 
-// TestCompressionFlags: every field of frame.Deflate has one.
+// TestFlagOfFields: every entry of the table is a flag of serve and, as far as its package
+// has one Config, a field of it.
+func TestFlagOfFields(t *testing.T) {
+	flags := map[string]bool{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+		flags[flagName(f)] = true
+	}
+	types := map[string][]reflect.Type{
+		"server":  {reflect.TypeFor[server.Config](), reflect.TypeFor[server.Endpoint](), reflect.TypeFor[frame.Rules]()},
+		"api":     {reflect.TypeFor[api.Config]()},
+		"inbox":   {reflect.TypeFor[inbox.Config]()},
+		"cluster": {reflect.TypeFor[cluster.Config]()},
+	}
+	for field, flag := range flagOf {
+		if !flags[flag] {
+			t.Errorf("%s: --%s is not a flag", field, flag)
+		}
+		pkg, name, _ := strings.Cut(field, ".")
+		name, inner, nested := strings.Cut(name, ".")
+		found := false
+		for _, typ := range types[pkg] {
+			f, ok := typ.FieldByName(name)
+			if ok && nested {
+				_, ok = f.Type.FieldByName(inner)
+			}
+			found = found || ok
+		}
+		if !found {
+			t.Errorf("%s is not a field", field)
+		}
+	}
+	// Limits, and where flags have another name, were forgotten most easily.
+	for i := range reflect.TypeFor[server.Config]().NumField() {
+		f := reflect.TypeFor[server.Config]().Field(i)
+		if k := f.Type.Kind(); (k == reflect.Int || k == reflect.Int64) && f.Name != "Identifiers" && flagOf["server."+f.Name] == "" {
+			t.Errorf("server.%s has no entry", f.Name)
+		}
+	}
+}
+
+// TestInFlags: errors of libraries name flags.
+func TestInFlags(t *testing.T) {
+	_, err := server.New(server.Config{PingInterval: 1, Endpoints: []server.Endpoint{
+		{Path: "/a", Rules: frame.Rules{MaxMessage: -1}}, {Path: "/b", Rules: frame.Rules{MaxMessage: -1}}}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	worded := inFlags("server", err)
+	const want = "--ping-interval is 1ns: want 100ms to 24h; --max-message is -1: want 0 (for 65536) to 1073741824"
+	if got := oneLine(worded.Error()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if !errors.Is(worded, err) {
+		t.Error("the cause is lost")
+	}
+	if got := inFlags("server", errors.New("server: any other")).Error(); got != "any other" {
+		t.Error(got)
+	}
+}
+
+// TestCompressionFlags: every field of frame.Deflate has a flag.
 func TestCompressionFlags(t *testing.T) {
 	cfg, err := parseServe(t, "--compression", "--compression-level=9", "--compression-context=12").config(slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -119,10 +209,10 @@ func TestCompressionFlags(t *testing.T) {
 	}
 }
 
-// TestRateFlags: they are for both endpoints; that they do not hold for /echo on
-// loopback is the server's business.
+// TestRateFlags: the limits are those of both endpoints. The server lifts them for /echo on
+// loopback.
 func TestRateFlags(t *testing.T) {
-	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
+	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--insecure-identity", "--echo", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +223,8 @@ func TestRateFlags(t *testing.T) {
 	}
 }
 
-// TestDefaultsAreTheServers: the flags repeat the server's defaults, to show them
-// in the help. The server accepts them as they are.
+// TestDefaultsAreTheServers: the flags repeat the server's defaults, to show them in the
+// help. The server accepts them.
 func TestDefaultsAreTheServers(t *testing.T) {
 	cfg, err := parseServe(t, "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+t.TempDir()).config(slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -146,28 +236,5 @@ func TestDefaultsAreTheServers(t *testing.T) {
 	}
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestAPIKeys(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(file, []byte("# new\n first-key \r\n\nsecond-key"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		name, file, env string
-		want            []string
-	}{
-		{"none", "", "", nil},
-		{"environment", "", "env-key", []string{"env-key"}},
-		{"file", file, "", []string{"first-key", "second-key"}},
-		{"both", file, "env-key", []string{"first-key", "second-key", "env-key"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Setenv(apiKeyEnv, test.env)
-			if got, err := apiKeys(test.file); err != nil || !slices.Equal(got, test.want) {
-				t.Errorf("got %q, %v, want %q", got, err, test.want)
-			}
-		})
 	}
 }

@@ -7,50 +7,62 @@ import (
 	"log/slog"
 	"time"
 
+	"fanfare/server"
 	"fanfare/server/cluster"
 	"fanfare/server/inbox"
+	"fanfare/server/store"
 )
 
-// inboxFlags are those for messages that are kept. Where the name of a field
-// without "Inbox" is that of a field of inbox.Config, it means the same.
+// inboxFlags are those for durable messages. A field whose name, without "Inbox", is
+// that of a field of inbox.Config means the same.
 type inboxFlags struct {
-	DataDir      string `help:"Keep durable messages in this directory; none: nowhere." default:"fanfare-data"`
-	NATS         string `name:"nats" help:"Keep them in this NATS cluster with JetStream instead: nats://a,nats://b." placeholder:"URL"`
-	NATSCreds    string `name:"nats-creds" help:"Credentials for it." placeholder:"FILE"`
-	NATSCA       string `name:"nats-ca" help:"Authorities that its certificate is checked with, PEM." placeholder:"FILE"`
-	NATSCert     string `name:"nats-cert" help:"Certificate to present to it, PEM." placeholder:"FILE"`
-	NATSKey      string `name:"nats-key" help:"The key of that, PEM." placeholder:"FILE"`
-	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message there." default:"1"`
+	DataDir      string `help:"Directory for durable messages; none disables them. By default $STATE_DIRECTORY, or fanfare in $XDG_STATE_HOME or ~/.local/state." placeholder:"DIR"`
+	NATS         string `name:"nats" help:"Store durable messages in this NATS cluster with JetStream instead, and share sessions with the other nodes that use it: nats://a,nats://b." placeholder:"URL"`
+	NATSCreds    string `name:"nats-creds" help:"NATS credentials file." placeholder:"FILE"`
+	NATSCA       string `name:"nats-ca" help:"Certificate authorities that verify NATS servers, PEM." placeholder:"FILE"`
+	NATSCert     string `name:"nats-cert" help:"Client certificate for NATS, PEM." placeholder:"FILE"`
+	NATSKey      string `name:"nats-key" help:"Key of the client certificate, PEM." placeholder:"FILE"`
+	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message in NATS." default:"1"`
 
-	NodeName string `help:"Name of this node in the cluster; the host name and a random suffix by default." placeholder:"NAME"`
+	NodeName string `help:"Name of this node in the cluster; by default the host name and a random suffix." placeholder:"NAME"`
 
-	DurableTopic []string `help:"Topic that is kept too, or news.* for all that begin with news. Repeatable." placeholder:"TOPIC"`
+	DurableTopic []string `help:"Topic whose messages are stored, or a prefix such as news.*; repeatable." placeholder:"TOPIC"`
 
-	InboxMessages int           `help:"Messages kept for one user, or durable topic." default:"1000"`
-	InboxBytes    size          `help:"Payloads kept for one user, or durable topic." default:"1MiB"`
-	InboxAge      time.Duration `help:"How long messages are kept." default:"168h"`
-	InboxDisk     size          `help:"Disk for all messages." default:"4GiB"`
-	InboxFull     string        `help:"At a user's limit: drop-oldest, or refuse with 507." enum:"drop-oldest,refuse" default:"drop-oldest"`
-	InboxDiskFull string        `help:"At the limit of the disk: refuse with 507, or drop-oldest." enum:"drop-oldest,refuse" default:"refuse"`
-	InboxWindow   time.Duration `help:"How long a repetition with the same id is recognized." default:"2m"`
-	InboxSync     flush         `help:"How often --data-dir is flushed to the disk, which is what a power cut can cost; always: before each push is answered." default:"1s"`
+	InboxMessages   int           `help:"Maximum number of stored messages per user, and per durable topic." default:"1000"`
+	InboxBytes      size          `help:"Maximum size of the stored payloads per user, and per durable topic." default:"1MiB"`
+	InboxAge        time.Duration `help:"How long messages are stored." default:"7d"`
+	InboxDisk       size          `help:"Maximum size of the stored messages of all users, and of those of all topics." default:"4GiB"`
+	InboxPositions  size          `help:"Maximum size of all acknowledged positions; 0: a sixteenth of --inbox-disk." default:"0"`
+	InboxFull       string        `help:"What a durable push does at a user's limit: drop-oldest, or reject with 507." enum:"drop-oldest,reject" default:"drop-oldest"`
+	InboxDiskFull   string        `help:"What a durable push does at the limit of all messages: reject with 507, or drop-oldest." enum:"drop-oldest,reject" default:"reject"`
+	InboxWindow     time.Duration `help:"How long a repeated push with the same id is recognized." default:"2m"`
+	InboxSync       flush         `help:"How often --data-dir is flushed to disk, which is what a power failure can lose; always: before each answer." default:"1s"`
+	InboxAcceptLoss bool          `help:"Start although stored messages are missing from --data-dir; the users concerned receive a gap."`
+
+	PlainAck          string `help:"How clients without fanfare.v1 acknowledge durable messages: pong, or none, for a proxy that answers pings itself." enum:"pong,none" default:"pong"`
+	ReadyWithoutStore bool   `help:"Answer /readyz with 200 while durable messages, or the other nodes, are not available."`
 }
 
-const (
-	defaultDataDir = "fanfare-data" // in the working directory
-	noDataDir      = "none"
-)
-
-// storeError says what to do where the store does not open.
+// storeError adds to an error of the store what the operator can do.
 func (f *inboxFlags) storeError(err error) error {
 	var file *fs.PathError
-	switch {
+	switch worded := inFlags("inbox", err); {
 	case errors.Is(err, inbox.ErrLocked):
-		return fmt.Errorf("%w: each server needs a --data-dir of its own, or --data-dir none to keep no messages", startError(err))
+		return fmt.Errorf("%w: each server needs a --data-dir of its own, or --data-dir none to store no messages", worded)
+	case errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrUnavailable):
+		return worded
 	case f.NATS == "" && errors.As(err, &file):
-		return fmt.Errorf("%w: give --data-dir a directory for durable messages, or none", startError(err))
+		return fmt.Errorf("%w: give --data-dir a directory for durable messages, or none", worded)
+	case fieldIs(err, "Disk"):
+		return usage(fmt.Errorf("%w, or --inbox-disk-full drop-oldest to remove the oldest", worded))
+	default:
+		return usage(worded)
 	}
-	return startError(err)
+}
+
+func fieldIs(err error, name string) bool {
+	var e fieldError
+	return errors.As(err, &e) && e.Field() == name
 }
 
 // flush is a time, or always.
@@ -61,26 +73,22 @@ func (f *flush) UnmarshalText(text []byte) error {
 		*f = -1
 		return nil
 	}
-	d, err := time.ParseDuration(string(text))
+	d, err := parseDuration(string(text))
 	if err != nil || d <= 0 {
-		return fmt.Errorf("want a time like 1s, or always, not %q", text)
+		return fmt.Errorf("want a duration like 1s, or always, not %q", text)
 	}
 	*f = flush(d)
 	return nil
 }
 
-// store is the configuration of the inbox, nil if there is none.
+// store is the configuration of the store, nil if there is none.
 func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
-	dir := f.DataDir
-	switch {
-	case f.NATS != "" && (dir == defaultDataDir || dir == noDataDir):
-		dir = ""
-	case f.NATS != "":
+	if f.NATS != "" && f.DataDir != "" && f.DataDir != noDataDir {
 		return nil, errors.New("--data-dir and --nats exclude each other")
-	case dir == noDataDir:
+	}
+	dir := f.dataDir(log)
+	if dir == "" && f.NATS == "" {
 		return nil, nil
-	case dir == "":
-		return nil, errors.New("--data-dir is empty: want a directory, or none")
 	}
 	full, err := inbox.ParseWhenFull(f.InboxFull)
 	if err != nil {
@@ -90,8 +98,12 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if full == inbox.FullReject && diskFull == inbox.FullDropOldest {
+		return nil, errors.New("--inbox-full reject does not go with --inbox-disk-full drop-oldest: a message that is not removed at one limit would be at the other")
+	}
 	return &inbox.Config{
 		Dir:         dir,
+		AcceptLoss:  f.InboxAcceptLoss,
 		URL:         f.NATS,
 		Credentials: f.NATSCreds,
 		CA:          f.NATSCA,
@@ -102,6 +114,7 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 		Bytes:       int64(f.InboxBytes),
 		Age:         f.InboxAge,
 		Disk:        int64(f.InboxDisk),
+		Positions:   int64(f.InboxPositions),
 		UserFull:    full,
 		DiskFull:    diskFull,
 		Window:      f.InboxWindow,
@@ -110,15 +123,12 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 	}, nil
 }
 
-// isStoreError tells whether what is wrong is the store, not how it was asked for.
-func isStoreError(err error) bool {
-	for _, is := range []error{inbox.ErrDamaged, inbox.ErrLocked, inbox.ErrUnavailable} {
-		if errors.Is(err, is) {
-			return true
-		}
+// plain is the dialect of clients without fanfare.v1.
+func (f *inboxFlags) plain() server.Dialect {
+	if f.PlainAck == "none" {
+		return server.PlainUnacknowledged
 	}
-	var file *fs.PathError
-	return errors.As(err, &file)
+	return server.Plain
 }
 
 // cluster is the configuration of the cluster that --nats names.

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -12,28 +14,30 @@ import (
 // Exit codes.
 const (
 	exitOK      = 0
-	exitFailure = 1 // it was asked properly and did not work: port in use, API out of reach
-	exitUsage   = 2 // it was asked wrongly: flags, environment, config file
-	exitOffline = 3 // fanfare users: somebody is not connected
+	exitFailure = 1 // the command failed: port in use, API out of reach
+	exitUsage   = 2 // flags, environment or config file are wrong
+	exitOffline = 3 // fanfare users: a user is not connected
 )
 
-// exit is an error that chooses the exit code. Others mean exitFailure.
+// exit is an error with an exit code. Others mean exitFailure.
 type exit struct {
 	code int
-	err  error // nil: all is said
+	err  error // nil: nothing is printed
 }
 
 func (e *exit) Error() string { return e.err.Error() }
 func (e *exit) Unwrap() error { return e.err }
 
-// usage is an error in what the user has written.
+// usage makes an error one in what the user has written.
 func usage(err error) error { return &exit{exitUsage, err} }
 
 type cli struct {
+	ShowVersion versionFlag `name:"version" help:"Print the version." env:"-"`
+
 	Serve     serveCmd     `cmd:"" help:"Run the server."`
-	Push      pushCmd      `cmd:"" help:"Push a message to a user or a topic."`
-	Broadcast broadcastCmd `cmd:"" help:"Push a message to everybody."`
-	Users     usersCmd     `cmd:"" help:"Tell who is connected, and how."`
+	Push      pushCmd      `cmd:"" help:"Push a message to a user, or publish it to a topic."`
+	Broadcast broadcastCmd `cmd:"" help:"Send a message to every session."`
+	Users     usersCmd     `cmd:"" help:"Show the sessions of users."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
@@ -41,19 +45,37 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // parse reads the command line, the environment and the config file.
 func parse(into *cli, args []string) (*kong.Context, error) {
-	return kong.Must(into,
+	unsetEmpty()
+	ctx, err := kong.Must(into,
 		kong.Name("fanfare"),
 		kong.Description("A WebSocket push server for very many idle connections. "+
-			"Every flag is an environment variable too: --ping-interval is FANFARE_PING_INTERVAL."),
+			"Every flag is also an environment variable: --ping-interval is FANFARE_PING_INTERVAL."),
 		kong.DefaultEnvars("FANFARE"),
 		kong.Configuration(loadConfig),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		// kong's own formatter repeats the environment variable at every flag.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(mapDuration)),
 	).Parse(args)
+	if err == nil {
+		into.Serve.given = givenFlags(ctx)
+	}
+	return ctx, err
 }
 
-// run is the program: one line on stderr for what is wrong, and the exit code.
+// mapDuration is kong's decoder of durations, with days.
+func mapDuration(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
+		return err
+	}
+	d, err := parseDuration(text)
+	target.SetInt(int64(d))
+	return err
+}
+
+// run is the program. It prints one line to stderr if something is wrong, and returns the
+// exit code.
 func run(args []string) int {
 	ctx, err := parse(new(cli), args)
 	if err != nil {
@@ -74,7 +96,7 @@ func run(args []string) int {
 	return code
 }
 
-// hint says where the flags are explained, if kong has no idea what was meant.
+// hint says where the flags are explained, unless kong suggests one.
 func hint(err error) string {
 	if strings.Contains(err.Error(), "did you mean") {
 		return ""
@@ -87,5 +109,5 @@ func hint(err error) string {
 	return "; see fanfare " + of + "--help"
 }
 
-// oneLine joins what errors.Join has set on lines of their own.
+// oneLine joins the lines of errors.Join.
 func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }

@@ -8,17 +8,45 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/pprof"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // beProgram makes the test binary be the program, so that tests start real
 // processes which were built, with the race detector or not, as the tests were.
 const beProgram = "BE_FANFARE"
 
+// descriptorsEnv sets the descriptor limit of the program.
+const descriptorsEnv = "BE_FANFARE_NOFILE"
+
+func limitDescriptors() {
+	if n, err := strconv.ParseUint(os.Getenv(descriptorsEnv), 10, 32); err == nil {
+		// As a shell does; the program was raised to the hard limit before.
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// enterRoot and inNamespace let a test start the program in a directory of its own as
+// root directory, where that is possible.
+var (
+	enterRoot   = func() error { return nil }
+	inNamespace = func(*exec.Cmd) {}
+)
+
 func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
+		if err := enterRoot(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitFailure)
+		}
+		limitDescriptors()
 		os.Exit(run(os.Args[1:]))
 	}
 	// The runtime keeps the two descriptors of its poller from the first use on.
@@ -46,8 +74,8 @@ func openDescriptors() int {
 	return len(entries)
 }
 
-// command is the program with arguments and nothing of this process's own
-// FANFARE_* environment; env has entries like "FANFARE_API=…".
+// command is the program with arguments, without this process's environment as far as it
+// concerns the program; env has entries like "FANFARE_API=…".
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -56,12 +84,16 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self, args...)
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "FANFARE_") && !strings.HasPrefix(e, "GOMEMLIMIT=") {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, envPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
 	// The race detector sleeps a second at the end of a program unless told not to.
-	cmd.Env = append(append(cmd.Env, beProgram+"=1", "GORACE=atexit_sleep_ms=0"), env...)
+	cmd.Env = append(append(cmd.Env, beProgram+"=1", "GORACE=atexit_sleep_ms=0", "HOME="+t.TempDir()), env...)
+	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, beProgram+"_IN=") }) {
+		inNamespace(cmd)
+	}
 	return cmd
 }
 
@@ -89,10 +121,12 @@ func runProgram(t *testing.T, stdin string, env []string, args ...string) result
 }
 
 func TestVersion(t *testing.T) {
-	r := runProgram(t, "", []string{"FANFARE_CONFIG=/nowhere"}, "version")
-	if want := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"; r.code != exitOK ||
-		!strings.HasPrefix(r.stdout, "fanfare ") || !strings.HasSuffix(r.stdout, want) {
-		t.Errorf("%+v", r)
+	for _, arg := range []string{"version", "--version"} {
+		r := runProgram(t, "", []string{"FANFARE_CONFIG=/nowhere", "FANFARE_VERSION=7"}, arg)
+		if want := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"; r.code != exitOK ||
+			!strings.HasPrefix(r.stdout, "fanfare ") || !strings.HasSuffix(r.stdout, want) || r.stderr != "" {
+			t.Errorf("%s: %+v", arg, r)
+		}
 	}
 }
 

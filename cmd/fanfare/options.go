@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
+	"path"
 	"reflect"
 	"regexp"
 	"strings"
@@ -17,12 +15,9 @@ import (
 	"fanfare/server"
 )
 
-// config turns the flags into what the server takes.
+// config turns the flags into the configuration of the server.
 func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
-	if err := cmd.checkZeros(); err != nil {
-		return server.Config{}, err
-	}
-	if err := errors.Join(checkAddress("--listen", cmd.Listen), checkAddress("--api", cmd.API)); err != nil {
+	if err := errors.Join(cmd.checkZeros(), cmd.checkEffect(), cmd.checkListeners()); err != nil {
 		return server.Config{}, err
 	}
 	transport, err := server.ParseTransport(cmd.Transport)
@@ -37,6 +32,10 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
+	sessionsFull, err := server.ParseSessionsFull(cmd.SessionsFull)
+	if err != nil {
+		return server.Config{}, err
+	}
 	endpoints, err := cmd.endpoints()
 	if err != nil {
 		return server.Config{}, err
@@ -48,73 +47,91 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		AllowOrigins:     cmd.AllowOrigin,
 		Transport:        transport,
 		Workers:          cmd.Workers,
-		QueueBytes:       int(cmd.QueueBytes),
+		QueueBytes:       cmd.QueueBytes.int(),
 		MaxConnections:   cmd.MaxConnections,
 		ConnectionsPerIP: cmd.ConnectionsPerIP,
 		HandshakesPerIP:  cmd.HandshakesPerIP,
 		HandshakeRate:    cmd.HandshakeRate,
 		TrustedProxies:   prefixes(cmd.TrustedProxy),
 		SessionsPerUser:  cmd.SessionsPerUser,
+		SessionsFull:     sessionsFull,
 		TopicsPerSession: cmd.TopicsPerSession,
-		MaxPayload:       int(cmd.MaxPayload),
+		MaxPayload:       cmd.MaxPayload.int(),
 		HandshakeTimeout: cmd.HandshakeTimeout,
-		MaxHeader:        int(cmd.MaxHeader),
+		MaxHeader:        cmd.MaxHeader.int(),
 		PingInterval:     cmd.PingInterval,
 		PingTimeout:      cmd.PingTimeout,
 		CloseTimeout:     cmd.CloseTimeout,
 		UserFull:         userFull,
 		TopicFull:        topicFull,
+		DrainDelay:       cmd.DrainDelay,
 		DrainRate:        cmd.DrainRate,
 		DurableTopics:    cmd.DurableTopic,
 		Logger:           log,
 	}, nil
 }
 
-// endpoints are /ws for push sessions and /echo for measuring.
+// endpoints are those of the public listener. All have the same limits.
 func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
-	push, err := cmd.endpoint()
+	push, err := cmd.endpoint(cmd.Path)
 	if err != nil {
 		return nil, err
 	}
-	echo := server.Echo("/echo")
-	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: int(cmd.MaxByteRate)}
-	echo.Rate.Messages, echo.Rate.Bytes = push.Rate.Messages, push.Rate.Bytes // beyond loopback
-	push.Compress, echo.Compress = cmd.Compression, cmd.Compression
-	push.Rules.MaxMessage = int(cmd.MaxMessage)
+	push.Dialects = []server.Dialect{cmd.plain(), server.V1}
+	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: cmd.MaxByteRate.int()}
+	push.Compress = cmd.Compression
+	push.Rules.MaxMessage = cmd.MaxMessage.int()
 	deflate := &push.Rules.Deflate
-	deflate.Level, deflate.MinSize = cmd.CompressionLevel, int(cmd.CompressionMin)
+	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
-	echo.Rules = push.Rules
+	if !cmd.echoes() {
+		return []server.Endpoint{push}, nil
+	}
+	echo := server.Echo(path.Join(cmd.directory(), "echo"))
+	echo.Rate.Messages, echo.Rate.Bytes = push.Rate.Messages, push.Rate.Bytes // beyond loopback
+	echo.Compress, echo.Rules = push.Compress, push.Rules
 	return []server.Endpoint{push, echo}, nil
 }
 
-// checkZeros refuses a zero that the user has written. In server.Config it means
-// the default, and whoever writes it here hopes that it means "off".
+// directory is where the endpoints and the console are, with a slash at the end.
+func (cmd *serveCmd) directory() string {
+	dir, _ := path.Split(cmd.Path)
+	return dir
+}
+
+// echoes tells whether there is an echo endpoint, which answers anybody: if it is asked
+// for, or nobody else can reach the server.
+func (cmd *serveCmd) echoes() bool {
+	return cmd.Echo || cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
+}
+
+// checkListeners rejects addresses that cannot be listened on, and those that let
+// strangers in.
+func (cmd *serveCmd) checkListeners() error {
+	for _, l := range []struct{ flag, addr string }{{"listen", cmd.Listen}, {"api", cmd.API}} {
+		if err := server.ValidateAddr(l.addr); err != nil {
+			return fmt.Errorf("--%s: %w", l.flag, err)
+		}
+	}
+	if cmd.Auth == "none" && !cmd.InsecureIdentity && !server.IsLoopback(cmd.Listen) {
+		return fmt.Errorf("--listen is %s, which is not loopback, and with --auth none clients choose their user themselves: "+
+			"use --auth jwt, listen on 127.0.0.1, or give --insecure-identity", cmd.Listen)
+	}
+	return nil
+}
+
+// checkZeros rejects a zero that the user has written. In server.Config it means the
+// default, and who writes it here hopes that it means "off".
 func (cmd *serveCmd) checkZeros() error {
 	cmdValue := reflect.ValueOf(cmd).Elem()
 	for _, f := range reflect.VisibleFields(cmdValue.Type()) {
 		switch f.Type {
 		case reflect.TypeFor[int](), reflect.TypeFor[size](), reflect.TypeFor[time.Duration]():
-			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && f.Tag.Get("default") != "0" {
+			def := f.Tag.Get("default")
+			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && def != "0" && def != "0s" && f.Name != "JWTLeeway" {
 				return fmt.Errorf("--%s is %v: it cannot be switched off", flagName(f), v)
 			}
 		}
-	}
-	return nil
-}
-
-// checkAddress refuses what nothing can listen on, before anybody asks whether it is
-// loopback.
-func checkAddress(flag, addr string) error {
-	if strings.HasPrefix(addr, "unix:") {
-		return nil
-	}
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
-		return fmt.Errorf("%s is %q: want HOST:PORT, with a port up to 65535, or unix:PATH", flag, addr)
 	}
 	return nil
 }
@@ -129,52 +146,12 @@ func flagName(f reflect.StructField) string {
 	return strings.TrimPrefix(strings.ToLower(upper.ReplaceAllString(f.Name, "-$0")), "-")
 }
 
-// inFlags says what is wrong with a server.Config in words of the command line:
-// "PingInterval is …" becomes "--ping-interval is …".
-func inFlags(err error) error {
-	msg := strings.NewReplacer("netpoll: ", "", "frame: ", "",
-		"Deflate.Level is", "CompressionLevel is", "Deflate.MinSize is", "CompressionMin is",
-		"Deflate.MaxRatio is", "CompressionRatio is", "Deflate.ContextBits is", "CompressionContext is",
-	).Replace(err.Error())
-	msg = strings.TrimPrefix(strings.TrimPrefix(msg, "server: "), "inbox: ")
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		msg = regexp.MustCompile(`\b`+strings.TrimPrefix(f.Name, "Inbox")+` is `).ReplaceAllString(msg, "--"+flagName(f)+" is ")
-	}
-	return errors.New(msg)
-}
-
-// startError is the one line that says why nothing listens.
+// startError is the one line that says why a listener cannot be opened.
 func startError(err error) error {
 	var op *net.OpError
 	var errno syscall.Errno
 	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
 		return fmt.Errorf("cannot listen on %s: %w; --listen and --api choose where", op.Addr, errno)
 	}
-	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "server: "), "inbox: "))
-}
-
-// apiKeyEnv holds one more key, for programs that are given secrets so.
-const apiKeyEnv = "FANFARE_API_KEY"
-
-// apiKeys reads the keys of the API: one a line, # begins a comment. Several let
-// a new key be introduced before the old one goes.
-func apiKeys(file string) (keys []string, err error) {
-	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("--api-key-file: %w", err)
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-			if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
-				keys = append(keys, line)
-			}
-		}
-		if len(keys) == 0 {
-			return nil, fmt.Errorf("--api-key-file: %s has no key", file)
-		}
-	}
-	if key := os.Getenv(apiKeyEnv); key != "" {
-		keys = append(keys, key)
-	}
-	return keys, nil
+	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -21,18 +22,26 @@ type process struct {
 	t           *testing.T
 	cmd         *exec.Cmd
 	lines       chan map[string]any // of its log, until it ends
+	before      []map[string]any    // those before it served
 	serving     map[string]any      // the line that says where it listens
 	public, api string              // addresses, HOST:PORT
 }
 
-// bound is for what takes milliseconds, on a machine that does a lot besides.
+// bound is for what takes milliseconds, on a busy machine.
 const bound = 30 * time.Second
 
 // startServer starts fanfare serve on free ports and waits until it serves.
 func startServer(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
+	return startServerIn(t, "", env, args...)
+}
+
+// startServerIn starts it in a working directory.
+func startServerIn(t *testing.T, dir string, env []string, args ...string) *process {
+	t.Helper()
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json", "--data-dir=none"}, args...)
 	p := &process{t: t, cmd: command(t, env, args...), lines: make(chan map[string]any, 1000)}
+	p.cmd.Dir = dir
 	// A pipe of our own: that of StderrPipe is closed by Wait, and may lose the end.
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -45,17 +54,7 @@ func startServer(t *testing.T, env []string, args ...string) *process {
 		r.Close()
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(p.lines)
-		defer r.Close()
-		for s := bufio.NewScanner(r); s.Scan(); {
-			var line map[string]any
-			if json.Unmarshal(s.Bytes(), &line) != nil {
-				line = map[string]any{"msg": s.Text()}
-			}
-			p.lines <- line
-		}
-	}()
+	go p.readLog(r)
 	overdue := time.AfterFunc(2*bound, func() { p.cmd.Process.Kill() })
 	t.Cleanup(func() {
 		overdue.Stop()
@@ -65,9 +64,22 @@ func startServer(t *testing.T, env []string, args ...string) *process {
 		}
 	})
 	p.serving = p.waitLog("serving")
-	p.public = address(p.serving["console"])
+	p.public = address(p.serving["listen"])
 	p.api = address(p.serving["api"])
 	return p
+}
+
+// readLog reads the log until its end.
+func (p *process) readLog(r io.ReadCloser) {
+	defer close(p.lines)
+	defer r.Close()
+	for s := bufio.NewScanner(r); s.Scan(); {
+		var line map[string]any
+		if json.Unmarshal(s.Bytes(), &line) != nil {
+			line = map[string]any{"msg": s.Text()}
+		}
+		p.lines <- line
+	}
 }
 
 // address is HOST:PORT of a URL in the log.
@@ -79,15 +91,28 @@ func address(url any) string {
 // waitLog returns the next line with this message.
 func (p *process) waitLog(msg string) map[string]any {
 	p.t.Helper()
-	var seen []any
+	var seen []map[string]any
 	for line := range p.lines {
 		if line["msg"] == msg {
+			if msg == "serving" {
+				p.before = seen
+			}
 			return line
 		}
 		seen = append(seen, line)
 	}
 	p.t.Fatalf("ended without saying %q, but %v", msg, seen)
 	return nil
+}
+
+// warnings are those that it logged before it served.
+func (p *process) warnings() (w []map[string]any) {
+	for _, line := range p.before {
+		if line["level"] == "WARN" || line["level"] == "ERROR" {
+			w = append(w, line)
+		}
+	}
+	return w
 }
 
 func (p *process) signal(s os.Signal) {
@@ -112,12 +137,19 @@ func (p *process) connect(path string) net.Conn {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { c.Close() })
-	if buffered != nil {
-		p.t.Fatal("something came with the handshake's answer")
-	}
 	c.SetDeadline(time.Now().Add(bound))
+	if buffered != nil { // frames have followed the answer at once
+		return bufferedConn{c, buffered}
+	}
 	return c
 }
+
+type bufferedConn struct {
+	net.Conn
+	buffered io.Reader
+}
+
+func (c bufferedConn) Read(p []byte) (int, error) { return c.buffered.Read(p) }
 
 // receive returns the next message.
 func receive(t *testing.T, c net.Conn) (string, ws.OpCode) {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +48,7 @@ func TestDrainTimeoutCutsOff(t *testing.T) {
 	p := startServer(t, nil, "--drain-timeout=200ms", "--close-timeout=1m")
 	p.connect("/ws?user=alice") // reads nothing, answers nothing
 	p.signal(syscall.SIGTERM)
-	if line := p.waitLog("drained"); line["level"] != "WARN" || !strings.Contains(line["err"].(string), "1 connections were cut off") {
+	if line := p.waitLog("drained"); line["level"] != "WARN" || !strings.Contains(line["err"].(string), "1 connections did not close in time") {
 		t.Errorf("%v", line)
 	}
 	if s := p.wait(); !s.Exited() || s.ExitStatus() != exitOK {
@@ -84,7 +86,7 @@ func TestUnixSocketsAndAgain(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"--listen=unix:" + dir + "/public", "--api=unix:" + dir + "/api"}
 	p := startServer(t, nil, args...)
-	p.signal(syscall.SIGKILL) // leaves the sockets behind
+	p.signal(syscall.SIGKILL) // the sockets stay
 	p.wait()
 	p = startServer(t, nil, args...)
 	if p.public != "unix:"+dir+"/public" {
@@ -95,8 +97,8 @@ func TestUnixSocketsAndAgain(t *testing.T) {
 	}
 }
 
-// TestSecondSignalWhileStarting: who does not want to wait for a store that does not
-// open need not. The NATS of this test accepts connections, and says nothing.
+// TestSecondSignalWhileStarting: a second signal ends the process while it waits for the
+// store. The NATS of this test accepts connections and sends nothing.
 func TestSecondSignalWhileStarting(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,5 +191,73 @@ func TestRuntimeFollowsTheEnvironment(t *testing.T) {
 	limits, _ := p.serving["runtime"].(map[string]any)
 	if limits["gomemlimit"] != 268435456.0 || limits["gomaxprocs"] != 1.0 {
 		t.Errorf("the runtime has %v", limits)
+	}
+}
+
+// TestDrainDelay: after SIGTERM a load balancer finds out first; until then clients are
+// served.
+func TestDrainDelay(t *testing.T) {
+	p := startServer(t, nil, "--drain-delay=1s")
+	begun := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.waitLog("draining")
+	if status, _ := p.get(p.api + "/readyz"); status != 503 {
+		t.Errorf("ready: %d", status)
+	}
+	c, _, _, err := ws.Dial(t.Context(), "ws://"+p.public+"/ws?user=alice")
+	if err == nil {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(bound))
+		var closed wsutil.ClosedError
+		if _, _, err := wsutil.ReadServerData(c); !errors.As(err, &closed) || closed.Code != ws.StatusGoingAway {
+			t.Errorf("a new client got %v, want 1001", err)
+		}
+	} else if time.Since(begun) < time.Second {
+		t.Errorf("a new client: %v", err)
+	}
+	if s := p.wait(); !s.Exited() || s.ExitStatus() != exitOK || time.Since(begun) < time.Second {
+		t.Errorf("ended with %v after %v", s, time.Since(begun))
+	}
+}
+
+// TestDescriptorLimit: a limit that is too low for production is logged, with what to do.
+func TestDescriptorLimit(t *testing.T) {
+	for _, test := range []struct {
+		limit string
+		args  []string
+		msg   string
+	}{
+		{"64", nil, "few file descriptors"},
+		{"1024", []string{"--max-connections=5000"}, "too few file descriptors for MaxConnections"},
+		{"4096", nil, ""},
+		{"512", []string{"--max-connections=100"}, ""},
+	} {
+		t.Run(test.limit+fmt.Sprint(test.args), func(t *testing.T) {
+			p := startServer(t, []string{descriptorsEnv + "=" + test.limit}, test.args...)
+			w := p.warnings()
+			switch {
+			case test.msg == "" && len(w) > 0, test.msg != "" && len(w) != 1:
+				t.Errorf("warnings: %v", w)
+			case test.msg != "" && (w[0]["msg"] != test.msg || !strings.Contains(fmt.Sprint(w[0]["advice"]), "ulimit -n")):
+				t.Errorf("%v", w[0])
+			}
+		})
+	}
+}
+
+func TestSocketMode(t *testing.T) {
+	dir := t.TempDir()
+	p := startServer(t, nil, "--listen=unix:"+dir+"/public?mode=0606", "--api=unix:"+dir+"/api?mode=0600")
+	for name, want := range map[string]os.FileMode{"public": 0o606, "api": 0o600} {
+		if info, err := os.Stat(dir + "/" + name); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if p.public != "unix:"+dir+"/public" || p.api != "unix:"+dir+"/api" {
+		t.Errorf("the log names %s and %s", p.public, p.api)
+	}
+	// The client takes the address as the server does.
+	if r := runProgram(t, "", nil, "push", "--api=unix:"+dir+"/api?mode=0600", "alice", "x"); r.code != exitOK || r.stdout != "0\n" {
+		t.Errorf("%+v", r)
 	}
 }

@@ -5,28 +5,60 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// size is a number of bytes, written 65536, 64KiB or 1MiB.
-type size int
-
-var sizeUnits = []struct {
-	suffix string
-	bytes  int
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
+// size is a number of bytes, written 65536, 64K, 64KB, 64KiB or 64kib: 1,024 bytes are
+// a K, as in the configuration of nginx and NATS.
+type size int64
 
 func (s *size) UnmarshalText(text []byte) error {
-	number, unit := string(text), 1
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(number, u.suffix); ok {
-			number, unit = strings.TrimSpace(rest), u.bytes
-			break
-		}
-	}
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || n > math.MaxInt/unit {
+	number := strings.TrimRight(strings.ToLower(string(text)), "kmgtib ")
+	unit := strings.TrimSpace(strings.ToLower(string(text))[len(number):])
+	shift, ok := map[string]int{
+		"": 0, "b": 0,
+		"k": 10, "kb": 10, "kib": 10, "m": 20, "mb": 20, "mib": 20,
+		"g": 30, "gb": 30, "gib": 30, "t": 40, "tb": 40, "tib": 40,
+	}[unit]
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || n < 0 || n > math.MaxInt64>>shift {
 		return fmt.Errorf("want a size like 65536, 64KiB or 1MiB, not %q", text)
 	}
-	*s = size(n * unit)
+	*s = size(n << shift)
 	return nil
+}
+
+// int is the size for a setting of that type; on 32-bit systems a larger one is the
+// largest, which the setting's own limit rejects.
+func (s size) int() int { return int(min(int64(s), math.MaxInt)) }
+
+const day = 24 * time.Hour
+
+// parseDuration reads what time.ParseDuration reads, and days: "7d", "1d12h", "0.5d".
+func parseDuration(text string) (time.Duration, error) {
+	bad := fmt.Errorf("want a duration like 30s, 5m or 7d, not %q", text)
+	number, rest, hasDays := strings.Cut(text, "d")
+	if !hasDays {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return 0, bad
+		}
+		return d, nil
+	}
+	days, err := strconv.ParseFloat(number, 64)
+	if err != nil || strings.ContainsAny(number, "eExXpPnN_") || math.Abs(days) > float64(math.MaxInt64/day/2) {
+		return 0, bad
+	}
+	d := time.Duration(days * float64(day))
+	if rest == "" {
+		return d, nil
+	}
+	hours, err := time.ParseDuration(rest)
+	if err != nil || rest[0] == '-' || rest[0] == '+' {
+		return 0, bad
+	}
+	if d < 0 || strings.HasPrefix(number, "-") {
+		hours = -hours
+	}
+	return d + hours, nil
 }

@@ -6,9 +6,7 @@ import (
 	"net/netip"
 )
 
-// Values of flags whose own types would say what is wrong in words of Go.
-
-// level of the log.
+// level is a log level. slog.Level describes errors in terms of Go.
 type level slog.Level
 
 func (l *level) UnmarshalText(text []byte) error {
@@ -18,7 +16,7 @@ func (l *level) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// network is one, or a single address.
+// network is a network, or a single address.
 type network netip.Prefix
 
 func (n *network) UnmarshalText(text []byte) error {

@@ -5,13 +5,15 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
 
-// version is set by the Makefile: -ldflags "-X main.version=…".
+// version is set by -ldflags "-X main.version=…".
 var version string
 
-// buildVersion is the version of this program, or else the commit or module that the go
-// command noted.
+// buildVersion is the version of this program, or else the commit or module version that
+// the go command has recorded.
 func buildVersion() string {
 	if version != "" {
 		return version
@@ -33,4 +35,16 @@ type versionCmd struct{}
 func (versionCmd) Run() error {
 	_, err := fmt.Fprintf(os.Stdout, "fanfare %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
+}
+
+// versionFlag does what the command version does.
+type versionFlag bool
+
+// BeforeReset is called before anything else is checked, such as that there is a command.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	if err := (versionCmd{}).Run(); err != nil {
+		return err
+	}
+	app.Exit(exitOK)
+	return nil
 }

@@ -64,6 +64,10 @@ type Config struct {
 // minKey is the shortest key: 16 random characters are 64 bits at least.
 const minKey = 16
 
+// Validate returns the error with which New would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error { return cfg.validate() }
+
 func (cfg *Config) validate() error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

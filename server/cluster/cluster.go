@@ -62,7 +62,7 @@ func New(ctx context.Context, cfg Config) (*Cluster, error) {
 	c := &Cluster{
 		out:     newQueue[outgoing](maxQueued, maxQueuedBytes),
 		control: make(chan *nats.Msg, 4<<10),
-		replies: make(chan *nats.Msg, 4<<10),
+		replies: make(chan *nats.Msg, burst),
 		linked:  make(chan nodeID, 256),
 		lanes:   [2]*lane{newLane(), newLane()},
 		missing: make(chan struct{}, 1),

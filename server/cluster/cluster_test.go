@@ -157,7 +157,12 @@ func TestOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "all are served", func() bool { return len(all[0].node.commands()) == count })
+	await(t, "all are served", func() bool {
+		if d := all[0].Stats().Dropped; d != (Dropped{}) {
+			t.Fatalf("dropped: %+v", d)
+		}
+		return len(all[0].node.commands()) == count
+	})
 	for i, c := range all[0].node.commands() {
 		if got := strings.TrimRight(string(c.Payload), " "); got != fmt.Sprint(i) {
 			t.Fatalf("command %d is %s", i, got)

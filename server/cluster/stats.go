@@ -33,7 +33,7 @@ type Dropped struct {
 	QueueFull   int64 // outgoing: too much was waiting
 	Expired     int64 // outgoing: waited too long
 	TooBig      int64 // outgoing: exceeds what is carried
-	SlowNode    int64 // incoming: this node did not serve them fast enough
+	SlowNode    int64 // incoming: this node was too slow; a burst dropped by the NATS client counts once
 	Malformed   int64 // incoming: not a valid message
 	Version     int64 // incoming: of another protocol version
 	Incomplete  int64 // incoming: fragments of a message that is not complete

@@ -1,5 +1,14 @@
-// Package console is the test console: a page from which a developer connects to the
-// endpoints of a server and sees what is pushed.
+// Package console is the test console: a web page that connects to the endpoints of a
+// server and shows what is pushed.
+//
+// A [Page] is an http.Handler for server.Config.Fallback. It loads nothing from other
+// sites, and its Content-Security-Policy allows only its own script.
+//
+// # Limitations
+//
+// The page receives, and sends over its WebSocket, like any client. It does not push: it
+// shows a curl command for that. A page that called the API would need an API key in the
+// browser, and an API that answers requests of pages, which it rejects on purpose.
 package console
 
 import (
@@ -16,18 +25,18 @@ import (
 	"fanfare/server"
 )
 
-// page is one file, which loads nothing from elsewhere.
+// page is the whole console.
 //
 //go:embed console.html
 var page []byte
 
 // policy allows the page's own script and style, by their hashes, and connections to
-// where it came from. No other script runs in it, wherever it may come from, and no
-// other page may frame it.
+// the server that it came from. No other script runs in it, and no other page may frame
+// it.
 var policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; " +
 	"script-src " + sourceHash(page, "script") + "; style-src " + sourceHash(page, "style")
 
-// sourceHash is the hash of an element's text as a Content-Security-Policy names it.
+// sourceHash returns the hash of an element's text as a Content-Security-Policy names it.
 func sourceHash(page []byte, element string) string {
 	_, rest, _ := bytes.Cut(page, []byte("<"+element+">"))
 	text, _, ok := bytes.Cut(rest, []byte("</"+element+">"))
@@ -38,13 +47,17 @@ func sourceHash(page []byte, element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// Page is an http.Handler, for server.Config.Fallback, that serves the console at / and
-// says for every other path where it is. The fields are set before the server starts.
+// Page serves the console at Path. For every other path it answers 404. The fields are
+// set before the server starts.
 type Page struct {
+	// Path of the page, "/" if empty.
+	Path string
 	// Endpoints are those of the server.
 	Endpoints []server.Endpoint
-	// API is where the HTTP API listens; nil: none.
+	// API is where the HTTP API listens; nil: unknown.
 	API net.Addr
+	// APIKey tells that the API requires a key, so that the page's example has one.
+	APIKey bool
 }
 
 // ServeHTTP implements http.Handler.
@@ -54,24 +67,40 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	path := p.Path
+	if path == "" {
+		path = "/"
+	}
 	switch {
-	case r.URL.Path != "/" && r.URL.Path != "/favicon.ico":
+	case r.URL.Path != path && r.URL.Path != "/favicon.ico":
 		w.WriteHeader(http.StatusNotFound)
-		io.WriteString(w, "nothing is at this path; / is the test console\n")
+		io.WriteString(w, "nothing is at this path; the test console is at "+path+"\n")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		io.WriteString(w, "only GET and HEAD are possible here\n")
-	case r.URL.Path == "/":
+	case r.URL.Path == path:
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-cache")
-		filled := bytes.Replace(page, []byte("<!--endpoints-->"), []byte(p.options()), 1)
-		w.Write(bytes.Replace(filled, []byte("<!--api-->"), []byte(html.EscapeString(p.apiURL())), 1))
+		w.Write(p.fill(page))
 	default:
 		w.WriteHeader(http.StatusNoContent) // browsers ask for an icon
 	}
+}
+
+// fill replaces the marks of the page.
+func (p *Page) fill(page []byte) []byte {
+	auth := ""
+	if p.APIKey {
+		auth = "required"
+	}
+	return []byte(strings.NewReplacer(
+		"<!--endpoints-->", p.options(),
+		"<!--api-->", html.EscapeString(p.apiURL()),
+		"<!--api-key-->", auth,
+	).Replace(string(page)))
 }
 
 // options lists the endpoints for the page's select.
@@ -79,13 +108,18 @@ func (p *Page) options() string {
 	var b strings.Builder
 	for i := range p.Endpoints {
 		ep := &p.Endpoints[i]
-		b.WriteString(`<option data-identity="` + ep.Credentials() + `">` + html.EscapeString(ep.Path) + "</option>")
+		var protocols []string
+		for _, d := range ep.Dialects {
+			protocols = append(protocols, d.Protocol())
+		}
+		b.WriteString(`<option data-identity="` + ep.Credentials() + `" data-protocols="` + html.EscapeString(strings.Join(protocols, " ")) + `">` +
+			html.EscapeString(ep.Path) + "</option>")
 	}
 	return b.String()
 }
 
-// apiURL is where the page's example says that the API is. The address is disclosed only
-// if it is loopback, of no use elsewhere.
+// apiURL is where the page's example says that the API is. Its address is disclosed only
+// if it is loopback, and so of no use elsewhere.
 func (p *Page) apiURL() string {
 	if tcp, ok := p.API.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		return "http://" + tcp.String()

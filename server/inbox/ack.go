@@ -111,7 +111,10 @@ func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uin
 	if !isPending && s.local != nil && !s.filled.has(hashPosition(b, user)) {
 		return 0, false, s.usable()
 	}
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return 0, false, err
+	}
 	defer cancel()
 	name := positionName(b, user)
 	stored, err := s.storedPosition(ctx, name)

@@ -159,6 +159,18 @@ func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
 		}
 		t.unsure = false
 	}
+	if s.local == nil && t.prev > 0 && (m == nil || m.Offset < t.prev) {
+		// Removed, or the stream was created again.
+		st, err := s.state(ctx, b.kind)
+		if err != nil {
+			return err
+		}
+		if st.Last < t.prev {
+			t.prev = 0
+			s.prepared.Store(false)
+			s.wake()
+		}
+	}
 	if m == nil {
 		t.last, t.base = 0, t.sum
 	} else {
@@ -215,12 +227,6 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	}
 	if duplicate {
 		s.stats.duplicates.Add(1)
-		if t.unsure { // it may be the one that is not in the account
-			t.known = false
-			if err := s.lookup(ctx, p.to, t); err != nil {
-				return store.Receipt{}, err
-			}
-		}
 		return store.Receipt{Offset: offset, Duplicate: true}, nil
 	}
 	if offset <= seen && s.local == nil {

@@ -186,7 +186,7 @@ func (s *Store) compareStreams(ctx context.Context, c *check) error {
 		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d (%s)",
 			store.ErrDamaged, k.stream(), st[k].Messages, st[k].Last, want[k], last, s.local.log.worst())
 		if !s.cfg.AcceptLoss {
-			return fmt.Errorf("%w; restore %s from a backup, or set AcceptLoss to go on without what is missing", err, s.local.dir)
+			return fmt.Errorf("%w; restore %s from a backup; %w", err, s.local.dir, errAcceptLoss)
 		}
 		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "err", err)
 		c.loss.unknown = err.Error()

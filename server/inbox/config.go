@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/natsconn"
 )
 
@@ -37,7 +38,8 @@ type Config struct {
 	// Age is how long a message is stored. 0: 7 days.
 	Age time.Duration
 	// Disk limits the messages of all users together, and those of all topics
-	// together. 0: 4 GiB.
+	// together. A store in which more is stored does not open, unless DiskFull removes
+	// the oldest. 0: 4 GiB.
 	Disk int64
 	// Positions limits all acknowledged positions together. Positions of topics
 	// may use half of it. When it is reached, new positions are rejected with
@@ -86,6 +88,10 @@ func ParseWhenFull(s string) (WhenFull, error) {
 // minPositions is the least default of Config.Positions.
 const minPositions = 1 << 20
 
+// Validate returns the error with which Open would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error { return cfg.validate() }
+
 func (cfg *Config) validate() error {
 	var errs []error
 	switch {
@@ -98,14 +104,14 @@ func (cfg *Config) validate() error {
 			errs = append(errs, err)
 		}
 		if cfg.AcceptLoss {
-			errs = append(errs, errors.New("AcceptLoss concerns an embedded store only"))
+			errs = append(errs, field.Errorf("AcceptLoss", "concerns an embedded store only"))
 		}
 	case cfg.Credentials != "" || cfg.CA != "" || cfg.Cert != "" || cfg.Key != "" || cfg.Replicas > 1:
 		errs = append(errs, errors.New("Credentials, CA, Cert, Key and Replicas concern an outside NATS only"))
 	}
 	if cfg.UserFull == FullReject && cfg.DiskFull == FullDropOldest {
 		// JetStream has one policy for both limits if it is to reject at a user's.
-		errs = append(errs, errors.New("UserFull reject does not go with DiskFull drop-oldest"))
+		errs = append(errs, field.Errorf("UserFull", "reject does not go with DiskFull drop-oldest"))
 	}
 	cfg.setDefaults()
 	for _, f := range []struct {
@@ -119,7 +125,7 @@ func (cfg *Config) validate() error {
 		{"Positions", cfg.Positions, 1 << 16, 1 << 50},
 	} {
 		if f.v < f.low || f.v > f.high {
-			errs = append(errs, fmt.Errorf("%s is %d: want %d to %d", f.name, f.v, f.low, f.high))
+			errs = append(errs, field.Errorf(f.name, "is %d: want %d to %d", f.v, f.low, f.high))
 		}
 	}
 	for _, f := range []struct {
@@ -131,7 +137,7 @@ func (cfg *Config) validate() error {
 		{"Timeout", cfg.Timeout, 10 * time.Millisecond, time.Minute},
 	} {
 		if f.v < f.low || f.v > f.high {
-			errs = append(errs, fmt.Errorf("%s is %v: want %v to %v", f.name, f.v, f.low, f.high))
+			errs = append(errs, field.Errorf(f.name, "is %v: want %v to %v", f.v, f.low, f.high))
 		}
 	}
 	if len(errs) > 0 {

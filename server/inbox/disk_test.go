@@ -74,7 +74,7 @@ func TestSmallerDisk(t *testing.T) {
 	}
 	s.close()
 	_, err := Open(ctx, Config{Dir: dir, Disk: 2 << 20, Logger: quiet})
-	for _, want := range []string{"Disk is 2097152", "30 messages of 30", "set Disk to at least 30", "drop-oldest"} {
+	for _, want := range []string{"Disk is 2097152", "30 messages of 30", "want at least 30"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %q", err, want)
 		}

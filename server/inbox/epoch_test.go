@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -339,10 +340,12 @@ func TestDeletedStream(t *testing.T) {
 	if err := a.link.Load().js.DeleteStream(ctx, inboxKind.stream()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Last(ctx, user("u")); err == nil || !strings.Contains(err.Error(), "created again") {
-		t.Errorf("got %v", err)
-	}
-	eventually(t, "recovery", func() bool { return a.Ready() == nil })
+	eventually(t, "a new epoch", func() bool {
+		if _, err := a.Last(ctx, user("u")); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return a.Ready() == nil && a.Epoch(user("u")) != epoch
+	})
 	put(t, a, user("u"), "new")
 	// The other one has not looked yet, or has.
 	put(t, b, user("u"), "newer")
@@ -354,5 +357,33 @@ func TestDeletedStream(t *testing.T) {
 	}
 	if a.Epoch(user("u")) != b.Epoch(user("u")) {
 		t.Errorf("epochs %q and %q", a.Epoch(user("u")), b.Epoch(user("u")))
+	}
+}
+
+// TestStaleLink: a node that has not noticed yet that a stream was created again
+// stores no link into the former one, and links into it hide no message.
+func TestStaleLink(t *testing.T) {
+	url := outside(t, natsserver.Options{})
+	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
+	put(t, a, user("u"), "1", "2", "3")
+	if err := a.link.Load().js.DeleteStream(ctx, inboxKind.stream()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verifyStreams(ctx); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, user("v"), "x")
+	put(t, a, user("u"), "new")
+	at := put(t, b, user("u"), "newer")
+	if got, gap := read(t, b, user("u"), 0); strings.Join(got, " ") != "new newer" || gap {
+		t.Errorf("got %q, gap %v", got, gap)
+	}
+	// A link that is wrong all the same, to a message of another box.
+	m := message{Message: store.Message{Prev: 1}}
+	if _, _, err := b.put(ctx, boxOf(user("u")), &m, []byte("stale"), at[0], ""); err != nil {
+		t.Fatal(err)
+	}
+	if got, gap := read(t, b, user("u"), 0); strings.Join(got, " ") != "new newer stale" || !gap {
+		t.Errorf("got %q, gap %v", got, gap)
 	}
 }

@@ -47,9 +47,8 @@ func (q query) encode() []byte {
 // With replicas any of them answers, also one that lags. So the leader is asked for the
 // end of a box.
 func (s *Store) get(ctx context.Context, k kind, q query) (*nats.Msg, error) {
-	if err := s.usable(); err != nil {
-		s.stats.unavailable.Add(1)
-		return nil, err
+	if sick := s.sick(); sick != nil {
+		return nil, s.unavailable(sick)
 	}
 	if s.replicated.Load() && q.last != "" {
 		return s.getFromLeader(ctx, k, q)
@@ -125,7 +124,7 @@ func (s *Store) getAgain(ctx context.Context, k kind, offset uint64) (*nats.Msg,
 	return s.getFromLeader(ctx, k, query{seq: offset})
 }
 
-// at returns the message of a box at an offset, nil if there is none.
+// at returns the message of a box at an offset, nil if the box has none there.
 func (s *Store) at(ctx context.Context, b box, offset uint64) (*message, error) {
 	if offset == 0 {
 		return nil, nil
@@ -137,8 +136,8 @@ func (s *Store) at(ctx context.Context, b box, offset uint64) (*message, error) 
 	if in == nil || err != nil {
 		return nil, err
 	}
-	if subject := in.Header.Get("Nats-Subject"); subject != b.subject {
-		return nil, fmt.Errorf("%w: message %d is of another box", store.ErrDamaged, offset)
+	if in.Header.Get("Nats-Subject") != b.subject {
+		return nil, nil // the offset is of a stream that had the name before
 	}
 	m := new(message)
 	return m, m.parse(in)

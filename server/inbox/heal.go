@@ -93,18 +93,16 @@ func (s *Store) openAgain() bool {
 		case <-ctx.Done():
 		}
 	}()
-	was := s.sick()
-	s.health.Store(newHealth()) // for the operations of openLocal
 	err := s.openLocal(ctx)
 	if err == nil {
+		s.unopened.Store(nil)
 		s.log.Info("stored messages available")
 		s.recovered()
 		return true
 	}
-	if was == nil || was.Error() != err.Error() {
+	if was := s.unopened.Swap(&err); (*was).Error() != err.Error() {
 		s.log.Error("stored messages unavailable", "err", err)
 	}
-	s.health.Load().end(err)
 	return false
 }
 

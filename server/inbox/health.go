@@ -33,6 +33,16 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, func() { stop(); cancel() }
 }
 
+// begin is within for an operation of a caller, if the store can be used.
+func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := s.usable(); err != nil {
+		s.stats.unavailable.Add(1)
+		return nil, nil, err
+	}
+	ctx, cancel := s.within(ctx)
+	return ctx, cancel, nil
+}
+
 // illness says what is wrong, and what to do, from what JetStream says.
 func (s *Store) illness(says string) error {
 	if isDiskFull(says) {

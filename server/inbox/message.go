@@ -53,8 +53,8 @@ func (m *message) parse(in *nats.Msg) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("%w: message %s: %w", store.ErrDamaged, seq, err)
 	}
-	if m.Prev >= m.Offset {
-		return fmt.Errorf("%w: message %s names %d as its predecessor", store.ErrDamaged, seq, m.Prev)
+	if m.Prev >= m.Offset { // of a stream that had the name before
+		m.Prev = m.Offset - 1
 	}
 	if expires != 0 {
 		m.Expires = time.UnixMilli(expires)

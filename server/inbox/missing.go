@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
 
@@ -91,6 +92,9 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// errAcceptLoss says how to open a store from which messages are missing.
+var errAcceptLoss = field.Errorf("AcceptLoss", "goes on without what is missing")
+
 // err is what Open returns unless the loss is accepted.
 func (c *check) err() error {
 	var files []string
@@ -103,6 +107,6 @@ func (c *check) err() error {
 	if len(files) > 0 {
 		damaged = fmt.Sprintf(" (%d damaged parts of files, the first: %s)", len(files), files[0])
 	}
-	return fmt.Errorf("%w: %s%s; restore %s from a backup, or set AcceptLoss to go on without what is missing",
-		store.ErrDamaged, c.loss.describe(), damaged, c.dir)
+	return fmt.Errorf("%w: %s%s; restore %s from a backup; %w",
+		store.ErrDamaged, c.loss.describe(), damaged, c.dir, errAcceptLoss)
 }

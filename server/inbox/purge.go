@@ -12,11 +12,10 @@ import (
 // Purge deletes the messages of a box and returns how many there were. It works on
 // a full disk, too.
 func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
-	if err := s.usable(); err != nil {
-		s.stats.unavailable.Add(1)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := s.within(ctx)
 	defer cancel()
 	b := boxOf(to)
 	last, err := s.last(ctx, b)

@@ -16,7 +16,10 @@ import (
 // the last message of a subject, and a message by its sequence, in constant time,
 // and the next one of a subject only by looking at all between.
 func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes int) (store.Page, error) {
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return store.Page{}, err
+	}
 	defer cancel()
 	b := boxOf(to)
 	var p page
@@ -26,11 +29,11 @@ func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes i
 		if m.Prev <= after {
 			break
 		}
-		prev := m.Prev
-		if m, err = s.at(ctx, b, prev); m == nil && err == nil {
+		next := m.Offset
+		if m, err = s.at(ctx, b, m.Prev); m == nil && err == nil {
 			// A message in the middle is missing, or the oldest were removed.
 			p.broken = true
-			m, err = s.preceding(ctx, b, after, prev)
+			m, err = s.preceding(ctx, b, after, next)
 		}
 	}
 	if err != nil {
@@ -100,7 +103,10 @@ func (s *Store) gap(ctx context.Context, b box, after uint64, p *page, before *m
 
 // Get returns the message at an offset, nil if there is none.
 func (s *Store) Get(ctx context.Context, to store.Box, offset uint64) (*store.Message, error) {
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	s.stats.read.Add(1)
 	m, err := s.at(ctx, boxOf(to), offset)
@@ -116,7 +122,10 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	if empty, err := s.knownEmpty(to); empty || err != nil {
 		return 0, err
 	}
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer cancel()
 	m, err := s.last(ctx, boxOf(to))
 	if m == nil || err != nil {
@@ -144,7 +153,10 @@ func (s *Store) knownEmpty(to store.Box) (bool, error) {
 // Before returns the offset of the last message stored before a time, by the clock
 // of the store, 0 if there is none.
 func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, error) {
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer cancel()
 	b := boxOf(to)
 	m, err := s.last(ctx, b)

@@ -31,6 +31,7 @@ type Store struct {
 	recover atomic.Pointer[func()] // of OnRecover
 
 	health     atomic.Pointer[health] // replaced when it ended
+	unopened   atomic.Pointer[error]  // why an embedded store is not open yet
 	full       atomic.Pointer[error]  // why an embedded store accepts nothing new
 	prepared   atomic.Bool            // the streams are there
 	replicated atomic.Bool            // and have copies
@@ -85,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 				return nil, err
 			}
 			opened = false
-			s.health.Load().end(err)
+			s.unopened.Store(&err)
 		}
 		s.background.Go(func() { s.runLocal(opened) })
 	} else {
@@ -142,6 +143,9 @@ func (s *Store) Ready() error {
 
 // usable is Ready for operations that need no space: reads and purges.
 func (s *Store) usable() error {
+	if unopened := s.unopened.Load(); unopened != nil {
+		return *unopened
+	}
 	if err := s.sick(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
 
@@ -128,20 +129,23 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 	return info, created, nil
 }
 
-// limitError says that a limit is below what is stored.
-type limitError string
+// limitError says that a limit, a field of Config, is below what is stored.
+type limitError struct{ error }
 
-func (e limitError) Error() string { return string(e) }
+func (e limitError) Unwrap() error { return e.error }
+
+func limitTooLow(name string, limit int64, what string, stored uint64) error {
+	return limitError{field.Errorf(name, "is %d: %s of %d bytes are stored; want at least %d", limit, what, stored, stored)}
+}
 
 // fits returns an error if a stream holds more than it may.
 func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
 	stored := info.State.Bytes
 	switch {
 	case k == ackKind && stored > uint64(s.cfg.Positions):
-		return limitError(fmt.Sprintf("Positions is %d: acknowledged positions take %d bytes; set Positions to that at least", s.cfg.Positions, stored))
+		return limitTooLow("Positions", s.cfg.Positions, "acknowledged positions", stored)
 	case k != ackKind && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
-		return limitError(fmt.Sprintf("Disk is %d: %d messages of %d bytes are stored; set Disk to at least %d, or DiskFull to drop-oldest to remove the oldest of them",
-			s.cfg.Disk, info.State.Msgs, stored, stored))
+		return limitTooLow("Disk", s.cfg.Disk, fmt.Sprint(info.State.Msgs, " messages"), stored)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ type Attack struct {
 
 	count    int                                 // of attackers
 	attack   func(m *attackers)                  // in the process of the attackers
+	harmless func(m *attackers)                  // the same load on the twin without the harm; nil: the attack is all load there is
 	flags    []string                            // of the server
 	environ  []string                            // of the server
 	files    int                                 // the server's descriptor limit; 0: that of this process

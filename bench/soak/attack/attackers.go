@@ -16,6 +16,8 @@ type Order struct {
 	Addr   netip.AddrPort `json:"addr"`
 	API    string         `json:"api"` // host:port
 	Count  int            `json:"count"`
+	// Harmless asks for the load without the harm.
+	Harmless bool `json:"harmless,omitempty"`
 	// Need is what has to be counted before the attack is worth ending.
 	Need Outcome `json:"need"`
 }
@@ -60,7 +62,11 @@ func Work(in, out *os.File) error {
 		cancel()
 	}()
 	m := &attackers{Order: o, ctx: ctx, counts: Outcome{}, signals: json.NewEncoder(out)}
-	a.attack(m)
+	if o.Harmless {
+		a.harmless(m)
+	} else {
+		a.attack(m)
+	}
 	m.wait.Wait()
 	return m.signals.Encode(signal{Outcome: m.counts})
 }

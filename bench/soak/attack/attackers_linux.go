@@ -26,14 +26,14 @@ type process struct {
 	close   sync.Once // of in
 }
 
-// startAttackers starts the attackers of a trial. Where latency is judged they run at the lowest priority: a real
-// attacker has a machine of its own.
-func startAttackers(ctx context.Context, t *trial) (*process, error) {
+// startAttackers starts the attackers of a trial, with an order. Where latency is judged they run at the lowest
+// priority: a real attacker has a machine of its own.
+func startAttackers(ctx context.Context, t *trial, order Order) (*process, error) {
 	argv := t.cfg.Attacker
 	if t.cfg.Judge {
 		argv = append(asAttacker(), argv...)
 	}
-	if t.space != nil {
+	if t.space != nil && !order.Harmless {
 		argv = append([]string{"ip", "netns", "exec", t.space.name}, argv...)
 	}
 	p := &process{
@@ -54,7 +54,7 @@ func startAttackers(ctx context.Context, t *trial) (*process, error) {
 		return nil, fmt.Errorf("attack: %w", err)
 	}
 	go p.listen(out)
-	if err := json.NewEncoder(p.in).Encode(t.order); err != nil {
+	if err := json.NewEncoder(p.in).Encode(order); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("attack: order: %w", err)
 	}

@@ -3,7 +3,8 @@
 // Each [Attack] starts two servers with the same flags, the attacked one and its twin, and gives each the same number
 // of healthy clients. A healthy client has one connection for an echo a second and one for a push a second, and checks
 // every byte, number and order of what it receives. The attackers are a process of their own and attack one of the two
-// servers.
+// servers. Where the load of an attack is more than its harm (sessions that receive broadcasts), the twin gets the same
+// load without the harm.
 //
 // # Bounds
 //

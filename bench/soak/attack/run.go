@@ -206,11 +206,25 @@ func (t *trial) run(ctx context.Context) (err error) {
 		return err
 	}
 	began := time.Now()
-	p, err := startAttackers(ctx, t)
+	p, err := startAttackers(ctx, t, t.order)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
+	if t.harmless != nil && t.twin != nil {
+		order := t.order
+		order.Addr, order.Harmless = t.twin.server.Listen, true
+		h, err := startAttackers(ctx, t, order)
+		if err != nil {
+			return err
+		}
+		defer h.stop()
+		defer func() {
+			if stats, err := t.twin.server.Stats(ctx); err == nil {
+				t.note("the twin had %.0f further sessions without harm", stats["sessions"]-float64(2*t.twin.healthy.clients))
+			}
+		}()
+	}
 	besideCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	var others sync.WaitGroup

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// TestDamagedStore: a store from which messages are missing keeps the server from
+// starting, unless the operator accepts that; then it is logged.
+func TestDamagedStore(t *testing.T) {
+	dir := t.TempDir()
+	p := startServer(t, nil, "--data-dir="+dir, "--inbox-sync=always")
+	p.durable("alice", 5, strings.Repeat("x", 100))
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	damage(t, dir)
+	args := []string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir=" + dir}
+	r := runProgram(t, "", nil, args...)
+	if r.code != exitFailure || !strings.Contains(r.stderr, "--inbox-accept-loss goes on without what is missing") || !strings.Contains(r.stderr, dir) {
+		t.Fatalf("%+v", r)
+	}
+	p = startServer(t, nil, "--data-dir="+dir, "--inbox-accept-loss")
+	if len(p.warnings()) == 0 {
+		t.Error("the loss is not logged")
+	}
+}
+
+// durable stores n messages for a user.
+func (p *process) durable(user string, n int, data string) {
+	p.t.Helper()
+	for range n {
+		body := `{"users":["` + user + `"],"durable":true,"data":"` + data + `"}`
+		c := client{API: p.api, Timeout: bound}
+		if _, err := c.do("POST", []string{"push"}, "application/json", []byte(body)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// damage overwrites some bytes in the block of messages of inboxes.
+func damage(t *testing.T, dir string) {
+	t.Helper()
+	damaged := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".blk") || !strings.Contains(path, "FANFARE_INBOX") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || len(b) < 310 {
+			return err
+		}
+		damaged++
+		copy(b[300:], "DAMAGED")
+		return os.WriteFile(path, b, 0o600)
+	})
+	if err != nil || damaged == 0 {
+		t.Fatalf("%d files damaged, %v", damaged, err)
+	}
+}
+
+// TestSmallerDisk: with a limit below what is stored the program says which flag is
+// meant, what is stored, and what to do.
+func TestSmallerDisk(t *testing.T) {
+	dir := t.TempDir()
+	p := startServer(t, nil, "--data-dir="+dir, "--inbox-bytes=4M")
+	p.durable("alice", 6, strings.Repeat("x", 300_000))
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	r := runProgram(t, "", nil, "serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+dir, "--inbox-disk=1MiB")
+	for _, want := range []string{"--inbox-disk is 1048576: 6 messages of ", "want at least ", "or --inbox-disk-full drop-oldest to remove the oldest"} {
+		if r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("%+v, want %q", r, want)
+		}
+	}
+	startServer(t, nil, "--data-dir="+dir, "--inbox-disk=1MiB", "--inbox-disk-full=drop-oldest")
+	startServer(t, nil, "--data-dir="+t.TempDir(), "--inbox-disk=1MiB")
+}
+
+// TestEmbeddedStoreNamesNoNATS: no line of the log names what does not exist.
+func TestEmbeddedStoreNamesNoNATS(t *testing.T) {
+	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--log-level=debug")
+	p.durable("alice", 3, "x")
+	p.signal(syscall.SIGTERM)
+	lines := p.before
+	for line := range p.lines {
+		lines = append(lines, line)
+	}
+	if len(lines) < 3 {
+		t.Fatalf("found only %v", lines)
+	}
+	for _, line := range lines {
+		for _, v := range line {
+			if s, ok := v.(string); ok && (strings.Contains(s, "nats://") || strings.Contains(s, "NATS")) {
+				t.Errorf("%v", line)
+			}
+		}
+	}
+}
+
+// TestPlainAck: whether a pong acknowledges.
+func TestPlainAck(t *testing.T) {
+	for _, mode := range []string{"pong", "none"} {
+		t.Run(mode, func(t *testing.T) {
+			p := startServer(t, nil, "--data-dir="+t.TempDir(), "--plain-ack="+mode, "--close-timeout=1s")
+			p.durable("alice", 1, "xxx")
+			c := p.connect("/ws?user=alice")
+			if msg, _ := receive(t, c); !strings.Contains(msg, "xxx") {
+				t.Fatalf("received %q", msg)
+			}
+			if mode == "pong" {
+				h, err := ws.ReadHeader(c)
+				if err != nil || h.OpCode != ws.OpPing {
+					t.Fatalf("%+v, %v", h, err)
+				}
+				payload := make([]byte, h.Length)
+				if _, err := c.Read(payload); err != nil {
+					t.Fatal(err)
+				}
+				if err := wsutil.WriteClientMessage(c, ws.OpPong, payload); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := wsutil.WriteClientMessage(c, ws.OpPong, nil); err != nil {
+				t.Fatal(err)
+			}
+			// The next session is sent the message again unless it was acknowledged, which
+			// is stored a moment later.
+			redelivered := func() bool {
+				d := p.connect("/ws?user=alice")
+				defer d.Close()
+				d.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+				_, err := ws.ReadFrame(d)
+				return err == nil
+			}
+			if mode == "none" {
+				time.Sleep(500 * time.Millisecond)
+				if !redelivered() {
+					t.Error("a pong acknowledged the message")
+				}
+				return
+			}
+			for deadline := time.Now().Add(bound); redelivered(); {
+				if time.Now().After(deadline) {
+					t.Fatal("the pong acknowledged nothing")
+				}
+			}
+		})
+	}
+}
+
+// natsServer runs a NATS server with JetStream.
+func natsServer(t *testing.T) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(bound) {
+		t.Fatal("NATS does not start")
+	}
+	return s
+}
+
+// TestNATSWithoutScheme: the address alone is enough.
+func TestNATSWithoutScheme(t *testing.T) {
+	addr := natsServer(t).Addr().String()
+	p := startServer(t, nil, "--nats="+addr)
+	p.durable("alice", 1, "xxx")
+	c := p.connect("/ws?user=alice")
+	if msg, _ := receive(t, c); !strings.Contains(msg, "xxx") {
+		t.Errorf("received %q", msg)
+	}
+	if p.serving["data_dir"] != "" {
+		t.Errorf("the log says that messages are in %v", p.serving["data_dir"])
+	}
+}
+
+// TestReadyWithoutStore: a load balancer sends clients to a server whose NATS is away, if
+// the operator says so; monitoring sees the difference.
+func TestReadyWithoutStore(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // nothing is at its address afterwards
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	for _, test := range []struct {
+		args  []string
+		ready int
+	}{{nil, 503}, {[]string{"--ready-without-store"}, 200}} {
+		p := startServer(t, nil, append(test.args, "--nats="+ln.Addr().String())...)
+		if len(p.warnings()) == 0 {
+			t.Error("it starts degraded and says nothing")
+		}
+		if status, body := p.get(p.api + "/readyz"); status != test.ready || !strings.Contains(body, "NATS") {
+			t.Errorf("ready: %d %s", status, body)
+		}
+		if status, _ := p.get(p.api + "/healthz?strict"); status != 503 {
+			t.Errorf("strict health: %d", status)
+		}
+		if status, _ := p.get(p.api + "/healthz"); status != 200 {
+			t.Errorf("health: %d", status)
+		}
+		c := p.connect("/ws?user=alice")
+		if r := runProgram(t, "", nil, "push", "--api="+p.api, "alice", "live"); r.code != exitOK {
+			t.Errorf("%+v", r)
+		}
+		if msg, _ := receive(t, c); msg != "live" {
+			t.Errorf("received %q", msg)
+		}
+		c.Close()
+	}
+}

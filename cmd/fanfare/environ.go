@@ -1,0 +1,83 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// envPrefix begins the environment variables of this program.
+const envPrefix = "FANFARE_"
+
+// unsetEmpty makes empty variables count as unset, whatever the type of their flag.
+func unsetEmpty() {
+	for _, entry := range os.Environ() {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, envPrefix) && value == "" {
+			os.Unsetenv(name)
+		}
+	}
+}
+
+// warnOfVariables logs variables with our prefix that no flag has. They are not an
+// error: Kubernetes makes some for every service of the namespace.
+func warnOfVariables(app *kong.Application, log *slog.Logger) {
+	known := map[string]bool{apiKeyEnv: true}
+	var names []string // of the flags of serve
+	for _, cmd := range app.Children {
+		for _, f := range cmd.Flags {
+			for _, env := range f.Envs {
+				known[env] = true
+				if cmd.Name == "serve" {
+					names = append(names, env)
+				}
+			}
+		}
+	}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, envPrefix) || known[name] || fromKubernetes(name, value) {
+			continue
+		}
+		env := nearest(name, names)
+		log.Warn("unknown environment variable", "name", name, "nearest", env, "flag", "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, envPrefix), "_", "-")))
+	}
+}
+
+// serviceVariable is what Kubernetes makes for a service called fanfare or fanfare-…,
+// in the manner of Docker's links.
+var serviceVariable = regexp.MustCompile(`^FANFARE_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PORT|PROTO|ADDR))?)$`)
+
+func fromKubernetes(name, value string) bool {
+	return serviceVariable.MatchString(name) ||
+		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") // else somebody means a port
+}
+
+// nearest returns the name with the smallest edit distance to one that is unknown.
+func nearest(unknown string, names []string) string {
+	return slices.MinFunc(names, func(a, b string) int { return distance(unknown, a) - distance(unknown, b) })
+}
+
+// distance is the Levenshtein distance of two strings in ASCII.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

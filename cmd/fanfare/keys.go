@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+const (
+	// apiKeyEnv holds one more key of the API, for programs that are given secrets so.
+	apiKeyEnv = "FANFARE_API_KEY"
+	// maxKeyLength is far more than a key has, so a longer line is not one: it may be
+	// the wrong file.
+	maxKeyLength = 4 << 10
+	maxKeyFile   = 1 << 20
+)
+
+// apiKeys reads the keys of the API: one per line; # begins a comment. With several a
+// new key can be introduced before the old one is removed. No error contains a key.
+func apiKeys(file string) (keys []string, err error) {
+	if file != "" {
+		info, err := os.Stat(file)
+		if err == nil && info.Size() > maxKeyFile {
+			return nil, fmt.Errorf("--api-key-file: %s has %d bytes: want at most %d", file, info.Size(), maxKeyFile)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--api-key-file: %w", err)
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			line = strings.TrimSpace(line)
+			switch {
+			case line == "" || line[0] == '#':
+				continue
+			case len(line) > maxKeyLength:
+				return nil, fmt.Errorf("--api-key-file: line %d of %s has %d bytes: want one key of at most %d per line", number, file, len(line), maxKeyLength)
+			case strings.ContainsFunc(line, func(r rune) bool { return r <= ' ' || r > '~' }):
+				// RFC 6750 section 2.1: such a key cannot be sent.
+				return nil, fmt.Errorf("--api-key-file: line %d of %s is not a key: want letters, digits and punctuation, without spaces", number, file)
+			}
+			keys = append(keys, line)
+		}
+		if len(keys) == 0 {
+			return nil, fmt.Errorf("--api-key-file: %s has no key", file)
+		}
+	}
+	if key := os.Getenv(apiKeyEnv); key != "" {
+		keys = append(keys, key)
+	}
+	return keys, nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	noDataDir    = "none"
+	localDataDir = "fanfare-data" // in the working directory
+)
+
+// defaultDataDir is where durable messages are stored unless --data-dir says so: the
+// directory that systemd has made for the service (systemd.exec(5), StateDirectory=),
+// or the one for the state of programs (XDG Base Directory Specification), or, without
+// a home directory, one in the working directory.
+func defaultDataDir() string {
+	if dirs := os.Getenv("STATE_DIRECTORY"); dirs != "" {
+		dir, _, _ := strings.Cut(dirs, ":")
+		return dir
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // others must be ignored
+		return filepath.Join(dir, "fanfare")
+	}
+	if home, err := os.UserHomeDir(); err == nil && home != "/" {
+		if info, err := os.Stat(home); err == nil && info.IsDir() {
+			return filepath.Join(home, ".local", "state", "fanfare")
+		}
+	}
+	return localDataDir
+}
+
+// dataDir returns the directory for durable messages; empty: none.
+func (f *inboxFlags) dataDir(log *slog.Logger) string {
+	switch {
+	case f.DataDir == noDataDir || f.NATS != "":
+		return ""
+	case f.DataDir != "":
+		return f.DataDir
+	}
+	dir := defaultDataDir()
+	if _, err := os.Stat(localDataDir); err == nil && dir != localDataDir {
+		log.Warn("a data directory is here that is not used", "found", localDataDir, "used", dir, "advice", "to use it, start with --data-dir "+localDataDir)
+	}
+	return dir
+}

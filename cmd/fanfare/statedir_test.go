@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestDefaultDataDir(t *testing.T) {
+	home := t.TempDir()
+	for _, test := range []struct {
+		name             string
+		state, xdg, home string
+		want             string
+	}{
+		{"systemd", "/var/lib/fanfare", "/xdg", home, "/var/lib/fanfare"},
+		{"systemd with several", "/var/lib/fanfare:/var/lib/other", "", home, "/var/lib/fanfare"},
+		{"XDG", "", "/xdg", home, "/xdg/fanfare"},
+		{"XDG that is not absolute", "", "xdg", home, home + "/.local/state/fanfare"},
+		{"home", "", "", home, home + "/.local/state/fanfare"},
+		{"no home", "", "", "", "fanfare-data"},
+		{"home of a service user", "", "", "/nonexistent", "fanfare-data"},
+		{"home is the root", "", "", "/", "fanfare-data"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("STATE_DIRECTORY", test.state)
+			t.Setenv("XDG_STATE_HOME", test.xdg)
+			t.Setenv("HOME", test.home)
+			if got := defaultDataDir(); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestDataDirIsCreatedAndPrinted starts a service in the root directory, as systemd does.
+func TestDataDirIsCreatedAndPrinted(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "a", "b")
+	p := startServerIn(t, "/", []string{"XDG_STATE_HOME=" + state}, "--data-dir=")
+	want := filepath.Join(state, "fanfare")
+	if p.serving["data_dir"] != want {
+		t.Errorf("it prints %v, want %s", p.serving["data_dir"], want)
+	}
+	if info, err := os.Stat(want); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if n := len(p.warnings()); n > 0 {
+		t.Errorf("warnings: %v", p.warnings())
+	}
+}
+
+// TestUnusedDataDir: a directory of an earlier version is not ignored in silence.
+func TestUnusedDataDir(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, localDataDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := startServerIn(t, dir, []string{"STATE_DIRECTORY=" + filepath.Join(dir, "state")}, "--data-dir=")
+	if w := p.warnings(); len(w) != 1 || w[0]["found"] != localDataDir || w[0]["used"] != filepath.Join(dir, "state") {
+		t.Errorf("warnings: %v", w)
+	}
+	p = startServerIn(t, dir, nil, "--data-dir="+localDataDir)
+	if w := p.warnings(); len(w) > 0 {
+		t.Errorf("warnings: %v", w)
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"debug/elf"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestStaticBinary builds the program as a release is built, and runs it in a directory
+// that has nothing else.
+func TestStaticBinary(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "fanfare")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v1.2.3-test", "-o", file, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("the binary needs a dynamic linker")
+		}
+	}
+	if libraries, err := f.ImportedLibraries(); err == nil && len(libraries) > 0 {
+		t.Errorf("the binary needs %v", libraries)
+	}
+
+	jailed := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("/fanfare", args...)
+		cmd.Dir, cmd.Env = "/", []string{}
+		inNamespace(cmd)
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = new(syscall.SysProcAttr)
+		}
+		cmd.SysProcAttr.Chroot = root
+		return cmd
+	}
+	out, err := jailed("--version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "fanfare v1.2.3-test go") {
+		t.Fatalf("--version prints %q, %v", out, err)
+	}
+	// It serves, and stores messages.
+	cmd := jailed("serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	p := &process{t: t, cmd: cmd, lines: make(chan map[string]any, 1000)}
+	go p.readLog(stderr)
+	p.serving = p.waitLog("serving")
+	p.public, p.api = address(p.serving["listen"]), address(p.serving["api"])
+	if p.serving["data_dir"] != localDataDir {
+		t.Errorf("messages are in %v", p.serving["data_dir"])
+	}
+	p.durable("alice", 1, "xxx")
+	if msg, _ := receive(t, p.connect("/ws?user=alice")); !strings.Contains(msg, "xxx") {
+		t.Errorf("received %q", msg)
+	}
+	p.signal(syscall.SIGTERM)
+	p.waitLog("drained")
+	io.Copy(io.Discard, stderr)
+}
