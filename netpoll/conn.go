@@ -32,6 +32,12 @@ type Handler interface {
 	Close(c *Conn, err error)
 }
 
+// A Releaser is a Handler that needs the connection once more before its descriptor is
+// released, for RemoteAddr. Release is called between the last call of Data and Close.
+type Releaser interface {
+	Release(c *Conn)
+}
+
 // Conn is a connection: a non-blocking descriptor with its generation, read turn and
 // outbound queue. Embed it in the struct that implements Handler, so that a connection
 // is one allocation. It must not be copied once opened.
@@ -133,6 +139,9 @@ func (c *Conn) data(b []byte) int {
 // release gives up the descriptor, ends the turn for good, and calls Handler.Close.
 // Only the holder of the turn may call it.
 func (c *Conn) release(err error) {
+	if h, ok := c.handler.(Releaser); ok {
+		h.Release(c)
+	}
 	c.mu.Lock()
 	switch {
 	case c.hasLocked(flagBroken):
@@ -191,9 +200,23 @@ func (c *Conn) Queued() int {
 	return c.out.size
 }
 
+// QueuedCost returns what counts against Config.QueueBytes: the bytes that Queued counts
+// and 32 for each entry of the outbound queue that holds them.
+func (c *Conn) QueuedCost() int {
+	if !c.has(flagQueued) {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil {
+		return 0
+	}
+	return c.out.cost()
+}
+
 // RemoteAddr asks the kernel for the peer's address, so that an idle connection spends
 // no memory on it. It returns the zero AddrPort for a Unix socket and for a connection
-// that is closed.
+// whose descriptor is released.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -182,3 +182,37 @@ func TestUseBeforeOpen(t *testing.T) {
 		})
 	}
 }
+
+// The peer's address is known at Release, also after a reset, when getpeername has
+// forgotten it, and unknown at Close.
+func TestAddressAtRelease(t *testing.T) {
+	everywhere(t, func(t *testing.T, transport Transport, network string) {
+		for name, end := range map[string]func(nc net.Conn, s *session){
+			"end of stream": func(nc net.Conn, _ *session) { nc.Close() },
+			"Close":         func(_ net.Conn, s *session) { s.Conn.Close() },
+			"reset": func(nc net.Conn, _ *session) {
+				if tcp, ok := nc.(*net.TCPConn); ok {
+					tcp.SetLinger(0)
+				}
+				nc.Close()
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, Config{Transport: transport}, network, nil)
+				nc, s := r.connect()
+				end(nc, s)
+				await(t, s.closed)
+				var want netip.AddrPort
+				if network == "tcp" {
+					want = nc.LocalAddr().(*net.TCPAddr).AddrPort()
+				}
+				if s.peer != want {
+					t.Errorf("address is %v at Release, want %v", s.peer, want)
+				}
+				if s.RemoteAddr().IsValid() {
+					t.Errorf("address is %v after Close", s.RemoteAddr())
+				}
+			})
+		}
+	})
+}

@@ -30,6 +30,7 @@ type session struct {
 	ready   atomic.Bool // Open was called
 	started atomic.Bool
 	ended   atomic.Bool
+	peer    netip.AddrPort // at Release
 }
 
 func (s *session) Open(c *Conn) {
@@ -68,6 +69,17 @@ func (s *session) Data(c *Conn, b []byte) int {
 		s.WriteBorrowed(b, CloseOnFull)
 	}
 	return len(b)
+}
+
+func (s *session) Release(c *Conn) {
+	if s.inside.Add(1) != 1 {
+		s.t.Error("Release while another call is under way")
+	}
+	defer s.inside.Add(-1)
+	if !s.ready.Load() || s.ended.Load() {
+		s.t.Error("Release before Open or after Close")
+	}
+	s.peer = c.RemoteAddr()
 }
 
 func (s *session) Close(c *Conn, err error) {

@@ -57,12 +57,16 @@ func TestSlowConsumer(t *testing.T) {
 			if q := s.Queued(); q > bound+1<<10 || q < bound/2 {
 				t.Errorf("%d bytes are queued, the bound is %d", q, bound)
 			}
+			// The last message did not fit, so the cost is within one message of the bound.
+			if cost := s.QueuedCost(); cost > bound || cost+1<<10+entryCost <= bound || cost < s.Queued()+entryCost {
+				t.Errorf("the queue costs %d, the bound is %d", cost, bound)
+			}
 			// The accepted messages arrive, and after them what is written now.
 			taken := n[Written] + n[Queued]
 			if got := numbers(t, nc, taken-1); len(got) != taken {
 				t.Errorf("%d messages arrived, %d were accepted", len(got), taken)
 			}
-			eventually(t, "the queue is empty", func() bool { return s.Queued() == 0 })
+			eventually(t, "the queue is empty", func() bool { return s.Queued() == 0 && s.QueuedCost() == 0 })
 			if got := s.Write([]byte("now"), CloseOnFull); got != Written {
 				t.Errorf("Write = %v", got)
 			}

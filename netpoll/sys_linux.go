@@ -95,10 +95,22 @@ func acceptFD(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {
 	}
 }
 
+// peerAddr returns the address of the peer, also after it has reset the connection:
+// getpeername fails then, but SO_PEERNAME does not (inet_getname in the kernel). Its
+// length must not exceed that of the address.
 func peerAddr(fd int) netip.AddrPort {
 	var sa unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
-	if _, _, e := syscall.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size))); e != 0 {
+	_, _, e := syscall.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	for _, length := range [...]uint32{unix.SizeofSockaddrInet6, unix.SizeofSockaddrInet4} {
+		if e == 0 {
+			return addrPort(&sa)
+		}
+		size = length
+		_, _, e = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+			uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), 0)
+	}
+	if e != 0 {
 		return netip.AddrPort{}
 	}
 	return addrPort(&sa)

@@ -56,8 +56,8 @@ func (srv *Server) sessionsEverywhere(ctx context.Context, t Target) (l SessionL
 	for _, r := range answer.Replies {
 		l.Sessions = append(l.Sessions, r.Sessions...)
 	}
-	if l.Unreachable == nil && srv.cfg.Cluster != nil {
-		l.Unreachable = srv.cfg.Cluster.Ready()
+	if l.Unreachable == nil && srv.cluster != nil {
+		l.Unreachable = srv.cluster.Ready()
 	}
 	slices.SortFunc(l.Sessions, func(x, y SessionInfo) int { return x.Opened.Compare(y.Opened) })
 	return l

@@ -40,6 +40,12 @@ func (ep *endpoint) check(r *Request) error {
 
 // admit decides about a request that was checked, and whose client is id.
 func (ep *endpoint) admit(h *shaken, id Identity) (a admission, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			ep.srv.panicked("Dialect.Resume or Protocol", v, "endpoint", ep.Path)
+			err = errInternal
+		}
+	}()
 	r := &h.req
 	a.id, a.client = id, r.client
 	if err := ep.srv.checkIdentity(&a.id); err != nil {

@@ -23,19 +23,32 @@ func (s *Session) keepClient(client netip.AddrPort) {
 	case client.Port() == 0 && s.source != nil && s.source.Addr() == client.Addr():
 		s.state.Or(proxiedBit)
 	default:
-		s.extend().client = clientAddr{client.Addr().As16(), client.Port(), true}
+		s.setClient(client)
 	}
+}
+
+func (s *Session) setClient(client netip.AddrPort) {
+	x := s.extend()
+	x.mu.Lock()
+	x.client = clientAddr{client.Addr().As16(), client.Port(), true}
+	x.mu.Unlock()
 }
 
 // RemoteAddr is the client's address: the one that a proxy of Config.TrustedProxies
 // names, whose port is 0 unless the proxy names that too, or the peer's. It is the zero
-// AddrPort for a Unix socket, and a peer's when the connection is gone.
+// AddrPort for a Unix socket. When the connection is over, and Hooks.OnClose is nil, a
+// peer's address is not known any more.
 func (s *Session) RemoteAddr() netip.AddrPort {
 	if s.state.Load()&proxiedBit != 0 {
 		return netip.AddrPortFrom(s.source.Addr(), 0)
 	}
-	if x := s.ext.Load(); x != nil && x.client.valid {
-		return x.client.addrPort()
+	if x := s.ext.Load(); x != nil {
+		x.mu.Lock()
+		client := x.client
+		x.mu.Unlock()
+		if client.valid {
+			return client.addrPort()
+		}
 	}
 	return s.conn.RemoteAddr()
 }

@@ -16,6 +16,7 @@ type clock struct {
 	srv *Server
 
 	usage     limit.Usage
+	last      uint32 // tick of the last beat
 	looked    uint32 // tick of the last look at sources
 	collected uint32 // tick at which garbage was collected last because memory was short
 }
@@ -44,6 +45,7 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
+	c.noteJump()
 	short := srv.memory.Observe(c.usage.Read())
 	t := srv.tick.Load()
 	if short && (c.collected == 0 || t-c.collected >= collectEvery) {
@@ -61,6 +63,36 @@ func (c *clock) beat() {
 	case srv.timers <- now:
 	default: // an OnTimer hook is running: the next beat brings a later time
 	}
+}
+
+// noteJump notices that no beat has come for so long that the process, or its machine,
+// must have been stopped. What clients have sent meanwhile is still unread, and a network
+// may still carry their answers, so deadlines begin anew.
+func (c *clock) noteJump() {
+	srv, now := c.srv, c.srv.tick.Load()
+	jump := min(ticksPerSecond, max(ticks(srv.cfg.PingTimeout)/2, 3))
+	if c.last != 0 && now-c.last > jump {
+		srv.resumed.Store(now)
+		srv.log.Warn("the process was stopped, or got no CPU; heartbeats begin anew", "seconds", (time.Duration(now-c.last) * tick).Seconds())
+	}
+	c.last = now
+}
+
+// afterJump is the time that deadlines of handshakes and of closing get after the process
+// was stopped, in ticks.
+const afterJump = ticksPerSecond
+
+// extended gives a deadline that has come more time, and returns true, if the process was
+// stopped a moment ago.
+func (s *Session) extended() bool {
+	srv := s.srv()
+	resumed := srv.resumed.Load()
+	left := int64(resumed+afterJump) - int64(srv.tick.Load())
+	if resumed == 0 || left <= 0 {
+		return false
+	}
+	s.arm(time.Duration(left) * tick)
+	return true
 }
 
 // runTimers advances the timers of the application and calls the OnTimer hooks. It has a
@@ -87,7 +119,11 @@ func (srv *Server) fireAppTimer(x *extension) {
 // fire is called when a session's timer has come. Deadlines are lazy: activity
 // only stores a time, and this looks at it.
 func (srv *Server) fire(s *Session) {
-	switch s.phase() {
+	p := s.phase()
+	if p != open && p != over && s.extended() {
+		return
+	}
+	switch p {
 	case shaking:
 		s.rejectEarly(errTooSlow)
 	case identifying:
@@ -101,8 +137,8 @@ func (srv *Server) fire(s *Session) {
 	}
 }
 
-// heartbeat pings a session that was silent for the interval, and ends it when
-// it stayed so for the timeout.
+// heartbeat pings a session that has been silent for the interval, and ends it when it
+// has stayed silent for the timeout.
 func (srv *Server) heartbeat(s *Session) {
 	now := srv.tick.Load()
 	if x := s.ext.Load(); x != nil && x.expires != 0 && now >= x.expires {
@@ -111,22 +147,46 @@ func (srv *Server) heartbeat(s *Session) {
 	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
 	interval, timeout := ticks(srv.cfg.PingInterval), ticks(srv.cfg.PingTimeout)
+	// If the process was stopped, and nothing has been sent or heard since, a ping from
+	// before means nothing. Many sessions are due at once: each is pinged at a time of
+	// its own within the next interval.
+	resumed := srv.resumed.Load()
+	anew := resumed > max(heard, pinged)
+	due := resumed + spreadOver(s.ID(), interval)
 	switch {
+	case anew && now < due:
+		s.armHeartbeat(due - now)
+	case anew:
+		s.ping(now, min(interval, timeout))
 	case pinged > heard && now-pinged < timeout:
 		s.armHeartbeat(min(interval, timeout-(now-pinged)))
+	case pinged > heard && s.conn.Active():
+		// A hook blocks, or others keep the workers busy: bytes of the client may be
+		// unread. They are looked at again when they have had time to be processed.
+		s.armHeartbeat(timeout)
 	case pinged > heard:
 		srv.stats.dead.Add(1)
 		s.conn.Close()
 	case now-heard < interval:
 		s.armHeartbeat(interval - (now - heard))
 	default:
-		s.pinged.Store(now)
-		srv.stats.pings.Add(1)
-		s.outcome(s.conn.Write(s.dialect().Heartbeat(), netpoll.Control))
-		// The answer may come at once, and the silence behind it be as long as
+		// The answer may come at once, and the silence after it be as long as
 		// the interval before the timeout is over.
-		s.armHeartbeat(min(interval, timeout))
+		s.ping(now, min(interval, timeout))
 	}
+}
+
+// ping sends a heartbeat, and looks at the session again after some ticks.
+func (s *Session) ping(now, next uint32) {
+	s.pinged.Store(now)
+	s.srv().stats.pings.Add(1)
+	s.outcome(s.conn.Write(s.heartbeatFrame(), netpoll.Control))
+	s.armHeartbeat(next)
+}
+
+// spreadOver returns a number below n that differs from session to session.
+func spreadOver(id uint64, n uint32) uint32 {
+	return uint32(id * 0x9e3779b97f4a7c15 >> 32 % uint64(max(n, 1)))
 }
 
 // tickAt is the tick of a time, 0 for none and for what no clock here will reach:

@@ -30,9 +30,15 @@ func (s *Session) compress(p frame.Params) {
 	s.state.Or(uint32(p.ServerBits) << windowShift)
 }
 
-// encoded is the frame of m as this session gets it. Sessions with the same dialect
-// and compression share one.
-func (s *Session) encoded(m *Message) []byte { return s.compressed(m.frame(s.dialect())) }
+// encoded returns the frame of m as this session gets it, nil if its dialect cannot
+// encode it. Sessions with the same dialect and compression share one.
+func (s *Session) encoded(m *Message) []byte {
+	p := m.frame(s.srv(), s.dialect())
+	if p == nil {
+		return nil
+	}
+	return s.compressed(p)
+}
 
 // compressed is p, compressed if the session negotiated that.
 func (s *Session) compressed(p *frame.Prepared) []byte {

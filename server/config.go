@@ -119,40 +119,6 @@ type Config struct {
 // "default".
 func ParseTransport(s string) (netpoll.Transport, error) { return netpoll.ParseTransport(s) }
 
-// WhenFull is a policy for a full queue.
-type WhenFull uint8
-
-const (
-	// FullDefault is FullClose for user pushes and FullDropOldest for topics
-	// and broadcasts.
-	FullDefault WhenFull = iota
-	// FullClose ends the slow connection with 1013.
-	FullClose
-	// FullDropOldest drops the oldest messages that may be dropped.
-	FullDropOldest
-)
-
-// ParseWhenFull reads "close" or "drop-oldest".
-func ParseWhenFull(s string) (WhenFull, error) {
-	switch s {
-	case "close":
-		return FullClose, nil
-	case "drop-oldest":
-		return FullDropOldest, nil
-	}
-	return 0, fmt.Errorf("unknown policy %q: want close or drop-oldest", s)
-}
-
-func (w WhenFull) policy(def netpoll.Policy) netpoll.Policy {
-	switch w {
-	case FullClose:
-		return netpoll.CloseOnFull
-	case FullDropOldest:
-		return netpoll.DropOldest
-	}
-	return def
-}
-
 // tick of the timer wheel: heartbeats and deadlines are as coarse.
 const (
 	tick           = limit.Tick

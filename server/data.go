@@ -16,7 +16,8 @@ type handler struct{ s *Session }
 
 func (h handler) Open(*netpoll.Conn)                 { h.s.openAdopted() }
 func (h handler) Data(_ *netpoll.Conn, b []byte) int { return h.s.received(b) }
-func (h handler) Close(c *netpoll.Conn, err error)   { h.s.gone(err) }
+func (h handler) Release(*netpoll.Conn)              { h.s.released() }
+func (h handler) Close(*netpoll.Conn, error)         { h.s.ended() }
 
 // received processes bytes that have arrived, and returns how many.
 func (s *Session) received(b []byte) (n int) {
@@ -205,7 +206,7 @@ func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m f
 	case ws.OpPong:
 		// Any byte is a sign of life; this one has no other meaning.
 	case ws.OpClose:
-		s.closed(m.Payload)
+		s.peerClosed(m.Payload)
 		return false
 	}
 	return true
@@ -216,81 +217,4 @@ func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m f
 func (s *Session) pong(payload []byte) {
 	var buf [2 + 125]byte
 	s.outcome(s.conn.WriteBorrowed(frame.AppendFrame(buf[:0], ws.OpPong, payload), netpoll.Control))
-}
-
-// fail ends a connection whose peer broke the protocol, RFC 6455 section 7.1.7.
-func (s *Session) fail(err error) {
-	ce, ok := err.(*frame.CloseError)
-	if !ok {
-		panic("BUG: server: the decoder returned " + err.Error())
-	}
-	s.note(ce.Reason)
-	if s.enter(lingering, ce.Code) {
-		s.seal(frame.AppendClose(nil, ce.Code, ce.Reason), false, netpoll.HalfClose)
-	}
-}
-
-// closed answers the peer's close frame, RFC 6455 section 5.5.1, or notes that
-// it answered ours. Both ways the server is the one to end the stream, section
-// 7.1.1.
-func (s *Session) closed(payload []byte) {
-	code, reason, err := frame.ParseClose(payload)
-	if err != nil {
-		s.fail(err)
-		return
-	}
-	s.note(reason)
-	if s.enter(lingering, code) {
-		s.state.Or(clientCodeBit)
-		answer := code
-		if code == frame.StatusNoStatusRcvd {
-			answer = 0 // there was none, section 7.1.5
-		}
-		s.seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
-	}
-}
-
-// note keeps the reason of a close for OnClose, unless we have closed it with one of
-// our own.
-func (s *Session) note(reason string) {
-	if reason != "" && s.phase() == open && s.endpoint().Hooks.OnClose != nil {
-		s.extend().reason = reason
-	}
-}
-
-// gone is the end of the session: its connection is no more.
-func (s *Session) gone(err error) {
-	srv := s.srv()
-	was := s.enterOver(frame.StatusAbnormalClosure)
-	srv.wheel.Stop(s)
-	s.letGo()
-	x := s.ext.Load()
-	if x != nil {
-		srv.appTimers.Stop(x)
-		if x.over != nil {
-			close(x.over)
-		}
-		s.dropGathering(x)
-	}
-	srv.depart(s)
-	if s.opened == 0 {
-		srv.stats.unfinished(was)
-		return
-	}
-	if srv.users.Leave(s) { // unless closeOldest has
-		srv.releaseUser(s.User())
-	}
-	srv.sessions.Add(-1)
-	if srv.replay != nil {
-		s.replayDetach()
-	}
-	code := s.closeCode()
-	srv.stats.close(code)
-	if hook := s.endpoint().Hooks.OnClose; hook != nil {
-		why := frame.CloseError{Code: code}
-		if x != nil {
-			why.Reason = x.reason
-		}
-		s.guard(func() { hook(s, why) })
-	}
 }

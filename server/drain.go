@@ -98,8 +98,8 @@ func (srv *Server) end() {
 	}
 	srv.stop()
 	srv.background.Wait()
-	if srv.cfg.Cluster != nil {
-		srv.cfg.Cluster.Leave()
+	if srv.cluster != nil {
+		srv.cluster.Leave()
 	}
 	srv.rejectLog.flush(srv.tick.Load())
 	srv.status.Store(stopped)

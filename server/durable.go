@@ -62,7 +62,7 @@ func (srv *Server) PublishStored(ctx context.Context, topic string, e Entry) (St
 
 // Durable reports whether a topic is durable.
 func (srv *Server) Durable(topic string) bool {
-	return srv.cfg.Store != nil && Covers(srv.cfg.DurableTopics, topic)
+	return srv.store != nil && Covers(srv.cfg.DurableTopics, topic)
 }
 
 // Pending is a message that has its place among those of its box.
@@ -77,7 +77,7 @@ type Pending struct {
 // topic. Without an error Pending.Finish must be called.
 func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 	switch {
-	case srv.cfg.Store == nil:
+	case srv.store == nil:
 		return nil, ErrNoStore
 	case box.User == "" && !srv.Durable(box.Topic):
 		return nil, ErrNotDurable
@@ -85,7 +85,7 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
 	m := NewMessage(e.Op, e.Payload)
-	return &Pending{srv, box, m, srv.cfg.Store.Begin(box, store.Entry{
+	return &Pending{srv, box, m, srv.store.Begin(box, store.Entry{
 		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
 	})}, nil
 }
@@ -100,7 +100,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	}
 	srv := p.srv
 	srv.stats.stored.Add(1)
-	epoch := srv.cfg.Store.Epoch(p.box)
+	epoch := srv.store.Epoch(p.box)
 	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Offset: r.Offset, Prev: r.Prev}
 	message := p.message
 	if r.Duplicate {
@@ -109,7 +109,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		message.setPosition(p.box, epoch, r.Offset)
 		c.Op, c.Payload = message.Op(), message.Payload()
 	}
-	if cl := srv.cfg.Cluster; cl != nil && cl.Check(c) != nil {
+	if cl := srv.cluster; cl != nil && cl.Check(c) != nil {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
 	n, answer, err := srv.everywhere(ctx, Target(p.box), c, func() int {

@@ -1,9 +1,6 @@
 package server
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // Coverage says whether the other nodes of a cluster took part.
 type Coverage struct {
@@ -21,7 +18,7 @@ func (c Coverage) Complete() bool { return c.Missing == 0 && c.Unreachable == ni
 // target do it at the same time. It returns the sum of the counts. An error says
 // that nothing was done anywhere.
 func (srv *Server) everywhere(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
-	cl := srv.cfg.Cluster
+	cl := srv.cluster
 	if cl == nil {
 		return local(), Answer{}, nil
 	}
@@ -42,14 +39,8 @@ func (srv *Server) everywhere(ctx context.Context, t Target, c *Command, local f
 	return n + answer.count(), answer, nil
 }
 
-// ask is Cluster.Ask for a command that Check accepts. It is safe from panics of the
-// cluster, because it runs on a goroutine of its own.
-func ask(ctx context.Context, cl Cluster, t Target, c *Command) (answer Answer) {
-	defer func() {
-		if v := recover(); v != nil {
-			answer.Unreachable = fmt.Errorf("server: panic in Cluster.Ask: %v", v)
-		}
-	}()
+// ask is Cluster.Ask for a command that Check accepts.
+func ask(ctx context.Context, cl Cluster, t Target, c *Command) Answer {
 	answer, err := cl.Ask(ctx, t, c)
 	answer.Unreachable = err
 	return answer

@@ -200,6 +200,12 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if replays {
 		s.replayAttach(a)
 	}
+	if err == nil && !replays {
+		// Before the session is open, so that nothing that is pushed precedes it.
+		// Nothing is stored here: a client that resumes has missed messages.
+		_, resumes := a.resume[""]
+		s.callBegin(Position{Gap: resumes})
+	}
 	if err == nil && !s.enter(open, 0) {
 		if srv.users.Leave(s) {
 			srv.releaseUser(a.id.User)
@@ -219,9 +225,6 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	s.conn.Uncork()
 	if replays {
 		srv.replay.Open(receiver{s})
-	} else {
-		_, resumes := a.resume[""]
-		s.dialect().Begin(s, Position{Gap: resumes}) // nothing is stored here
 	}
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })

@@ -18,20 +18,20 @@ type interest struct {
 const reviewInterval = 10 * time.Second
 
 func (srv *Server) holdUser(user string) {
-	if cl := srv.cfg.Cluster; cl != nil && user != "" {
+	if cl := srv.cluster; cl != nil && user != "" {
 		cl.Hold(Target{User: user})
 	}
 }
 
 func (srv *Server) releaseUser(user string) {
-	if cl := srv.cfg.Cluster; cl != nil && user != "" {
+	if cl := srv.cluster; cl != nil && user != "" {
 		cl.Release(Target{User: user})
 	}
 }
 
 // holdTopic is called after a session has subscribed.
 func (srv *Server) holdTopic(topic string) {
-	cl := srv.cfg.Cluster
+	cl := srv.cluster
 	if cl == nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (srv *Server) releaseTopics() {
 		// here holds the topic again.
 		if srv.users.TopicSessions(topic) == 0 {
 			delete(in.topics, topic)
-			srv.cfg.Cluster.Release(Target{Topic: topic})
+			srv.cluster.Release(Target{Topic: topic})
 		}
 	}
 }

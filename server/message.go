@@ -16,7 +16,7 @@ type Message struct {
 	others  atomic.Pointer[encoding] // encodings of other dialects
 }
 
-// encoding is a message as one dialect sends it.
+// encoding is a message as one dialect sends it; its frame is nil if that has panicked.
 type encoding struct {
 	dialect Dialect
 	frame   *frame.Prepared
@@ -46,8 +46,8 @@ func (m *Message) Payload() []byte { return m.content.Payload }
 // Len returns the size of the payload in bytes.
 func (m *Message) Len() int { return len(m.content.Payload) }
 
-// frame returns the message as d sends it.
-func (m *Message) frame(d Dialect) *frame.Prepared {
+// frame returns the message as d sends it, nil if d.Encode has panicked.
+func (m *Message) frame(srv *Server, d Dialect) *frame.Prepared {
 	if d == Plain {
 		return &m.plain
 	}
@@ -59,7 +59,7 @@ func (m *Message) frame(d Dialect) *frame.Prepared {
 		}
 		// Encoded by two goroutines at the same time in the worst case; one result
 		// is kept.
-		added := &encoding{d, d.Encode(m.content), e}
+		added := &encoding{d, srv.encode(d, m.content), e}
 		if m.others.CompareAndSwap(e, added) {
 			return added.frame
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"fanfare/frame"
 	"fanfare/registry"
@@ -38,7 +39,7 @@ func (n node) Serve(c *Command) (r Reply) {
 	case VerbPush:
 		r.Count = srv.pushLocal(c.User, NewMessage(c.Op, c.Payload))
 	case VerbPublish:
-		r.Count = srv.publishLocal(c.Topic, NewMessage(c.Op, c.Payload), nil)
+		r.Count = srv.publishLocal(c.Topic, NewMessage(c.Op, c.Payload), srv.subscriber(c.Topic, c.Except))
 	case VerbBroadcast:
 		r.Count = srv.broadcastLocal(NewMessage(c.Op, c.Payload))
 	case VerbPushMany:
@@ -51,7 +52,7 @@ func (n node) Serve(c *Command) (r Reply) {
 		var m *Message
 		if c.Op != 0 {
 			m = NewMessage(c.Op, c.Payload)
-			m.setPosition(box, srv.cfg.Store.Epoch(box), c.Offset)
+			m.setPosition(box, srv.store.Epoch(box), c.Offset)
 		}
 		r.Count = srv.announce(box, c.Offset, c.Prev, m)
 	case VerbClose:
@@ -72,6 +73,20 @@ func (n node) Serve(c *Command) (r Reply) {
 		r.Error = "unknown command"
 	}
 	return r
+}
+
+// subscriber returns the session of this node that has the ID of a SessionInfo, nil if it
+// has none or does not subscribe to the topic.
+func (srv *Server) subscriber(topic, id string) *Session {
+	if id == "" || srv.cluster == nil || !strings.HasPrefix(id, srv.cluster.Name()+"/") {
+		return nil
+	}
+	for _, s := range srv.users.AppendTopic(nil, topic) {
+		if s.fullID() == id {
+			return s
+		}
+	}
+	return nil
 }
 
 // errTooManyTopics is Reply.Error for registry.ErrTooManyTopics.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -27,7 +28,7 @@ func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery,
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
-	if srv.cfg.Cluster == nil { // here and below: a node that is alone makes no Command
+	if srv.cluster == nil { // here and below: a node that is alone makes no Command
 		return Delivery{Receivers: srv.pushLocal(user, m)}, nil
 	}
 	return srv.deliver(ctx, Target{User: user}, &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()},
@@ -41,7 +42,7 @@ func (srv *Server) Publish(ctx context.Context, topic string, m *Message) (Deliv
 }
 
 // PublishExcept is Publish for all subscribers but one: the session that caused
-// the message, for example.
+// the message, for example. It may be a session of another node.
 func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
 	return srv.publish(ctx, topic, m, except)
 }
@@ -50,11 +51,14 @@ func (srv *Server) publish(ctx context.Context, topic string, m *Message, except
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
-	if srv.cfg.Cluster == nil {
+	if srv.cluster == nil {
 		return Delivery{Receivers: srv.publishLocal(topic, m, except)}, nil
 	}
-	return srv.deliver(ctx, Target{Topic: topic}, &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()},
-		func() int { return srv.publishLocal(topic, m, except) })
+	c := &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
+	if except != nil && except.srv() != srv { // else the other nodes do not have it
+		c.Except = except.fullID()
+	}
+	return srv.deliver(ctx, Target{Topic: topic}, c, func() int { return srv.publishLocal(topic, m, except) })
 }
 
 // Broadcast sends a message to every session that has a user, as Push does.
@@ -62,7 +66,7 @@ func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) 
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
-	if srv.cfg.Cluster == nil {
+	if srv.cluster == nil {
 		return Delivery{Receivers: srv.broadcastLocal(m)}, nil
 	}
 	return srv.deliver(ctx, Target{}, &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()},
@@ -76,7 +80,7 @@ func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Mess
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
-	if srv.cfg.Cluster == nil {
+	if srv.cluster == nil {
 		return Delivery{Receivers: srv.pushManyLocal(users, topics, m)}, nil
 	}
 	c := &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
@@ -237,10 +241,22 @@ func spread(parts, receivers int, part func(i int) int) int {
 		total.Add(int64(n))
 	}
 	var wg sync.WaitGroup
+	var failed atomic.Pointer[string]
 	for range workers - 1 {
-		wg.Go(run)
+		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					text := fmt.Sprintf("%v\n\n%s", v, debug.Stack())
+					failed.Store(&text)
+				}
+			}()
+			run()
+		})
 	}
 	run()
 	wg.Wait()
+	if text := failed.Load(); text != nil {
+		panic(*text) // on the caller's goroutine, which can recover
+	}
 	return int(total.Load())
 }

@@ -16,6 +16,7 @@ import (
 	"fanfare/registry"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/replay"
+	"fanfare/server/store"
 )
 
 // Server owns a public listener, connections, sessions and timers.
@@ -34,10 +35,13 @@ type Server struct {
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	fallback    *fallback       // requests on the public listener that are not handshakes
+	store       store.Store     // Config.Store, guarded; nil: none
+	cluster     Cluster         // Config.Cluster, guarded; nil: none
 	replay      *replay.Service // nil: no store
 
 	// Atomic.
 	tick        atomic.Uint32 // ticks since started; never 0
+	resumed     atomic.Uint32 // tick at which the process ran again after it was stopped; 0: it was not
 	sessions    atomic.Int64  // open ones
 	connections atomic.Int64  // all, also those in their handshake
 	status      atomic.Uint32
@@ -133,11 +137,13 @@ func newServer(cfg Config) (*Server, error) {
 	context.AfterFunc(srv.quit, func() { srv.fallback.http.Close() })
 	srv.interest.topics = make(map[string]struct{})
 	if cfg.Store != nil {
+		srv.store = guardedStore{cfg.Store, srv}
 		srv.replay = newReplay(srv)
 		srv.replay.Start()
 	}
 	if cfg.Cluster != nil {
-		if err := cfg.Cluster.Join(node{srv}); err != nil {
+		srv.cluster = guardedCluster{cfg.Cluster, srv}
+		if err := srv.cluster.Join(node{srv}); err != nil {
 			srv.stop()
 			srv.background.Wait()
 			engine.Close()

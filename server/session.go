@@ -1,7 +1,7 @@
 package server
 
 import (
-	"errors"
+	"context"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,18 +27,6 @@ type Op = ws.OpCode
 const (
 	Text   = ws.OpText
 	Binary = ws.OpBinary
-)
-
-// Code is a close code, RFC 6455 section 7.4.
-type Code = ws.StatusCode
-
-// Errors of Send.
-var (
-	// ErrClosed: the session is closed or closing.
-	ErrClosed = errors.New("server: session is closed")
-	// ErrSlow: the client does not read and its queue is full; the session is
-	// being closed with 1013, or the message was dropped, as the policy says.
-	ErrSlow = errors.New("server: session's queue is full")
 )
 
 // Session is one client: its connection, its identity and its timer. An idle
@@ -114,17 +102,23 @@ func (s *Session) dialect() Dialect {
 // enter moves the session on to a later phase, and notes the code if none is.
 // It reports false if the session was there or further already.
 func (s *Session) enter(next phase, code Code) bool {
+	ok, _ := s.enterFirst(next, code)
+	return ok
+}
+
+// enterFirst is enter that also reports whether code is the one that was noted.
+func (s *Session) enterFirst(next phase, code Code) (ok, first bool) {
 	for {
 		old := s.state.Load()
 		if phaseOf(old) >= next {
-			return false
+			return false, false
 		}
 		word := uint32(next)<<phaseShift | old&^(phaseMask<<phaseShift)
-		if old&codeMask == 0 {
+		if first = old&codeMask == 0; first {
 			word |= uint32(code)
 		}
 		if s.state.CompareAndSwap(old, word) {
-			return true
+			return true, first
 		}
 	}
 }
@@ -133,9 +127,7 @@ func (s *Session) enter(next phase, code Code) bool {
 type extension struct {
 	session      *Session
 	gathering    *gathering // while the request comes in pieces; owned by the read turn
-	client       clientAddr // immutable once open
 	timer        registry.Timer[*extension]
-	reason       string        // of the close; owned by the read turn
 	maySubscribe []string      // immutable once open
 	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
 	adopted      *Adoption     // until Open has opened the session; owned by the read turn
@@ -143,10 +135,16 @@ type extension struct {
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
 
-	mu       sync.Mutex
-	data     any    // guarded by mu
 	protocol string // immutable once open
 	expires  uint32 // tick at which the identity does, 0 for never; immutable once open
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	data   any
+	reason string             // of the close
+	client clientAddr         // where it is not the peer's, and the peer's once the session has ended
+	ctx    context.Context    // nil until Session.Context is called
+	cancel context.CancelFunc // of ctx
 }
 
 func (s *Session) extend() *extension {
@@ -186,19 +184,27 @@ func (s *Session) Opened() time.Time {
 // Queued is the number of bytes that wait for the client to read.
 func (s *Session) Queued() int { return s.conn.Queued() }
 
+// fullID tells sessions of all nodes apart.
+func (s *Session) fullID() string {
+	id := strconv.FormatUint(s.ID(), 10)
+	if cl := s.srv().cluster; cl != nil {
+		return cl.Name() + "/" + id
+	}
+	return id
+}
+
 // info describes the session.
 func (s *Session) info() SessionInfo {
 	info := SessionInfo{
-		ID:          strconv.FormatUint(s.ID(), 10),
+		ID:          s.fullID(),
 		User:        s.User(),
 		Opened:      s.Opened().UTC(),
 		Topics:      s.Topics(),
 		QueuedBytes: s.Queued(),
 		Protocol:    s.Protocol(),
 	}
-	if cl := s.srv().cfg.Cluster; cl != nil {
+	if cl := s.srv().cluster; cl != nil {
 		info.Node = cl.Name()
-		info.ID = info.Node + "/" + info.ID
 	}
 	if peer := s.RemoteAddr(); peer.IsValid() {
 		info.RemoteAddr = peer.String()
@@ -285,113 +291,6 @@ func (s *Session) SetTimer(d time.Duration) {
 	if s.phase() == over {
 		srv.appTimers.Stop(x)
 	}
-}
-
-// Send sends a message. It never blocks: what the client does not read is
-// queued. payload is copied where it must be kept, and as Text must be UTF-8.
-func (s *Session) Send(op Op, payload []byte) error {
-	state := s.state.Load()
-	if phaseOf(state) != open {
-		return ErrClosed
-	}
-	if state&(windowMask<<windowShift|holdBit) != 0 || s.dialect() != Plain {
-		return s.SendMessage(NewMessage(op, payload))
-	}
-	buf := scratch.Get().(*[]byte)
-	b := frame.AppendFrame((*buf)[:0], op, payload)
-	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy))
-	if cap(b) <= scratchKeep {
-		*buf = b
-	}
-	scratch.Put(buf)
-	return err
-}
-
-// SendMessage is Send for a message with several receivers.
-func (s *Session) SendMessage(m *Message) error {
-	return s.deliver(m, s.srv().userPolicy)
-}
-
-// Reply sends a frame as it is, in the session's dialect. Unlike a message it does
-// not wait for stored messages that are on their way to the session.
-func (s *Session) Reply(p *frame.Prepared) error {
-	if s.phase() != open {
-		return ErrClosed
-	}
-	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy))
-}
-
-func (s *Session) deliver(m *Message, policy netpoll.Policy) error {
-	state := s.state.Load()
-	if phaseOf(state) != open {
-		return ErrClosed
-	}
-	if state&holdBit != 0 && s.hold(m, policy) {
-		return nil
-	}
-	return s.outcome(s.conn.Write(s.encoded(m), policy))
-}
-
-// outcome turns that of a write into what a sender may want to know, and ends
-// the session that reads too slowly.
-func (s *Session) outcome(o netpoll.Outcome) error {
-	switch o {
-	case netpoll.Written, netpoll.Queued:
-		return nil
-	case netpoll.Full:
-		s.srv().stats.slow.Add(1)
-		s.end(frame.StatusTryAgainLater, "too slow", true)
-		return ErrSlow
-	case netpoll.Dropped:
-		return ErrSlow
-	}
-	return ErrClosed
-}
-
-// scratch holds buffers in which single messages are encoded.
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
-
-const scratchKeep = 64 << 10
-
-// MaxCloseReason is the room for a reason in a close frame, in bytes, RFC 6455
-// sections 5.5 and 5.5.1.
-const MaxCloseReason = 125 - 2
-
-// Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
-// sent, then a close frame with the code and reason (cut to 123 bytes), and the
-// connection ends when the client answered or Config.CloseTimeout has passed.
-// A code that may not be sent, frame.CloseCodeAllowed, is sent as none. It
-// reports false if the session was closing already.
-func (s *Session) Close(code Code, reason string) bool {
-	if !frame.CloseCodeAllowed(code) {
-		code = frame.StatusNoStatusRcvd
-	}
-	return s.end(code, reason, false)
-}
-
-// end is Close; with discard the messages that wait are dropped first.
-func (s *Session) end(code Code, reason string, discard bool) bool {
-	if !discard && s.state.Load()&holdBit != 0 {
-		s.srv().replay.Flush(receiver{s})
-	}
-	if !s.enter(closing, code) {
-		return false
-	}
-	if discard {
-		s.conn.DropMessages() // not the answer to the handshake, which may wait too
-		if r := s.srv().replay; r != nil {
-			r.Discard(receiver{s})
-		}
-	}
-	s.seal(s.dialect().Goodbye(code, reason), false, netpoll.KeepOpen)
-	return true
-}
-
-// seal sends the last bytes, see netpoll.Conn.Seal, when the deadline for the rest of the
-// connection runs: who has read them may count on it.
-func (s *Session) seal(last []byte, discard bool, then netpoll.Ending) {
-	s.arm(s.srv().cfg.CloseTimeout)
-	s.conn.Seal(last, discard, then)
 }
 
 // arm schedules the session's timer.

@@ -83,6 +83,6 @@ func (s *Session) probe() {
 		return
 	}
 	srv.stats.pings.Add(1)
-	s.outcome(s.conn.Write(s.dialect().Heartbeat(), netpoll.Control))
+	s.outcome(s.conn.Write(s.heartbeatFrame(), netpoll.Control))
 	s.armHeartbeat(ticks(srv.cfg.PingTimeout))
 }

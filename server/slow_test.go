@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -52,6 +53,9 @@ func TestSlowIsClosed(t *testing.T) {
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		sent := 0
+		if errors.Is(ErrSlowDropped, ErrSlowClosing) || !errors.Is(ErrSlowClosing, ErrSlow) {
+			t.Error("errors.Is does not tell the two kinds of ErrSlow apart")
+		}
 		for push(srv, "a", Binary, numbered(sent)) == 1 {
 			if sent++; s.Queued() > 64<<10+8<<10 {
 				t.Fatalf("%d bytes are queued", s.Queued())
@@ -140,7 +144,7 @@ func TestSlowPolicies(t *testing.T) {
 			t.Error("was closed")
 		}
 		// What cannot ever fit is dropped itself.
-		if err := only(t, srv, "a").Send(Binary, make([]byte, 1<<20)); err != ErrSlow {
+		if err := only(t, srv, "a").Send(Binary, make([]byte, 1<<20)); !errors.Is(err, ErrSlowDropped) || !errors.Is(err, ErrSlow) {
 			t.Errorf("Send: %v", err)
 		}
 	})

@@ -181,7 +181,7 @@ func (srv *Server) Stats() *Stats {
 		r := ReplayStats(srv.replay.Stats())
 		out.Replay = &r
 	}
-	if cl := srv.cfg.Cluster; cl != nil {
+	if cl := srv.cluster; cl != nil {
 		out.Nodes = cl.Nodes()
 	}
 	return out

@@ -15,12 +15,12 @@ import (
 
 func newReplay(srv *Server) *replay.Service {
 	cfg := replay.Config{
-		Store:     srv.cfg.Store,
+		Store:     srv.store,
 		Window:    srv.cfg.QueueBytes / 2,
 		Receivers: srv.receivers(),
 		Logger:    srv.log,
 	}
-	if cl := srv.cfg.Cluster; cl != nil {
+	if cl := srv.cluster; cl != nil {
 		cfg.Sync = func(ctx context.Context, b store.Box) error { return cl.Sync(ctx, Target(b)) }
 	}
 	return replay.New(cfg)
@@ -176,7 +176,7 @@ var _ replay.Receiver = receiver{}
 
 func (r receiver) ID() uint64   { return r.s.ID() }
 func (r receiver) User() string { return r.s.User() }
-func (r receiver) Queued() int  { return r.s.Queued() }
+func (r receiver) Queued() int  { return r.s.conn.QueuedCost() }
 
 func (r receiver) Phase() replay.Phase {
 	switch p := r.s.phase(); {
@@ -188,18 +188,20 @@ func (r receiver) Phase() replay.Phase {
 	return replay.Ended
 }
 
-func (r receiver) AckMode() replay.AckMode { return replay.AckMode(r.s.dialect().Acks()) }
-func (r receiver) Pings() bool             { return r.s.dialect().Ping(nil) != nil }
+func (r receiver) AckMode() replay.AckMode { return replay.AckMode(r.s.ackMode()) }
+func (r receiver) Pings() bool             { return r.s.pingFrame(nil) != nil }
 
 func (r receiver) Begin(b replay.Begin) {
-	r.s.dialect().Begin(r.s, Position{Topic: b.Box.Topic, Epoch: b.Epoch, Offset: b.Offset, Gap: b.Gap})
+	r.s.callBegin(Position{Topic: b.Box.Topic, Epoch: b.Epoch, Offset: b.Offset, Gap: b.Gap})
 }
 
 func (r receiver) Encode(m *replay.Message) replay.Frame {
 	d := r.s.dialect()
 	shared, ok := m.Shared.(*Message)
 	if ok && !m.Gap {
-		return (*storedFrame)(shared.frame(d))
+		if p := shared.frame(r.s.srv(), d); p != nil {
+			return (*storedFrame)(p)
+		}
 	}
 	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Gap: m.Gap, Op: Text}
 	if ok {
@@ -207,7 +209,7 @@ func (r receiver) Encode(m *replay.Message) replay.Frame {
 	} else if c.Payload = m.Stored.Payload; m.Stored.Binary {
 		c.Op = Binary
 	}
-	return (*storedFrame)(d.Encode(c))
+	return (*storedFrame)(r.s.encodeStored(c))
 }
 
 func (r receiver) WriteStored(f replay.Frame) bool {
@@ -221,14 +223,15 @@ func (r receiver) WriteStored(f replay.Frame) bool {
 
 func (r receiver) WriteLive(f replay.Frame) bool {
 	live := f.(*liveFrame)
-	return r.s.outcome(r.s.conn.Write(r.s.encoded(live.m), live.policy)) == nil
+	return r.s.write(live.m, live.policy) == nil
 }
 
 func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.heldDropped.Add(1) }
 
 // Ping has the policy of messages, so that what drops them drops it too.
 func (r receiver) Ping(payload []byte) bool {
-	return r.s.outcome(r.s.conn.Write(r.s.dialect().Ping(payload), netpoll.CloseOnFull)) == nil
+	b := r.s.pingFrame(payload)
+	return b != nil && r.s.outcome(r.s.conn.Write(b, netpoll.CloseOnFull)) == nil
 }
 
 func (r receiver) EndHold() { r.s.state.And(^uint32(holdBit)) }

@@ -230,6 +230,7 @@ func (s *Store) storeAcks() bool {
 func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
+	s.settle(ctx)
 	if err := s.Ready(); err != nil {
 		s.stats.unavailable.Add(1)
 		return err

@@ -41,6 +41,7 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 		return store.Receipt{}, s.unavailable(err)
 	}
 	defer p.place.leave()
+	s.settle(ctx)
 	if err := s.Ready(); err != nil {
 		s.stats.unavailable.Add(1)
 		return store.Receipt{}, err

@@ -32,7 +32,7 @@ func child(dir string) {
 	})
 }
 
-// TestKill: what an Append has promised is there after kill -9.
+// TestKill: every message whose append returned is there after kill -9.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	promised := make(map[string]map[uint64]string) // by user and offset

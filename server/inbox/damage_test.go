@@ -129,6 +129,13 @@ func files(t *testing.T, dir string) map[string][]byte {
 func lay(t *testing.T, all map[string][]byte) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	// A reserve without content, which is not written anew each time.
+	if err := os.WriteFile(filepath.Join(dir, "reserve"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "reserve"), reserveSize); err != nil {
+		t.Fatal(err)
+	}
 	for name, b := range all {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/store"
 )
@@ -366,11 +367,19 @@ func TestStaleLink(t *testing.T) {
 	url := outside(t, natsserver.Options{})
 	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
 	put(t, a, user("u"), "1", "2", "3")
-	if err := a.link.Load().js.DeleteStream(ctx, inboxKind.stream()); err != nil {
+	// Not by a store, which would tell the others.
+	js := a.link.Load().js
+	found, err := js.Stream(ctx, inboxKind.stream())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.verifyStreams(ctx); err != nil {
+	sc := found.CachedInfo().Config
+	sc.Metadata = map[string]string{epochKey: newEpochID()}
+	if err := js.DeleteStream(ctx, inboxKind.stream()); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(ctx, sc); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		t.Fatal(err) // else a store that verified just then was first
 	}
 	put(t, b, user("v"), "x")
 	put(t, a, user("u"), "new")

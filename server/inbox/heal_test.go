@@ -8,7 +8,7 @@ import (
 	"fanfare/server/store"
 )
 
-// TestHeal: a stream that could not write is told at once, and mended.
+// TestHeal: after a failed write the store reports the reason at once, and recovers.
 func TestHeal(t *testing.T) {
 	s := open(t, Config{})
 	put(t, s, user("u"), "before")
@@ -16,7 +16,7 @@ func TestHeal(t *testing.T) {
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); err == nil; time.Sleep(time.Millisecond) {
 		if _, err = add(s, user("u"), store.Entry{ID: "1", Payload: []byte("refused")}); time.Now().After(deadline) {
-			t.Fatal("nothing is told")
+			t.Fatal("no append fails")
 		}
 	}
 	if !errors.Is(err, store.ErrDiskFull) || s.Ready() == nil {

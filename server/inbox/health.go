@@ -35,6 +35,7 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 
 // begin is within for an operation of a caller, if the store can be used.
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	s.settle(ctx)
 	if err := s.usable(); err != nil {
 		s.stats.unavailable.Add(1)
 		return nil, nil, err

@@ -17,9 +17,10 @@ import (
 // connect to an outside NATS, now or when it can be reached.
 func (s *Store) connect() error {
 	nc, err := natsconn.Connect(s.cfg.nats(), natsconn.Handlers{
-		Connected: func(*nats.Conn, bool) {
-			// It may be another NATS, or one that lost its streams.
-			s.prepared.Store(false)
+		Connected: func(_ *nats.Conn, again bool) {
+			if again { // perhaps to another NATS, or to one that lost its streams
+				s.prepared.Store(false)
+			}
 			s.wake()
 		},
 		Lost: func(err error) {
@@ -35,9 +36,21 @@ func (s *Store) connect() error {
 		nc.Close()
 		return fmt.Errorf("inbox: %w", err)
 	}
+	_, err = nc.Subscribe(verifySubject, func(*nats.Msg) {
+		s.prepared.Store(false)
+		s.wake()
+	})
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("inbox: %w", err)
+	}
 	s.link.Store(&link{nc, js})
 	return nil
 }
+
+// verifySubject carries an empty message of a node that created a stream to all other
+// nodes: what they know of its offsets may be void.
+const verifySubject = "fanfare.streams"
 
 func (s *Store) noConnection() error {
 	if s.local != nil {
@@ -91,6 +104,21 @@ func (s *Store) runOutside(err error) {
 			<-verified
 			return
 		case err = <-verified:
+		}
+	}
+}
+
+// settle waits while the streams are verified, which takes some milliseconds, unless
+// they are known to be missing.
+func (s *Store) settle(ctx context.Context) {
+	verifying := func() bool {
+		return s.local == nil && !s.prepared.Load() && s.trouble.Load() == nil && s.link.Load().nc.IsConnected()
+	}
+	for deadline := time.Now().Add(s.cfg.Timeout); verifying() && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,7 +45,11 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 		}
 		changed = changed || c
 	}
+	if created[inboxKind] || created[topicKind] {
+		s.link.Load().nc.Publish(verifySubject, nil) // a node that misses it verifies later
+	}
 	s.bytes.Store(int64(infos[inboxKind].State.Bytes + infos[topicKind].State.Bytes))
+	s.positionBytes.Store(int64(infos[ackKind].State.Bytes))
 	if s.trouble.Store(nil); !s.prepared.Swap(true) || changed {
 		s.recovered()
 	}
@@ -233,6 +236,3 @@ func (s *Store) missing(err error) error {
 	}
 	return s.unavailable(err)
 }
-
-// trimPrefix removes the name of this package from an error that gets it again.
-func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "inbox: ") }

@@ -93,7 +93,7 @@ func TestTogether(t *testing.T) {
 		return
 	}
 
-	// One that was not told of the copies leaves them, and knows of them.
+	// A store without Replicas leaves the copies, and knows of them.
 	s := open(t, Config{URL: cluster})
 	for deadline := time.Now().Add(limit); s.Ready() != nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
@@ -143,7 +143,7 @@ func TestOtherLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	sc := found.CachedInfo().Config
-	sc.Description = "of somebody"
+	sc.Description = "of the operator"
 	if _, err := s.link.Load().js.UpdateStream(ctx, sc); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestOtherLimits(t *testing.T) {
 	if found, err = other.link.Load().js.Stream(ctx, inboxKind.stream()); err != nil {
 		t.Fatal(err)
 	}
-	if sc := found.CachedInfo().Config; sc.Description != "of somebody" || sc.MaxBytes != 2<<30 {
+	if sc := found.CachedInfo().Config; sc.Description != "of the operator" || sc.MaxBytes != 2<<30 {
 		t.Errorf("got %+v", sc)
 	}
 	if got, _ := read(t, other, user("u"), 0); len(got) != 1 {
@@ -206,7 +206,7 @@ func TestWhatIsWrong(t *testing.T) {
 			return "nats://user:x@" + startNATS(t, natsserver.Options{JetStream: true, Users: []*natsserver.User{{Username: "user", Password: "x",
 				Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{"$JS.API.>"}}}}}})
 		}, Config{Timeout: 300 * time.Millisecond}, true, []string{"no answer from JetStream within 300ms", "permission"}},
-		{"nobody", func(*testing.T) string { return "nats://user:secret@127.0.0.1:1" }, // no NATS has a reserved port
+		{"no server", func(*testing.T) string { return "nats://user:secret@127.0.0.1:1" }, // no NATS has a reserved port
 			Config{}, true, []string{"no connection to NATS at nats://user:xxxxx@127.0.0.1:1"}},
 		{"another scheme", func(*testing.T) string { return "nats://127.0.0.1:1,http://127.0.0.1:2" },
 			Config{}, false, []string{`"http://127.0.0.1:2"`, "nats://host:4222"}},

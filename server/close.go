@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+)
+
+// Code is a close code, RFC 6455 section 7.4.
+type Code = frame.StatusCode
+
+// The close codes that servers and clients send, RFC 6455 section 7.4.1 and the registry
+// of IANA. An application may use 4000 to 4999 for its own.
+const (
+	StatusNormalClosure           = frame.StatusNormalClosure           // 1000
+	StatusGoingAway               = frame.StatusGoingAway               // 1001
+	StatusProtocolError           = frame.StatusProtocolError           // 1002
+	StatusUnsupportedData         = frame.StatusUnsupportedData         // 1003
+	StatusInvalidFramePayloadData = frame.StatusInvalidFramePayloadData // 1007
+	StatusPolicyViolation         = frame.StatusPolicyViolation         // 1008
+	StatusMessageTooBig           = frame.StatusMessageTooBig           // 1009
+	StatusInternalError           = frame.StatusInternalError           // 1011
+	StatusServiceRestart          = frame.StatusServiceRestart          // 1012
+	StatusTryAgainLater           = frame.StatusTryAgainLater           // 1013
+	StatusUnauthorized            = frame.StatusUnauthorized            // 3000
+	StatusForbidden               = frame.StatusForbidden               // 3003
+
+	// Hooks.OnClose may get these two, which no close frame carries.
+	StatusNoStatusRcvd    = frame.StatusNoStatusRcvd    // 1005: the close frame had no code
+	StatusAbnormalClosure = frame.StatusAbnormalClosure // 1006: the connection ended without a close frame
+)
+
+// CloseError is how a session ended: "close 1008: too much at once".
+type CloseError = frame.CloseError
+
+// MaxCloseReason is the room for a reason in a close frame, in bytes, RFC 6455
+// sections 5.5 and 5.5.1.
+const MaxCloseReason = 125 - 2
+
+// Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
+// sent, then a close frame with the code and reason (cut to 123 bytes), and the
+// connection ends when the client has answered or Config.CloseTimeout has passed.
+// A code that must not be sent, see frame.CloseCodeAllowed, is sent as none.
+// Hooks.OnClose gets code and reason as they are here. Close returns false if the
+// session was closing already.
+func (s *Session) Close(code Code, reason string) bool {
+	if !frame.CloseCodeAllowed(code) {
+		code = frame.StatusNoStatusRcvd
+	}
+	return s.end(code, reason, false)
+}
+
+// end is Close; with discard the queued messages are dropped first.
+func (s *Session) end(code Code, reason string, discard bool) bool {
+	if !discard && s.state.Load()&holdBit != 0 {
+		s.srv().replay.Flush(receiver{s})
+	}
+	if !s.leaveOpen(closing, code, reason) {
+		return false
+	}
+	if discard {
+		if r := s.srv().replay; r != nil {
+			// First, so that no pong to a ping that is written from here on
+			// acknowledges a message that is dropped.
+			r.Discard(receiver{s})
+		}
+		s.conn.DropMessages() // not the answer to the handshake, which may be queued too
+	}
+	s.seal(s.goodbye(code, reason), false, netpoll.KeepOpen)
+	return true
+}
+
+// leaveOpen is enter for the phases in which nothing is sent any more. If code is the
+// first one that is noted, so is reason.
+func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
+	if reason == "" || s.endpoint().Hooks.OnClose == nil {
+		if !s.enter(next, code) {
+			return false
+		}
+	} else {
+		x := s.extend()
+		x.mu.Lock() // OnClose waits for it, and so for the reason
+		ok, first := s.enterFirst(next, code)
+		if ok && first {
+			x.reason = reason
+		}
+		x.mu.Unlock()
+		if !ok {
+			return false
+		}
+	}
+	s.cancelContext()
+	return true
+}
+
+// seal sends the last bytes, see netpoll.Conn.Seal, after the deadline for the rest of
+// the connection is set: a client that has read them may count on it.
+func (s *Session) seal(last []byte, discard bool, then netpoll.Ending) {
+	s.arm(s.srv().cfg.CloseTimeout)
+	s.conn.Seal(last, discard, then)
+}
+
+// fail ends a connection whose peer broke the protocol, RFC 6455 section 7.1.7.
+func (s *Session) fail(err error) {
+	ce, ok := err.(*frame.CloseError)
+	if !ok {
+		panic("BUG: server: the decoder returned " + err.Error())
+	}
+	if s.leaveOpen(lingering, ce.Code, ce.Reason) {
+		s.seal(s.goodbye(ce.Code, ce.Reason), false, netpoll.HalfClose)
+	}
+}
+
+// peerClosed answers the peer's close frame, RFC 6455 section 5.5.1, or notes that the
+// peer has answered ours. Either way it is the server that ends the stream, section
+// 7.1.1.
+func (s *Session) peerClosed(payload []byte) {
+	code, reason, err := frame.ParseClose(payload)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	if s.leaveOpen(lingering, code, reason) {
+		s.state.Or(clientCodeBit)
+		answer := code
+		if code == frame.StatusNoStatusRcvd {
+			answer = 0 // there was none, section 7.1.5
+		}
+		s.seal(frame.AppendClose(nil, answer, ""), false, netpoll.CloseFlushed)
+	}
+}
+
+// released is called before the descriptor of the connection is released, and keeps the
+// client's address for OnClose. Sessions without that hook pay nothing for it.
+func (s *Session) released() {
+	switch p := s.phase(); {
+	case p == identifying || p == accepting:
+		// The session may still open, on another goroutine.
+	case p < open || s.opened == 0 || s.endpoint().Hooks.OnClose == nil:
+		return
+	}
+	if peer := s.RemoteAddr(); peer.IsValid() {
+		s.setClient(peer)
+	}
+}
+
+// ended is called when the connection is over, last of all.
+func (s *Session) ended() {
+	srv := s.srv()
+	was := s.enterOver(frame.StatusAbnormalClosure)
+	s.cancelContext()
+	srv.wheel.Stop(s)
+	s.letGo()
+	x := s.ext.Load()
+	if x != nil {
+		srv.appTimers.Stop(x)
+		if x.over != nil {
+			close(x.over)
+		}
+		s.dropGathering(x)
+	}
+	srv.depart(s)
+	if s.opened == 0 {
+		srv.stats.unfinished(was)
+		return
+	}
+	if srv.users.Leave(s) { // unless closeOldest has
+		srv.releaseUser(s.User())
+	}
+	srv.sessions.Add(-1)
+	if srv.replay != nil {
+		s.replayDetach()
+	}
+	code := s.closeCode()
+	srv.stats.close(code)
+	if hook := s.endpoint().Hooks.OnClose; hook != nil {
+		why := CloseError{Code: code}
+		if x != nil {
+			x.mu.Lock()
+			why.Reason = x.reason
+			x.mu.Unlock()
+		}
+		s.guard(func() { hook(s, why) })
+	}
+}
+
+// Context returns a context that is canceled when the session begins to close or its
+// connection ends. A session for which it is not called pays nothing for it.
+func (s *Session) Context() context.Context {
+	x := s.extend()
+	x.mu.Lock()
+	if x.ctx == nil {
+		x.ctx, x.cancel = context.WithCancel(context.Background())
+	}
+	ctx := x.ctx
+	x.mu.Unlock()
+	if s.phase() >= closing {
+		s.cancelContext() // whoever closed the session may have found no context
+	}
+	return ctx
+}
+
+func (s *Session) cancelContext() {
+	x := s.ext.Load()
+	if x == nil {
+		return
+	}
+	x.mu.Lock()
+	cancel := x.cancel
+	x.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}

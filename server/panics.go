@@ -1,0 +1,279 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"fanfare/frame"
+	"fanfare/server/store"
+)
+
+// This file has the recovers around code that is not the server's: hooks, dialects, the
+// cluster and the store. A panic there is logged with its stack and counted, and ends at
+// most the session or the call that it happened for.
+
+// panicked logs and counts a panic that was recovered; where says what ran.
+func (srv *Server) panicked(where string, v any, attrs ...any) {
+	srv.log.Error("panic recovered", append([]any{"where", where, "panic", v, "stack", string(debug.Stack())}, attrs...)...)
+	srv.stats.panics.Add(1) // last: a reader of the counter finds it in the log
+}
+
+// guard runs a hook. A panic ends the session with 1011.
+func (s *Session) guard(hook func()) {
+	defer s.recovered("hook")
+	hook()
+}
+
+// recovered is deferred around calls whose panic ends the session with 1011.
+func (s *Session) recovered(where string) {
+	if v := recover(); v != nil {
+		s.srv().panicked(where, v, "endpoint", s.endpoint().Path, "user", s.User())
+		s.end(frame.StatusInternalError, "", true)
+	}
+}
+
+// receive hands a message to the dialect, without a closure because it is the hot
+// path.
+func (s *Session) receive(d Dialect, op Op, payload []byte) {
+	defer s.recovered("Dialect.Receive or OnMessage")
+	d.Receive(s, op, payload)
+}
+
+// callBegin calls Dialect.Begin.
+func (s *Session) callBegin(p Position) {
+	defer s.recovered("Dialect.Begin")
+	s.dialect().Begin(s, p)
+}
+
+// logPanic is deferred around calls whose panic the session survives: the caller has set
+// a result that stands in.
+func (s *Session) logPanic(where string) {
+	if v := recover(); v != nil {
+		s.srv().panicked(where, v, "endpoint", s.endpoint().Path, "user", s.User())
+	}
+}
+
+// goodbye calls Dialect.Goodbye. Its substitute is a close frame.
+func (s *Session) goodbye(code Code, reason string) (b []byte) {
+	b = WebSocket{}.Goodbye(code, reason)
+	defer s.logPanic("Dialect.Goodbye")
+	if d := s.dialect(); d != Plain {
+		b = d.Goodbye(code, reason)
+	}
+	return b
+}
+
+// heartbeatFrame calls Dialect.Heartbeat. Its substitute is an empty ping.
+func (s *Session) heartbeatFrame() (b []byte) {
+	b = pingFrame
+	defer s.logPanic("Dialect.Heartbeat")
+	return s.dialect().Heartbeat()
+}
+
+// pingFrame calls Dialect.Ping. Its substitute is none.
+func (s *Session) pingFrame(payload []byte) (b []byte) {
+	defer s.logPanic("Dialect.Ping")
+	return s.dialect().Ping(payload)
+}
+
+// ackMode calls Dialect.Acks. Its substitute is AckNone.
+func (s *Session) ackMode() (mode AckMode) {
+	mode = AckNone
+	defer s.logPanic("Dialect.Acks")
+	return s.dialect().Acks()
+}
+
+// encode calls Dialect.Encode for a message that any number of sessions share. A panic
+// costs the sessions that speak the dialect this message.
+func (srv *Server) encode(d Dialect, c Content) (p *frame.Prepared) {
+	defer func() {
+		if v := recover(); v != nil {
+			srv.panicked("Dialect.Encode", v, "protocol", d.Protocol())
+		}
+	}()
+	return d.Encode(c)
+}
+
+// encodeStored calls Dialect.Encode for a stored message. A panic ends the session: it
+// must not pass over the message.
+func (s *Session) encodeStored(c Content) (p *frame.Prepared) {
+	p = frame.Prepare(Text, nil)
+	defer s.recovered("Dialect.Encode")
+	return s.dialect().Encode(c)
+}
+
+// guardedCluster is a Cluster whose panics are recovered. Most calls are made by read
+// turns and by goroutines that nothing else would protect.
+type guardedCluster struct {
+	Cluster
+	srv *Server
+}
+
+// recovered is deferred around a call; err, if not nil, is set to what the call returns.
+func (g guardedCluster) recovered(method string, err *error) {
+	if v := recover(); v != nil {
+		g.srv.panicked("Cluster."+method, v)
+		if err != nil {
+			*err = fmt.Errorf("%w: panic in Cluster.%s: %v", ErrUnreachable, method, v)
+		}
+	}
+}
+
+func (g guardedCluster) Join(n Node) (err error) {
+	defer g.recovered("Join", &err)
+	return g.Cluster.Join(n)
+}
+
+func (g guardedCluster) Hold(t Target) {
+	defer g.recovered("Hold", nil)
+	g.Cluster.Hold(t)
+}
+
+func (g guardedCluster) Release(t Target) {
+	defer g.recovered("Release", nil)
+	g.Cluster.Release(t)
+}
+
+func (g guardedCluster) Sync(ctx context.Context, t Target) (err error) {
+	defer g.recovered("Sync", &err)
+	return g.Cluster.Sync(ctx, t)
+}
+
+func (g guardedCluster) Check(c *Command) (err error) {
+	defer g.recovered("Check", &err)
+	return g.Cluster.Check(c)
+}
+
+func (g guardedCluster) Ask(ctx context.Context, t Target, c *Command) (a Answer, err error) {
+	defer g.recovered("Ask", &err)
+	return g.Cluster.Ask(ctx, t, c)
+}
+
+func (g guardedCluster) Shared(t Target) (shared bool) {
+	shared = true
+	defer g.recovered("Shared", nil)
+	return g.Cluster.Shared(t)
+}
+
+func (g guardedCluster) Name() (name string) {
+	defer g.recovered("Name", nil)
+	return g.Cluster.Name()
+}
+
+func (g guardedCluster) Nodes() (n int) {
+	n = 1
+	defer g.recovered("Nodes", nil)
+	return g.Cluster.Nodes()
+}
+
+func (g guardedCluster) Ready() (err error) {
+	defer g.recovered("Ready", &err)
+	return g.Cluster.Ready()
+}
+
+func (g guardedCluster) Leave() {
+	defer g.recovered("Leave", nil)
+	g.Cluster.Leave()
+}
+
+// guardedStore is a Store whose panics are recovered: they look like a store that is not
+// available.
+type guardedStore struct {
+	store.Store
+	srv *Server
+}
+
+func (g guardedStore) recovered(method string, err *error) {
+	if v := recover(); v != nil {
+		g.srv.panicked("Store."+method, v)
+		if err != nil {
+			*err = fmt.Errorf("%w: panic in Store.%s: %v", store.ErrUnavailable, method, v)
+		}
+	}
+}
+
+func (g guardedStore) Begin(to store.Box, e store.Entry) (p store.Pending) {
+	p = notBegun{}
+	defer g.recovered("Begin", nil)
+	return guardedPending{g.Store.Begin(to, e), g}
+}
+
+// notBegun is an entry whose Begin has panicked.
+type notBegun struct{}
+
+func (notBegun) Finish(context.Context) (store.Receipt, error) {
+	return store.Receipt{}, fmt.Errorf("%w: panic in Store.Begin", store.ErrUnavailable)
+}
+
+type guardedPending struct {
+	pending store.Pending
+	store   guardedStore
+}
+
+func (p guardedPending) Finish(ctx context.Context) (r store.Receipt, err error) {
+	defer p.store.recovered("Begin.Finish", &err)
+	return p.pending.Finish(ctx)
+}
+
+func (g guardedStore) Read(ctx context.Context, b store.Box, after uint64, maxBytes int) (p store.Page, err error) {
+	defer g.recovered("Read", &err)
+	return g.Store.Read(ctx, b, after, maxBytes)
+}
+
+func (g guardedStore) Get(ctx context.Context, b store.Box, offset uint64) (m *store.Message, err error) {
+	defer g.recovered("Get", &err)
+	return g.Store.Get(ctx, b, offset)
+}
+
+func (g guardedStore) Last(ctx context.Context, b store.Box) (offset uint64, err error) {
+	defer g.recovered("Last", &err)
+	return g.Store.Last(ctx, b)
+}
+
+func (g guardedStore) Before(ctx context.Context, b store.Box, t time.Time) (offset uint64, err error) {
+	defer g.recovered("Before", &err)
+	return g.Store.Before(ctx, b, t)
+}
+
+func (g guardedStore) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
+	defer g.recovered("Acked", &err)
+	return g.Store.Acked(ctx, b, user)
+}
+
+func (g guardedStore) Ack(b store.Box, user string, offset uint64) {
+	defer g.recovered("Ack", nil)
+	g.Store.Ack(b, user, offset)
+}
+
+func (g guardedStore) AckSync(ctx context.Context, b store.Box, user string, offset uint64) (err error) {
+	defer g.recovered("AckSync", &err)
+	return g.Store.AckSync(ctx, b, user, offset)
+}
+
+func (g guardedStore) Renew(b store.Box, user string, offset uint64) {
+	defer g.recovered("Renew", nil)
+	g.Store.Renew(b, user, offset)
+}
+
+func (g guardedStore) RenewInterval() (d time.Duration) {
+	d = time.Hour
+	defer g.recovered("RenewInterval", nil)
+	return g.Store.RenewInterval()
+}
+
+func (g guardedStore) ClockSkew() (d time.Duration) {
+	defer g.recovered("ClockSkew", nil)
+	return g.Store.ClockSkew()
+}
+
+func (g guardedStore) Epoch(b store.Box) (epoch string) {
+	defer g.recovered("Epoch", nil)
+	return g.Store.Epoch(b)
+}
+
+func (g guardedStore) Continues(ctx context.Context, b store.Box, epoch string, offset uint64) (ok bool, err error) {
+	defer g.recovered("Continues", &err)
+	return g.Store.Continues(ctx, b, epoch, offset)
+}
