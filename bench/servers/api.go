@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -47,6 +49,32 @@ func (s *Server) push(ctx context.Context, path string, body []byte) (int, error
 	var answer struct{ Receivers int }
 	err := s.call(ctx, fasthttp.MethodPost, path, body, &answer)
 	return answer.Receivers, err
+}
+
+// Connect opens n connections to the API, which later calls use. A server without free descriptors accepts no new ones.
+func (s *Server) Connect(ctx context.Context, n int) error {
+	for s.apiConns.Load() < int32(n) {
+		// Calls that overlap need a connection each.
+		var calls sync.WaitGroup
+		errs := make([]error, n)
+		for i := range n {
+			calls.Go(func() { _, errs[i] = s.Stats(ctx) })
+		}
+		calls.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dialAPI counts the connections that it opens.
+func (s *Server) dialAPI(addr string) (net.Conn, error) {
+	c, err := fasthttp.Dial(addr)
+	if err == nil {
+		s.apiConns.Add(1)
+	}
+	return c, err
 }
 
 // Stats returns the numbers of GET /v1/stats.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type Server struct {
 	path string // request target of all connections; empty: each scenario has its own
 	pid  int    // 0 where it is not known
 	http *fasthttp.Client
+
+	apiConns atomic.Int32 // connections opened to the API
 
 	// Of a server that Start started:
 	cmd  *exec.Cmd
@@ -57,6 +60,7 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 		Spec: spec, Listen: listen, Key: key, API: "http://" + api.String(), http: newAPIClient(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
 	}
+	s.http.Dial = s.dialAPI
 	s.cmd.Env = proc.Environ(spec.Debug)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	// A process group of its own, so that Ctrl-C reaches the parent only. The server ends with the parent.

@@ -67,5 +67,7 @@ func (t *Target) open(_ context.Context, spec Spec) (*Server, error) {
 	if err != nil && t.Addr.Addr().IsLoopback() {
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}
-	return &Server{Spec: spec, Listen: t.Addr, API: t.API, path: t.Path, pid: pid, http: newAPIClient()}, nil
+	s := &Server{Spec: spec, Listen: t.Addr, API: t.API, path: t.Path, pid: pid, http: newAPIClient()}
+	s.http.Dial = s.dialAPI
+	return s, nil
 }

@@ -48,6 +48,9 @@ func startHealthy(ctx context.Context, s *servers.Server, worker []string, clien
 			break
 		}
 	}
+	if err == nil {
+		err = s.Connect(ctx, posters+2) // for pushes, broadcasts and statistics
+	}
 	if err != nil {
 		h.close()
 	}
