@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"fanfare/frame"
+	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/handshake"
 )
@@ -68,6 +69,23 @@ func (ep *endpoint) admit(h *shaken, id Identity) (a admission, err error) {
 	return a, nil
 }
 
+// negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
+func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {
+	var offers [][]byte
+	for _, f := range r.head.Fields {
+		if handshake.EqualFold(f.Name, "Sec-WebSocket-Extensions") {
+			offers = append(offers, f.Value)
+		}
+	}
+	if p, extension, err = ep.Rules.Negotiate(offers...); err != nil {
+		return p, "", Reject(http.StatusBadRequest, "malformed Sec-WebSocket-Extensions") // RFC 6455, 9.1
+	}
+	if !ep.Compress {
+		return frame.Params{}, "", nil
+	}
+	return p, extension, nil
+}
+
 // chooseDialect takes the dialect of the first sub-protocol that the client offers and
 // the endpoint has. Without a match it is the dialect that has no sub-protocol.
 func (ep *endpoint) chooseDialect(r *Request) (index int, err error) {
@@ -117,6 +135,67 @@ func (srv *Server) checkIdentity(id *Identity) error {
 		if err := registry.CheckName(t); err != nil {
 			return Reject(http.StatusBadRequest, "topic: "+err.Error())
 		}
+	}
+	return nil
+}
+
+// open answers the handshake and makes the session known. The answer is corked until
+// the session is registered, so that what is pushed meanwhile follows it, and so that it
+// can be taken back.
+func (s *Session) open(ep *endpoint, a *admission) error {
+	srv := s.srv()
+	s.ep.Store(ep)
+	s.conn.Cork()
+	if s.conn.WriteBorrowed(a.answer, netpoll.Control) == netpoll.Gone {
+		return ErrClosed
+	}
+	s.state.Or(uint32(a.dialect) << dialectShift)
+	if len(a.id.MaySubscribe) > 0 && s.dialect() != Plain {
+		s.extend().maySubscribe = a.id.MaySubscribe
+	}
+	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
+		x := s.extend()
+		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
+	}
+	s.keepClient(a.client)
+	if a.deflate != (frame.Params{}) {
+		s.compress(a.deflate)
+	}
+	s.opened = max(srv.tick.Load(), 1)
+	srv.sessions.Add(1)
+	err := s.list(&a.id)
+	replays := err == nil && srv.replay != nil && a.id.User != ""
+	if replays {
+		s.replayAttach(a)
+	}
+	if err == nil && !replays {
+		// Before the session is open, so that nothing that is pushed precedes it.
+		// Nothing is stored here: a client that resumes has missed messages.
+		_, resumes := a.resume[""]
+		s.callBegin(Position{Gap: resumes})
+	}
+	if err == nil && !s.enter(open, 0) {
+		if srv.users.Leave(s) {
+			srv.releaseUser(a.id.User)
+		}
+		err = ErrClosed
+	}
+	if err != nil {
+		if replays {
+			s.replayDetach()
+		}
+		s.opened = 0
+		srv.sessions.Add(-1)
+		return err
+	}
+	srv.stats.handshakes.Add(1)
+	s.armHeartbeat(ticks(srv.cfg.PingInterval))
+	s.conn.Uncork()
+	if replays {
+		srv.replay.Open(receiver{s})
+	}
+	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
+		s.guard(func() { hook(s) })
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"fanfare/frame"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/limit"
 )
 
 // Endpoint is what one path of the public listener speaks.
@@ -112,3 +114,89 @@ func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	}
 	return Identity{User: user, Topics: r.QueryAll("topic"), MaySubscribe: anyTopic}, nil
 }
+
+// Hooks are the application of an endpoint. All are optional. Those of one
+// session never overlap, except OnTimer. A hook may block: others are served
+// meanwhile, up to the bound on workers. A panic ends that session with 1011
+// and is logged with its stack.
+type Hooks struct {
+	// OnOpen is the first call for a session, when the handshake is done.
+	OnOpen func(s *Session)
+	// OnMessage is called for each text or binary message. payload is borrowed
+	// until it returns, and may be modified.
+	OnMessage func(s *Session, op Op, payload []byte)
+	// OnTimer is called when the time of Session.SetTimer has come. Those of all
+	// sessions are called one after another by one goroutine.
+	OnTimer func(s *Session)
+	// OnClose is the last call for a session that was open. It tells who ended it
+	// first: code and reason are those of Session.Close, of the client's close frame,
+	// or of the rule that the client broke. The code is 1006 when the connection broke,
+	// and 1005 when the close frame had none. RFC 6455, 7.1.5 means something else by
+	// the close code of a connection: that of the first close frame received.
+	OnClose func(s *Session, why CloseError)
+}
+
+// Rate limits what one session may send. A session that exceeds it is closed with
+// 1008. The zero value is the default.
+type Rate struct {
+	// Messages per second, control frames included. 0: 100, far more than a person or
+	// a device has to say to a push server.
+	Messages int
+	// Bytes per second, those of headers and empty fragments included; a compressed
+	// message counts as what it inflates to, if that is more. 0: 256 KiB. A session
+	// that was quiet may send ten times as many at once, and in any case one message
+	// of Rules.MaxMessage.
+	Bytes int
+	// Unlimited switches the limits off, UnlimitedOnLoopback does where Config.Listen
+	// is loopback or a Unix socket.
+	Unlimited, UnlimitedOnLoopback bool
+}
+
+func (r *Rate) validate() error {
+	for _, f := range []struct {
+		name string
+		v    *int
+		def  int
+	}{{"Rate.Messages", &r.Messages, 100}, {"Rate.Bytes", &r.Bytes, 256 << 10}} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+		if *f.v < 0 || int64(*f.v) > limit.MaxRate {
+			return field.Errorf(f.name, "is %d: want 1 to %d", *f.v, int64(limit.MaxRate))
+		}
+	}
+	return nil
+}
+
+// rates are the limits of a session of ep. MaxMessage is a promise as well: deflate
+// may make a message longer by an eighth, and there are headers.
+func (ep *Endpoint) rates() limit.Rates {
+	bytes := int64(ep.Rate.Bytes)
+	longest := int64(cmp.Or(ep.Rules.MaxMessage, frame.DefaultMaxMessage))
+	return limit.Rates{
+		Messages: int64(ep.Rate.Messages),
+		Bytes:    bytes,
+		AtOnce:   max(bytes*limit.Burst, longest+longest/8+1<<10),
+	}
+}
+
+var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "too much at once"}
+
+// overRate ends a session that exceeds its endpoint's Rate.
+func (s *Session) overRate() {
+	s.srv().stats.overRate.Add(1)
+	s.fail(errOverRate)
+}
+
+// metered returns the meter for a read of n bytes. It returns nil if the read is free:
+// where there is no limit, and for what may be the answer to a ping, so that an idle
+// session needs no meter.
+func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
+	if ep.Rate.Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
+		return nil
+	}
+	return &s.extend().meter
+}
+
+// maxPong is the length of the longest pong to a ping of ours.
+const maxPong = 2 + 4 + 125

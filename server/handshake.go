@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync"
 
-	"fanfare/frame"
-	"fanfare/netpoll"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
@@ -169,65 +167,4 @@ func rejectHost(host []byte) error {
 			"accepts IP addresses and localhost only, unless Config.TrustedProxies names a proxy",
 		Reason: "host is not local",
 	}
-}
-
-// open answers the handshake and makes the session known. The answer is corked until
-// the session is registered, so that what is pushed meanwhile follows it, and so that it
-// can be taken back.
-func (s *Session) open(ep *endpoint, a *admission) error {
-	srv := s.srv()
-	s.ep.Store(ep)
-	s.conn.Cork()
-	if s.conn.WriteBorrowed(a.answer, netpoll.Control) == netpoll.Gone {
-		return ErrClosed
-	}
-	s.state.Or(uint32(a.dialect) << dialectShift)
-	if len(a.id.MaySubscribe) > 0 && s.dialect() != Plain {
-		s.extend().maySubscribe = a.id.MaySubscribe
-	}
-	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
-		x := s.extend()
-		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
-	}
-	s.keepClient(a.client)
-	if a.deflate != (frame.Params{}) {
-		s.compress(a.deflate)
-	}
-	s.opened = max(srv.tick.Load(), 1)
-	srv.sessions.Add(1)
-	err := s.list(&a.id)
-	replays := err == nil && srv.replay != nil && a.id.User != ""
-	if replays {
-		s.replayAttach(a)
-	}
-	if err == nil && !replays {
-		// Before the session is open, so that nothing that is pushed precedes it.
-		// Nothing is stored here: a client that resumes has missed messages.
-		_, resumes := a.resume[""]
-		s.callBegin(Position{Gap: resumes})
-	}
-	if err == nil && !s.enter(open, 0) {
-		if srv.users.Leave(s) {
-			srv.releaseUser(a.id.User)
-		}
-		err = ErrClosed
-	}
-	if err != nil {
-		if replays {
-			s.replayDetach()
-		}
-		s.opened = 0
-		srv.sessions.Add(-1)
-		return err
-	}
-	srv.stats.handshakes.Add(1)
-	s.armHeartbeat(ticks(srv.cfg.PingInterval))
-	s.conn.Uncork()
-	if replays {
-		srv.replay.Open(receiver{s})
-	}
-	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
-		s.guard(func() { hook(s) })
-	}
-	return nil
 }

@@ -3,237 +3,131 @@ package server
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
+	"time"
 
-	"fanfare/frame"
-	"fanfare/netpoll"
-	"fanfare/server/internal/replay"
 	"fanfare/server/store"
 )
 
-// This file joins sessions with package replay, which delivers stored messages.
+var (
+	// ErrNoStore: Config.Store is nil, nothing is stored.
+	ErrNoStore = errors.New("server: no store is configured")
+	// ErrNotDurable: Config.DurableTopics does not name the topic.
+	ErrNotDurable = errors.New("server: the topic is not durable")
+	// ErrTooBig: the message exceeds Config.MaxPayload, or what the cluster
+	// transports.
+	ErrTooBig = errors.New("server: message too big")
+)
 
-func newReplay(srv *Server) *replay.Service {
-	cfg := replay.Config{
-		Store:     srv.store,
-		Window:    srv.cfg.QueueBytes / 2,
-		Receivers: srv.receivers(),
-		Logger:    srv.log,
-	}
-	if cl := srv.cluster; cl != nil {
-		cfg.Sync = func(ctx context.Context, b store.Box) error { return cl.Sync(ctx, Target(b)) }
-	}
-	return replay.New(cfg)
+// Entry is a message to store.
+type Entry struct {
+	Op      Op
+	Payload []byte // UTF-8 if Op is Text
+	// ID makes a repetition harmless, see store.Entry.
+	ID string
+	// TTL is the time after which the message is not delivered any more, by the
+	// clocks of servers; 0: it does not expire.
+	TTL time.Duration
 }
 
-// receivers are the open sessions that have a user.
-func (srv *Server) receivers() iter.Seq[replay.Receiver] {
-	return func(yield func(replay.Receiver) bool) {
-		var all []*Session
-		srv.engine.Each(func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() {
-				all = append(all, h.s)
-			}
-		})
-		for _, s := range all {
-			if !yield(receiver{s}) {
-				return
-			}
-		}
-	}
+// Stored says what became of an Entry.
+type Stored struct {
+	// Epoch and Offset are its position in the user's inbox, or in the topic.
+	Epoch  string
+	Offset uint64
+	// Delivery is to the sessions that are connected now.
+	Delivery
 }
 
-// announce brings a message that was just stored to the sessions of its box on this
-// node, and returns how many get it. Without m they read it from the store.
-func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int {
-	if srv.replay == nil {
-		return 0
+// PushStored stores a message in a user's inbox, and sends it to the user's
+// sessions once it is stored. Errors: ErrNoStore, ErrTooBig, and those of package
+// store.
+func (srv *Server) PushStored(ctx context.Context, user string, e Entry) (Stored, error) {
+	p, err := srv.Begin(store.Box{User: user}, e)
+	if err != nil {
+		return Stored{}, err
 	}
-	l := lists.Get().(*[]*Session)
-	defer putList(l)
-	if box.User != "" {
-		*l = srv.users.AppendUser(*l, box.User)
+	return p.Finish(ctx)
+}
+
+// PublishStored stores a message in a durable topic, and sends it to the
+// subscribers. Errors: those of PushStored, and ErrNotDurable.
+func (srv *Server) PublishStored(ctx context.Context, topic string, e Entry) (Stored, error) {
+	p, err := srv.Begin(store.Box{Topic: topic}, e)
+	if err != nil {
+		return Stored{}, err
+	}
+	return p.Finish(ctx)
+}
+
+// Durable reports whether a topic is durable.
+func (srv *Server) Durable(topic string) bool {
+	return srv.store != nil && Covers(srv.cfg.DurableTopics, topic)
+}
+
+// Pending is a message that has its place among those of its box.
+type Pending struct {
+	srv     *Server
+	box     store.Box
+	message *Message
+	pending store.Pending
+}
+
+// Begin takes a place for a message in the order of a user's inbox or a durable
+// topic. Without an error Pending.Finish must be called.
+func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
+	switch {
+	case srv.store == nil:
+		return nil, ErrNoStore
+	case box.User == "" && !srv.Durable(box.Topic):
+		return nil, ErrNotDurable
+	case len(e.Payload) > srv.cfg.MaxPayload:
+		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
+	}
+	m := NewMessage(e.Op, e.Payload)
+	return &Pending{srv, box, m, srv.store.Begin(box, store.Entry{
+		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
+	})}, nil
+}
+
+// Finish stores the message and sends it. It returns when it is stored and the
+// sessions that are connected have it written or queued. It must be called exactly
+// once, from any goroutine.
+func (p *Pending) Finish(ctx context.Context) (Stored, error) {
+	r, err := p.pending.Finish(ctx)
+	if err != nil {
+		return Stored{}, err
+	}
+	srv := p.srv
+	srv.stats.stored.Add(1)
+	epoch := srv.store.Epoch(p.box)
+	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Offset: r.Offset, Prev: r.Prev}
+	message := p.message
+	if r.Duplicate {
+		message = nil // sessions that have it must not get it again
 	} else {
-		*l = srv.users.AppendTopic(*l, box.Topic)
+		message.setPosition(p.box, epoch, r.Offset)
+		c.Op, c.Payload = message.Op(), message.Payload()
 	}
-	var shared any // nil, not a nil *Message
-	if m != nil {
-		shared = m
+	if cl := srv.cluster; cl != nil && cl.Check(c) != nil {
+		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
-	notice := srv.replay.NewNotice(box, offset, prev, shared)
-	all := *l
-	n := spread((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
-		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
-			if s.phase() == open && srv.replay.Notify(receiver{s}, notice) {
-				n++
-			}
-		}
-		return n
+	n, answer, err := srv.everywhere(ctx, Target(p.box), c, func() int {
+		return srv.announce(p.box, r.Offset, r.Prev, message)
 	})
-	return n
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
 }
 
-// replayAttach is called before a session opens, and before a push can find it.
-func (s *Session) replayAttach(a *admission) {
-	srv := s.srv()
-	var topics []replay.Subscription
-	for _, topic := range a.id.Topics {
-		if srv.Durable(topic) {
-			// The server, not the client, chose these names, unless the identity is
-			// insecure: then nothing is stored for a client that invents names.
-			topics = append(topics, replay.Subscription{Topic: topic, Start: startAt(a.resume, topic), Remember: !s.endpoint().Insecure})
+// Covers reports whether a topic is in a list of names, of which those that end
+// with "*" stand for every name with that prefix.
+func Covers(list []string, topic string) bool {
+	for _, t := range list {
+		if n := len(t) - 1; t == topic || n >= 0 && t[n] == '*' && len(topic) >= n && topic[:n] == t[:n] {
+			return true
 		}
 	}
-	s.state.Or(holdBit)
-	srv.replay.Attach(receiver{s}, startAt(a.resume, ""), topics)
+	return false
 }
-
-// startAt is where a client resumes a box.
-func startAt(positions map[string]Position, topic string) replay.Start {
-	p, ok := positions[topic]
-	return replay.Start{Resume: ok, Epoch: p.Epoch, Offset: p.Offset}
-}
-
-// replayDetach is called when a session that was attached, or open, has ended.
-func (s *Session) replayDetach() {
-	code := 0
-	if state := s.state.Load(); state&clientCodeBit != 0 {
-		code = int(state & codeMask)
-	}
-	s.srv().replay.Detach(receiver{s}, code)
-}
-
-// subscribeDurable subscribes to a durable topic.
-func (s *Session) subscribeDurable(topic string, after *Position) (begins bool, err error) {
-	sub := replay.Subscription{Topic: topic}
-	if after != nil {
-		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
-	}
-	srv := s.srv()
-	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() error {
-		_, err := srv.users.Subscribe(s, topic)
-		return err
-	})
-	if errors.Is(err, replay.ErrEnded) {
-		err = ErrClosed
-	}
-	return begins, err
-}
-
-// unsubscribeDurable ends the subscription to a durable topic.
-func (s *Session) unsubscribeDurable(topic string) (removed bool) {
-	srv := s.srv()
-	srv.replay.Unsubscribe(receiver{s}, topic, func() { removed = srv.users.Unsubscribe(s, topic) })
-	return removed
-}
-
-// Acknowledge notes that the client has everything up to an offset of its inbox, or
-// of a durable topic if that is not empty. epoch is that of the message. It is an
-// error if no such message was sent in this session.
-func (s *Session) Acknowledge(topic, epoch string, offset uint64) error {
-	srv := s.srv()
-	if srv.replay == nil {
-		return ErrNoStore
-	}
-	if err := srv.replay.Ack(receiver{s}, topic, epoch, offset); err != nil {
-		return errors.Join(ErrNotSent, err)
-	}
-	return nil
-}
-
-// ErrNotSent: an offset was acknowledged that the session was not sent.
-var ErrNotSent = errors.New("server: no message with this offset was sent in this session")
-
-// ponged reports whether a pong answers a ping that followed stored messages.
-func (s *Session) ponged(payload []byte) bool {
-	srv := s.srv()
-	return srv.replay != nil && srv.replay.Pong(receiver{s}, payload)
-}
-
-// hold keeps a live message while older stored ones are on their way. It reports
-// false if that is not so any more.
-func (s *Session) hold(m *Message, policy netpoll.Policy) bool {
-	return s.srv().replay.Hold(receiver{s}, &liveFrame{m, policy})
-}
-
-// liveFrame is a live message that waits for older stored ones.
-type liveFrame struct {
-	m      *Message
-	policy netpoll.Policy
-}
-
-func (f *liveFrame) Len() int { return frame.HeaderSize(f.m.Len()) + f.m.Len() }
-
-// storedFrame is the frame of a stored message.
-type storedFrame frame.Prepared
-
-func (f *storedFrame) Len() int { return len((*frame.Prepared)(f).Plain()) }
-
-// receiver is a session as package replay sees it.
-type receiver struct{ s *Session }
-
-var _ replay.Receiver = receiver{}
-
-func (r receiver) ID() uint64   { return r.s.ID() }
-func (r receiver) User() string { return r.s.User() }
-func (r receiver) Queued() int  { return r.s.conn.QueuedCost() }
-
-func (r receiver) Phase() replay.Phase {
-	switch p := r.s.phase(); {
-	case p < open:
-		return replay.Opening
-	case p == open:
-		return replay.Open
-	}
-	return replay.Ended
-}
-
-func (r receiver) AckMode() replay.AckMode { return replay.AckMode(r.s.ackMode()) }
-func (r receiver) Pings() bool             { return r.s.pingFrame(nil) != nil }
-
-func (r receiver) Begin(b replay.Begin) {
-	r.s.callBegin(Position{Topic: b.Box.Topic, Epoch: b.Epoch, Offset: b.Offset, Gap: b.Gap})
-}
-
-func (r receiver) Encode(m *replay.Message) replay.Frame {
-	d := r.s.dialect()
-	shared, ok := m.Shared.(*Message)
-	if ok && !m.Gap {
-		if p := shared.frame(r.s.srv(), d); p != nil {
-			return (*storedFrame)(p)
-		}
-	}
-	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Gap: m.Gap, Op: Text}
-	if ok {
-		c.Op, c.Payload = shared.Op(), shared.Payload()
-	} else if c.Payload = m.Stored.Payload; m.Stored.Binary {
-		c.Op = Binary
-	}
-	return (*storedFrame)(r.s.encodeStored(c))
-}
-
-func (r receiver) WriteStored(f replay.Frame) bool {
-	s := r.s
-	if s.outcome(s.conn.Write(s.compressed((*frame.Prepared)(f.(*storedFrame))), netpoll.CloseOnFull)) != nil {
-		return false
-	}
-	s.srv().stats.replayed.Add(1)
-	return true
-}
-
-func (r receiver) WriteLive(f replay.Frame) bool {
-	live := f.(*liveFrame)
-	return r.s.write(live.m, live.policy) == nil
-}
-
-func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.heldDropped.Add(1) }
-
-// Ping has the policy of messages, so that what drops them drops it too.
-func (r receiver) Ping(payload []byte) bool {
-	b := r.s.pingFrame(payload)
-	return b != nil && r.s.outcome(r.s.conn.Write(b, netpoll.CloseOnFull)) == nil
-}
-
-func (r receiver) EndHold() { r.s.state.And(^uint32(holdBit)) }
-
-func (r receiver) Fail(error) { r.s.end(frame.StatusInternalError, "", true) }

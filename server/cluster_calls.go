@@ -1,14 +1,69 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"fanfare/frame"
 	"fanfare/registry"
 	"fanfare/server/store"
 )
+
+// Coverage says whether the other nodes of a cluster took part.
+type Coverage struct {
+	// Missing is the number of nodes that were expected to answer and did not in
+	// time.
+	Missing int
+	// Unreachable is why other nodes could not be asked; nil: they could.
+	Unreachable error
+}
+
+// Complete reports whether every node has answered.
+func (c Coverage) Complete() bool { return c.Missing == 0 && c.Unreachable == nil }
+
+// everywhere does something on this node, and has the other nodes that hold the
+// target do it at the same time. It returns the sum of the counts. An error says
+// that nothing was done anywhere.
+func (srv *Server) everywhere(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
+	cl := srv.cluster
+	if cl == nil {
+		return local(), Answer{}, nil
+	}
+	if err := cl.Check(c); err != nil {
+		return 0, Answer{}, err
+	}
+	if !cl.Shared(t) {
+		// Nodes that this one has not heard of yet get the command all the same;
+		// none answers.
+		answer := ask(ctx, cl, t, c)
+		n := local()
+		return n + answer.count(), answer, nil
+	}
+	there := make(chan Answer, 1)
+	go func() { there <- ask(ctx, cl, t, c) }()
+	n := local()
+	answer := <-there
+	return n + answer.count(), answer, nil
+}
+
+// ask is Cluster.Ask for a command that Check accepts.
+func ask(ctx context.Context, cl Cluster, t Target, c *Command) Answer {
+	answer, err := cl.Ask(ctx, t, c)
+	answer.Unreachable = err
+	return answer
+}
+
+// count is the number of sessions that the other nodes have reported.
+func (a Answer) count() (n int) {
+	for _, r := range a.Replies {
+		n += r.Count
+	}
+	return n
+}
 
 // node is the server as the other nodes of its cluster see it.
 type node struct{ srv *Server }
@@ -119,4 +174,71 @@ func (c *Command) check() error {
 		}
 	}
 	return nil
+}
+
+// interest tells the cluster whose commands this node wants. Users are counted by
+// the cluster, one Hold a session. Topics are held here, once each: sessions end in
+// too many ways to count their subscriptions, so review finds out which topics have
+// no subscriber any more.
+type interest struct {
+	mu     sync.Mutex
+	topics map[string]struct{} // held; guarded by mu
+}
+
+// reviewInterval is how often topics without subscribers are looked for.
+const reviewInterval = 10 * time.Second
+
+func (srv *Server) holdUser(user string) {
+	if cl := srv.cluster; cl != nil && user != "" {
+		cl.Hold(Target{User: user})
+	}
+}
+
+func (srv *Server) releaseUser(user string) {
+	if cl := srv.cluster; cl != nil && user != "" {
+		cl.Release(Target{User: user})
+	}
+}
+
+// holdTopic is called after a session has subscribed.
+func (srv *Server) holdTopic(topic string) {
+	cl := srv.cluster
+	if cl == nil {
+		return
+	}
+	in := &srv.interest
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, held := in.topics[topic]; !held {
+		in.topics[topic] = struct{}{}
+		cl.Hold(Target{Topic: topic})
+	}
+}
+
+// reviewTopics is the goroutine that releases topics without subscribers.
+func (srv *Server) reviewTopics() {
+	ticker := time.NewTicker(reviewInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-srv.quit.Done():
+			return
+		case <-ticker.C:
+			srv.releaseTopics()
+		}
+	}
+}
+
+func (srv *Server) releaseTopics() {
+	in := &srv.interest
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for topic := range in.topics {
+		// A session subscribes before it calls holdTopic, so one that is missed
+		// here holds the topic again.
+		if srv.users.TopicSessions(topic) == 0 {
+			delete(in.topics, topic)
+			srv.cluster.Release(Target{Topic: topic})
+		}
+	}
 }

@@ -1,0 +1,239 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"fanfare/frame"
+	"fanfare/netpoll"
+	"fanfare/server/internal/replay"
+	"fanfare/server/store"
+)
+
+// This file joins sessions with package replay, which delivers stored messages.
+
+func newReplay(srv *Server) *replay.Service {
+	cfg := replay.Config{
+		Store:     srv.store,
+		Window:    srv.cfg.QueueBytes / 2,
+		Receivers: srv.receivers(),
+		Logger:    srv.log,
+	}
+	if cl := srv.cluster; cl != nil {
+		cfg.Sync = func(ctx context.Context, b store.Box) error { return cl.Sync(ctx, Target(b)) }
+	}
+	return replay.New(cfg)
+}
+
+// receivers are the open sessions that have a user.
+func (srv *Server) receivers() iter.Seq[replay.Receiver] {
+	return func(yield func(replay.Receiver) bool) {
+		var all []*Session
+		srv.engine.Each(func(h netpoll.Handler) {
+			if h, ok := h.(handler); ok && h.s.listed() {
+				all = append(all, h.s)
+			}
+		})
+		for _, s := range all {
+			if !yield(receiver{s}) {
+				return
+			}
+		}
+	}
+}
+
+// announce brings a message that was just stored to the sessions of its box on this
+// node, and returns how many get it. Without m they read it from the store.
+func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int {
+	if srv.replay == nil {
+		return 0
+	}
+	l := lists.Get().(*[]*Session)
+	defer putList(l)
+	if box.User != "" {
+		*l = srv.users.AppendUser(*l, box.User)
+	} else {
+		*l = srv.users.AppendTopic(*l, box.Topic)
+	}
+	var shared any // nil, not a nil *Message
+	if m != nil {
+		shared = m
+	}
+	notice := srv.replay.NewNotice(box, offset, prev, shared)
+	all := *l
+	n := spread((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
+		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
+			if s.phase() == open && srv.replay.Notify(receiver{s}, notice) {
+				n++
+			}
+		}
+		return n
+	})
+	return n
+}
+
+// replayAttach is called before a session opens, and before a push can find it.
+func (s *Session) replayAttach(a *admission) {
+	srv := s.srv()
+	var topics []replay.Subscription
+	for _, topic := range a.id.Topics {
+		if srv.Durable(topic) {
+			// The server, not the client, chose these names, unless the identity is
+			// insecure: then nothing is stored for a client that invents names.
+			topics = append(topics, replay.Subscription{Topic: topic, Start: startAt(a.resume, topic), Remember: !s.endpoint().Insecure})
+		}
+	}
+	s.state.Or(holdBit)
+	srv.replay.Attach(receiver{s}, startAt(a.resume, ""), topics)
+}
+
+// startAt is where a client resumes a box.
+func startAt(positions map[string]Position, topic string) replay.Start {
+	p, ok := positions[topic]
+	return replay.Start{Resume: ok, Epoch: p.Epoch, Offset: p.Offset}
+}
+
+// replayDetach is called when a session that was attached, or open, has ended.
+func (s *Session) replayDetach() {
+	code := 0
+	if state := s.state.Load(); state&clientCodeBit != 0 {
+		code = int(state & codeMask)
+	}
+	s.srv().replay.Detach(receiver{s}, code)
+}
+
+// subscribeDurable subscribes to a durable topic.
+func (s *Session) subscribeDurable(topic string, after *Position) (begins bool, err error) {
+	sub := replay.Subscription{Topic: topic}
+	if after != nil {
+		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
+	}
+	srv := s.srv()
+	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() error {
+		_, err := srv.users.Subscribe(s, topic)
+		return err
+	})
+	if errors.Is(err, replay.ErrEnded) {
+		err = ErrClosed
+	}
+	return begins, err
+}
+
+// unsubscribeDurable ends the subscription to a durable topic.
+func (s *Session) unsubscribeDurable(topic string) (removed bool) {
+	srv := s.srv()
+	srv.replay.Unsubscribe(receiver{s}, topic, func() { removed = srv.users.Unsubscribe(s, topic) })
+	return removed
+}
+
+// Acknowledge notes that the client has everything up to an offset of its inbox, or
+// of a durable topic if that is not empty. epoch is that of the message. It is an
+// error if no such message was sent in this session.
+func (s *Session) Acknowledge(topic, epoch string, offset uint64) error {
+	srv := s.srv()
+	if srv.replay == nil {
+		return ErrNoStore
+	}
+	if err := srv.replay.Ack(receiver{s}, topic, epoch, offset); err != nil {
+		return errors.Join(ErrNotSent, err)
+	}
+	return nil
+}
+
+// ErrNotSent: an offset was acknowledged that the session was not sent.
+var ErrNotSent = errors.New("server: no message with this offset was sent in this session")
+
+// ponged reports whether a pong answers a ping that followed stored messages.
+func (s *Session) ponged(payload []byte) bool {
+	srv := s.srv()
+	return srv.replay != nil && srv.replay.Pong(receiver{s}, payload)
+}
+
+// hold keeps a live message while older stored ones are on their way. It reports
+// false if that is not so any more.
+func (s *Session) hold(m *Message, policy netpoll.Policy) bool {
+	return s.srv().replay.Hold(receiver{s}, &liveFrame{m, policy})
+}
+
+// liveFrame is a live message that waits for older stored ones.
+type liveFrame struct {
+	m      *Message
+	policy netpoll.Policy
+}
+
+func (f *liveFrame) Len() int { return frame.HeaderSize(f.m.Len()) + f.m.Len() }
+
+// storedFrame is the frame of a stored message.
+type storedFrame frame.Prepared
+
+func (f *storedFrame) Len() int { return len((*frame.Prepared)(f).Plain()) }
+
+// receiver is a session as package replay sees it.
+type receiver struct{ s *Session }
+
+var _ replay.Receiver = receiver{}
+
+func (r receiver) ID() uint64   { return r.s.ID() }
+func (r receiver) User() string { return r.s.User() }
+func (r receiver) Queued() int  { return r.s.conn.QueuedCost() }
+
+func (r receiver) Phase() replay.Phase {
+	switch p := r.s.phase(); {
+	case p < open:
+		return replay.Opening
+	case p == open:
+		return replay.Open
+	}
+	return replay.Ended
+}
+
+func (r receiver) AckMode() replay.AckMode { return replay.AckMode(r.s.ackMode()) }
+func (r receiver) Pings() bool             { return r.s.pingFrame(nil) != nil }
+
+func (r receiver) Begin(b replay.Begin) {
+	r.s.callBegin(Position{Topic: b.Box.Topic, Epoch: b.Epoch, Offset: b.Offset, Gap: b.Gap})
+}
+
+func (r receiver) Encode(m *replay.Message) replay.Frame {
+	d := r.s.dialect()
+	shared, ok := m.Shared.(*Message)
+	if ok && !m.Gap {
+		if p := shared.frame(r.s.srv(), d); p != nil {
+			return (*storedFrame)(p)
+		}
+	}
+	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Gap: m.Gap, Op: Text}
+	if ok {
+		c.Op, c.Payload = shared.Op(), shared.Payload()
+	} else if c.Payload = m.Stored.Payload; m.Stored.Binary {
+		c.Op = Binary
+	}
+	return (*storedFrame)(r.s.encodeStored(c))
+}
+
+func (r receiver) WriteStored(f replay.Frame) bool {
+	s := r.s
+	if s.outcome(s.conn.Write(s.compressed((*frame.Prepared)(f.(*storedFrame))), netpoll.CloseOnFull)) != nil {
+		return false
+	}
+	s.srv().stats.replayed.Add(1)
+	return true
+}
+
+func (r receiver) WriteLive(f replay.Frame) bool {
+	live := f.(*liveFrame)
+	return r.s.write(live.m, live.policy) == nil
+}
+
+func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.heldDropped.Add(1) }
+
+// Ping has the policy of messages, so that what drops them drops it too.
+func (r receiver) Ping(payload []byte) bool {
+	b := r.s.pingFrame(payload)
+	return b != nil && r.s.outcome(r.s.conn.Write(b, netpoll.CloseOnFull)) == nil
+}
+
+func (r receiver) EndHold() { r.s.state.And(^uint32(holdBit)) }
+
+func (r receiver) Fail(error) { r.s.end(frame.StatusInternalError, "", true) }
