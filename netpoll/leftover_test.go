@@ -109,7 +109,7 @@ func TestUnconsumedPendingWithoutEvents(t *testing.T) {
 			<-release
 		})
 		must(t, r.dial(), "x")
-		await(t, inside) // the only worker does not poll
+		await(t, inside)                 // the only worker does not poll
 		_, server := accepted(t, "unix") // stays full until its peer reads
 		whole := make(chan struct{})
 		s := consumer(t, func(_ *session, b []byte) int {
