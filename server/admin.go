@@ -12,7 +12,7 @@ import (
 // there were.
 func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
 	c := &Command{Verb: VerbClose, User: user, Code: code, Reason: reason}
-	n, answer, err := srv.everywhere(ctx, Target{User: user}, c, func() int { return srv.disconnectLocal(user, code, reason) })
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.disconnectLocal(user, code, reason) })
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -35,17 +35,17 @@ type SessionList struct {
 
 // Sessions lists the sessions of a user, on all nodes.
 func (srv *Server) Sessions(ctx context.Context, user string) SessionList {
-	return srv.sessionsEverywhere(ctx, Target{User: user})
+	return srv.sessionsOnAllNodes(ctx, Target{User: user})
 }
 
 // TopicSessions lists the sessions that subscribe to a topic, on all nodes.
 func (srv *Server) TopicSessions(ctx context.Context, topic string) SessionList {
-	return srv.sessionsEverywhere(ctx, Target{Topic: topic})
+	return srv.sessionsOnAllNodes(ctx, Target{Topic: topic})
 }
 
-func (srv *Server) sessionsEverywhere(ctx context.Context, t Target) (l SessionList) {
+func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionList) {
 	var local []SessionInfo
-	_, answer, err := srv.everywhere(ctx, t, &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}, func() int {
+	_, answer, err := srv.onAllNodes(ctx, t, &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}, func() int {
 		local = srv.sessionsLocal(t)
 		return len(local)
 	})
@@ -80,7 +80,7 @@ func (srv *Server) sessionsLocal(t Target) []SessionInfo {
 // Subscribers returns the number of sessions that subscribe to a topic, on all
 // nodes.
 func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
-	n, answer, err := srv.everywhere(ctx, Target{Topic: topic}, &Command{Verb: VerbSubscribers, Topic: topic},
+	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, &Command{Verb: VerbSubscribers, Topic: topic},
 		func() int { return srv.users.TopicSessions(topic) })
 	return Delivery{n, answer.Coverage}, err
 }
@@ -90,7 +90,7 @@ func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, err
 // is registry.ErrTooManyTopics if a session has no room for one more.
 func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
 	var failed error
-	n, answer, err := srv.everywhere(ctx, Target{User: user}, &Command{Verb: VerbSubscribe, User: user, Topic: topic}, func() (n int) {
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbSubscribe, User: user, Topic: topic}, func() (n int) {
 		n, failed = srv.subscribeLocal(user, topic)
 		return n
 	})
@@ -116,7 +116,7 @@ func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
 // UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
 // returns how many had it.
 func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
-	n, answer, err := srv.everywhere(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic},
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic},
 		func() int { return srv.unsubscribeLocal(user, topic) })
 	return Delivery{n, answer.Coverage}, err
 }

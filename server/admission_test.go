@@ -84,7 +84,7 @@ func TestLimitsPerIP(t *testing.T) {
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
 	})
 	t.Run("handshakes", func(t *testing.T) {
-		srv, h := startStill(t, cfg)
+		srv, h := startStopped(t, cfg)
 		h.pass(tick) // ticks begin with 1
 		come := func() {
 			c := dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.1")
@@ -105,7 +105,7 @@ func TestLimitsPerIP(t *testing.T) {
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
 	})
 	t.Run("of everybody", func(t *testing.T) {
-		srv, h := startStill(t, Config{HandshakeRate: 1})
+		srv, h := startStopped(t, Config{HandshakeRate: 1})
 		h.pass(tick)
 		for range limit.Burst {
 			dial(t, srv, "/echo")
@@ -135,12 +135,12 @@ func wantTooFast(t *testing.T, srv *Server, n int64, status int, retryAfter stri
 
 // Without a proxy the connection itself is rejected, before anything is read from it.
 func TestLimitsPerIPAtAccept(t *testing.T) {
-	srv, _ := startStill(t, Config{ConnectionsPerIP: 2, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	srv, _ := startStopped(t, Config{ConnectionsPerIP: 2, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	here := make(map[*Session]bool)
 	leave := func(s *Session) {
 		delete(here, s)
 		srv.wheel.Stop(s)
-		srv.depart(s)
+		srv.uncount(s)
 	}
 	defer func() {
 		for s := range here {
@@ -230,7 +230,7 @@ func TestPressure(t *testing.T) {
 	debug.SetMemoryLimit(limit)
 	eventually(t, "the limit to change", func() bool { return !srv.memory.Short() })
 	dial(t, srv, "/echo")
-	if n := srv.stats.pressed.Load(); n != 2 {
+	if n := srv.stats.shortOfMemory.Load(); n != 2 {
 		t.Errorf("counted %d", n)
 	}
 }
@@ -240,7 +240,7 @@ func TestPressure(t *testing.T) {
 func TestHeld(t *testing.T) {
 	ep := Echo("/echo")
 	ep.Rate = Rate{Messages: 10}
-	srv, _ := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	const most = 64 << 10
 	srv.memory.Observe(0, 4*most)
 	settled := func(what string, bytes int64) {
@@ -261,7 +261,7 @@ func TestHeld(t *testing.T) {
 	one := dial(t, srv, "/echo")
 	one.say(begun)
 	one.wantClose(1013)
-	if n := srv.stats.pressed.Load(); n != 1 {
+	if n := srv.stats.shortOfMemory.Load(); n != 1 {
 		t.Errorf("counted %d", n)
 	}
 	last.say(string(masked(ws.OpContinuation, true, nil)))

@@ -40,7 +40,7 @@ func (ep *endpoint) check(r *Request) error {
 }
 
 // admit decides about a request that was checked, and whose client is id.
-func (ep *endpoint) admit(h *shaken, id Identity) (a admission, err error) {
+func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			ep.srv.panicked("Dialect.Resume or Protocol", v, "endpoint", ep.Path)
@@ -102,8 +102,8 @@ func (ep *endpoint) chooseDialect(r *Request) (index int, err error) {
 	return 0, Reject(http.StatusBadRequest, "this endpoint needs a sub-protocol that the client does not offer")
 }
 
-// list enters the session in the registry, if it has a user.
-func (s *Session) list(id *Identity) error {
+// register enters the session in the registry, if it has a user.
+func (s *Session) register(id *Identity) error {
 	if id.User == "" {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	}
 	s.opened = max(srv.tick.Load(), 1)
 	srv.sessions.Add(1)
-	err := s.list(&a.id)
+	err := s.register(&a.id)
 	replays := err == nil && srv.replay != nil && a.id.User != ""
 	if replays {
 		s.replayAttach(a)

@@ -23,7 +23,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: 10 * time.Second})
+				srv, h := startStopped(t, Config{Transport: kind, HandshakeTimeout: 10 * time.Second})
 				c := connect(t, srv)
 				await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
 				for i := range 9 {
@@ -61,7 +61,7 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 		rounds = 80
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, h := startStill(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})
+		srv, h := startStopped(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})
 		served := 0
 		for range rounds {
 			c := connect(t, srv)
@@ -96,8 +96,8 @@ func TestTimers(t *testing.T) {
 			}
 			fired <- s.User()
 		}
-		log := new(journal)
-		srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, Logger: log.logger()})
+		log := new(logBuffer)
+		srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, Logger: log.logger()})
 		dial(t, srv, "/ws?user=a")
 		dial(t, srv, "/ws?user=b")
 		a, b := only(t, srv, "a"), only(t, srv, "b")
@@ -148,7 +148,7 @@ func TestTimers(t *testing.T) {
 }
 
 // receive waits for a timer that is due, without any time going by.
-func (h *hands) receive(t testing.TB, fired <-chan string) (user string) {
+func (h *manualClock) receive(t testing.TB, fired <-chan string) (user string) {
 	t.Helper()
 	await(t, "the timer", func() bool {
 		h.clock.beat() // offers it again
@@ -166,7 +166,7 @@ func TestTimersWait(t *testing.T) {
 	entered, leave := make(chan string), make(chan struct{})
 	ep := Push("/ws")
 	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
-	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	for _, user := range []string{"a", "b", "c"} {
 		dial(t, srv, "/ws?user="+user)
 	}
@@ -203,7 +203,7 @@ func TestTimerSetAgainWhileItWaits(t *testing.T) {
 	entered, leave := make(chan string), make(chan struct{})
 	ep := Push("/ws")
 	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
-	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}})
+	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	for _, user := range []string{"a", "b", "c"} {
 		dial(t, srv, "/ws?user="+user)
 	}
@@ -255,7 +255,7 @@ func TestExpiry(t *testing.T) {
 				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
 					return Identity{User: "alice", Expires: expires}, nil
 				}}
-				srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+				srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 				expires = srv.started.Add(test.expires)
 				c := dial(t, srv, "/ws")
 				left := test.expires - 2*tick

@@ -135,7 +135,7 @@ func (s *Session) peerClosed(payload []byte) {
 // client's address for OnClose. Sessions without that hook pay nothing for it.
 func (s *Session) released() {
 	switch p := s.phase(); {
-	case p == identifying || p == accepting:
+	case p == identifying || p == admitting:
 		// The session may still open, on another goroutine.
 	case p < open || s.opened == 0 || s.endpoint().Hooks.OnClose == nil:
 		return
@@ -148,10 +148,10 @@ func (s *Session) released() {
 // ended is called when the connection is over, last of all.
 func (s *Session) ended() {
 	srv := s.srv()
-	was := s.enterOver(frame.StatusAbnormalClosure)
+	was := s.enterEnded(frame.StatusAbnormalClosure)
 	s.cancelContext()
 	srv.wheel.Stop(s)
-	s.letGo()
+	s.releaseDecoder()
 	x := s.ext.Load()
 	if x != nil {
 		srv.appTimers.Stop(x)
@@ -160,7 +160,7 @@ func (s *Session) ended() {
 		}
 		s.dropGathering(x)
 	}
-	srv.depart(s)
+	srv.uncount(s)
 	if s.opened == 0 {
 		srv.stats.unfinished(was)
 		return

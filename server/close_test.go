@@ -16,7 +16,7 @@ import (
 // closeServer has an endpoint at / that tells of messages and closes.
 type closeServer struct {
 	*Server
-	*hands
+	*manualClock
 	messages chan string
 	closed   chan frame.CloseError
 }
@@ -27,7 +27,7 @@ func startClose(t testing.TB, kind netpoll.Transport) *closeServer {
 	ep.Rules.MaxMessage = 1000
 	ep.Hooks.OnMessage = func(_ *Session, op Op, payload []byte) { s.messages <- string(payload) }
 	ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { s.closed <- why }
-	s.Server, s.hands = startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+	s.Server, s.manualClock = startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 	return s
 }
 
@@ -85,7 +85,7 @@ func TestServerCloses(t *testing.T) {
 				c.send(Text, "was on its way") // 1.4: is discarded
 				c.send(ws.OpClose, payload)    // 5.5.1: the answer
 				c.wantEnd()                    // 7.1.1: the server is the one to end it
-				srv.wantClosed(t, test.counted, "")
+				srv.wantClosed(t, test.counted, test.reason)
 				if len(srv.messages) != 0 {
 					t.Error("a message came behind Close")
 				}
@@ -156,7 +156,7 @@ func TestBothClose(t *testing.T) {
 		c.send(ws.OpClose, closePayload(4002, "client")) // has not read ours
 		c.wantClose(4001)
 		c.wantEnd()
-		srv.wantClosed(t, 4001, "") // of whoever ended it first: Hooks.OnClose
+		srv.wantClosed(t, 4001, "server") // of whoever ended it first: Hooks.OnClose
 	})
 }
 
@@ -285,7 +285,7 @@ func TestConnectionFails(t *testing.T) {
 func TestCloseInOnOpen(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep := Endpoint{Path: "/", Hooks: Hooks{OnOpen: func(s *Session) { s.Close(4000, "go") }}}
-		srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
 		text := string(masked(Text, true, []byte("hello")))
 		c.say(handshakeFor("/") + text[:3])

@@ -25,10 +25,10 @@ type Coverage struct {
 // Complete reports whether every node has answered.
 func (c Coverage) Complete() bool { return c.Missing == 0 && c.Unreachable == nil }
 
-// everywhere does something on this node, and has the other nodes that hold the
+// onAllNodes does something on this node, and has the other nodes that hold the
 // target do it at the same time. It returns the sum of the counts. An error says
 // that nothing was done anywhere.
-func (srv *Server) everywhere(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
+func (srv *Server) onAllNodes(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
 	cl := srv.cluster
 	if cl == nil {
 		return local(), Answer{}, nil

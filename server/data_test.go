@@ -36,7 +36,7 @@ func TestWorkYields(t *testing.T) {
 			}
 			// Each look at the time finds that a lot has passed.
 			var looks atomic.Int64
-			srv.now = func() time.Duration { return time.Duration(looks.Add(1)) * most * 2 }
+			srv.now = func() time.Duration { return time.Duration(looks.Add(1)) * maxWork * 2 }
 			serve(t, srv)
 			c := dial(t, srv, "/echo")
 			c.say(string(flood))
@@ -63,7 +63,7 @@ func TestInflatingYields(t *testing.T) {
 		t.Fatal(err)
 	}
 	var looks atomic.Int64
-	srv.now = func() time.Duration { return time.Duration(looks.Add(1)) * most * 2 }
+	srv.now = func() time.Duration { return time.Duration(looks.Add(1)) * maxWork * 2 }
 	serve(t, srv)
 	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
 	c.sendDeflated(Text, make([]byte, size))

@@ -34,7 +34,7 @@
 //
 // # The life of a session
 //
-//	shaking ── answering ── (identifying ── accepting) ── open ── closing ── lingering ── over
+//	readingRequest ── deciding ── (identifying ── admitting) ── open ── closing ── lingering ── over
 //
 // It only ever moves to the right, and may leave phases out (session.go). Shaking,
 // the request is gathered, up to Config.MaxHeader and Config.HandshakeTimeout; the
@@ -57,7 +57,7 @@
 // queue, what a session may send a second (Endpoint.Rate), and memory, of which the
 // last fifth before GOMEMLIMIT is kept for those who are connected. Each is on by
 // default, can be set, and counts what it stops. They hold for mounted endpoints too,
-// from the moment when the other server hands a request over.
+// from the moment when the other server manualClock a request over.
 //
 // # Stored messages
 //

@@ -123,7 +123,7 @@ func (srv *Server) drain(ctx context.Context) {
 		n := min(due-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {
-			case shaking, identifying:
+			case readingRequest, identifying:
 				s.rejectEarly(errGoingAway)
 			case open:
 				s.Close(frame.StatusGoingAway, "server is going away")

@@ -86,7 +86,7 @@ func TestDrainFindsThoseWhoComeLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := srv.newSession(srv.lobby)
+	s := srv.newSession(srv.unrouted)
 	if err := srv.engine.Adopt(there, &s.conn, handler{s}, nil); err != nil {
 		t.Fatal(err)
 	}

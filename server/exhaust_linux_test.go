@@ -30,7 +30,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		child := exec.Command(os.Args[0], "-test.run=^TestDescriptorsRunOut$")
 		child.Env = append(os.Environ(), "FANFARE_TEST_FEW="+kind.String())
-		log := new(journal)
+		log := new(logBuffer)
 		child.Stderr = log
 		stdin, err := child.StdinPipe()
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 const (
 	// fallbackTimeout bounds reading a request that is not a handshake, and
-	// answering it.
+	// deciding it.
 	fallbackTimeout = 10 * time.Second
 	// maxFallback bounds those at a time: each has a goroutine.
 	maxFallback = 1024
@@ -77,11 +77,11 @@ func (f *fallback) admit() bool {
 	return true
 }
 
-// serve hands over a connection whose request was admitted.
+// serve manualClock over a connection whose request was admitted.
 func (f *fallback) serve(s *Session, head, rest []byte) {
 	srv := f.srv
 	srv.stats.fallback.Add(1)
-	s.enter(over, 0)
+	s.enter(ended, 0)
 	srv.wheel.Stop(s)
 	nc, err := s.conn.Detach()
 	if err != nil {
@@ -94,7 +94,7 @@ func (f *fallback) serve(s *Session, head, rest []byte) {
 	srv.background.Add(1)
 	c.done = sync.OnceFunc(func() {
 		f.open.Add(-1)
-		srv.depart(s)
+		srv.uncount(s)
 		srv.background.Done()
 	})
 	go func() { // the read turn does not wait for net/http
@@ -214,7 +214,7 @@ const checkHeader = "Fanfare-Check"
 // it gives nobody more attempts at guessing a token. A page of another site cannot send
 // it: the header makes browsers ask first, with OPTIONS.
 func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
-	h := shakens.Get().(*shaken)
+	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	h.req.fromHTTP(r)
 	for _, f := range [][2]string{
@@ -225,7 +225,7 @@ func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
 			h.req.head.Add(f[0], f[1])
 		}
 	}
-	_, err := ep.arrive(r.Context(), h, nil)
+	_, err := ep.decideHosted(r.Context(), h, nil)
 	var rejection *Rejection
 	switch {
 	case err == nil:

@@ -106,7 +106,7 @@ func TestFallbackDefaultAndPanic(t *testing.T) {
 	if resp, body := plainRequest(t, srv, "GET", "/"); resp.StatusCode != 404 || body != "nothing is at this path\n" {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	log := new(journal)
+	log := new(logBuffer)
 	srv = start(t, Config{Logger: log.logger(), Fallback: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("in the application") })})
 	c := dial(t, srv, "/ws?user=alice")
 	nc := connect(t, srv)

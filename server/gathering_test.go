@@ -9,7 +9,7 @@ import (
 // has ended does not count.
 func TestHeldRequests(t *testing.T) {
 	ep, calls := blocking(Hooks{})
-	srv, _ := startStill(t, Config{Endpoints: []Endpoint{Echo("/echo"), ep}})
+	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{Echo("/echo"), ep}})
 	const most = 32 << 10
 	srv.memory.Observe(0, 4*most)
 	settled := func(what string, bytes int64) {
@@ -17,7 +17,7 @@ func TestHeldRequests(t *testing.T) {
 		await(t, what, func() bool { return srv.memory.Held() == bytes })
 	}
 	begun := "GET /echo HTTP/1.1\r\nX: " + strings.Repeat("x", 7000)
-	rejected := func() bool { return srv.stats.pressed.Load() > 0 }
+	rejected := func() bool { return srv.stats.shortOfMemory.Load() > 0 }
 	var clients []*client
 	var each int64 // that one request takes
 	for !rejected() && len(clients) < 100 {

@@ -9,19 +9,19 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// shaken is the memory that one opening handshake needs while it is checked. It is
+// handshakeBuffer is the memory that one opening handshake needs while it is checked. It is
 // pooled: a session has one for a moment only.
-type shaken struct {
+type handshakeBuffer struct {
 	req    Request
 	answer []byte
 }
 
-var shakens = sync.Pool{New: func() any { return new(shaken) }}
+var handshakeBuffers = sync.Pool{New: func() any { return new(handshakeBuffer) }}
 
-func (h *shaken) free() {
+func (h *handshakeBuffer) free() {
 	h.req.reset()
 	h.answer = h.answer[:0]
-	shakens.Put(h)
+	handshakeBuffers.Put(h)
 }
 
 // gathering is a request that comes in pieces; owned by the read turn.
@@ -30,11 +30,11 @@ type gathering struct {
 	arrived uint32 // tick at which the connection was accepted
 }
 
-// shake takes bytes of the opening handshake, and returns what follows it, which is for
+// readRequest takes bytes of the opening handshake, and returns what follows it, which is for
 // the decoder. Afterwards the session is open, or rejected, or an Identifier has it, or
 // more bytes of the request must come. accepted is the tick at which the connection was
 // accepted, or later if the request comes in pieces.
-func (s *Session) shake(b []byte, accepted uint32) (rest []byte) {
+func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	srv := s.srv()
 	first := gathering{arrived: accepted}
 	g := &first
@@ -45,7 +45,7 @@ func (s *Session) shake(b []byte, accepted uint32) (rest []byte) {
 	before := g.head.Held()
 	head, rest, err := g.head.Take(b, srv.cfg.MaxHeader)
 	if !srv.memory.Hold(before, g.head.Held(), limit.ForRequest) && head == nil && err == nil {
-		srv.stats.pressed.Add(1)
+		srv.stats.shortOfMemory.Add(1)
 		err = errNoMemory
 	}
 	if head == nil && err == nil {
@@ -63,7 +63,7 @@ func (s *Session) shake(b []byte, accepted uint32) (rest []byte) {
 		s.reject(err, nil)
 		return nil
 	}
-	if !s.enter(answering, 0) {
+	if !s.enter(deciding, 0) {
 		return nil // rejected a moment ago
 	}
 	return s.answer(head, rest, g.arrived)
@@ -86,7 +86,7 @@ var (
 // answer checks a complete request and opens the session, or does what else is to be
 // done. It returns what follows the request if the session is open.
 func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
-	h := shakens.Get().(*shaken)
+	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	err := s.begin(h, head, rest, arrived)
 	switch {
@@ -107,7 +107,7 @@ func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 
 // begin checks a complete request, and opens the session unless that must wait for the
 // endpoint's Identifier.
-func (s *Session) begin(h *shaken, head, rest []byte, arrived uint32) error {
+func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) error {
 	srv := s.srv()
 	r := &h.req
 	if err := r.head.Parse(head); err != nil {

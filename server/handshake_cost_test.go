@@ -16,7 +16,7 @@ func TestHandshakeAllocations(t *testing.T) {
 	srv := start(t, Config{})
 	ep := srv.endpoints["/echo"]
 	head := []byte(request("+User-Agent: Mozilla/5.0", "+Origin: http://server.localhost", "+Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"))
-	h := new(shaken)
+	h := new(handshakeBuffer)
 	allocs := testing.AllocsPerRun(1000, func() {
 		err := h.req.head.Parse(head)
 		if err == nil {

@@ -26,7 +26,7 @@ func talk(t *testing.T, srv *Server, pieces ...string) string {
 		t.Fatal(err)
 	}
 	defer here.Close()
-	s := srv.newSession(srv.lobby)
+	s := srv.newSession(srv.unrouted)
 	if err := srv.engine.Adopt(there, &s.conn, reads{handler{s}, pieces}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +146,8 @@ func FuzzHandshake(f *testing.F) {
 			return
 		}
 		s := &Session{}
-		s.ep.Store(srv.lobby)
-		h := shakens.Get().(*shaken)
+		s.ep.Store(srv.unrouted)
+		h := handshakeBuffers.Get().(*handshakeBuffer)
 		defer h.free()
 		err = s.begin(h, head, rest, 1)
 		var rejection *Rejection

@@ -120,15 +120,15 @@ func (srv *Server) fireAppTimer(x *extension) {
 // only stores a time, and this looks at it.
 func (srv *Server) fire(s *Session) {
 	p := s.phase()
-	if p != open && p != over && s.extended() {
+	if p != open && p != ended && s.extended() {
 		return
 	}
 	switch p {
-	case shaking:
+	case readingRequest:
 		s.rejectEarly(errTooSlow)
 	case identifying:
 		s.rejectEarly(errIdentifySlow)
-	case answering, accepting: // will be armed again
+	case deciding, admitting: // will be armed again
 	case open:
 		srv.heartbeat(s)
 	case closing, lingering:

@@ -23,7 +23,7 @@ func only(t testing.TB, srv *Server, user string) *Session {
 }
 
 // until lets time go by until a counter is n, and returns how long it took.
-func (h *hands) until(t testing.TB, what string, n int64, counter func() int64) (took time.Duration) {
+func (h *manualClock) until(t testing.TB, what string, n int64, counter func() int64) (took time.Duration) {
 	t.Helper()
 	for counter() < n {
 		if took > time.Hour {
@@ -50,7 +50,7 @@ func TestHeartbeat(t *testing.T) {
 			closed := make(chan frame.CloseError, 1)
 			ep := Push("/ws")
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
-			srv, h := startStill(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+			srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 			c := dial(t, srv, "/ws?user=a")
 			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
 			c.want(ws.OpPing, "")
@@ -67,7 +67,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("pong keeps alive", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind, PingInterval: 3 * time.Second, PingTimeout: time.Second})
+			srv, h := startStopped(t, Config{Transport: kind, PingInterval: 3 * time.Second, PingTimeout: time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
@@ -83,7 +83,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("interval shorter than the timeout", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
@@ -100,7 +100,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("half a header is a sign of life", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind})
+			srv, h := startStopped(t, Config{Transport: kind})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			frame := masked(Text, true, []byte("hello"))
@@ -115,7 +115,7 @@ func TestHeartbeat(t *testing.T) {
 			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
 		})
 		t.Run("what we send is none", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind})
+			srv, h := startStopped(t, Config{Transport: kind})
 			c := dial(t, srv, "/ws?user=a")
 			for range 24 {
 				h.pass(time.Second)
@@ -128,7 +128,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("life between ping and timeout", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			h.until(t, "ping", 1, srv.stats.pings.Load)
@@ -144,7 +144,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("each by itself", func(t *testing.T) {
-			srv, h := startStill(t, Config{Transport: kind, PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: kind, PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second})
 			a := dial(t, srv, "/ws?user=a")
 			h.pass(3 * time.Second)
 			b := dial(t, srv, "/ws?user=b")
@@ -167,7 +167,7 @@ func TestHeartbeat(t *testing.T) {
 // A process that did not run for a while, because it was stopped or its machine
 // slept, pings before it gives up: what clients sent may still be unread.
 func TestHeartbeatBehindAGap(t *testing.T) {
-	srv, h := startStill(t, Config{})
+	srv, h := startStopped(t, Config{})
 	c := dial(t, srv, "/ws?user=a")
 	h.now.Add(int64(10 * time.Minute))
 	h.clock.beat()
@@ -179,7 +179,7 @@ func TestHeartbeatBehindAGap(t *testing.T) {
 
 func TestHeartbeatsCostNothing(t *testing.T) {
 	const sessions = 100
-	srv, h := startStill(t, Config{Transport: netpoll.Epoll})
+	srv, h := startStopped(t, Config{Transport: netpoll.Epoll})
 	before := runtime.NumGoroutine()
 	var all []*Session
 	for i := range sessions {

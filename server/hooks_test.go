@@ -13,8 +13,8 @@ import (
 	"fanfare/netpoll"
 )
 
-// diary notes the calls of one endpoint's hooks, and finds those that overlap.
-type diary struct {
+// hookLog notes the calls of one endpoint's hooks, and finds those that overlap.
+type hookLog struct {
 	mu     sync.Mutex
 	lines  map[uint64][]string
 	within map[uint64]bool
@@ -22,7 +22,7 @@ type diary struct {
 	closed atomic.Int32
 }
 
-func (d *diary) enter(s *Session, what string) {
+func (d *hookLog) enter(s *Session, what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.lines == nil {
@@ -35,13 +35,13 @@ func (d *diary) enter(s *Session, what string) {
 	d.lines[s.ID()] = append(d.lines[s.ID()], what)
 }
 
-func (d *diary) leave(s *Session) {
+func (d *hookLog) leave(s *Session) {
 	d.mu.Lock()
 	d.within[s.ID()] = false
 	d.mu.Unlock()
 }
 
-func (d *diary) hooks() Hooks {
+func (d *hookLog) hooks() Hooks {
 	return Hooks{
 		OnOpen: func(s *Session) { d.enter(s, "open"); d.leave(s) },
 		OnMessage: func(s *Session, op Op, payload []byte) {
@@ -61,7 +61,7 @@ func (d *diary) hooks() Hooks {
 func TestHooksInOrder(t *testing.T) {
 	const sessions, messages = 50, 20
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		var d diary
+		var d hookLog
 		ep := Push("/")
 		ep.Hooks = d.hooks()
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
@@ -118,7 +118,7 @@ func TestHooksPanic(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, where := range []string{"OnOpen", "OnMessage", "OnClose"} {
 			t.Run(where, func(t *testing.T) {
-				log := new(journal)
+				log := new(logBuffer)
 				var closed atomic.Int32
 				check := func(s *Session, hook string) {
 					if s.User() == "panics" && hook == where {

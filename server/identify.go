@@ -36,7 +36,7 @@ func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err 
 }
 
 // identification is a handshake that waits for an Identifier, or for a place to run it.
-// elsewhereBit is set in the session's state meanwhile, and the rights of the read turn
+// identifierBit is set in the session's state meanwhile, and the rights of the read turn
 // over the session's fields are those of the holder of turn:
 //
 //	read turn: identifyLater ──▶ goroutine: finish opens the session or rejects it ──▶ read turn
@@ -90,7 +90,7 @@ func (is *identifications) drop(s *Session) {
 
 // find returns nil if the session is not being identified any more.
 func (is *identifications) find(s *Session) *identification {
-	if s.state.Load()&elsewhereBit == 0 {
+	if s.state.Load()&identifierBit == 0 {
 		return nil
 	}
 	is.mu.Lock()
@@ -98,7 +98,7 @@ func (is *identifications) find(s *Session) *identification {
 	return is.of[s]
 }
 
-// identifyLater hands a request to the Identifier. It returns errIdentifying, or why it
+// identifyLater manualClock a request to the Identifier. It returns errIdentifying, or why it
 // cannot. accepted is the tick at which the connection was accepted.
 func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, accepted uint32) error {
 	if len(rest) > maxEarly {
@@ -108,7 +108,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
 	if !srv.memory.Hold(0, p.held, limit.ForRequest) {
 		srv.memory.Hold(p.held, 0, limit.ForRequest)
-		srv.stats.pressed.Add(1)
+		srv.stats.shortOfMemory.Add(1)
 		return errNoMemory
 	}
 	b := append(append(make([]byte, 0, p.held), head...), rest...)
@@ -116,7 +116,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	left := max(time.Duration(accepted)*tick+srv.cfg.HandshakeTimeout-srv.now(), tick)
 	p.ctx, p.cancel = context.WithTimeout(srv.quit, left)
 	srv.identifying.set(p)
-	s.state.Or(elsewhereBit)
+	s.state.Or(identifierBit)
 	if !s.enter(identifying, 0) {
 		p.end()
 		return ErrClosed
@@ -128,7 +128,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 
 // run identifies the client, on a goroutine of the pool.
 func (p *identification) run() {
-	h := shakens.Get().(*shaken)
+	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	r := &h.req
 	if p.ctx.Err() == nil {
@@ -146,12 +146,12 @@ func (p *identification) run() {
 
 // finish opens the session, or rejects the handshake, unless that was rejected meanwhile
 // or the client is gone.
-func (p *identification) finish(h *shaken, id Identity, err error) {
+func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 	s := p.s
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	defer p.end()
-	if !s.enter(accepting, 0) {
+	if !s.enter(admitting, 0) {
 		return
 	}
 	if err == nil && p.s.srv().status.Load() >= draining {
@@ -178,7 +178,7 @@ func (p *identification) finish(h *shaken, id Identity, err error) {
 func (p *identification) end() {
 	srv := p.s.srv()
 	p.cancel()
-	p.s.state.And(^uint32(elsewhereBit))
+	p.s.state.And(^uint32(identifierBit))
 	srv.identifying.drop(p.s)
 	srv.memory.Hold(p.held, 0, limit.ForRequest)
 }
@@ -193,7 +193,7 @@ func (s *Session) early(b []byte) bool {
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	switch {
-	case s.state.Load()&elsewhereBit == 0:
+	case s.state.Load()&identifierBit == 0:
 		return false
 	case s.phase() >= lingering:
 		s.discard(len(b))
@@ -221,14 +221,14 @@ func (s *Session) cancelIdentification() (p *identification) {
 	return p
 }
 
-// enterOver moves the session to its last phase, and returns the one before. If the
+// enterEnded moves the session to its last phase, and returns the one before. If the
 // session is just opening elsewhere, it waits for that: Close is the handler's last call.
-func (s *Session) enterOver(code Code) (was phase) {
+func (s *Session) enterEnded(code Code) (was phase) {
 	if p := s.cancelIdentification(); p != nil {
 		p.turn.Lock()
 		defer p.turn.Unlock()
 	}
 	was = s.phase()
-	s.enter(over, code)
+	s.enter(ended, code)
 	return was
 }

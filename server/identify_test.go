@@ -76,7 +76,7 @@ func TestIdentifierBlocks(t *testing.T) {
 			}
 		}
 		await(t, "nothing is held", func() bool { return srv.memory.Held() == 0 && beingIdentified(srv) == 0 })
-		if s := only(t, srv, "u0"); s.ext.Load() != nil || s.state.Load()&elsewhereBit != 0 {
+		if s := only(t, srv, "u0"); s.ext.Load() != nil || s.state.Load()&identifierBit != 0 {
 			t.Error("a session keeps something of its identification")
 		}
 	})

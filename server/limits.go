@@ -9,10 +9,10 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// admits decides about a connection that has just been accepted from peer.
-func (srv *Server) admits(peer netip.Addr) (src *limit.Source, ok bool) {
+// admitConnection decides about a connection that has just been accepted from peer.
+func (srv *Server) admitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
-		srv.stats.pressed.Add(1)
+		srv.stats.shortOfMemory.Add(1)
 		srv.rejectLog.note(errFull, peer, nil)
 		return nil, false
 	}
@@ -31,14 +31,14 @@ func (srv *Server) admits(peer netip.Addr) (src *limit.Source, ok bool) {
 func (srv *Server) screen(s *Session, r *Request) error {
 	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
-			src, err := srv.enter(srv.nameClient(r, peer))
+			src, err := srv.enter(srv.clientAddress(r, peer))
 			if err != nil {
 				return err
 			}
 			s.source = src
 		}
 	}
-	return srv.pace(s.source)
+	return srv.countHandshake(s.source)
 }
 
 // enter counts a connection whose request is known.
@@ -51,14 +51,14 @@ func (srv *Server) enter(addr netip.Addr) (*limit.Source, error) {
 	return src, nil
 }
 
-// pace counts a handshake.
-func (srv *Server) pace(src *limit.Source) error {
+// countHandshake counts a handshake.
+func (srv *Server) countHandshake(src *limit.Source) error {
 	now := srv.tick.Load()
 	if !src.Handshake(srv.cfg.HandshakesPerIP, now) {
 		srv.stats.handshakeRate.Add(1)
 		return errAddressRate
 	}
-	if !srv.shakes.Take(1, int64(srv.cfg.HandshakeRate), now) {
+	if !srv.handshakeGate.Take(1, int64(srv.cfg.HandshakeRate), now) {
 		srv.stats.handshakeRate.Add(1)
 		return errHandshakeRate
 	}
@@ -69,11 +69,11 @@ func (srv *Server) trusted(addr netip.Addr) bool {
 	return limit.Proxies(srv.cfg.TrustedProxies).Contain(addr)
 }
 
-// nameClient takes from a request the client that a trusted proxy names in
+// clientAddress takes from a request the client that a trusted proxy names in
 // X-Forwarded-For, and returns the address under which the request is counted: the
 // client's, or the proxy's if it does not name one. It may be loopback, so that no way
 // through a proxy is without a limit.
-func (srv *Server) nameClient(r *Request, proxy netip.Addr) netip.Addr {
+func (srv *Server) clientAddress(r *Request, proxy netip.Addr) netip.Addr {
 	r.proxied = true
 	r.client = limit.Proxies(srv.cfg.TrustedProxies).Client(r.head.List("X-Forwarded-For"))
 	if r.client.IsValid() {
@@ -82,11 +82,11 @@ func (srv *Server) nameClient(r *Request, proxy netip.Addr) netip.Addr {
 	return limit.CountedAddr(proxy)
 }
 
-// errPressed is 1013, "try again later".
-var errPressed = &frame.CloseError{Code: frame.StatusTryAgainLater, Reason: "the server is short of memory"}
+// errShortOfMemory is 1013, "try again later".
+var errShortOfMemory = &frame.CloseError{Code: frame.StatusTryAgainLater, Reason: "the server is short of memory"}
 
-// depart takes a connection out of the counts.
-func (srv *Server) depart(s *Session) {
+// uncount takes a connection out of the counts.
+func (srv *Server) uncount(s *Session) {
 	s.source.Leave()
 	srv.connections.Add(-1)
 }

@@ -63,10 +63,10 @@ func TestRejectedAtAccept(t *testing.T) {
 				srv.connections.Add(1)
 				t.Cleanup(func() { srv.connections.Add(-1) })
 			}, func(srv *Server) int64 { return srv.stats.full.Load() }},
-			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.pressed.Load() }},
+			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.shortOfMemory.Load() }},
 		} {
 			t.Run(test.name, func(t *testing.T) {
-				srv, _ := startStill(t, Config{Transport: kind, MaxConnections: 1})
+				srv, _ := startStopped(t, Config{Transport: kind, MaxConnections: 1})
 				test.reject(t, srv) // the clock, which might find it otherwise, stands still
 				for i := range tries {
 					c := connect(t, srv)
@@ -181,7 +181,7 @@ func TestEchoRate(t *testing.T) {
 // A warning tells when MaxConnections is more than the descriptors permit.
 func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 	for most, warnings := range map[int]int{0: 0, 2: 0, 1 << 30: 1} {
-		log := new(journal)
+		log := new(logBuffer)
 		start(t, Config{MaxConnections: most, Logger: log.logger()})
 		if n := log.count("too few file descriptors"); n != warnings {
 			t.Errorf("MaxConnections %d: %d warnings, want %d", most, n, warnings)
@@ -235,7 +235,7 @@ func TestDescriptorWarnings(t *testing.T) {
 		if cfg.MaxConnections == 0 {
 			cfg.MaxConnections = test.room
 		}
-		warnOfDescriptors(&cfg, test.room)
+		warnAboutDescriptors(&cfg, test.room)
 		if got := log.String(); (got == "") != (test.want == "") || !strings.Contains(got, `msg="`+test.want) && test.want != "" || test.want != "" && !strings.Contains(got, "ulimit -n") {
 			t.Errorf("%+v: %s", test, got)
 		}

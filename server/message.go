@@ -101,7 +101,7 @@ func (s *Session) SendMessage(m *Message) error {
 func (s *Session) Reply(p *frame.Prepared) error {
 	// Dialect.Begin may precede the phase open; the frame then follows the answer to the
 	// handshake.
-	if now := s.phase(); now < answering || now > open {
+	if now := s.phase(); now < deciding || now > open {
 		return ErrClosed
 	}
 	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy))

@@ -61,7 +61,7 @@ type HostedRequest struct {
 // If id is nil, Endpoint.Identifier tells whose session it is, on this goroutine, with
 // the values of ctx. An error is a *Rejection in any case: the answer to the client.
 func (m *Mount) Begin(ctx context.Context, r *HostedRequest, id *Identity) (*Adoption, error) {
-	h := shakens.Get().(*shaken)
+	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	in := &h.req.head
 	in.Method, in.Version, in.Path, in.Query = r.Method, r.Proto, r.Path, r.RawQuery
@@ -73,8 +73,8 @@ func (m *Mount) Begin(ctx context.Context, r *HostedRequest, id *Identity) (*Ado
 }
 
 // begin is Begin for the request in h.
-func (m *Mount) begin(ctx context.Context, h *shaken, id *Identity) (*Adoption, error) {
-	a, err := m.ep.arrive(ctx, h, id)
+func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*Adoption, error) {
+	a, err := m.ep.decideHosted(ctx, h, id)
 	if err != nil {
 		rejection := m.ep.srv.rejection(err)
 		origin, _ := h.req.head.Field("Origin")
@@ -95,16 +95,16 @@ type Adoption struct {
 	err  error         // of Session.openAdopted
 }
 
-// arrive checks a handshake whose request is in h.
-func (ep *endpoint) arrive(ctx context.Context, h *shaken, preset *Identity) (*Adoption, error) {
+// decideHosted checks a handshake whose request is in h.
+func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset *Identity) (*Adoption, error) {
 	srv, r := ep.srv, &h.req
 	peer := r.peer.Addr()
 	from := limit.PeerAddr(peer)
 	if srv.trusted(peer) {
-		from = srv.nameClient(r, peer)
+		from = srv.clientAddress(r, peer)
 	}
 	if r.head.IsUpgrade() { // else it is not a handshake, and rejected as such
-		if err := srv.roomFor(from); err != nil {
+		if err := srv.checkRoom(from); err != nil {
 			return nil, err
 		}
 	}
@@ -139,15 +139,15 @@ func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, e
 	return ep.identify(ctx, r)
 }
 
-// roomFor is what accept and screen are to connections of the public listener. Here a
+// checkRoom is what accept and screen are to connections of the public listener. Here a
 // rejection can still be an ordinary answer. Nothing is reserved, because the HTTP server
 // may fail to let the connection go: Adopt looks again.
-func (srv *Server) roomFor(from netip.Addr) error {
+func (srv *Server) checkRoom(from netip.Addr) error {
 	switch {
 	case srv.status.Load() >= draining:
 		return errGoingAway
 	case srv.memory.Short():
-		srv.stats.pressed.Add(1)
+		srv.stats.shortOfMemory.Add(1)
 		return errFull
 	case srv.connections.Load() >= int64(srv.cfg.MaxConnections):
 		srv.stats.full.Add(1)
@@ -158,7 +158,7 @@ func (srv *Server) roomFor(from netip.Addr) error {
 		return err
 	}
 	defer src.Leave()
-	return srv.pace(src)
+	return srv.countHandshake(src)
 }
 
 // rejectTimeout bounds the answer to a client for which there is no room after all.
@@ -178,7 +178,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	if err != nil {
 		return a.reject(nc, err)
 	}
-	s := srv.newSession(srv.lobby)
+	s := srv.newSession(srv.unrouted)
 	if s == nil {
 		src.Leave()
 		return a.reject(nc, errFull)
@@ -190,7 +190,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	x := s.extend()
 	x.adopted, x.over = a, a.over
 	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
-		srv.depart(s)
+		srv.uncount(s)
 		if errors.Is(err, net.ErrClosed) {
 			return a.reject(nc, errGoingAway)
 		}
@@ -238,7 +238,7 @@ func (s *Session) openAdopted() {
 	if x.adopted = nil; a.over == nil {
 		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
 	}
-	if !s.enter(answering, 0) {
+	if !s.enter(deciding, 0) {
 		a.err = errGoingAway
 		return
 	}
@@ -261,7 +261,7 @@ func (m *Mount) Upgrade(w http.ResponseWriter, r *http.Request, id Identity) err
 }
 
 func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity) error {
-	h := shakens.Get().(*shaken)
+	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	h.req.fromHTTP(r)
 	a, err := m.begin(r.Context(), h, preset)

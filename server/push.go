@@ -97,7 +97,7 @@ func (srv *Server) fits(m *Message) error {
 
 // deliver sends a message here and to the other nodes.
 func (srv *Server) deliver(ctx context.Context, t Target, c *Command, local func() int) (Delivery, error) {
-	n, answer, err := srv.everywhere(ctx, t, c, local)
+	n, answer, err := srv.onAllNodes(ctx, t, c, local)
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -150,7 +150,7 @@ func without(list []*Session, s *Session) []*Session {
 // broadcastLocal walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
 func (srv *Server) broadcastLocal(m *Message) int {
-	n := spread(srv.engine.Portions(), srv.Count(), func(i int) int {
+	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
 			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, srv.topicPolicy) == nil {
@@ -203,10 +203,10 @@ func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
 // a chance to run: 64 writes are about 0.4 ms.
 const portion = 64
 
-// deliverMany is deliverAll in portions, in parallel if it is worthwhile.
+// deliverMany is deliverAll in portions, in parallel if it is minParallel.
 func deliverMany(to []*Session, m *Message, policy netpoll.Policy) int {
 	portions := (len(to) + portion - 1) / portion
-	return spread(portions, len(to), func(i int) int {
+	return inParallel(portions, len(to), func(i int) int {
 		return deliverAll(to[i*portion:min((i+1)*portion, len(to))], m, policy)
 	})
 }
@@ -223,14 +223,14 @@ func deliverAll(to []*Session, m *Message, policy netpoll.Policy) (n int) {
 	return n
 }
 
-// worthwhile is how many receivers justify a further goroutine: below it,
+// minParallel is how many receivers justify a further goroutine: below it,
 // starting one costs more than it saves.
-const worthwhile = 256
+const minParallel = 256
 
-// spread calls part for 0 to parts-1 and adds up what it returns, on as many
+// inParallel calls part for 0 to parts-1 and adds up what it returns, on as many
 // goroutines as there are cores, if there are receivers enough for them.
-func spread(parts, receivers int, part func(i int) int) int {
-	workers := min(runtime.GOMAXPROCS(0), receivers/worthwhile, parts)
+func inParallel(parts, receivers int, part func(i int) int) int {
+	workers := min(runtime.GOMAXPROCS(0), receivers/minParallel, parts)
 	var next, total atomic.Int64
 	run := func() {
 		n := 0

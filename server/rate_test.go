@@ -64,7 +64,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestIdleHasNoMeter: answering pings costs a session no memory.
+// TestIdleHasNoMeter: deciding pings costs a session no memory.
 func TestIdleHasNoMeter(t *testing.T) {
 	srv := start(t, Config{PingInterval: tick, PingTimeout: 10 * time.Second})
 	c := dial(t, srv, "/ws?user=a")
@@ -82,12 +82,12 @@ func TestIdleHasNoMeter(t *testing.T) {
 
 // deflating has an echo endpoint with permessage-deflate, where time stands still, and
 // a client that is connected to it.
-func deflating(t *testing.T, rate Rate, longest int) (*client, *hands) {
+func deflating(t *testing.T, rate Rate, longest int) (*client, *manualClock) {
 	t.Helper()
 	ep := compressing(Echo("/echo"))
 	ep.Rate = rate
 	ep.Rules.MaxMessage = longest
-	srv, h := startStill(t, Config{Endpoints: []Endpoint{ep}, PingInterval: time.Hour})
+	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}, PingInterval: time.Hour})
 	return dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate"), h
 }
 
@@ -190,13 +190,13 @@ func TestDiscard(t *testing.T) {
 		c.say("\xff\xff\xff\xff")
 		portion := make([]byte, 64<<10)
 		sent := 0
-		for ; sent < 64*mostDiscarded; sent += len(portion) {
+		for ; sent < 64*maxDiscarded; sent += len(portion) {
 			if _, err := c.Conn.Write(portion); err != nil {
 				break
 			}
 		}
-		if sent < mostDiscarded || sent == 64*mostDiscarded {
-			t.Errorf("disconnected after %d bytes, want a few more than %d", sent, mostDiscarded)
+		if sent < maxDiscarded || sent == 64*maxDiscarded {
+			t.Errorf("disconnected after %d bytes, want a few more than %d", sent, maxDiscarded)
 		}
 		await(t, "the session is gone", func() bool { return srv.Count() == 0 })
 		if n := srv.stats.forced.Load(); n != 1 {

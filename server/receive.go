@@ -24,11 +24,11 @@ func (s *Session) received(b []byte) (n int) {
 	n = len(b)
 	heard := s.heard.Swap(s.srv().tick.Load())
 	state := s.state.Load()
-	if state&elsewhereBit != 0 && s.early(b) {
+	if state&identifierBit != 0 && s.early(b) {
 		return n
 	}
-	if phaseOf(state) == shaking {
-		if b = s.shake(b, heard); len(b) == 0 {
+	if phaseOf(state) == readingRequest {
+		if b = s.readRequest(b, heard); len(b) == 0 {
 			return n
 		}
 	}
@@ -47,15 +47,15 @@ func (s *Session) process(b []byte, heard uint32) (n int) {
 	return len(b)
 }
 
-// mostDiscarded is what may be under way from a peer that does not know yet that
+// maxDiscarded is what may be under way from a peer that does not know yet that
 // all is said: the buffers of both ends. Who sends more does not mean to stop, and
 // reading on costs us as much as serving it would.
-const mostDiscarded = 1 << 20
+const maxDiscarded = 1 << 20
 
 // discard counts bytes that nobody looks at, and cuts off who goes on sending them.
 func (s *Session) discard(n int) {
 	x := s.extend()
-	if x.discarded += n; x.discarded > mostDiscarded {
+	if x.discarded += n; x.discarded > maxDiscarded {
 		s.srv().stats.forced.Add(1)
 		s.conn.Close()
 	}
@@ -72,18 +72,18 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 	}
 	srv := s.srv()
 	if !srv.memory.Hold(before, after, limit.ForMessage) {
-		srv.stats.pressed.Add(1)
-		s.fail(errPressed)
+		srv.stats.shortOfMemory.Add(1)
+		s.fail(errShortOfMemory)
 	}
 	if s.phase() == lingering { // nothing is decoded any more
-		s.letGo()
+		s.releaseDecoder()
 		return nil
 	}
 	return left
 }
 
-// letGo drops what is known of an unfinished message.
-func (s *Session) letGo() {
+// releaseDecoder drops what is known of an unfinished message.
+func (s *Session) releaseDecoder() {
 	if held := s.dec.Pending(); held > 0 {
 		s.srv().memory.Hold(held, 0, limit.ForMessage)
 	}
@@ -115,7 +115,7 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 			return nil
 		}
 		if m.Op != ws.OpContinuation {
-			if !s.take(ep, meter, &rates, m, now, len(in) > 0) {
+			if !s.handle(ep, meter, &rates, m, now, len(in) > 0) {
 				return nil
 			}
 		} else if len(in) == 0 { // nothing complete is left
@@ -123,7 +123,7 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 		}
 		did := n + len(m.Payload)
 		if m.Op == ws.OpContinuation {
-			did = lookEvery * stepBytes // Next stops without a message when it has worked
+			did = checkEvery * stepBytes // Next stops without a message when it has worked
 		}
 		if len(in) > 0 && done.enough(ep.srv, did) {
 			if meter != nil {
@@ -142,18 +142,18 @@ type work struct {
 }
 
 const (
-	// most is how long others wait because one connection sends all that it can:
+	// maxWork is how long others wait because one connection sends all that it can:
 	// about what an echo takes through the kernel, there and back.
-	most = 75 * time.Microsecond
-	// lookEvery is how many steps of work, one for each message and for each
+	maxWork = 75 * time.Microsecond
+	// checkEvery is how many steps of work, one for each message and for each
 	// stepBytes of it, are done between two looks at the time.
-	lookEvery = 8
-	stepBytes = 4 << 10
+	checkEvery = 8
+	stepBytes  = 4 << 10
 )
 
 // enough counts what is done and tells whether others should come first.
 func (w *work) enough(srv *Server, bytes int) bool {
-	if w.steps += 1 + bytes/stepBytes; w.steps < lookEvery && w.began != 0 {
+	if w.steps += 1 + bytes/stepBytes; w.steps < checkEvery && w.began != 0 {
 		return false
 	}
 	now := srv.now()
@@ -161,12 +161,12 @@ func (w *work) enough(srv *Server, bytes int) bool {
 		w.began = now - time.Duration(w.steps)*time.Microsecond
 	}
 	w.steps = 0
-	return now-w.began > most
+	return now-w.began > maxWork
 }
 
-// take does what a message is for, and tells whether to go on behind it; more
+// handle does what a message is for, and tells whether to go on behind it; more
 // says that there are more in this read.
-func (s *Session) take(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
+func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
 	// The answer to a ping with an offset is not the client's doing: as many
 	// come as were asked for.
 	if m.Op == ws.OpPong && s.ponged(m.Payload) {

@@ -29,7 +29,7 @@ func retryAfter(status int, text, seconds string) *Rejection {
 var (
 	errGoingAway = retryAfter(http.StatusServiceUnavailable, "the server is shutting down", "5")
 	errFull      = retryAfter(http.StatusServiceUnavailable, "the server is full, try again later", "5")
-	// errNoMemory is errPressed for a client whose request is not complete.
+	// errNoMemory is errShortOfMemory for a client whose request is not complete.
 	errNoMemory = retryAfter(http.StatusServiceUnavailable, "the server is short of memory, try again later", "5")
 	errTooSlow  = Reject(http.StatusRequestTimeout, "the request did not arrive in time").(*Rejection)
 
@@ -57,7 +57,7 @@ func (s *Session) reject(err error, r *Request) {
 // rejectEarly is reject for goroutines that do not hold the read turn. It has no effect
 // unless the server waits for the request, or for an Identifier.
 func (s *Session) rejectEarly(r *Rejection) {
-	if s.advance(shaking, lingering) || s.advance(identifying, lingering) {
+	if s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
 		s.srv().stats.reject(r.Status)
 		s.noteRejection(r, nil)
 		s.sendRejection(r)

@@ -12,7 +12,7 @@ import (
 
 // Each reason has one line per ten seconds, with the count and the last client.
 func TestRejectionLog(t *testing.T) {
-	log := new(journal)
+	log := new(logBuffer)
 	rl := rejectionLog{log: log.logger()}
 	origin := Reject(403, "pages of a may not connect").(*Rejection)
 	origin.Reason = "origin not allowed"
@@ -46,7 +46,7 @@ func TestRejectionLog(t *testing.T) {
 
 // Texts that an Identifier makes up, and long origins, do not fill memory.
 func TestRejectionLogIsBounded(t *testing.T) {
-	log := new(journal)
+	log := new(logBuffer)
 	rl := rejectionLog{log: log.logger()}
 	for i := range 10 * maxReasons {
 		rl.note(Reject(400, fmt.Sprint("reason ", i)).(*Rejection), netip.Addr{}, []byte(strings.Repeat("x", 1<<16)))
@@ -63,7 +63,7 @@ func TestRejectionLogIsBounded(t *testing.T) {
 // Over sockets: at debug each rejection is a line, whether or not the request was read.
 func TestRejectionsAreLogged(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		log := new(journal)
+		log := new(logBuffer)
 		logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		srv := start(t, Config{Transport: kind, MaxConnections: 1, Logger: logger, AllowOrigins: []string{"https://app.example"}})
 		for _, tt := range []struct{ request, want string }{

@@ -62,7 +62,7 @@ func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int 
 	}
 	notice := srv.replay.NewNotice(box, offset, prev, shared)
 	all := *l
-	n := spread((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
+	n := inParallel((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
 		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
 			if s.phase() == open && srv.replay.Notify(receiver{s}, notice) {
 				n++

@@ -213,7 +213,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 // other that is closing.
 func TestRFC6455HalfCloseIsBounded(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, h := startStill(t, Config{Transport: kind, QueueBytes: 64 << 20})
+		srv, h := startStopped(t, Config{Transport: kind, QueueBytes: 64 << 20})
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		for i := 0; s.Queued() < 8<<20; i++ {

@@ -29,7 +29,7 @@ type Server struct {
 	wheel       *registry.Wheel[*Session]
 	appTimers   *registry.Wheel[*extension]
 	endpoints   map[string]*endpoint
-	lobby       *endpoint // of connections whose request is not known yet
+	unrouted    *endpoint // of connections whose request is not known yet
 	started     time.Time
 	now         func() time.Duration // of the timer wheels, since started
 	userPolicy  netpoll.Policy
@@ -40,20 +40,20 @@ type Server struct {
 	replay      *replay.Service // nil: no store
 
 	// Atomic.
-	tick        atomic.Uint32 // ticks since started; never 0
-	resumed     atomic.Uint32 // tick at which the process ran again after it was stopped; 0: it was not
-	sessions    atomic.Int64  // open ones
-	connections atomic.Int64  // all, also those in their handshake
-	status      atomic.Uint32
-	ending      atomic.Bool // Shutdown was called
-	stats       stats
-	memory      limit.Memory
-	sources     *limit.Sources
-	shakes      limit.Gate  // of all handshakes
-	localOnly   atomic.Bool // see rejectHost
-	rejectLog   rejectionLog
-	identifiers *limit.Pool
-	identifying identifications
+	tick          atomic.Uint32 // ticks since started; never 0
+	resumed       atomic.Uint32 // tick at which the process ran again after it was stopped; 0: it was not
+	sessions      atomic.Int64  // open ones
+	connections   atomic.Int64  // all, also those in their handshake
+	status        atomic.Uint32
+	ending        atomic.Bool // Shutdown was called
+	stats         stats
+	memory        limit.Memory
+	sources       *limit.Sources
+	handshakeGate limit.Gate  // of all handshakes
+	localOnly     atomic.Bool // see rejectHost
+	rejectLog     rejectionLog
+	identifiers   *limit.Pool
+	identifying   identifications
 
 	background sync.WaitGroup
 	quit       context.Context // done when everything is to end
@@ -107,7 +107,7 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	warnOfDescriptors(&cfg, limit.Descriptors())
+	warnAboutDescriptors(&cfg, limit.Descriptors())
 	srv := &Server{
 		cfg:         cfg,
 		log:         cfg.Logger,
@@ -128,7 +128,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.tick.Store(1)
-	srv.lobby = &endpoint{srv: srv}
+	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}
 	}
@@ -178,7 +178,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.mu.Lock()
 	srv.public = ln.Addr()
 	srv.mu.Unlock()
-	srv.localOnly.Store(srv.believesClients() && IsLoopback(ln.Addr().String()) && ln.Addr().Network() == "tcp")
+	srv.localOnly.Store(srv.trustsClients() && IsLoopback(ln.Addr().String()) && ln.Addr().Network() == "tcp")
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
 		return fmt.Errorf("server: listen: %w", err)
@@ -187,9 +187,9 @@ func (srv *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// believesClients tells whether an endpoint identifies users by what clients say, and
+// trustsClients tells whether an endpoint identifies users by what clients say, and
 // clients reach it without a proxy.
-func (srv *Server) believesClients() bool {
+func (srv *Server) trustsClients() bool {
 	return len(srv.cfg.TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
@@ -214,11 +214,11 @@ func (srv *Server) Run(ctx context.Context, drain time.Duration) error {
 
 // accept makes the session of a connection that arrived.
 func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
-	src, ok := srv.admits(peer.Addr())
+	src, ok := srv.admitConnection(peer.Addr())
 	if !ok {
 		return nil, nil
 	}
-	s := srv.newSession(srv.lobby)
+	s := srv.newSession(srv.unrouted)
 	if s == nil {
 		src.Leave()
 		srv.rejectLog.note(errFull, peer.Addr(), nil)
@@ -246,9 +246,9 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 // of 4,096, less the reserve.
 const fewConnections = 4096 - 4096/16
 
-// warnOfDescriptors logs that the descriptor limit, which has room for so many
+// warnAboutDescriptors logs that the descriptor limit, which has room for so many
 // connections, is lower than what the operator asked for or most likely wants.
-func warnOfDescriptors(cfg *Config, room int) {
+func warnAboutDescriptors(cfg *Config, room int) {
 	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
 	switch {
 	case cfg.MaxConnections > room:

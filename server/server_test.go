@@ -51,14 +51,14 @@ func serve(t testing.TB, srv *Server) {
 	}
 }
 
-// hands are those of the clock of a server that moves only when a test says so.
-type hands struct {
+// manualClock are those of the clock of a server that moves only when a test says so.
+type manualClock struct {
 	clock clock
 	now   atomic.Int64
 }
 
-// startStill is start for a server whose clock stands still.
-func startStill(t testing.TB, cfg Config) (*Server, *hands) {
+// startStopped is start for a server whose clock stands still.
+func startStopped(t testing.TB, cfg Config) (*Server, *manualClock) {
 	t.Helper()
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
@@ -67,14 +67,14 @@ func startStill(t testing.TB, cfg Config) (*Server, *hands) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hands{clock: clock{srv: srv}}
+	h := &manualClock{clock: clock{srv: srv}}
 	srv.now = func() time.Duration { return time.Duration(h.now.Load()) }
 	serve(t, srv)
 	return srv, h
 }
 
 // pass lets time go by, tick after tick.
-func (h *hands) pass(d time.Duration) {
+func (h *manualClock) pass(d time.Duration) {
 	for range d / tick {
 		h.now.Add(int64(tick))
 		h.clock.beat()
@@ -111,21 +111,21 @@ func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
-// journal is a log that tests look into.
-type journal struct {
+// logBuffer is a log that tests look into.
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *logBuffer) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.buf.Write(p)
 }
 
-func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+func (j *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
-func (j *journal) count(s string) int {
+func (j *logBuffer) count(s string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Count(j.buf.String(), s)

@@ -38,7 +38,7 @@ type Session struct {
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
-	ep    atomic.Pointer[endpoint]  // the lobby until the request named its path
+	ep    atomic.Pointer[endpoint]  // the unrouted until the request named its path
 	ext   atomic.Pointer[extension] // what few sessions need; nil: none of it
 
 	// Owned by the read turn.
@@ -63,14 +63,14 @@ func (s *Session) srv() *Server        { return s.ep.Load().srv }
 type phase uint32
 
 const (
-	shaking     phase = iota // gathering the request
-	answering                // it is complete, and checked in the read turn
-	identifying              // an Identifier has it
-	accepting                // the Identifier has returned
-	open                     // messages flow
-	closing                  // our close frame is out, theirs is awaited
-	lingering                // all is said; the peer is to end the stream
-	over                     // the connection is gone
+	readingRequest phase = iota // gathering the request
+	deciding                    // it is complete, and checked in the read turn
+	identifying                 // an Identifier has it
+	admitting                   // the Identifier has returned
+	open                        // messages flow
+	closing                     // our close frame is out, theirs is awaited
+	lingering                   // all is said; the peer is to end the stream
+	ended                       // the connection has ended
 )
 
 // Session.state is one word, so that a broadcast learns all that it needs to know
@@ -86,7 +86,7 @@ const (
 	holdBit      = 1 << 28 // live messages wait for stored ones
 	// clientCodeBit: the code is that of the client's close frame.
 	clientCodeBit = 1 << 29
-	elsewhereBit  = 1 << 30 // the session has the read turn's rights on another goroutine, see identification
+	identifierBit = 1 << 30 // the session has the read turn's rights on another goroutine, see identification
 	proxiedBit    = 1 << 31 // the client's address is that of source
 )
 
@@ -288,7 +288,7 @@ func (s *Session) MaySubscribe(topic string) bool {
 func (s *Session) SetTimer(d time.Duration) {
 	srv, x := s.srv(), s.extend()
 	srv.appTimers.Schedule(x, srv.now()+d)
-	if s.phase() == over {
+	if s.phase() == ended {
 		srv.appTimers.Stop(x)
 	}
 }
@@ -297,7 +297,7 @@ func (s *Session) SetTimer(d time.Duration) {
 func (s *Session) arm(d time.Duration) {
 	srv := s.srv()
 	srv.wheel.Schedule(s, srv.now()+d)
-	if s.phase() == over {
+	if s.phase() == ended {
 		srv.wheel.Stop(s) // gone may have done so too early
 	}
 }

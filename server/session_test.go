@@ -197,7 +197,7 @@ func TestIdentify(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		for _, test := range rejections {
 			t.Run(test.name, func(t *testing.T) {
-				log := new(journal)
+				log := new(logBuffer)
 				srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
 					Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{User: "a"}, test.err },
 				}}})
@@ -219,7 +219,7 @@ func TestIdentify(t *testing.T) {
 			})
 		}
 		t.Run("panic", func(t *testing.T) {
-			log := new(journal)
+			log := new(logBuffer)
 			srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
 				Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { panic("Identify") },
 			}}})

@@ -89,7 +89,7 @@ func TestSessionsCloseOldestAtOnce(t *testing.T) {
 // A handshake beyond the limit makes the server ask at once whether the user's sessions
 // are alive, so that their places are free after PingTimeout.
 func TestSessionsRejectProbes(t *testing.T) {
-	srv, h := startStill(t, Config{SessionsPerUser: 2, PingInterval: time.Hour, PingTimeout: time.Second})
+	srv, h := startStopped(t, Config{SessionsPerUser: 2, PingInterval: time.Hour, PingTimeout: time.Second})
 	h.pass(tick)
 	alive, dead := dial(t, srv, "/ws?user=a"), dial(t, srv, "/ws?user=a")
 	await(t, "two sessions", func() bool { return srv.Count() == 2 })

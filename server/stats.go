@@ -18,7 +18,7 @@ type stats struct {
 	handshakeRate atomic.Int64 // handshakes rejected for their rate
 	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
 	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
-	pressed       atomic.Int64 // connections rejected for want of memory
+	shortOfMemory atomic.Int64 // connections rejected for want of memory
 	aborted       atomic.Int64 // connections that ended before their request was complete
 	received      atomic.Int64 // messages from clients
 	pushed        atomic.Int64 // deliveries
@@ -42,7 +42,7 @@ func (st *stats) close(code Code)   { st.closes[code].Add(1) }
 
 // unfinished counts a connection that never became a session.
 func (st *stats) unfinished(was phase) {
-	if was == shaking {
+	if was == readingRequest {
 		st.aborted.Add(1)
 	}
 }
@@ -81,7 +81,7 @@ type Stats struct {
 	Closed      int64   `json:"connections_closed"`
 	Broken      int64   `json:"broken_writes"`           // connections whose peer was gone at a write
 	Stale       int64   `json:"stale_events"`            // events for connections that were gone
-	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
+	Starved     int64   `json:"accept_pauses"`           // admitting stopped for want of descriptors or memory
 	Overrun     int64   `json:"workers_overrun"`         // workers started because a batch took too long
 	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block
 	Saturated   int64   `json:"workers_saturated"`       // times that Config.Workers was reached
@@ -148,7 +148,7 @@ func (srv *Server) Stats() *Stats {
 			"handshake_rate":     st.handshakeRate.Load(),
 			"plain_requests":     st.fallbackFull.Load(),
 			"sessions_per_user":  st.manySessions.Load(),
-			"memory":             st.pressed.Load(),
+			"memory":             st.shortOfMemory.Load(),
 			"client_rate":        st.overRate.Load(),
 		},
 		Delivered: map[string]int64{

@@ -112,7 +112,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	if cl := srv.cluster; cl != nil && cl.Check(c) != nil {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
-	n, answer, err := srv.everywhere(ctx, Target(p.box), c, func() int {
+	n, answer, err := srv.onAllNodes(ctx, Target(p.box), c, func() int {
 		return srv.announce(p.box, r.Offset, r.Prev, message)
 	})
 	if err != nil {
