@@ -382,7 +382,7 @@ func TestDocsClientFaults(t *testing.T) {
 	p.drop()
 	p.accept("user=bob", "topic=sports", "offset=0", "epoch=")
 	ws.WriteFrame(p.conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
-	if f, err := ws.ReadFrame(p.conn); err != nil || f.Header.OpCode != ws.OpClose {
+	if f, err := readFrame(p.conn); err != nil || f.Header.OpCode != ws.OpClose {
 		t.Fatal(f, err)
 	}
 	p.drop()

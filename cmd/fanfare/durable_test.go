@@ -138,7 +138,7 @@ func TestPlainAck(t *testing.T) {
 				d := p.connect("/ws?user=alice")
 				defer d.Close()
 				d.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-				_, err := ws.ReadFrame(d)
+				_, err := readFrame(d)
 				return err == nil
 			}
 			if mode == "none" {

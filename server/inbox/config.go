@@ -98,7 +98,7 @@ func (cfg *Config) validate() error {
 	case cfg.Dir == "" && cfg.URL == "":
 		errs = append(errs, errors.New("want Dir, for an embedded store, or URL, for an outside one"))
 	case cfg.Dir != "" && cfg.URL != "":
-		errs = append(errs, errors.New("Dir and URL are both set: want Dir, for an embedded store, or URL, for an outside one"))
+		errs = append(errs, field.Errorf("Dir", "and URL are both set: want Dir, for an embedded store, or URL, for an outside one"))
 	case cfg.URL != "":
 		if err := natsconn.Validate(cfg.nats()); err != nil {
 			errs = append(errs, err)
@@ -107,7 +107,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, field.Errorf("AcceptLoss", "concerns an embedded store only"))
 		}
 	case cfg.Credentials != "" || cfg.CA != "" || cfg.Cert != "" || cfg.Key != "" || cfg.Replicas > 1:
-		errs = append(errs, errors.New("Credentials, CA, Cert, Key and Replicas concern an outside NATS only"))
+		errs = append(errs, field.Errorf("Credentials", "(and CA, Cert, Key and Replicas) concern an outside NATS only"))
 	}
 	if cfg.UserFull == FullReject && cfg.DiskFull == FullDropOldest {
 		// JetStream has one policy for both limits if it is to reject at a user's.

@@ -293,7 +293,7 @@ func TestExpiredAndDamaged(t *testing.T) {
 	}
 	g.store.damaged[g.push(b, "bad", r)] = true
 	g.close(r, 0)
-	r = g.connect("alice", AckExplicit)
+	g.connect("alice", AckExplicit)
 	if s := g.Stats(); s.Damaged == 0 {
 		t.Error("damage is not counted")
 	}

@@ -40,7 +40,6 @@ type session struct {
 	largest inFlight     // of the messages that no ping follows yet
 	alone   *inFlight    // a message that was refused before is in flight on its own
 	ping    *outstanding // the ping that is outstanding; nil: none
-	wrong   uint8        // pongs with another payload since ping was sent
 	noAcks  bool         // the client does not answer pings properly
 
 	// Live messages that are held.
