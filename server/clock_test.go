@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,12 +252,13 @@ func TestExpiry(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				var expires time.Time
+				var expires atomic.Pointer[time.Time]
 				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
-					return Identity{User: "alice", Expires: expires}, nil
+					return Identity{User: "alice", Expires: *expires.Load()}, nil
 				}}
 				srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
-				expires = srv.started.Add(test.expires)
+				at := srv.started.Add(test.expires)
+				expires.Store(&at)
 				c := dial(t, srv, "/ws")
 				left := test.expires - 2*tick
 				for ; left > 20*time.Second; left -= 20 * time.Second {

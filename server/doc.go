@@ -6,15 +6,14 @@
 // program: [Server.Mount] makes an [Endpoint] a handler for net/http, and so for gin and
 // chi; package fasthttpmount does so for fasthttp. Either way a connection becomes one
 // [Session] that owns its descriptor. Packages api, auth, inbox, cluster and console add
-// to it what their names say, through what is exported here.
+// to it what their names say.
 //
 // # Contract
 //
 // The hooks of one session never overlap, except OnTimer, which may still run when
 // OnClose is called. OnOpen is the first, OnClose the last, and each comes exactly once
-// for a session that was open. A hook may block: other sessions are served meanwhile, up
-// to Config.Workers. A panic in a hook, an Identifier or a Dialect ends that session with
-// 1011, is logged with its stack and counted, and harms no other session.
+// for a session that was open. A hook may block, up to Config.Workers at once. A panic in a hook, an Identifier or a Dialect ends that session only,
+// with 1011, is logged with its stack and counted.
 //
 // Everything that sends may be called from any goroutine. Methods of Session never block.
 // Those of Server wait for the other nodes of a cluster, half a second at most; without a
@@ -29,10 +28,10 @@
 //
 // # The life of a session
 //
-//	gathering ── answering ── open ── closing ── lingering ── over
+//	readingRequest ── deciding ── … ── open ── closing ── lingering ── ended
 //
-// A session only moves to the right, and may leave phases out. Only the holder of the
-// read turn answers a request, so that no client gets two answers. The session is in the
+// A session only moves to the right (session.go). Only the holder of the read turn
+// answers a request, so that no client gets two answers. The session is in the
 // registry before it is open, and its answer is corked until then, so that no push
 // precedes it. Closing, the client's close frame is awaited; lingering, the end of its
 // stream; both are bounded by Config.CloseTimeout. One timer serves all deadlines.
@@ -40,14 +39,13 @@
 // # Limits
 //
 // Everything a peer does is bounded: connections, handshakes, the bytes of a request, of
-// a message and of a queue, rates, topics, memory. Each limit is on by default, can be
-// set in Config or Endpoint, and counts what it stops (Stats.Limited). SessionsPerUser
-// holds for each node of a cluster.
+// a message and of a queue, rates, topics, memory. Each limit is on by default and counts
+// what it stops (Stats.Limited). SessionsPerUser holds for each node of a cluster.
 //
 // # Stored messages
 //
-// With Config.Store, durable messages are stored before they are sent, and replayed by
-// package internal/replay to sessions that connect; its doc.go has the contract.
+// With Config.Store, durable messages are stored before they are sent, and replayed to
+// sessions that connect (package internal/replay).
 //
 // # Locks
 //
@@ -58,5 +56,5 @@
 // HTTP/1.1 handshakes only. Timers are as coarse as a tick, 100 ms. A topic subscribed
 // for a user holds for the sessions that the user has at that moment. A ping between our
 // close frame and the client's is not answered (RFC 6455 section 5.5.2 asks for it): the
-// close frame is the last that a client gets, as Chromium requires for a clean end.
+// close frame is the last that a client gets, as Chromium requires.
 package server
