@@ -53,9 +53,7 @@ func TestDirectoryDisappears(t *testing.T) {
 			if s.Epoch(user("u")) != "" {
 				t.Error("there is an epoch")
 			}
-			if !strings.Contains(log.String(), "stored messages unavailable") {
-				t.Errorf("not logged: %s", log.String())
-			}
+			eventually(t, "log line", func() bool { return strings.Contains(log.String(), "stored messages unavailable") })
 		})
 	}
 }
