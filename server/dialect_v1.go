@@ -136,8 +136,8 @@ type object struct {
 	User    string  `json:"user,omitempty"`
 	Topic   string  `json:"topic,omitempty"`
 	Epoch   string  `json:"epoch,omitempty"`
-	Offset  *uint64 `json:"offset,omitempty"`
-	Gap     bool    `json:"gap,omitempty"`
+	Offset  *uint64 `json:"offset,omitzero"`
+	Gap     bool    `json:"gap,omitzero"`
 }
 
 func (o object) send(s *Session) {

@@ -102,7 +102,7 @@ func (t *trial) serve(ctx context.Context, priority, number int) (_ *side, err e
 		if t.files > 0 {
 			argv = append(argv, "sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, t.files), "sh")
 		}
-		argv = append(argv, t.cfg.Fanfare, "serve", "--listen", listen, "--insecure-identity", "--api", a.API, "--data-dir", "none", "--log-level", "warn")
+		argv = append(argv, t.cfg.Fanfare, "serve", "--echo", "--listen", listen, "--insecure-identity", "--api", a.API, "--data-dir", "none", "--log-level", "warn")
 		return append(argv, t.flags...)
 	}}
 	s := &side{}

@@ -17,9 +17,10 @@ type client struct {
 	device *device
 	// v1 clients use fanfare.v1: they resume from the last offset that they saw,
 	// and acknowledge some messages. Others only answer pings.
-	v1   bool
-	seen uint64
-	ack  func(offset uint64) bool // whether to acknowledge
+	v1    bool
+	seen  uint64
+	epoch string                   // of seen
+	ack   func(offset uint64) bool // whether to acknowledge
 }
 
 // connect dials a node.
@@ -29,7 +30,7 @@ func (c *client) connect(ctx context.Context, n *node) (*websocket.Conn, error) 
 	url := "ws://" + n.listen + "/ws?user=" + c.device.user
 	opts := &websocket.DialOptions{HTTPClient: dialer}
 	if c.v1 {
-		url += "&offset=" + strconv.FormatUint(c.seen, 10)
+		url += "&offset=" + strconv.FormatUint(c.seen, 10) + "&epoch=" + c.epoch
 		opts.Subprotocols = []string{"fanfare.v1"}
 	}
 	conn, _, err := websocket.Dial(ctx, url, opts)
@@ -68,9 +69,9 @@ func (c *client) read(ctx context.Context, conn *websocket.Conn) error {
 
 func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) error {
 	var m struct {
-		Type, Text, Code, Message string
-		Offset                    uint64
-		Gap                       bool
+		Type, Text, Code, Message, Epoch string
+		Offset                           uint64
+		Gap                              bool
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		c.device.receive(receipt{text: string(b)}) // a violation
@@ -78,12 +79,20 @@ func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) e
 	}
 	switch m.Type {
 	case "hello":
+		if m.Epoch == "" { // the store is away; another hello follows
+			return nil
+		}
+		if m.Epoch != c.epoch {
+			c.epoch, c.seen = m.Epoch, m.Offset
+		}
 		c.device.receive(receipt{offset: m.Offset, gap: m.Gap})
 	case "message":
 		c.device.receive(receipt{text: m.Text, offset: m.Offset, gap: m.Gap})
-		c.seen = max(c.seen, m.Offset)
+		if m.Offset > 0 {
+			c.epoch, c.seen = m.Epoch, max(c.seen, m.Offset)
+		}
 		if m.Offset > 0 && c.ack(m.Offset) {
-			return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","offset":%d}`, m.Offset))
+			return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","epoch":%q,"offset":%d}`, m.Epoch, m.Offset))
 		}
 	default:
 		c.device.receive(receipt{text: string(b)})
