@@ -37,6 +37,17 @@ func TestThreeNodes(t *testing.T) {
 	// Nodes take a moment to learn of each other.
 	for _, n := range c.nodes {
 		wait(t, time.Minute, func() error { return counts(n, "everywhere", 3) })
+		for u := range c.nodes {
+			wait(t, time.Minute, func() error { return counts(n, fmt.Sprintf("user%d", u), 1) })
+		}
+		wait(t, time.Minute, func() error {
+			var topic struct{ Connections int }
+			err := n.call(ctx, "GET", "/v1/topics/news", nil, &topic)
+			if err == nil && topic.Connections != 6 {
+				err = fmt.Errorf("%d subscribers of news, want 6", topic.Connections)
+			}
+			return err
+		})
 	}
 
 	for i, n := range c.nodes {
