@@ -162,11 +162,12 @@ func newShell(t *testing.T) *shell {
 		}
 	}
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "FANFARE_") && !strings.HasPrefix(e, "GOMEMLIMIT=") {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, envPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
 			sh.env = append(sh.env, e)
 		}
 	}
-	sh.env = append(sh.env, "PATH="+bin+":"+os.Getenv("PATH"), toolControl+"="+control, "GORACE=atexit_sleep_ms=0",
+	sh.env = append(sh.env, "PATH="+bin+":"+os.Getenv("PATH"), toolControl+"="+control, "GORACE=atexit_sleep_ms=0", "HOME="+sh.dir,
 		"FANFARE_LISTEN="+sh.ports.Replace("127.0.0.1:8080"), "FANFARE_API="+sh.ports.Replace("127.0.0.1:8081"))
 	t.Cleanup(func() {
 		for _, at := range slices.Sorted(maps.Keys(sh.running)) { // NATS may be the last one, its clients give up
