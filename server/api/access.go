@@ -10,7 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// keyDigest stands for an API key. Digests have one length, so that comparing them
+// keyDigest is the digest of an API key. Digests have one length, so that comparing them
 // in constant time hides the length of the key as well.
 type keyDigest [sha256.Size]byte
 
@@ -21,36 +21,40 @@ func digestKeys(keys []string) (digests []keyDigest) {
 	return digests
 }
 
-// admit decides whether a request may be served. With keys it must present one.
-// Without, the API listens for this machine only (Config.validate), but a browser on
-// this machine carries the requests of any page to it: those are turned away.
+// admit decides whether a request may be served. With keys it must present one. Without,
+// only this machine reaches the API (Config.validate), but a browser on this machine sends
+// the requests of any page to it: those are rejected.
 func (a *API) admit(h *fasthttp.RequestHeader) *problem {
 	if len(a.keys) == 0 {
 		if strings.HasPrefix(a.cfg.Listen, "unix:") {
-			return nil // no page gets there
+			return nil // browsers do not connect to it
 		}
 		return local(h)
 	}
 	if a.knows(bearer(h.Peek("Authorization"))) {
 		return nil
 	}
-	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the server's API keys")
+	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")
 }
 
-// admitted is admit for a request that is about to be served. Who may not have what
-// it asked for does not keep one of the places for connections either.
+// admitted is admit for a request that is about to be served. A connection with an
+// admitted request keeps its place; after a rejection the connection ends.
 func (a *API) admitted(ctx *fasthttp.RequestCtx) *problem {
-	p := a.admit(&ctx.Request.Header)
-	if p != nil {
+	if p := a.admit(&ctx.Request.Header); p != nil {
 		ctx.SetConnectionClose()
+		return p
 	}
-	return p
+	if c := connOf(ctx); c != nil && !c.known {
+		c.known = true
+		a.conns.admit(c)
+	}
+	return nil
 }
 
-// dropBody takes the body off a request that will not be served. Else fasthttp asks
-// for it, if the client sent Expect: 100-continue, and waits for its first byte before
-// it calls the handler. What may come of it is read by nobody, so the connection ends
-// behind the answer.
+// dropBody removes the body of a request that will not be admitted. Otherwise fasthttp
+// asks for it, if the client sent Expect: 100-continue, and waits for its first byte before
+// it calls the handler. The connection ends after the answer, because bytes of the body may
+// still arrive.
 func (a *API) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
 	expects := len(h.Peek("Expect")) > 0
 	if n := h.ContentLength(); (n > 0 || n == chunked || expects) && a.admit(h) != nil {
@@ -63,7 +67,8 @@ func (a *API) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
 
 const chunked = -1 // what fasthttp calls the length of such a body
 
-// knows compares with all keys, so that the time does not tell which one was like it.
+// knows reports whether key is one of the keys. It compares with all of them, so that the
+// time does not tell which one is similar.
 func (a *API) knows(key []byte) bool {
 	digest := sha256.Sum256(key)
 	found := 0
@@ -83,12 +88,18 @@ func bearer(field []byte) []byte {
 	return []byte(strings.TrimSpace(string(field[len(scheme):])))
 }
 
-// local refuses what a page in a browser sends: it says so in Origin, or, when a
-// foreign name was made to resolve to this machine (DNS rebinding), in Host.
+// local rejects what a page in a browser sends: it has an Origin or, if it comes from
+// another site, a Sec-Fetch-Site field. A page whose name was made to resolve to this
+// machine (DNS rebinding) is seen by its Host.
 func local(h *fasthttp.RequestHeader) *problem {
 	const how = "; with an API key it would be served"
 	if len(h.Peek("Origin")) > 0 {
-		return problemf(403, "forbidden", "this comes from a page in a browser"+how)
+		return problemf(403, "forbidden", "the request comes from a page in a browser (it has an Origin)"+how)
+	}
+	switch site := string(h.Peek("Sec-Fetch-Site")); site {
+	case "", "none", "same-origin": // no browser, the address bar, a page of the API
+	default:
+		return problemf(403, "forbidden", "the request comes from a page of another site (Sec-Fetch-Site is %.20q)"+how, site)
 	}
 	if !localHost(string(h.Host())) {
 		return problemf(403, "forbidden", "the Host field names another machine"+how)
@@ -96,7 +107,7 @@ func local(h *fasthttp.RequestHeader) *problem {
 	return nil
 }
 
-// localHost tells whether a Host field is a number or localhost, which nobody's name
+// localHost reports whether a Host field is an IP address or localhost, which no name
 // server can redirect.
 func localHost(host string) bool {
 	name, _, err := net.SplitHostPort(host)

@@ -1,16 +1,13 @@
 package api
 
 import (
-	"errors"
 	"io"
-	"net"
-	"runtime"
 	"sync"
 
 	"github.com/valyala/fasthttp"
 )
 
-// body is that of a request, or a long line of a batch, in a pooled buffer of
+// body is the body of a request, or a long line of a batch, in a pooled buffer of
 // 4 KiB << class.
 type body struct {
 	b     []byte
@@ -23,8 +20,8 @@ const (
 	bodyClasses = 11 // up to 4 MiB, a document by default
 )
 
-// bodies are those that are free, by class: a body of 1 MiB must not leave all that
-// it has outgrown to the collector, ten of them a second kept it busy.
+// bodies are free buffers, by class. A body of 1 MiB outgrows eight buffers; ten such
+// bodies a second would keep the garbage collector busy.
 var bodies [bodyClasses]sync.Pool
 
 func newBody(class int) *body {
@@ -68,23 +65,6 @@ func (b *body) grown() *body {
 	return next
 }
 
-// cpuSlots bound the CPU that long bodies and batches take to check, parse and copy:
-// some milliseconds for each MiB. There is one slot less than processors, so that one
-// is left to requests that need little. A holder must not wait for the network.
-type cpuSlots chan struct{}
-
-func newCPUSlots() cpuSlots { return make(cpuSlots, max(1, runtime.GOMAXPROCS(0)-1)) }
-
-// acquire waits for a CPU slot, to work on n bytes.
-func (s cpuSlots) acquire(n int) {
-	if n >= stretch {
-		runtime.Gosched() // see conn.Read
-	}
-	s <- struct{}{}
-}
-
-func (s cpuSlots) release() { <-s }
-
 // readBody reads a body of at most limit bytes, and acquires a CPU slot for it, until it
 // is freed, if it is long. fasthttp's own limit does not hold for streamed bodies, and its
 // Body method would read one of any length. The buffer grows as bytes arrive, whatever
@@ -96,7 +76,7 @@ func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	b := newBody(0)
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
-		return b, nil // there is none
+		return b, nil // no body
 	}
 	for {
 		if len(b.b) == cap(b.b) {
@@ -124,17 +104,19 @@ func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	}
 }
 
-// cutOff tells whether the end of a body was that of the connection.
-func cutOff(ctx *fasthttp.RequestCtx) bool { return connOf(ctx).ended }
+// cutOff reports whether the end of a body was that of the connection.
+func cutOff(ctx *fasthttp.RequestCtx) bool {
+	c := connOf(ctx)
+	return c != nil && c.ended
+}
 
 func tooBig(what string, limit int) *problem {
 	return problemf(413, "too_big", "%s is longer than %d bytes", what, limit)
 }
 
 func brokenBody(err error) *problem {
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return problemf(408, "timeout", "the body did not come in time")
+	if isTimeout(err) {
+		return problemf(408, "timeout", "the body did not arrive in time")
 	}
 	return problemf(400, "bad_request", "the body is not complete")
 }

@@ -1,7 +1,7 @@
 package api
 
 import (
-	"io"
+	"container/list"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -13,51 +13,62 @@ import (
 // conn is a connection of the API.
 type conn struct {
 	net.Conn
+	api *API // immutable; nil in tests
 
-	// ended: the client has sent its last byte. To fasthttp that is the end of a body
-	// also when more of it was announced, and half a message would be delivered.
-	ended bool // owned by the goroutine that serves the connection
+	// Guarded by connTable.mu.
+	place    *list.Element // nil: none
+	admitted bool          // in which of the lists
+	state    fasthttp.ConnState
 
-	// read is what came since others were let go first.
-	read int // owned by the goroutine that serves the connection
+	// Owned by the goroutine that serves the connection.
 
-	// unread: the client may still be sending what was refused. Closed with bytes
-	// unread, the connection is reset, and the client never sees the answer.
+	// ended: the client has sent its last byte. fasthttp takes that for the end of a
+	// body even if more was announced, and half a message would be delivered.
+	ended   bool
+	read    int          // bytes since the last yield
+	known   bool         // a request was admitted
+	answers *answerQueue // of the batch in progress; nil: none
+
+	// unread: the client may still be sending a request that was rejected. A close with
+	// unread bytes resets the connection, and the client would not see the answer.
 	unread atomic.Bool
+	// patient: linger for longer, for a client that sends a whole batch before it reads.
+	patient atomic.Bool
 }
 
 const (
-	// lingerTime and lingerBytes bound what is read of a request that was refused.
+	// lingerTime and lingerBytes bound what is read of a request that was rejected.
 	lingerTime  = time.Second
 	lingerBytes = 16 << 20
 )
 
-// connOf is the connection of a request; nil if it came over none, in a test.
+// connOf returns the connection of a request; nil in a test without one.
 func connOf(ctx *fasthttp.RequestCtx) *conn {
 	c, _ := ctx.Conn().(*conn)
 	return c
 }
 
-// mayBeUnread tells whether the client may still be sending.
-func mayBeUnread(ctx *fasthttp.RequestCtx, may bool) {
+// setUnread notes whether the client may still be sending.
+func setUnread(ctx *fasthttp.RequestCtx, unread bool) {
 	if c := connOf(ctx); c != nil {
-		c.unread.Store(may)
+		c.unread.Store(unread)
 	}
 }
 
-// stretch is how many bytes one connection is read of before others come first. It
-// takes some 30 µs.
+// stretch is how many bytes one connection reads before it yields. It takes some 30 µs.
 const stretch = 64 << 10
 
-// Read lets others go first behind each stretch. A goroutine often runs on the thread
-// that was woken for it by the runtime's poller, and as long as it finds more to read,
-// up to the end of a long body, no thread asks that poller: what is ready meanwhile,
-// the descriptor that all WebSockets are behind among it, waits for it, or for 10 ms,
-// although there is a processor with nothing to do. Gosched wakes a thread for that
-// one, and when it finds nothing else it waits for the poller.
+// Read yields after each stretch. A goroutine often runs on the thread that the runtime's
+// poller woke for it, and while it finds more to read, up to the end of a long body, no
+// thread asks that poller: other ready descriptors, among them the one behind which all
+// WebSockets are, wait for up to 10 ms, although a processor is idle. Gosched wakes a
+// thread, which polls when it finds nothing else to do.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), stretch)])
 	c.ended = c.ended || err != nil
+	if c.api != nil {
+		c.api.received.Add(int64(n))
+	}
 	if c.read += n; c.read >= stretch {
 		c.read = 0
 		runtime.Gosched()
@@ -65,13 +76,40 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by fasthttp. It lets a client that was refused read its answer.
+// Write sends p, or queues it if it answers a batch whose client does not read.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.api != nil {
+		c.api.sent.Add(int64(len(p)))
+	}
+	if c.answers != nil {
+		return c.answers.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// Close is called by fasthttp. After a rejection it lingers, so that the client can read
+// the answer.
 func (c *conn) Close() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.unread.Load() && half.CloseWrite() == nil {
-		c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		io.CopyN(io.Discard, c, lingerBytes)
+		c.linger()
 	}
 	return c.Conn.Close()
+}
+
+// linger discards what the client still sends, within limits.
+func (c *conn) linger() {
+	end, left := time.Now().Add(lingerTime), lingerBytes
+	if c.patient.Load() {
+		end, left = time.Now().Add(c.api.idle), discardBytes
+	}
+	c.Conn.SetReadDeadline(end)
+	discarded := make([]byte, 16<<10)
+	for left > 0 {
+		n, err := c.Read(discarded)
+		if left -= n; err != nil {
+			return
+		}
+	}
 }
 
 // abort closes the connection at once.

@@ -2,10 +2,7 @@ package api
 
 import (
 	"bytes"
-	"encoding/base64"
-	"errors"
 	"io"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -18,153 +15,167 @@ import (
 	"fanfare/server"
 )
 
-// document is one message for any number of receivers, as POST /v1/push takes it and
-// each line of POST /v1/batch:
+// document is one message for any number of users and topics. POST /v1/push takes one,
+// and POST /v1/batch one per line:
 //
 //	{"users": ["alice", "bob"], "topics": ["news"], "data": {"id": 7}}
 //	{"broadcast": true, "text": "back at noon"}
 //	{"users": ["alice"], "base64": "AAEC"}
 //	{"users": ["alice"], "durable": true, "ttl": "1h", "id": "order 7", "data": 1}
 //
-// It names receivers, by users and topics or by broadcast, and has one payload: data
-// is any JSON and delivered as its text, byte for byte; text is delivered as a text
-// message, base64 (RFC 4648 section 4) decoded as a binary one. A connection that is
-// meant several times gets the message once. A durable message is kept for users
-// who are away: see durableOptions. Durable topics keep what they are sent, durable
-// or not, and a connection that is meant beside them gets it twice. Unknown members are an error, because
-// a misspelt one would change who gets what.
+// Receivers are named by users and topics, or by broadcast. There is one payload: data is
+// any JSON and delivered as its text, byte for byte; text is delivered as a text message,
+// base64 (RFC 4648 section 4) decoded as a binary message. A session matched more than
+// once receives the message once. A durable message is stored for users, see
+// storedOptions. Durable topics store what is published to them, durable or not; a session
+// that is matched by one and by a name beside it receives the message twice. Unknown
+// fields, and fields that come twice, are errors, because they would change who receives
+// what.
 type document struct {
-	Users     []string       `json:"users"`
-	Topics    []string       `json:"topics"`
-	Broadcast bool           `json:"broadcast"`
-	Data      jsontext.Value `json:"data"`
-	Text      *string        `json:"text"`
-	Base64    []byte         `json:"base64"`
-	Durable   bool           `json:"durable"`
-	TTL       string         `json:"ttl"`
-	ID        string         `json:"id"`
+	Users     []string
+	Topics    []string
+	Broadcast bool
+	Data      jsontext.Value
+	Text      *string
+	Base64    []byte
+	Durable   bool
+	TTL       string
+	ID        string
 
 	ttl time.Duration // TTL, parsed
+
+	in  bytes.Buffer // of dec
+	dec jsontext.Decoder
 }
 
-// documentLimit is for a document with a payload of the greatest size: base64 takes
-// a third more and JSON may escape; 64 KiB are for names.
+// documentFields are the names of fields.
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id"}
+
+// documentLimit is the limit of a document with a payload of maxPayload: base64 takes a
+// third more, and JSON may escape; 64 KiB are for names.
 func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
 
 // pushDocument is POST /v1/push.
 func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
+	d := documents.Get().(*document)
+	defer documents.Put(d)
+	if p := a.readDocument(ctx, d); p != nil {
+		return p
+	}
+	if !d.stored(a.srv) {
+		delivery, p := d.deliver(a)
+		if p != nil {
+			return p
+		}
+		return answerDelivery(ctx)(delivery, nil)
+	}
+	finish, p := d.begin(a)
+	if p != nil {
+		return p
+	}
+	answer := finish()
+	if answer.problem != nil {
+		return answer.problem
+	}
+	ctx.SetContentType(typeJSON)
+	ctx.SetBody(answer.appendTo(nil))
+	return nil
+}
+
+func (a *API) readDocument(ctx *fasthttp.RequestCtx, d *document) *problem {
 	body, p := a.readBody(ctx, documentLimit(a.limits.MaxPayload))
 	if p != nil {
 		return p
 	}
-	d := documents.Get().(*document)
-	defer documents.Put(d)
-	p = d.parse(body.b)
-	body.free()
-	if p != nil {
-		return p
-	}
-	if d.stored(a.srv) {
-		finish, p := d.begin(a)
-		if p != nil {
-			return p
-		}
-		answer := finish()
-		if answer.problem != nil {
-			return answer.problem
-		}
-		ctx.SetContentType(typeJSON)
-		ctx.SetBody(answer.appendTo(nil))
-		return nil
-	}
-	n, p := d.deliver(a)
-	if p != nil {
-		return p
-	}
-	return answerDelivery(ctx)(n, nil)
+	defer body.free()
+	return d.parse(body.b)
 }
 
-// documents are those that nobody uses. Their memory is for the next payload and names.
+// documents are free to use. They keep memory for the next payload and names.
 var documents = sync.Pool{New: func() any { return new(document) }}
 
-// documentJSON lets a name come twice, the last one counts, and half a surrogate pair in
-// an escape: RFC 8259 allows both, sections 4 and 8.2, and JSON.stringify makes the latter.
-var documentJSON = json.JoinOptions(json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+// dataOptions are for a payload that is delivered as it is: it may have a name twice, and
+// half a surrogate pair in an escape. RFC 8259 allows both (sections 4 and 8.2).
+var dataOptions = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// parse reads a document. What it keeps are copies.
+// parse reads a document. It copies what it stores in d.
 func (d *document) parse(b []byte) *problem {
-	*d = document{Users: d.Users[:0], Topics: d.Topics[:0], Data: d.Data[:0]}
-	// RFC 8259, 8.1, and no text message may have them.
+	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
+	d.Broadcast, d.Durable = false, false
+	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
+	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
 		return problemf(400, "bad_json", "invalid UTF-8 at byte %d", invalidAt(b))
 	}
-	if err := json.Unmarshal(b, d, documentJSON); err != nil {
+	d.in = *bytes.NewBuffer(b)
+	d.dec.Reset(&d.in)
+	if err := d.decode(&d.dec); err != nil {
 		return notDocument(b, err)
+	}
+	end := int(d.dec.InputOffset())
+	if rest := bytes.TrimLeft(b[end:], " \t\r\n"); len(rest) > 0 {
+		r, _ := utf8.DecodeRune(rest)
+		return problemf(400, "bad_json", "at byte %d: invalid character %q after the document", len(b)-len(rest), r)
 	}
 	return d.check()
 }
 
-func invalidAt(b []byte) (at int) {
-	for at < len(b) {
-		r, size := utf8.DecodeRune(b[at:])
-		if r == utf8.RuneError && size == 1 {
-			break
+// decode reads the fields. The decoder rejects names that come twice, and text that is not
+// UTF-8 once unescaped: two users must never become one.
+func (d *document) decode(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != jsontext.KindBeginObject {
+		return json.UnmarshalDecode(dec, &struct{}{}) // null, or an error
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() == jsontext.KindString {
+		at := dec.InputOffset()
+		quoted, err := dec.ReadValue()
+		if err != nil {
+			return err
 		}
-		at += size
-	}
-	return at
-}
-
-// notDocument says what is wrong with b, and where. Of b it quotes a character, or the
-// beginning of a member's name.
-func notDocument(b []byte, err error) *problem {
-	var syntax *jsontext.SyntacticError
-	var kind *json.SemanticError
-	var alphabet base64.CorruptInputError
-	switch {
-	case errors.As(err, &syntax) && errors.Is(err, io.ErrUnexpectedEOF):
-		if len(bytes.TrimSpace(b)) == 0 {
-			return problemf(400, "bad_json", "the document is empty")
+		var room [16]byte // an allocation less: every known name fits
+		name, err := jsontext.AppendUnquote(room[:0], quoted)
+		if err != nil {
+			return err
 		}
-		return problemf(400, "bad_json", "at byte %d: the document has no end", len(b))
-	case errors.As(err, &syntax):
-		return problemf(400, "bad_json", "at byte %d: %s", syntax.ByteOffset, syntax.Err)
-	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &kind):
-		return problemf(400, "bad_json", "at byte %d: no member of a document is called %.40q", kind.ByteOffset, kind.JSONPointer.LastToken())
-	case errors.As(err, &alphabet):
-		return problemf(400, "bad_json", "base64: wrong at byte %d of it", int64(alphabet))
-	case errors.As(err, &kind):
-		return problemf(400, "bad_json", "at byte %d: %s cannot be %s", kind.ByteOffset, placeOf(kind.JSONPointer), kindOf(kind.JSONKind))
+		if err := d.decodeField(dec, name, at); err != nil {
+			return err
+		}
 	}
-	return problemf(400, "bad_json", "%s", err)
+	_, err := dec.ReadToken()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
-// placeOf is a member of a document, as in "users[2]".
-func placeOf(p jsontext.Pointer) string {
-	if p == "" {
-		return "the document"
+func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) error {
+	switch string(name) {
+	case "users":
+		return json.UnmarshalDecode(dec, &d.Users)
+	case "topics":
+		return json.UnmarshalDecode(dec, &d.Topics)
+	case "broadcast":
+		return json.UnmarshalDecode(dec, &d.Broadcast)
+	case "data":
+		return json.UnmarshalDecode(dec, &d.Data, dataOptions...)
+	case "text":
+		return json.UnmarshalDecode(dec, &d.Text)
+	case "base64":
+		return json.UnmarshalDecode(dec, &d.Base64)
+	case "durable":
+		return json.UnmarshalDecode(dec, &d.Durable)
+	case "ttl":
+		return json.UnmarshalDecode(dec, &d.TTL)
+	case "id":
+		return json.UnmarshalDecode(dec, &d.ID)
 	}
-	member, index, has := strings.Cut(string(p[1:]), "/")
-	if has {
-		member += "[" + index + "]"
-	}
-	return member
+	return &unknownField{string(name), at}
 }
 
-// kindOf is what people call it.
-func kindOf(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindBeginObject:
-		return "an object"
-	case jsontext.KindBeginArray:
-		return "an array"
-	case jsontext.KindNumber, jsontext.KindString:
-		return "a " + k.String()
-	}
-	return k.String()
-}
-
-// check applies what JSON does not say.
+// check applies the rules that JSON does not have.
 func (d *document) check() *problem {
 	payloads := 0
 	for _, given := range []bool{len(d.Data) > 0, d.Text != nil, d.Base64 != nil} {
@@ -175,36 +186,38 @@ func (d *document) check() *problem {
 	named := len(d.Users)+len(d.Topics) > 0
 	switch {
 	case payloads != 1:
-		return problemf(400, "bad_document", "want exactly one of data, text and base64")
+		return problemf(400, "bad_document", "%d payloads: want exactly one of data, text and base64", payloads)
 	case d.Broadcast && named:
-		return problemf(400, "bad_document", "a broadcast reaches everybody: name no users or topics beside it")
+		return problemf(400, "bad_document", "a broadcast goes to every session: remove users and topics, or broadcast")
 	case !d.Broadcast && !named:
-		return problemf(400, "bad_document", "want users, topics or broadcast")
+		return problemf(400, "bad_document", "no receivers: want users, topics or broadcast")
 	case d.Durable && d.Broadcast:
-		return problemf(400, "bad_document", "a durable message is for users and topics, not for everybody")
+		return problemf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
 	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
-		return idForNothing
+		return errNotStored
 	}
 	if d.TTL+d.ID != "" {
 		var p *problem
-		if d.ttl, p = durableOptions(d.TTL, d.ID); p != nil {
+		if d.ttl, p = storedOptions(d.TTL, d.ID); p != nil {
 			return p
 		}
 	}
-	for _, list := range []struct {
-		what  string
-		names []string
-	}{{"users", d.Users}, {"topics", d.Topics}} {
-		for i, name := range list.names {
-			if err := registry.CheckName(name); err != nil {
-				return problemf(400, "bad_name", "%s[%d]: %s", list.what, i, err)
-			}
+	if p := checkNames("users", d.Users); p != nil {
+		return p
+	}
+	return checkNames("topics", d.Topics)
+}
+
+func checkNames(field string, names []string) *problem {
+	for i, name := range names {
+		if err := registry.CheckName(name); err != nil {
+			return problemf(400, "bad_name", "%s[%d]: %s", field, i, err)
 		}
 	}
 	return nil
 }
 
-var idForNothing = &problem{400, "bad_document", "ttl and id are for durable messages"}
+var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
 
 func (d *document) payload() (server.Op, []byte) {
 	switch {
@@ -216,14 +229,14 @@ func (d *document) payload() (server.Op, []byte) {
 	return server.Text, d.Data
 }
 
-// deliver sends the message.
+// deliver sends a message that is not stored.
 func (d *document) deliver(a *API) (out server.Delivery, p *problem) {
 	op, payload := d.payload()
 	if limit := a.limits.MaxPayload; len(payload) > limit {
 		return out, tooBig("the payload", limit)
 	}
 	if d.TTL+d.ID != "" {
-		return out, idForNothing
+		return out, errNotStored
 	}
 	message := server.NewMessage(op, payload)
 	var err error

@@ -18,16 +18,22 @@ func TestDocument(t *testing.T) {
 		want     string // what is delivered, or what is wrong: code, then a part of the message
 	}{
 		{"object", `{"users":["a"],"data":{"b": [1,2] }}`, `text {"b": [1,2] }`},
-		{"order of members", `{"data":1,"topics":["t"]}`, `text 1`},
+		{"order of fields", `{"data":1,"topics":["t"]}`, `text 1`},
 		{"string as data keeps its quotes", `{"users":["a"],"data":"x"}`, `text "x"`},
 		{"number keeps its digits", `{"users":["a"],"data":1.000000000000000000001e400}`, `text 1.000000000000000000001e400`},
 		{"escapes stay", `{"users":["a"],"data":"\u00e4"}`, `text "\u00e4"`},
 		{"null as data", `{"users":["a"],"data":null}`, `text null`},
 		{"false as data", `{"users":["a"],"data": false }`, `text false`},
 		{"half a surrogate pair stays", `{"users":["a"],"data":"\ud83d"}`, `text "\ud83d"`},
-		{"half a surrogate pair", `{"users":["a"],"text":"\ud83d"}`, "text \ufffd"},
+		{"half a surrogate pair in text", `{"users":["a"],"text":"\ud83d"}`, "bad_json at byte 23: invalid surrogate pair"},
+		{"half a surrogate pair in a user", `{"users":["\ud83d"],"text":"x"}`, "bad_json at byte 11: invalid surrogate pair"},
+		{"half a surrogate pair in a topic", `{"topics":["\udc00"],"text":"x"}`, "bad_json at byte 12: invalid surrogate pair"},
+		{"half a surrogate pair in an id", `{"users":["a"],"durable":true,"id":"\ud83d","data":1}`, "bad_json at byte 36: invalid surrogate pair"},
 		{"a name twice in data", `{"users":["a"],"data":{"b":1,"b":2}}`, `text {"b":1,"b":2}`},
-		{"a member twice", `{"users":["a"],"text":"x","text":"y"}`, "text y"},
+		{"a field twice", `{"users":["a"],"text":"x","text":"y"}`, `bad_json at byte 26: field "text" comes twice`},
+		{"a field twice, once escaped", `{"users":["a"],"\u0075sers":["b"],"text":"x"}`, `field "users" comes twice`},
+		{"a field twice, once null", `{"users":null,"users":["a"],"text":"x"}`, `field "users" comes twice`},
+		{"an escaped field", `{"\u0075sers":["a"],"text":"x"}`, "text x"},
 		{"text", `{"users":["a"],"text":"gr\u00fc\u00dfe \ud83d\ude00\n"}`, "text grüße 😀\n"},
 		{"empty text", `{"users":["a"],"text":""}`, "text "},
 		{"base64", `{"users":["a"],"base64":"AAEC/w=="}`, "binary \x00\x01\x02\xff"},
@@ -39,39 +45,41 @@ func TestDocument(t *testing.T) {
 
 		{"nothing", ``, "bad_json the document is empty"},
 		{"blank", "  ", "bad_json the document is empty"},
-		{"cut", `{"users":["a"`, "bad_json at byte 13: the document has no end"},
+		{"cut", `{"users":["a"`, "bad_json at byte 13: the document ends too early"},
 		{"no JSON", `{"users":[a]}`, "bad_json at byte 10: invalid character 'a' at start of value"},
 		{"comma at the end", `{"users":["a"],}`, "bad_json at byte 14: invalid character ',' at start of value"},
-		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json at byte 27: invalid character '{' after top-level value"},
-		{"rubbish behind", `{"users":["a"],"text":"x"}]`, "bad_json at byte 26: invalid character ']' after top-level value"},
+		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json at byte 27: invalid character '{' after the document"},
+		{"rubbish after it", `{"users":["a"],"text":"x"}]`, "bad_json at byte 26: invalid character ']' after the document"},
 		{"array", `[]`, "bad_json at byte 0: the document cannot be an array"},
 		{"string", `"x"`, "bad_json at byte 0: the document cannot be a string"},
-		{"unknown member", `{"user":["a"],"text":"x"}`, `bad_json at byte 1: no member of a document is called "user"`},
-		{"another case", `{"Users":["a"],"text":"x"}`, `bad_json at byte 1: no member of a document is called "Users"`},
-		{"long unknown member", `{"` + strings.Repeat("u", 1000) + `":["a"],"text":"x"}`, `is called "` + strings.Repeat("u", 40) + `"`},
+		{"unknown field", `{"user":["a"],"text":"x"}`, `bad_json at byte 1: unknown field "user"; did you mean "users"?`},
+		{"unknown field after others", `{"users":["a"] , "txt":"x"}`, `bad_json at byte 17: unknown field "txt"; did you mean "text"?`},
+		{"unknown field without a neighbor", `{"something":1}`, `unknown field "something"; want users, topics, broadcast, data, text, base64, durable, ttl, id`},
+		{"another case", `{"Users":["a"],"text":"x"}`, `bad_json at byte 1: unknown field "Users"; did you mean "users"?`},
+		{"long unknown field", `{"` + strings.Repeat("u", 1000) + `":["a"],"text":"x"}`, `unknown field "` + strings.Repeat("u", 40) + `"`},
 		{"object as users", `{"users":{},"text":"x"}`, "bad_json at byte 9: users cannot be an object"},
 		{"user as string", `{"users":"a","text":"x"}`, "bad_json at byte 9: users cannot be a string"},
 		{"number as user", `{"users":[1],"text":"x"}`, "bad_json at byte 10: users[0] cannot be a number"},
 		{"number as text", `{"users":["a"],"text":1}`, "bad_json at byte 22: text cannot be a number"},
 		{"word as broadcast", `{"broadcast":"yes","text":"x"}`, "bad_json at byte 13: broadcast cannot be a string"},
-		{"no base64", `{"users":["a"],"base64":"AA!C"}`, "bad_json base64: wrong at byte 2 of it"},
+		{"no base64", `{"users":["a"],"base64":"AA!C"}`, "bad_json base64: invalid character at byte 2 of it"},
 		{"invalid UTF-8 in data", "{\"users\":[\"a\"],\"data\":\"\xff\"}", "bad_json invalid UTF-8 at byte 23"},
 		{"invalid UTF-8 in a name", "{\"users\":[\"ä\xc3\"],\"data\":1}", "bad_json invalid UTF-8 at byte 13"},
 		{"too deep", `{"users":["a"],"data":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "bad_json at byte "},
 
-		{"no payload", `{"users":["a"]}`, "bad_document want exactly one of data, text and base64"},
-		{"two payloads", `{"users":["a"],"data":1,"text":"x"}`, "bad_document want exactly one of"},
-		{"no receivers", `{"text":"x"}`, "bad_document want users, topics or broadcast"},
-		{"empty list", `{"users":[],"text":"x"}`, "bad_document want users, topics or broadcast"},
+		{"no payload", `{"users":["a"]}`, "bad_document 0 payloads: want exactly one of data, text and base64"},
+		{"two payloads", `{"users":["a"],"data":1,"text":"x"}`, "bad_document 2 payloads: want exactly one of"},
+		{"no receivers", `{"text":"x"}`, "bad_document no receivers: want users, topics or broadcast"},
+		{"empty list", `{"users":[],"text":"x"}`, "bad_document no receivers: want users, topics or broadcast"},
 		{"null", `null`, "bad_document"},
-		{"broadcast and users", `{"broadcast":true,"users":["a"],"text":"x"}`, "bad_document a broadcast reaches everybody"},
+		{"broadcast and users", `{"broadcast":true,"users":["a"],"text":"x"}`, "bad_document a broadcast goes to every session"},
 		{"empty name", `{"users":["a",""],"text":"x"}`, "bad_name users[1]: bad name: empty"},
 		{"null as a user", `{"users":[null],"text":"x"}`, "bad_name users[0]: bad name: empty"},
 		{"null as a topic", `{"topics":["t",null],"text":"x"}`, "bad_name topics[1]: bad name: empty"},
 		{"control character in a name", `{"topics":["\u0000"],"text":"x"}`, "bad_name topics[0]: bad name: control character"},
 		{"long name", `{"topics":["` + strings.Repeat("n", 257) + `"],"text":"x"}`, "bad_name topics[0]: bad name: 257 bytes"},
 	}
-	var d document // one for all, as in a batch: nothing may stay behind
+	var d document // one for all, as in a batch: nothing may be left over
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := describe(&d, tt.in); !strings.Contains(got, tt.want) {
@@ -92,15 +100,15 @@ func describe(d *document, in string) string {
 	return "binary " + string(payload)
 }
 
-// TestDocumentIsNew: of the documents that were parsed before in the same memory none
-// adds to what the next one says.
+// TestDocumentIsNew: a document contains nothing of those that were parsed before in the
+// same memory.
 func TestDocumentIsNew(t *testing.T) {
 	tests := []struct{ name, before, in string }{
 		{"null as a user", `{"users":["alice"],"text":"a"}`, `{"users":[null],"text":"b"}`},
-		{"null behind a user", `{"users":["alice","bob"],"text":"a"}`, `{"users":["carol",null],"text":"b"}`},
+		{"null after a user", `{"users":["alice","bob"],"text":"a"}`, `{"users":["carol",null],"text":"b"}`},
 		{"null as a topic", `{"topics":["news"],"text":"a"}`, `{"topics":[null],"text":"b"}`},
-		{"null beyond a shorter list", `{"users":["alice","bob"],"users":["carol"],"text":"a"}`, `{"users":["dave",null],"text":"b"}`},
-		{"null behind a document that was refused", `{"users":["alice"]}`, `{"users":[null],"text":"b"}`},
+		{"null beyond a shorter list", `{"users":["alice","bob"],"text":"a"}`, `{"users":["dave",null],"text":"b"}`},
+		{"null after a document that was rejected", `{"users":["alice"]}`, `{"users":[null],"text":"b"}`},
 		{"null as data", `{"users":["alice"],"data":"a"}`, `{"users":["alice"],"data":null}`},
 		{"null as text", `{"users":["alice"],"text":"a"}`, `{"users":["alice"],"text":null}`},
 		{"null as base64", `{"users":["alice"],"base64":"AAEC"}`, `{"users":["alice"],"base64":null}`},
@@ -119,16 +127,16 @@ func TestDocumentIsNew(t *testing.T) {
 	}
 }
 
-// TestLongDocument: of a long one the same is said as of a short one.
+// TestLongDocument: long documents get the same errors as short ones.
 func TestLongDocument(t *testing.T) {
 	data := strings.Repeat("x", stretch)
 	for _, tt := range []struct{ in, want string }{
 		{`{"users":["a"],"text":"` + data + `"}`, "text xxx"},
-		{`{"users":["a"],"text":"` + data + `"`, "bad_json at byte 65560: the document has no end"},
-		{`{"users":["a"],"text":"` + data + `"} {}`, "bad_json at byte 65562: invalid character '{' after top-level value"},
+		{`{"users":["a"],"text":"` + data + `"`, "bad_json at byte 65560: the document ends too early"},
+		{`{"users":["a"],"text":"` + data + `"} {}`, "bad_json at byte 65562: invalid character '{' after the document"},
 		{`{"users":["a"],"text":"` + data + `",}`, "bad_json at byte 65560: invalid character ','"},
 		{`{"users":"a","text":"` + data + `"}`, "bad_json at byte 9: users cannot be a string"},
-		{`{"users":["a"],"text":"` + data + `","more":1}`, `bad_json at byte 65561: no member of a document is called "more"`},
+		{`{"users":["a"],"text":"` + data + `","more":1}`, `bad_json at byte 65561: unknown field "more"`},
 	} {
 		if got := describe(new(document), tt.in); !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%.80q, want %q", got, tt.want)
@@ -136,8 +144,8 @@ func TestLongDocument(t *testing.T) {
 	}
 }
 
-// FuzzDocument: what is taken obeys the rules, and a document says the same when it
-// is parsed again in the memory of others.
+// FuzzDocument: what parse accepts obeys the rules, and a document means the same when it
+// is parsed in the memory of others.
 func FuzzDocument(f *testing.F) {
 	for _, seed := range []string{
 		`{"users":["a","b"],"topics":["t"],"data":{"x":1}}`,
@@ -162,11 +170,11 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		if !json.Valid([]byte(in)) {
-			t.Errorf("taken, but no JSON")
+			t.Errorf("accepted, but not JSON")
 		}
 		for _, name := range append(fresh.Users, fresh.Topics...) {
 			if err := registry.CheckName(name); err != nil {
-				t.Errorf("taken: %v", err)
+				t.Errorf("accepted: %v", err)
 			}
 		}
 		if fresh.Broadcast == (len(fresh.Users)+len(fresh.Topics) > 0) {
@@ -196,9 +204,9 @@ func TestAPIPushDocument(t *testing.T) {
 		{"topics that overlap", `"topics":["news","sport"]`, []*wsClient{alice, bob, carol}},
 		{"a topic twice", `"topics":["news","news"]`, []*wsClient{alice, bob}},
 		{"user and topic", `"users":["alice"],"topics":["news"]`, []*wsClient{alice, phone, bob}},
-		{"nobody among them", `"users":["nobody","bob"],"topics":["none"]`, []*wsClient{bob}},
-		{"nobody", `"users":["nobody"],"topics":["none"]`, nil},
-		{"everybody", `"broadcast":true`, []*wsClient{alice, phone, bob, carol}},
+		{"one user offline", `"users":["nobody","bob"],"topics":["none"]`, []*wsClient{bob}},
+		{"all offline", `"users":["nobody"],"topics":["none"]`, nil},
+		{"every session", `"broadcast":true`, []*wsClient{alice, phone, bob, carol}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

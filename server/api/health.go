@@ -1,64 +1,68 @@
 package api
 
 import (
+	"strings"
+
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
 )
 
-// health is the answer of /healthz and /readyz. Store and Cluster say why they are not
-// available; absent if they are, or do not exist.
+// health is the answer of /healthz and /readyz.
 type health struct {
-	Status  string `json:"status"`
-	Store   string `json:"store,omitzero"`
-	Cluster string `json:"cluster,omitzero"`
+	Status   string        `json:"status"`
+	Degraded []degradation `json:"degraded,omitempty"`
 }
 
-func (a *API) health(status string) *health {
-	h := &health{Status: status}
+// degradation is a part of the server that does not work, while live messages to the
+// sessions of this node do.
+type degradation struct {
+	Part   string `json:"part"` // "store" or "cluster"
+	Reason string `json:"reason"`
+}
+
+// degraded lists what is not available.
+func (a *API) degraded() (all []degradation) {
 	if st := a.limits.Store; st != nil {
 		if err := st.Ready(); err != nil {
-			h.Store = err.Error()
+			all = append(all, degradation{"store", err.Error()})
 		}
 	}
 	if c := a.limits.Cluster; c != nil {
 		if err := c.Ready(); err != nil {
-			h.Cluster = err.Error()
+			all = append(all, degradation{"cluster", err.Error()})
 		}
 	}
-	return h
+	return all
 }
 
-// healthz: the process runs and answers. With ?strict everything that it needs is
-// available, too.
+// healthz tells that the process answers requests. With ?strict it answers 503 if
+// anything is degraded.
 func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
-	if !ctx.QueryArgs().Has("strict") {
-		answerJSON(ctx, &health{Status: "ok"})
-		return nil
+	if args := ctx.QueryArgs(); args.Has("strict") && string(args.Peek("strict")) != "false" && string(args.Peek("strict")) != "0" {
+		var reasons []string
+		for _, d := range a.degraded() {
+			reasons = append(reasons, d.Part+": "+d.Reason)
+		}
+		if len(reasons) > 0 {
+			return problemf(503, "degraded", "%s", strings.Join(reasons, "; "))
+		}
 	}
-	h := a.health("ok")
-	switch {
-	case h.Store != "":
-		return problemf(503, "degraded", "%s", h.Store)
-	case h.Cluster != "":
-		return problemf(503, "degraded", "%s", h.Cluster)
-	}
-	answerJSON(ctx, h)
+	answerJSON(ctx, health{Status: "ok"})
 	return nil
 }
 
-// readyz: a load balancer should connect clients to this server.
+// readyz tells whether a load balancer should connect clients to this server.
 func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
-	switch a.srv.Status() {
-	case server.Starting:
-		return problemf(503, "not_ready", "the server is starting")
-	case server.Serving:
-		h := a.health("ready")
-		if h.Store != "" && !a.cfg.ReadyWithoutStore {
-			return problemf(503, "not_ready", "%s", h.Store)
-		}
-		answerJSON(ctx, h)
-		return nil
+	if status := a.srv.Status(); status != server.Serving {
+		return problemf(503, "not_ready", "the server is %s", status)
 	}
-	return problemf(503, "not_ready", "the server is draining")
+	h := health{Status: "ready", Degraded: a.degraded()}
+	for _, d := range h.Degraded {
+		if d.Part == "store" && a.cfg.ReadyNeedsStore {
+			return problemf(503, "not_ready", "store: %s", d.Reason)
+		}
+	}
+	answerJSON(ctx, h)
+	return nil
 }

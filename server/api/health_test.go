@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,38 +28,106 @@ func (*troubledStore) OnRecover(func())             {}
 func (*troubledStore) RenewInterval() time.Duration { return time.Hour }
 func (*troubledStore) ClockSkew() time.Duration     { return 0 }
 func (*troubledStore) Epoch(store.Box) string       { return "" }
+func (*troubledStore) Stats() store.Stats           { return store.Stats{Bytes: 5, MaxBytes: 10} }
+
+// fakeCluster is a cluster of three nodes, of which one does not answer.
+type fakeCluster struct {
+	server.Cluster
+	trouble error
+}
+
+func (*fakeCluster) Join(server.Node) error                    { return nil }
+func (*fakeCluster) Hold(server.Target)                        {}
+func (*fakeCluster) Release(server.Target)                     {}
+func (*fakeCluster) Sync(context.Context, server.Target) error { return nil }
+func (*fakeCluster) Check(*server.Command) error               { return nil }
+func (*fakeCluster) Shared(server.Target) bool                 { return true }
+func (*fakeCluster) Name() string                              { return "node-1" }
+func (*fakeCluster) Nodes() int                                { return 3 }
+func (c *fakeCluster) Ready() error                            { return c.trouble }
+func (*fakeCluster) Leave()                                    {}
+func (*fakeCluster) EachMetric(f func(n, h, l, v string, x int64)) {
+	f("connects_total", "Connections.", "", "", 2)
+	f("dropped_total", "Dropped.", "reason", "expired", 3)
+}
+func (*fakeCluster) Ask(context.Context, server.Target, *server.Command) (server.Answer, error) {
+	return server.Answer{Coverage: server.Coverage{Missing: 1}}, nil
+}
 
 // A load balancer and a monitor ask different questions, and the operator chooses
 // whether a server without its store gets clients.
 func TestHealth(t *testing.T) {
-	trouble := errors.New("the disk is gone")
+	disk, nats := errors.New("the disk is gone"), errors.New("no connection")
 	for _, test := range []struct {
-		name    string
-		without bool // ReadyWithoutStore
-		trouble error
-		path    string
-		status  int
-		body    string // or code
+		name           string
+		needs          bool // ReadyNeedsStore
+		store, cluster error
+		path           string
+		status         int
+		body           string // or code
 	}{
-		{"alive", false, trouble, "/healthz", 200, `{"status":"ok"}`},
-		{"ready", false, nil, "/readyz", 200, `{"status":"ready"}`},
-		{"strict", false, nil, "/healthz?strict", 200, `{"status":"ok"}`},
-		{"not ready", false, trouble, "/readyz", 503, "not_ready"},
-		{"degraded", false, trouble, "/healthz?strict", 503, "degraded"},
-		{"ready without the store", true, trouble, "/readyz", 200, `{"status":"ready","store":"the disk is gone"}`},
-		{"degraded without the store", true, trouble, "/healthz?strict=1", 503, "degraded"},
+		{"alive", false, disk, nats, "/healthz", 200, `{"status":"ok"}`},
+		{"ready", false, nil, nil, "/readyz", 200, `{"status":"ready"}`},
+		{"strict", false, nil, nil, "/healthz?strict", 200, `{"status":"ok"}`},
+		{"strict is not wanted", false, disk, nil, "/healthz?strict=false", 200, `{"status":"ok"}`},
+		{"ready without the store", false, disk, nil, "/readyz", 200, `{"status":"ready","degraded":[{"part":"store","reason":"the disk is gone"}]}`},
+		{"ready without the cluster", true, nil, nats, "/readyz", 200, `{"status":"ready","degraded":[{"part":"cluster","reason":"no connection"}]}`},
+		{"ready without both", false, disk, nats, "/readyz", 200, `{"status":"ready","degraded":[{"part":"store","reason":"the disk is gone"},{"part":"cluster","reason":"no connection"}]}`},
+		{"not ready", true, disk, nil, "/readyz", 503, "not_ready"},
+		{"store degraded", false, disk, nil, "/healthz?strict", 503, "degraded"},
+		{"cluster degraded", false, nil, nats, "/healthz?strict=1", 503, "degraded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			st := new(troubledStore)
-			s := newAPIServer(t, server.Config{Store: st}, Config{ReadyWithoutStore: test.without}, nil)
-			if test.trouble != nil {
-				st.trouble.Store(&test.trouble)
+			s := newAPIServer(t, server.Config{Store: st, Cluster: &fakeCluster{trouble: test.cluster}}, Config{ReadyNeedsStore: test.needs}, nil)
+			if test.store != nil {
+				st.trouble.Store(&test.store)
 			}
 			got := s.call("GET", test.path, "")
 			if got.status != test.status || got.body != test.body+"\n" && got.errorCode() != test.body {
 				t.Errorf("got %v, want %d %s", got, test.status, test.body)
 			}
+			metrics := s.call("GET", "/metrics", "").body
+			for part, err := range map[string]error{"store": test.store, "cluster": test.cluster} {
+				want := "fanfare_" + part + "_ready 1\n"
+				if err != nil {
+					want = "fanfare_" + part + "_ready 0\n"
+				}
+				if !strings.Contains(metrics, want) {
+					t.Errorf("the metrics lack %s", want)
+				}
+			}
 		})
+	}
+}
+
+// What does not count every node says so, on every route that asks other nodes.
+func TestAPIIncompleteAnswers(t *testing.T) {
+	s := newAPIServer(t, server.Config{Cluster: &fakeCluster{}}, Config{}, nil)
+	s.connect("/ws?user=alice")
+	for _, test := range []struct{ method, path, body string }{
+		{"POST", "/v1/users/alice/push", "x"},
+		{"POST", "/v1/topics/news/push", "x"},
+		{"POST", "/v1/broadcast", "x"},
+		{"POST", "/v1/push", `{"users":["alice"],"data":1}`},
+		{"POST", "/v1/push", `{"users":["alice"],"topics":["news"],"data":1}`},
+		{"POST", "/v1/batch", `{"users":["alice"],"data":1}`},
+		{"GET", "/v1/users/alice", ""},
+		{"GET", "/v1/sessions?user=alice", ""},
+		{"GET", "/v1/sessions?topic=news", ""},
+		{"GET", "/v1/topics/news", ""},
+		{"GET", "/v1/topics/news/sessions", ""},
+		{"GET", "/v1/subscriptions?topic=news", ""},
+		{"PUT", "/v1/topics/news/users/alice", ""},
+		{"PUT", "/v1/topics/news/users/bob", ""},
+		{"DELETE", "/v1/topics/news/users/alice", ""},
+		{"DELETE", "/v1/topics/news/users/bob", ""},
+		{"DELETE", "/v1/users/alice", ""},
+		{"DELETE", "/v1/users/bob", ""}, // may have a session on the node that did not answer
+	} {
+		if got := s.call(test.method, test.path, test.body); got.status != 200 || !strings.Contains(got.body, `"complete":false`) {
+			t.Errorf("%s %s: %v", test.method, test.path, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +13,7 @@ import (
 // inboxPage bounds the payloads in one answer to GET, in bytes.
 const inboxPage = 1 << 20
 
-// inboxMessage is one that is stored.
+// inboxMessage is a stored message in an answer.
 type inboxMessage struct {
 	Offset  uint64     `json:"offset"`
 	Stored  time.Time  `json:"stored"`
@@ -21,28 +22,29 @@ type inboxMessage struct {
 	Base64  []byte     `json:"base64,omitzero"`
 }
 
-// getInbox is GET /v1/users/{user}/inbox?after=N: what the user has not read, or
-// what is behind an offset. Looking at it reads nothing for the user.
+// getInbox is GET /v1/users/{user}/inbox?after=N: it lists stored messages after an
+// offset, by default after the last one that is acknowledged. It acknowledges nothing.
 func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	st, box := a.limits.Store, store.Box{User: in.user}
 	if st == nil {
-		return pushProblem(server.ErrNoStore)
+		return storedProblem(server.ErrNoStore)
+	}
+	args := ctx.QueryArgs()
+	given := args.Peek("after")
+	after, err := strconv.ParseUint(string(given), 10, 63)
+	if args.Has("after") && err != nil {
+		return problemf(400, "bad_query", "after is %.40q: want an offset", given)
 	}
 	acked, _, err := st.Acked(a.quit, box, in.user)
 	if err != nil {
-		return storeProblem(err)
+		return readProblem(err)
 	}
-	after := acked
-	if args := ctx.QueryArgs(); args.Has("after") {
-		n, err := args.GetUint("after")
-		if err != nil {
-			return problemf(400, "bad_query", "after: want an offset")
-		}
-		after = uint64(n)
+	if !args.Has("after") {
+		after = acked
 	}
 	found, err := st.Read(a.quit, box, after, inboxPage)
 	if err != nil {
-		return storeProblem(err)
+		return readProblem(err)
 	}
 	answer := struct {
 		User     string         `json:"user"`
@@ -75,17 +77,15 @@ func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// deleteInbox is DELETE /v1/users/{user}/inbox.
+// deleteInbox is DELETE /v1/users/{user}/inbox. It frees space, so it works on a full disk.
 func (a *API) deleteInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.limits.Store == nil {
-		return pushProblem(server.ErrNoStore)
+		return storedProblem(server.ErrNoStore)
 	}
 	n, err := a.limits.Store.Purge(a.quit, store.Box{User: in.user})
 	if err != nil {
-		return storeProblem(err)
+		return readProblem(err)
 	}
 	answerJSON(ctx, map[string]uint64{"deleted": n})
 	return nil
 }
-
-func storeProblem(err error) *problem { return problemf(503, "unavailable", "%s", err) }

@@ -5,43 +5,109 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// patientListener goes on when accepting fails, because descriptors run out for
-// instance. fasthttp would give up for good.
-type patientListener struct {
+// retryListener retries when accept fails, for want of descriptors for instance.
+// fasthttp would end.
+type retryListener struct {
 	net.Listener
-	quit  <-chan struct{}
-	log   *slog.Logger
-	waits int // in a row; owned by the one that accepts
+	quit    <-chan struct{}
+	log     *slog.Logger
+	api     *API // nil in tests
+	retries int  // in a row; owned by the goroutine that accepts
 }
 
 const (
-	patienceMin = 5 * time.Millisecond
-	patienceMax = time.Second
+	retryMin = 5 * time.Millisecond
+	retryMax = time.Second
 )
 
-// Accept fails only when the listener is closed or the server ends.
-func (l *patientListener) Accept() (net.Conn, error) {
+// Accept fails only when the listener is closed or the API ends.
+func (l *retryListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			l.waits = 0
-			return &conn{Conn: c}, nil
+			l.retries = 0
+			return &conn{Conn: c, api: l.api}, nil
 		}
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		if l.waits == 0 {
-			l.log.Error("the API cannot accept connections, and tries on", "err", err)
+		delay := min(retryMin<<min(l.retries, 10), retryMax)
+		if l.retries == 0 {
+			l.log.Error("API accept failed", "err", err, "retry", delay)
 		}
-		wait := time.NewTimer(min(patienceMin<<min(l.waits, 10), patienceMax))
-		l.waits++
+		l.retries++
+		timer := time.NewTimer(delay)
 		select {
-		case <-wait.C:
+		case <-timer.C:
 		case <-l.quit:
-			wait.Stop()
+			timer.Stop()
 			return nil, net.ErrClosed
 		}
+	}
+}
+
+// boundedListener accepts the connections that have a place in the connTable, and answers
+// the others 503. fasthttp would answer in plain text and reset the connection.
+type boundedListener struct {
+	net.Listener // a retryListener
+	api          *API
+}
+
+func (l boundedListener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := nc.(*conn)
+		victim, ok := l.api.conns.add(c)
+		if victim != nil {
+			l.api.displaced.Add(1)
+			victim.abort()
+		}
+		if ok {
+			return c, nil
+		}
+		l.api.reject(c)
+	}
+}
+
+// reject answers a connection that has no place.
+func (a *API) reject(c *conn) {
+	a.unserved.Add(1)
+	if !a.conns.reject(c) {
+		c.abort()
+		return
+	}
+	a.background.Go(func() {
+		a.guard("reject", func() { c.reject(a.conns.full) })
+		a.conns.rejectDone(c)
+	})
+}
+
+// reject answers the first request, whatever it is, and closes the connection. It waits
+// for the request to begin: clients report an answer that comes earlier as a fault.
+func (c *conn) reject(p *problem) {
+	c.SetDeadline(time.Now().Add(lingerTime))
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		var r fasthttp.Response
+		p.answer(&r)
+		r.Header.SetServer(serverName)
+		r.SetConnectionClose()
+		r.WriteTo(c)
+		c.unread.Store(true)
+	}
+	c.Close()
+}
+
+// track is called by fasthttp when the state of a connection changes.
+func (a *API) track(nc net.Conn, state fasthttp.ConnState) {
+	c := nc.(*conn) // retryListener returns no others
+	if a.conns.note(c, state) {
+		c.abort()
 	}
 }

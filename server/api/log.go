@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// logger passes what fasthttp has to say on. It is about single requests
-// of clients that break the protocol, so it is for those who look for it.
+// logger logs what fasthttp reports. It is about single requests of clients that break the
+// protocol, and so at debug level.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Printf(format string, args ...any) {

@@ -36,7 +36,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		"fanfare_sessions 1", "fanfare_users 1", "fanfare_topics 1", "fanfare_handshakes_total 2",
 		`fanfare_delivered_total{kind="user"} 1`, `fanfare_closes_total{code="1000"} 1`,
-		`fanfare_refused_total{status="404"} 1`, `fanfare_dropped_total{reason="slow"} 0`, `fanfare_dropped_total{reason="full"} 0`, `fanfare_dropped_total{reason="ending"} 0`,
+		`fanfare_rejected_total{status="404"} 1`, `fanfare_dropped_total{reason="slow"} 0`, `fanfare_dropped_total{reason="full"} 0`, `fanfare_dropped_total{reason="ending"} 0`,
 		`fanfare_limited_total{limit="connections_per_ip"} 0`, `fanfare_batch_seconds_bucket{le="+Inf"}`,
 		`transport="epoll"`, "go_goroutines ", "process_open_fds ",
 	} {

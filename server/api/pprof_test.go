@@ -42,7 +42,7 @@ func TestPprofShutdown(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
 	answers := make(chan answer)
 	go func() { answers <- s.call("GET", "/debug/pprof/profile?seconds=300", "") }()
-	for !s.requestUnderWay() {
+	for !s.requestInProgress() {
 		runtime.Gosched()
 	}
 	s.api.Shutdown()
@@ -51,11 +51,12 @@ func TestPprofShutdown(t *testing.T) {
 	}
 }
 
-func (s *apiServer) requestUnderWay() bool {
-	s.api.mu.Lock()
-	defer s.api.mu.Unlock()
-	for _, state := range s.api.conns {
-		if state == fasthttp.StateActive {
+func (s *apiServer) requestInProgress() bool {
+	t := &s.api.conns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := range t.eachLocked {
+		if c.state == fasthttp.StateActive {
 			return true
 		}
 	}

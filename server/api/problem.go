@@ -1,20 +1,22 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server"
+	"fanfare/server/store"
 )
 
-// problem is what was wrong with a request: an HTTP status, a word for programs and
-// a sentence for people.
+// problem is what was wrong with a request: an HTTP status, a code for programs and a
+// message for people.
 type problem struct {
-	Status  int    `json:"-"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Status  int
+	Code    string
+	Message string
 }
 
 func problemf(status int, code, format string, args ...any) *problem {
@@ -23,11 +25,16 @@ func problemf(status int, code, format string, args ...any) *problem {
 
 // appendTo appends {"error":{"code":…,"message":…}} and a line feed.
 func (p *problem) appendTo(b []byte) []byte {
-	body, err := json.Marshal(p)
-	if err != nil {
-		panic("BUG: server: two strings make no JSON: " + err.Error())
-	}
-	return append(append(append(b, `{"error":`...), body...), "}\n"...)
+	b = appendString(append(b, `{"error":{"code":`...), p.Code)
+	b = appendString(append(b, `,"message":`...), p.Message)
+	return append(b, "}}\n"...)
+}
+
+// appendString appends a JSON string. In what is not UTF-8, U+FFFD takes the place of
+// invalid bytes.
+func appendString(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
 }
 
 func (p *problem) answer(r *fasthttp.Response) {
@@ -44,18 +51,62 @@ func (p *problem) answer(r *fasthttp.Response) {
 
 const typeJSON = "application/json"
 
-// unreadable answers a request whose head fasthttp could not read. The connection
-// ends behind it, since nobody knows where the next request begins.
+var errInternal = &problem{500, "internal", "internal error; the log of the server has the details"}
+
+var errPanic = errors.New("api: panic")
+
+// unreadable answers a request whose head fasthttp could not read. The connection ends
+// after it, since the next request cannot be found.
 func (a *API) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	p := problemf(400, "bad_request", "this is no HTTP request that the server understands")
+	p := problemf(400, "bad_request", "the request is not HTTP/1.1 that the server understands")
 	var small *fasthttp.ErrSmallBuffer
-	var timeout net.Error
 	switch {
 	case errors.As(err, &small):
-		p = problemf(431, "head_too_long", "the request's head is longer than %d bytes", maxHead)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		p = problemf(408, "timeout", "the request did not come in time")
+		p = problemf(431, "head_too_long", "the head of the request is longer than %d bytes", maxHead)
+	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
+		p = problemf(501, "unsupported_encoding", "the Transfer-Encoding is not supported: want chunked") // RFC 9112, 6.1
+	case isTimeout(err):
+		p = problemf(408, "timeout", "the request did not arrive in time")
 	}
 	p.answer(&ctx.Response)
-	mayBeUnread(ctx, true)
+	setUnread(ctx, true)
+	a.requests.count(nil, p.Status)
+}
+
+// pushProblem is the answer to a push, or a command to sessions, that failed as a whole.
+func pushProblem(err error) *problem {
+	switch {
+	case errors.Is(err, server.ErrTooBig):
+		return problemf(413, "too_big", "%s", err)
+	case errors.Is(err, errPanic):
+		return errInternal
+	}
+	return problemf(503, "unavailable", "nothing was sent: %s", err)
+}
+
+// storedProblem is the answer to a push that was to be stored, and failed.
+func storedProblem(err error) *problem {
+	switch {
+	case errors.Is(err, server.ErrNoStore):
+		return problemf(501, "no_inbox", "the server stores no messages: it was started without a store")
+	case errors.Is(err, server.ErrNotDurable):
+		return problemf(409, "not_durable", "a topic is not durable: name it among the durable topics of the server, or remove durable")
+	case errors.Is(err, store.ErrFull):
+		return problemf(507, "inbox_full", "%s", err)
+	case errors.Is(err, store.ErrDiskFull):
+		return problemf(507, "disk_full", "the message may not be stored; repeat it with the same id: %s", err)
+	case errors.Is(err, store.ErrTooBig), errors.Is(err, server.ErrTooBig):
+		return problemf(413, "too_big", "%s", err)
+	case errors.Is(err, errPanic):
+		return errInternal
+	}
+	return problemf(503, "unavailable", "the message may not be stored; repeat it with the same id: %s", err)
+}
+
+// readProblem is the answer to a request to read or delete stored messages that failed.
+func readProblem(err error) *problem {
+	if errors.Is(err, store.ErrDiskFull) {
+		return problemf(507, "disk_full", "%s", err)
+	}
+	return problemf(503, "unavailable", "%s", err)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -11,11 +12,11 @@ import (
 	"fanfare/server/store"
 )
 
-// The routes that push one body, byte for byte.
+// This file has the routes that push one body, byte for byte.
 
 // pushUser is POST /v1/users/{user}/push.
 func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
-	durable, p := a.wantsDurable(ctx)
+	durable, p := wantsDurable(ctx)
 	if p != nil {
 		return p
 	}
@@ -29,20 +30,22 @@ func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	return answerDelivery(ctx)(a.srv.Push(a.quit, in.user, message))
 }
 
-// pushTopic is POST /v1/topics/{topic}/push. It stores what is pushed to a durable
-// topic.
+// pushTopic is POST /v1/topics/{topic}/push. Messages to a durable topic are stored.
 func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.srv.Durable(in.topic) {
+		if p := checkStored(ctx); p != nil {
+			return p
+		}
 		return a.pushStored(ctx, store.Box{Topic: in.topic})
 	}
-	durable, p := a.wantsDurable(ctx)
+	durable, p := wantsDurable(ctx)
 	switch {
 	case p != nil:
 		return p
 	case durable && a.limits.Store == nil:
-		return pushProblem(server.ErrNoStore)
+		return storedProblem(server.ErrNoStore)
 	case durable:
-		return pushProblem(server.ErrNotDurable)
+		return storedProblem(server.ErrNotDurable)
 	}
 	message, p := a.message(ctx)
 	if p != nil {
@@ -60,27 +63,82 @@ func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return answerDelivery(ctx)(a.srv.Broadcast(a.quit, message))
 }
 
-// message makes one of the request's body.
+// message makes a message of the body.
 func (a *API) message(ctx *fasthttp.RequestCtx) (*server.Message, *problem) {
-	body, p := a.readBody(ctx, a.limits.MaxPayload)
+	body, op, p := a.readPayload(ctx)
 	if p != nil {
 		return nil, p
 	}
 	defer body.free()
-	return server.NewMessage(opFor(ctx.Request.Header.ContentType(), body.b), body.b), nil
+	return server.NewMessage(op, body.b), nil
 }
 
-// opFor decides how a body travels: as text if it is declared to be JSON or text and
-// is UTF-8, which a text frame must be (RFC 6455 section 5.6), and else as it is.
-func opFor(contentType, body []byte) server.Op {
-	media, _, _ := bytes.Cut(contentType, []byte(";"))
-	media = bytes.TrimSpace(media)
-	declared := bytes.EqualFold(media, []byte(typeJSON)) ||
-		len(media) > 5 && (bytes.EqualFold(media[:5], []byte("text/")) || bytes.EqualFold(media[len(media)-5:], []byte("+json")))
-	if declared && utf8.Valid(body) {
-		return server.Text
+// readPayload reads a body that is delivered as it is. The caller frees it.
+func (a *API) readPayload(ctx *fasthttp.RequestCtx) (*body, server.Op, *problem) {
+	contentType := ctx.Request.Header.ContentType()
+	if media := mediaOf(contentType); len(media) > 10 && bytes.EqualFold(media[:10], []byte("multipart/")) {
+		return nil, 0, problemf(415, "unsupported_type", "a %.40s body has parts, which cannot be delivered as one message: send the message itself as the body", media)
 	}
-	return server.Binary
+	body, p := a.readBody(ctx, a.limits.MaxPayload)
+	if p != nil {
+		return nil, 0, p
+	}
+	op := opFor(contentType, body.b)
+	if op == server.Text || !isBinary(mediaOf(contentType)) {
+		if p := checkCharset(contentType, body.b); p != nil {
+			body.free()
+			return nil, 0, p
+		}
+	}
+	return body, op, nil
+}
+
+// opFor decides how a body is delivered: as text if it is UTF-8, which a text frame must
+// be (RFC 6455 section 5.6), and not declared to be binary. So `curl -d`, which declares a
+// form, sends text.
+func opFor(contentType, body []byte) server.Op {
+	if isBinary(mediaOf(contentType)) || !utf8.Valid(body) {
+		return server.Binary
+	}
+	return server.Text
+}
+
+// mediaOf returns the media type without parameters.
+func mediaOf(contentType []byte) []byte {
+	media, _, _ := bytes.Cut(contentType, []byte(";"))
+	return bytes.TrimSpace(media)
+}
+
+// binaryTypes are media types of binary data. A type that ends with "/" stands for all of
+// its subtypes, one that begins with "+" for all types with this suffix.
+var binaryTypes = []string{
+	"application/octet-stream",
+	"audio/", "font/", "image/", "model/", "video/",
+	"application/cbor", "+cbor", "+cbor-seq", "application/cbor-seq",
+	"application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf", "+protobuf",
+	"application/msgpack", "application/x-msgpack", "application/vnd.msgpack", "+msgpack",
+	"application/avro", "avro/binary", "application/bson", "application/vnd.apache.thrift.binary", "application/flatbuffers",
+	"application/gzip", "application/zip", "application/zstd", "+gzip", "+zip", "+zstd",
+	"application/pdf", "application/wasm", "application/x-tar",
+}
+
+func isBinary(media []byte) bool {
+	if len(media) == 0 || bytes.Equal(media, []byte(typeJSON)) {
+		return false // most requests
+	}
+	name := strings.ToLower(string(media))
+	if strings.HasSuffix(name, "+xml") || strings.HasSuffix(name, "+json") {
+		return false // such as image/svg+xml
+	}
+	for _, t := range binaryTypes {
+		switch {
+		case name == t,
+			t[0] == '+' && strings.HasSuffix(name, t),
+			t[len(t)-1] == '/' && strings.HasPrefix(name, t):
+			return true
+		}
+	}
+	return false
 }
 
 // answerDelivery returns a function that answers with the outcome of a push.
@@ -96,7 +154,7 @@ func answerDelivery(ctx *fasthttp.RequestCtx) func(server.Delivery, error) *prob
 	}
 }
 
-// answerSize is the greatest of {"receivers":N,"complete":false} and a line feed.
+// answerSize is the greatest length of {"receivers":N,"complete":false} and a line feed.
 const answerSize = len(`{"receivers":,"complete":false}`) + 19 + 1
 
 // appendDelivery appends "receivers":N, and "complete":false if a node did not answer.

@@ -2,12 +2,14 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"fanfare/server"
 )
 
-// TestAPIPush delivers bodies verbatim, as the kind of message that they are.
+// TestAPIPush delivers bodies byte for byte, as text if they are UTF-8 and not declared
+// to be binary.
 func TestAPIPush(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	alice := s.connect("/ws?user=alice&topic=news")
@@ -24,18 +26,25 @@ func TestAPIPush(t *testing.T) {
 		{"user, JSON suffix", "/v1/users/bob/push", "application/problem+json", `{}`, server.Text, []*wsClient{bob}},
 		{"user, text", "/v1/users/bob/push", "text/plain", "grüße\n", server.Text, []*wsClient{bob}},
 		{"user, HTML", "/v1/users/bob/push", "TEXT/html", "<p>", server.Text, []*wsClient{bob}},
-		{"user, JSON that is no UTF-8", "/v1/users/bob/push", "application/json", invalid, server.Binary, []*wsClient{bob}},
-		{"user, text that is no UTF-8", "/v1/users/bob/push", "text/plain", invalid, server.Binary, []*wsClient{bob}},
+		{"user, XML", "/v1/users/bob/push", "image/svg+xml", "<svg/>", server.Text, []*wsClient{bob}},
+		{"user, what curl -d sends", "/v1/users/bob/push", "application/x-www-form-urlencoded", "2:1", server.Text, []*wsClient{bob}},
+		{"user, no type", "/v1/users/bob/push", "", "a", server.Text, []*wsClient{bob}},
+		{"user, unknown type", "/v1/users/bob/push", "textual/plain", "a", server.Text, []*wsClient{bob}},
+		{"user, broken type", "/v1/users/bob/push", "text; ;=", "a", server.Text, []*wsClient{bob}},
+		{"user, ASCII in Latin 1", "/v1/users/bob/push", "text/plain; charset=ISO-8859-1", "a", server.Text, []*wsClient{bob}},
+		{"user, JSON that is not UTF-8", "/v1/users/bob/push", "application/json", invalid, server.Binary, []*wsClient{bob}},
+		{"user, text that is not UTF-8", "/v1/users/bob/push", "text/plain", invalid, server.Binary, []*wsClient{bob}},
+		{"user, a form that is not UTF-8", "/v1/users/bob/push", "application/x-www-form-urlencoded", invalid, server.Binary, []*wsClient{bob}},
+		{"user, no type and not UTF-8", "/v1/users/bob/push", "", invalid, server.Binary, []*wsClient{bob}},
 		{"user, binary", "/v1/users/bob/push", "application/octet-stream", "plain", server.Binary, []*wsClient{bob}},
-		{"user, form", "/v1/users/bob/push", "application/x-www-form-urlencoded", "a=b", server.Binary, []*wsClient{bob}},
-		{"user, multipart", "/v1/users/bob/push", "multipart/form-data; boundary=x", "--x\r\n\r\n\r\n--x--\r\n", server.Binary, []*wsClient{bob}},
-		{"user, no type", "/v1/users/bob/push", "", "a", server.Binary, []*wsClient{bob}},
-		{"user, no text media type", "/v1/users/bob/push", "textual/plain", "a", server.Binary, []*wsClient{bob}},
+		{"user, image", "/v1/users/bob/push", "IMAGE/png", "plain", server.Binary, []*wsClient{bob}},
+		{"user, protocol buffer", "/v1/users/bob/push", "application/x-protobuf; proto=a.B", "plain", server.Binary, []*wsClient{bob}},
+		{"user, CBOR suffix", "/v1/users/bob/push", "application/senml+cbor", "plain", server.Binary, []*wsClient{bob}},
 		{"user, empty", "/v1/users/bob/push", "text/plain", "", server.Text, []*wsClient{bob}},
 		{"topic", "/v1/topics/news/push", "text/plain", "to a topic", server.Text, []*wsClient{alice, bob}},
 		{"everybody", "/v1/broadcast", "text/plain", "to all", server.Text, []*wsClient{alice, phone, bob}},
-		{"a user who is not here", "/v1/users/carol/push", "text/plain", "x", server.Text, nil},
-		{"a topic that nobody follows", "/v1/topics/none/push", "text/plain", "x", server.Text, nil},
+		{"a user who is offline", "/v1/users/carol/push", "text/plain", "x", server.Text, nil},
+		{"a topic without subscribers", "/v1/topics/none/push", "text/plain", "x", server.Text, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,10 +87,58 @@ func TestAPINames(t *testing.T) {
 			if got := s.call("POST", "/v1/users/"+tt.path+"/push", "x"); got.body != `{"receivers":1}`+"\n" {
 				t.Errorf("got %v", got)
 			}
-			c.expect(server.Binary, "x")
+			c.expect(server.Text, "x")
 			if got := s.call("DELETE", "/v1/users/"+tt.path, ""); got.status != 200 {
 				t.Errorf("got %v", got)
 			}
 		})
 	}
+}
+
+// TestAPIUnsupported: what would change the meaning of a request is rejected where it is
+// not supported, and nothing is delivered.
+func TestAPIUnsupported(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	alice := s.connect("/ws?user=alice")
+	for _, test := range []struct {
+		name, method, path, body, field, value string
+		status                                 int
+		want                                   string
+	}{
+		{"compressed", "POST", "/v1/users/alice/push", "x", "Content-Encoding", "gzip", 415, "Content-Encoding \\\"gzip\\\" is not supported"},
+		{"compressed document", "POST", "/v1/push", `{"users":["alice"],"data":1}`, "Content-Encoding", "br", 415, "unsupported_encoding"},
+		{"compressed batch", "POST", "/v1/batch", `{"users":["alice"],"data":1}`, "Content-Encoding", "zstd", 415, "unsupported_encoding"},
+		{"two encodings", "POST", "/v1/broadcast", "x", "Content-Encoding", "identity, gzip", 415, "unsupported_encoding"},
+		{"parts", "POST", "/v1/users/alice/push", "--x\r\n\r\n\r\n--x--\r\n", "Content-Type", "multipart/form-data; boundary=x", 415, "unsupported_type"},
+		{"UTF-16", "POST", "/v1/users/alice/push", "x\x00", "Content-Type", "text/plain; charset=utf-16", 415, "unsupported_charset"},
+		{"Latin 1", "POST", "/v1/users/alice/push", "gr\xfc\xdfe", "Content-Type", "text/plain; charset=iso-8859-1", 415, "unsupported_charset"},
+		{"range", "POST", "/v1/users/alice/push", "x", "Content-Range", "bytes 0-0/2", 400, "bad_header"},
+		{"idempotency", "POST", "/v1/users/alice/push", "x", "Idempotency-Key", "1", 400, "repeat durable messages with the same id"},
+		{"condition", "DELETE", "/v1/users/alice", "", "If-Match", `"1"`, 400, "bad_header"},
+		{"other method", "POST", "/v1/users/alice/push", "x", "X-HTTP-Method-Override", "DELETE", 400, "bad_header"},
+		{"body of DELETE", "DELETE", "/v1/users/alice", `{"code":4000}`, "", "", 400, "takes no body"},
+		{"body of GET", "GET", "/v1/users/alice", "x", "", "", 400, "takes no body"},
+		{"body of PUT", "PUT", "/v1/topics/a/users/alice", "{}", "", "", 400, "takes no body"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var header []string
+			if test.field != "" {
+				header = []string{test.field, test.value}
+			}
+			got := s.call(test.method, test.path, test.body, header...)
+			if got.status != test.status || !strings.Contains(got.body, test.want) {
+				t.Errorf("got %v, want %d %s", got, test.status, test.want)
+			}
+		})
+	}
+	if got := s.ask("POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nExpect: a miracle\r\nContent-Length: 1\r\n\r\nx"); got.status != 417 {
+		t.Errorf("expectation: %v", got)
+	}
+	if got := s.ask("POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"); got.status != 501 {
+		t.Errorf("transfer coding: %v", got)
+	}
+	if got := s.call("POST", "/v1/users/alice/push", "last", "Content-Encoding", "identity"); got.status != 200 {
+		t.Errorf("identity: %v", got)
+	}
+	alice.expect(server.Text, "last")
 }

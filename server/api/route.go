@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -13,149 +12,89 @@ import (
 	"fanfare/registry"
 )
 
-// route is one path of the API. A segment in braces is a name, which may have any
+// route is a path of the API. A segment in braces is a name, which may contain any
 // characters if they are percent-encoded, "/" among them.
 type route struct {
 	path    []string
 	open    bool // needs no key
-	pprof   bool // is there only with Config.Pprof
+	pprof   bool // exists only with Config.Pprof
 	methods []method
 }
 
 type method struct {
 	name  string
 	serve func(a *API, ctx *fasthttp.RequestCtx, in names) *problem
+	query []string // the parameters it takes
+	body  bool     // whether it takes a body
+	// long: its duration says nothing about the server, and is not measured.
+	long bool
+	// errors are the statuses it answers beside those that all methods do. The metrics
+	// have a counter of each from the start.
+	errors []int
 }
 
-// names are those in a path, decoded and checked.
+// names are the decoded and checked names of a request.
 type names struct{ user, topic, profile string }
 
-// routes of the API. GET serves HEAD too.
+var (
+	storedQuery = []string{"durable", "ttl", "id"}
+	closeQuery  = []string{"code", "reason"}
+	noStore     = []int{501, 503, 507}
+)
+
+// routes of the API. GET serves HEAD, too. Where a path contains names there is a second
+// form with the names in the query, for callers behind proxies that decode or clean paths;
+// POST /v1/push has names in its body.
 var routes = []route{
-	{path: split("/healthz"), open: true, methods: []method{{"GET", (*API).healthz}}},
-	{path: split("/readyz"), open: true, methods: []method{{"GET", (*API).readyz}}},
-	{path: split("/v1/broadcast"), methods: []method{{"POST", (*API).broadcast}}},
-	{path: split("/v1/users/{user}/push"), methods: []method{{"POST", (*API).pushUser}}},
-	{path: split("/v1/topics/{topic}/push"), methods: []method{{"POST", (*API).pushTopic}}},
-	{path: split("/v1/push"), methods: []method{{"POST", (*API).pushDocument}}},
-	{path: split("/v1/batch"), methods: []method{{"POST", (*API).batch}}},
-	{path: split("/v1/users/{user}"), methods: []method{{"GET", (*API).getUser}, {"DELETE", (*API).deleteUser}}},
-	{path: split("/v1/users/{user}/inbox"), methods: []method{{"GET", (*API).getInbox}, {"DELETE", (*API).deleteInbox}}},
-	{path: split("/v1/topics/{topic}"), methods: []method{{"GET", (*API).getTopic}}},
-	{path: split("/v1/topics/{topic}/sessions"), methods: []method{{"GET", (*API).getSubscribers}}},
-	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{{"PUT", (*API).putSubscriber}, {"DELETE", (*API).deleteSubscriber}}},
-	{path: split("/debug/pprof"), pprof: true, methods: []method{{"GET", (*API).profiles}}},
-	{path: split("/debug/pprof/"), pprof: true, methods: []method{{"GET", (*API).profiles}}},
-	{path: split("/debug/pprof/{profile}"), pprof: true, methods: []method{{"GET", (*API).profile}}},
-	{path: split("/metrics"), methods: []method{{"GET", (*API).metrics}}},
-	{path: split("/v1/stats"), methods: []method{{"GET", (*API).stats}}},
+	{path: split("/healthz"), open: true, methods: []method{{name: "GET", serve: (*API).healthz, query: []string{"strict"}, errors: []int{503}}}},
+	{path: split("/readyz"), open: true, methods: []method{{name: "GET", serve: (*API).readyz, errors: []int{503}}}},
+
+	{path: split("/v1/broadcast"), methods: []method{{name: "POST", serve: (*API).broadcast, body: true}}},
+	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: storedQuery, body: true, errors: noStore}}},
+	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: storedQuery, body: true, errors: append([]int{409}, noStore...)}}},
+	{path: split("/v1/push"), methods: []method{{name: "POST", serve: (*API).pushDocument, body: true, errors: append([]int{409}, noStore...)}}},
+	{path: split("/v1/batch"), methods: []method{{name: "POST", serve: (*API).batch, body: true, long: true, errors: []int{503, 505}}}},
+
+	{path: split("/v1/users/{user}"), methods: []method{
+		{name: "GET", serve: (*API).getUser},
+		{name: "DELETE", serve: (*API).deleteUser, query: closeQuery, errors: []int{404, 503}}}},
+	{path: split("/v1/users/{user}/inbox"), methods: []method{
+		{name: "GET", serve: (*API).getInbox, query: []string{"after"}, errors: noStore},
+		{name: "DELETE", serve: (*API).deleteInbox, errors: noStore}}},
+	{path: split("/v1/topics/{topic}"), methods: []method{{name: "GET", serve: (*API).getTopic, errors: []int{503}}}},
+	{path: split("/v1/topics/{topic}/sessions"), methods: []method{{name: "GET", serve: (*API).getSubscribers}}},
+	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{
+		{name: "PUT", serve: (*API).putSubscriber, errors: []int{404, 409, 503}},
+		{name: "DELETE", serve: (*API).deleteSubscriber, errors: []int{404, 503}}}},
+
+	{path: split("/v1/sessions"), methods: []method{
+		{name: "GET", serve: (*API).getSessions, query: []string{"user", "topic"}},
+		{name: "DELETE", serve: withNames((*API).deleteUser, "user"), query: append([]string{"user"}, closeQuery...), errors: []int{404, 503}}}},
+	{path: split("/v1/inbox"), methods: []method{
+		{name: "GET", serve: withNames((*API).getInbox, "user"), query: []string{"user", "after"}, errors: noStore},
+		{name: "DELETE", serve: withNames((*API).deleteInbox, "user"), query: []string{"user"}, errors: noStore}}},
+	{path: split("/v1/subscriptions"), methods: []method{
+		{name: "GET", serve: withNames((*API).getTopic, "topic"), query: []string{"topic"}, errors: []int{503}},
+		{name: "PUT", serve: withNames((*API).putSubscriber, "user", "topic"), query: []string{"user", "topic"}, errors: []int{404, 409, 503}},
+		{name: "DELETE", serve: withNames((*API).deleteSubscriber, "user", "topic"), query: []string{"user", "topic"}, errors: []int{404, 503}}}},
+
+	{path: split("/debug/pprof"), pprof: true, methods: []method{{name: "GET", serve: (*API).profiles}}},
+	{path: split("/debug/pprof/"), pprof: true, methods: []method{{name: "GET", serve: (*API).profiles}}},
+	{path: split("/debug/pprof/{profile}"), pprof: true, methods: []method{{name: "GET", serve: (*API).profile, query: []string{"seconds", "debug", "gc"}, long: true, errors: []int{404, 409}}}},
+	{path: split("/metrics"), methods: []method{{name: "GET", serve: (*API).metrics, query: []string{"name[]"}}}},
+	{path: split("/v1/stats"), methods: []method{{name: "GET", serve: (*API).stats}}},
 }
 
 func split(path string) []string { return strings.Split(path[1:], "/") }
 
-// serve is called by fasthttp for each request. It looks at the target as the client
-// sent it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or
-// ".." would be lost.
-func (a *API) serve(ctx *fasthttp.RequestCtx) {
-	p := a.dispatchGuarded(ctx)
-	if p != nil {
-		p.answer(&ctx.Response)
-	}
-	mayBeUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
-}
-
-// dispatchGuarded is dispatch for handlers that may panic: fasthttp has no recover
-// around them.
-func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (p *problem) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.panicked(string(ctx.Method())+" "+string(ctx.Path()), v)
-			ctx.Response.Reset()
-			p = errInternal
-		}
-	}()
-	return a.dispatch(ctx)
-}
-
-var errInternal = &problem{500, "internal", "internal error; the server's log has the details"}
-
-// guard calls f and reports whether it returned: a panic is logged and counted.
-func (a *API) guard(where string, f func()) (ok bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.panicked(where, v)
-			ok = false
-		}
-	}()
-	f()
-	return true
-}
-
-// panicked logs and counts a panic that was recovered.
-func (a *API) panicked(where string, v any) {
-	a.cfg.Logger.Error("panic recovered", "where", where, "panic", v, "stack", string(debug.Stack()))
-	a.panics.Add(1) // last: a reader of the counter finds it in the log
-}
-
-func (a *API) dispatch(ctx *fasthttp.RequestCtx) *problem {
-	target := ctx.Request.Header.RequestURI()
-	if len(target) == 0 {
-		return problemf(400, "bad_request", "the request names no path")
-	}
-	path, _, _ := bytes.Cut(originForm(target), []byte("?"))
-	var segments [maxSegments][]byte
-	n := cutPath(path, segments[:])
-	for i := range routes {
-		r := &routes[i]
-		if !r.matches(segments[:n]) || r.pprof && !a.cfg.Pprof {
-			continue
-		}
-		if !r.open {
-			if p := a.admitted(ctx); p != nil {
-				return p
-			}
-		}
-		return a.call(ctx, r, segments[:n])
-	}
-	if p := a.admitted(ctx); p != nil {
-		return p
-	}
-	return problemf(404, "not_found", "there is nothing at this path; in the names of users and topics, percent-encode all characters but letters and digits")
-}
-
-func (a *API) call(ctx *fasthttp.RequestCtx, r *route, segments [][]byte) *problem {
-	name := ctx.Method()
-	if string(name) == "HEAD" {
-		name = []byte("GET")
-	}
-	for _, m := range r.methods {
-		if m.name != string(name) {
-			continue
-		}
-		in, p := r.names(segments)
-		if p != nil {
-			return p
-		}
-		return m.serve(a, ctx, in)
-	}
-	allow := make([]string, 0, 3)
-	for _, m := range r.methods {
-		allow = append(allow, m.name)
-		if m.name == "GET" {
-			allow = append(allow, "HEAD")
-		}
-	}
-	slices.Sort(allow)
-	list := strings.Join(allow, ", ")
-	ctx.Response.Header.Set("Allow", list) // RFC 9110, 15.5.6
-	return problemf(405, "method_not_allowed", "this path takes %s", list)
-}
+// pattern is the path as it is written in the table.
+func (r *route) pattern() string { return "/" + strings.Join(r.path, "/") }
 
 // maxSegments is one more than the longest route has.
 const maxSegments = 6
 
-// originForm is the path and query of a target. RFC 9112 section 3.2.2: a server
-// accepts http://host/path too.
+// originForm returns the path and query of a target. RFC 9112 section 3.2.2: a server
+// accepts http://host/path, too.
 func originForm(target []byte) []byte {
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
 	if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
@@ -193,26 +132,57 @@ func (r *route) matches(segments [][]byte) bool {
 	return true
 }
 
-// names decodes those of the path.
-func (r *route) names(segments [][]byte) (in names, p *problem) {
-	for i, want := range r.path {
-		var to *string
-		switch want {
-		case "{user}":
-			to = &in.user
-		case "{topic}":
-			to = &in.topic
-		case "{profile}":
-			to = &in.profile
-		default:
-			continue
-		}
-		var err error
-		if *to, err = decodeName(segments[i]); err != nil {
-			return in, problemf(400, "bad_name", "%s: %s", strings.Trim(want, "{}"), err)
+// method returns the method of a request, and nil if the route does not have it.
+func (r *route) method(name []byte) *method {
+	if string(name) == "HEAD" {
+		name = []byte("GET")
+	}
+	for i := range r.methods {
+		if m := &r.methods[i]; m.name == string(name) {
+			return m
 		}
 	}
+	return nil
+}
+
+// allow lists the methods of a route, for the Allow field.
+func (r *route) allow() string {
+	var list []string
+	for _, m := range r.methods {
+		list = append(list, m.name)
+		if m.name == "GET" {
+			list = append(list, "HEAD")
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// names decodes the names in the path.
+func (r *route) names(segments [][]byte) (in names, p *problem) {
+	for i, want := range r.path {
+		if !strings.HasPrefix(want, "{") {
+			continue
+		}
+		field := strings.Trim(want, "{}")
+		name, err := decodeName(segments[i])
+		if err != nil {
+			return in, problemf(400, "bad_name", "%s: %s", field, err)
+		}
+		in.set(field, name)
+	}
 	return in, nil
+}
+
+func (in *names) set(field, name string) {
+	switch field {
+	case "user":
+		in.user = name
+	case "topic":
+		in.topic = name
+	case "profile":
+		in.profile = name
+	}
 }
 
 // decodeName reads the name of a user or topic out of a path.
@@ -225,4 +195,30 @@ func decodeName(segment []byte) (string, error) {
 		}
 	}
 	return name, registry.CheckName(name)
+}
+
+// withNames is serve for a route with these names in the query.
+func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem, fields ...string) func(*API, *fasthttp.RequestCtx, names) *problem {
+	return func(a *API, ctx *fasthttp.RequestCtx, in names) *problem {
+		for _, field := range fields {
+			name, p := queryName(ctx.QueryArgs(), field)
+			if p != nil {
+				return p
+			}
+			in.set(field, name)
+		}
+		return serve(a, ctx, in)
+	}
+}
+
+// queryName reads a name out of the query.
+func queryName(args *fasthttp.Args, field string) (string, *problem) {
+	if !args.Has(field) {
+		return "", problemf(400, "bad_query", "the parameter %s is missing", field)
+	}
+	name := string(args.Peek(field))
+	if err := registry.CheckName(name); err != nil {
+		return "", problemf(400, "bad_name", "%s: %s", field, err)
+	}
+	return name, nil
 }

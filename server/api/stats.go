@@ -1,6 +1,8 @@
 package api
 
 import (
+	"net"
+	"os"
 	"runtime"
 	"runtime/metrics"
 
@@ -11,12 +13,13 @@ import (
 	"fanfare/server/store"
 )
 
-// figures are what GET /v1/stats answers: current state, and counters since the
-// start.
+// figures are the answer of GET /v1/stats: current state, and counters since the start.
 type figures struct {
 	Version string `json:"version"`
+	Node    string `json:"node"`
 
-	*server.Stats `json:",inline"`
+	*server.Stats  `json:",inline"`
+	MaxConnections int `json:"max_connections"`
 
 	Goroutines     int    `json:"goroutines"`
 	HeapAllocBytes uint64 `json:"heap_alloc_bytes"`
@@ -24,13 +27,35 @@ type figures struct {
 	RSSBytes       int64  `json:"rss_bytes,omitzero"` // where the system tells it
 
 	APIPanics int64         `json:"api_panics"`
-	Inbox     *inboxFigures `json:"inbox,omitzero"`
+	API       apiFigures    `json:"api"`
+	Store     *storeFigures `json:"store,omitzero"`
+	Cluster   *partFigures  `json:"cluster,omitzero"`
 }
 
-// inboxFigures are those of the store, and of the delivery of stored messages.
-type inboxFigures struct {
+// apiFigures describe the API itself.
+type apiFigures struct {
+	Connections    int   `json:"connections"`
+	MaxConnections int   `json:"max_connections"`
+	Rejected       int64 `json:"connections_rejected"`   // all places had a request in progress
+	Displaced      int64 `json:"connections_displaced"`  // closed for new ones
+	ReceivedBytes  int64 `json:"received_bytes"`         //
+	SentBytes      int64 `json:"sent_bytes"`             //
+	Lines          int64 `json:"batch_lines"`            //
+	BadLines       int64 `json:"batch_lines_failed"`     // answered with an error
+	AnswerBytes    int64 `json:"batch_answer_bytes"`     // that wait to be read
+	AnswersFull    int64 `json:"batch_answers_too_many"` // batches ended because of that
+}
+
+// storeFigures describe the store.
+type storeFigures struct {
 	store.Stats `json:",inline"`
 	Ready       bool `json:"ready"`
+}
+
+// partFigures describe the connection to the other nodes.
+type partFigures struct {
+	Ready   bool             `json:"ready"`
+	Metrics map[string]int64 `json:"metrics,omitzero"` // see Measured
 }
 
 func (a *API) stats(ctx *fasthttp.RequestCtx, _ names) *problem {
@@ -41,7 +66,7 @@ func (a *API) stats(ctx *fasthttp.RequestCtx, _ names) *problem {
 func answerJSON(ctx *fasthttp.RequestCtx, v any) {
 	body, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
-		panic("BUG: api: plain data without JSON: " + err.Error())
+		panic("BUG: api: an answer cannot be JSON: " + err.Error())
 	}
 	ctx.SetContentType(typeJSON)
 	ctx.SetBody(append(body, '\n'))
@@ -49,22 +74,69 @@ func answerJSON(ctx *fasthttp.RequestCtx, v any) {
 
 func (a *API) figures() *figures {
 	f := &figures{
-		Version:    a.cfg.Version,
-		Stats:      a.srv.Stats(),
-		Goroutines: runtime.NumGoroutine(),
-		RSSBytes:   residentBytes(),
-		APIPanics:  a.panics.Load(),
+		Version:        a.cfg.Version,
+		Node:           a.node(),
+		Stats:          a.srv.Stats(),
+		MaxConnections: a.limits.MaxConnections,
+		Goroutines:     runtime.NumGoroutine(),
+		RSSBytes:       residentBytes(),
+		APIPanics:      a.panics.Load(),
+		API: apiFigures{
+			Connections:    a.conns.len(),
+			MaxConnections: a.conns.limit,
+			Rejected:       a.unserved.Load(),
+			Displaced:      a.displaced.Load(),
+			ReceivedBytes:  a.received.Load(),
+			SentBytes:      a.sent.Load(),
+			Lines:          a.lines.Load(),
+			BadLines:       a.badLines.Load(),
+			AnswerBytes:    a.answerBytes.Load(),
+			AnswersFull:    a.answersFull.Load(),
+		},
 	}
-	f.Limited["api_connections"] = a.unserved.Load()
+	f.Limited["api_connections"] = f.API.Rejected + f.API.Displaced
+	f.Limited["api_batch_answers"] = f.API.AnswersFull
 	f.HeapAllocBytes, f.HeapInuseBytes = heap()
 	if st := a.limits.Store; st != nil {
-		f.Inbox = &inboxFigures{st.Stats(), st.Ready() == nil}
+		f.Store = &storeFigures{st.Stats(), st.Ready() == nil}
+	}
+	if c := a.limits.Cluster; c != nil {
+		f.Cluster = &partFigures{Ready: c.Ready() == nil}
+		if m, ok := c.(Measured); ok {
+			f.Cluster.Metrics = make(map[string]int64)
+			m.EachMetric(func(name, _, _, value string, n int64) {
+				if value != "" {
+					name += "_" + value
+				}
+				f.Cluster.Metrics[name] = n
+			})
+		}
 	}
 	return f
 }
 
-// heap reads what runtime.MemStats calls HeapAlloc and HeapInuse, without stopping
-// the program as runtime.ReadMemStats does.
+// node names this process.
+func (a *API) node() string {
+	if a.cfg.Node != "" {
+		return a.cfg.Node
+	}
+	if c := a.limits.Cluster; c != nil {
+		return c.Name()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if public := a.srv.Addr(); public != nil {
+		if _, port, err := net.SplitHostPort(public.String()); err == nil {
+			return net.JoinHostPort(host, port)
+		}
+	}
+	return host
+}
+
+// heap reads what runtime.MemStats calls HeapAlloc and HeapInuse, without stopping the
+// program as runtime.ReadMemStats does.
 func heap() (alloc, inuse uint64) {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},

@@ -24,9 +24,9 @@ func TestAPIStats(t *testing.T) {
 			s.call("POST", "/v1/topics/b/push", "x")
 			s.call("POST", "/v1/broadcast", "x")
 			for range 3 {
-				alice.expect(server.Binary, "x")
+				alice.expect(server.Text, "x")
 			}
-			bob.expect(server.Binary, "x")
+			bob.expect(server.Text, "x")
 			s.call("DELETE", "/v1/users/bob?code=4000", "")
 			bob.expectClose(4000, "")
 			bob.Close()

@@ -144,10 +144,10 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 func (l *brokenListener) Close() error   { return nil }
 func (l *brokenListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-func TestPatientListener(t *testing.T) {
+func TestRetryListener(t *testing.T) {
 	var log syncBuffer
 	inner := &brokenListener{fail: 4, conns: make(chan net.Conn, 1)}
-	ln := &patientListener{Listener: inner, quit: make(chan struct{}), log: slog.New(slog.NewTextHandler(&log, nil))}
+	ln := &retryListener{Listener: inner, quit: make(chan struct{}), log: slog.New(slog.NewTextHandler(&log, nil))}
 	here, there := net.Pipe()
 	defer there.Close()
 	inner.conns <- here
@@ -165,7 +165,7 @@ func TestPatientListener(t *testing.T) {
 	}
 	quit := make(chan struct{})
 	close(quit)
-	ln = &patientListener{Listener: &brokenListener{fail: 1 << 30}, quit: quit, log: slog.New(slog.DiscardHandler)}
+	ln = &retryListener{Listener: &brokenListener{fail: 1 << 30}, quit: quit, log: slog.New(slog.DiscardHandler)}
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ended: %v", err)
 	}

@@ -12,55 +12,69 @@ import (
 	"fanfare/server"
 )
 
-// getUser is GET /v1/users/{user}. That the user has no session is an answer, not an
-// error.
+// getUser is GET /v1/users/{user}: it shows a user's sessions. A user without a session is
+// not an error.
 func (a *API) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	list := a.srv.Sessions(a.quit, in.user)
 	answerJSON(ctx, struct {
 		User     string               `json:"user"`
 		Online   bool                 `json:"online"`
-		Complete bool                 `json:"complete"` // false: a node could not be asked
+		Complete bool                 `json:"complete"` // false: a node did not answer
 		Sessions []server.SessionInfo `json:"connections"`
 	}{in.user, len(list.Sessions) > 0, list.Complete(), list.Sessions})
 	return nil
 }
 
-// deleteUser is DELETE /v1/users/{user}?code=&reason=.
+// getSessions is GET /v1/sessions?user= or ?topic=.
+func (a *API) getSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
+	args := ctx.QueryArgs()
+	if args.Has("user") == args.Has("topic") {
+		return problemf(400, "bad_query", "want one of the parameters user and topic")
+	}
+	if args.Has("user") {
+		return withNames((*API).getUser, "user")(a, ctx, names{})
+	}
+	return withNames((*API).getSubscribers, "topic")(a, ctx, names{})
+}
+
+// deleteUser is DELETE /v1/users/{user}?code=&reason=: it closes a user's sessions.
 func (a *API) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	code, args := server.Code(frame.StatusPolicyViolation), ctx.QueryArgs()
-	if given := args.Peek("code"); len(given) > 0 {
+	if args.Has("code") {
+		given := args.Peek("code")
 		n, err := strconv.ParseUint(string(given), 10, 16)
 		if code = server.Code(n); err != nil || !frame.CloseCodeAllowed(code) {
-			return problemf(400, "bad_code", "code: want 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+			return problemf(400, "bad_code", "code is %.40q: want 1000 to 1003, 1007 to 1014 or 3000 to 4999", given)
 		}
 	}
 	reason := args.Peek("reason")
 	if len(reason) > server.MaxCloseReason || !utf8.Valid(reason) {
-		return problemf(400, "bad_reason", "reason: want UTF-8 of at most %d bytes", server.MaxCloseReason)
+		return problemf(400, "bad_reason", "reason has %d bytes: want UTF-8 of at most %d bytes", len(reason), server.MaxCloseReason)
 	}
 	d, err := a.srv.Disconnect(a.quit, in.user, code, string(reason))
 	if err != nil {
 		return pushProblem(err)
 	}
-	return answerCount(ctx, "closed", d)
+	if d.Receivers == 0 && d.Complete() {
+		return noSession
+	}
+	answerCount(ctx, "closed", d)
+	return nil
 }
 
-var notConnected = &problem{404, "not_found", "this user has no session"}
+var noSession = &problem{404, "not_found", "the user has no session"}
 
-// answerCount answers with the number of sessions concerned, or that there is none.
-func answerCount(ctx *fasthttp.RequestCtx, member string, d server.Delivery) *problem {
-	if d.Receivers == 0 && d.Complete() {
-		return notConnected
-	}
-	answer := map[string]any{member: d.Receivers}
+// answerCount answers with the number of sessions concerned, and "complete":false if a
+// node did not answer.
+func answerCount(ctx *fasthttp.RequestCtx, field string, d server.Delivery) {
+	answer := map[string]any{field: d.Receivers}
 	if !d.Complete() {
 		answer["complete"] = false
 	}
 	answerJSON(ctx, answer)
-	return nil
 }
 
-// getTopic is GET /v1/topics/{topic}.
+// getTopic is GET /v1/topics/{topic}: it counts the subscribers.
 func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.Subscribers(a.quit, in.topic)
 	if err != nil {
@@ -85,33 +99,32 @@ func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// putSubscriber is PUT /v1/topics/{topic}/users/{user}. It is for the sessions that
+// putSubscriber is PUT /v1/topics/{topic}/users/{user}: it subscribes the sessions that
 // the user has now.
 func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.SubscribeUser(a.quit, in.user, in.topic)
 	switch {
 	case errors.Is(err, registry.ErrTooManyTopics):
-		return problemf(409, "too_many_topics", "a session has %d subscriptions already; %d sessions of this user subscribe to this topic", a.limits.TopicsPerSession, d.Receivers)
-	case err != nil && d.Receivers == 0: // all have left meanwhile
-		return notConnected
+		return problemf(409, "too_many_topics", "a session has %d subscriptions, its limit; %d sessions of this user subscribe to the topic now", a.limits.TopicsPerSession, d.Receivers)
+	case errors.Is(err, server.ErrTooBig), errors.Is(err, server.ErrInvalidCommand):
+		return pushProblem(err)
+	case d.Receivers == 0 && d.Complete(): // if err is not nil, the sessions have ended meanwhile
+		return noSession
 	}
-	return answerCount(ctx, "connections", d)
+	answerCount(ctx, "connections", d)
+	return nil
 }
 
-// deleteSubscriber is DELETE /v1/topics/{topic}/users/{user}. A user without this
-// subscription is not an error, a user without a session is.
+// deleteSubscriber is DELETE /v1/topics/{topic}/users/{user}. A user whose sessions do not
+// subscribe to the topic is not an error, a user without a session is.
 func (a *API) deleteSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	if list := a.srv.Sessions(a.quit, in.user); len(list.Sessions) == 0 && list.Complete() {
-		return notConnected
+		return noSession
 	}
 	d, err := a.srv.UnsubscribeUser(a.quit, in.user, in.topic)
 	if err != nil {
 		return pushProblem(err)
 	}
-	answer := map[string]any{"connections": d.Receivers}
-	if !d.Complete() {
-		answer["complete"] = false
-	}
-	answerJSON(ctx, answer)
+	answerCount(ctx, "connections", d)
 	return nil
 }

@@ -118,6 +118,6 @@ func TestAPITopics(t *testing.T) {
 		}
 	}
 	s.call("POST", "/v1/topics/news/push", "x")
-	a1.expect(server.Binary, "x")
-	a2.expect(server.Binary, "x")
+	a1.expect(server.Text, "x")
+	a2.expect(server.Text, "x")
 }

@@ -64,7 +64,7 @@ func TestAPIDurableStatus(t *testing.T) {
 			}
 		})
 	}
-	if got := s.call("GET", "/metrics", ""); !strings.Contains(got.body, "fanfare_inbox_ready 1") || !strings.Contains(got.body, "fanfare_inbox_refused_total") {
+	if got := s.call("GET", "/metrics", ""); !strings.Contains(got.body, "fanfare_store_ready 1") || !strings.Contains(got.body, "fanfare_store_rejected_total") {
 		t.Error("the metrics lack the inbox")
 	}
 }

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// answerQueue takes the answers to a batch that the kernel does not accept, because the
+// client does not read them. The API serves further lines meanwhile: a client that sends
+// everything before it reads anything would otherwise wait for the API, and the API for
+// the client. What may be queued is bounded, see batch.full.
+//
+// A write that is not complete after batchStall starts a goroutine that sends what
+// is queued, and ends when nothing is left.
+type answerQueue struct {
+	api  *API
+	conn net.Conn
+
+	mu      sync.Mutex
+	pending []byte        // accepted by write; guarded by mu
+	size    int           // pending, and what the goroutine is sending; guarded by mu
+	flushed chan struct{} // closed when the goroutine ends; nil: none runs; guarded by mu
+	err     error         // of sending; guarded by mu
+}
+
+const (
+	// maxAnswers bounds the answers that one batch queues, in bytes: half a million
+	// pushes. maxAnswersTotal bounds those of all batches.
+	maxAnswers      = 8 << 20
+	maxAnswersTotal = 64 << 20
+	// batchStall is how long a write may make no progress before the rest is queued.
+	batchStall = 10 * time.Millisecond
+	// flushBytes are sent under one deadline.
+	flushBytes = 256 << 10
+)
+
+// write sends or queues p. One goroutine calls it.
+func (q *answerQueue) write(p []byte) (int, error) {
+	q.mu.Lock()
+	queued, err := q.flushed != nil, q.err
+	if queued && err == nil {
+		q.appendLocked(p)
+	}
+	q.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if queued {
+		return len(p), nil
+	}
+	if err := q.conn.SetWriteDeadline(time.Now().Add(q.api.stall)); err != nil {
+		return 0, err
+	}
+	n, err := q.conn.Write(p)
+	if err == nil || !isTimeout(err) {
+		return n, err
+	}
+	q.mu.Lock()
+	q.appendLocked(p[n:])
+	q.flushed = make(chan struct{})
+	q.mu.Unlock()
+	go q.flush()
+	return len(p), nil
+}
+
+func (q *answerQueue) appendLocked(p []byte) {
+	q.pending = append(q.pending, p...)
+	q.size += len(p)
+	q.api.answerBytes.Add(int64(len(p)))
+}
+
+// flush sends what is queued until nothing is left or sending fails.
+func (q *answerQueue) flush() {
+	for {
+		q.mu.Lock()
+		p := q.pending
+		q.pending = nil
+		if len(p) == 0 || q.err != nil {
+			q.api.answerBytes.Add(-int64(q.size))
+			q.size = 0
+			close(q.flushed)
+			q.flushed = nil
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+		err := errPanic // unless send returns
+		q.api.guard("batch answers", func() { err = q.send(p) })
+		q.mu.Lock()
+		q.err = err
+		q.mu.Unlock()
+	}
+}
+
+// send returns an error if nothing could be sent for the API's idle time.
+func (q *answerQueue) send(p []byte) error {
+	for len(p) > 0 {
+		q.conn.SetWriteDeadline(time.Now().Add(q.api.idle))
+		n, err := q.conn.Write(p[:min(len(p), flushBytes)])
+		p = p[n:]
+		q.api.answerBytes.Add(-int64(n))
+		q.mu.Lock()
+		q.size -= n
+		q.mu.Unlock()
+		if err != nil && (n == 0 || !isTimeout(err)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// queued returns the bytes that wait for the client.
+func (q *answerQueue) queued() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.size
+}
+
+// wait returns when everything is sent, or cannot be.
+func (q *answerQueue) wait() error {
+	q.mu.Lock()
+	flushed := q.flushed
+	q.mu.Unlock()
+	if flushed != nil {
+		<-flushed
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,65 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"fanfare/server"
+	"fanfare/server/internal/field"
+)
+
+// Config of an API. Zero is the safe default of every field but Listen.
+type Config struct {
+	// Listen is the address of the listener, as for server.Listen.
+	Listen string
+	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
+	// this machine only: Listen must be loopback or a Unix socket.
+	Keys []string
+	// MaxConnections bounds the connections that are open at a time. 0: half of the
+	// descriptors that the server leaves to other uses, at most 4,096.
+	MaxConnections int
+	// ReadyNeedsStore makes /readyz answer 503 while the store is not available.
+	// Otherwise it answers 200, because live messages work without a store, and the
+	// body says what is degraded.
+	ReadyNeedsStore bool
+	// Pprof serves /debug/pprof.
+	Pprof bool
+	// Version of the program, for /v1/stats and the metrics.
+	Version string
+	// Node names this process in /v1/stats and the metrics. Empty: its name in the
+	// cluster, or the host name and the port of the public listener.
+	Node string
+	// Logger; nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// minKey is the shortest key: 16 random characters are 64 bits at least.
+const minKey = 16
+
+// Validate returns the error with which New would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error { return cfg.validate() }
+
+func (cfg *Config) validate() error {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	var errs []error
+	for _, key := range cfg.Keys {
+		if len(key) < minKey {
+			errs = append(errs, field.Errorf("Keys", "has a key of %d bytes: want at least %d", len(key), minKey))
+		}
+	}
+	if len(cfg.Keys) == 0 && !server.IsLoopback(cfg.Listen) {
+		errs = append(errs, field.Errorf("Keys", "is empty, and the API listens on %s, which is not loopback: "+
+			"set a key, or listen on 127.0.0.1", cfg.Listen))
+	}
+	if cfg.MaxConnections < 0 {
+		errs = append(errs, field.Errorf("MaxConnections", "is %d: want at least 1, or 0 for the default", cfg.MaxConnections))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("api: %w", errors.Join(errs...))
+	}
+	return nil
+}

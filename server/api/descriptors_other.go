@@ -1,0 +1,5 @@
+//go:build !unix
+
+package api
+
+func descriptorLimit() int { return 0 }

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"bytes"
+	"mime"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// unsupported are header fields that would change the meaning of a request, and that the
+// API does not implement: to ignore them would be to do something else than was asked.
+var unsupported = []struct {
+	name, hint string
+}{
+	{"Content-Range", "send the whole body"}, // RFC 9110, 14.5
+	{"Idempotency-Key", "repeat durable messages with the same id parameter or field"},
+	{"If-Match", "the API has no conditional requests"}, // RFC 9110, 13.1
+	{"If-None-Match", "the API has no conditional requests"},
+	{"If-Unmodified-Since", "the API has no conditional requests"},
+	{"X-Http-Method-Override", "send the request with that method"},
+	{"X-Http-Method", "send the request with that method"},
+	{"X-Method-Override", "send the request with that method"},
+}
+
+// checkHeader rejects a request that may change something for what its header asks.
+func checkHeader(ctx *fasthttp.RequestCtx) *problem {
+	h := &ctx.Request.Header
+	for i := range unsupported {
+		if u := &unsupported[i]; len(h.Peek(u.name)) > 0 {
+			return problemf(400, "bad_header", "the header field %s is not supported: %s", u.name, u.hint)
+		}
+	}
+	// RFC 9110, 10.1.1.
+	if expect := h.Peek("Expect"); len(expect) > 0 && !bytes.EqualFold(expect, []byte("100-continue")) {
+		return problemf(417, "bad_expect", "Expect: %.40q is not supported, only 100-continue is", expect)
+	}
+	if coding := h.Peek("Content-Encoding"); len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")) {
+		ctx.Response.Header.Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		return problemf(415, "unsupported_encoding", "Content-Encoding %.40q is not supported: send the body as it is", coding)
+	}
+	return nil
+}
+
+// checkCharset rejects a body whose text is in another encoding than UTF-8. Bodies that
+// are ASCII are the same in the single-byte encodings that clients declare by default.
+func checkCharset(contentType, body []byte) *problem {
+	if bytes.IndexByte(contentType, ';') < 0 {
+		return nil
+	}
+	_, params, err := mime.ParseMediaType(string(contentType))
+	if err != nil {
+		return nil // nothing is known about the type, then
+	}
+	switch charset := strings.ToLower(params["charset"]); {
+	case charset == "", charset == "utf-8", charset == "utf8", charset == "us-ascii":
+		return nil
+	case (strings.HasPrefix(charset, "iso-8859-") || strings.HasPrefix(charset, "windows-125")) && isASCII(body):
+		return nil
+	default:
+		return problemf(415, "unsupported_charset", "charset %.40q is not supported: send UTF-8", charset)
+	}
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// requestMetrics counts the requests to the API. Every route, method and status that it
+// answers has a counter from the start, so that a rate is known from the first error on.
+type requestMetrics struct {
+	total    *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	byMethod map[*method]methodMetrics // immutable; nil: requests without a method of the table
+}
+
+type methodMetrics struct {
+	route, method string
+	byStatus      map[int]prometheus.Counter
+	seconds       prometheus.Observer
+}
+
+var (
+	// commonErrors are statuses that every method of the table answers.
+	commonErrors = []int{400, 401, 403, 500}
+	// bodyErrors are statuses that methods with a body answer.
+	bodyErrors = []int{408, 413, 415, 417}
+	// otherErrors are statuses of requests that have no method of the table.
+	otherErrors = []int{400, 401, 403, 404, 405, 408, 431, 501}
+)
+
+func newRequestMetrics() *requestMetrics {
+	m := &requestMetrics{
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanfare_api_requests_total",
+			Help: "API requests, by route, method and status of the answer.",
+		}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "fanfare_api_request_seconds",
+			Help: "Time from the head of an API request to its answer. For a push this includes writing the message to its receivers and, in a cluster, the answers of other nodes; for a durable message, storing it.",
+			// From one push to a local session up to a slow store.
+			Buckets: []float64{.0001, .0005, .0025, .01, .05, .25, 1, 5},
+		}, []string{"route", "method"}),
+		byMethod: make(map[*method]methodMetrics),
+	}
+	m.register(nil, "other", "other", otherErrors)
+	for i := range routes {
+		for j := range routes[i].methods {
+			r, k := &routes[i], &routes[i].methods[j]
+			statuses := slices.Concat([]int{200}, commonErrors, k.errors)
+			if k.body {
+				statuses = append(statuses, bodyErrors...)
+			}
+			m.register(k, r.pattern(), k.name, statuses)
+		}
+	}
+	return m
+}
+
+func (m *requestMetrics) register(k *method, route, name string, statuses []int) {
+	mm := methodMetrics{route: route, method: name, byStatus: make(map[int]prometheus.Counter)}
+	for _, status := range statuses {
+		mm.byStatus[status] = m.total.WithLabelValues(route, name, strconv.Itoa(status))
+	}
+	if k != nil && !k.long {
+		mm.seconds = m.seconds.WithLabelValues(route, name)
+	}
+	m.byMethod[k] = mm
+}
+
+// count counts an answer. k is nil if the request has no method of the table.
+func (m *requestMetrics) count(k *method, status int) {
+	mm := m.byMethod[k]
+	if c, ok := mm.byStatus[status]; ok {
+		c.Inc()
+		return
+	}
+	m.total.WithLabelValues(mm.route, mm.method, strconv.Itoa(status)).Inc()
+}
+
+func (m *requestMetrics) observe(k *method, d time.Duration) {
+	m.byMethod[k].seconds.Observe(d.Seconds())
+}

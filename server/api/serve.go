@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// serve is called by fasthttp for each request. It looks at the target as the client sent
+// it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or ".." would
+// be lost.
+func (a *API) serve(ctx *fasthttp.RequestCtx) {
+	began := time.Now()
+	m, p := a.dispatchGuarded(ctx)
+	if p != nil {
+		p.answer(&ctx.Response)
+	}
+	setUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
+	a.requests.count(m, ctx.Response.StatusCode())
+	if m != nil && !m.long {
+		a.requests.observe(m, time.Since(began))
+	}
+}
+
+// dispatchGuarded is dispatch for handlers that may panic: fasthttp does not recover.
+func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (m *method, p *problem) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(string(ctx.Method())+" "+string(ctx.Path()), v)
+			ctx.Response.Reset()
+			p = errInternal
+		}
+	}()
+	p = a.dispatch(ctx, &m)
+	return m, p
+}
+
+// guard calls f and reports whether it returned: a panic is logged and counted.
+func (a *API) guard(where string, f func()) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(where, v)
+			ok = false
+		}
+	}()
+	f()
+	return true
+}
+
+// panicked logs and counts a panic that was recovered.
+func (a *API) panicked(where string, v any) {
+	a.cfg.Logger.Error("panic recovered", "where", where, "panic", v, "stack", string(debug.Stack()))
+	a.panics.Add(1) // last: a reader of the counter finds it in the log
+}
+
+// dispatch serves a request. It sets m if the request has a method of the table.
+func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
+	target := ctx.Request.Header.RequestURI()
+	if len(target) == 0 {
+		return problemf(400, "bad_request", "the request has no path")
+	}
+	path, _, _ := bytes.Cut(originForm(target), []byte("?"))
+	var segments [maxSegments][]byte
+	n := cutPath(path, segments[:])
+	for i := range routes {
+		r := &routes[i]
+		if !r.matches(segments[:n]) || r.pprof && !a.cfg.Pprof {
+			continue
+		}
+		*m = r.method(ctx.Method())
+		if !r.open {
+			if p := a.admitted(ctx); p != nil {
+				return p
+			}
+		}
+		if *m == nil {
+			list := r.allow()
+			ctx.Response.Header.Set("Allow", list) // RFC 9110, 15.5.6
+			return problemf(405, "method_not_allowed", "this path takes %s", list)
+		}
+		in, p := r.names(segments[:n])
+		if p != nil {
+			return p
+		}
+		if p := checkRequest(ctx, *m); p != nil {
+			return p
+		}
+		return (*m).serve(a, ctx, in)
+	}
+	if p := a.admitted(ctx); p != nil {
+		return p
+	}
+	return problemf(404, "not_found", "no such path; in the names of users and topics, percent-encode all characters except letters and digits")
+}
+
+// checkRequest rejects what a request says and its method does not take.
+func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem {
+	if args := ctx.QueryArgs(); args.Len() > 0 {
+		if p := checkQuery(args, m.query); p != nil {
+			return p
+		}
+	}
+	if m.name != "GET" {
+		if p := checkHeader(ctx); p != nil {
+			return p
+		}
+	}
+	if m.body {
+		return nil
+	}
+	if stream := ctx.RequestBodyStream(); stream != nil {
+		var one [1]byte
+		if n, _ := stream.Read(one[:]); n > 0 {
+			return problemf(400, "bad_request", "this request takes no body: parameters are in the query")
+		}
+	}
+	return nil
+}
