@@ -34,12 +34,12 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 		return p, usage(err)
 	}
 	apiConfig := api.Config{
-		Listen:            cmd.API,
-		Keys:              keys,
-		ReadyWithoutStore: cmd.ReadyWithoutStore,
-		Pprof:             cmd.Pprof,
-		Version:           buildVersion(),
-		Logger:            log,
+		Listen:          cmd.API,
+		Keys:            keys,
+		ReadyNeedsStore: cmd.ReadyNeedsStore,
+		Pprof:           cmd.Pprof,
+		Version:         buildVersion(),
+		Logger:          log,
 	}
 	storeConfig, err := cmd.inboxFlags.store(log)
 	if err != nil {

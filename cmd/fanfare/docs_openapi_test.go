@@ -30,6 +30,8 @@ const (
 	openServer   = "a server without storage"
 	smallServer  = "a server with small limits, alice online"
 	fullServer   = "a server with little room for messages"
+
+	leavingServer = "a server whose sessions are closed"
 )
 
 var apiCases = map[string][]apiCase{
@@ -66,6 +68,27 @@ var apiCases = map[string][]apiCase{
 		{"DELETE", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/alice", "", "", 200},
 		{"DELETE", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/offline", "", "", 404},
 		{"DELETE", "/v1/topics/{topic}/users/{user}", "/v1/topics/%00/users/alice", "", "", 400},
+		{"GET", "/v1/sessions", "/v1/sessions?user=alice", "", "", 200},
+		{"GET", "/v1/sessions", "/v1/sessions?topic=weather", "", "", 200},
+		{"GET", "/v1/sessions", "", "", "", 400},
+		{"GET", "/v1/inbox", "/v1/inbox?user=bob&after=0", "", "", 200},
+		{"GET", "/v1/inbox", "", "", "", 400},
+		{"DELETE", "/v1/inbox", "/v1/inbox?user=bob", "", "", 200},
+		{"DELETE", "/v1/inbox", "", "", "", 400},
+		{"GET", "/v1/subscriptions", "/v1/subscriptions?topic=weather", "", "", 200},
+		{"GET", "/v1/subscriptions", "", "", "", 400},
+		{"PUT", "/v1/subscriptions", "/v1/subscriptions?user=alice&topic=news", "", "", 200},
+		{"PUT", "/v1/subscriptions", "/v1/subscriptions?user=offline&topic=news", "", "", 404},
+		{"PUT", "/v1/subscriptions", "", "", "", 400},
+		{"DELETE", "/v1/subscriptions", "/v1/subscriptions?user=alice&topic=news", "", "", 200},
+		{"DELETE", "/v1/subscriptions", "/v1/subscriptions?user=offline&topic=news", "", "", 404},
+		{"DELETE", "/v1/subscriptions", "", "", "", 400},
+		{"DELETE", "/v1/sessions", "/v1/sessions?user=offline", "", "", 404},
+		{"DELETE", "/v1/sessions", "", "", "", 400},
+		{"POST", "/v1/users/{user}/push", "/v1/users/alice/push", typeParts, "hello", 415},
+		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push", typeParts, "rain", 415},
+		{"POST", "/v1/broadcast", "", typeParts, "hello", 415},
+		{"GET", "/healthz", "/healthz?strict=true", "", "", 200},
 		{"GET", "/v1/stats", "", "", "", 200},
 		{"GET", "/metrics", "", "", "", 200},
 		{"GET", "/healthz", "", "", "", 200},
@@ -76,6 +99,9 @@ var apiCases = map[string][]apiCase{
 		{"DELETE", "/v1/users/{user}", "/v1/users/alice?code=1", "", "", 400},
 		{"DELETE", "/v1/users/{user}", "/v1/users/alice?code=4000&reason=bye", "", "", 200},
 		{"DELETE", "/v1/users/{user}", "/v1/users/offline", "", "", 404},
+	},
+	leavingServer: {
+		{"DELETE", "/v1/sessions", "/v1/sessions?user=alice&code=4000&reason=bye", "", "", 200},
 	},
 	lockedServer: {
 		{"POST", "/v1/users/{user}/push", "/v1/users/alice/push", typeText, "hello", 401},
@@ -91,6 +117,13 @@ var apiCases = map[string][]apiCase{
 		{"GET", "/v1/topics/{topic}/sessions", "/v1/topics/weather/sessions", "", "", 401},
 		{"PUT", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/alice", "", "", 401},
 		{"DELETE", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/alice", "", "", 401},
+		{"GET", "/v1/sessions", "", "", "", 401},
+		{"DELETE", "/v1/sessions", "", "", "", 401},
+		{"GET", "/v1/inbox", "", "", "", 401},
+		{"DELETE", "/v1/inbox", "", "", "", 401},
+		{"GET", "/v1/subscriptions", "", "", "", 401},
+		{"PUT", "/v1/subscriptions", "", "", "", 401},
+		{"DELETE", "/v1/subscriptions", "", "", "", 401},
 		{"GET", "/v1/stats", "", "", "", 401},
 		{"GET", "/metrics", "", "", "", 401},
 		{"GET", "/healthz", "", "", "", 200},
@@ -104,6 +137,8 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/push", "", typeJSON, `{"users":["alice"],"text":"hello","durable":true}`, 501},
 		{"GET", "/v1/users/{user}/inbox", "/v1/users/bob/inbox", "", "", 501},
 		{"DELETE", "/v1/users/{user}/inbox", "/v1/users/bob/inbox", "", "", 501},
+		{"GET", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
+		{"DELETE", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
 		{"GET", "/debug/pprof/", "", "", "", 404},
 	},
 	smallServer: {
@@ -115,6 +150,7 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/users/{user}/push", "/v1/users/bob/push?durable=true", typeText, "2", 507},
 		{"POST", "/v1/push", "", typeJSON, `{"users":["bob"],"durable":true,"text":"2"}`, 507},
 		{"PUT", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/alice", "", "", 409},
+		{"PUT", "/v1/subscriptions", "/v1/subscriptions?user=alice&topic=news", "", "", 409},
 	},
 	fullServer: {
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/kept/push", typeText, strings.Repeat("1", 1e6), 200},
@@ -122,7 +158,7 @@ var apiCases = map[string][]apiCase{
 	},
 }
 
-const typeText, typeJSON, typeLines = "text/plain", "application/json", "application/x-ndjson"
+const typeText, typeJSON, typeLines, typeParts = "text/plain", "application/json", "application/x-ndjson", "multipart/form-data; boundary=x"
 
 // notProvoked are statuses that no request above has.
 var notProvoked = map[int]string{
@@ -143,6 +179,8 @@ func TestDocsOpenAPI(t *testing.T) {
 		plainServer:  {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof"},
 		lockedServer: {"--api-key-file=" + keys, "--pprof"},
 		openServer:   {},
+
+		leavingServer: {},
 		smallServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--max-payload=7", "--topics-per-session=1",
 			"--inbox-messages=1", "--inbox-full=reject"},
 		fullServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--inbox-disk=1MiB", "--inbox-bytes=16MiB"},

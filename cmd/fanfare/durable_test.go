@@ -186,9 +186,9 @@ func TestNATSWithoutScheme(t *testing.T) {
 	}
 }
 
-// TestReadyWithoutStore: a load balancer sends clients to a server whose NATS is away, if
-// the operator says so; monitoring sees the difference.
-func TestReadyWithoutStore(t *testing.T) {
+// TestReadyWithoutNATS: a load balancer sends clients to a server whose NATS is away, unless
+// the operator says otherwise; monitoring sees the difference.
+func TestReadyWithoutNATS(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // nothing is at its address afterwards
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestReadyWithoutStore(t *testing.T) {
 	for _, test := range []struct {
 		args  []string
 		ready int
-	}{{nil, 503}, {[]string{"--ready-without-store"}, 200}} {
+	}{{nil, 200}, {[]string{"--ready-needs-store"}, 503}} {
 		p := startServer(t, nil, append(test.args, "--nats="+ln.Addr().String())...)
 		if len(p.warnings()) == 0 {
 			t.Error("it starts degraded and says nothing")

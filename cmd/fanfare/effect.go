@@ -48,7 +48,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"jwt-*", cmd.Auth == "jwt", "--auth jwt"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"nats-* node-name", cmd.NATS != "", "--nats"},
-		{"inbox-* durable-topic plain-ack ready-without-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
+		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
 		{"trusted-proxy", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
 	} {

@@ -39,8 +39,8 @@ type inboxFlags struct {
 	InboxSync       flush         `help:"How often --data-dir is flushed to disk, which is what a power failure can lose; always: before each answer." default:"1s"`
 	InboxAcceptLoss bool          `help:"Start although stored messages are missing from --data-dir; the users concerned receive a gap."`
 
-	PlainAck          string `help:"How clients without fanfare.v1 acknowledge durable messages: pong, or none, for a proxy that answers pings itself." enum:"pong,none" default:"pong"`
-	ReadyWithoutStore bool   `help:"Answer /readyz with 200 while durable messages, or the other nodes, are not available."`
+	PlainAck        string `help:"How clients without fanfare.v1 acknowledge durable messages: pong, or none, for a proxy that answers pings itself." enum:"pong,none" default:"pong"`
+	ReadyNeedsStore bool   `help:"Answer /readyz with 503 while durable messages cannot be stored."`
 }
 
 // storeError adds to an error of the store what the operator can do.

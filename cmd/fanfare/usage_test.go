@@ -69,7 +69,7 @@ func TestWrongUsage(t *testing.T) {
 		{name: "name without NATS", args: "serve --node-name x", want: "--node-name has no effect here: it needs --nats"},
 		{name: "inbox without a store", args: "serve --data-dir none --inbox-age 7d", want: "--inbox-age has no effect here: it needs a store"},
 		{name: "acknowledgements without a store", args: "serve --data-dir none --plain-ack none", want: "--plain-ack has no effect here"},
-		{name: "readiness without a store", args: "serve --data-dir none --ready-without-store", want: "--ready-without-store has no effect here"},
+		{name: "readiness without a store", args: "serve --data-dir none --ready-needs-store", want: "--ready-needs-store has no effect here"},
 		{name: "flush of NATS", args: "serve --nats x --inbox-sync 2s", want: "--inbox-sync has no effect here: it needs the store in --data-dir"},
 		{name: "loss in NATS", args: "serve --nats x --inbox-accept-loss", want: "--inbox-accept-loss has no effect here"},
 		{name: "insecure with tokens", args: "serve --auth jwt --jwt-key-file x --insecure-identity", want: "--insecure-identity has no effect here"},

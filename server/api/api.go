@@ -137,8 +137,7 @@ func (a *API) Start() error {
 		return net.ErrClosed
 	}
 	if a.conns.limit < lowConnections {
-		a.cfg.Logger.Warn("API connection limit is low: raise the descriptor limit (ulimit -n, LimitNOFILE of systemd)",
-			"connections", a.conns.limit, "descriptors", a.conns.descriptors)
+		a.cfg.Logger.Info("API connection limit is low", "connections", a.conns.limit, "descriptors", a.conns.descriptors)
 	}
 	a.background.Go(func() {
 		retrying := &retryListener{Listener: ln, quit: a.quit.Done(), log: a.cfg.Logger, api: a}

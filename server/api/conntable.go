@@ -34,7 +34,7 @@ const (
 	// connections.
 	maxConnections = 4096
 	minConnections = 8
-	// lowConnections: below this limit Start logs a warning.
+	// lowConnections: Start logs a limit below this one.
 	lowConnections = 64
 	// maxRejected bounds the connections that are answered 503 at a time, each for 2 s at
 	// most; further ones are closed without an answer.
