@@ -125,7 +125,13 @@ func (b *batch) Close() error {
 }
 
 // Read is called by fasthttp for the next part of the answer.
-func (b *batch) Read(p []byte) (int, error) {
+func (b *batch) Read(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil { // not in a line, see answer
+			b.api.panicked("batch", v)
+			n, err = 0, errPanic
+		}
+	}()
 	if b.sent == len(b.out) {
 		b.out, b.sent = b.out[:0], 0
 		for len(b.out) == 0 && !b.ended {
@@ -135,7 +141,7 @@ func (b *batch) Read(p []byte) (int, error) {
 			return 0, b.finish()
 		}
 	}
-	n := copy(p, b.out[b.sent:])
+	n = copy(p, b.out[b.sent:])
 	b.sent += n
 	return n, nil
 }

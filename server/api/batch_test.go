@@ -71,7 +71,7 @@ func (b *batchClient) expect(part string) {
 func (b *batchClient) expectEnd() {
 	b.t.Helper()
 	if rest, err := io.ReadAll(b); err != nil || len(rest) > 0 {
-		b.t.Errorf("%q, %v behind the last answer", rest, err)
+		b.t.Errorf("%q, %v after the last answer", rest, err)
 	}
 }
 
@@ -82,11 +82,11 @@ func TestAPIBatch(t *testing.T) {
 	b := s.openBatch()
 	tests := []struct{ name, line, want string }{
 		{"data", `{"users":["alice"],"data":{"n":1}}`, `{"receivers":1}`},
-		{"null is nobody, not a user of a line before", `{"users":[null],"text":"secret"}`, `"bad_name"`},
-		{"nobody", `{"users":["bob"],"data":1}`, `{"receivers":0}`},
+		{"null is not a user of a line before", `{"users":[null],"text":"secret"}`, `"bad_name"`},
+		{"offline user", `{"users":["bob"],"data":1}`, `{"receivers":0}`},
 		{"topic", `{"topics":["news"],"text":"n"}`, `{"receivers":1}`},
 		{"no JSON", `{"users":`, `{"error":{"code":"bad_json","message":"at byte `},
-		{"goes on behind an error", `{"broadcast":true,"text":"x"}`, `{"receivers":1}`},
+		{"goes on after an error", `{"broadcast":true,"text":"x"}`, `{"receivers":1}`},
 		{"bad name", `{"users":[""],"data":1}`, `"bad_name"`},
 		{"nor a topic of one", `{"topics":[null],"text":"secret"}`, `"bad_name"`},
 		{"payload too big", `{"users":["alice"],"text":"` + strings.Repeat("x", 1001) + `"}`, `"too_big","message":"the payload`},
@@ -138,11 +138,11 @@ func TestAPIBatchAtOnce(t *testing.T) {
 		t.Errorf("empty batch: %v", got)
 	}
 	if got := s.call("POST", "/v1/stats", ""); got.status != 405 {
-		t.Errorf("the connection is of use no more: %v", got)
+		t.Errorf("the connection cannot be used any more: %v", got)
 	}
 }
 
-// TestBatchLineMemory: of a line that is too long, no more is kept than the limit.
+// TestBatchLineMemory: of a line that is too long, no more is stored than the limit.
 func TestBatchLineMemory(t *testing.T) {
 	const limit, window = 1000, 64
 	b := &batch{limit: limit}
@@ -151,7 +151,7 @@ func TestBatchLineMemory(t *testing.T) {
 		t.Errorf("got %v", p)
 	}
 	if kept := cap(b.long.b); kept > bodyFirst {
-		t.Errorf("%d bytes are kept, want at most %d", kept, bodyFirst)
+		t.Errorf("%d bytes are stored, want at most %d", kept, bodyFirst)
 	}
 	if line, p := b.next(); p != nil || string(line) != "next\n" {
 		t.Errorf("got %q, %v", line, p)
@@ -199,7 +199,7 @@ func TestAPIBatchOutlivesReadTimeout(t *testing.T) {
 	b.expectEnd()
 }
 
-// TestAPIBatchIdle: a stream on which nothing comes ends, with a last line that says
+// TestAPIBatchIdle: a stream on which nothing arrives ends, with a last line that says
 // why.
 func TestAPIBatchIdle(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.idle = 50 * time.Millisecond })
@@ -210,8 +210,8 @@ func TestAPIBatchIdle(t *testing.T) {
 	b.expectEnd()
 }
 
-// TestAPIBatchUnread: a client that sends and never reads answers is not read from
-// for ever, and is cut off in the end.
+// TestAPIBatchUnread: a client that sends and never reads answers is disconnected in the
+// end.
 func TestAPIBatchUnread(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.idle = 200 * time.Millisecond })
 	c := s.raw()
@@ -231,7 +231,7 @@ func TestAPIBatchUnread(t *testing.T) {
 	}
 }
 
-// TestAPIBatchShutdown: a server that goes ends its batches with a last line.
+// TestAPIBatchShutdown: a server that shuts down ends its batches with a last line.
 func TestAPIBatchShutdown(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	b := s.openBatch()

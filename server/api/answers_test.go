@@ -1,0 +1,192 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/server"
+)
+
+// sendAll sends a whole batch, calls sent, and only then reads, as a naive client does. It
+// returns the lines of the answer.
+func (s *apiServer) sendAll(t *testing.T, line string, n int, sent func()) []string {
+	t.Helper()
+	c := s.raw()
+	c.SetDeadline(time.Now().Add(6 * patience))
+	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", n*len(line))
+	portion := strings.Repeat(line, 1000)
+	for range n / 1000 {
+		if _, err := io.WriteString(c, portion); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%d, %d bytes, %v", resp.StatusCode, len(body), err)
+	}
+	return strings.Split(strings.TrimSuffix(string(body), "\n"), "\n")
+}
+
+// TestAPIBatchSentFirst: a client that sends 400,000 lines before it reads the first answer
+// gets all of them.
+func TestAPIBatchSentFirst(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	const n = 400_000
+	answers := s.sendAll(t, `{"users":["u"],"data":1}`+"\n", n, func() {})
+	if len(answers) != n {
+		t.Fatalf("%d answers to %d lines", len(answers), n)
+	}
+	for i, got := range answers {
+		if got != `{"receivers":0}` {
+			t.Fatalf("line %d: %s", i, got)
+		}
+	}
+	if n := s.api.answerBytes.Load(); n != 0 {
+		t.Errorf("%d bytes are still counted", n)
+	}
+}
+
+// TestAPIBatchTooManyAnswers: beyond the limit of one batch, or of all, the client gets the
+// answers to the lines that were served, and then why the others were not.
+func TestAPIBatchTooManyAnswers(t *testing.T) {
+	for name, prepare := range map[string]func(*API){
+		"of one batch":   func(a *API) { a.answerLimit = 1 << 20 },
+		"of all batches": func(a *API) { a.answerTotal = 1 << 20 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t, server.Config{}, Config{}, prepare)
+			// The answers are long, so that the kernel's buffers do not take them all.
+			const n = 400_000
+			answers := s.sendAll(t, "!\n", n, s.awaitTooManyAnswers)
+			last := len(answers) - 1
+			if !strings.Contains(answers[last], "too_many_answers") || last < (1<<20)/100 || last >= n {
+				t.Errorf("%d answers, the last is %s", len(answers), answers[last])
+			}
+			for i, got := range answers[:last] {
+				if !strings.Contains(got, "bad_json") {
+					t.Fatalf("line %d: %s", i, got)
+				}
+			}
+			if got := s.api.figures(); got.API.Lines != int64(last) || got.API.AnswersFull != 1 || got.API.AnswerBytes != 0 {
+				t.Errorf("%d lines were answered, and counted %+v", last, got.API)
+			}
+			if got := s.call("GET", "/v1/stats", ""); got.status != 200 {
+				t.Errorf("afterwards: %v", got)
+			}
+		})
+	}
+}
+
+// TestAPIBatchShutdownWhileUnread: queued answers do not delay the end of the API.
+func TestAPIBatchShutdownWhileUnread(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.grace, a.answerLimit = 50*time.Millisecond, 1<<10 })
+	c := s.raw()
+	io.WriteString(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+	go io.Copy(c, endless{})
+	s.awaitTooManyAnswers()
+	began := time.Now()
+	s.api.Shutdown()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("took %v", took)
+	}
+}
+
+func (s *apiServer) awaitTooManyAnswers() {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); s.api.answersFull.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the answers are not too many")
+		}
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	n := len(p) &^ 1
+	copy(p, bytes.Repeat([]byte("!\n"), n/2))
+	return n, nil
+}
+
+// pausedConn accepts writes only while it is resumed; deadlines end a wait.
+type pausedConn struct {
+	net.Conn
+	resumed  chan struct{} // closed: writes are accepted
+	deadline time.Time
+	got      bytes.Buffer
+	part     int // accepted of the write that waits
+}
+
+func (c *pausedConn) SetWriteDeadline(t time.Time) error { c.deadline = t; return nil }
+
+func (c *pausedConn) Write(p []byte) (int, error) {
+	select {
+	case <-c.resumed:
+		return c.got.Write(p)
+	case <-time.After(time.Until(c.deadline)):
+		n := min(c.part, len(p))
+		c.part -= n
+		c.got.Write(p[:n])
+		return n, timeoutError{}
+	}
+}
+
+type timeoutError struct{ error }
+
+func (timeoutError) Error() string   { return "timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+
+// What is queued is sent in order, and once, however much of a write was accepted.
+func TestAnswerQueueOrder(t *testing.T) {
+	for part := range 6 {
+		c := &pausedConn{resumed: make(chan struct{}), part: part}
+		a := &API{stall: time.Millisecond, idle: time.Minute}
+		q := &answerQueue{api: a, conn: c}
+		for _, p := range []string{"one ", "two ", "three "} {
+			if n, err := q.write([]byte(p)); n != len(p) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if q.queued() != len("one two three ")-min(part, 4) || a.answerBytes.Load() != int64(q.queued()) {
+			t.Errorf("%d are queued, %d counted", q.queued(), a.answerBytes.Load())
+		}
+		close(c.resumed)
+		if err := q.wait(); err != nil {
+			t.Fatal(err)
+		}
+		q.write([]byte("four"))
+		if got := c.got.String(); got != "one two three four" {
+			t.Errorf("got %q", got)
+		}
+		if a.answerBytes.Load() != 0 {
+			t.Errorf("%d bytes are still counted", a.answerBytes.Load())
+		}
+	}
+}
+
+// A peer that accepts nothing for the idle time loses the rest, and writes fail.
+func TestAnswerQueueIdle(t *testing.T) {
+	c := &pausedConn{resumed: make(chan struct{})}
+	a := &API{stall: time.Millisecond, idle: 2 * time.Millisecond}
+	q := &answerQueue{api: a, conn: c}
+	q.write([]byte("one"))
+	if err := q.wait(); !isTimeout(err) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := q.write([]byte("two")); !isTimeout(err) || a.answerBytes.Load() != 0 {
+		t.Errorf("got %v, %d bytes are still counted", err, a.answerBytes.Load())
+	}
+}
