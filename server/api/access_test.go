@@ -83,9 +83,9 @@ func TestAPIKeys(t *testing.T) {
 	}
 }
 
-// What is refused for its key is refused by its head: the body is not waited for, and
-// not asked for, and not taken for the next request.
-func TestAPIRefusesBeforeTheBody(t *testing.T) {
+// A request without a valid key is rejected by its head: the API does not wait for the body,
+// does not ask for it, and does not take it for the next request.
+func TestAPIRejectsBeforeTheBody(t *testing.T) {
 	const key = "the-only-key-of-this-server"
 	s := newAPIServer(t, server.Config{}, Config{Keys: []string{key}}, nil)
 	alice := s.connect("/ws?user=alice")
@@ -107,7 +107,7 @@ func TestAPIRefusesBeforeTheBody(t *testing.T) {
 			for _, field := range []string{"", "Authorization: Bearer wrong\r\n"} {
 				for _, version := range []string{"1.1", "1.0"} {
 					if version == "1.0" && strings.Contains(body, "chunked") {
-						continue // is no HTTP
+						continue // not HTTP
 					}
 					c := s.raw()
 					io.WriteString(c, "POST "+path+" HTTP/"+version+"\r\nHost: localhost\r\n"+field+body)
@@ -116,7 +116,7 @@ func TestAPIRefusesBeforeTheBody(t *testing.T) {
 						t.Errorf("%s, %s, %q, %s: got %v, last: %v", name, path, field, version, got, got.last)
 					}
 					if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 || time.Since(began) > patience/2 {
-						t.Fatalf("%s, %s, %q, %s: behind it %q, %v", name, path, field, version, rest, err)
+						t.Fatalf("%s, %s, %q, %s: after it %q, %v", name, path, field, version, rest, err)
 					}
 				}
 			}
@@ -135,7 +135,7 @@ func TestAPIExpectContinue(t *testing.T) {
 		{"Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"},
 	} {
 		c := s.raw()
-		for range 2 { // the connection is kept
+		for range 2 { // the connection stays open
 			io.WriteString(c, "POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+key+"\r\nExpect: 100-continue\r\n"+framing[0]+"\r\n\r\n")
 			if got := readAnswer(t, c); got.status != 100 {
 				t.Fatalf("%s: got %v", framing[0], got)
@@ -148,9 +148,20 @@ func TestAPIExpectContinue(t *testing.T) {
 	}
 }
 
-// TestAPIWithoutKeys: a page in a browser on this machine must not push.
+// TestAPIWithoutKeys: a page in a browser on this machine must not reach the API.
 func TestAPIWithoutKeys(t *testing.T) {
-	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
+	for site, status := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200, "invented": 403} {
+		for _, path := range []string{"/v1/stats", "/debug/pprof/heap?gc=1", "/debug/pprof/profile?seconds=1x"} {
+			want := status
+			if want == 200 && strings.HasSuffix(path, "x") {
+				want = 400
+			}
+			if got := s.call("GET", path, "", "Sec-Fetch-Site", site); got.status != want {
+				t.Errorf("%s from %s: got %.100v, want %d", path, site, got, want)
+			}
+		}
+	}
 	tests := []struct {
 		name, host, origin, path string
 		status                   int
@@ -161,7 +172,7 @@ func TestAPIWithoutKeys(t *testing.T) {
 		{"IPv6 without port", "[::1]", "", "/v1/stats", 200},
 		{"localhost", "localhost:8081", "", "/v1/stats", 200},
 		{"Localhost", "LocalHost", "", "/v1/stats", 200},
-		{"name that was made to resolve to us", "evil.example:8081", "", "/v1/stats", 403},
+		{"name that resolves to this machine", "evil.example:8081", "", "/v1/stats", 403},
 		{"name that begins like a number", "127.0.0.1.evil.example", "", "/v1/stats", 403},
 		{"name that ends like localhost", "evil.localhost.example", "", "/v1/stats", 403},
 		{"page", "127.0.0.1:8081", "https://evil.example", "/v1/stats", 403},

@@ -10,7 +10,7 @@ import (
 	"fanfare/server"
 )
 
-// TestMetrics: what happened is to be seen in the metrics.
+// TestMetrics: what happened is counted.
 func TestMetrics(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	alice := s.connect("/ws?user=a&topic=x")
@@ -43,5 +43,72 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q in:\n%s", want, body)
 		}
+	}
+}
+
+// TestMetricsFromTheStart: every counter is there before anything is counted, so that an
+// alert on its rate sees the first event.
+func TestMetricsFromTheStart(t *testing.T) {
+	s := newAPIServer(t, server.Config{Store: new(troubledStore), Cluster: &fakeCluster{}}, Config{}, nil)
+	body := s.call("GET", "/metrics", "").body
+	for _, want := range []string{
+		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="200"} 0`,
+		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="401"} 0`,
+		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="503"} 0`,
+		`fanfare_api_requests_total{method="POST",route="/v1/push",status="415"} 0`,
+		`fanfare_api_requests_total{method="GET",route="/readyz",status="503"} 0`,
+		`fanfare_api_requests_total{method="other",route="other",status="404"} 0`,
+		`fanfare_api_request_seconds_count{method="POST",route="/v1/users/{user}/push"} 0`,
+		`fanfare_closes_total{code="1006"} 0`, `fanfare_closes_total{code="1013"} 0`,
+		`fanfare_rejected_total{status="429"} 0`, `fanfare_limited_total{limit="api_batch_answers"} 0`,
+		`fanfare_delivered_total{kind="durable"} 0`, `fanfare_dropped_total{reason="slow"} 0`,
+		"fanfare_api_panics_total 0", "fanfare_api_batch_lines_total 0",
+		"fanfare_store_bytes 5", "fanfare_store_bytes_limit 10", "fanfare_store_appended_total 0",
+		"fanfare_replay_gaps_total 0", "fanfare_replay_panics_total 0",
+		"fanfare_cluster_ready 1", "fanfare_cluster_connects_total 2", `fanfare_cluster_dropped_total{reason="expired"} 3`,
+		`node="node-1"`, "fanfare_nodes 3", "fanfare_api_connections 1",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if strings.Contains(body, "process_network_") {
+		t.Error("the traffic of other processes is among the metrics")
+	}
+	stats := s.call("GET", "/v1/stats", "").body
+	for _, want := range []string{`"node":"node-1"`, `"connects_total":2`, `"dropped_total_expired":3`, `"max_bytes":10`, `"gaps":0`} {
+		if !strings.Contains(stats, want) {
+			t.Errorf("no %q in %s", want, stats)
+		}
+	}
+}
+
+// TestRequestMetrics: requests are counted by what they asked for and what was answered.
+func TestRequestMetrics(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	for _, r := range [][3]string{
+		{"POST", "/v1/users/alice/push", "x"}, {"POST", "/v1/users/b%2Fb/push", "x"}, {"POST", "/v1/users/alice/push?durable=x", "x"},
+		{"GET", "/v1/nothing", ""}, {"BREW", "/v1/push", ""}, {"POST", "/v1/batch", "{}\n" + `{"broadcast":true,"data":1}` + "\n"},
+	} {
+		s.call(r[0], r[1], r[2])
+	}
+	s.ask("no HTTP\r\n\r\n")
+	body := s.call("GET", "/metrics", "").body
+	for _, want := range []string{
+		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="200"} 2`,
+		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="400"} 1`,
+		`fanfare_api_request_seconds_count{method="POST",route="/v1/users/{user}/push"} 3`,
+		`fanfare_api_requests_total{method="POST",route="/v1/batch",status="200"} 1`,
+		`fanfare_api_requests_total{method="other",route="other",status="404"} 1`,
+		`fanfare_api_requests_total{method="other",route="other",status="405"} 1`,
+		`fanfare_api_requests_total{method="other",route="other",status="400"} 1`,
+		"fanfare_api_batch_lines_total 2", "fanfare_api_batch_lines_failed_total 1",
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("no %q", want)
+		}
+	}
+	if f := s.api.figures().API; f.ReceivedBytes == 0 || f.SentBytes < int64(len(body)) {
+		t.Errorf("%d bytes in, %d out", f.ReceivedBytes, f.SentBytes)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -34,6 +35,28 @@ func TestPprof(t *testing.T) {
 				t.Errorf("got %.100v, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestPprofEndsWithClient: a profile ends when its client closes the connection, so that
+// the next one can begin.
+func TestPprofEndsWithClient(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
+	for _, name := range []string{"profile", "trace"} {
+		c := s.raw()
+		io.WriteString(c, "GET /debug/pprof/"+name+"?seconds=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		for !s.requestInProgress() {
+			runtime.Gosched()
+		}
+		c.Close()
+		for deadline := time.Now().Add(patience); s.requestInProgress(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s goes on without its client", name)
+			}
+		}
+		if got := s.call("GET", "/debug/pprof/"+name+"?seconds=1", ""); got.status != 200 || !got.last || len(got.body) < 10 {
+			t.Errorf("%s: the next one: %d, %d bytes", name, got.status, len(got.body))
+		}
 	}
 }
 
