@@ -98,7 +98,7 @@ func TestAPIRejectsBeforeTheBody(t *testing.T) {
 		"chunks, a part":       "Transfer-Encoding: chunked\r\n\r\n3e8\r\nx",
 		"chunks, expects":      "Transfer-Encoding: chunked\r\nexpect: 100-Continue\r\n\r\n",
 		"expects for nothing":  "Expect: 100-continue\r\n\r\n",
-		"kept":                 "Connection: keep-alive\r\nContent-Length: 1000\r\n\r\n",
+		"keep":                 "Connection: keep-alive\r\nContent-Length: 1000\r\n\r\n",
 		"none":                 "\r\n",
 		"a request for a body": "Content-Length: 76\r\n\r\nPOST /v1/broadcast HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\nContent-Length: 0\r\n\r\n",
 	}

@@ -151,7 +151,7 @@ func (timeoutError) Temporary() bool { return true }
 
 // What is queued is sent in order, and once, however much of a write was accepted.
 func TestAnswerQueueOrder(t *testing.T) {
-	for part := range 6 {
+	for part := range 4 { // bytes of "one "
 		c := &pausedConn{resumed: make(chan struct{}), part: part}
 		a := &API{stall: time.Millisecond, idle: time.Minute}
 		q := &answerQueue{api: a, conn: c}
@@ -160,7 +160,7 @@ func TestAnswerQueueOrder(t *testing.T) {
 				t.Fatal(n, err)
 			}
 		}
-		if q.queued() != len("one two three ")-min(part, 4) || a.answerBytes.Load() != int64(q.queued()) {
+		if q.queued() != len("one two three ")-part || a.answerBytes.Load() != int64(q.queued()) {
 			t.Errorf("%d are queued, %d counted", q.queued(), a.answerBytes.Load())
 		}
 		close(c.resumed)

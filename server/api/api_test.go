@@ -21,7 +21,7 @@ func TestAPIStatus(t *testing.T) {
 		{"unknown route", "GET", "/v1/nothing", "", 404, "not_found"},
 		{"root", "GET", "/", "", 404, "not_found"},
 		{"slash at the end", "GET", "/v1/stats/", "", 404, "not_found"},
-		{"dots are no way up", "GET", "/v1/users/../stats", "", 404, "not_found"},
+		{"dots do not lead up", "GET", "/v1/users/../stats", "", 404, "not_found"},
 		{"a slash that is not encoded", "POST", "/v1/users/a/b/push", "x", 404, "not_found"},
 		{"too many segments", "POST", "/v1/topics/a/users/b/c/d/e/f", "x", 404, "not_found"},
 		{"prefix of a route", "GET", "/v1", "", 404, "not_found"},
@@ -57,21 +57,21 @@ func TestAPIStatus(t *testing.T) {
 		{"document too big", "POST", "/v1/push", strings.Repeat(" ", documentLimit(1000)+1), 413, "too_big"},
 		{"payload in a document too big", "POST", "/v1/push", `{"broadcast":true,"text":"` + strings.Repeat("x", 1001) + `"}`, 413, "too_big"},
 
-		{"no JSON", "POST", "/v1/push", `{"users":`, 400, "bad_json"},
+		{"not JSON", "POST", "/v1/push", `{"users":`, 400, "bad_json"},
 		{"bad document", "POST", "/v1/push", `{"users":["a"]}`, 400, "bad_document"},
 		{"bad name in a document", "POST", "/v1/push", `{"users":[""],"data":1}`, 400, "bad_name"},
 
-		{"nobody to close", "DELETE", "/v1/users/nobody", "", 404, "not_found"},
+		{"close an offline user", "DELETE", "/v1/users/offline", "", 404, "not_found"},
 		{"reserved code", "DELETE", "/v1/users/a?code=1005", "", 400, "bad_code"},
 		{"code below", "DELETE", "/v1/users/a?code=999", "", 400, "bad_code"},
 		{"code above", "DELETE", "/v1/users/a?code=5000", "", 400, "bad_code"},
 		{"code beyond 16 bits", "DELETE", "/v1/users/a?code=66536", "", 400, "bad_code"},
 		{"no code", "DELETE", "/v1/users/a?code=x", "", 400, "bad_code"},
 		{"reason too long", "DELETE", "/v1/users/a?reason=" + strings.Repeat("r", 124), "", 400, "bad_reason"},
-		{"reason no UTF-8", "DELETE", "/v1/users/a?reason=%ff", "", 400, "bad_reason"},
+		{"reason that is not UTF-8", "DELETE", "/v1/users/a?reason=%ff", "", 400, "bad_reason"},
 
-		{"nobody to follow", "PUT", "/v1/topics/x/users/nobody", "", 404, "not_found"},
-		{"nobody to stop following", "DELETE", "/v1/topics/x/users/nobody", "", 404, "not_found"},
+		{"subscribe an offline user", "PUT", "/v1/topics/x/users/offline", "", 404, "not_found"},
+		{"unsubscribe an offline user", "DELETE", "/v1/topics/x/users/offline", "", 404, "not_found"},
 		{"too many topics", "PUT", "/v1/topics/c/users/full", "", 409, "too_many_topics"},
 
 		{"health", "GET", "/healthz", "", 200, ""},
@@ -104,7 +104,7 @@ func TestAPIRawRequests(t *testing.T) {
 		status        int
 		code          string
 	}{
-		{"no HTTP", "\x16\x03\x01\x02\x00 hello there \r\n\r\n", 400, "bad_request"},
+		{"not HTTP", "\x16\x03\x01\x02\x00 hello there \r\n\r\n", 400, "bad_request"},
 		{"control character in the target", "GET /v1/users/a\x01b HTTP/1.1\r\n" + local + "\r\n", 400, "bad_request"},
 		{"absolute target", "GET http://localhost/healthz HTTP/1.1\r\n" + local + "\r\n", 200, ""},
 		{"two slashes", "GET //v1/stats HTTP/1.1\r\n" + local + "\r\n", 404, "not_found"},

@@ -146,8 +146,8 @@ func (b *batch) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// answer serves one line, for which it waits, and those that have arrived after it, while
-// there is room for their answers. Durable messages among them are stored at the same
+// answer waits for one line and serves it and the complete lines after it, while there is
+// room for their answers. Durable messages among them are stored at the same
 // time, and answered in order all the same.
 func (b *batch) answer() {
 	defer b.recovered()
@@ -193,7 +193,7 @@ func (b *batch) unread() bool {
 	return n >= b.api.answerLimit || n > 0 && b.api.answerBytes.Load() >= b.api.answerTotal
 }
 
-// finish returns io.EOF when the answers are sent, or the error that kept them from it.
+// finish returns io.EOF when the answers are sent, or the error that prevented it.
 func (b *batch) finish() error {
 	c := connOf(b.ctx)
 	if c == nil || c.answers == nil {

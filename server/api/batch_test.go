@@ -85,7 +85,7 @@ func TestAPIBatch(t *testing.T) {
 		{"null is not a user of a line before", `{"users":[null],"text":"secret"}`, `"bad_name"`},
 		{"offline user", `{"users":["bob"],"data":1}`, `{"receivers":0}`},
 		{"topic", `{"topics":["news"],"text":"n"}`, `{"receivers":1}`},
-		{"no JSON", `{"users":`, `{"error":{"code":"bad_json","message":"at byte `},
+		{"not JSON", `{"users":`, `{"error":{"code":"bad_json","message":"at byte `},
 		{"goes on after an error", `{"broadcast":true,"text":"x"}`, `{"receivers":1}`},
 		{"bad name", `{"users":[""],"data":1}`, `"bad_name"`},
 		{"nor a topic of one", `{"topics":[null],"text":"secret"}`, `"bad_name"`},
@@ -96,7 +96,7 @@ func TestAPIBatch(t *testing.T) {
 		{"line far too long", strings.Repeat("x", 1<<20), `"too_big","message":"the line`},
 		{"carriage return", `{"users":["alice"],"data":5}` + "\r", `{"receivers":1}`},
 		{"blank lines have no answer", "\n \n\r\n" + `{"users":["alice"],"data":6}`, `{"receivers":1}`},
-		{"several at once", `{"users":["nobody"],"data":7}` + "\nx\n" + `{"users":["alice"],"data":7}`, `{"receivers":0}`},
+		{"several at once", `{"users":["offline"],"data":7}` + "\nx\n" + `{"users":["alice"],"data":7}`, `{"receivers":0}`},
 		{"second of several", "", `bad_json`},
 		{"third of several", "", `{"receivers":1}`},
 	}
@@ -150,8 +150,8 @@ func TestBatchLineMemory(t *testing.T) {
 	if _, p := b.next(); p == nil || p.Code != "too_big" {
 		t.Errorf("got %v", p)
 	}
-	if kept := cap(b.long.b); kept > bodyFirst {
-		t.Errorf("%d bytes are stored, want at most %d", kept, bodyFirst)
+	if stored := cap(b.long.b); stored > bodyFirst {
+		t.Errorf("%d bytes are stored, want at most %d", stored, bodyFirst)
 	}
 	if line, p := b.next(); p != nil || string(line) != "next\n" {
 		t.Errorf("got %q, %v", line, p)

@@ -1,6 +1,6 @@
 package api
 
-// This file keeps the answers of a batch in order, some of which wait for the store.
+// This file orders the answers of a batch, some of which wait for the store.
 
 // late is an answer that follows others which are not there yet.
 type late struct {
@@ -9,7 +9,7 @@ type late struct {
 	stored *storedAnswer
 }
 
-// say answers a line: at once, or after those that wait.
+// say answers a line: at once, or after answers that wait.
 func (b *batch) say(appendTo func([]byte) []byte) {
 	if len(b.late) == 0 {
 		b.out = appendTo(b.out)

@@ -9,8 +9,8 @@ import (
 // This file reads the lines of a batch.
 
 // next returns the next line, valid until dropLong or next is called, and sets ended
-// after the last one. Of a line that is too long no more than the limit is stored; the
-// rest is discarded.
+// after the last one. It buffers at most the limit of a line that is too long, and
+// discards the rest.
 func (b *batch) next() ([]byte, *problem) {
 	b.dropLong()
 	length := 0

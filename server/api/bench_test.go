@@ -13,14 +13,14 @@ import (
 	"fanfare/server"
 )
 
-// discard reads all that comes for a client and drops it.
+// discard reads and drops everything that the client receives.
 func (c *wsClient) discard() {
 	c.SetDeadline(time.Time{})
 	go io.Copy(io.Discard, c.Conn)
 }
 
-// BenchmarkAPIPush is one push to one connection after another over one HTTP
-// connection. The client allocates nothing.
+// BenchmarkAPIPush sends one push after another over one HTTP connection. The client
+// allocates nothing.
 func BenchmarkAPIPush(b *testing.B) {
 	for _, size := range []int{128, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -66,8 +66,8 @@ func pushOnce(t testing.TB, c net.Conn, answers *bufio.Reader, request []byte) {
 	}
 }
 
-// BenchmarkAPIBatch is pushes to single users in lines of one stream; the client sends
-// 64 lines at a time and does not wait for answers before it sends more.
+// BenchmarkAPIBatch pushes to single users in one batch. The client sends 64 lines at a
+// time and does not wait for answers before it sends more.
 func BenchmarkAPIBatch(b *testing.B) {
 	const users, portion = 100, 64
 	s := newAPIServer(b, server.Config{}, Config{}, nil)
@@ -117,7 +117,7 @@ func BenchmarkAPIBatch(b *testing.B) {
 	io.WriteString(c, "0\r\n\r\n")
 }
 
-// BenchmarkDocument is the parsing of a batch's line.
+// BenchmarkDocument parses one line of a batch.
 func BenchmarkDocument(b *testing.B) {
 	line := []byte(`{"users":["user-1"],"data":{"type":"message","from":"someone","id":7,"text":"a text of the usual length"}}`)
 	var d document

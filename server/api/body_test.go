@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestLongBodiesTakeADesk: as long as no slots is free, long bodies and batches wait and
-// short bodies do not; afterwards all desks are free again.
-func TestLongBodiesTakeADesk(t *testing.T) {
+// TestLongBodiesNeedACPUSlot: while no slot is free, long bodies and batches wait and
+// short bodies do not; afterwards all slots are free again.
+func TestLongBodiesNeedACPUSlot(t *testing.T) {
 	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, func(a *API) { a.slots = make(cpuSlots, 1) })
 	slots := s.api.slots
 	long := strings.Repeat("x", stretch)
@@ -17,28 +17,28 @@ func TestLongBodiesTakeADesk(t *testing.T) {
 		status           int
 		answer           string
 	}{
-		{"message", "/v1/users/nobody/push", long, 200, `{"receivers":0}`},
-		{"durable message", "/v1/users/somebody/push?durable=true", long, 200, `{"offset":`},
-		{"document", "/v1/push", `{"users":["nobody"],"text":"` + long + `"}`, 200, `{"receivers":0}`},
-		{"durable document", "/v1/push", `{"users":["somebody"],"durable":true,"text":"` + long + `"}`, 200, `{"offset":`},
-		{"document that is none", "/v1/push", `{"users":["nobody"],"text":"` + long, 400, `bad_json`},
-		{"line", "/v1/batch", `{"users":["nobody"],"text":"` + long + `"}` + "\n" + `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}` + "\n" + `{"receivers":0}`},
-		{"short line", "/v1/batch", `{"users":["nobody"],"text":"short"}`, 200, `{"receivers":0}`},
-		{"durable line", "/v1/batch", `{"users":["somebody"],"durable":true,"text":"` + long + `"}` + "\n" + `{"users":["somebody"],"durable":true,"text":"short"}`, 200, `{"offset":`},
-		{"line that is none", "/v1/batch", long + "\n" + long, 200, `bad_json`},
+		{"message", "/v1/users/offline/push", long, 200, `{"receivers":0}`},
+		{"durable message", "/v1/users/stored/push?durable=true", long, 200, `{"offset":`},
+		{"document", "/v1/push", `{"users":["offline"],"text":"` + long + `"}`, 200, `{"receivers":0}`},
+		{"durable document", "/v1/push", `{"users":["stored"],"durable":true,"text":"` + long + `"}`, 200, `{"offset":`},
+		{"broken document", "/v1/push", `{"users":["offline"],"text":"` + long, 400, `bad_json`},
+		{"line", "/v1/batch", `{"users":["offline"],"text":"` + long + `"}` + "\n" + `{"users":["offline"],"text":"short"}`, 200, `{"receivers":0}` + "\n" + `{"receivers":0}`},
+		{"short line", "/v1/batch", `{"users":["offline"],"text":"short"}`, 200, `{"receivers":0}`},
+		{"durable line", "/v1/batch", `{"users":["stored"],"durable":true,"text":"` + long + `"}` + "\n" + `{"users":["stored"],"durable":true,"text":"short"}`, 200, `{"offset":`},
+		{"broken line", "/v1/batch", long + "\n" + long, 200, `bad_json`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			slots <- struct{}{}
 			answered := make(chan answer, 1)
 			go func() { answered <- s.call("POST", test.path, test.body) }()
 			for range 20 {
-				if got := s.call("POST", "/v1/users/nobody/push", "short"); got.status != 200 {
+				if got := s.call("POST", "/v1/users/offline/push", "short"); got.status != 200 {
 					t.Error(got)
 				}
 			}
 			select {
 			case got := <-answered:
-				t.Errorf("without a slots: %v", got)
+				t.Errorf("without a CPU slot: %v", got)
 				answered <- got
 			default:
 			}

@@ -83,7 +83,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
-	last   bool // the server closes behind it
+	last   bool // the server closes the connection after it
 }
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, strings.TrimSpace(a.body)) }

@@ -60,8 +60,8 @@ const stretch = 64 << 10
 
 // Read yields after each stretch. A goroutine often runs on the thread that the runtime's
 // poller woke for it, and while it finds more to read, up to the end of a long body, no
-// thread asks that poller: other ready descriptors, among them the one behind which all
-// WebSockets are, wait for up to 10 ms, although a processor is idle. Gosched wakes a
+// thread asks that poller: other ready descriptors, among them the epoll descriptor of all
+// WebSockets, wait for up to 10 ms, although a processor is idle. Gosched wakes a
 // thread, which polls when it finds nothing else to do.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), stretch)])

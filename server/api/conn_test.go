@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// flood is a connection of which there is always more to read.
+// flood is a connection with always more to read.
 type flood struct{ net.Conn }
 
 func (flood) Read(p []byte) (int, error) { return len(p), nil }
 
-// With one processor the other goroutine runs when this one lets it.
-func TestLongBodiesLetOthersGoFirst(t *testing.T) {
+// With one processor the other goroutine runs only when this one yields.
+func TestLongBodiesYield(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, test := range []struct {
 		name string

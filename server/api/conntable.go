@@ -15,7 +15,7 @@ import (
 // places. A new connection is anonymous; if it has no place, the oldest anonymous
 // connection is closed for it, or, if there is none, the one that has been idle for
 // longest. If every connection has a request in progress, the new one is answered 503.
-// So connections that send nothing, or no valid key, keep no caller out.
+// So connections that send nothing, or no valid key, do not exclude callers.
 type connTable struct {
 	// Immutable after init; tests set lower values.
 	limit       int
@@ -60,8 +60,8 @@ func (t *connTable) init(configured, public int) {
 	t.full = problemf(503, "too_many_connections", "all %d connections of the API have a request in progress; send fewer requests at a time%s", t.limit, cause)
 }
 
-// add gives a new connection a place. It returns the connection that must be closed for
-// it, if any, or false if there is no place.
+// add gives a new connection a place, and reports whether there is one. The caller closes
+// victim, if it is not nil: its place was taken.
 func (t *connTable) add(c *conn) (victim *conn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -151,8 +151,8 @@ func (t *connTable) rejectDone(c *conn) {
 	delete(t.rejected, c)
 }
 
-// stop makes note report connections without a request, and returns those that have none
-// now.
+// stop returns the connections without a request in progress. From now on note reports
+// connections that have no request.
 func (t *connTable) stop() (idle []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

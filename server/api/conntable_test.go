@@ -65,8 +65,8 @@ func TestAPIConnectionLimit(t *testing.T) {
 	}
 }
 
-// Connections that send nothing, a part of a request, or a wrong key keep no caller with a
-// key out, new or old.
+// Connections that send nothing, a part of a request, or a wrong key exclude no caller with
+// a key, new or old.
 func TestAPIAnonymousConnectionsGiveWay(t *testing.T) {
 	const key = "the-only-key-of-this-server"
 	for name, sent := range map[string]string{
@@ -176,7 +176,7 @@ func TestConnTableLimit(t *testing.T) {
 	}
 }
 
-// Start warns of a low limit, with its cause.
+// Start logs a low limit.
 func TestAPILowLimitIsLogged(t *testing.T) {
 	var log syncBuffer
 	newAPIServer(t, server.Config{}, Config{MaxConnections: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
@@ -185,7 +185,7 @@ func TestAPILowLimitIsLogged(t *testing.T) {
 	}
 }
 
-// A number of connections at a time is told why it has no place, and no more.
+// The number of connections that are answered 503 at a time is bounded.
 func TestAPIRejectionsAreBounded(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{MaxConnections: 1}, func(a *API) {
 		for range maxRejected - 1 {

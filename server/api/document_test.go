@@ -46,7 +46,7 @@ func TestDocument(t *testing.T) {
 		{"nothing", ``, "bad_json the document is empty"},
 		{"blank", "  ", "bad_json the document is empty"},
 		{"cut", `{"users":["a"`, "bad_json at byte 13: the document ends too early"},
-		{"no JSON", `{"users":[a]}`, "bad_json at byte 10: invalid character 'a' at start of value"},
+		{"not JSON", `{"users":[a]}`, "bad_json at byte 10: invalid character 'a' at start of value"},
 		{"comma at the end", `{"users":["a"],}`, "bad_json at byte 14: invalid character ',' at start of value"},
 		{"two documents", `{"users":["a"],"text":"x"} {}`, "bad_json at byte 27: invalid character '{' after the document"},
 		{"rubbish after it", `{"users":["a"],"text":"x"}]`, "bad_json at byte 26: invalid character ']' after the document"},
@@ -204,8 +204,8 @@ func TestAPIPushDocument(t *testing.T) {
 		{"topics that overlap", `"topics":["news","sport"]`, []*wsClient{alice, bob, carol}},
 		{"a topic twice", `"topics":["news","news"]`, []*wsClient{alice, bob}},
 		{"user and topic", `"users":["alice"],"topics":["news"]`, []*wsClient{alice, phone, bob}},
-		{"one user offline", `"users":["nobody","bob"],"topics":["none"]`, []*wsClient{bob}},
-		{"all offline", `"users":["nobody"],"topics":["none"]`, nil},
+		{"one user offline", `"users":["offline","bob"],"topics":["none"]`, []*wsClient{bob}},
+		{"all offline", `"users":["offline"],"topics":["none"]`, nil},
 		{"every session", `"broadcast":true`, []*wsClient{alice, phone, bob, carol}},
 	}
 	for _, tt := range tests {

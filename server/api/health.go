@@ -36,7 +36,7 @@ func (a *API) degraded() (all []degradation) {
 	return all
 }
 
-// healthz tells that the process answers requests. With ?strict it answers 503 if
+// healthz answers that the process serves requests. With ?strict it answers 503 if
 // anything is degraded.
 func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if args := ctx.QueryArgs(); args.Has("strict") && string(args.Peek("strict")) != "false" && string(args.Peek("strict")) != "0" {
@@ -52,7 +52,7 @@ func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return nil
 }
 
-// readyz tells whether a load balancer should connect clients to this server.
+// readyz answers whether a load balancer should connect clients to this server.
 func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if status := a.srv.Status(); status != server.Serving {
 		return problemf(503, "not_ready", "the server is %s", status)

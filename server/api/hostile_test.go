@@ -15,7 +15,7 @@ import (
 	"fanfare/server"
 )
 
-// Whole servers against callers of the API that mean no good.
+// Whole servers against hostile callers of the API.
 
 // ask sends a request as it is and reads one answer.
 func (s *apiServer) ask(request string) answer {
@@ -32,7 +32,7 @@ func (s *apiServer) ask(request string) answer {
 func TestAPIPathTricks(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	admin := s.connect("/ws?user=admin")
-	const reached, nobody = `{"receivers":1}`, `{"receivers":0}`
+	const reached, missed = `{"receivers":1}`, `{"receivers":0}`
 	tests := []struct {
 		name, target string
 		status       int
@@ -43,15 +43,15 @@ func TestAPIPathTricks(t *testing.T) {
 		{"a query that looks like a path", "/v1/users/admin/push?durable=false&/../x", 400, "unknown parameter"},
 		{"absolute target", "http://localhost/v1/users/admin/push", 200, reached},
 
-		{"encoded twice", "/v1/users/%2561dmin/push", 200, nobody},
-		{"slash in the name", "/v1/users/%2fadmin/push", 200, nobody},
-		{"way up in the name", "/v1/users/x%2f..%2fadmin/push", 200, nobody},
-		{"backslash in the name", "/v1/users/x\\..\\admin/push", 200, nobody},
-		{"semicolon in the name", "/v1/users/admin;x=1/push", 200, nobody},
-		{"space behind the name", "/v1/users/admin%20/push", 200, nobody},
-		{"other casing", "/v1/users/Admin/push", 200, nobody},
-		{"fullwidth letter", "/v1/users/%ef%bd%81dmin/push", 200, nobody},
-		{"zero-width space", "/v1/users/admin%e2%80%8b/push", 200, nobody},
+		{"encoded twice", "/v1/users/%2561dmin/push", 200, missed},
+		{"slash in the name", "/v1/users/%2fadmin/push", 200, missed},
+		{"way up in the name", "/v1/users/x%2f..%2fadmin/push", 200, missed},
+		{"backslash in the name", "/v1/users/x\\..\\admin/push", 200, missed},
+		{"semicolon in the name", "/v1/users/admin;x=1/push", 200, missed},
+		{"space after the name", "/v1/users/admin%20/push", 200, missed},
+		{"other casing", "/v1/users/Admin/push", 200, missed},
+		{"fullwidth letter", "/v1/users/%ef%bd%81dmin/push", 200, missed},
+		{"zero-width space", "/v1/users/admin%e2%80%8b/push", 200, missed},
 
 		{"way up", "/v1/users/x/../admin/push", 404, "not_found"},
 		{"way up, encoded in part", "/v1/users/x/%2e%2e/admin/push", 404, "not_found"},
@@ -70,8 +70,8 @@ func TestAPIPathTricks(t *testing.T) {
 		{"line break", "/v1/users/admin%0d%0aX-Evil:%201/push", 400, "bad_name"},
 		{"escape sequence", "/v1/users/%1b%5b2J/push", 400, "bad_name"},
 		{"DEL", "/v1/users/admin%7f/push", 400, "bad_name"},
-		{"no UTF-8", "/v1/users/%ff%fe/push", 400, "bad_name"},
-		{"no UTF-8, as it is", "/v1/users/\xff\xfe/push", 400, "bad_name"},
+		{"not UTF-8", "/v1/users/%ff%fe/push", 400, "bad_name"},
+		{"not UTF-8, as it is", "/v1/users/\xff\xfe/push", 400, "bad_name"},
 		{"overlong dots", "/v1/users/%c0%ae%c0%ae/push", 400, "bad_name"},
 		{"surrogate", "/v1/users/%ed%a0%80/push", 400, "bad_name"},
 		{"half an escape", "/v1/users/admin%6/push", 400, "bad_name"},
@@ -102,9 +102,9 @@ func TestAPIPathTricks(t *testing.T) {
 	admin.expect(server.Text, "nothing else came")
 }
 
-// Every route but those for health wants the key, for every method, before it looks
-// at the name or waits for the rest of a body.
-func TestAPIEveryRouteWantsTheKey(t *testing.T) {
+// Every route except those for health needs the key, for every method, and checks it
+// before the name and the rest of a body.
+func TestAPIEveryRouteNeedsTheKey(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{Keys: []string{"the-only-key-of-this-server"}, Pprof: true}, nil)
 	for _, r := range routes {
 		path := "/" + strings.Join(r.path, "/")
@@ -130,8 +130,8 @@ func TestAPIEveryRouteWantsTheKey(t *testing.T) {
 }
 
 // A caller that sends its head or its body slowly, or not at all, is answered when
-// the time for one request is over, however many bytes it still dribbles, and costs
-// the others nothing.
+// the time for one request is over, however many bytes it still dribbles, and does not
+// delay others.
 func TestAPISlowRequests(t *testing.T) {
 	const head = "POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\n"
 	tests := []struct{ name, begin, drop string }{
@@ -179,9 +179,8 @@ func TestAPISlowRequests(t *testing.T) {
 	}
 }
 
-// What a client sends never makes a line of the log, nor a field of an answer. The
-// log is that of slog, so this is about what goes around its quoting, and about
-// answers that are put together here.
+// Bytes that a client sends never become a line of the log or a header field of an answer.
+// slog quotes values, so this covers what bypasses it, and answers assembled here.
 func TestLogInjection(t *testing.T) {
 	var log syncBuffer
 	const forged = "X-Evil: 1"
@@ -241,7 +240,7 @@ func TestLogInjection(t *testing.T) {
 	}
 	for _, line := range log.lines() {
 		if !strings.HasPrefix(line, "time=") || strings.ContainsAny(line, "\x00\r\x1b") {
-			t.Errorf("a line of the log: %q", line)
+			t.Errorf("log line: %q", line)
 		}
 	}
 	if !strings.Contains(log.String(), forged) {

@@ -40,10 +40,10 @@ func TestAPIRecovers(t *testing.T) {
 				a.slots = make(cpuSlots, 1)
 				a.srv = nil // whatever uses it panics
 			})
-			kept, other := s.raw(), s.openBatch()
+			idle, other := s.raw(), s.openBatch()
 			for range 2 {
-				io.WriteString(kept, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-				if got := readAnswer(t, kept); got.status != 200 {
+				io.WriteString(idle, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+				if got := readAnswer(t, idle); got.status != 200 {
 					t.Errorf("another connection: %v", got)
 				}
 				other.send(bad)

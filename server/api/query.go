@@ -8,7 +8,7 @@ import (
 )
 
 // checkQuery rejects parameters that a request does not take, and those that come twice:
-// none may be ignored, since a misspelt one would change what happens.
+// a misspelt one would change what happens.
 func checkQuery(args *fasthttp.Args, known []string) *problem {
 	var seen uint
 	for k := range args.All() {

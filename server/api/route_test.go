@@ -43,8 +43,8 @@ func TestCutPath(t *testing.T) {
 	}
 }
 
-// FuzzNames: what a path carries and the one rule for names agree, and any name gets
-// through a path if it is encoded.
+// FuzzNames: decodeName accepts exactly the valid names, and every valid name survives
+// encoding in a path.
 func FuzzNames(f *testing.F) {
 	for _, seed := range []string{"alice", "a%2Fb", "%", "%zz", "..", "%00", "%ff", "a+b", "", strings.Repeat("n", 257), "/", "a/b", "?"} {
 		f.Add(seed)
@@ -52,10 +52,10 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if name, err := decodeName([]byte(s)); err == nil {
 			if registry.CheckName(name) != nil {
-				t.Errorf("%q was taken as %q", s, name)
+				t.Errorf("%q was read as %q", s, name)
 			}
 			if want, err := url.PathUnescape(s); err != nil || want != name {
-				t.Errorf("%q was taken as %q, not %q", s, name, want)
+				t.Errorf("%q was read as %q, not %q", s, name, want)
 			}
 		}
 		if registry.CheckName(s) != nil {

@@ -30,16 +30,16 @@ func TestAPIStats(t *testing.T) {
 			s.call("DELETE", "/v1/users/bob?code=4000", "")
 			bob.expectClose(4000, "")
 			bob.Close()
-			refused, err := net.Dial("tcp", s.Addr().String())
+			rejected, err := net.Dial("tcp", s.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer refused.Close()
-			io.WriteString(refused, "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-			if got := readAnswer(t, refused); got.status != 400 {
+			defer rejected.Close()
+			io.WriteString(rejected, "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			if got := readAnswer(t, rejected); got.status != 400 {
 				t.Errorf("got %v", got)
 			}
-			refused.Close()
+			rejected.Close()
 			for s.Stats().Connections > 2 {
 				runtime.Gosched()
 			}
@@ -64,7 +64,7 @@ func TestAPIStats(t *testing.T) {
 				t.Errorf("closes %v", f.Closes)
 			}
 			if want := map[string]int64{"400": 1}; !maps.Equal(f.Rejected, want) {
-				t.Errorf("refused %v", f.Rejected)
+				t.Errorf("rejected %v", f.Rejected)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 	"fanfare/server"
 )
 
-// TestReadiness goes through the life of a server.
+// TestReadiness checks /readyz in each phase of a server's life.
 func TestReadiness(t *testing.T) {
 	s := newAPIServer(t, server.Config{CloseTimeout: time.Minute}, Config{}, func(a *API) {
 		var ctx fasthttp.RequestCtx
@@ -56,7 +56,7 @@ func TestAPIShutdown(t *testing.T) {
 		grace    time.Duration
 	}{
 		"silent":          {"", false, patience},
-		"kept":            {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", true, patience},
+		"idle":            {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", true, patience},
 		"half a request":  {"GET /healthz HT", false, 50 * time.Millisecond},
 		"half a body":     {"POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", false, 50 * time.Millisecond},
 		"batch, no line":  {"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", false, patience},
@@ -82,7 +82,7 @@ func TestAPIShutdown(t *testing.T) {
 	}
 }
 
-// TestAPIShutdownAtOnce ends servers at every moment of their start.
+// TestAPIShutdownAtOnce stops APIs at every moment of their start.
 func TestAPIShutdownAtOnce(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	for range 50 {
@@ -105,7 +105,7 @@ func TestAPIShutdownAtOnce(t *testing.T) {
 	}
 }
 
-// TestAPIStopBeforeServe: the listener is known, and fasthttp has not got it yet.
+// TestAPIStopBeforeServe stops the API after it listens and before fasthttp serves.
 func TestAPIStopBeforeServe(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	a, err := New(s.Server, Config{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})

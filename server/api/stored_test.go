@@ -42,20 +42,20 @@ func TestAPIDurableStatus(t *testing.T) {
 		{"too big for an inbox", "POST", push + "true", strings.Repeat("x", 2001), 413, "too_big"},
 		{"document", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"1h","id":"7","data":1}`, 200, ""},
 		{"document for several", "POST", "/v1/push", `{"users":["bob","carol","bob"],"durable":true,"data":1}`, 200, ""},
-		{"document for one who is full", "POST", "/v1/push", `{"users":["dave","full"],"durable":true,"data":1}`, 507, "inbox_full"},
+		{"document for a user whose inbox is full", "POST", "/v1/push", `{"users":["dave","full"],"durable":true,"data":1}`, 507, "inbox_full"},
 		{"document for a topic", "POST", "/v1/push", `{"users":["erin"],"topics":["news.a"],"durable":true,"data":1}`, 200, ""},
-		{"document for a topic that is not kept", "POST", "/v1/push", `{"topics":["t"],"durable":true,"data":1}`, 409, "not_durable"},
+		{"document for a topic that is not durable", "POST", "/v1/push", `{"topics":["t"],"durable":true,"data":1}`, 409, "not_durable"},
 		{"document with an id for such a topic", "POST", "/v1/push", `{"topics":["t"],"id":"7","data":1}`, 400, "bad_document"},
 		{"topic", "POST", "/v1/topics/news.a/push?ttl=1h&id=8", "x", 200, ""},
 		{"topic with a bad ttl", "POST", "/v1/topics/news.a/push?ttl=x", "x", 400, "bad_ttl"},
-		{"topic that is not kept", "POST", "/v1/topics/t/push?durable=true", "x", 409, "not_durable"},
-		{"document for everybody", "POST", "/v1/push", `{"broadcast":true,"durable":true,"data":1}`, 400, "bad_document"},
+		{"topic that is not durable", "POST", "/v1/topics/t/push?durable=true", "x", 409, "not_durable"},
+		{"durable broadcast", "POST", "/v1/push", `{"broadcast":true,"durable":true,"data":1}`, 400, "bad_document"},
 		{"document with an id alone", "POST", "/v1/push", `{"users":["bob"],"id":"7","data":1}`, 400, "bad_document"},
 		{"document with a bad ttl", "POST", "/v1/push", `{"users":["bob"],"durable":true,"ttl":"x","data":1}`, 400, "bad_ttl"},
 		{"inbox", "GET", "/v1/users/alice/inbox", "", 200, ""},
-		{"inbox behind", "GET", "/v1/users/alice/inbox?after=1", "", 200, ""},
-		{"inbox behind nothing", "GET", "/v1/users/alice/inbox?after=x", "", 400, "bad_query"},
-		{"inbox of nobody", "DELETE", "/v1/users/nobody/inbox", "", 200, ""},
+		{"inbox after an offset", "GET", "/v1/users/alice/inbox?after=1", "", 200, ""},
+		{"inbox after nothing", "GET", "/v1/users/alice/inbox?after=x", "", 400, "bad_query"},
+		{"empty inbox", "DELETE", "/v1/users/offline/inbox", "", 200, ""},
 		{"ready", "GET", "/readyz", "", 200, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -155,22 +155,22 @@ func TestAPIBatchDurable(t *testing.T) {
 		if a.Offset > 0 {
 			user := "u" + strconv.Itoa(i%2)
 			if a.Offset <= offsets[user] {
-				t.Errorf("%d: %d is not behind %d", i, a.Offset, offsets[user])
+				t.Errorf("line %d: offset %d does not exceed %d", i, a.Offset, offsets[user])
 			}
 			offsets[user] = a.Offset
 		}
 	}
 }
 
-// usedCPU is what this process has used.
+// usedCPU returns the CPU time that this process has used.
 func usedCPU() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkAPIBatchDurable is connections that store messages of 128 bytes for many
-// users, with the client's part of the work.
+// BenchmarkAPIBatchDurable stores messages of 128 bytes for many users over several
+// connections. The client's share of the work is included.
 func BenchmarkAPIBatchDurable(b *testing.B) {
 	text := strings.Repeat("x", 128)
 	for _, connections := range []int{1, 2, 4} {

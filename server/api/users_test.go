@@ -33,7 +33,7 @@ func TestAPIUser(t *testing.T) {
 	push.Dialects = []server.Dialect{named{server.Plain, "v1.push"}, server.Plain}
 	s := newAPIServer(t, server.Config{Endpoints: []server.Endpoint{push}, CloseTimeout: time.Minute}, Config{}, nil)
 	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"complete":true,"connections":[]}`+"\n" {
-		t.Errorf("nobody: %v", got)
+		t.Errorf("offline: %v", got)
 	}
 	before := time.Now().Add(-2 * time.Second / 10)
 	laptop := s.connect("/ws?user=alice&topic=sport&topic=news")
@@ -99,15 +99,15 @@ func TestAPITopics(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"one follows", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1,"complete":true}`},
-		{"nobody follows", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
-		{"both follow", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
+		{"one subscriber", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1,"complete":true}`},
+		{"no subscriber", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
+		{"subscribe", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
 		{"once more", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
-		{"two follow", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2,"complete":true}`},
+		{"two subscribers", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2,"complete":true}`},
 		{"other topic", "PUT", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
-		{"both end it", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
-		{"none followed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":0}`},
-		{"nobody is left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
+		{"unsubscribe", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
+		{"not subscribed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":0}`},
+		{"no subscriber left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
 		{"third", "PUT", "/v1/topics/2/users/alice", 200, `{"connections":2}`},
 		{"fourth", "PUT", "/v1/topics/3/users/alice", 200, `{"connections":2}`},
 		{"too many", "PUT", "/v1/topics/4/users/alice", 409, `too_many_topics`},
