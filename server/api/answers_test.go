@@ -89,6 +89,63 @@ func TestAPIBatchTooManyAnswers(t *testing.T) {
 	}
 }
 
+// TestAPIBatchDiscards: a client that has much left to send when its batch ends gets as far
+// as to read the answers.
+func TestAPIBatchDiscards(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.answerLimit = 1 })
+	line := "!" + strings.Repeat(" ", 200) + "\n" // 40 MB, more than the kernel takes
+	answers := s.sendAll(t, line, 200_000, s.awaitTooManyAnswers)
+	last := len(answers) - 1
+	if !strings.Contains(answers[last], "too_many_answers") || s.api.lines.Load() != int64(last) {
+		t.Errorf("%d answers to %d lines, the last is %s", last, s.api.lines.Load(), answers[last])
+	}
+}
+
+// TestAPIBatchLingers: a client that goes on sending for longer than a rejected request may
+// reads all answers after its batch has ended, however late.
+func TestAPIBatchLingers(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.answerLimit = 1 })
+	c := s.raw()
+	io.WriteString(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if _, err := c.Write(bytes.Repeat([]byte("!\n"), 4<<10)); err != nil {
+				return
+			}
+			if s.api.answersFull.Load() > 0 {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+	}()
+	s.awaitTooManyAnswers()
+	r := bufio.NewReaderSize(c, 64<<10)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := bufio.NewReader(resp.Body)
+	for lines, paused := 0, false; ; lines++ {
+		if !paused && s.api.answerBytes.Load() == 0 { // the rest is in the kernel's buffers
+			paused = true
+			time.Sleep(lingerTime + lingerTime/2)
+		}
+		line, err := body.ReadString('\n')
+		if err != nil {
+			t.Fatalf("after %d lines: %v", lines, err)
+		}
+		if strings.Contains(line, "too_many_answers") {
+			break
+		}
+	}
+	if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v after the last answer", rest, err)
+	}
+	c.Close()
+	<-done
+}
+
 // TestAPIBatchShutdownWhileUnread: queued answers do not delay the end of the API.
 func TestAPIBatchShutdownWhileUnread(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.grace, a.answerLimit = 50*time.Millisecond, 1<<10 })
