@@ -87,11 +87,11 @@ func (n *node) call(ctx context.Context, method, path string, body []byte, answe
 	return nil
 }
 
-// isReady asks /readyz.
+// isReady asks whether the node can store messages and reach its cluster: /readyz is 200 without.
 func (n *node) isReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	return n.call(ctx, "GET", "/readyz", nil, nil)
+	return n.call(ctx, "GET", "/healthz?strict", nil, nil)
 }
 
 // ready waits until the node is ready. It starts a node again that has exited,

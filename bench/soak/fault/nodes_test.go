@@ -112,7 +112,7 @@ func outage(t *testing.T, c *cluster, online *tester) {
 	}
 	wait(t, time.Minute, func() error {
 		if err := n.isReady(ctx); status(err) != 503 {
-			return fmt.Errorf("readyz: %v", err)
+			return fmt.Errorf("healthz?strict: %v", err)
 		}
 		return nil
 	})
