@@ -120,7 +120,7 @@ func TestPlainAck(t *testing.T) {
 			// A client answers every ping, with its payload.
 			c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 			for {
-				f, err := ws.ReadFrame(c)
+				f, err := readFrame(c)
 				if err != nil {
 					break
 				}

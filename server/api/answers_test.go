@@ -200,7 +200,7 @@ func (c *pausedConn) Write(p []byte) (int, error) {
 	}
 }
 
-type timeoutError struct{ error }
+type timeoutError struct{}
 
 func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Timeout() bool   { return true }
