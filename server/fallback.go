@@ -13,7 +13,7 @@ import (
 
 const (
 	// fallbackTimeout bounds reading a request that is not a handshake, and
-	// deciding it.
+	// answering it.
 	fallbackTimeout = 10 * time.Second
 	// maxFallback bounds those at a time: each has a goroutine.
 	maxFallback = 1024
@@ -77,7 +77,7 @@ func (f *fallback) admit() bool {
 	return true
 }
 
-// serve manualClock over a connection whose request was admitted.
+// serve hands over a connection whose request was admitted.
 func (f *fallback) serve(s *Session, head, rest []byte) {
 	srv := f.srv
 	srv.stats.fallback.Add(1)

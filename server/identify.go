@@ -98,7 +98,7 @@ func (is *identifications) find(s *Session) *identification {
 	return is.of[s]
 }
 
-// identifyLater manualClock a request to the Identifier. It returns errIdentifying, or why it
+// identifyLater hands a request to the Identifier. It returns errIdentifying, or why it
 // cannot. accepted is the tick at which the connection was accepted.
 func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, accepted uint32) error {
 	if len(rest) > maxEarly {

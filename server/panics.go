@@ -34,7 +34,7 @@ func (s *Session) recovered(where string) {
 	}
 }
 
-// receive manualClock a message to the dialect, without a closure because it is the hot
+// receive hands a message to the dialect, without a closure because it is the hot
 // path.
 func (s *Session) receive(d Dialect, op Op, payload []byte) {
 	defer s.recovered("Dialect.Receive or OnMessage")

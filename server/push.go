@@ -203,7 +203,7 @@ func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
 // a chance to run: 64 writes are about 0.4 ms.
 const portion = 64
 
-// deliverMany is deliverAll in portions, in parallel if it is minParallel.
+// deliverMany is deliverAll in portions, in parallel if there are enough receivers.
 func deliverMany(to []*Session, m *Message, policy netpoll.Policy) int {
 	portions := (len(to) + portion - 1) / portion
 	return inParallel(portions, len(to), func(i int) int {

@@ -64,7 +64,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestIdleHasNoMeter: deciding pings costs a session no memory.
+// TestIdleHasNoMeter: answering pings costs a session no memory.
 func TestIdleHasNoMeter(t *testing.T) {
 	srv := start(t, Config{PingInterval: tick, PingTimeout: 10 * time.Second})
 	c := dial(t, srv, "/ws?user=a")

@@ -51,7 +51,7 @@ func serve(t testing.TB, srv *Server) {
 	}
 }
 
-// manualClock are those of the clock of a server that moves only when a test says so.
+// manualClock moves the clock of a server, which stands still otherwise.
 type manualClock struct {
 	clock clock
 	now   atomic.Int64

@@ -38,7 +38,7 @@ type Session struct {
 	heard atomic.Uint32             // when bytes came last, in ticks
 	entry registry.Entry[*Session]  // its place under user and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
-	ep    atomic.Pointer[endpoint]  // the unrouted until the request named its path
+	ep    atomic.Pointer[endpoint]  // Server.unrouted until the request has named its path
 	ext   atomic.Pointer[extension] // what few sessions need; nil: none of it
 
 	// Owned by the read turn.

@@ -81,7 +81,7 @@ type Stats struct {
 	Closed      int64   `json:"connections_closed"`
 	Broken      int64   `json:"broken_writes"`           // connections whose peer was gone at a write
 	Stale       int64   `json:"stale_events"`            // events for connections that were gone
-	Starved     int64   `json:"accept_pauses"`           // admitting stopped for want of descriptors or memory
+	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
 	Overrun     int64   `json:"workers_overrun"`         // workers started because a batch took too long
 	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block
 	Saturated   int64   `json:"workers_saturated"`       // times that Config.Workers was reached
