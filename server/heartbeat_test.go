@@ -205,3 +205,136 @@ func TestHeartbeatsCostNothing(t *testing.T) {
 		t.Errorf("%d pings in 11 rounds", n)
 	}
 }
+
+// A session whose hook blocks for longer than interval and timeout is not dead: its
+// client's answers are unread. The same while other sessions' hooks block all workers.
+func TestHeartbeatWhileHooksBlock(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		for _, test := range []struct {
+			name    string
+			workers int
+			blocked string // whose hook blocks
+		}{{"its own hook", 8, "a"}, {"hooks of others", 1, "b"}} {
+			t.Run(test.name, func(t *testing.T) {
+				if kind == netpoll.Goroutine && test.blocked != "a" {
+					t.Skip("a session of this transport does not wait for workers")
+				}
+				entered, leave := make(chan struct{}, 8), make(chan struct{})
+				ep := Push("/ws")
+				ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
+					if string(payload) == "block" {
+						entered <- struct{}{}
+						<-leave
+					}
+				}
+				srv, h := startStopped(t, Config{Transport: kind, Workers: test.workers, Endpoints: []Endpoint{ep},
+					PingInterval: time.Second, PingTimeout: time.Second})
+				a, b := dial(t, srv, "/ws?user=a"), dial(t, srv, "/ws?user=b")
+				s := only(t, srv, "a")
+				clients := map[string]*client{"a": a, "b": b}
+				clients[test.blocked].send(Text, "block")
+				receive(t, "the hook", entered)
+
+				h.pass(time.Second + 2*tick)
+				a.want(ws.OpPing, "")
+				a.send(ws.OpPong, "")
+				// On loopback what was sent is in the other socket's buffer. A turn that
+				// has begun keeps the session alive in any case.
+				await(t, "the pong arrives", s.conn.Active)
+				h.pass(10 * time.Second)
+				if p := s.phase(); p != open || srv.Stats().Closes["1006"] > 1 {
+					t.Fatalf("phase %d, closes %v", p, srv.Stats().Closes)
+				}
+				close(leave)
+				await(t, "the pong is read", func() bool { return s.heard.Load() == srv.tick.Load() && !s.conn.Active() })
+
+				// The peer falls silent: it is found again.
+				h.until(t, "closed", 1, func() int64 {
+					if s.conn.CanWrite() {
+						return 0
+					}
+					return 1
+				})
+				a.wantGone()
+			})
+		}
+	})
+}
+
+// A process that was stopped finds all deadlines in the past. Clients that have answered,
+// or are about to, are not closed; their pings are spread over an interval; and one that
+// is gone is found with the next ping.
+func TestHeartbeatAfterAStop(t *testing.T) {
+	for _, stop := range []time.Duration{4 * time.Second, time.Hour} {
+		t.Run(stop.String(), func(t *testing.T) {
+			const sessions = 40
+			srv, h := startStopped(t, Config{PingInterval: 5 * time.Second, PingTimeout: 2 * time.Second, SessionsPerUser: 1 + sessions})
+			var clients []*client
+			for range sessions {
+				clients = append(clients, dial(t, srv, "/ws?user=a"))
+			}
+			h.until(t, "pings", sessions, srv.stats.pings.Load)
+			for _, c := range clients {
+				c.want(ws.OpPing, "")
+			}
+			// Their answers are still in the network when the process is stopped.
+			h.now.Add(int64(stop))
+			h.clock.beat()
+			if n := srv.stats.dead.Load(); n != 0 {
+				t.Fatalf("%d sessions were closed at once", n)
+			}
+			most, before := int64(0), srv.stats.pings.Load()
+			for i := range 5*time.Second/tick + 1 {
+				if n := srv.stats.dead.Load(); n != 0 && i < 2*time.Second/tick {
+					t.Fatalf("%d sessions were closed before a ping has timed out", n)
+				}
+				n := srv.stats.pings.Load()
+				h.pass(tick)
+				most = max(most, srv.stats.pings.Load()-n)
+			}
+			if n := srv.stats.pings.Load() - before; n < sessions {
+				t.Errorf("%d of %d sessions were pinged within an interval", n, sessions)
+			}
+			if most > sessions/2 {
+				t.Errorf("%d of %d sessions were pinged at once", most, sessions)
+			}
+			h.pass(2*time.Second + 2*tick)
+			if n := srv.stats.dead.Load(); n != sessions {
+				t.Errorf("%d of %d silent sessions were found", n, sessions)
+			}
+		})
+	}
+}
+
+// A handshake and a closing handshake get a second more after a stop: what their clients
+// have sent may be unread.
+func TestDeadlinesAfterAStop(t *testing.T) {
+	srv, h := startStopped(t, Config{PingInterval: 24 * time.Hour})
+	shaking := connect(t, srv)
+	await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
+	h.pass(tick)
+	closing := dial(t, srv, "/ws?user=a")
+	only(t, srv, "a").Close(1000, "")
+	closing.wantClose(1000)
+
+	h.now.Add(int64(time.Minute))
+	h.clock.beat()
+	if n := srv.stats.rejected[408].Load() + srv.stats.forced.Load(); n != 0 {
+		t.Fatal("closed at once")
+	}
+	shaking.say(handshakeFor("/ws?user=b"))
+	if resp := shaking.answer(); resp.StatusCode != 101 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	h.pass(time.Second + 2*tick)
+	if n := srv.stats.forced.Load(); n != 1 {
+		t.Errorf("%d closing handshakes were ended, want 1", n)
+	}
+	await(t, "end", func() bool { return srv.engine.Opened() == 1 })
+	silent := connect(t, srv)
+	await(t, "connection", func() bool { return srv.engine.Opened() == 2 })
+	h.pass(srv.cfg.HandshakeTimeout + 2*tick)
+	if resp := silent.answer(); resp.StatusCode != 408 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
