@@ -267,4 +267,3 @@ func TestReplayOverTLSTakesAsManyRoundTrips(t *testing.T) {
 	}
 	t.Logf("%d round trips over TLS, %d without", trips[true], trips[false])
 }
-
