@@ -144,6 +144,9 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.Cluster != nil {
 		srv.cluster = guardedCluster{cfg.Cluster, srv}
 		if err := srv.cluster.Join(node{srv}); err != nil {
+			if srv.replay != nil {
+				srv.replay.Stop()
+			}
 			srv.stop()
 			srv.background.Wait()
 			engine.Close()
