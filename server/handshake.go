@@ -164,7 +164,7 @@ func rejectHost(host []byte) error {
 	return &Rejection{
 		Status: http.StatusForbidden,
 		Text: "the Host field names " + handshake.Quote(host) + ", not this machine; a server that identifies users by the query and listens on loopback " +
-			"accepts IP addresses and localhost only, unless Config.TrustedProxies names a proxy",
+			"accepts IP addresses and localhost only, unless a proxy is trusted (--trusted-proxy, Config.TrustedProxies)",
 		Reason: "host is not local",
 	}
 }

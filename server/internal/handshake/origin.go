@@ -108,7 +108,7 @@ func rejectOrigin(origin []byte, hosts [][]byte, nearly bool) error {
 		}
 		b.WriteString(Quote(host))
 	}
-	b.WriteString(", and Config.AllowOrigins does not contain it")
+	b.WriteString(", and the allowed origins (--allow-origin, Config.AllowOrigins) do not contain it")
 	if nearly {
 		b.WriteString(" (only the port differs: a proxy may forward Host without it)")
 	}

@@ -102,7 +102,7 @@ func TestOriginsHosts(t *testing.T) {
 		want  []string // in the text; nil: allowed
 	}{
 		{[]string{"inner", "app.example:8443"}, nil},
-		{[]string{"inner"}, []string{`"https://app.example:8443"`, `host "inner"`, "Config.AllowOrigins"}},
+		{[]string{"inner"}, []string{`"https://app.example:8443"`, `host "inner"`, "--allow-origin, Config.AllowOrigins"}},
 		{[]string{"inner", "outer"}, []string{`host "inner" or "outer"`}},
 		{[]string{"app.example"}, []string{"only the port differs"}},
 	} {
