@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"fanfare/frame"
 	"fanfare/registry"
@@ -16,7 +19,7 @@ import (
 // Coverage says whether the other nodes of a cluster took part.
 type Coverage struct {
 	// Missing is the number of nodes that were expected to answer and did not in
-	// time.
+	// time, or answered that they could not do it.
 	Missing int
 	// Unreachable is why other nodes could not be asked; nil: they could.
 	Unreachable error
@@ -54,6 +57,11 @@ func (srv *Server) onAllNodes(ctx context.Context, t Target, c *Command, local f
 func ask(ctx context.Context, cl Cluster, t Target, c *Command) Answer {
 	answer, err := cl.Ask(ctx, t, c)
 	answer.Unreachable = err
+	for _, r := range answer.Replies {
+		if r.Error != "" && r.Error != errTooManyTopics {
+			answer.Missing++
+		}
+	}
 	return answer
 }
 
@@ -87,7 +95,7 @@ func (n node) Serve(c *Command) (r Reply) {
 			r = Reply{Error: "internal error"}
 		}
 	}()
-	if err := c.check(); err != nil {
+	if err := srv.check(c); err != nil {
 		return Reply{Error: err.Error()}
 	}
 	switch c.Verb {
@@ -124,8 +132,6 @@ func (n node) Serve(c *Command) (r Reply) {
 		}
 	case VerbUnsubscribe:
 		r.Count = srv.unsubscribeLocal(c.User, c.Topic)
-	default:
-		r.Error = "unknown command"
 	}
 	return r
 }
@@ -147,30 +153,78 @@ func (srv *Server) subscriber(topic, id string) *Session {
 // errTooManyTopics is Reply.Error for registry.ErrTooManyTopics.
 const errTooManyTopics = "too many topics"
 
-var errCommand = errors.New("server: malformed command of another node")
-
-// check validates what a command makes a server send or look up.
-func (c *Command) check() error {
-	for _, name := range slices.Concat(c.Users, c.Topics) {
-		if registry.CheckName(name) != nil {
-			return errCommand
-		}
-	}
-	if c.User != "" && registry.CheckName(c.User) != nil || c.Topic != "" && registry.CheckName(c.Topic) != nil {
-		return errCommand
+// check returns what is wrong with a command, whose fields may hold anything.
+func (srv *Server) check(c *Command) error {
+	if err := c.checkNames(); err != nil {
+		return err
 	}
 	switch c.Verb {
 	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany:
-		if c.Op != Text && c.Op != Binary {
-			return errCommand
-		}
+		return srv.checkPayload(c)
 	case VerbStored:
-		if c.Op != 0 && c.Op != Text && c.Op != Binary || (c.User == "") == (c.Topic == "") {
-			return errCommand
+		switch {
+		case c.Topic != "" && !srv.Durable(c.Topic):
+			return fmt.Errorf("topic %q is not durable on this node", c.Topic)
+		case c.Offset == 0 || c.Offset > math.MaxInt64 || c.Prev >= c.Offset:
+			return fmt.Errorf("invalid offset %d after %d", c.Offset, c.Prev)
+		case c.Op == 0: // the message is read from the store
+			return nil
 		}
+		return srv.checkPayload(c)
 	case VerbClose:
-		if !frame.CloseCodeAllowed(c.Code) || len(c.Reason) > MaxCloseReason {
-			return errCommand
+		if !frame.CloseCodeAllowed(c.Code) {
+			return fmt.Errorf("invalid close code %d", c.Code)
+		}
+		if len(c.Reason) > MaxCloseReason || !utf8.ValidString(c.Reason) {
+			return errors.New("invalid close reason")
+		}
+	}
+	return nil
+}
+
+func (srv *Server) checkPayload(c *Command) error {
+	switch {
+	case c.Op != Text && c.Op != Binary:
+		return fmt.Errorf("invalid opcode %d", c.Op)
+	case len(c.Payload) > srv.cfg.MaxPayload:
+		return fmt.Errorf("%d bytes, this node's MaxPayload is %d", len(c.Payload), srv.cfg.MaxPayload)
+	case c.Op == Text && !utf8.Valid(c.Payload): // RFC 6455, 8.1
+		return errors.New("text is not UTF-8")
+	}
+	return nil
+}
+
+// checkNames checks that the names that the verb needs are there, and are valid.
+func (c *Command) checkNames() error {
+	user, topic := c.User != "", c.Topic != ""
+	ok := false
+	switch c.Verb {
+	case VerbPush, VerbClose:
+		ok = user
+	case VerbPublish, VerbSubscribers:
+		ok = topic
+	case VerbSubscribe, VerbUnsubscribe:
+		ok = user && topic
+	case VerbStored, VerbSessions:
+		ok = user != topic
+	case VerbBroadcast, VerbPushMany:
+		ok = true
+	default:
+		return fmt.Errorf("unknown verb %d", c.Verb)
+	}
+	if !ok {
+		return fmt.Errorf("verb %d: user or topic is missing", c.Verb)
+	}
+	names := slices.Concat(c.Users, c.Topics)
+	if user {
+		names = append(names, c.User)
+	}
+	if topic {
+		names = append(names, c.Topic)
+	}
+	for _, name := range names {
+		if err := registry.CheckName(name); err != nil {
+			return err
 		}
 	}
 	return nil

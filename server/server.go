@@ -136,13 +136,15 @@ func newServer(cfg Config) (*Server, error) {
 	srv.background.Go(srv.fallback.run)
 	context.AfterFunc(srv.quit, func() { srv.fallback.http.Close() })
 	srv.interest.topics = make(map[string]struct{})
+	if cfg.Cluster != nil {
+		srv.cluster = guardedCluster{cfg.Cluster, srv}
+	}
 	if cfg.Store != nil {
 		srv.store = guardedStore{cfg.Store, srv}
 		srv.replay = newReplay(srv)
 		srv.replay.Start()
 	}
-	if cfg.Cluster != nil {
-		srv.cluster = guardedCluster{cfg.Cluster, srv}
+	if srv.cluster != nil {
 		if err := srv.cluster.Join(node{srv}); err != nil {
 			if srv.replay != nil {
 				srv.replay.Stop()

@@ -32,7 +32,7 @@ type stats struct {
 	slow          atomic.Int64 // sessions closed because their queue was full
 	overRate      atomic.Int64 // sessions closed because they sent too much at once
 	forced        atomic.Int64 // closing handshakes that took too long
-	panics        atomic.Int64 // in hooks
+	panics        atomic.Int64 // in hooks, dialects, the cluster and the store
 	fallback      atomic.Int64 // plain requests on the public listener
 	closes        [5000]atomic.Int64
 }
