@@ -13,113 +13,191 @@ import (
 	"testing"
 )
 
-// forbidden are the imports that would undo the structure. Arrows point downward: cmd →
-// {api, auth, inbox, cluster, console, fasthttpmount} → server → {internal, store, netpoll,
-// frame, registry}, and the three leaves know nothing of each other, so that each can be
-// understood, tested and replaced alone. A rule holds for the folder and those below it,
-// unless it names the package alone.
-var forbidden = []struct {
-	from  string
-	alone bool
-	to    string
+// Packages of this module, as the rules name them.
+var (
+	leaves = []string{"fanfare/netpoll", "fanfare/frame", "fanfare/registry"}
+	// adapters use the server, or its contracts, and bring in a library each.
+	adapters = []string{
+		"fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/console",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox",
+	}
+	internal = []string{
+		"fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay",
+	}
+)
+
+// The arrows: a package imports only what is below it.
+//
+//	cmd → adapters → server → {internal, store, leaves}
+var arrows = []struct {
+	from  []string
+	never []string // these packages and what is under them
+	but   []string // exceptions
 	why   string
 }{
-	{"netpoll", false, "fanfare/frame", "the poller moves bytes without knowing what they mean"},
-	{"netpoll", false, "fanfare/registry", "the poller knows connections, not users"},
-	{"netpoll", false, "fanfare/server", "arrows point downward"},
-	{"netpoll", false, "github.com/gobwas/ws", "the poller moves bytes without knowing what they mean"},
-	{"frame", false, "fanfare/netpoll", "the codec takes bytes: no descriptor and no reader can block it"},
-	{"frame", false, "fanfare/registry", "the codec knows no sessions"},
-	{"frame", false, "fanfare/server", "arrows point downward"},
-	{"frame", false, "net", "the codec takes bytes: no descriptor and no reader can block it"},
-	{"registry", false, "fanfare/netpoll", "the registry sees no socket"},
-	{"registry", false, "fanfare/frame", "the registry sees no message"},
-	{"registry", false, "fanfare/server", "arrows point downward"},
-	{"registry", false, "net", "the registry sees no socket"},
-	{"server", false, "fanfare/cmd", "arrows point downward"},
-	{"server", true, "fanfare/server/api", "an embedder brings an HTTP API of its own"},
-	{"server", true, "fanfare/server/auth", "an embedder identifies users itself"},
-	{"server", true, "fanfare/server/inbox", "an embedder may bring another store"},
-	{"server", true, "fanfare/server/cluster", "an embedder may be alone"},
-	{"server", true, "fanfare/server/console", "the console is for developers"},
-	{"server", true, "fanfare/server/fasthttpmount", "an embedder on net/http links no fasthttp"},
-	{"server/internal/handshake", false, "fanfare/netpoll", "requests and responses are bytes; no connection can block it"},
-	{"server/internal/replay", false, "fanfare/netpoll", "replay knows a store and a receiver by interface only"},
-	{"server/store", false, "fanfare/server/internal", "the contract stands alone"},
-	{"server/inbox", false, "fanfare/server/api", "arrows point downward"},
-	{"server/cluster", false, "fanfare/server/inbox", "a store and a cluster are chosen apart"},
-	{"cmd", false, "fanfare/netpoll", "the program sees the server, not its parts"},
-	{"cmd", false, "fanfare/frame", "the program sees the server, not its parts"},
-	{"cmd", false, "fanfare/registry", "the program sees the server, not its parts"},
+	{leaves, []string{"fanfare"}, nil,
+		"the leaves know nothing of each other and of the server, so that each is understood, tested and replaced alone"},
+	{[]string{"fanfare/netpoll"}, []string{"github.com/gobwas/ws"}, nil,
+		"the poller moves bytes; what they mean is not its business"},
+	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
+		"they take bytes and values: no descriptor can make them wait"},
+	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
+		"a contract that programs implement brings nothing with it"},
+	{[]string{"fanfare/server/internal/replay"}, []string{"fanfare"}, []string{"fanfare/server/store"},
+		"the delivery of stored messages knows a store and a receiver by interface, so that a model can test it"},
+	{internal, append([]string{"fanfare/cmd", "fanfare/server"}, adapters...), []string{"fanfare/server/internal", "fanfare/server/store"},
+		"what the server is made of does not know the server"},
+	{[]string{"fanfare/server"}, append([]string{"fanfare/cmd"}, adapters...), nil,
+		"an embedder pays for the server only"},
+	{[]string{"fanfare/server"}, []string{"fanfare/server/internal/natsconn"}, nil,
+		"NATS ends in the packages inbox and cluster"},
+	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), nil,
+		"an adapter can be used without the others, and sees the server, not its connections"},
+	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, []string{"fanfare/server/store", "fanfare/server/internal"},
+		"the store implements a contract and can be used without a server"},
+	{[]string{"fanfare/cmd/fanfare"}, append([]string{"fanfare/server/internal"}, leaves...), nil,
+		"the program uses what any embedder may use"},
 }
 
-// linked are the modules that a program which embeds package server must not link, with
-// what it would pay.
-var linked = map[string]string{
-	"github.com/nats-io/":         "a NATS server is 15 MB of program, and a store may be another one",
-	"github.com/prometheus/":      "an embedder has metrics of its own; Server.Stats has the numbers",
-	"github.com/valyala/fasthttp": "a second HTTP server, for embedders that have one",
-	"github.com/golang-jwt/":      "an embedder identifies users itself",
-	"fanfare/server/inbox":        "the store is the embedder's choice",
-	"fanfare/server/cluster":      "the cluster is the embedder's choice",
-	"github.com/alecthomas/kong":  "flags belong to the program",
-	"github.com/KimMachineGun/":   "a library must not set limits of the process",
+// Libraries that end in the package that they are for: no other package imports them.
+var libraries = []struct{ library, packages string }{
+	{"github.com/valyala/fasthttp", "api fasthttpmount"},
+	{"github.com/prometheus", "api"},
+	{"github.com/nats-io", "inbox cluster internal/natsconn"},
+	{"github.com/golang-jwt", "auth"},
+	{"github.com/alecthomas/kong", "cmd"},
+	{"github.com/mailru/easygo", "netpoll"},
 }
 
-// TestDependencies asks the go command what package server links.
-func TestDependencies(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "fanfare/server").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	deps := strings.Fields(string(out))
-	if !slices.Contains(deps, "fanfare/netpoll") {
-		t.Fatalf("go list names no fanfare/netpoll: the test looks in the wrong place:\n%s", out)
-	}
-	for _, dep := range deps {
-		for module, why := range linked {
-			if strings.HasPrefix(dep, module) {
-				t.Errorf("package server links %s: %s", dep, why)
-			}
+func under(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
+func underAny(pkg string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return under(pkg, root) })
+}
+
+// violation returns the reason why a package must not import another one; empty: it may.
+func violation(from, to string) string {
+	for _, a := range arrows {
+		if slices.Contains(a.from, from) && from != to && underAny(to, a.never) && !underAny(to, a.but) {
+			return a.why
 		}
 	}
+	for _, l := range libraries {
+		if under(to, l.library) && !slices.ContainsFunc(strings.Fields(l.packages), func(p string) bool {
+			return under(from, "fanfare/"+p) || under(from, "fanfare/server/"+p)
+		}) {
+			return "the library ends in " + l.packages
+		}
+	}
+	return ""
 }
 
 func TestImports(t *testing.T) {
 	root := os.DirFS("..")
-	seen := map[string]bool{}
+	seen := make(map[string][]string)
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-		top, _, inside := strings.Cut(name, "/")
-		if err != nil || !inside || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+		if err != nil {
 			return err
+		}
+		if d.IsDir() && name != "." {
+			if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil {
+				return fs.SkipDir // a module of its own
+			}
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
 		}
 		src, err := fs.ReadFile(root, name)
 		if err != nil {
 			return err
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), path.Join("..", name), src, parser.ImportsOnly)
+		f, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ImportsOnly)
 		if err != nil {
 			return err
 		}
+		from := path.Join("fanfare", path.Dir(name))
 		for _, spec := range f.Imports {
 			to, _ := strconv.Unquote(spec.Path.Value)
-			seen[top+" → "+to] = true
-			dir := path.Dir(name)
-			for _, rule := range forbidden {
-				inside := dir == rule.from || !rule.alone && strings.HasPrefix(dir, rule.from+"/")
-				if inside && (to == rule.to || strings.HasPrefix(to, rule.to+"/")) && to != "net/netip" && to != "net/url" {
-					t.Errorf("%s imports %s: %s", name, to, rule.why)
-				}
+			if why := violation(from, to); why != "" {
+				t.Errorf("%s imports %s: %s", name, to, why)
 			}
+			seen[from] = append(seen[from], to)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"cmd → fanfare/server", "server → fanfare/netpoll", "server → fanfare/frame", "server → fanfare/registry"} {
-		if !seen[want] {
-			t.Errorf("no import %s was seen: the test looks in the wrong place", want)
+	for _, list := range [][]string{leaves, adapters, internal} {
+		for _, pkg := range list {
+			if _, ok := seen[pkg]; !ok {
+				t.Errorf("package %s was not seen: was it renamed?", pkg)
+			}
+		}
+	}
+	for from := range seen {
+		known := from == "fanfare/server" || from == "fanfare/server/store" || under(from, "fanfare/cmd") ||
+			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from)
+		if !known {
+			t.Errorf("package %s has no place in the rules", from)
+		}
+	}
+	if !slices.Contains(seen["fanfare/server"], "fanfare/netpoll") || !slices.Contains(seen["fanfare/cmd/fanfare"], "fanfare/server") {
+		t.Error("the test looks in the wrong place")
+	}
+}
+
+// The rules find what they are made for.
+func TestImportRules(t *testing.T) {
+	for _, test := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"fanfare/netpoll", "fanfare/frame", false},
+		{"fanfare/frame", "net", false},
+		{"fanfare/registry", "os", false},
+		{"fanfare/server/store", "fanfare/server", false},
+		{"fanfare/server/internal/replay", "fanfare/server/store", true},
+		{"fanfare/server/internal/replay", "fanfare/netpoll", false},
+		{"fanfare/server/internal/limit", "fanfare/server", false},
+		{"fanfare/server", "fanfare/server/inbox", false},
+		{"fanfare/server", "fanfare/server/internal/replay", true},
+		{"fanfare/server", "github.com/nats-io/nats.go", false},
+		{"fanfare/server", "github.com/valyala/fasthttp", false},
+		{"fanfare/server/api", "fanfare/server/auth", false},
+		{"fanfare/server/api", "github.com/valyala/fasthttp/fasthttpadaptor", true},
+		{"fanfare/server/auth", "github.com/prometheus/client_golang/prometheus", false},
+		{"fanfare/server/inbox", "fanfare/server", false},
+		{"fanfare/server/inbox", "fanfare/server/store", true},
+		{"fanfare/cmd/fanfare", "fanfare/netpoll", false},
+		{"fanfare/cmd/fanfare", "fanfare/server/api", true},
+	} {
+		if why := violation(test.from, test.to); (why == "") != test.allowed {
+			t.Errorf("%s → %s: allowed %t, want %t (%s)", test.from, test.to, why == "", test.allowed, why)
+		}
+	}
+}
+
+// What a program pays that embeds the server: no library that it may not need, also not
+// by a detour. Each of these is several MiB of binary, goroutines or init functions.
+func TestDependenciesOfAnEmbedder(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "fanfare/server").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "fanfare/frame") {
+		t.Fatalf("go list names %q", deps)
+	}
+	for _, dep := range deps {
+		for _, heavy := range []string{"github.com/nats-io", "github.com/prometheus", "github.com/valyala", "github.com/golang-jwt", "github.com/alecthomas"} {
+			if under(dep, heavy) {
+				t.Errorf("fanfare/server depends on %s", dep)
+			}
+		}
+		if underAny(dep, adapters) {
+			t.Errorf("fanfare/server depends on %s", dep)
 		}
 	}
 }
