@@ -31,7 +31,7 @@ func connectFrom(t testing.TB, srv *Server, i int) *client {
 }
 
 // Connections come and go by tens of thousands while users, topics and everybody
-// are pushed to. Nobody gets what is for somebody else, and nothing is left.
+// are pushed to. No session gets a message for another user, and nothing is left.
 func TestChurn(t *testing.T) {
 	rounds := 50_000
 	if raceEnabled || testing.Short() {
@@ -45,7 +45,7 @@ func TestChurn(t *testing.T) {
 		srv := start(t, Config{Transport: kind})
 		goroutinesBefore := len(goroutines())
 
-		// Those who come and go.
+		// Sessions that open and close.
 		const guests = 16
 		var number, came atomic.Int64
 		stop := rapidly(func(i int) {

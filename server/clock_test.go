@@ -55,7 +55,7 @@ func TestHandshakeTimeout(t *testing.T) {
 }
 
 // The request may be complete in the same moment as its time is over: one of the
-// two answers comes, and never a 408 behind a 101.
+// two answers comes, and never a 408 after a 101.
 func TestHandshakeTimeoutRace(t *testing.T) {
 	rounds := 300
 	if raceEnabled || testing.Short() {

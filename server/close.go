@@ -165,7 +165,7 @@ func (s *Session) ended() {
 		srv.stats.unfinished(was)
 		return
 	}
-	if srv.users.Leave(s) { // unless closeOldest has
+	if srv.users.Leave(s) { // unless closeOldest has done so
 		srv.releaseUser(s.User())
 	}
 	srv.sessions.Add(-1)
@@ -196,7 +196,7 @@ func (s *Session) Context() context.Context {
 	ctx := x.ctx
 	x.mu.Unlock()
 	if s.phase() >= closing {
-		s.cancelContext() // whoever closed the session may have found no context
+		s.cancelContext() // the close may have found no context
 	}
 	return ctx
 }

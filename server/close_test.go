@@ -57,7 +57,7 @@ func TestServerCloses(t *testing.T) {
 		{"no reason", 4321, "", 4321, "", 4321},
 		{"registered since", 1013, "later", 1013, "later", 1013},
 		{"reason is cut between runes", 1000, strings.Repeat("ü", 100), 1000, strings.Repeat("ü", 61), 1000}, // 5.5: 125 bytes
-		{"reason is no UTF-8", 1000, "a\xffb", 1000, "a\ufffdb", 1000},
+		{"reason is not UTF-8", 1000, "a\xffb", 1000, "a\ufffdb", 1000},
 		{"no code", 0, "", 0, "", 1005},
 		{"code that must not be sent", 1006, "x", 0, "", 1005}, // 7.4.1
 		{"code out of range", 65535, "", 0, "", 1005},
@@ -75,7 +75,7 @@ func TestServerCloses(t *testing.T) {
 					t.Error("Close starts a second closing handshake")
 				}
 				if err := s.Send(Text, []byte("late")); err != ErrClosed { // 6.1: only "in the OPEN state"
-					t.Errorf("Send behind Close: %v", err)
+					t.Errorf("Send after Close: %v", err)
 				}
 				payload := ""
 				if test.wantCode != 0 {
@@ -87,7 +87,7 @@ func TestServerCloses(t *testing.T) {
 				c.wantEnd()                    // 7.1.1: the server is the one to end it
 				srv.wantClosed(t, test.counted, test.reason)
 				if len(srv.messages) != 0 {
-					t.Error("a message came behind Close")
+					t.Error("a message came after Close")
 				}
 				if n := srv.stats.forced.Load(); n != 0 {
 					t.Error("was cut off")
@@ -114,7 +114,7 @@ func TestClientCloses(t *testing.T) {
 		{"no code", "", "", 1005, "", true}, // 7.1.5
 		{"longest reason", closePayload(1000, strings.Repeat("x", 123)), closePayload(1000, ""), 1000, strings.Repeat("x", 123), true},
 		failed("half a code", "\x03", 1002, "close frame with half a status code"),
-		failed("reason is no UTF-8", closePayload(1000, "\xff"), 1007, "close reason is not UTF-8"),
+		failed("reason is not UTF-8", closePayload(1000, "\xff"), 1007, "close reason is not UTF-8"),
 	}
 	for _, code := range []Code{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
 		tests = append(tests, test{fmt.Sprint(code), closePayload(code, "why"), closePayload(code, ""), code, "why", true})
@@ -128,11 +128,11 @@ func TestClientCloses(t *testing.T) {
 			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
-				// What comes behind a close frame is ignored, 5.5.1.
+				// What comes after a close frame is ignored, 5.5.1.
 				c.say(string(masked(ws.OpClose, true, []byte(test.payload))) + string(masked(Text, true, []byte("late"))))
 				c.want(ws.OpClose, test.answer)
 				c.wantEnd()
-				// 5.5.1: behind both close frames the server "MUST close the underlying TCP
+				// 5.5.1: after both close frames the server "MUST close the underlying TCP
 				// connection immediately", which does not take the clock, nor the client.
 				// One whose frame was wrong is waited for, to read the answer.
 				if !test.echo {
@@ -140,7 +140,7 @@ func TestClientCloses(t *testing.T) {
 				}
 				srv.wantClosed(t, test.code, test.reason)
 				if len(srv.messages) != 0 {
-					t.Error("a message came behind the close frame")
+					t.Error("a message came after the close frame")
 				}
 			})
 		})
@@ -156,7 +156,7 @@ func TestBothClose(t *testing.T) {
 		c.send(ws.OpClose, closePayload(4002, "client")) // has not read ours
 		c.wantClose(4001)
 		c.wantEnd()
-		srv.wantClosed(t, 4001, "server") // of whoever ended it first: Hooks.OnClose
+		srv.wantClosed(t, 4001, "server") // of the side that ended it first: Hooks.OnClose
 	})
 }
 
@@ -168,7 +168,7 @@ func TestCloseIsBounded(t *testing.T) {
 			code Code
 		}{
 			{"the client does not answer Close", func(s *Session, c *client) { s.Close(4000, "") }, 4000},
-			{"the client stays behind a protocol error", func(s *Session, c *client) {
+			{"the client stays after a protocol error", func(s *Session, c *client) {
 				c.say("\xff\xff")
 				await(t, "failure", func() bool { return s.phase() == lingering })
 			}, 1002},
@@ -239,7 +239,7 @@ func TestConnectionBreaks(t *testing.T) {
 
 // RFC 6455, 7.1.7: the connection is failed with the code for the rule that was
 // broken, the client sees the code although it was still sending, and no message
-// behind it is delivered. The rules are package frame's.
+// after it is delivered. The rules are package frame's.
 func TestConnectionFails(t *testing.T) {
 	big := strings.Repeat("x", 1001)
 	tests := []struct {
@@ -248,15 +248,15 @@ func TestConnectionFails(t *testing.T) {
 		code   Code
 		reason string
 	}{
-		{"reserved bit", "\xc1\x80abcd", 1002, "reserved bits set"},                                                      // 5.2
-		{"reserved opcode", "\x83\x80abcd", 1002, "reserved opcode"},                                                     // 5.2
-		{"not masked", "\x81\x01x", 1002, "frame is not masked"},                                                         // 5.1
-		{"fragmented ping", "\x09\x80abcd", 1002, "control frame is fragmented"},                                         // 5.5
-		{"long ping", "\x89\xfe\x00\x7eabcd", 1002, "control frame is longer than 125 bytes"},                            // 5.5
-		{"length of two sizes", "\x82\xfe\x00\x7dabcd", 1002, "length is not encoded minimally"},                         // 5.2
-		{"continuation without a message", "\x80\x80abcd", 1002, "continuation without a message"},                       // 5.4
-		{"text is no UTF-8", string(masked(Text, true, []byte("\xff"))), 1007, "text is not UTF-8"},                      // 8.1
-		{"text is no UTF-8, and goes on", string(masked(Text, true, []byte("\xff....")))[:8], 1007, "text is not UTF-8"}, // at the first byte
+		{"reserved bit", "\xc1\x80abcd", 1002, "reserved bits set"},                                                       // 5.2
+		{"reserved opcode", "\x83\x80abcd", 1002, "reserved opcode"},                                                      // 5.2
+		{"not masked", "\x81\x01x", 1002, "frame is not masked"},                                                          // 5.1
+		{"fragmented ping", "\x09\x80abcd", 1002, "control frame is fragmented"},                                          // 5.5
+		{"long ping", "\x89\xfe\x00\x7eabcd", 1002, "control frame is longer than 125 bytes"},                             // 5.5
+		{"length of two sizes", "\x82\xfe\x00\x7dabcd", 1002, "length is not encoded minimally"},                          // 5.2
+		{"continuation without a message", "\x80\x80abcd", 1002, "continuation without a message"},                        // 5.4
+		{"text is not UTF-8", string(masked(Text, true, []byte("\xff"))), 1007, "text is not UTF-8"},                      // 8.1
+		{"text is not UTF-8, and goes on", string(masked(Text, true, []byte("\xff....")))[:8], 1007, "text is not UTF-8"}, // at the first byte
 		{"too big", string(masked(Binary, true, []byte(big))), 1009, "message is too big"},
 		{"declared too big", "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 1009, "message is too big"},
 	}
@@ -266,7 +266,7 @@ func TestConnectionFails(t *testing.T) {
 				srv := startClose(t, kind)
 				c := dial(t, srv.Server, "/?user=a")
 				c.send(Text, "before")
-				c.say(test.bytes + string(masked(Text, true, []byte("behind"))))
+				c.say(test.bytes + string(masked(Text, true, []byte("after"))))
 				c.wantClose(test.code)
 				c.wantEnd()
 				c.say("more")
@@ -326,7 +326,7 @@ func TestCloseIsBehindWhatIsQueued(t *testing.T) {
 	})
 }
 
-// No timer of a session stays armed behind its end, however the two meet.
+// No timer of a session stays armed after its end, however the two meet.
 func TestTimersEndWithTheirSession(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})

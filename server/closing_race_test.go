@@ -40,8 +40,8 @@ func raceRounds(t *testing.T) int {
 
 // Shutdown, a kick, a close for slowness, the peer's close frame, its end of the
 // stream or its reset, and writes, all at once on the same connection. OnClose
-// comes once, descriptors go back once, nobody gets what is another's, nothing
-// comes behind a close frame, and the counts add up.
+// comes once, descriptors are released once, no session gets a message for another, nothing
+// comes after a close frame, and the counts add up.
 func TestClosingRaces(t *testing.T) {
 	rounds := raceRounds(t)
 	begun := time.Now()
@@ -60,7 +60,7 @@ func TestClosingRaces(t *testing.T) {
 		t.Logf("%d sessions, closed with %v; %v since the test began", n, codes, time.Since(begun).Round(time.Millisecond))
 		for _, code := range []Code{4000, 1013, 1001} {
 			if codes[code] == 0 && n >= 1000 {
-				t.Errorf("nobody was closed with %d: there was no race", code)
+				t.Errorf("no session was closed with %d: nothing raced", code)
 			}
 		}
 	})
@@ -186,7 +186,7 @@ func closingRace(t *testing.T, kind netpoll.Transport, n int, codes map[Code]int
 }
 
 // watchClosing reads to the end: messages for user, then one close frame at most,
-// and nothing behind it.
+// and nothing after it.
 func watchClosing(t *testing.T, c *client, user string, answer bool) {
 	closes := 0
 	for {
@@ -199,7 +199,7 @@ func watchClosing(t *testing.T, c *client, user string, answer bool) {
 			c.Close()
 			return
 		case closes > 0:
-			t.Errorf("%s got %x %q behind a close frame", user, op, payload)
+			t.Errorf("%s got %x %q after a close frame", user, op, payload)
 		case op == ws.OpClose:
 			closes++
 			if answer {

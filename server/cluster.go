@@ -122,7 +122,7 @@ type Answer struct {
 // SessionInfo describes one session.
 type SessionInfo struct {
 	ID          string    `json:"id"`             // unique in the cluster
-	Node        string    `json:"node,omitempty"` // empty if there is no cluster
+	Node        string    `json:"node,omitempty"` // empty without a cluster
 	User        string    `json:"user"`
 	RemoteAddr  string    `json:"remote_addr"` // empty for a Unix socket
 	Opened      time.Time `json:"opened"`

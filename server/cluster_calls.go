@@ -86,7 +86,7 @@ func (n node) Missed() {
 
 // Serve does what another node asks for. It waits for nothing but the walk of a
 // broadcast. The command is checked again although package cluster has done so:
-// what is sent to clients must be right whoever implements Cluster.
+// what is sent to clients must be right whatever implements Cluster.
 func (n node) Serve(c *Command) (r Reply) {
 	srv := n.srv
 	defer func() {

@@ -169,7 +169,7 @@ func TestCoverage(t *testing.T) {
 	})
 }
 
-// What is not a message reaches the sessions of all nodes as well.
+// Calls that send no message reach the sessions of all nodes as well.
 func TestCallsOnAllNodes(t *testing.T) {
 	cluster := newFakeClusters(2)
 	a, b := start(t, Config{Cluster: cluster[0]}), start(t, Config{Cluster: cluster[1]})

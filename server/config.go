@@ -30,8 +30,8 @@ type Config struct {
 	Fallback http.Handler
 
 	// Endpoints of the public listener. Empty: Push at /ws and Echo at /echo,
-	// users named by the query, which is refused on a listener that is not
-	// loopback unless InsecureIdentity says so.
+	// users named by the query, which New rejects for a listener that is not
+	// loopback, unless InsecureIdentity is set.
 	Endpoints []Endpoint
 	// InsecureIdentity lets endpoints without authentication listen beyond
 	// loopback.
@@ -50,12 +50,12 @@ type Config struct {
 	Workers    int
 	QueueBytes int
 
-	// MaxConnections bounds the connections that are open at a time, those in
-	// their handshake included. 0: what the descriptor limit allows, less a
+	// MaxConnections bounds the connections that are open at a time, including those
+	// in their handshake. 0: what the descriptor limit allows, less a
 	// reserve of 1/16 (64 at the least) for everything else.
 	MaxConnections int
 	// ConnectionsPerIP bounds those from one address, or one /64 of IPv6. 0:
-	// 1,000, which leaves room for an office behind one address. Loopback and
+	// 1,000, which leaves room for an office that shares an address. Loopback and
 	// Unix sockets are exempt from the limits per address.
 	ConnectionsPerIP int
 	// HandshakesPerIP bounds those from one address, a second; ten times as many
@@ -68,11 +68,12 @@ type Config struct {
 	// whose X-Forwarded-Host is compared with Origin, too. A connection that comes
 	// through one without an address counts as the proxy's own, on loopback too.
 	TrustedProxies []netip.Prefix
-	// SessionsPerUser bounds the sessions of one user on this process. 0: 16.
+	// SessionsPerUser bounds the sessions of one user on this node: in a cluster of
+	// n nodes a user may have n times as many. 0: 16.
 	SessionsPerUser int
 	// SessionsFull says what happens to a user's session beyond that.
 	SessionsFull SessionsFull
-	// TopicsPerSession bounds what one connection follows. 0: 100.
+	// TopicsPerSession bounds the subscriptions of one session. 0: 100.
 	TopicsPerSession int
 	// MaxPayload bounds a pushed message, in bytes. 0: 1 MiB.
 	MaxPayload int
@@ -90,7 +91,7 @@ type Config struct {
 	CloseTimeout time.Duration
 
 	// UserFull says what happens to a message for one user, TopicFull to one
-	// for a topic or everybody, when a connection's queue is full.
+	// for a topic or for every session, when the outbound queue is full.
 	UserFull, TopicFull WhenFull
 
 	// DrainDelay is how long Drain and Shutdown wait, with Status Leaving, before the
@@ -100,8 +101,8 @@ type Config struct {
 	// 2,000.
 	DrainRate int
 
-	// Store keeps messages for users who are away, see package inbox. nil: none
-	// is kept. Whoever opened it closes it, after Shutdown.
+	// Store keeps messages for users who are away, see package inbox. nil: no
+	// message is stored. The caller closes it, after Shutdown.
 	Store store.Store
 	// DurableTopics are the topics that Store keeps too, so that a subscriber that
 	// reconnects resumes. A name that ends with "*" stands for every name with that
@@ -137,7 +138,7 @@ func (cfg *Config) validate() error {
 	if len(cfg.Endpoints) == 0 {
 		cfg.Endpoints = []Endpoint{Push("/ws"), Echo("/echo")}
 	}
-	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use his for another server
+	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use the slice for another server
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = limit.Descriptors()
 	}

@@ -19,7 +19,7 @@ type Dialect interface {
 	Protocol() string
 
 	// Resume returns the positions that a client names in its handshake, by topic,
-	// the one in the user's inbox under "". topics are those that the session
+	// the position in the user's inbox under "". topics are those that the session
 	// subscribes to when it opens. An error rejects the handshake.
 	Resume(r *Request, topics []string) (map[string]Position, error)
 

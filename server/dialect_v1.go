@@ -329,6 +329,6 @@ func resumeParams(topics []string) map[string]resumeParam {
 	return params
 }
 
-// errNoEpoch: without the epoch nobody can tell whether the offset still denotes the
+// errNoEpoch: without the epoch it is unknown whether the offset still denotes the
 // same message, and messages could be skipped in silence.
 const errNoEpoch = "an offset without its epoch: send the epoch that came with the offset as well"

@@ -106,8 +106,8 @@ func (srv *Server) end() {
 	close(srv.ended)
 }
 
-// drain ends the sessions at DrainRate, so that those who come back do not come
-// all at once, and waits until all connections are gone or ctx is done.
+// drain ends the sessions at DrainRate, so that clients do not all reconnect
+// at once, and waits until all connections are gone or ctx is done.
 func (srv *Server) drain(ctx context.Context) {
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
@@ -139,7 +139,7 @@ func (srv *Server) drain(ctx context.Context) {
 	}
 }
 
-// closable are the sessions that nobody has begun to close.
+// closable returns the sessions that have not begun to close.
 func (srv *Server) closable() (all []*Session) {
 	srv.engine.Each(func(h netpoll.Handler) {
 		if h, ok := h.(handler); ok && h.s.phase() < closing {

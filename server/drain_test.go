@@ -251,7 +251,7 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// Servers that come and go leave nothing behind; the rest is TestMain's.
+// Servers that come and go leak nothing; the rest is TestMain's.
 func TestNewAndShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {

@@ -71,7 +71,8 @@ func (ep *Endpoint) validate() error {
 
 // Identity is who a connection belongs to.
 type Identity struct {
-	// User; empty: nobody. registry.CheckName says what a name may be.
+	// User owns the session. Empty: the session has no user, and no push reaches it.
+	// registry.CheckName says what a name may be.
 	User string
 	// Topics that the session subscribes to when it opens.
 	Topics []string
@@ -92,7 +93,7 @@ func Push(path string) Endpoint {
 }
 
 // Echo is the endpoint that sends every message back, for measuring: on loopback its
-// Rate is unlimited. Mounted, where nobody knows on which address, it has the default.
+// Rate is unlimited. A Mount does not know its address: there it has the default.
 func Echo(path string) Endpoint {
 	return Endpoint{Path: path, Rate: Rate{UnlimitedOnLoopback: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
 		s.Send(op, payload)
@@ -189,7 +190,7 @@ func (s *Session) overRate() {
 }
 
 // metered returns the meter for a read of n bytes. It returns nil if the read is free:
-// where there is no limit, and for what may be the answer to a ping, so that an idle
+// where there is no limit, and for bytes that may be the answer to a ping, so that an idle
 // session needs no meter.
 func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
 	if ep.Rate.Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {

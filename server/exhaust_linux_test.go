@@ -77,7 +77,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		}
 		await(t, "the child has no descriptor left", func() bool { return log.count("accept failed") > 0 })
 
-		// Those that are connected are served as ever, and it costs nothing to
+		// Connected sessions are served as before, and it costs nothing to
 		// wait: no spinning.
 		before := cpuTime(t, child.Process.Pid)
 		begun := time.Now()
@@ -92,7 +92,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 			t.Errorf("%v of CPU in %v", used, time.Since(begun))
 		}
 
-		// When some go, those that wait get their turn.
+		// When some close, waiting connections are accepted.
 		for _, c := range served[1:] {
 			c.Close()
 		}

@@ -211,7 +211,7 @@ func (ep *Endpoint) Credentials() string {
 const checkHeader = "Fanfare-Check"
 
 // answerCheck answers such a request. It counts as a handshake against the rates, so that
-// it gives nobody more attempts at guessing a token. A page of another site cannot send
+// it gives an attacker no more attempts at guessing a token. A page of another site cannot send
 // it: the header makes browsers ask first, with OPTIONS.
 func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
 	h := handshakeBuffers.Get().(*handshakeBuffer)

@@ -97,7 +97,7 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 3: version of the protocol", request("Upgrade: websocket/13"), 426, ""},
 		{"4.2.1, 3: no Upgrade", request("-Upgrade"), 426, ""},
 		{"RFC 9110, 7.8: protocols may have versions", request("Upgrade: h2c/1.0, websocket"), 101, ""},
-		{"4.2.1: member that is no protocol", request("Upgrade: websocket, @"), 400, ""},
+		{"4.2.1: member that is not a protocol", request("Upgrade: websocket, @"), 400, ""},
 		{"4.2.1: in another field", request("+Upgrade: a b"), 400, ""},
 		{"4.2.1: protocol without a name", request("Upgrade: /1, websocket"), 400, ""},
 		{"4.2.1: protocol with an empty version", request("Upgrade: h2c/, websocket"), 400, ""},
@@ -110,7 +110,7 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 4: no Upgrade in it", request("Connection: keep-alive"), 400, ""},
 		{"4.2.1, 4: Upgrade as a part of a word", request("Connection: Upgrades"), 400, ""},
 		{"4.2.1, 4: no Connection", request("-Connection"), 400, ""},
-		{"4.2.1: member that is no token", request("Connection: Upgrade, @ @"), 400, ""},
+		{"4.2.1: member that is not a token", request("Connection: Upgrade, @ @"), 400, ""},
 		{"4.2.1: in another field that is none", request("+Connection: \"close\""), 400, ""},
 
 		// Item 5.
@@ -120,7 +120,7 @@ func TestHandshake(t *testing.T) {
 		{"4.2.1, 5: key of 15 bytes", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j"), 400, ""},
 		{"4.2.1, 5: key of 17 bytes", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTE="), 400, ""},
 		{"4.2.1, 5: key without padding", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"), 400, ""},
-		{"4.2.1, 5: key that is no base64", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q=="), 400, ""},
+		{"4.2.1, 5: key that is not a base64", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q=="), 400, ""},
 		{"4.2.1, 5: key in the URL alphabet", request("Sec-WebSocket-Key: dGhlIHNhbXBs_SBub25jZQ=="), 400, ""},
 		{"4.1, 7: its example, with bits after the end", request("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC=="), 101, "Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM="},
 		{"RFC 9112, 2.2: an empty line before the request", "\r\n" + request(), 101, ""},
@@ -132,11 +132,11 @@ func TestHandshake(t *testing.T) {
 		{"4.3: version with a zero in front", request("Sec-WebSocket-Version: 013"), 426, "Sec-WebSocket-Version: 13"},
 		{"4.4: no version", request("-Sec-WebSocket-Version"), 426, "Sec-WebSocket-Version: 13"},
 		{"11.3.5: version twice", request("+Sec-WebSocket-Version: 13"), 426, "Sec-WebSocket-Version: 13"},
-		{"4.1: version is no list", request("Sec-WebSocket-Version: 13, 8"), 426, "Sec-WebSocket-Version: 13"},
+		{"4.1: version is not a list", request("Sec-WebSocket-Version: 13, 8"), 426, "Sec-WebSocket-Version: 13"},
 		{"RFC 9110, 15.5.22: 426 names the protocol", request("Sec-WebSocket-Version: 8"), 426, "Upgrade: websocket"},
 
 		// Item 7, 4.2.2, 4, /origin/, and 10.2.
-		{"10.2: no Origin is no browser", request(), 101, ""},
+		{"10.2: without an Origin it is not a browser", request(), 101, ""},
 		{"10.2: same origin", request("+Origin: http://server.localhost"), 101, ""},
 		{"10.2: same origin, port of the scheme", request("+Origin: http://server.localhost:80"), 101, ""},
 		{"10.2: same origin in front of TLS", request("+Origin: https://server.localhost"), 101, ""},
@@ -178,13 +178,13 @@ func TestHandshake(t *testing.T) {
 		{"RFC 9112, 6.3: chunks", request("+Transfer-Encoding: chunked"), 400, ""},
 
 		// Bounds.
-		{"431: as long as allowed", request("+X: " + strings.Repeat("x", 1024-len(request("+X: ")))), 101, ""},
+		{"431: of the length that is allowed", request("+X: " + strings.Repeat("x", 1024-len(request("+X: ")))), 101, ""},
 		{"431: a byte longer", request("+X: " + strings.Repeat("x", 1025-len(request("+X: ")))), 431, ""},
 		{"431: without an end", "GET /" + strings.Repeat("x", 64<<10), 431, ""},
 		{"431: too many fields", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-4), "\n")[:handshake.MaxFields-4]...), 431, ""},
 		{"431: as many as allowed", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-5), "\n")[:handshake.MaxFields-5]...), 101, ""},
 
-		// What is no HTTP at all must not wait for the timeout.
+		// What is not HTTP at all must not wait for the timeout.
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, ""},
 		{"frames", "\x81\x85abcdefghi", 400, ""},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ""},

@@ -49,7 +49,7 @@ func (c *clock) beat() {
 	short := srv.memory.Observe(c.usage.Read())
 	t := srv.tick.Load()
 	if short && (c.collected == 0 || t-c.collected >= collectEvery) {
-		// It may be garbage, and nobody collects it while little is allocated.
+		// It may be garbage, which is not collected while little is allocated.
 		c.collected = t
 		srv.background.Go(runtime.GC)
 	}
@@ -170,8 +170,7 @@ func (srv *Server) heartbeat(s *Session) {
 	case now-heard < interval:
 		s.armHeartbeat(interval - (now - heard))
 	default:
-		// The answer may come at once, and the silence after it be as long as
-		// the interval before the timeout is over.
+		// The answer may come at once, and the interval end before the timeout.
 		s.ping(now, min(interval, timeout))
 	}
 }

@@ -96,7 +96,7 @@ func TestHeartbeat(t *testing.T) {
 			h.until(t, "ping", 6, srv.stats.pings.Load)
 			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.dead.Load), 5*time.Second)
 			if n := srv.stats.pings.Load(); n != 6 {
-				t.Errorf("%d pings, want no second one behind the last", n)
+				t.Errorf("%d pings, want no second one after the last", n)
 			}
 		})
 		t.Run("half a header is a sign of life", func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestHeartbeat(t *testing.T) {
 
 // A process that did not run for a while, because it was stopped or its machine
 // slept, pings before it gives up: what clients sent may still be unread.
-func TestHeartbeatBehindAGap(t *testing.T) {
+func TestHeartbeatAfterAGap(t *testing.T) {
 	srv, h := startStopped(t, Config{})
 	c := dial(t, srv, "/ws?user=a")
 	h.now.Add(int64(10 * time.Minute))

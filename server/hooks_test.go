@@ -183,7 +183,7 @@ func TestHooksMayCall(t *testing.T) {
 				clear(payload) // it may be modified
 				s.srv().disconnectLocal(s.User(), 4000, "kick")
 				if err := s.Send(Text, []byte("late")); err != ErrClosed {
-					t.Errorf("Send behind Kick: %v", err)
+					t.Errorf("Send after Kick: %v", err)
 				}
 			},
 			OnClose: func(s *Session, why frame.CloseError) {

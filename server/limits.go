@@ -116,7 +116,7 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 }
 
 // makeRoom enters s in the registry for a user that has too many sessions, as
-// Config.SessionsFull says. It reports false if there is no room.
+// Config.SessionsFull says. It reports false if that fails.
 func (srv *Server) makeRoom(user string, s *Session) bool {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)

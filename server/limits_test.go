@@ -37,7 +37,7 @@ func TestMaxConnections(t *testing.T) {
 		b := dial(t, srv, "/ws?user=b")
 		a.Close()
 		await(t, "there is room", func() bool { return srv.connections.Load() == 1 })
-		// An ordinary request counts as long as it takes.
+		// An ordinary request counts until it is answered.
 		plain := connect(t, srv)
 		plain.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if line, err := plain.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 404") {
@@ -109,7 +109,7 @@ func TestConfigValidate(t *testing.T) {
 		{"path without a slash", Config{Endpoints: []Endpoint{{Path: "ws"}}}, "begins with /"},
 		{"path with a query", Config{Endpoints: []Endpoint{{Path: "/ws?a"}}}, "no query"},
 		{"two endpoints at a path", Config{Endpoints: []Endpoint{{Path: "/a"}, {Path: "/a"}}}, "two endpoints"},
-		{"sub-protocol that is no token", Config{Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}}, "not a token"},
+		{"sub-protocol that is not a token", Config{Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}}, "not a token"},
 		{"origin with a path", Config{AllowOrigins: []string{"https://a/"}}, "allowed origin"},
 		{"unknown transport", Config{Transport: netpoll.Transport(99)}, "transport"},
 		{"tiny queue", Config{QueueBytes: 1}, "QueueBytes"},

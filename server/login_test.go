@@ -56,6 +56,6 @@ func TestManyLogins(t *testing.T) {
 	}
 	all.Wait()
 	await(t, "all were looked at", func() bool { return srv.Stats().Replay.Waiting == 0 })
-	t.Logf("%d logins, %d with a message: %v; %d waited at the most",
+	t.Logf("%d logins, %d with a message: %v; at most %d waited",
 		logins, waiting, time.Since(begun).Round(time.Millisecond), most)
 }

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "left behind:\n\n%s\n", strings.Join(left, "\n\n"))
+	fmt.Fprintf(os.Stderr, "leaked:\n\n%s\n", strings.Join(left, "\n\n"))
 	os.Exit(1)
 }
 

@@ -35,7 +35,7 @@ func NewMessage(op Op, payload []byte) *Message {
 	return m
 }
 
-// setPosition notes where the message is stored, before anybody else has it.
+// setPosition notes where the message is stored, before it is shared.
 func (m *Message) setPosition(box store.Box, epoch string, offset uint64) {
 	m.content.Topic, m.content.Epoch, m.content.Offset = box.Topic, epoch, offset
 }

@@ -161,7 +161,7 @@ func (srv *Server) checkRoom(from netip.Addr) error {
 	return srv.countHandshake(src)
 }
 
-// rejectTimeout bounds the answer to a client for which there is no room after all.
+// rejectTimeout bounds the answer to a client that is rejected after its connection was taken over.
 const rejectTimeout = time.Second
 
 // Adopt answers the handshake on the connection that the HTTP server has given up, and

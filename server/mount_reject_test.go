@@ -208,7 +208,7 @@ func TestMountLimitsPerIP(t *testing.T) {
 			for status := 101; status != 429; accepted++ {
 				var g *guest
 				if g, status = knockFrom("192.0.2.1"); accepted > 100 {
-					t.Fatal("there is no limit on handshakes")
+					t.Fatal("handshakes are not limited")
 				}
 				g.Close()
 				eventually(t, "it is gone", func() bool { return srv.connections.Load() == 1 })

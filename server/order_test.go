@@ -114,7 +114,7 @@ func TestUnsubscribeEndsTheReplay(t *testing.T) {
 }
 
 // A session is subscribed to a durable topic by the server while it opens. Each topic of
-// it is delivered, and the store is not asked for ever.
+// it is delivered, and the store is not asked without end.
 func TestSubscribeRacesOpening(t *testing.T) {
 	rounds := 150
 	if raceEnabled || testing.Short() {

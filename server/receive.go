@@ -47,12 +47,12 @@ func (s *Session) process(b []byte, heard uint32) (n int) {
 	return len(b)
 }
 
-// maxDiscarded is what may be under way from a peer that does not know yet that
-// all is said: the buffers of both ends. Who sends more does not mean to stop, and
-// reading on costs us as much as serving it would.
+// maxDiscarded is what may be under way from a peer that has not read our last bytes
+// yet: the buffers of both ends. A peer that sends more does not mean to stop, and
+// reading on costs as much as serving it would.
 const maxDiscarded = 1 << 20
 
-// discard counts bytes that nobody looks at, and cuts off who goes on sending them.
+// discard counts bytes that are not processed, and closes a connection that sends too many.
 func (s *Session) discard(n int) {
 	x := s.extend()
 	if x.discarded += n; x.discarded > maxDiscarded {
@@ -61,7 +61,7 @@ func (s *Session) discard(n int) {
 	}
 }
 
-// feed runs the decoder over the bytes of one read, and returns those that it leaves
+// feed runs the decoder over the bytes of one read, and returns the bytes that it leaves
 // for the next turn. It bounds the memory of unfinished messages.
 func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 	before := s.dec.Pending()
@@ -164,8 +164,8 @@ func (w *work) enough(srv *Server, bytes int) bool {
 	return now-w.began > maxWork
 }
 
-// handle does what a message is for, and tells whether to go on behind it; more
-// says that there are more in this read.
+// handle does what a message is for, and reports whether to go on; more
+// says that bytes of this read are left.
 func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
 	// The answer to a ping with an offset is not the client's doing: as many
 	// come as were asked for.
@@ -212,7 +212,7 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 	return true
 }
 
-// pong answers a ping with its payload, RFC 6455 sections 5.5.2 and 5.5.3. Behind our
+// pong answers a ping with its payload, RFC 6455 sections 5.5.2 and 5.5.3. After our
 // close frame, which seals the connection, it is Gone: see the limitations in doc.go.
 func (s *Session) pong(payload []byte) {
 	var buf [2 + 125]byte

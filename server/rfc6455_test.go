@@ -42,7 +42,7 @@ func TestRFC6455PingIsAnswered(t *testing.T) {
 }
 
 // 5.4: "Control frames MAY be injected in the middle of a fragmented message", and
-// an endpoint "MUST be capable of handling" them there: at once, not behind the
+// an endpoint "MUST be capable of handling" them there: at once, not after the
 // message, which comes whole (6.2).
 func TestRFC6455PingBetweenFragments(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
@@ -53,7 +53,7 @@ func TestRFC6455PingBetweenFragments(t *testing.T) {
 			c.send(ws.OpPing, "1")
 			c.want(ws.OpPong, "1")
 			c.say(string(masked(ws.OpContinuation, false, []byte("b"))))
-			c.send(ws.OpPong, "nobody asked") // 5.5.3: "A response to an unsolicited Pong frame is not expected."
+			c.send(ws.OpPong, "unsolicited") // 5.5.3: "A response to an unsolicited Pong frame is not expected."
 			c.send(ws.OpPing, "2")
 			c.want(ws.OpPong, "2")
 			c.say(string(masked(ws.OpContinuation, true, []byte("c"))))
@@ -79,8 +79,8 @@ func TestRFC6455EveryLength(t *testing.T) {
 }
 
 // 5.5.1: a Close frame MUST be answered with one, unless one was sent; 7.1.1: the
-// server is the one to end the stream. Whoever starts, each side sends one, and
-// nothing behind it: 1.4, "a peer does not send any further data".
+// server is the one to end the stream. Whichever side starts, each sends one, and
+// nothing after it: 1.4, "a peer does not send any further data".
 func TestRFC6455OneCloseEachWay(t *testing.T) {
 	closing := func(code Code) string { return string(masked(ws.OpClose, true, []byte(closePayload(code, "")))) }
 	ping := string(masked(ws.OpPing, true, []byte("?")))
@@ -90,11 +90,11 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 		start func(s *Session) // what the server does first, if anything
 		bytes string           // of the client
 		code  Code             // of the server's close frame, and for OnClose
-		why   string           // for OnClose: the reason of whoever ended it first
+		why   string           // for OnClose: the reason of the side that ended it first
 	}{
 		{"the client closes twice", nil, closing(1000) + closing(1001), 1000, ""},
-		{"pings behind its close", nil, closing(1000) + ping, 1000, ""},
-		{"garbage behind its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000, ""},
+		{"pings after its close", nil, closing(1000) + ping, 1000, ""},
+		{"garbage after its close", nil, closing(1000) + "\xff\xff\xff\xff", 1000, ""},
 		{"the server closes, the client answers twice", server, closing(4000) + closing(4000), 4000, ""},
 		// 5.5.2 wants a pong until the client's close frame has come. A client discards
 		// what follows ours (1.4), or fails at it: doc.go, limitations.
@@ -103,7 +103,7 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 		{"the server closes, the client answers with a reason", server, string(masked(ws.OpClose, true, []byte(closePayload(4000, "mine")))), 4000, ""},
 		{"the server closes, the client's answer is invalid", server, closing(1005), 4000, ""},
 		{"the server closes, the client breaks the protocol", server, "\xff\xff", 4000, ""},
-		// 7.1.7: behind a failure nothing is processed, "including a responding Close frame".
+		// 7.1.7: after a failure nothing is processed, "including a responding Close frame".
 		{"a failure, which the client answers", nil, "\xff\xff" + closing(1002), 1002, "reserved bits set"},
 		{"a failure, and pings", nil, "\xff\xff" + ping, 1002, "reserved bits set"},
 		{"a close frame with half a code, then a good one", nil, "\x88\x81aaaa\x61" + closing(1000), 1002, "close frame with half a status code"},
@@ -131,8 +131,8 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 	}
 }
 
-// 5.5.1 and 7.1.1: a client that shuts down its sending side behind its last frame
-// still gets what it is owed, and the end of the stream behind that.
+// 5.5.1 and 7.1.1: a client that shuts down its sending side after its last frame
+// still gets what it is owed, and the end of the stream after that.
 func TestRFC6455HalfClose(t *testing.T) {
 	shut := func(c *client) {
 		c.t.Helper()
@@ -142,7 +142,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 	}
 	closing := string(masked(ws.OpClose, true, []byte(closePayload(1000, ""))))
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		t.Run("behind a close frame", func(t *testing.T) {
+		t.Run("after a close frame", func(t *testing.T) {
 			c := dial(t, startEcho(t, kind), "/echo")
 			c.say(string(masked(Text, true, []byte("last words"))) + closing)
 			shut(c)
@@ -150,21 +150,21 @@ func TestRFC6455HalfClose(t *testing.T) {
 			c.wantClose(1000)
 			c.wantEnd()
 		})
-		t.Run("behind a message", func(t *testing.T) {
+		t.Run("after a message", func(t *testing.T) {
 			c := dial(t, startEcho(t, kind), "/echo")
 			c.send(Text, "last words")
 			shut(c)
 			c.want(Text, "last words")
 			c.wantEnd() // there was no close frame to answer: 1006 for both, 7.1.5
 		})
-		t.Run("behind a failure", func(t *testing.T) {
+		t.Run("after a failure", func(t *testing.T) {
 			c := dial(t, startEcho(t, kind), "/echo")
 			c.say("\xff\xff")
 			shut(c)
 			c.wantClose(1002)
 			c.wantEnd()
 		})
-		t.Run("behind a request that is no handshake", func(t *testing.T) {
+		t.Run("after a request that is not a handshake", func(t *testing.T) {
 			c := connect(t, startEcho(t, kind))
 			c.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			shut(c)
@@ -173,7 +173,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 			}
 			c.wantEnd()
 		})
-		t.Run("behind a request that is refused", func(t *testing.T) {
+		t.Run("after a request that is rejected", func(t *testing.T) {
 			c := connect(t, startEcho(t, kind))
 			c.say(request("GET /other HTTP/1.1"))
 			shut(c)

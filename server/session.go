@@ -58,8 +58,8 @@ func appTimerOf(x *extension) *registry.Timer[*extension] { return &x.timer }
 func (s *Session) endpoint() *endpoint { return s.ep.Load() }
 func (s *Session) srv() *Server        { return s.ep.Load().srv }
 
-// A session's phase only grows. The code is that of whoever ended it first, and
-// is set by the same step.
+// A session's phase only grows. The close code is that of the side that ended the
+// session first, and is set by the same step.
 type phase uint32
 
 const (
@@ -129,7 +129,7 @@ type extension struct {
 	gathering    *gathering // while the request comes in pieces; owned by the read turn
 	timer        registry.Timer[*extension]
 	maySubscribe []string      // immutable once open
-	over         chan struct{} // closed when the connection is gone; immutable, nil if nobody waits
+	over         chan struct{} // closed when the connection has ended; immutable, nil if Serve does not wait
 	adopted      *Adoption     // until Open has opened the session; owned by the read turn
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
@@ -156,10 +156,10 @@ func (s *Session) extend() *extension {
 }
 
 // listed tells whether the session is open and in the registry. The user is
-// written before the phase, and so may be read behind it.
+// written before the phase, and so may be read after it.
 func (s *Session) listed() bool { return s.phase() == open && s.entry.User() != "" }
 
-// User is who the session belongs to, empty if nobody.
+// User returns the user that the session belongs to, empty if none.
 func (s *Session) User() string { return s.entry.User() }
 
 // ID tells sessions of one server apart.

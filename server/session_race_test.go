@@ -31,7 +31,7 @@ func rapidly(f func(i int)) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// A push that races the handshake comes behind the answer, or not at all.
+// A push that races the handshake comes after the answer, or not at all.
 func TestPushRacesHandshake(t *testing.T) {
 	rounds := 200
 	if raceEnabled || testing.Short() {

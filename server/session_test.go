@@ -144,7 +144,7 @@ func TestNames(t *testing.T) {
 		{"topic of 256 bytes", "user=a&topic=" + url.QueryEscape(long), 101, "a"},
 		{"topic of 257 bytes", "user=a&topic=a" + url.QueryEscape(long), 400, ""},
 		{"empty topic", "user=a&topic=", 400, ""},
-		{"topic that is no UTF-8", "user=a&topic=%c3", 400, ""},
+		{"topic that is not UTF-8", "user=a&topic=%c3", 400, ""},
 		{"as many topics as allowed", "user=a" + strings.Repeat("&topic=t", 100), 101, "a"},
 		{"one topic more", "user=a" + strings.Repeat("&topic=t", 101), 400, ""},
 	}
@@ -190,7 +190,7 @@ func TestIdentify(t *testing.T) {
 		{"wrapped rejection", fmt.Errorf("wrapped: %w", Reject(403, "not you")), 403, "not you\n", 0},
 		{"another error", fmt.Errorf("database is down"), 500, "internal error\n", 1},
 		{"status that is none", Reject(700, "x"), 500, "internal error\n", 1},
-		{"status that is no error", Reject(101, "x"), 500, "internal error\n", 1},
+		{"status that is not a error", Reject(101, "x"), 500, "internal error\n", 1},
 		{"negative status", Reject(-1, "x"), 500, "internal error\n", 1},
 		{"text that looks like a header", Reject(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
 	}
@@ -277,7 +277,7 @@ func TestNobody(t *testing.T) {
 			t.Errorf("Broadcast reached %d", n)
 		}
 		if err := s.Subscribe("x"); err == nil {
-			t.Error("nobody follows a topic")
+			t.Error("a session without a user subscribed to a topic")
 		}
 		if s.User() != "" || len(s.Topics()) != 0 || srv.Count() != 1 {
 			t.Errorf("%q %q %d", s.User(), s.Topics(), srv.Count())

@@ -36,7 +36,7 @@ func (c *client) wantNumbered() (numbers []int, op Op, payload []byte) {
 			c.t.Fatalf("message %d is damaged", n)
 		}
 		if len(numbers) > 0 && n <= numbers[len(numbers)-1] {
-			c.t.Fatalf("message %d behind %d", n, numbers[len(numbers)-1])
+			c.t.Fatalf("message %d after %d", n, numbers[len(numbers)-1])
 		}
 		numbers = append(numbers, n)
 	}
@@ -62,7 +62,7 @@ func TestSlowIsClosed(t *testing.T) {
 			}
 		}
 		if err := s.Send(Text, nil); err != ErrClosed {
-			t.Errorf("Send behind that: %v", err)
+			t.Errorf("Send after that: %v", err)
 		}
 		numbers, op, payload := c.wantNumbered()
 		if op != ws.OpClose || !strings.HasPrefix(string(payload), closePayload(1013, "")) {
@@ -167,9 +167,9 @@ func TestParseWhenFull(t *testing.T) {
 	}
 }
 
-// Clients that do not read delay nobody: a broadcast does not wait for them, and
-// those who read get all of it.
-func TestSlowDelaysNobody(t *testing.T) {
+// Clients that do not read delay no other: a broadcast does not wait for them, and
+// clients that read get all of it.
+func TestSlowConsumersDelayNoOther(t *testing.T) {
 	const stuck, healthy, messages = 2, 3, 1000
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
@@ -189,7 +189,7 @@ func TestSlowDelaysNobody(t *testing.T) {
 			}
 		}
 		if srv.engine.Stats().Dropped == 0 {
-			t.Error("nobody was stuck")
+			t.Error("no client was stuck")
 		}
 	})
 }

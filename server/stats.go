@@ -8,8 +8,8 @@ import (
 	"fanfare/netpoll"
 )
 
-// stats are counters since the server was made. Those that are touched per
-// message are touched once per batch of them where there is one.
+// stats are counters since the server was made. Counters of messages are
+// changed once for a batch of them where there is one.
 type stats struct {
 	handshakes    atomic.Int64 // completed
 	rejected      [600]atomic.Int64

@@ -121,7 +121,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
 }
 
-// Covers reports whether a topic is in a list of names, of which those that end
+// Covers reports whether a topic is in a list of names, of which names that end
 // with "*" stand for every name with that prefix.
 func Covers(list []string, topic string) bool {
 	for _, t := range list {

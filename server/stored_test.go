@@ -42,7 +42,7 @@ func pushDurable(t testing.TB, srv *Server, user, text string) Stored {
 }
 
 // messages reads n messages and answers pings that come between, and the one
-// behind them, unless silent.
+// after them, unless silent.
 func (c *client) messages(n int, silent bool) (texts []string) {
 	c.t.Helper()
 	for pinged := false; len(texts) < n || !pinged; {
@@ -200,7 +200,7 @@ func TestEnvelopes(t *testing.T) {
 	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":%q,"offset":%d}`, srv.cfg.Store.Epoch(store.Box{User: "alice"}), at[1]))
 	acked(t, srv, "alice", at[1])
 
-	// Without an offset: what no device has read. With one: what is behind it.
+	// Without an offset: what no device has read. With one: what follows it.
 	if m := dial(t, srv, "/ws?user=alice", speaksV1).hear(); m.Offset != at[1] {
 		t.Errorf("got %+v", m)
 	}
@@ -316,7 +316,7 @@ func TestOrderWhileComingAndGoing(t *testing.T) {
 		all.Go(func() {
 			got := make(map[uint64]string)
 			var last uint64
-			doubles := 0
+			duplicates := 0
 			for round := 1; len(got) < pushers*each; round++ {
 				path := "/ws?user=" + strconv.Itoa(u)
 				if round%2 == 0 {
@@ -330,7 +330,7 @@ func TestOrderWhileComingAndGoing(t *testing.T) {
 						t.Errorf("user %d: gap before %d", u, m.Offset)
 					}
 					if m.Offset <= last {
-						doubles++
+						duplicates++
 						if got[m.Offset] != m.Text {
 							t.Errorf("user %d: %d is %q, and was %q", u, m.Offset, m.Text, got[m.Offset])
 						}
@@ -350,7 +350,7 @@ func TestOrderWhileComingAndGoing(t *testing.T) {
 					t.Errorf("user %d: %d is %q, want %q", u, offset, got[offset], text)
 				}
 			}
-			t.Logf("user %d: %d doubles", u, doubles)
+			t.Logf("user %d: %d duplicates", u, duplicates)
 		})
 	}
 	all.Wait()

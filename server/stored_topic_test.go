@@ -35,7 +35,7 @@ func publishDurable(t testing.TB, srv *Server, topic, text string) Stored {
 	return st
 }
 
-// followed waits until a user's place in a topic is stored, and at least so far.
+// followed waits until a user's position in a topic is stored, and at least this offset.
 func followed(t testing.TB, srv *Server, topic, user string, offset uint64) {
 	t.Helper()
 	await(t, "the place in the topic", func() bool {
@@ -84,7 +84,7 @@ func TestTopicResumes(t *testing.T) {
 	if got := c.messages(1, false); got[0] != "four" {
 		t.Fatalf("got %q", got)
 	}
-	// Who follows no longer hears nothing; who does again, resumes.
+	// Without a subscription no message comes; a new one resumes.
 	srv.unsubscribeLocal("alice", "news.a")
 	followed(t, srv, "news.a", "alice", 6)
 	publishDurable(t, srv, "news.a", "five")
@@ -197,7 +197,7 @@ func TestTopicEnvelopes(t *testing.T) {
 	}
 }
 
-// TestHold: what is pushed while older messages are on their way comes behind them.
+// TestHold: what is pushed while older messages are on their way comes after them.
 func TestHold(t *testing.T) {
 	cfg := withTopics(t, func(in *inbox.Config) { in.Bytes = 8 << 20 })
 	cfg.QueueBytes = 64 << 10
