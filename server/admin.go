@@ -8,8 +8,7 @@ import (
 	"fanfare/registry"
 )
 
-// Disconnect closes all sessions of a user, on all nodes, and returns how many
-// there were.
+// Disconnect closes all sessions of a user, on all nodes, and returns their number.
 func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
 	c := &Command{Verb: VerbClose, User: user, Code: code, Reason: reason}
 	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.disconnectLocal(user, code, reason) })
@@ -25,7 +24,7 @@ func (srv *Server) disconnectLocal(user string, code Code, reason string) (n int
 	return n
 }
 
-// SessionList is what is known of some sessions.
+// SessionList describes the sessions of a user or a topic.
 type SessionList struct {
 	// Sessions in the order in which they were opened.
 	Sessions []SessionInfo
@@ -114,7 +113,7 @@ func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
 }
 
 // UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
-// returns how many had it.
+// returns how many subscribed.
 func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
 	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic},
 		func() int { return srv.unsubscribeLocal(user, topic) })

@@ -24,7 +24,7 @@ type admission struct {
 	resume map[string]Position
 }
 
-// check tells whether the request is a valid handshake that a browser may make.
+// check returns an error unless the request is a valid handshake from an allowed origin.
 func (ep *endpoint) check(r *Request) error {
 	if err := handshake.Check(&r.head); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (ep *endpoint) check(r *Request) error {
 	return handshake.Origins(ep.srv.cfg.AllowOrigins).Check(&r.head, hosts...)
 }
 
-// admit decides about a request that was checked, and whose client is id.
+// admit decides on a request that was checked and whose client was identified.
 func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -114,13 +114,13 @@ func (s *Session) register(id *Identity) error {
 	}
 	srv.holdUser(id.User)
 	for _, topic := range id.Topics {
-		srv.users.Subscribe(s, topic) // was checked; fails only if it is gone already
+		srv.users.Subscribe(s, topic) // was checked; fails only if the session has ended
 		srv.holdTopic(topic)
 	}
 	return nil
 }
 
-// checkIdentity applies the one rule for names, and the bound on topics.
+// checkIdentity checks the names of an identity, and the number of its topics.
 func (srv *Server) checkIdentity(id *Identity) error {
 	if id.User == "" {
 		return nil
@@ -139,9 +139,9 @@ func (srv *Server) checkIdentity(id *Identity) error {
 	return nil
 }
 
-// open answers the handshake and makes the session known. The answer is corked until
-// the session is registered, so that what is pushed meanwhile follows it, and so that it
-// can be taken back.
+// open answers the handshake and registers the session. The answer is corked until the
+// session is open, so that messages that are pushed meanwhile follow it, and so that it
+// can be replaced by a rejection.
 func (s *Session) open(ep *endpoint, a *admission) error {
 	srv := s.srv()
 	s.ep.Store(ep)
@@ -169,8 +169,8 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		s.replayAttach(a)
 	}
 	if err == nil && !replays {
-		// Before the session is open, so that nothing that is pushed precedes it.
-		// Nothing is stored here: a client that resumes has missed messages.
+		// Begin comes before the session is open, so that no push precedes it. Without a
+		// store a client that resumes has missed messages.
 		_, resumes := a.resume[""]
 		s.callBegin(Position{Gap: resumes})
 	}

@@ -17,12 +17,11 @@ import (
 	"fanfare/server/store"
 )
 
-// Config of a Server. The zero value is the safe default of every field: no
-// listener, no limit off. Durations are rounded up to the tick of the timer
-// wheel, 100 ms.
+// Config configures a Server. The zero value of every field is a safe default: no
+// listener, and every limit on. Durations are rounded up to 100 ms.
 type Config struct {
 	// Listen is the address of the public listener, as for the function Listen. Empty:
-	// none, connections come by Upgrade only.
+	// none, connections come through a Mount only.
 	Listen string
 	// Fallback serves requests of the public listener that are not WebSocket
 	// handshakes; each connection serves one. nil: they are answered 404, or 426
@@ -36,13 +35,13 @@ type Config struct {
 	// InsecureIdentity lets endpoints without authentication listen beyond
 	// loopback.
 	InsecureIdentity bool
-	// AllowOrigins are the origins of pages that may connect beside those of the
-	// same host: "https://app.example.com", "https://*.example.com", "null",
+	// AllowOrigins are the origins of pages that may connect, in addition to those of
+	// the same host: "https://app.example.com", "https://*.example.com", "null",
 	// "capacitor://localhost" and other origins as browsers write them, or "*".
-	// Clients that send no Origin are not browsers and always may.
+	// Clients without an Origin are not browsers, and may always connect.
 	AllowOrigins []string
-	// Identifiers bounds the goroutines on which Identifiers run. A connection that
-	// waits for one costs none. 0: 256.
+	// Identifiers bounds the goroutines that run Identifiers. A connection that waits
+	// for one of them has no goroutine. 0: 256.
 	Identifiers int
 
 	// Transport, Workers and QueueBytes are passed to netpoll.Config.
@@ -52,7 +51,7 @@ type Config struct {
 
 	// MaxConnections bounds the connections that are open at a time, including those
 	// in their handshake. 0: what the descriptor limit allows, less a
-	// reserve of 1/16 (64 at the least) for everything else.
+	// reserve of 1/16, at least 64, for everything else.
 	MaxConnections int
 	// ConnectionsPerIP bounds those from one address, or one /64 of IPv6. 0:
 	// 1,000, which leaves room for an office that shares an address. Loopback and
@@ -94,8 +93,8 @@ type Config struct {
 	// for a topic or for every session, when the outbound queue is full.
 	UserFull, TopicFull WhenFull
 
-	// DrainDelay is how long Drain and Shutdown wait, with Status Leaving, before the
-	// listener is closed: load balancers find out meanwhile. 0: not at all.
+	// DrainDelay is how long Drain and Shutdown wait, with Status Leaving, before they
+	// close the listener, so that load balancers notice. 0: they do not wait.
 	DrainDelay time.Duration
 	// DrainRate is how many connections a second are closed on Shutdown. 0:
 	// 2,000.
@@ -120,7 +119,7 @@ type Config struct {
 // "default".
 func ParseTransport(s string) (netpoll.Transport, error) { return netpoll.ParseTransport(s) }
 
-// tick of the timer wheel: heartbeats and deadlines are as coarse.
+// tick is the resolution of heartbeats and deadlines.
 const (
 	tick           = limit.Tick
 	ticksPerSecond = limit.TicksPerSecond
@@ -130,7 +129,7 @@ const (
 // method Field() string, for errors.As, that names it.
 func (cfg Config) Validate() error { return cfg.validate() }
 
-// validate fills in the defaults and says what is wrong.
+// validate fills in defaults, and returns what is wrong with cfg.
 func (cfg *Config) validate() error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

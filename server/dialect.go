@@ -7,15 +7,15 @@ import (
 )
 
 // Dialect is what a session speaks on the wire: how messages are encoded, what
-// inbound messages mean, and what the server says of its own accord. It is chosen
+// inbound messages mean, and what the server sends by itself. It is chosen
 // at the handshake, from Endpoint.Dialects, by the sub-protocol that the client
 // offers (RFC 6455 section 1.9).
 //
 // A Dialect is shared by all its sessions and must be comparable and safe for
-// concurrent use. State of one session belongs into Session.Data.
+// concurrent use. The state of one session belongs in Session.Data.
 type Dialect interface {
 	// Protocol is the sub-protocol that selects the dialect. The dialect without
-	// one is for clients that offer no sub-protocol the endpoint has.
+	// one is for clients that offer no sub-protocol of the endpoint.
 	Protocol() string
 
 	// Resume returns the positions that a client names in its handshake, by topic,
@@ -41,13 +41,13 @@ type Dialect interface {
 	// Acks says how clients acknowledge stored messages.
 	Acks() AckMode
 
-	// Heartbeat is the frame that asks a silent client for a sign of life.
+	// Heartbeat returns the frame that makes a silent client send something.
 	Heartbeat() []byte
 	// Ping returns a frame that a client answers with the same payload, by a pong,
 	// after it has received everything before; nil if the dialect has none.
 	Ping(payload []byte) []byte
 
-	// Goodbye returns what is sent last, when the server closes the session.
+	// Goodbye returns the last bytes to a session that the server closes.
 	Goodbye(code Code, reason string) []byte
 }
 
@@ -82,7 +82,7 @@ const (
 	AckByPong AckMode = iota
 	// AckExplicit: by a message of the dialect, see Session.Acknowledge.
 	AckExplicit
-	// AckNone: not at all; the application acknowledges by Server.Acknowledge.
+	// AckNone: not at all; the application calls Session.Acknowledge.
 	AckNone
 )
 

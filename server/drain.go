@@ -12,8 +12,8 @@ import (
 const (
 	// drainStep is how often a batch of sessions is closed.
 	drainStep = 50 * time.Millisecond
-	// drainGrace is what Shutdown waits for hooks that still run when its time is
-	// over.
+	// drainGrace is how long Shutdown waits for running hooks after its context is
+	// done.
 	drainGrace = time.Second
 )
 
@@ -25,7 +25,7 @@ const (
 //  3. sessions are closed with 1001 at Config.DrainRate, each after what is queued for
 //     it; handshakes that are not complete are answered 503.
 //
-// It returns when all connections are gone, or ctx is done: then with an error. The
+// It returns when all connections have ended, or with an error when ctx is done. The
 // server can still push, so that an HTTP API ends between Drain and Shutdown.
 func (srv *Server) Drain(ctx context.Context) error {
 	if srv.cfg.DrainDelay > 0 && srv.status.CompareAndSwap(serving, leaving) {
@@ -47,10 +47,10 @@ func (srv *Server) Drain(ctx context.Context) error {
 }
 
 // Shutdown is Drain, if that was not called, and then ends the server: connections that
-// are left are cut off, and engine, replay and timers stop, in this order. Config.Store
+// are left are closed, and engine, replay and timers stop, in this order. Config.Store
 // may be closed when it has returned.
 //
-// It returns an error if connections had to be cut off, and a second after ctx at the
+// It returns an error if connections had to be closed early, and a second after ctx at the
 // latest, with an error, if a hook does not return. Further calls wait for the first
 // one, or for their own ctx.
 func (srv *Server) Shutdown(ctx context.Context) error {
@@ -89,8 +89,7 @@ func (srv *Server) startDraining() bool {
 	}
 }
 
-// end stops what a server consists of, each part when nothing that needs it is
-// left.
+// end stops the parts of the server, each after the parts that need it.
 func (srv *Server) end() {
 	srv.engine.Close()
 	if srv.replay != nil {
@@ -107,7 +106,7 @@ func (srv *Server) end() {
 }
 
 // drain ends the sessions at DrainRate, so that clients do not all reconnect
-// at once, and waits until all connections are gone or ctx is done.
+// at once, and waits until all connections have ended or ctx is done.
 func (srv *Server) drain(ctx context.Context) {
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
@@ -115,8 +114,8 @@ func (srv *Server) drain(ctx context.Context) {
 	var left []*Session
 	for closed := 0; srv.connections.Load() > 0; {
 		if len(left) == 0 {
-			// Again and again: some may have been accepted, adopted or just
-			// being answered when those before them were listed.
+			// List them again: others may have been accepted, adopted or answered
+			// since the last list.
 			left = srv.closable()
 		}
 		due := int((time.Since(begun)+drainStep).Seconds()*float64(srv.cfg.DrainRate)) + 1

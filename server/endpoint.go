@@ -14,12 +14,12 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// Endpoint is what one path of the public listener speaks.
+// Endpoint configures one path of the public listener, or a Mount.
 type Endpoint struct {
 	// Path, exactly: "/ws".
 	Path string
-	// Identifier tells whose session it is, from the request. nil: the session has
-	// no user, and no push reaches it.
+	// Identifier returns whose session it is. nil: the session has no user, and no push
+	// reaches it.
 	Identifier Identifier
 	// NonBlocking tells that Identifier returns at once: it runs where the request
 	// was read, which costs less than a goroutine. One that looks at the query or
@@ -69,7 +69,7 @@ func (ep *Endpoint) validate() error {
 	return nil
 }
 
-// Identity is who a connection belongs to.
+// Identity says to which user a session belongs, and what it may do.
 type Identity struct {
 	// User owns the session. Empty: the session has no user, and no push reaches it.
 	// registry.CheckName says what a name may be.
@@ -100,10 +100,10 @@ func Echo(path string) Endpoint {
 	}}}
 }
 
-// anyTopic allows every topic.
+// anyTopic is a MaySubscribe that allows every topic.
 var anyTopic = []string{"*"}
 
-// FromQuery believes the query: ?user=NAME (or userId), &topic= any number of
+// FromQuery trusts the query: ?user=NAME (or userId), &topic= any number of
 // times. It is for development.
 func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	user := r.Query("user")
@@ -116,18 +116,18 @@ func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	return Identity{User: user, Topics: r.QueryAll("topic"), MaySubscribe: anyTopic}, nil
 }
 
-// Hooks are the application of an endpoint. All are optional. Those of one
-// session never overlap, except OnTimer. A hook may block: others are served
-// meanwhile, up to the bound on workers. A panic ends that session with 1011
-// and is logged with its stack.
+// Hooks are the application of an endpoint. All are optional. Hooks of one session
+// never overlap, except OnTimer. A hook may block: other sessions are served meanwhile,
+// up to Config.Workers. A panic closes its session with 1011 and is logged with its
+// stack.
 type Hooks struct {
 	// OnOpen is the first call for a session, when the handshake is done.
 	OnOpen func(s *Session)
 	// OnMessage is called for each text or binary message. payload is borrowed
 	// until it returns, and may be modified.
 	OnMessage func(s *Session, op Op, payload []byte)
-	// OnTimer is called when the time of Session.SetTimer has come. Those of all
-	// sessions are called one after another by one goroutine.
+	// OnTimer is called at the time of Session.SetTimer. One goroutine calls it for all
+	// sessions, one after another: a call that takes long delays the others.
 	OnTimer func(s *Session)
 	// OnClose is the last call for a session that was open. It tells who ended it
 	// first: code and reason are those of Session.Close, of the client's close frame,
@@ -141,7 +141,7 @@ type Hooks struct {
 // 1008. The zero value is the default.
 type Rate struct {
 	// Messages per second, control frames included. 0: 100, far more than a person or
-	// a device has to say to a push server.
+	// a device sends to a push server.
 	Messages int
 	// Bytes per second, those of headers and empty fragments included; a compressed
 	// message counts as what it inflates to, if that is more. 0: 256 KiB. A session
@@ -169,8 +169,8 @@ func (r *Rate) validate() error {
 	return nil
 }
 
-// rates are the limits of a session of ep. MaxMessage is a promise as well: deflate
-// may make a message longer by an eighth, and there are headers.
+// rates returns the limits of a session of ep. A message of MaxMessage must pass, with its
+// headers, and an eighth longer if deflate has not compressed it.
 func (ep *Endpoint) rates() limit.Rates {
 	bytes := int64(ep.Rate.Bytes)
 	longest := int64(cmp.Or(ep.Rules.MaxMessage, frame.DefaultMaxMessage))
@@ -183,7 +183,7 @@ func (ep *Endpoint) rates() limit.Rates {
 
 var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "too much at once"}
 
-// overRate ends a session that exceeds its endpoint's Rate.
+// overRate closes a session that exceeds its endpoint's Rate.
 func (s *Session) overRate() {
 	s.srv().stats.overRate.Add(1)
 	s.fail(errOverRate)
@@ -199,5 +199,5 @@ func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
 	return &s.extend().meter
 }
 
-// maxPong is the length of the longest pong to a ping of ours.
+// maxPong is the length of the longest pong.
 const maxPong = 2 + 4 + 125

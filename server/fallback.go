@@ -15,11 +15,11 @@ const (
 	// fallbackTimeout bounds reading a request that is not a handshake, and
 	// answering it.
 	fallbackTimeout = 10 * time.Second
-	// maxFallback bounds those at a time: each has a goroutine.
+	// maxFallback bounds the requests served at a time, each with a goroutine.
 	maxFallback = 1024
 )
 
-// errFallbackFull says when to try again.
+// errFallbackFull: maxFallback requests are being served.
 var errFallbackFull = retryAfter(http.StatusServiceUnavailable, "too many requests at once", "1")
 
 // fallback serves the requests of the public listener that are not WebSocket
@@ -67,7 +67,7 @@ type fallbackAddr struct{}
 func (fallbackAddr) Network() string { return "tcp" }
 func (fallbackAddr) String() string  { return "public listener" }
 
-// admit counts a request. It reports false if there are as many as may be.
+// admit counts a request. It returns false if maxFallback are being served.
 func (f *fallback) admit() bool {
 	if f.open.Add(1) > maxFallback {
 		f.open.Add(-1)
@@ -106,7 +106,7 @@ func (f *fallback) serve(s *Session, head, rest []byte) {
 	}()
 }
 
-// fallbackConn gives back what was read before, and tells when it is closed.
+// fallbackConn first returns bytes that were read before, and reports when it is closed.
 type fallbackConn struct {
 	net.Conn
 	read []byte
@@ -193,8 +193,8 @@ func (ep *endpoint) example() string {
 	return ep.Path
 }
 
-// Credentials tells how the endpoint learns who connects: "none", "query", or "token"
-// for everything that proves something.
+// Credentials returns how the endpoint identifies users: "none", "query", or "token" for
+// everything that proves an identity.
 func (ep *Endpoint) Credentials() string {
 	switch {
 	case ep.Identifier == nil:
@@ -207,7 +207,7 @@ func (ep *Endpoint) Credentials() string {
 
 // checkHeader marks a plain GET request at an endpoint as a question: the answer is what
 // a WebSocket handshake with the same query and header would get. Browsers do not tell
-// pages why a handshake was rejected, and curl has to be talked into one.
+// pages why a handshake was rejected, and with curl it takes four headers.
 const checkHeader = "Fanfare-Check"
 
 // answerCheck answers such a request. It counts as a handshake against the rates, so that

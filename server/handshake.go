@@ -9,8 +9,8 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// handshakeBuffer is the memory that one opening handshake needs while it is checked. It is
-// pooled: a session has one for a moment only.
+// handshakeBuffer is the memory for checking one opening handshake. It is pooled: a
+// session needs it for a moment only.
 type handshakeBuffer struct {
 	req    Request
 	answer []byte
@@ -30,10 +30,10 @@ type gathering struct {
 	arrived uint32 // tick at which the connection was accepted
 }
 
-// readRequest takes bytes of the opening handshake, and returns what follows it, which is for
-// the decoder. Afterwards the session is open, or rejected, or an Identifier has it, or
-// more bytes of the request must come. accepted is the tick at which the connection was
-// accepted, or later if the request comes in pieces.
+// readRequest takes bytes of the opening handshake, and returns the bytes that follow it,
+// for the decoder. Afterwards the session is open, or rejected, or an Identifier has it, or
+// the request is incomplete. accepted is the tick at which the connection was accepted, or
+// a later one if the request comes in pieces.
 func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	srv := s.srv()
 	first := gathering{arrived: accepted}
@@ -69,7 +69,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	return s.answer(head, rest, g.arrived)
 }
 
-// dropGathering gives up the request of a connection that is gone.
+// dropGathering gives up the request of a connection that has ended.
 func (s *Session) dropGathering(x *extension) {
 	if x.gathering != nil {
 		s.srv().memory.Hold(x.gathering.head.Held(), 0, limit.ForRequest)
@@ -83,8 +83,9 @@ var (
 	errIdentifying = errors.New("an Identifier has the request")
 )
 
-// answer checks a complete request and opens the session, or does what else is to be
-// done. It returns what follows the request if the session is open.
+// answer checks a complete request and opens the session, rejects it, or leaves it to an
+// Identifier or to Config.Fallback. It returns the bytes that follow the request if the
+// session is open.
 func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()

@@ -10,19 +10,18 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// clock drives the timers of a server. It moves the coarse time that activity is
-// stamped with, and both wheels.
+// clock advances the coarse time of a server, srv.tick, and its timer wheels.
 type clock struct {
 	srv *Server
 
 	usage     limit.Usage
 	last      uint32 // tick of the last beat
-	looked    uint32 // tick of the last look at sources
-	collected uint32 // tick at which garbage was collected last because memory was short
+	looked    uint32 // tick at which sources were last swept
+	collected uint32 // tick of the last garbage collection for lack of memory
 }
 
 // collectEvery is how often, in ticks, garbage is collected while memory is short.
-// What pools hold takes two collections to go.
+// It takes two collections to free what pools hold.
 const collectEvery = ticksPerSecond
 
 // run is the goroutine of the clock.
@@ -39,8 +38,8 @@ func (c *clock) run() {
 	}
 }
 
-// beat moves the time on to now. Beats that were missed, because the process did
-// not run, are made up for by the next one.
+// beat advances the time to now. After missed beats, because the process did not run,
+// the next one advances by as much.
 func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
@@ -82,7 +81,7 @@ func (c *clock) noteJump() {
 // was stopped, in ticks.
 const afterJump = ticksPerSecond
 
-// extended gives a deadline that has come more time, and returns true, if the process was
+// extended postpones a deadline that has come, and returns true, if the process was
 // stopped a moment ago.
 func (s *Session) extended() bool {
 	srv := s.srv()
@@ -116,8 +115,8 @@ func (srv *Server) fireAppTimer(x *extension) {
 	}
 }
 
-// fire is called when a session's timer has come. Deadlines are lazy: activity
-// only stores a time, and this looks at it.
+// fire is called when a session's timer is due. Deadlines are lazy: activity only stores
+// the time, and fire looks at it.
 func (srv *Server) fire(s *Session) {
 	p := s.phase()
 	if p != open && p != ended && s.extended() {
@@ -188,8 +187,8 @@ func spreadOver(id uint64, n uint32) uint32 {
 	return uint32(id * 0x9e3779b97f4a7c15 >> 32 % uint64(max(n, 1)))
 }
 
-// tickAt is the tick of a time, 0 for none and for what no clock here will reach:
-// 32 bits of ticks are 13 years.
+// tickAt returns the tick of a time; 0 for the zero time, and for times beyond 32 bits of
+// ticks, which are 13 years.
 func (srv *Server) tickAt(t time.Time) uint32 {
 	n := t.Sub(srv.started) / tick
 	if t.IsZero() || n > math.MaxUint32 {
@@ -211,5 +210,5 @@ func (s *Session) armHeartbeat(n uint32) {
 	}
 }
 
-// ticks rounds up.
+// ticks returns a duration in ticks, rounded up.
 func ticks(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }

@@ -11,9 +11,9 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// Identifier tells who a client is, from its handshake. An error that is a Rejection, see
-// Reject, is the client's answer; any other is logged, and the client gets 500. So it is
-// with a panic.
+// Identifier returns the identity of a client, from its handshake. An error that is a
+// Rejection, see Reject, is sent to the client; any other error, and a panic, is logged,
+// and the client gets 500.
 //
 // It may block: it runs on one of Config.Identifiers goroutines, while the connection
 // waits for its answer. ctx ends with Config.HandshakeTimeout, when the client leaves,
@@ -67,7 +67,7 @@ var (
 	errEarly        = Reject(http.StatusBadRequest, "too many bytes before the answer to the handshake")
 )
 
-// identifications finds those of sessions, so that a Session needs no field for it.
+// identifications finds the identification of a session, so that Session needs no field.
 type identifications struct {
 	mu sync.Mutex
 	of map[*Session]*identification // guarded by mu
@@ -121,7 +121,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 		p.end()
 		return ErrClosed
 	}
-	s.arm(left) // that of accept may have fired when the request was just complete
+	s.arm(left) // the timer of accept may have fired when the request was just complete
 	p.job.Store(srv.identifiers.Go(p.run))
 	return errIdentifying
 }
@@ -132,7 +132,7 @@ func (p *identification) run() {
 	defer h.free()
 	r := &h.req
 	if p.ctx.Err() == nil {
-		r.head.Parse(p.head) // it was good before
+		r.head.Parse(p.head) // it was parsed before, without an error
 		r.session, r.client, r.proxied = p.s, p.client, p.proxied
 		id, err := p.ep.identify(p.ctx, r)
 		p.cancel()
@@ -145,7 +145,7 @@ func (p *identification) run() {
 }
 
 // finish opens the session, or rejects the handshake, unless that was rejected meanwhile
-// or the client is gone.
+// or the client has left.
 func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 	s := p.s
 	p.turn.Lock()
@@ -183,8 +183,8 @@ func (p *identification) end() {
 	srv.memory.Hold(p.held, 0, limit.ForRequest)
 }
 
-// early keeps bytes that arrive while the client is identified. It reports false if it
-// has been in the meantime.
+// early keeps bytes that arrive while the client is identified. It returns false if that
+// has ended in the meantime.
 func (s *Session) early(b []byte) bool {
 	p := s.srv().identifying.find(s)
 	if p == nil {
@@ -206,7 +206,7 @@ func (s *Session) early(b []byte) bool {
 	return true
 }
 
-// cancelIdentification is for a session that was rejected or is gone: the Identifier's
+// cancelIdentification is for a session that was rejected or has ended: the Identifier's
 // context ends, and if it waits for a place it never runs.
 func (s *Session) cancelIdentification() (p *identification) {
 	if p = s.srv().identifying.find(s); p == nil {

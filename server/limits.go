@@ -26,8 +26,8 @@ func (srv *Server) admitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 	return src, ok
 }
 
-// screen checks a complete request against the rates of handshakes, and against the
-// connections of its address where a proxy has hidden that until now.
+// screen checks a complete request against the rates of handshakes, and, if it came
+// through a proxy, against the connections of the client's address.
 func (srv *Server) screen(s *Session, r *Request) error {
 	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
@@ -71,8 +71,8 @@ func (srv *Server) trusted(addr netip.Addr) bool {
 
 // clientAddress takes from a request the client that a trusted proxy names in
 // X-Forwarded-For, and returns the address under which the request is counted: the
-// client's, or the proxy's if it does not name one. It may be loopback, so that no way
-// through a proxy is without a limit.
+// client's, or the proxy's if it does not name one. Unlike elsewhere loopback addresses
+// count, so that every way through a proxy is limited.
 func (srv *Server) clientAddress(r *Request, proxy netip.Addr) netip.Addr {
 	r.proxied = true
 	r.client = limit.Proxies(srv.cfg.TrustedProxies).Client(r.head.List("X-Forwarded-For"))
@@ -91,13 +91,13 @@ func (srv *Server) uncount(s *Session) {
 	srv.connections.Add(-1)
 }
 
-// SessionsFull is what happens to a user's next session when the user has
-// Config.SessionsPerUser of them.
+// SessionsFull says what happens when a user who has Config.SessionsPerUser sessions
+// opens another one.
 type SessionsFull uint8
 
 const (
 	// SessionsReject rejects the handshake with 429. The sessions that the user has
-	// are pinged, so that the place of one whose client is gone becomes free after
+	// are pinged, so that a session whose client has vanished makes room after
 	// Config.PingTimeout.
 	SessionsReject SessionsFull = iota
 	// SessionsCloseOldest closes the user's oldest session with 1008.
@@ -126,8 +126,8 @@ func (srv *Server) makeRoom(user string, s *Session) bool {
 		}
 		return false
 	}
-	// Others of the user may come at the same time and take the place, but each of them
-	// closes a session that is older than its own.
+	// Another new session of the user may take the place, but each of them closes a
+	// session that is older than itself.
 	for range len(others) + 1 {
 		if !srv.closeOldest(others) {
 			return false

@@ -60,8 +60,7 @@ func (m *Message) frame(srv *Server, d Dialect) *frame.Prepared {
 				return known.frame
 			}
 		}
-		// Encoded by two goroutines at the same time in the worst case; one result
-		// is kept.
+		// Two goroutines may encode at the same time; one result is kept.
 		added := &encoding{d, srv.encode(d, m.content), e}
 		if m.others.CompareAndSwap(e, added) {
 			return added.frame
@@ -118,7 +117,7 @@ func (s *Session) deliver(m *Message, policy netpoll.Policy) error {
 	return s.write(m, policy)
 }
 
-// write is deliver for a message that is not to be held any more.
+// write is deliver for a message that is not held.
 func (s *Session) write(m *Message, policy netpoll.Policy) error {
 	b := s.encoded(m)
 	if b == nil {
@@ -135,7 +134,7 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b
 
 const scratchKeep = 64 << 10
 
-// compress makes the session speak permessage-deflate from its first frame on.
+// compress starts permessage-deflate, from the first frame on.
 func (s *Session) compress(p frame.Params) {
 	s.dec.Start(p)
 	s.state.Or(uint32(p.ServerBits) << windowShift)
@@ -151,7 +150,7 @@ func (s *Session) encoded(m *Message) []byte {
 	return s.compressed(p)
 }
 
-// compressed is p, compressed if the session negotiated that.
+// compressed returns the bytes of p, compressed if the session has negotiated that.
 func (s *Session) compressed(p *frame.Prepared) []byte {
 	window := uint8(s.state.Load() >> windowShift & windowMask)
 	if window == 0 {

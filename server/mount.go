@@ -139,9 +139,9 @@ func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, e
 	return ep.identify(ctx, r)
 }
 
-// checkRoom is what accept and screen are to connections of the public listener. Here a
-// rejection can still be an ordinary answer. Nothing is reserved, because the HTTP server
-// may fail to let the connection go: Adopt looks again.
+// checkRoom does for a Mount what accept and screen do for the public listener, while a
+// rejection can still be an ordinary response. It reserves nothing, because the HTTP server
+// may fail to release the connection: Adopt checks again.
 func (srv *Server) checkRoom(from netip.Addr) error {
 	switch {
 	case srv.status.Load() >= draining:
@@ -166,11 +166,11 @@ const rejectTimeout = time.Second
 
 // Adopt answers the handshake on the connection that the HTTP server has given up, and
 // opens the session. ahead are the bytes that followed the request and were read already.
-// nc belongs to the Server afterwards, also if there is an error, which the client has
-// been told.
+// nc belongs to the Server afterwards, also after an error, which has been sent to the
+// client.
 func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	srv := a.ep.srv
-	nc.SetDeadline(time.Time{}) // the HTTP server's are about requests
+	nc.SetDeadline(time.Time{}) // the deadlines of the HTTP server are for requests
 	if srv.status.Load() >= draining {
 		return a.reject(nc, errGoingAway)
 	}
@@ -213,7 +213,7 @@ func (a *Adoption) Serve(nc net.Conn, ahead []byte) error {
 	return err
 }
 
-// reject is for what goes wrong when the HTTP server cannot answer any more.
+// reject answers on a connection that the HTTP server has released.
 func (a *Adoption) reject(nc net.Conn, err error) error {
 	srv := a.ep.srv
 	rejection := srv.rejection(err)
@@ -254,7 +254,7 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Upgrade is ServeHTTP for a program that has looked at the request itself: id tells
 // whose session it is, and Endpoint.Identifier is not called. A session without a User is
-// accepted, and reached by no push. The client has its answer in any case. An error is a
+// accepted, but no push reaches it. The client has its answer in any case. An error is a
 // *Rejection; for one of status 500 the cause, which errors.Is finds, has been logged.
 func (m *Mount) Upgrade(w http.ResponseWriter, r *http.Request, id Identity) error {
 	return m.upgrade(w, r, &id)

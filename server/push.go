@@ -11,7 +11,7 @@ import (
 	"fanfare/netpoll"
 )
 
-// Delivery reports what became of a message.
+// Delivery reports how many sessions a message has reached.
 type Delivery struct {
 	// Receivers is the number of sessions that the message was written or queued
 	// to, on all nodes that answered.

@@ -10,8 +10,8 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// handler is a session as its connection sees it. It is a type of its own
-// because Data and Close mean something else to an application.
+// handler makes a session the handler of its connection. It is a type of its own
+// because Session has methods Data and Close for the application.
 type handler struct{ s *Session }
 
 func (h handler) Open(*netpoll.Conn)                 { h.s.openAdopted() }
@@ -19,7 +19,7 @@ func (h handler) Data(_ *netpoll.Conn, b []byte) int { return h.s.received(b) }
 func (h handler) Release(*netpoll.Conn)              { h.s.released() }
 func (h handler) Close(*netpoll.Conn, error)         { h.s.ended() }
 
-// received processes bytes that have arrived, and returns how many.
+// received processes bytes of the connection, and returns how many it has processed.
 func (s *Session) received(b []byte) (n int) {
 	n = len(b)
 	heard := s.heard.Swap(s.srv().tick.Load())
@@ -35,8 +35,8 @@ func (s *Session) received(b []byte) (n int) {
 	return n - len(b) + s.process(b, heard)
 }
 
-// process processes bytes that follow the request, and returns how many. heard is when
-// bytes came before these.
+// process processes bytes that follow the request, and returns how many it has processed.
+// heard is the tick at which the bytes before them were received.
 func (s *Session) process(b []byte, heard uint32) (n int) {
 	switch s.phase() {
 	case open, closing:
@@ -82,7 +82,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 	return left
 }
 
-// releaseDecoder drops what is known of an unfinished message.
+// releaseDecoder discards the bytes of an unfinished message.
 func (s *Session) releaseDecoder() {
 	if held := s.dec.Pending(); held > 0 {
 		s.srv().memory.Hold(held, 0, limit.ForMessage)
@@ -91,7 +91,7 @@ func (s *Session) releaseDecoder() {
 }
 
 // decode decodes until in is consumed, the session ends, or other connections should
-// be served first: then it returns the bytes that are left.
+// be served first: it returns the bytes that are left then.
 func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 	ep := s.endpoint()
 	meter := s.metered(ep, len(in), now, heard)
@@ -137,21 +137,21 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 // work is how much one call of feed has done. A read of 64 KiB may hold anything
 // from half a message to what inflates to 64 MiB, so it is not counted in bytes.
 type work struct {
-	began time.Duration // about; 0 before the first look
-	steps int           // since the last look
+	began time.Duration // approximately; 0 before the time is first checked
+	steps int           // since the time was checked
 }
 
 const (
-	// maxWork is how long others wait because one connection sends all that it can:
-	// about what an echo takes through the kernel, there and back.
+	// maxWork is how long one connection may keep others waiting: about the time that
+	// an echo takes through the kernel, there and back.
 	maxWork = 75 * time.Microsecond
-	// checkEvery is how many steps of work, one for each message and for each
-	// stepBytes of it, are done between two looks at the time.
+	// checkEvery is how many steps of work are done between two checks of the time:
+	// one for each message and for each stepBytes of it.
 	checkEvery = 8
 	stepBytes  = 4 << 10
 )
 
-// enough counts what is done and tells whether others should come first.
+// enough counts work that was done, and reports whether to serve others first.
 func (w *work) enough(srv *Server, bytes int) bool {
 	if w.steps += 1 + bytes/stepBytes; w.steps < checkEvery && w.began != 0 {
 		return false
@@ -164,11 +164,11 @@ func (w *work) enough(srv *Server, bytes int) bool {
 	return now-w.began > maxWork
 }
 
-// handle does what a message is for, and reports whether to go on; more
-// says that bytes of this read are left.
+// handle processes one message, and reports whether to go on; more says that bytes of
+// this read are left.
 func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
-	// The answer to a ping with an offset is not the client's doing: as many
-	// come as were asked for.
+	// Pongs that acknowledge stored messages are not counted: the server has asked for
+	// each of them.
 	if m.Op == ws.OpPong && s.ponged(m.Payload) {
 		return true
 	}

@@ -13,7 +13,7 @@ import (
 	"fanfare/server/internal/handshake"
 )
 
-// Rejection is an error that a client gets as the answer to its handshake: an HTTP
+// Rejection is an error that is the answer to a handshake: an HTTP
 // Status of 400 to 599, a Text, and further Header fields if any. Reason, if not empty,
 // takes the place of Text in the log, for texts that differ from client to client.
 type Rejection = handshake.Rejection
@@ -21,7 +21,7 @@ type Rejection = handshake.Rejection
 // Reject returns a Rejection: what an Identifier returns to reject a client.
 func Reject(status int, text string) error { return handshake.Reject(status, text) }
 
-// retryAfter is a Rejection that tells when to try again.
+// retryAfter returns a Rejection with a Retry-After header.
 func retryAfter(status int, text, seconds string) *Rejection {
 	return &Rejection{Status: status, Text: text, Header: http.Header{"Retry-After": {seconds}}}
 }
@@ -86,8 +86,8 @@ func (s *Session) sendRejection(r *Rejection) {
 	s.seal(r.AppendResponse(nil, time.Now()), true, netpoll.HalfClose)
 }
 
-// rejection counts an error and returns what the client is told: an error that is not a
-// Rejection is the server's fault, which is for the log.
+// rejection counts an error and returns the answer to the client: an error that is not a
+// Rejection is the server's fault, and is logged.
 func (srv *Server) rejection(err error) *Rejection {
 	var r *Rejection
 	if !errors.As(err, &r) || r.Status < 400 || r.Status > 599 {
@@ -167,7 +167,7 @@ func (rl *rejectionLog) note(r *Rejection, addr netip.Addr, origin []byte) {
 	sum.origin = append(sum.origin[:0], origin[:min(len(origin), maxOrigin)]...)
 }
 
-// summarize logs what has happened since the last summary, if that is long enough ago.
+// summarize logs a summary if one is due.
 func (rl *rejectionLog) summarize(now uint32) {
 	rl.mu.Lock()
 	due := len(rl.since) > 0 && now >= rl.next
@@ -177,7 +177,7 @@ func (rl *rejectionLog) summarize(now uint32) {
 	}
 }
 
-// flush logs what has happened since the last summary.
+// flush logs the rejections since the last summary.
 func (rl *rejectionLog) flush(now uint32) {
 	rl.mu.Lock()
 	since := rl.since

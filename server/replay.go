@@ -26,7 +26,7 @@ func newReplay(srv *Server) *replay.Service {
 	return replay.New(cfg)
 }
 
-// receivers are the open sessions that have a user.
+// receivers iterates over the open sessions that have a user.
 func (srv *Server) receivers() iter.Seq[replay.Receiver] {
 	return func(yield func(replay.Receiver) bool) {
 		var all []*Session
@@ -43,8 +43,8 @@ func (srv *Server) receivers() iter.Seq[replay.Receiver] {
 	}
 }
 
-// announce brings a message that was just stored to the sessions of its box on this
-// node, and returns how many get it. Without m they read it from the store.
+// announce delivers a message that was just stored to the sessions of its box on this
+// node, and returns the number of receivers. If m is nil they read it from the store.
 func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int {
 	if srv.replay == nil {
 		return 0
@@ -88,7 +88,7 @@ func (s *Session) replayAttach(a *admission) {
 	srv.replay.Attach(receiver{s}, startAt(a.resume, ""), topics)
 }
 
-// startAt is where a client resumes a box.
+// startAt returns where a client resumes a box.
 func startAt(positions map[string]Position, topic string) replay.Start {
 	p, ok := positions[topic]
 	return replay.Start{Resume: ok, Epoch: p.Epoch, Offset: p.Offset}
@@ -127,9 +127,9 @@ func (s *Session) unsubscribeDurable(topic string) (removed bool) {
 	return removed
 }
 
-// Acknowledge notes that the client has everything up to an offset of its inbox, or
-// of a durable topic if that is not empty. epoch is that of the message. It is an
-// error if no such message was sent in this session.
+// Acknowledge records that the client has all messages up to an offset of its inbox or,
+// if topic is not empty, of a durable topic. epoch is the epoch of the message. The error
+// is ErrNotSent if no such message was sent in this session.
 func (s *Session) Acknowledge(topic, epoch string, offset uint64) error {
 	srv := s.srv()
 	if srv.replay == nil {
@@ -150,8 +150,9 @@ func (s *Session) ponged(payload []byte) bool {
 	return srv.replay != nil && srv.replay.Pong(receiver{s}, payload)
 }
 
-// hold keeps a live message while older stored ones are on their way. It reports
-// false if that is not so any more.
+// hold keeps a live message while older stored messages are being delivered. It returns
+// false if they have been. A message that is held counts as queued: it is sent later or,
+// if the session ends first, counted as dropped.
 func (s *Session) hold(m *Message, policy netpoll.Policy) bool {
 	return s.srv().replay.Hold(receiver{s}, &liveFrame{m, policy})
 }

@@ -23,7 +23,7 @@ type Request struct {
 	hosted  *http.Request
 }
 
-// reset forgets the request but keeps its memory.
+// reset clears the request and keeps its memory.
 func (r *Request) reset() {
 	r.head.Reset()
 	*r = Request{head: r.head}
@@ -94,8 +94,8 @@ func (r *Request) TLS() *tls.ConnectionState { return r.tls }
 // into its context. It is nil for any other request.
 func (r *Request) HTTP() *http.Request { return r.hosted }
 
-// clientAddr is a client's address where it is not the peer's, in 20 bytes instead of
-// the 32 of a netip.AddrPort. The zero value is none.
+// clientAddr is an address in 20 bytes, instead of the 32 of a netip.AddrPort. The zero
+// value is no address.
 type clientAddr struct {
 	ip    [16]byte
 	port  uint16

@@ -29,9 +29,9 @@ type Server struct {
 	wheel       *registry.Wheel[*Session]
 	appTimers   *registry.Wheel[*extension]
 	endpoints   map[string]*endpoint
-	unrouted    *endpoint // of connections whose request is not known yet
+	unrouted    *endpoint // of connections whose request has not been read
 	started     time.Time
-	now         func() time.Duration // of the timer wheels, since started
+	now         func() time.Duration // time since started
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	fallback    *fallback       // requests on the public listener that are not handshakes
@@ -42,8 +42,8 @@ type Server struct {
 	// Atomic.
 	tick          atomic.Uint32 // ticks since started; never 0
 	resumed       atomic.Uint32 // tick at which the process ran again after it was stopped; 0: it was not
-	sessions      atomic.Int64  // open ones
-	connections   atomic.Int64  // all, also those in their handshake
+	sessions      atomic.Int64  // open
+	connections   atomic.Int64  // including those in their handshake
 	status        atomic.Uint32
 	ending        atomic.Bool // Shutdown was called
 	stats         stats
@@ -56,9 +56,9 @@ type Server struct {
 	identifying   identifications
 
 	background sync.WaitGroup
-	quit       context.Context // done when everything is to end
+	quit       context.Context // done when the background goroutines are to end
 	stop       func()
-	ended      chan struct{} // closed when everything has
+	ended      chan struct{} // closed at the end of Shutdown
 	timers     chan time.Duration
 
 	interest interest
@@ -81,7 +81,7 @@ const (
 	stopped  = uint32(Stopped)
 )
 
-// New makes a server and starts its timers; nothing listens before Start.
+// New returns a server and starts its timers; it listens after Start or Serve.
 // Shutdown must be called to end it.
 func New(cfg Config) (*Server, error) {
 	srv, err := newServer(cfg)
@@ -92,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	return srv, nil
 }
 
-// newServer makes a server whose clock stands still.
+// newServer is New without the goroutine of the clock.
 func newServer(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -192,13 +192,13 @@ func (srv *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// trustsClients tells whether an endpoint identifies users by what clients say, and
-// clients reach it without a proxy.
+// trustsClients reports whether an endpoint lets clients choose their user, and clients
+// reach it without a proxy.
 func (srv *Server) trustsClients() bool {
 	return len(srv.cfg.TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
-// Addr is where the public listener listens; nil before Start or without one.
+// Addr returns the address of the public listener; nil before Start, and without one.
 func (srv *Server) Addr() net.Addr {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -217,7 +217,7 @@ func (srv *Server) Run(ctx context.Context, drain time.Duration) error {
 	return srv.Shutdown(bound)
 }
 
-// accept makes the session of a connection that arrived.
+// accept returns the session of a connection that has been accepted.
 func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
 	src, ok := srv.admitConnection(peer.Addr())
 	if !ok {
@@ -247,12 +247,12 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	return s
 }
 
-// fewConnections is what a production server has room for at least: a descriptor limit
-// of 4,096, less the reserve.
+// fewConnections is how many connections a production server should have room for: a
+// descriptor limit of 4,096, less the reserve.
 const fewConnections = 4096 - 4096/16
 
-// warnAboutDescriptors logs that the descriptor limit, which has room for so many
-// connections, is lower than what the operator asked for or most likely wants.
+// warnAboutDescriptors logs a warning if the descriptor limit has room for fewer
+// connections than the operator has asked for, or most likely wants.
 func warnAboutDescriptors(cfg *Config, room int) {
 	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
 	switch {

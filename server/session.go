@@ -21,36 +21,36 @@ type Op = ws.OpCode
 
 // Text and Binary messages.
 //
-// Text must be UTF-8. What clients send is checked; what is sent to them is not, so
-// that is up to the caller: a client must fail the connection at text that is not
-// (RFC 6455, 8.1), and browsers do, with 1007. Send as Binary what may be anything.
+// A text message must be UTF-8. Messages from clients are checked; messages to clients are
+// not: a client fails the connection at invalid text (RFC 6455, 8.1), and browsers do, with
+// 1007. Send bytes of unknown origin as Binary.
 const (
 	Text   = ws.OpText
 	Binary = ws.OpBinary
 )
 
-// Session is one client: its connection, its identity and its timer. An idle
-// one is this struct and its name, nothing else: no goroutine, no buffer. What a
-// broadcast and an echo look at stands in front, in two cache lines.
+// Session is an open connection with its identity and its timer. An idle session is this
+// struct and the name of its user: it has no goroutine and no buffer. The fields that a
+// broadcast and an echo use come first, in two cache lines.
 type Session struct {
 	conn  netpoll.Conn              // 64 bytes
 	state atomic.Uint32             // see the constants below
-	heard atomic.Uint32             // when bytes came last, in ticks
-	entry registry.Entry[*Session]  // its place under user and topics
+	heard atomic.Uint32             // tick at which bytes were last received
+	entry registry.Entry[*Session]  // in the registry of users and topics
 	timer registry.Timer[*Session]  // one for handshake, heartbeat and close
 	ep    atomic.Pointer[endpoint]  // Server.unrouted until the request has named its path
-	ext   atomic.Pointer[extension] // what few sessions need; nil: none of it
+	ext   atomic.Pointer[extension] // what few sessions need; nil for most
 
 	// Owned by the read turn.
 	dec    frame.Decoder
-	source *limit.Source // nil: loopback, or unknown
+	source *limit.Source // nil: a loopback or unknown address
 
 	// Atomic. Times are ticks of the server's clock.
 	opened uint32        // immutable once open
-	pinged atomic.Uint32 // when a ping went out last; owned by the wheel
+	pinged atomic.Uint32 // when the last heartbeat was sent
 }
 
-// Where the registry and the wheels find their fields.
+// The registry and the wheels find their fields with these.
 func entryOf(s *Session) *registry.Entry[*Session]        { return &s.entry }
 func timerOf(s *Session) *registry.Timer[*Session]        { return &s.timer }
 func appTimerOf(x *extension) *registry.Timer[*extension] { return &x.timer }
@@ -64,17 +64,17 @@ type phase uint32
 
 const (
 	readingRequest phase = iota // gathering the request
-	deciding                    // it is complete, and checked in the read turn
+	deciding                    // the request is complete, and is checked in the read turn
 	identifying                 // an Identifier has it
 	admitting                   // the Identifier has returned
 	open                        // messages flow
 	closing                     // our close frame is out, theirs is awaited
-	lingering                   // all is said; the peer is to end the stream
+	lingering                   // nothing is sent any more; the peer is to end the stream
 	ended                       // the connection has ended
 )
 
-// Session.state is one word, so that a broadcast learns all that it needs to know
-// of a session from one look at memory.
+// Session.state is one word, so that a broadcast reads everything that it needs to know
+// of a session at once.
 const (
 	codeMask     = 0xffff // bits 0 to 15: the close code
 	phaseShift   = 16     // bits 16 to 19: the phase
@@ -99,8 +99,8 @@ func (s *Session) dialect() Dialect {
 	return s.endpoint().Dialects[s.state.Load()>>dialectShift&dialectMask]
 }
 
-// enter moves the session on to a later phase, and notes the code if none is.
-// It reports false if the session was there or further already.
+// enter moves the session to a later phase, and notes the code unless one is noted.
+// It returns false if the session was in that phase, or a later one, already.
 func (s *Session) enter(next phase, code Code) bool {
 	ok, _ := s.enterFirst(next, code)
 	return ok
@@ -123,7 +123,7 @@ func (s *Session) enterFirst(next phase, code Code) (ok, first bool) {
 	}
 }
 
-// extension is what few sessions need.
+// extension has the fields that few sessions need.
 type extension struct {
 	session      *Session
 	gathering    *gathering // while the request comes in pieces; owned by the read turn
@@ -136,13 +136,13 @@ type extension struct {
 	discarded int         // bytes that came while lingering; owned by the read turn
 
 	protocol string // immutable once open
-	expires  uint32 // tick at which the identity does, 0 for never; immutable once open
+	expires  uint32 // tick at which the identity expires, 0: never; immutable once open
 
 	// Guarded by mu.
 	mu     sync.Mutex
 	data   any
 	reason string             // of the close
-	client clientAddr         // where it is not the peer's, and the peer's once the session has ended
+	client clientAddr         // the client's address, where it is not the peer's or the connection has ended
 	ctx    context.Context    // nil until Session.Context is called
 	cancel context.CancelFunc // of ctx
 }
@@ -162,10 +162,10 @@ func (s *Session) listed() bool { return s.phase() == open && s.entry.User() != 
 // User returns the user that the session belongs to, empty if none.
 func (s *Session) User() string { return s.entry.User() }
 
-// ID tells sessions of one server apart.
+// ID returns a number that no other session of this server has.
 func (s *Session) ID() uint64 { return s.conn.ID() }
 
-// Protocol is the sub-protocol that was chosen, empty if none.
+// Protocol returns the sub-protocol that was chosen, empty if none.
 func (s *Session) Protocol() string {
 	if x := s.ext.Load(); x != nil {
 		return x.protocol
@@ -173,18 +173,18 @@ func (s *Session) Protocol() string {
 	return ""
 }
 
-// Topics that the session subscribes to.
+// Topics returns the topics that the session subscribes to.
 func (s *Session) Topics() []string { return s.srv().users.AppendTopics(nil, s) }
 
-// Opened tells when the handshake was completed, as coarse as a tick.
+// Opened returns the time at which the handshake was completed, to 100 ms.
 func (s *Session) Opened() time.Time {
 	return s.srv().started.Add(time.Duration(s.opened) * tick)
 }
 
-// Queued is the number of bytes that wait for the client to read.
+// Queued returns the number of bytes in the outbound queue.
 func (s *Session) Queued() int { return s.conn.Queued() }
 
-// fullID tells sessions of all nodes apart.
+// fullID returns SessionInfo.ID, which no other session of the cluster has.
 func (s *Session) fullID() string {
 	id := strconv.FormatUint(s.ID(), 10)
 	if cl := s.srv().cluster; cl != nil {
@@ -193,7 +193,7 @@ func (s *Session) fullID() string {
 	return id
 }
 
-// info describes the session.
+// info returns a description of the session.
 func (s *Session) info() SessionInfo {
 	info := SessionInfo{
 		ID:          s.fullID(),
@@ -216,7 +216,7 @@ func (s *Session) info() SessionInfo {
 	return info
 }
 
-// Data is what SetData or Identity.Data left.
+// Data returns the value of the last SetData, at first Identity.Data.
 func (s *Session) Data() any {
 	x := s.ext.Load()
 	if x == nil {
@@ -227,7 +227,7 @@ func (s *Session) Data() any {
 	return x.data
 }
 
-// SetData keeps v with the session.
+// SetData stores a value with the session.
 func (s *Session) SetData(v any) {
 	x := s.extend()
 	x.mu.Lock()
@@ -235,22 +235,22 @@ func (s *Session) SetData(v any) {
 	x.mu.Unlock()
 }
 
-// Subscribe subscribes the session to a topic. It is an error if the name is
-// malformed, the session has too many subscriptions, or is closed. A durable topic
-// starts at what the user has acknowledged of it.
+// Subscribe subscribes the session to a topic. It returns an error if the name is
+// malformed, or the session has too many subscriptions or is closed. The messages of a
+// durable topic are delivered from the position that the user has acknowledged.
 func (s *Session) Subscribe(topic string) error {
 	_, err := s.subscribe(topic, nil)
 	return err
 }
 
-// SubscribeAfter is Subscribe to a durable topic for a client that has everything
-// up to a position.
+// SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
+// a position.
 func (s *Session) SubscribeAfter(p Position) error {
 	_, err := s.subscribe(p.Topic, &p)
 	return err
 }
 
-// subscribe reports whether Dialect.Begin is going to be called for the topic.
+// subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
 func (s *Session) subscribe(topic string, after *Position) (begins bool, err error) {
 	if err := registry.CheckName(topic); err != nil {
 		return false, err
@@ -284,7 +284,7 @@ func (s *Session) MaySubscribe(topic string) bool {
 	return x != nil && Covers(x.maySubscribe, topic)
 }
 
-// SetTimer calls Hooks.OnTimer once after d. Setting it again replaces it.
+// SetTimer has Hooks.OnTimer called once, after d. A further call replaces the time.
 func (s *Session) SetTimer(d time.Duration) {
 	srv, x := s.srv(), s.extend()
 	srv.appTimers.Schedule(x, srv.now()+d)
@@ -298,6 +298,6 @@ func (s *Session) arm(d time.Duration) {
 	srv := s.srv()
 	srv.wheel.Schedule(s, srv.now()+d)
 	if s.phase() == ended {
-		srv.wheel.Stop(s) // gone may have done so too early
+		srv.wheel.Stop(s) // ended may have stopped it too early
 	}
 }

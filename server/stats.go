@@ -79,8 +79,8 @@ type Stats struct {
 
 	Opened      int64   `json:"connections_opened"`
 	Closed      int64   `json:"connections_closed"`
-	Broken      int64   `json:"broken_writes"`           // connections whose peer was gone at a write
-	Stale       int64   `json:"stale_events"`            // events for connections that were gone
+	Broken      int64   `json:"broken_writes"`           // connections whose peer had left at a write
+	Stale       int64   `json:"stale_events"`            // events for connections that had ended
 	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
 	Overrun     int64   `json:"workers_overrun"`         // workers started because a batch took too long
 	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block

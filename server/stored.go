@@ -23,14 +23,14 @@ var (
 type Entry struct {
 	Op      Op
 	Payload []byte // UTF-8 if Op is Text
-	// ID makes a repetition harmless, see store.Entry.
+	// ID makes it harmless to repeat the call, see store.Entry.
 	ID string
 	// TTL is the time after which the message is not delivered any more, by the
 	// clocks of servers; 0: it does not expire.
 	TTL time.Duration
 }
 
-// Stored says what became of an Entry.
+// Stored reports where an Entry was stored, and how many sessions it has reached.
 type Stored struct {
 	// Epoch and Offset are its position in the user's inbox, or in the topic.
 	Epoch  string
@@ -65,7 +65,7 @@ func (srv *Server) Durable(topic string) bool {
 	return srv.store != nil && Covers(srv.cfg.DurableTopics, topic)
 }
 
-// Pending is a message that has its place among those of its box.
+// Pending is a message that has its place in the order of its box.
 type Pending struct {
 	srv     *Server
 	box     store.Box
