@@ -252,13 +252,12 @@ func TestExpiry(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				var expires atomic.Pointer[time.Time]
+				var expires atomic.Int64 // Unix time in nanoseconds
 				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
-					return Identity{User: "alice", Expires: *expires.Load()}, nil
+					return Identity{User: "alice", Expires: time.Unix(0, expires.Load())}, nil
 				}}
 				srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
-				at := srv.started.Add(test.expires)
-				expires.Store(&at)
+				expires.Store(srv.started.Add(test.expires).UnixNano())
 				c := dial(t, srv, "/ws")
 				left := test.expires - 2*tick
 				for ; left > 20*time.Second; left -= 20 * time.Second {

@@ -35,11 +35,10 @@ func ExampleServer_Push() {
 
 // A message to a topic reaches its subscribers; here all but the one that sent it.
 func ExampleServer_PublishExcept() {
-	var srv *server.Server
 	chat := server.Push("/chat")
 	chat.Hooks.OnMessage = func(s *server.Session, op server.Op, payload []byte) {
 		m := server.NewMessage(op, fmt.Appendf(nil, "%s: %s", s.User(), payload))
-		srv.PublishExcept(s.Context(), "room", m, s)
+		s.Server().PublishExcept(s.Context(), "room", m, s)
 	}
 	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{chat}})
 	defer stop()

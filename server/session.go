@@ -162,6 +162,9 @@ func (s *Session) listed() bool { return s.phase() == open && s.entry.User() != 
 // User returns the user that the session belongs to, empty if none.
 func (s *Session) User() string { return s.entry.User() }
 
+// Server returns the server that the session belongs to.
+func (s *Session) Server() *Server { return s.srv() }
+
 // ID returns a number that no other session of this server has.
 func (s *Session) ID() uint64 { return s.conn.ID() }
 
