@@ -72,7 +72,7 @@ func (c *clock) noteJump() {
 	jump := min(ticksPerSecond, max(ticks(srv.cfg.PingTimeout)/2, 3))
 	if c.last != 0 && now-c.last > jump {
 		srv.resumed.Store(now)
-		srv.log.Warn("the process was stopped, or got no CPU; heartbeats begin anew", "seconds", (time.Duration(now-c.last) * tick).Seconds())
+		srv.log.Warn("process was suspended; heartbeats restart", "seconds", (time.Duration(now-c.last) * tick).Seconds())
 	}
 	c.last = now
 }

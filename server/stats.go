@@ -71,7 +71,7 @@ type Stats struct {
 	Panics          int64 `json:"hook_panics"`        // recovered
 	UnfinishedBytes int64 `json:"unfinished_bytes"`   // held for messages that are not complete
 
-	Rejected  map[string]int64 `json:"refused_by_status"`  // handshakes, by HTTP status
+	Rejected  map[string]int64 `json:"rejected_by_status"` // handshakes, by HTTP status
 	Limited   map[string]int64 `json:"stopped_by_limit"`   // connections, handshakes and sessions, by limit
 	Delivered map[string]int64 `json:"messages_delivered"` // by kind of push
 	Dropped   map[string]int64 `json:"dropped_by_reason"`  // messages that did not reach a session
