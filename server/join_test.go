@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"strings"
@@ -28,5 +29,37 @@ func TestJoinFails(t *testing.T) {
 				t.Errorf("a goroutine of replay is left:\n%s", stacks)
 			}
 		})
+	}
+}
+
+// syncing is a Cluster that records what Sync was called for.
+type syncing struct {
+	*fakeCluster
+	targets chan Target
+}
+
+func (s syncing) Sync(_ context.Context, t Target) error {
+	select {
+	case s.targets <- t:
+	default:
+	}
+	return nil
+}
+
+// TestReplaySyncsCluster: before a session's stored messages are looked up, the other
+// nodes know that it is here. Otherwise a message stored elsewhere at that moment would
+// be announced to nobody.
+func TestReplaySyncsCluster(t *testing.T) {
+	cfg := withTopics(t)
+	cluster := syncing{newFakeClusters(1)[0], make(chan Target, 8)}
+	cfg.Cluster = cluster
+	srv := start(t, cfg)
+	dial(t, srv, "/ws?user=alice&topic=news.a")
+	got := map[Target]bool{}
+	for range 2 {
+		got[receive(t, "a call of Sync", cluster.targets)] = true
+	}
+	if !got[Target{User: "alice"}] || !got[Target{Topic: "news.a"}] {
+		t.Errorf("Sync was called for %v", got)
 	}
 }
