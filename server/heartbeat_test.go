@@ -215,10 +215,10 @@ func TestHeartbeatWhileHooksBlock(t *testing.T) {
 			workers int
 			blocked string // whose hook blocks
 		}{{"its own hook", 8, "a"}, {"hooks of others", 1, "b"}} {
+			if kind == netpoll.Goroutine && test.blocked != "a" {
+				continue // a session of this transport does not wait for workers
+			}
 			t.Run(test.name, func(t *testing.T) {
-				if kind == netpoll.Goroutine && test.blocked != "a" {
-					t.Skip("a session of this transport does not wait for workers")
-				}
 				entered, leave := make(chan struct{}, 8), make(chan struct{})
 				ep := Push("/ws")
 				ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
