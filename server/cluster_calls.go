@@ -112,12 +112,13 @@ func (n node) Serve(c *Command) (r Reply) {
 			return Reply{Error: "this node has no store"}
 		}
 		box := store.Box{User: c.User, Topic: c.Topic}
+		epoch := srv.store.Epoch(box)
 		var m *Message
-		if c.Op != 0 {
+		if c.Op != 0 && epoch != "" { // else sessions read it when the store is back
 			m = NewMessage(c.Op, c.Payload)
-			m.setPosition(box, srv.store.Epoch(box), c.Offset)
+			m.setPosition(box, epoch, c.Offset)
 		}
-		r.Count = srv.announce(box, c.Offset, c.Prev, m)
+		r.Count = srv.announce(box, epoch, c.Offset, c.Prev, m)
 	case VerbClose:
 		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
 	case VerbSessions:

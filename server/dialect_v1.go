@@ -69,10 +69,8 @@ func (*v1) Encode(c Content) *frame.Prepared {
 	if c.Topic != "" {
 		b = append(appendString(append(b, `"topic":`...), []byte(c.Topic)), ',')
 	}
-	if c.Offset > 0 {
-		if c.Epoch != "" {
-			b = append(appendString(append(b, `"epoch":`...), []byte(c.Epoch)), ',')
-		}
+	if c.Offset > 0 && c.Epoch != "" {
+		b = append(appendString(append(b, `"epoch":`...), []byte(c.Epoch)), ',')
 		b = append(strconv.AppendUint(append(b, `"offset":`...), c.Offset, 10), ',')
 	}
 	if c.Gap {
@@ -148,13 +146,17 @@ func (o object) send(s *Session) {
 	s.Reply(frame.Prepare(Text, b))
 }
 
-// Begin sends hello for the inbox, and the confirmation of a subscription.
+// Begin sends hello for the inbox, and the confirmation of a subscription. An offset means
+// nothing without its epoch: if that is not known, neither is named.
 func (*v1) Begin(s *Session, p Position) {
+	o := object{Type: "subscribe", Topic: p.Topic, Gap: p.Gap}
 	if p.Topic == "" {
-		object{Type: "hello", User: s.User(), Epoch: p.Epoch, Offset: &p.Offset, Gap: p.Gap}.send(s)
-		return
+		o.Type, o.User = "hello", s.User()
 	}
-	object{Type: "subscribe", Topic: p.Topic, Epoch: p.Epoch, Offset: &p.Offset, Gap: p.Gap}.send(s)
+	if p.Epoch != "" {
+		o.Epoch, o.Offset = p.Epoch, &p.Offset
+	}
+	o.send(s)
 }
 
 // command is what a client sends.

@@ -335,7 +335,7 @@ func TestPanicInStore(t *testing.T) {
 			pushDurable(t, srv, "a", "stored")
 			broken.method.Store(method)
 			_, err := srv.PushStored(t.Context(), "b", Entry{Op: Text, Payload: []byte("x")})
-			if fails := method == "Begin" || method == "Finish"; fails != errors.Is(err, store.ErrUnavailable) {
+			if fails := method == "Begin" || method == "Finish" || method == "Epoch"; fails != errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("PushStored: %v", err)
 			}
 			c := dial(t, srv, "/ws?user=a")

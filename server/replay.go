@@ -45,7 +45,8 @@ func (srv *Server) receivers() iter.Seq[replay.Receiver] {
 
 // announce delivers a message that was just stored to the sessions of its box on this
 // node, and returns the number of receivers. If m is nil they read it from the store.
-func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int {
+// epoch is the one that offset and prev belong to.
+func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message) int {
 	if srv.replay == nil {
 		return 0
 	}
@@ -61,6 +62,7 @@ func (srv *Server) announce(box store.Box, offset, prev uint64, m *Message) int 
 		shared = m
 	}
 	notice := srv.replay.NewNotice(box, offset, prev, shared)
+	notice.Epoch = epoch // the store may have another one by now
 	all := *l
 	n := inParallel((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
 		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {

@@ -69,6 +69,7 @@ func (srv *Server) Durable(topic string) bool {
 type Pending struct {
 	srv     *Server
 	box     store.Box
+	epoch   string // of the box when the place was taken; empty: the store was not available
 	message *Message
 	pending store.Pending
 }
@@ -85,7 +86,7 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
 	m := NewMessage(e.Op, e.Payload)
-	return &Pending{srv, box, m, srv.store.Begin(box, store.Entry{
+	return &Pending{srv, box, srv.store.Epoch(box), m, srv.store.Begin(box, store.Entry{
 		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
 	})}, nil
 }
@@ -93,6 +94,10 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 // Finish stores the message and sends it. It returns when it is stored and the
 // sessions that are connected have it written or queued. It must be called exactly
 // once, from any goroutine.
+//
+// If the epoch of the box changes meanwhile, the offset cannot be named, and the error is
+// store.ErrUnavailable, although the message may be stored: sessions then get it when the
+// store calls the function of OnRecover.
 func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	r, err := p.pending.Finish(ctx)
 	if err != nil {
@@ -101,6 +106,11 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	srv := p.srv
 	srv.stats.stored.Add(1)
 	epoch := srv.store.Epoch(p.box)
+	// If the store was not available when the place was taken, the message was stored in
+	// the history that it came back with.
+	if epoch == "" || p.epoch != "" && p.epoch != epoch {
+		return Stored{}, fmt.Errorf("%w: the epoch of the box changed while the message was stored; repeat it with the same ID", store.ErrUnavailable)
+	}
 	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Offset: r.Offset, Prev: r.Prev}
 	message := p.message
 	if r.Duplicate {
@@ -113,7 +123,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
 	n, answer, err := srv.onAllNodes(ctx, Target(p.box), c, func() int {
-		return srv.announce(p.box, r.Offset, r.Prev, message)
+		return srv.announce(p.box, epoch, r.Offset, r.Prev, message)
 	})
 	if err != nil {
 		return Stored{}, err
