@@ -377,10 +377,10 @@ func TestDocsClientFaults(t *testing.T) {
 	bobs.Close()
 
 	// A server without storage, and one that does not want the client any more.
-	p.say(`{"type":"hello","user":"bob","offset":0,"gap":true}`, `{"type":"subscribe","topic":"sports"}`, `{"type":"message","topic":"sports","text":"goal"}`)
+	p.say(`{"type":"hello","user":"bob","gap":true}`, `{"type":"subscribe","topic":"sports"}`, `{"type":"message","topic":"sports","text":"goal"}`)
 	n.expect(`["bob",null]`, `["bob","sports","goal"]`)
 	p.drop()
-	p.accept("user=bob", "topic=sports", "offset=0", "epoch=")
+	p.accept("user=bob", "topic=sports", "offset=7", "epoch=E4")
 	ws.WriteFrame(p.conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
 	if f, err := readFrame(p.conn); err != nil || f.Header.OpCode != ws.OpClose {
 		t.Fatal(f, err)
