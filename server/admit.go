@@ -60,6 +60,9 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	if a.resume, err = d.Resume(r, a.id.Topics); err != nil {
 		return a, err
 	}
+	if err := ep.checkQuery(r, d); err != nil {
+		return a, err
+	}
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
 		return a, err

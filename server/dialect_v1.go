@@ -264,12 +264,13 @@ func sendError(s *Session, code, message string) {
 	object{Type: "error", Code: code, Message: message}.send(s)
 }
 
-// Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c, the first of each
-// name. It walks the query once: a client may name a hundred topics, and send thousands
-// of parameters.
+// Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c. It walks the query
+// once: a client may name a hundred topics, and send thousands of parameters.
 func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
+	r.ask("offset", false)
+	r.ask("epoch", false)
 	var positions map[string]Position
-	var params map[string]resumeParam // that may still come
+	var params map[string]resumeParam
 	for k, v := range r.head.Pairs {
 		name, err := handshake.Unescape(k)
 		if err != nil || !strings.HasPrefix(name, "offset") && !strings.HasPrefix(name, "epoch") {
@@ -279,15 +280,23 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 			params, positions = resumeParams(topics), make(map[string]Position)
 		}
 		p, ok := params[name]
-		if !ok {
+		switch {
+		case !ok && r.asked([]byte(name)) == nil && (strings.HasPrefix(name, "offset.") || strings.HasPrefix(name, "epoch.")):
+			return nil, &Rejection{
+				Status: http.StatusBadRequest,
+				Text:   "query parameter " + handshake.Quote([]byte(name)) + " has no effect: the session does not subscribe to this topic when it opens",
+				Reason: "position in a topic that the session does not subscribe to",
+			}
+		case !ok:
 			continue
+		case p.found:
+			return nil, errRepeated(name)
 		}
+		p.found = true
+		params[name] = p
+		r.ask(name, false)
 		value, err := handshake.Unescape(v)
-		if err != nil {
-			continue
-		}
-		delete(params, name)
-		if value == "" {
+		if err != nil || value == "" {
 			continue
 		}
 		pos, known := positions[p.topic]
@@ -302,10 +311,10 @@ func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
 		}
 		positions[p.topic] = pos
 	}
-	for topic, pos := range positions {
+	for _, pos := range positions {
 		switch {
-		case pos.Offset == noOffset: // an epoch alone
-			delete(positions, topic)
+		case pos.Offset == noOffset:
+			return nil, Reject(http.StatusBadRequest, errNoOffset)
 		case pos.Offset > 0 && pos.Epoch == "":
 			return nil, Reject(http.StatusBadRequest, errNoEpoch)
 		}
@@ -320,6 +329,7 @@ const noOffset = 1 << 63
 type resumeParam struct {
 	topic string
 	epoch bool
+	found bool
 }
 
 func resumeParams(topics []string) map[string]resumeParam {
@@ -330,6 +340,9 @@ func resumeParams(topics []string) map[string]resumeParam {
 	}
 	return params
 }
+
+// errNoOffset: an epoch alone names no message.
+const errNoOffset = "an epoch without its offset: send the offset that came with the epoch as well"
 
 // errNoEpoch: without the epoch it is unknown whether the offset still denotes the
 // same message, and messages could be skipped in silence.

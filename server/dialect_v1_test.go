@@ -27,14 +27,15 @@ func TestResume(t *testing.T) {
 		{"a topic's", "offset.news=7", []string{"news"}, map[string]uint64{"news": 7}, ""},
 		{"both, and zero is one", "offset.news=0&offset=0", []string{"news"}, map[string]uint64{"": 0, "news": 0}, ""},
 		{"a topic with dots", "offset.a.b=1", []string{"a", "a.b"}, map[string]uint64{"a.b": 1}, ""},
-		{"a topic that is followed twice", "offset.t=1", []string{"t", "t"}, map[string]uint64{"t": 1}, ""},
-		{"of a topic that is not followed", "offset.other=x", []string{"news"}, nil, ""},
-		{"of no topic", "offset.=1&offsets=2&offset_=3", []string{"news"}, nil, ""},
-		{"the first counts", "offset=1&offset=2&offset=x", nil, map[string]uint64{"": 1}, ""},
-		{"also if it is empty", "offset=&offset=2", nil, nil, ""},
-		{"but not if it is malformed", "offset=%&offset=2", nil, map[string]uint64{"": 2}, ""},
+		{"a topic that is named twice", "offset.t=1", []string{"t", "t"}, map[string]uint64{"t": 1}, ""},
+		{"of another topic", "offset.other=x", []string{"news"}, nil, `"offset.other" has no effect: the session does not subscribe`},
+		{"of no topic", "offset.=1", []string{"news"}, nil, `"offset." has no effect`},
+		{"other names", "offsets=2&offset_=3", []string{"news"}, nil, ""}, // are rejected by checkQuery
+		{"twice", "offset=1&offset=1", nil, nil, `"offset" is repeated`},
+		{"twice, and the first is empty", "offset=&offset=2", nil, nil, `"offset" is repeated`},
+		{"twice for a topic", "offset.news=1&offset.news=2", []string{"news"}, nil, `"offset.news" is repeated`},
+		{"empty", "offset=", nil, nil, ""},
 		{"encoded", "%6Fffset.a+%C3%BC=%31", []string{"a ü"}, map[string]uint64{"a ü": 1}, ""},
-		{"name that is malformed", "offset.%zz=1", []string{"%zz"}, nil, ""},
 		{"of as many topics as there may be", query.String(), slices.Collect(maps.Keys(many)), many, ""},
 		{"no number", "offset=x", nil, nil, "offset: expected the offset"},
 		{"no number for a topic", "offset.news=-1", []string{"news"}, nil, "offset.news: expected the offset"},
@@ -42,7 +43,7 @@ func TestResume(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := V1.Resume(requestWithQuery(withEpochs(tt.query, tt.topics)), tt.topics)
+			got, err := V1.Resume(requestWithQuery(withEpochs(tt.query)), tt.topics)
 			if (err == nil) != (tt.refusal == "") || err != nil && !strings.Contains(err.Error(), tt.refusal) {
 				t.Fatalf("%v, want %q", err, tt.refusal)
 			}
@@ -55,12 +56,12 @@ func TestResume(t *testing.T) {
 
 func TestResumeEpochs(t *testing.T) {
 	for query, want := range map[string]map[string]Position{
-		"offset=41&epoch=k3f9":                    {"": {Epoch: "k3f9", Offset: 41}},
-		"epoch=k3f9&offset=41":                    {"": {Epoch: "k3f9", Offset: 41}},
-		"epoch=k3f9":                              {},
-		"epoch.news=a&offset=0":                   {"": {}},
-		"epoch.news=a&offset.news=2&epoch=b":      {"news": {Topic: "news", Epoch: "a", Offset: 2}},
-		"offset.news=2&epoch.news=a&epoch.news=b": {"news": {Topic: "news", Epoch: "a", Offset: 2}},
+		"offset=41&epoch=k3f9":                {"": {Epoch: "k3f9", Offset: 41}},
+		"epoch=k3f9&offset=41":                {"": {Epoch: "k3f9", Offset: 41}},
+		"offset=0":                            {"": {}},
+		"offset=&epoch=":                      {},
+		"epoch.news=a&offset.news=2":          {"news": {Topic: "news", Epoch: "a", Offset: 2}},
+		"offset.news=2&epoch.news=a&offset=0": {"": {}, "news": {Topic: "news", Epoch: "a", Offset: 2}},
 	} {
 		if got, err := V1.Resume(requestWithQuery(query), []string{"news"}); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", query, got, err, want)
@@ -68,10 +69,20 @@ func TestResumeEpochs(t *testing.T) {
 	}
 }
 
-func TestResumeOffsetNeedsEpoch(t *testing.T) {
-	for _, query := range []string{"offset=1", "offset.news=1&epoch=e", "offset=1&epoch="} {
-		if got, err := V1.Resume(requestWithQuery(query), []string{"news"}); err == nil || !strings.Contains(err.Error(), "epoch") {
-			t.Errorf("%s: %v, %v", query, got, err)
+// An offset without its epoch, an epoch without its offset, and two epochs.
+func TestResumeRejectsHalves(t *testing.T) {
+	for query, want := range map[string]string{
+		"offset=1":                     "an offset without its epoch",
+		"offset.news=1":                "an offset without its epoch",
+		"offset=1&epoch=":              "an offset without its epoch",
+		"epoch=e":                      "an epoch without its offset",
+		"epoch=e&offset=":              "an epoch without its offset",
+		"epoch.news=e&offset=0":        "an epoch without its offset",
+		"offset=1&epoch=e&epoch=f":     `"epoch" is repeated`,
+		"offset=1&epoch=e&epoch.new=f": `"epoch.new" has no effect`,
+	} {
+		if got, err := V1.Resume(requestWithQuery(query), []string{"news"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v, want %q", query, got, err, want)
 		}
 	}
 }
@@ -92,11 +103,13 @@ func requestWithQuery(query string) *Request {
 	return r
 }
 
-// withEpochs adds the epoch of each topic and of the inbox.
-func withEpochs(query string, topics []string) string {
-	query += "&epoch=e"
-	for _, t := range topics {
-		query += "&epoch." + url.QueryEscape(t) + "=e"
+// withEpochs adds an epoch for each offset that is not empty.
+func withEpochs(query string) string {
+	values, _ := url.ParseQuery(query)
+	for name := range values {
+		if topic, ok := strings.CutPrefix(name, "offset"); ok && values.Get(name) != "" && (topic == "" || topic[0] == '.') {
+			query += "&" + url.QueryEscape("epoch"+topic) + "=e"
+		}
 	}
 	return query
 }

@@ -34,6 +34,13 @@ type Endpoint struct {
 	// them gets the dialect without a protocol, as the RFC says, and decides itself
 	// whether to go on; if there is none, it is rejected. Empty: Plain.
 	Dialects []Dialect
+	// AllowQuery names query parameters that a handshake may have in addition to those
+	// that Identifier and the dialect read. Any other is rejected with 400, because it
+	// has no effect: most likely it is misspelled. Name those that middleware or a load
+	// balancer reads. A name that ends with "*" stands for every name with that prefix.
+	// An Identifier that calls Request.HTTP, and a program that tells a Mount the
+	// identity, may have read the query themselves: then every parameter is allowed.
+	AllowQuery []string
 	// Rules for what comes in, and for compression. The zero value is safe.
 	Rules frame.Rules
 	// Rate limits what one connection may send. The zero value is the default.

@@ -114,7 +114,7 @@ func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset
 	var id Identity
 	var err error
 	if preset != nil {
-		id = *preset
+		id, r.anyQuery = *preset, true // the program has looked at the request itself
 	} else if ep.Identifier != nil {
 		if id, err = ep.identifyHosted(ctx, r); err != nil {
 			return nil, err

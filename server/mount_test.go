@@ -33,6 +33,7 @@ func TestMountServes(t *testing.T) {
 		for _, h := range hosts {
 			v := &visit{name: kind.String() + "/" + h.name, ended: make(chan frame.CloseError, 1)}
 			ep := Echo("")
+			ep.AllowQuery = []string{"x"}
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { v.ended <- why }
 			srv, m := bare(t, Config{Transport: kind, PingInterval: hostTimeout + time.Second}, ep)
 			v.srv, v.g = srv, in(t, h, m)()

@@ -21,12 +21,16 @@ type Request struct {
 	proxied bool           // the peer is a trusted proxy
 	tls     *tls.ConnectionState
 	hosted  *http.Request
+
+	params   []parameter // of the query, that were asked for
+	anyQuery bool        // the query may have other parameters, too
 }
 
 // reset clears the request and keeps its memory.
 func (r *Request) reset() {
 	r.head.Reset()
-	*r = Request{head: r.head}
+	clear(r.params)
+	*r = Request{head: r.head, params: r.params[:0]}
 }
 
 // Method is GET unless the request is rejected anyway.
@@ -38,8 +42,10 @@ func (r *Request) Host() string { return string(r.head.Authority()) }
 // Path is the path of the request, percent-encoded, without the query.
 func (r *Request) Path() string { return string(r.head.Path) }
 
-// Query returns the first query parameter of that name, decoded; empty if none.
+// Query returns the query parameter of that name, decoded; empty if there is none. A
+// handshake that repeats it is rejected. See Endpoint.AllowQuery.
 func (r *Request) Query(name string) string {
+	r.ask(name, false)
 	for v := range r.head.Params(name) {
 		return v
 	}
@@ -48,6 +54,7 @@ func (r *Request) Query(name string) string {
 
 // QueryAll returns all query parameters of that name, decoded, in order.
 func (r *Request) QueryAll(name string) []string {
+	r.ask(name, true)
 	return slices.Collect(r.head.Params(name))
 }
 
@@ -91,8 +98,12 @@ func (r *Request) RemoteAddr() netip.AddrPort {
 func (r *Request) TLS() *tls.ConnectionState { return r.tls }
 
 // HTTP is the request of net/http that a Mount was given, with what middleware has put
-// into its context. It is nil for any other request.
-func (r *Request) HTTP() *http.Request { return r.hosted }
+// into its context. It is nil for any other request. After a call the query may have any
+// parameters, see Endpoint.AllowQuery.
+func (r *Request) HTTP() *http.Request {
+	r.anyQuery = r.anyQuery || r.hosted != nil
+	return r.hosted
+}
 
 // clientAddr is an address in 20 bytes, instead of the 32 of a netip.AddrPort. The zero
 // value is no address.
