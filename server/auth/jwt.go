@@ -56,9 +56,9 @@ func newVerifier(keys *Keys) *verifier {
 
 // identify is a server.Identifier.
 func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identity, error) {
-	token := bearer(r.Header("Authorization"))
-	if token == "" {
-		token = r.Query("token")
+	token := r.Query("token")
+	if header := bearer(r.Header("Authorization")); header != "" {
+		token = header
 	}
 	if token == "" {
 		return server.Identity{}, unauthorized("no token: send Authorization: Bearer TOKEN, or ?token=TOKEN")
