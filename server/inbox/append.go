@@ -161,13 +161,15 @@ func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
 		t.unsure = false
 	}
 	if s.local == nil && t.prev > 0 && (m == nil || m.Offset < t.prev) {
-		// Removed, or the stream was created again.
+		// Removed, or the stream was created again or restored.
 		st, err := s.state(ctx, b.kind)
 		if err != nil {
 			return err
 		}
-		if st.Last < t.prev {
-			t.prev = 0
+		if changed := st.epoch != s.history[b.kind].epoch(); changed || st.Last < t.prev {
+			if changed {
+				t.prev = 0
+			}
 			s.prepared.Store(false)
 			s.wake()
 		}
@@ -208,6 +210,10 @@ func (s *Store) account(b box, offset uint64, at time.Time, size int) error {
 	return nil
 }
 
+// unlikelyStep is more than other nodes append between two appends of this one: the
+// stream is then verified. One that was created again begins further up.
+const unlikelyStep = 1 << 16
+
 // publish stores the message if the box ends at t.
 func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	s, size := p.store, int64(len(p.entry.Payload))
@@ -230,8 +236,8 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 		s.stats.duplicates.Add(1)
 		return store.Receipt{Offset: offset, Duplicate: true}, nil
 	}
-	if offset <= seen && s.local == nil {
-		// The stream was created again since it was verified.
+	if s.local == nil && seen > 0 && (offset <= seen || offset-seen > unlikelyStep) {
+		// The stream may have been created again since it was verified.
 		s.prepared.Store(false)
 		s.wake()
 	}

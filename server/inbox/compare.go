@@ -192,7 +192,7 @@ func (s *Store) compareStreams(ctx context.Context, c *check) error {
 		c.loss.unknown = err.Error()
 		// An offset for the markers to name: see lastOffset.
 		for k := range ackKind {
-			if err := s.skip(ctx, k); err != nil {
+			if _, err := s.skipOne(ctx, k); err != nil {
 				return err
 			}
 		}

@@ -34,7 +34,9 @@
 //
 // Open succeeds while an outside NATS is away or the disk is full; Ready says why the
 // store cannot be used, and it recovers by itself. Streams that an outside NATS has
-// lost are created again, with a new epoch. While the disk is full an embedded store
+// lost are created again, with a new epoch and greater offsets than any before. An
+// answer of a NATS server that is cut off from the other replicas does not make a
+// client's position invalid: a majority decides. While the disk is full an embedded store
 // accepts nothing, but reads and purges, in space that it reserved. If its directory
 // disappears, it stays unavailable until the process is started again.
 //
@@ -51,7 +53,7 @@
 // change or Renew: its user is then a new one. A subscriber that never acknowledged,
 // to a topic without messages, is not remembered. Open reads all stored messages,
 // about a second for each GiB. The restored backup of a stream of an outside NATS is
-// recognized only by a process that has seen a later offset; give the stream other
-// metadata "fanfare-epoch" after restoring one. Damage is found at Open, and in a
+// recognized only by a process that has seen a later offset, or by a later position;
+// give the stream other metadata "fanfare-epoch" after restoring one. Damage is found at Open, and in a
 // message when it is read, not in between.
 package inbox

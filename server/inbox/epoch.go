@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"maps"
 	"sync"
 	"sync/atomic"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/store"
 )
@@ -20,13 +17,13 @@ import (
 // list up to when the copy was made, and so it knows neither the epochs that the
 // original began later, nor the offsets that the last common one assigned later.
 //
-// With an outside NATS the epoch is in the metadata of the stream, which is created
-// with one.
+// With an outside NATS the epoch is in the metadata of the stream: see learn.
 type history struct {
 	last atomic.Uint64 // greatest offset seen
 
 	mu     sync.Mutex
 	id     string  // of the present epoch; guarded by mu
+	given  string  // the last epoch that this process gave to the stream; guarded by mu
 	epochs []epoch // of an embedded store, the present one last; guarded by mu
 }
 
@@ -76,40 +73,6 @@ func (h *history) covered(k kind, id string) (last uint64, known, present bool) 
 	return 0, false, false
 }
 
-// learn takes note of a stream of an outside NATS, and reports whether its offsets
-// belong to another history than before.
-func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, before uint64) (changed bool, err error) {
-	h := &s.history[k]
-	id := info.Config.Metadata[epochKey]
-	was := h.epoch()
-	if id == was && info.State.LastSeq < before {
-		// The stream was restored from a backup, with its metadata.
-		sc := info.Config
-		sc.Metadata = maps.Clone(sc.Metadata)
-		sc.Metadata[epochKey] = newEpochID()
-		s.log.Warn("stream ends before an offset that it had reached; it gets a new epoch",
-			"stream", k.stream(), "last", info.State.LastSeq, "reached", before)
-		found, err := s.link.Load().js.UpdateStream(ctx, sc)
-		if err != nil {
-			return false, err
-		}
-		id = found.CachedInfo().Config.Metadata[epochKey]
-	}
-	if id == was {
-		h.saw(info.State.LastSeq)
-		return false, nil
-	}
-	if was != "" {
-		s.log.Warn("stored messages have a new history: clients are told of a gap", "stream", k.stream(), "epoch", id)
-	}
-	h.mu.Lock()
-	h.id = id
-	h.last.Store(info.State.LastSeq)
-	h.mu.Unlock()
-	s.tails.history.Add(1)
-	return was != "", nil
-}
-
 // Epoch names the history that offsets of a box belong to.
 func (s *Store) Epoch(b store.Box) string {
 	if s.usable() != nil {
@@ -137,6 +100,9 @@ func (s *Store) Continues(ctx context.Context, b store.Box, epoch string, offset
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	st, err := s.state(ctx, k)
+	if err == nil && offset > st.Last {
+		st.Last, err = s.confirmLast(ctx, k, st.Last)
+	}
 	if err != nil {
 		return false, err
 	}

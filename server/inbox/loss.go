@@ -69,18 +69,6 @@ func (s *Store) markGap(ctx context.Context, c *check, b box, lost uint64) error
 	return nil
 }
 
-// skip makes a stream skip an offset.
-func (s *Store) skip(ctx context.Context, k kind) error {
-	b := boxNamed(k, "=") // token returns this for no name
-	var m message
-	offset, _, err := s.put(ctx, b, &m, nil, 0, "")
-	if err != nil {
-		return err
-	}
-	_, err = s.purgeStream(ctx, b, offset)
-	return err
-}
-
 // markAllGaps appends a marker to each box that is known, where it cannot be told
 // which have lost messages. The offset before the first marker was skipped for this:
 // see lastOffset.

@@ -105,6 +105,12 @@ func (s *Store) runOutside(err error) {
 			return
 		case err = <-verified:
 		}
+		if err != nil {
+			select { // what failed may have asked for another attempt, which waits
+			case <-s.kick:
+			default:
+			}
+		}
 	}
 }
 

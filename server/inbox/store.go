@@ -22,13 +22,14 @@ type Store struct {
 	log   *slog.Logger
 	local *embedded // nil: the NATS is an outside one
 
-	link    atomic.Pointer[link] // nil: an embedded server was not started yet
-	history [kinds]history
-	tails   tails
-	filled  filter // embedded: names that may have messages or positions
-	acks    acks
-	stats   counters
-	recover atomic.Pointer[func()] // of OnRecover
+	link     atomic.Pointer[link] // nil: an embedded server was not started yet
+	history  [kinds]history
+	confirms [kinds]confirmer
+	tails    tails
+	filled   filter // embedded: names that may have messages or positions
+	acks     acks
+	stats    counters
+	recover  atomic.Pointer[func()] // of OnRecover
 
 	health     atomic.Pointer[health] // replaced when it ended
 	unopened   atomic.Pointer[error]  // why an embedded store is not open yet

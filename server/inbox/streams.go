@@ -22,24 +22,26 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	before := [2]uint64{s.history[inboxKind].last.Load(), s.history[topicKind].last.Load()}
 	infos := make([]*jetstream.StreamInfo, kinds)
 	var created [kinds]bool
-	// Positions first: whether they are there tells whether offsets were assigned.
-	for i := range kinds {
+	var reached [2]uint64
+	for i := range kinds { // positions first, which tell what offsets were assigned
 		k := kinds - 1 - i
 		var first uint64
-		if k != ackKind && !created[ackKind] && infos[ackKind].State.Msgs > 0 {
-			first = firstOfNewHistory(time.Now())
-		}
 		var err error
+		if k != ackKind {
+			if reached[k], err = s.reached(ctx, k, infos[ackKind]); err != nil {
+				return s.notPrepared(k, err)
+			}
+			first = firstOfNewStream(time.Now(), reached[k])
+		}
 		if infos[k], created[k], err = s.ensureStream(ctx, k, first); err != nil {
 			return s.notPrepared(k, err)
 		}
 	}
 	changed := false
 	for k := range ackKind {
-		c, err := s.learn(ctx, k, infos[k], before[k])
+		c, err := s.learn(ctx, k, infos[k], reached[k])
 		if err != nil {
 			return s.notPrepared(k, err)
 		}
@@ -55,11 +57,6 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	}
 	return nil
 }
-
-// firstOfNewHistory is the first offset of a stream that is created while positions
-// of an earlier one of its name are stored. Time makes offsets greater than all of
-// the earlier one, and they stay below 2^53, which is exact in JSON, until 2242.
-func firstOfNewHistory(now time.Time) uint64 { return uint64(now.Unix()) << 20 }
 
 func (s *Store) notPrepared(k kind, err error) error {
 	err = fmt.Errorf("stream %s: %w", k.stream(), s.explain(err))
@@ -202,6 +199,8 @@ type state struct {
 	Bytes    uint64 `json:"bytes"`
 	First    uint64 `json:"first_seq"`
 	Last     uint64 `json:"last_seq"`
+
+	epoch string // of a stream of an outside NATS
 }
 
 // state asks for that of a stream.
@@ -211,14 +210,18 @@ func (s *Store) state(ctx context.Context, k kind) (st state, err error) {
 		return st, s.missing(err)
 	}
 	var answer struct {
-		Error *apiError `json:"error"`
-		State state     `json:"state"`
+		Error  *apiError `json:"error"`
+		State  state     `json:"state"`
+		Config struct {
+			Metadata map[string]string `json:"metadata"`
+		} `json:"config"`
 	}
 	if err := json.Unmarshal(in.Data, &answer); err != nil {
 		return st, s.unavailable(err)
 	}
 	switch {
 	case answer.Error == nil:
+		answer.State.epoch = answer.Config.Metadata[epochKey]
 		return answer.State, nil
 	case answer.Error.Code == codeStreamNotFound:
 		return st, s.missing(errNoStream)
