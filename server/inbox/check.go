@@ -79,6 +79,11 @@ func inspect(ctx context.Context, dir, boot string, now time.Time) (*check, erro
 	case c.tally.valid < 0 && fileExists(witnessFile(dir)): // of a version without an account
 	case c.tally.valid < 0 && c.hasMessages():
 		c.loss.unknown = "the account of what was stored, " + accountFile(dir) + ", is missing"
+	case c.tally.valid < 0 && used(dir):
+		c.loss.unknown = "the account of what was stored, " + accountFile(dir) + ", and all messages are missing"
+		for k := range c.tally.last { // offsets that were assigned are not assigned again
+			c.tally.last[k] = firstOfNewStream(now, 0)
+		}
 	case c.tally.valid >= 0 && !c.tally.limited:
 		if c.hasMessages() {
 			c.loss.unknown = "the account of what was stored, " + accountFile(dir) + ", is cut"

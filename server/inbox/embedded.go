@@ -1,7 +1,9 @@
 package inbox
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"os"
@@ -75,6 +77,51 @@ func (e *embedded) acquire() (err error) {
 }
 
 const lockName = "LOCK"
+
+// usedMark begins the lock file and the reserve of a directory in which an account was
+// begun. A directory that has one of them, and neither an account nor messages, has
+// lost them; without a mark it is a new one.
+const usedMark = 'u'
+
+// used reports whether a directory has a mark.
+func used(dir string) bool {
+	for _, name := range []string{lockName, reserveName} {
+		var first [1]byte
+		if f, err := os.Open(filepath.Join(dir, name)); err == nil {
+			n, _ := f.Read(first[:])
+			f.Close()
+			if n == 1 && first[0] == usedMark {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// markUsed marks the directory. On a full disk only what is there is marked.
+func (e *embedded) markUsed() error {
+	e.reserve.used = true
+	reserve, err := os.OpenFile(e.reserve.file, os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(writeUsedMark(reserve), reserve.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return writeUsedMark(e.lock)
+}
+
+// writeUsedMark writes the mark, unless it is there.
+func writeUsedMark(f *os.File) error {
+	var first [1]byte
+	if _, err := f.ReadAt(first[:], 0); err == nil && first[0] == usedMark {
+		return nil
+	}
+	if _, err := f.WriteAt([]byte{usedMark}, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
 
 // InProcessConn is how NATS's client connects, also to a server that was started
 // again.

@@ -134,7 +134,7 @@ func (s *Store) acceptAgain(opened bool) {
 	if s.full.Load() == nil || !opened || s.sick() != nil {
 		return
 	}
-	if s.local.reserve.acquire() != nil {
+	if s.local.reserve.acquire() != nil || s.local.markUsed() != nil {
 		return
 	}
 	if err := s.local.account.raw(nil); err != nil { // what is pending

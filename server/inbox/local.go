@@ -222,6 +222,9 @@ func (s *Store) beginEpoch(ctx context.Context, c *check) error {
 	if _, err := l.account.sync(); err != nil {
 		return fmt.Errorf("inbox: account: %w", err)
 	}
+	if err := l.markUsed(); err != nil && !isDiskFull(err.Error()) {
+		return fmt.Errorf("inbox: %w", err)
+	}
 	os.Remove(witnessFile(l.dir))
 	s.snapshotSize, _ = l.account.sizes()
 	for k := range ackKind {

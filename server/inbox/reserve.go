@@ -13,15 +13,21 @@ import (
 // reserve is a file that occupies space. On a full disk it is removed, so that
 // there is room to delete messages; while it cannot be written again, nothing is
 // accepted.
-type reserve struct{ file string }
+type reserve struct {
+	file string
+	used bool // the directory is in use: owned as embedded.lock
+}
 
 // reserveSize must fit on the disk for messages to be accepted. The tombstones of
 // 100,000 messages take 3 MB.
 const reserveSize = 4 << 20
 
-func newReserve(dir string) *reserve { return &reserve{filepath.Join(dir, "reserve")} }
+func newReserve(dir string) *reserve { return &reserve{file: filepath.Join(dir, reserveName)} }
 
-// acquire writes the file, unless it is there.
+const reserveName = "reserve"
+
+// acquire writes the file, unless it is there. The first byte is usedMark after an
+// account was begun: see used.
 func (r *reserve) acquire() error {
 	if info, err := os.Stat(r.file); err == nil && info.Size() == reserveSize {
 		return nil
@@ -29,6 +35,9 @@ func (r *reserve) acquire() error {
 	// Random, for file systems that compress.
 	b := make([]byte, reserveSize)
 	rand.NewChaCha8([32]byte{}).Read(b)
+	if b[0] = 0; r.used {
+		b[0] = usedMark
+	}
 	f, err := os.OpenFile(r.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
