@@ -156,6 +156,10 @@ func (a *account) writeUnlock() error {
 		if a.f == nil {
 			return os.ErrClosed
 		}
+		if len(a.pending) == 0 { // an empty frame would be taken for damage
+			a.written = a.added
+			return nil
+		}
 		a.writing = true
 		upTo, entries, f, at := a.added, len(a.pending), a.f, a.size
 		a.spare = appendFrame(a.spare[:0], a.pending)

@@ -32,3 +32,18 @@ func TestHeal(t *testing.T) {
 		t.Errorf("got %q, gap %v", got, gap)
 	}
 }
+
+// TestReopenAfterHeal: a store that has recovered, with nothing to add to its account,
+// opens again.
+func TestReopenAfterHeal(t *testing.T) {
+	s := open(t, Config{})
+	put(t, s, user("u"), "before")
+	s.reject(errDiskFull(s.cfg.Dir))
+	eventually(t, "recovery", func() bool { return s.Ready() == nil })
+	put(t, s, user("u"), "after")
+	s.close()
+	s = open(t, Config{Dir: s.cfg.Dir})
+	if got, gap := read(t, s, user("u"), 0); len(got) != 2 || gap {
+		t.Errorf("got %q, gap %v", got, gap)
+	}
+}
