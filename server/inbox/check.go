@@ -25,9 +25,13 @@ type check struct {
 	streams [kinds]streamCheck
 	adopted map[uint64][]adoptee // messages without entry, by box, in order
 	maxAck  [2]uint64            // greatest acknowledged offset, by kind
-	stored  map[uint64]bool      // positions
+	stored  map[uint64]uint64    // positions, with the sequence of the latest record
 	// strays are positions that are stored and not in the account, with their time.
 	strays map[string]int64
+
+	closed  *closing // nil: the process was killed
+	torn    []damage // incomplete last writes of a process that was killed
+	setBack setBack
 
 	loss loss
 	// purged are boxes with messages that were removed on request and are there
@@ -58,10 +62,13 @@ type adoptee struct {
 
 // inspect reads all files.
 func inspect(ctx context.Context, dir, boot string, now time.Time) (*check, error) {
-	c := &check{dir: dir, now: now, boot: boot, adopted: make(map[uint64][]adoptee), stored: make(map[uint64]bool),
+	c := &check{dir: dir, now: now, boot: boot, adopted: make(map[uint64][]adoptee), stored: make(map[uint64]uint64),
 		strays: make(map[string]int64), purged: make(map[box]uint64), loss: loss{boxes: make(map[box]*boxLoss)}}
 	var err error
 	if c.tally, err = readTally(accountFile(dir), -1); err != nil {
+		return nil, err
+	}
+	if err := c.compareEnd(); err != nil {
 		return nil, err
 	}
 	for k := range kinds {
@@ -144,12 +151,23 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 				}
 			}
 		})
+		if end < len(buf) {
+			d := damage{blk.file, end, len(buf) - end}
+			if c.closed != nil {
+				damaged = append(damaged, d)
+			} else {
+				c.torn = append(c.torn, d)
+			}
+			st.repair = append(st.repair, blk)
+		} else if len(damaged) > 0 {
+			st.repair = append(st.repair, blk)
+		}
 		for _, d := range damaged {
 			d.file = blk.file
 			st.damaged = append(st.damaged, d)
-		}
-		if len(damaged) > 0 || end < len(buf) {
-			st.repair = append(st.repair, blk)
+			if k == ackKind {
+				c.setBack.read(buf[d.offset : d.offset+d.bytes])
+			}
 		}
 	}
 	st.live.removeAll(st.removed)
@@ -169,7 +187,7 @@ func (c *check) readStream(ctx context.Context, k kind) error {
 func (c *check) readPosition(rec record) {
 	name := strings.TrimPrefix(string(rec.subject), prefixes[ackKind])
 	h := hashName(ackKind, name)
-	c.stored[h] = true
+	c.stored[h] = max(c.stored[h], rec.seq)
 	if _, ok := c.tally.positions[h]; !ok {
 		c.strays[name] = rec.time / 1e6
 	}

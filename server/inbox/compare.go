@@ -139,7 +139,7 @@ func (c *check) each(f func(e *adoptee, frame int64, removed bool)) error {
 func (c *check) comparePositions() error {
 	missing := make(map[uint64]bool)
 	for h, ms := range c.tally.positions {
-		if !c.stored[h] && !c.tally.positionExpired(ms, c.now) {
+		if c.stored[h] == 0 && !c.tally.positionExpired(ms, c.now) {
 			missing[h] = true
 		}
 	}

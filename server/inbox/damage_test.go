@@ -268,50 +268,157 @@ func tryDamaged(t *testing.T, damaged map[string][]byte, a *accepted) (refused b
 }
 
 // TestEveryByte: the comparison with the account finds each wrong byte and each cut
-// of each file that matters, without a server.
+// of each file that matters, without a server. After an orderly end it finds those in
+// the last record of a file, too, and of positions that were set back.
 func TestEveryByte(t *testing.T) {
-	all, a := killed(t)
-	found := 0
-	for file, b := range all {
-		if !strings.HasSuffix(file, ".blk") && !strings.HasSuffix(file, ".log") {
+	t.Run("killed", func(t *testing.T) {
+		all, a := killed(t)
+		found := 0
+		for file := range all {
+			if strings.HasSuffix(file, ".blk") || strings.HasSuffix(file, ".log") {
+				found += everyByte(t, all, file, a, nil)
+			}
+		}
+		if found == 0 {
+			t.Error("nothing is found")
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		all, a := closed(t)
+		positions := filepath.Join("jetstream", "$G", "streams", ackKind.stream(), "msgs", "1.blk")
+		for file, missed := range map[string]func(*check) bool{
+			"account.log": func(*check) bool { return true },
+			positions:     func(c *check) bool { n, _ := c.setBackPositions(); return n == 0 },
+			"closed":      nil,
+		} {
+			found := everyByte(t, all, file, a, missed)
+			if (found > 0) != (missed != nil) {
+				t.Errorf("%s: %d found", file, found)
+			}
+		}
+	})
+}
+
+// everyByte changes a file in all ways, and returns how often something was found to
+// be missing. Otherwise all must be there, and missed, unless it is nil, must be false.
+func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, missed func(*check) bool) (found int) {
+	b := all[file]
+	dir := lay(t, all)
+	for at := range 2 * len(b) {
+		changed := bytes.Clone(b)
+		if at < len(b) {
+			changed[at] ^= 0x10
+		} else {
+			changed = changed[:at-len(b)]
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := inspect(ctx, dir, bootID(), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.loss.tolerable() {
+			found++
 			continue
 		}
-		dir := lay(t, all)
-		for at := range 2 * len(b) {
-			changed := bytes.Clone(b)
-			if at < len(b) {
-				changed[at] ^= 0x10
-			} else {
-				changed = changed[:at-len(b)]
-			}
-			if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			c, err := inspect(ctx, dir, bootID(), time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !c.loss.tolerable() {
-				found++
-				continue
-			}
-			for box, messages := range a.messages {
-				for offset := range messages {
-					if in := boxOf(box); !c.streams[in.kind].live.has(offset) {
-						t.Errorf("%s, %d of %d: message %d is missing", file, at, len(b), offset)
-					}
-				}
-			}
-			for box, name := range a.positions {
-				if !c.stored[hashPosition(box, name)] {
-					t.Errorf("%s, %d of %d: position of %s is missing", file, at, len(b), name)
+		if missed != nil && missed(c) {
+			t.Errorf("%s, %d of %d: not found", file, at, len(b))
+		}
+		for box, messages := range a.messages {
+			for offset := range messages {
+				if in := boxOf(box); !c.streams[in.kind].live.has(offset) {
+					t.Errorf("%s, %d of %d: message %d is missing", file, at, len(b), offset)
 				}
 			}
 		}
+		for box, name := range a.positions {
+			if c.stored[hashPosition(box, name)] == 0 {
+				t.Errorf("%s, %d of %d: position of %s is missing", file, at, len(b), name)
+			}
+		}
 	}
-	if found == 0 {
-		t.Error("nothing is found")
+	return found
+}
+
+// TestPositionsSetBack: a damaged record of a position that leaves an earlier one is
+// announced in the log, with how many users receive messages a second time.
+func TestPositionsSetBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir})
+	for _, name := range []string{"u", "v", "w"} {
+		for _, offset := range put(t, s, user(name), "1", "2") {
+			if err := s.AckSync(ctx, user(name), name, offset); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	running := files(t, dir)
+	s.close()
+	all := files(t, dir)
+	positions := filepath.Join("jetstream", "$G", "streams", ackKind.stream(), "msgs", "1.blk")
+	last := func(b []byte, name string) int { return bytes.LastIndex(b, []byte("fanfare.ack."+name)) }
+	for _, test := range []struct {
+		name  string
+		files map[string][]byte
+		do    func(b []byte) []byte
+		want  string // in the log; empty: no warning
+		info  string
+	}{
+		{"payload of the last record", all, func(b []byte) []byte { b[len(b)-10] ^= 1; return b }, "positions=1 users=1", ""},
+		{"last record cut off", all, func(b []byte) []byte { return b[:last(b, "w")-recordHeader] }, `positions=1 users="0 to 1"`, ""},
+		{"within the last record", all, func(b []byte) []byte { return b[:len(b)-5] }, "positions=1 users=1", ""},
+		{"last record of a user in the middle", all, func(b []byte) []byte { b[last(b, "u")+len("fanfare.ack.u")+50] ^= 1; return b }, "positions=1 users=1", ""},
+		{"a name", all, func(b []byte) []byte { b[last(b, "u")+3] ^= 1; return b }, `positions=1 users="0 to 1"`, ""},
+		{"record of a position with a later one", all, func(b []byte) []byte { b[60] ^= 1; return b }, "", ""},
+		{"last write of a process that was killed", running, func(b []byte) []byte { return b[:len(b)-5] }, "", "incomplete last write left out"},
+		{"nothing", all, func(b []byte) []byte { return b }, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log logged
+			s := open(t, Config{Dir: lay(t, with(test.files, positions, change{"", test.do})), Logger: log.logger()})
+			said := log.String()
+			if warned := strings.Contains(said, "receive messages a second time"); warned != (test.want != "") || !strings.Contains(said, test.want) {
+				t.Errorf("got %s, want %q", said, test.want)
+			}
+			if logged := strings.Contains(said, "incomplete last write"); logged != (test.info != "") || !strings.Contains(said, test.info) {
+				t.Errorf("got %s, want %q", said, test.info)
+			}
+			for _, name := range []string{"u", "v", "w"} {
+				if _, known, err := s.Acked(ctx, user(name), name); !known || err != nil {
+					t.Errorf("position of %s: %v, %v", name, known, err)
+				}
+			}
+			log.reset()
+			s.close()
+			open(t, Config{Dir: s.cfg.Dir, Logger: log.logger()})
+			if log.String() != "" {
+				t.Errorf("opened again: %s", log.String())
+			}
+		})
+	}
+}
+
+// TestClosedByAnother: what an orderly end has left is not compared with files that a
+// version which does not know it has changed since.
+func TestClosedByAnother(t *testing.T) {
+	s := open(t, Config{})
+	put(t, s, user("u"), "1")
+	s.close()
+	was, err := os.ReadFile(closingFile(s.cfg.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, Config{Dir: s.cfg.Dir})
+	if fileExists(closingFile(s.cfg.Dir)) {
+		t.Error("an open store is said to be closed")
+	}
+	put(t, s, user("u"), "2")
+	s.close()
+	if err := os.WriteFile(closingFile(s.cfg.Dir), was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, Config{Dir: s.cfg.Dir})
 }
 
 // TestLossIsCounted: the error says what is missing, and for how many users.

@@ -26,6 +26,7 @@
 // of a box whose messages are missing get Page.Gap. If the last messages of a box are
 // missing, it ends with a marker, an expired message, so that Last tells that there
 // is something to read, and acknowledging it ends the gap. Lost positions begin at 0.
+// Damaged positions of which an earlier record is left are logged with their number.
 // What a power cut may have cost is logged and announced in the same way, without
 // AcceptLoss.
 // Copies of a directory that are used separately have different epochs.

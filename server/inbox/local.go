@@ -71,6 +71,9 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 		}
 	}
 	s.logDamage(c)
+	if err := removeClosing(l.dir); err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
 	if err := c.repair(); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
@@ -119,6 +122,10 @@ func (s *Store) logDamage(c *check) {
 			s.log.Warn("damaged part of a block file left out", "stream", k.stream(), "file", d.file, "offset", d.offset, "bytes", d.bytes)
 		}
 	}
+	for _, d := range c.torn {
+		s.log.Info("incomplete last write left out, as a process that is killed may leave one", "file", d.file, "offset", d.offset, "bytes", d.bytes)
+	}
+	s.logSetBack(c)
 	switch {
 	case c.loss.nothing():
 	case c.loss.tolerable():
@@ -267,11 +274,24 @@ func (s *Store) fillFilter(c *check) error {
 // closeLocal ends an embedded store in order.
 func (s *Store) closeLocal() {
 	l := s.local
-	if link := s.link.Load(); link != nil {
-		if err := s.markAccount(); err != nil && s.sick() == nil {
-			s.log.Warn("account not brought up to date", "err", err)
-		}
-		link.nc.Close()
+	defer l.release()
+	link := s.link.Load()
+	if link == nil {
+		return
 	}
-	l.release()
+	err := s.markAccount()
+	var positions state
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+		positions, err = s.state(ctx, ackKind)
+		cancel()
+	}
+	link.nc.Close()
+	l.stop()
+	if err == nil {
+		err = l.writeClosing(positions.Last, s.history[inboxKind].epoch())
+	}
+	if err != nil && s.sick() == nil {
+		s.log.Warn("account not brought up to date", "err", err)
+	}
 }
