@@ -41,8 +41,9 @@ type Cluster interface {
 	// Ask sends a command to the other nodes that hold a target and collects
 	// their replies. The error says that the command was not sent: ErrTooBig,
 	// ErrUnreachable, ErrInvalidCommand. Answer.Missing is then the number of
-	// nodes that did not get it, as far as they are known. A Reason that does not
-	// fit into a close frame is cut. Ask keeps nothing of c.
+	// nodes that did not get it, as far as they are known. Answer.MissingNodes may
+	// have any number of names, in any order. A Reason that does not fit into a
+	// close frame is cut. Ask keeps nothing of c.
 	Ask(ctx context.Context, t Target, c *Command) (Answer, error)
 	// Shared reports whether another node is known to hold the target.
 	Shared(t Target) bool
@@ -105,6 +106,8 @@ type Command struct {
 
 // Reply is what one node answers to a command.
 type Reply struct {
+	// Node is the name of the node. The Cluster of the node that asked sets it.
+	Node string
 	// Count is the number of sessions concerned.
 	Count int
 	// Sessions answers VerbSessions.

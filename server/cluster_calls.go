@@ -16,18 +16,6 @@ import (
 	"fanfare/server/store"
 )
 
-// Coverage says whether the other nodes of a cluster took part.
-type Coverage struct {
-	// Missing is the number of nodes that were expected to answer and did not in
-	// time, or answered that they could not do it.
-	Missing int
-	// Unreachable is why other nodes could not be asked; nil: they could.
-	Unreachable error
-}
-
-// Complete reports whether every node has answered.
-func (c Coverage) Complete() bool { return c.Missing == 0 && c.Unreachable == nil }
-
 // onAllNodes does something on this node, and has the other nodes that hold the
 // target do it at the same time. It returns the sum of the counts. An error says
 // that nothing was done anywhere.
@@ -60,8 +48,12 @@ func ask(ctx context.Context, cl Cluster, t Target, c *Command) Answer {
 	for _, r := range answer.Replies {
 		if r.Error != "" && r.Error != errTooManyTopics {
 			answer.Missing++
+			if r.Node != "" {
+				answer.MissingNodes = append(answer.MissingNodes, r.Node)
+			}
 		}
 	}
+	answer.Coverage = answer.tidy()
 	return answer
 }
 

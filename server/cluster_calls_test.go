@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,13 +19,14 @@ type fakeCluster struct {
 	node  Node
 
 	mu       sync.Mutex
-	missing  int   // nodes that do not answer. guarded by mu, as all below
-	askErr   error // of Ask
-	checkErr error // of Check
-	alone    bool  // Shared reports false
-	panics   string
-	holds    map[Target]int
-	asked    []Command
+	missing      int // nodes that do not answer. guarded by mu, as all below
+	missingNodes []string
+	askErr       error // of Ask
+	checkErr     error // of Check
+	alone        bool  // Shared reports false
+	panics       string
+	holds        map[Target]int
+	asked        []Command
 }
 
 func newFakeClusters(n int) (all []*fakeCluster) {
@@ -68,7 +70,7 @@ func (f *fakeCluster) Check(c *Command) error {
 func (f *fakeCluster) Ask(_ context.Context, _ Target, c *Command) (a Answer, err error) {
 	f.maybePanic("Ask")
 	f.mu.Lock()
-	a.Missing, err = f.missing, f.askErr
+	a.Missing, a.MissingNodes, err = f.missing, slices.Clone(f.missingNodes), f.askErr
 	f.asked = append(f.asked, *c)
 	f.mu.Unlock()
 	if err != nil {
@@ -76,7 +78,9 @@ func (f *fakeCluster) Ask(_ context.Context, _ Target, c *Command) (a Answer, er
 	}
 	for _, peer := range *f.peers {
 		if peer != f && peer.node != nil {
-			a.Replies = append(a.Replies, peer.node.Serve(c))
+			r := peer.node.Serve(c)
+			r.Node = peer.name
+			a.Replies = append(a.Replies, r)
 		}
 	}
 	return a, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -276,7 +277,7 @@ func TestSameID(t *testing.T) {
 		if i == 0 {
 			first = st
 		}
-		if st != first {
+		if !reflect.DeepEqual(st, first) {
 			t.Errorf("%d: %+v, and first %+v", i, st, first)
 		}
 	}

@@ -29,7 +29,7 @@ func push(ctx context.Context, srv *server.Server) error {
 		return err
 	}
 	if !delivery.Complete() {
-		return fmt.Errorf("%d nodes did not answer", delivery.Missing)
+		return fmt.Errorf("%d nodes did not answer: %q", delivery.Missing, delivery.MissingNodes)
 	}
 	log.Print(delivery.Receivers, " sessions")
 	return nil

@@ -155,13 +155,16 @@ func answerDelivery(ctx *fasthttp.RequestCtx) func(server.Delivery, error) *prob
 }
 
 // answerSize is the greatest length of {"receivers":N,"complete":false} and a line feed.
+// Names of missing nodes come in addition, up to server.MaxMissingNodes of 64 bytes.
 const answerSize = len(`{"receivers":,"complete":false}`) + 19 + 1
 
-// appendDelivery appends "receivers":N, and "complete":false if a node did not answer.
-func appendDelivery(b []byte, d server.Delivery) []byte {
-	b = strconv.AppendInt(append(b, `"receivers":`...), int64(d.Receivers), 10)
-	if !d.Complete() {
-		b = append(b, `,"complete":false`...)
-	}
-	return b
+// appendDelivery appends "receivers":N, as appendCount does.
+func appendDelivery(b []byte, d server.Delivery) []byte { return appendCount(b, "receivers", d) }
+
+// appendCount appends the number of sessions as a field and, if a node did not answer,
+// the members of appendCoverage.
+func appendCount(b []byte, field string, d server.Delivery) []byte {
+	b = append(append(append(b, '"'), field...), `":`...)
+	b = strconv.AppendInt(b, int64(d.Receivers), 10)
+	return appendCoverage(b, d.Coverage)
 }

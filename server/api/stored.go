@@ -232,10 +232,7 @@ func (a *storedAnswer) appendTo(b []byte) []byte {
 	all := a.live
 	for _, st := range a.stored {
 		all.Receivers += st.Receivers
-		all.Missing = max(all.Missing, st.Missing)
-		if st.Unreachable != nil {
-			all.Unreachable = st.Unreachable
-		}
+		all.Coverage = all.Merge(st.Coverage)
 	}
 	if len(a.stored) == 1 {
 		return appendStored(b, server.Stored{Epoch: a.stored[0].Epoch, Offset: a.stored[0].Offset, Delivery: all})
@@ -262,7 +259,7 @@ func appendOffsets(b []byte, field string, names []string, stored []server.Store
 }
 
 // storedSize is the greatest length of {"offset":N,"epoch":E,"receivers":M,"complete":false}
-// and a line feed, with an epoch of 32 bytes.
+// and a line feed, with an epoch of 32 bytes and without the names of missing nodes.
 const storedSize = len(`{"offset":,"epoch":"",}`) + 20 + 32 + answerSize
 
 func appendStored(b []byte, st server.Stored) []byte {

@@ -17,11 +17,11 @@ import (
 func (a *API) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	list := a.srv.Sessions(a.quit, in.user)
 	answerJSON(ctx, struct {
-		User     string               `json:"user"`
-		Online   bool                 `json:"online"`
-		Complete bool                 `json:"complete"` // false: a node did not answer
+		User   string `json:"user"`
+		Online bool   `json:"online"`
+		coverage
 		Sessions []server.SessionInfo `json:"connections"`
-	}{in.user, len(list.Sessions) > 0, list.Complete(), list.Sessions})
+	}{in.user, len(list.Sessions) > 0, coverageOf(list.Coverage), list.Sessions})
 	return nil
 }
 
@@ -64,14 +64,10 @@ func (a *API) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
 
 var noSession = &problem{404, "not_found", "the user has no session"}
 
-// answerCount answers with the number of sessions concerned, and "complete":false if a
-// node did not answer.
+// answerCount answers with the number of sessions concerned, as appendDelivery does.
 func answerCount(ctx *fasthttp.RequestCtx, field string, d server.Delivery) {
-	answer := map[string]any{field: d.Receivers}
-	if !d.Complete() {
-		answer["complete"] = false
-	}
-	answerJSON(ctx, answer)
+	ctx.SetContentType(typeJSON)
+	ctx.SetBody(append(appendCount([]byte{'{'}, field, d), "}\n"...))
 }
 
 // getTopic is GET /v1/topics/{topic}: it counts the subscribers.
@@ -83,8 +79,8 @@ func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	answerJSON(ctx, struct {
 		Topic       string `json:"topic"`
 		Connections int    `json:"connections"`
-		Complete    bool   `json:"complete"`
-	}{in.topic, d.Receivers, d.Complete()})
+		coverage
+	}{in.topic, d.Receivers, coverageOf(d.Coverage)})
 	return nil
 }
 
@@ -92,10 +88,10 @@ func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem {
 	list := a.srv.TopicSessions(a.quit, in.topic)
 	answerJSON(ctx, struct {
-		Topic    string               `json:"topic"`
-		Complete bool                 `json:"complete"`
+		Topic string `json:"topic"`
+		coverage
 		Sessions []server.SessionInfo `json:"connections"`
-	}{in.topic, list.Complete(), list.Sessions})
+	}{in.topic, coverageOf(list.Coverage), list.Sessions})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,17 +27,23 @@ type ask struct {
 	arrived chan struct{}
 
 	mu      sync.Mutex
-	nodes   map[nodeID]time.Time // that did not reply, by their last sign of life; guarded by mu
-	replied map[nodeID]struct{}  // guarded by mu
-	replies []server.Reply       // guarded by mu
+	nodes   map[nodeID]awaited  // that did not reply; guarded by mu
+	replied map[nodeID]struct{} // guarded by mu
+	replies []server.Reply      // guarded by mu
+}
+
+// awaited is a node that has not replied.
+type awaited struct {
+	name string
+	sign time.Time // the last sign of life
 }
 
 func (as *asks) init() { as.open = make(map[uint64]*ask) }
 
-func (as *asks) begin(nodes []nodeID, now time.Time) *ask {
-	a := &ask{arrived: make(chan struct{}, 1), nodes: make(map[nodeID]time.Time, len(nodes)), replied: make(map[nodeID]struct{}, len(nodes))}
-	for _, id := range nodes {
-		a.nodes[id] = now
+func (as *asks) begin(nodes []named, now time.Time) *ask {
+	a := &ask{arrived: make(chan struct{}, 1), nodes: make(map[nodeID]awaited, len(nodes)), replied: make(map[nodeID]struct{}, len(nodes))}
+	for _, n := range nodes {
+		a.nodes[n.id] = awaited{n.name, now}
 	}
 	as.mu.Lock()
 	as.last++
@@ -76,8 +83,9 @@ func (a *ask) reply(from nodeID, r server.Reply) {
 func (a *ask) working(from nodeID, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := a.nodes[from]; ok {
-		a.nodes[from] = now
+	if n, ok := a.nodes[from]; ok {
+		n.sign = now
+		a.nodes[from] = n
 	}
 }
 
@@ -87,8 +95,8 @@ func (a *ask) next(now time.Time, timeout time.Duration) (wait time.Duration, do
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	done = true
-	for _, sign := range a.nodes {
-		if left := timeout - now.Sub(sign); left > 0 {
+	for _, n := range a.nodes {
+		if left := timeout - now.Sub(n.sign); left > 0 {
 			done = false
 			wait = max(wait, left)
 		}
@@ -99,7 +107,13 @@ func (a *ask) next(now time.Time, timeout time.Duration) (wait time.Duration, do
 func (a *ask) answer() server.Answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return server.Answer{Replies: a.replies, Coverage: server.Coverage{Missing: len(a.nodes)}}
+	answer := server.Answer{Replies: a.replies}
+	for _, n := range a.nodes {
+		answer.Missing++
+		answer.MissingNodes = append(answer.MissingNodes, n.name)
+	}
+	slices.Sort(answer.MissingNodes)
+	return answer
 }
 
 // Ask sends a command to the other nodes that hold a target and collects their
@@ -135,7 +149,11 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 	}
 	if err := c.dispatch(o); err != nil {
 		c.count.missing.Add(int64(len(nodes)))
-		return server.Answer{Coverage: server.Coverage{Missing: len(nodes)}}, fmt.Errorf("cluster: %w", err)
+		answer := server.Answer{}
+		if a != nil {
+			answer = a.answer()
+		}
+		return answer, fmt.Errorf("cluster: %w", err)
 	}
 	c.count.asked.Add(1)
 	if a == nil {
@@ -144,6 +162,16 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 	c.await(ctx, a)
 	answer := a.answer()
 	c.count.missing.Add(int64(answer.Missing))
+	if ctx.Err() == nil {
+		for _, name := range answer.MissingNodes {
+			c.warn("node did not answer", name, "node", name, "timeout", c.cfg.Timeout)
+		}
+	}
+	for _, r := range answer.Replies {
+		if r.Error != "" {
+			c.warn("command failed on another node", r.Node+" "+r.Error, "node", r.Node, "verb", cmd.Verb, "err", r.Error)
+		}
+	}
 	return answer, nil
 }
 

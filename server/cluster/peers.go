@@ -174,16 +174,22 @@ func (ps *peers) responsive(now time.Time) map[nodeID]struct{} {
 	return ids
 }
 
+// named is a node with its name.
+type named struct {
+	id   nodeID
+	name string
+}
+
 // holding returns the live nodes that hold a target.
-func (ps *peers) holding(t target, now time.Time) (ids []nodeID) {
+func (ps *peers) holding(t target, now time.Time) (nodes []named) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for id, p := range ps.all {
 		if p.has(t, now) {
-			ids = append(ids, id)
+			nodes = append(nodes, named{id, p.name})
 		}
 	}
-	return ids
+	return nodes
 }
 
 func (ps *peers) shared(t target, now time.Time) bool {

@@ -223,6 +223,7 @@ func (c *Cluster) receiveReply(e envelope) {
 		if err != nil {
 			c.malformed(e.from, err)
 		} else if a != nil {
+			r.Node = c.peers.nameOf(e.from)
 			a.reply(e.from, r)
 		}
 	}
