@@ -216,8 +216,8 @@ func TestDocsOpenAPI(t *testing.T) {
 	}
 }
 
-// try sends a request and compares the answer with the document.
-func (api openAPI) try(t *testing.T, server string, c apiCase) {
+// try sends a request, compares the answer with the document, and returns its body.
+func (api openAPI) try(t *testing.T, server string, c apiCase) (body []byte) {
 	t.Helper()
 	target := c.target
 	if target == "" {
@@ -235,10 +235,10 @@ func (api openAPI) try(t *testing.T, server string, c apiCase) {
 		t.Fatalf("%s: %v", what, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, err = io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != c.status {
 		t.Errorf("%s: %d %s %v, want %d", what, resp.StatusCode, body, err, c.status)
-		return
+		return body
 	}
 	item := api["paths"].(map[string]any)[c.path].(map[string]any)
 	op, _ := item[strings.ToLower(c.method)].(map[string]any)
@@ -250,7 +250,7 @@ func (api openAPI) try(t *testing.T, server string, c apiCase) {
 	response := api.follow(op["responses"].(map[string]any)[fmt.Sprint(c.status)])
 	if response == nil {
 		t.Errorf("%s: the document has no status %d", what, c.status)
-		return
+		return body
 	}
 	if headers, ok := response["headers"].(map[string]any); ok {
 		for name := range headers {
@@ -263,7 +263,7 @@ func (api openAPI) try(t *testing.T, server string, c apiCase) {
 	content, ok := response["content"].(map[string]any)[media].(map[string]any)
 	if err != nil || !ok {
 		t.Errorf("%s: the document has no content of type %q", what, resp.Header.Get("Content-Type"))
-		return
+		return body
 	}
 	switch media {
 	case typeJSON:
@@ -274,6 +274,7 @@ func (api openAPI) try(t *testing.T, server string, c apiCase) {
 			api.checkJSON(t, what, content["schema"], lines.Bytes())
 		}
 	}
+	return body
 }
 
 func (api openAPI) checkJSON(t *testing.T, what string, schema any, body []byte) {
