@@ -59,7 +59,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestReplies: replies hold what the nodes said, whatever they hold.
+// TestReplies: replies hold what the nodes said, with the names of the nodes, and an
+// error of a node is logged.
 func TestReplies(t *testing.T) {
 	ns := startNATS(t)
 	want := []server.Reply{
@@ -72,8 +73,10 @@ func TestReplies(t *testing.T) {
 	asker := join(t, ns.url())
 	all := []*member{asker}
 	for i := range want {
-		m := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { return want[i] }}, ns.url())
+		says := want[i]
+		m := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { return says }}, ns.url())
 		m.Hold(user("älice"))
+		want[i].Node = m.Name()
 		all = append(all, m)
 	}
 	together(t, all)
@@ -85,6 +88,9 @@ func TestReplies(t *testing.T) {
 	slices.SortFunc(a.Replies, func(a, b server.Reply) int { return a.Count - b.Count })
 	if fmt.Sprint(a.Replies) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", a.Replies, want)
+	}
+	if line := `msg="command failed on another node" node=` + want[0].Node + ` verb=7 err="store: full"`; asker.log.count(line) != 1 {
+		t.Errorf("logged %s, want %s", asker.log.String(), line)
 	}
 }
 

@@ -8,7 +8,8 @@
 // Release and the hand-over of Ask never wait for the network: one goroutine uses
 // the connection, and a bounded queue leads to it. What does not fit into the
 // queue, waits too long in it, or meets a lost connection is dropped, counted by
-// reason in [Stats], logged, and reported by Ask as an error or in Answer.Missing.
+// reason in [Stats], logged, and reported by Ask as an error or in Answer.Missing and
+// MissingNodes.
 //
 // A command reaches each connected node that holds the target at most once, and
 // commands of one node to one target arrive in order. A command that NATS's

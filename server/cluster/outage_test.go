@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +17,17 @@ import (
 func TestDeadNode(t *testing.T) {
 	ns := startNATS(t)
 	p := startProxy(t, ns.ns.Addr().String(), 0)
-	alive, dies := join(t, ns.url(), short), join(t, p.url())
+	alive, dies := join(t, ns.url(), short), join(t, p.url(), func(cfg *Config) { cfg.Name = "dies:8081" })
 	together(t, []*member{alive, dies})
 	dies.Hold(user("alice"))
 	known(t, user("alice"), alive)
 	p.stalled.Store(true)
 	a, err := alive.Ask(t.Context(), user("alice"), push("alice", "x"))
-	if err != nil || a.Missing != 1 || len(a.Replies) != 0 {
+	if err != nil || a.Missing != 1 || !slices.Equal(a.MissingNodes, []string{"dies:8081"}) || len(a.Replies) != 0 {
 		t.Errorf("got %+v, %v", a, err)
+	}
+	if alive.log.count(`msg="node did not answer" node=dies:8081 timeout=200ms`) != 1 {
+		t.Errorf("logged %s", alive.log.String())
 	}
 	if got := alive.Stats().Missing; got != 1 {
 		t.Errorf("%d are counted as missing", got)
@@ -52,8 +56,11 @@ func TestAskEnds(t *testing.T) {
 	}()
 	a, err := asker.Ask(ctx, user("alice"), push("alice", "x"))
 	close(release)
-	if err != nil || a.Missing != 1 {
+	if err != nil || a.Missing != 1 || !slices.Equal(a.MissingNodes, []string{slow.Name()}) {
 		t.Errorf("got %+v, %v", a, err)
+	}
+	if asker.log.count("node did not answer") != 0 {
+		t.Error("a call that was canceled is logged as the fault of the node")
 	}
 }
 
@@ -102,7 +109,8 @@ func TestRestartedNATS(t *testing.T) {
 		}
 	}
 	a, err := all[1].Ask(t.Context(), user("before"), push("before", "x"))
-	if !errors.Is(err, server.ErrUnreachable) || len(a.Replies) != 0 {
+	if !errors.Is(err, server.ErrUnreachable) || len(a.Replies) != 0 || a.Missing != len(a.MissingNodes) ||
+		a.Missing > 0 && a.MissingNodes[0] != all[0].Name() { // known for beatLost after its last beat
 		t.Errorf("Ask: %+v, %v", a, err)
 	}
 	if _, err := all[1].Ask(t.Context(), user("x"), &server.Command{Verb: server.VerbSessions, User: "x"}); !errors.Is(err, server.ErrUnreachable) {

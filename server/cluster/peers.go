@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 const (
@@ -52,7 +51,7 @@ func decodeBeat(in []byte) (b beat, err error) {
 	b.repeats = r.byte()&1 != 0
 	b.name = r.string()
 	copy(b.holds[:], r.bytes(uint64(len(b.holds))))
-	if r.failed || len(b.name) > maxNodeName || !utf8.ValidString(b.name) {
+	if r.failed || !validName(b.name) {
 		return beat{}, errTruncated
 	}
 	return b, nil

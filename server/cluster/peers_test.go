@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -95,6 +96,12 @@ func TestBeatEncoding(t *testing.T) {
 	for n := range b {
 		if _, err := decodeBeat(b[:n]); err == nil {
 			t.Errorf("the first %d bytes are accepted", n)
+		}
+	}
+	for _, name := range []string{"", "a b", "a\"b", "\xff", strings.Repeat("x", maxNodeName+1)} {
+		bad := beat{sequence: 1, name: name}
+		if _, err := decodeBeat(bad.append(nil)); err == nil {
+			t.Errorf("the name %.10q is accepted", name)
 		}
 	}
 	if _, err := decodeBeat(append(b, 1, 2, 3)); err != nil {
