@@ -16,12 +16,12 @@ import (
 // TestDeadNode: a node that dies without a word is missing, and then gone.
 func TestDeadNode(t *testing.T) {
 	ns := startNATS(t)
-	p := startProxy(t, ns.ns.Addr().String(), 0)
-	alive, dies := join(t, ns.url(), short), join(t, p.url(), func(cfg *Config) { cfg.Name = "dies:8081" })
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	alive, dies := join(t, ns.url(), short), join(t, "nats://"+p.Addr(), func(cfg *Config) { cfg.Name = "dies:8081" })
 	together(t, []*member{alive, dies})
 	dies.Hold(user("alice"))
 	known(t, user("alice"), alive)
-	p.stalled.Store(true)
+	p.Stall(true)
 	a, err := alive.Ask(t.Context(), user("alice"), push("alice", "x"))
 	if err != nil || a.Missing != 1 || !slices.Equal(a.MissingNodes, []string{"dies:8081"}) || len(a.Replies) != 0 {
 		t.Errorf("got %+v, %v", a, err)
@@ -193,14 +193,14 @@ func TestNATSComesLate(t *testing.T) {
 // something that was lost.
 func TestCutConnection(t *testing.T) {
 	ns := startNATS(t)
-	p := startProxy(t, ns.ns.Addr().String(), 0)
-	a, b := join(t, ns.url()), join(t, p.url())
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	a, b := join(t, ns.url()), join(t, "nats://"+p.Addr())
 	together(t, []*member{a, b})
 	b.Hold(user("alice"))
 	known(t, user("alice"), a)
 	await(t, "Missed is called after the start", func() bool { return b.node.missed.Load() > 0 && a.node.missed.Load() > 0 })
 	beforeA, beforeB := a.node.missed.Load(), b.node.missed.Load()
-	p.cut(false)
+	p.Cut(false)
 	await(t, "Missed is called", func() bool { return b.node.missed.Load() > beforeB && a.node.missed.Load() > beforeA })
 	together(t, []*member{a, b})
 	if got, err := a.Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(got.Replies) != 1 {

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"testing"
 	"time"
@@ -24,8 +23,8 @@ func startRouted(t *testing.T, delay time.Duration) (a, b *natsServer) {
 		}
 	}
 	a = startNATS(t, routed("a"))
-	p := startProxy(t, a.ns.ClusterAddr().String(), delay)
-	b = startNATS(t, routed("b", &url.URL{Scheme: "nats", Host: p.ln.Addr().(*net.TCPAddr).String()}))
+	p := StartProxy(t, a.ns.ClusterAddr().String(), delay)
+	b = startNATS(t, routed("b", &url.URL{Scheme: "nats", Host: p.Addr()}))
 	await(t, "the servers are routed", func() bool { return a.ns.NumRoutes() > 0 && a.ns.NumRoutes() == b.ns.NumRoutes() })
 	return a, b
 }
@@ -100,17 +99,17 @@ func TestSyncManyAtOnce(t *testing.T) {
 // Config.Timeout. When it is back, Missed is called.
 func TestSyncWithSilentNode(t *testing.T) {
 	ns := startNATS(t)
-	p := startProxy(t, ns.ns.Addr().String(), 0)
-	here, silent := join(t, ns.url(), short), join(t, p.url())
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	here, silent := join(t, ns.url(), short), join(t, "nats://"+p.Addr())
 	together(t, []*member{here, silent})
 	await(t, "Missed is called after the start", func() bool { return here.node.missed.Load() > 0 })
-	p.stalled.Store(true)
+	p.Stall(true)
 	here.Hold(user("alice"))
 	if err := here.Sync(t.Context(), user("alice")); err != nil {
 		t.Fatal(err)
 	}
 	missed := here.node.missed.Load()
-	p.stalled.Store(false)
+	p.Stall(false)
 	together(t, []*member{here, silent})
 	await(t, "Missed is called", func() bool { return here.node.missed.Load() > missed })
 }

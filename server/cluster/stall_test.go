@@ -14,15 +14,15 @@ import (
 // again, or another one answers, everything follows.
 func TestStalledNATS(t *testing.T) {
 	ns := startNATS(t)
-	p := startProxy(t, ns.ns.Addr().String(), 0)
-	other, m := join(t, ns.url()), join(t, p.url())
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
 	together(t, []*member{other, m})
 	m.Hold(user("held before"))
 	other.Hold(user("elsewhere"))
 	known(t, user("held before"), other)
 	known(t, user("elsewhere"), m)
 
-	p.stalled.Store(true)
+	p.Stall(true)
 	ended, end := context.WithCancel(t.Context())
 	end() // Ask hands over, and does not wait for a reply
 	big := push("elsewhere", strings.Repeat("x", 64<<10))
@@ -54,9 +54,9 @@ func TestStalledNATS(t *testing.T) {
 	}
 	await(t, "200 rounds of calls while one write waits", func() bool {
 		if m.Ready() != nil { // noticed: begin anew
-			p.stalled.Store(false)
+			p.Stall(false)
 			await(t, "reconnected", func() bool { return m.Ready() == nil })
-			p.stalled.Store(true)
+			p.Stall(true)
 		}
 		return blocked()
 	})
@@ -81,7 +81,7 @@ func TestStalledNATS(t *testing.T) {
 	m.Hold(user("held after"))
 
 	missed := m.node.missed.Load()
-	p.stalled.Store(false)
+	p.Stall(false)
 	together(t, []*member{other, m})
 	known(t, user("held after"), other)
 	await(t, "the release is known", func() bool { return !other.Shared(user("held before")) })
@@ -96,10 +96,10 @@ func TestStalledNATS(t *testing.T) {
 // sent but beats is noticed, too, and Leave does not wait for it.
 func TestSilentNATS(t *testing.T) {
 	ns := startNATS(t)
-	p := startProxy(t, ns.ns.Addr().String(), 0)
-	m := join(t, p.url())
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	m := join(t, "nats://"+p.Addr())
 	await(t, "connected", func() bool { return m.Ready() == nil })
-	p.stalled.Store(true)
+	p.Stall(true)
 	await(t, "the silence is noticed", func() bool { return m.Ready() != nil })
 	if m.Stats().Stalls == 0 || m.log.count("NATS does not answer") == 0 {
 		t.Errorf("stalls: %d", m.Stats().Stalls)

@@ -1,0 +1,75 @@
+package cluster_test
+
+import (
+	"errors"
+	"testing"
+
+	"fanfare/server"
+	"fanfare/server/store"
+)
+
+// TestOutage: while NATS is away live pushes reach local sessions, stored ones are
+// rejected, and everything resumes by itself.
+func TestOutage(t *testing.T) {
+	outside := startNATS(t)
+	all := startNodes(t, outside.ns.ClientURL(), 2)
+	c := all[0].dial("user=alice")
+	c.want(said{Type: "hello", User: "alice"})
+	first := all[0].mustPush("alice", "one")
+	c.want(said{Type: "message", Offset: first.Offset, Text: "one"})
+	away := all[0].mustPush("bob", "waits")
+
+	outside.stop()
+	await(t, "the outage is noticed", func() bool { return all[0].store.Ready() != nil && all[0].cluster.Ready() != nil })
+	if _, err := all[0].push("alice", "not stored"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("stored push: %v", err)
+	}
+	d, err := all[0].Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("live")))
+	if err != nil || d.Receivers != 1 || d.Complete() {
+		t.Errorf("live push: %+v, %v: want one receiver, and that the other node was not reached", d, err)
+	}
+	c.want(said{Type: "message", Text: "live"})
+	if list := all[0].Sessions(t.Context(), "bob"); list.Complete() {
+		t.Errorf("the list claims to be complete: %+v", list)
+	}
+	bob := all[1].dial("user=bob") // gets what is his later
+
+	outside.start()
+	await(t, "the stores resume", func() bool { return all[0].store.Ready() == nil && all[1].store.Ready() == nil })
+	m := bob.hear()
+	for m.Type == "hello" { // one without an epoch while the store is away, then one with it
+		m = bob.hear()
+	}
+	if m.Type != "message" || m.Offset != away.Offset || m.Text != "waits" || m.Gap {
+		t.Fatalf("got %+v", m)
+	}
+	await(t, "stored pushes are accepted", func() bool { _, err := all[1].push("alice", "two"); return err == nil })
+	if m := c.hear(); m.Text != "two" || m.Gap {
+		t.Fatalf("got %+v", m)
+	}
+}
+
+// TestNATSComesLate: nodes start without NATS, and resume by themselves.
+func TestNATSComesLate(t *testing.T) {
+	outside := startNATS(t)
+	url := outside.ns.ClientURL()
+	outside.stop()
+	all := []*node{startNode(t, url), startNode(t, url)}
+	c := all[0].dial("user=alice")
+	if d, err := all[0].Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("live"))); err != nil || d.Receivers != 1 {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	if m := c.hear(); m.Type != "hello" || m.Epoch != "" {
+		t.Fatalf("got %+v, want a hello before the live message", m)
+	}
+	c.want(said{Type: "message", Text: "live"})
+	outside.start()
+	for _, n := range all {
+		await(t, "the node is ready", func() bool { return n.store.Ready() == nil && n.cluster.Nodes() == 2 })
+	}
+	if m := c.hear(); m.Type != "hello" || m.Epoch == "" {
+		t.Fatalf("got %+v, want a hello with an epoch", m)
+	}
+	st := all[1].mustPush("alice", "stored")
+	c.want(said{Type: "message", Offset: st.Offset, Text: "stored"})
+}
