@@ -18,7 +18,7 @@ type fakeCluster struct {
 	peers *[]*fakeCluster
 	node  Node
 
-	mu       sync.Mutex
+	mu           sync.Mutex
 	missing      int // nodes that do not answer. guarded by mu, as all below
 	missingNodes []string
 	askErr       error // of Ask

@@ -89,7 +89,7 @@ func TestReplies(t *testing.T) {
 	if fmt.Sprint(a.Replies) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", a.Replies, want)
 	}
-	if line := `msg="command failed on another node" node=` + want[0].Node + ` verb=7 err="store: full"`; asker.log.count(line) != 1 {
+	if line := `msg="command failed on another node" node=` + want[0].Node + ` verb=7 err="store: full"`; asker.log.Count(line) != 1 {
 		t.Errorf("logged %s, want %s", asker.log.String(), line)
 	}
 }
@@ -129,7 +129,7 @@ func TestLeave(t *testing.T) {
 	all[2].Leave()
 	for _, m := range all[:2] {
 		await(t, "the node is gone", func() bool { return m.Nodes() == 2 && !m.Shared(user("alice")) })
-		if m.log.count("node left") != 1 {
+		if m.log.Count("node left") != 1 {
 			t.Errorf("logged %s", m.log.String())
 		}
 	}
@@ -189,7 +189,7 @@ func TestNames(t *testing.T) {
 	together(t, []*member{a, b, c, d})
 	for _, m := range []*member{c, d} {
 		await(t, "the duplicate is noticed", func() bool { return m.Stats().DuplicateNames == 1 })
-		if m.log.count("another node has the name of this one") != 1 {
+		if m.log.Count("another node has the name of this one") != 1 {
 			t.Error("not logged")
 		}
 	}

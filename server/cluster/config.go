@@ -65,9 +65,12 @@ func (cfg *Config) validate(id nodeID) error {
 func (cfg *Config) connection(log *slog.Logger) natsconn.Config {
 	return natsconn.Config{
 		URL: cfg.URL, Credentials: cfg.Credentials, CA: cfg.CA, Cert: cfg.Cert, Key: cfg.Key,
-		Name: "fanfare cluster " + cfg.Name, Logger: log,
+		Name: "fanfare cluster " + cfg.Name, Role: role, Logger: log,
 	}
 }
+
+// role is the attribute "connection" of log lines about the connection to NATS.
+const role = "cluster"
 
 const maxNodeName = 64
 

@@ -52,7 +52,7 @@ func (cn *connection) ready() error {
 func (c *Cluster) connected(nc *nats.Conn, _ bool) {
 	c.conn.maxPayload.Store(nc.MaxPayload())
 	if most := nc.MaxPayload(); most < minPayload {
-		c.log.Error("NATS max_payload is too small for a cluster", "max_payload", most, "min", minPayload)
+		c.log.Error("NATS max_payload is too small for a cluster", "connection", role, "max_payload", most, "min", minPayload)
 	}
 	c.conn.generation.Add(1)
 	c.conn.since.Store(time.Now().UnixNano())
@@ -131,7 +131,7 @@ func (c *Cluster) watch() {
 		}
 		failures = 0
 		c.count.stalls.Add(1)
-		c.log.Warn("NATS does not answer; reconnecting", "timeout", 2*watchTimeout)
+		c.log.Warn("NATS does not answer; reconnecting", "connection", role, "timeout", 2*watchTimeout)
 		c.lost(errSilent)
 		nc.ForceReconnect()
 	}
@@ -147,11 +147,11 @@ func (c *Cluster) redial() {
 		err = nats.ErrConnectionClosed
 	}
 	c.lost(err)
-	c.warn("NATS connection closed; connecting again", "", "err", err)
+	c.warn("NATS connection closed; connecting again", "", "connection", role, "err", err)
 	nc, err := c.dial()
 	if err != nil {
 		c.lost(err)
-		c.warn("NATS connect failed", err.Error(), "err", err)
+		c.warn("NATS connect failed", err.Error(), "connection", role, "err", err)
 		return // watch tries again
 	}
 	c.nc.Store(nc)

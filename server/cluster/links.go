@@ -169,7 +169,7 @@ func (c *Cluster) probe(r *round, subjects []string) {
 	version := c.links.subscribed.Load()
 	mark, err := c.nc.Load().ChanSubscribe(markSubject(c.id, r.number), c.links.echoes)
 	if err != nil {
-		c.warn("NATS subscribe failed", err.Error(), "err", err)
+		c.warn("NATS subscribe failed", err.Error(), "connection", role, "err", err)
 		return
 	}
 	r.mark = mark

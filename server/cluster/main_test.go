@@ -69,25 +69,26 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// logs collects log lines.
-type logs struct {
+// Log collects log lines.
+type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 }
 
-func (l *logs) Write(b []byte) (int, error) {
+func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
-func (l *logs) String() string {
+func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-func (l *logs) count(s string) int { return strings.Count(l.String(), s) }
+// Count returns how often the log has a text.
+func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }
 
 // natsServer is a NATS server that can be stopped and started on its port.
 type natsServer struct {
@@ -163,7 +164,7 @@ func (n *fakeNode) commands() []server.Command {
 type member struct {
 	*Cluster
 	node *fakeNode
-	log  *logs
+	log  *Log
 }
 
 func join(t testing.TB, url string, change ...func(*Config)) *member {
@@ -173,7 +174,7 @@ func join(t testing.TB, url string, change ...func(*Config)) *member {
 
 func joinNode(t testing.TB, node *fakeNode, url string, change ...func(*Config)) *member {
 	t.Helper()
-	log := new(logs)
+	log := new(Log)
 	// No node is given up because the machine is slow.
 	cfg := Config{URL: url, Timeout: 20 * time.Second, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {

@@ -2,9 +2,13 @@ package cluster_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
 	"fanfare/server"
+	"fanfare/server/cluster"
 	"fanfare/server/store"
 )
 
@@ -72,4 +76,37 @@ func TestNATSComesLate(t *testing.T) {
 	}
 	st := all[1].mustPush("alice", "stored")
 	c.want(said{Type: "message", Offset: st.Offset, Text: "stored"})
+}
+
+// TestOutageLog: an event of NATS is logged once for each of the two connections, with the
+// name of the connection and without the password.
+func TestOutageLog(t *testing.T) {
+	outside := startNATS(t, func(o *natsserver.Options) { o.Username, o.Password = "user", "SECRET" })
+	url := "nats://user:SECRET@" + outside.ns.Addr().String()
+	log := new(cluster.Log)
+	n := setup{store: url, cluster: url, log: log}.start(t)
+	await(t, "the node is ready", func() bool { return n.store.Ready() == nil && n.cluster.Ready() == nil })
+	outside.stop()
+	await(t, "the outage is noticed", func() bool { return n.store.Ready() != nil && n.cluster.Ready() != nil })
+	n.push("alice", "not stored")
+	n.Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("live")))
+	outside.start()
+	await(t, "the node is ready again", func() bool { return n.store.Ready() == nil && n.cluster.Ready() == nil })
+	for _, event := range []string{"NATS connected", "NATS disconnected", "NATS reconnected"} {
+		for _, connection := range []string{"store", "cluster"} {
+			line := `msg="` + event + `" connection=` + connection + " "
+			await(t, line, func() bool { return log.Count(line) > 0 })
+			if k := log.Count(line); k != 1 {
+				t.Errorf("%d lines %s", k, line)
+			}
+		}
+		if k := log.Count(event); k != 2 {
+			t.Errorf("%d lines %q", k, event)
+		}
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, `msg="NATS`) && !strings.Contains(line, " connection=") || strings.Contains(line, "SECRET") {
+			t.Error(line)
+		}
+	}
 }

@@ -26,7 +26,7 @@ func TestDeadNode(t *testing.T) {
 	if err != nil || a.Missing != 1 || !slices.Equal(a.MissingNodes, []string{"dies:8081"}) || len(a.Replies) != 0 {
 		t.Errorf("got %+v, %v", a, err)
 	}
-	if alive.log.count(`msg="node did not answer" node=dies:8081 timeout=200ms`) != 1 {
+	if alive.log.Count(`msg="node did not answer" node=dies:8081 timeout=200ms`) != 1 {
 		t.Errorf("logged %s", alive.log.String())
 	}
 	if got := alive.Stats().Missing; got != 1 {
@@ -59,7 +59,7 @@ func TestAskEnds(t *testing.T) {
 	if err != nil || a.Missing != 1 || !slices.Equal(a.MissingNodes, []string{slow.Name()}) {
 		t.Errorf("got %+v, %v", a, err)
 	}
-	if asker.log.count("node did not answer") != 0 {
+	if asker.log.Count("node did not answer") != 0 {
 		t.Error("a call that was canceled is logged as the fault of the node")
 	}
 }

@@ -159,7 +159,7 @@ func TestForeignMessages(t *testing.T) {
 		d := m.Stats().Dropped
 		return d.Incomplete == 100 && d.Version >= 100 && d.Malformed >= malformed*3/5
 	})
-	if n := m.log.count("protocol version 2"); n != 1 {
+	if n := m.log.Count("protocol version 2"); n != 1 {
 		t.Errorf("the version is logged %d times", n)
 	}
 	if got := m.node.commands(); len(got) != 0 {

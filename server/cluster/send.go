@@ -78,7 +78,7 @@ func (c *Cluster) followInterest() {
 	version, err := c.buckets.follow(c.nc.Load(), c.lanes[0].in)
 	if err != nil {
 		// The connection is closed for good; redial has everything subscribed again.
-		c.warn("NATS subscribe failed", err.Error(), "err", err)
+		c.warn("NATS subscribe failed", err.Error(), "connection", role, "err", err)
 		return
 	}
 	c.links.subscribed.Store(version)
@@ -96,7 +96,7 @@ func (c *Cluster) subscribeAll() {
 		{everySubject, c.lanes[1].in},
 	} {
 		if _, err := nc.ChanSubscribe(s.subject, s.to); err != nil {
-			c.warn("NATS subscribe failed", err.Error(), "subject", s.subject, "err", err)
+			c.warn("NATS subscribe failed", err.Error(), "connection", role, "subject", s.subject, "err", err)
 		}
 	}
 	c.buckets.renew()

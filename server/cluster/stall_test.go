@@ -101,7 +101,7 @@ func TestSilentNATS(t *testing.T) {
 	await(t, "connected", func() bool { return m.Ready() == nil })
 	p.Stall(true)
 	await(t, "the silence is noticed", func() bool { return m.Ready() != nil })
-	if m.Stats().Stalls == 0 || m.log.count("NATS does not answer") == 0 {
+	if m.Stats().Stalls == 0 || m.log.Count("NATS does not answer") == 0 {
 		t.Errorf("stalls: %d", m.Stats().Stalls)
 	}
 	left := make(chan struct{})

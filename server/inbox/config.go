@@ -173,5 +173,5 @@ func setDefault[T comparable](v *T, d T) {
 // nats is the part of the configuration that concerns an outside NATS.
 func (cfg *Config) nats() natsconn.Config {
 	return natsconn.Config{URL: cfg.URL, Credentials: cfg.Credentials, CA: cfg.CA, Cert: cfg.Cert, Key: cfg.Key,
-		Name: "fanfare inbox", Logger: cfg.Logger}
+		Name: "fanfare inbox", Role: "store", Logger: cfg.Logger}
 }

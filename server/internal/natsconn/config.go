@@ -27,6 +27,9 @@ type Config struct {
 	CA, Cert, Key string
 	// Name of the connection in the monitoring of NATS.
 	Name string
+	// Role is what this process uses the connection for: "store" or "cluster". Each
+	// log line has it as the attribute "connection".
+	Role string
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -64,7 +64,7 @@ func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
 		servers[i] = u.String()
 	}
 	d := &dialer{until: time.Now().Add(startTimeout)}
-	c := &conn{log: cfg.Logger, url: Redact(cfg.URL), h: h}
+	c := &conn{log: cfg.Logger.With("connection", cfg.Role), url: Redact(cfg.URL), h: h}
 	opts := append(c.options(), nats.Name(cfg.Name), nats.SetCustomDialer(d))
 	opts = append(opts, files...)
 	all := strings.Join(servers, ",")

@@ -103,7 +103,7 @@ func TestNATSComesLater(t *testing.T) {
 	connected := make(chan bool, 10)
 	lost := make(chan error, 1000)
 	began := time.Now()
-	nc, err := Connect(Config{URL: fmt.Sprintf("nats://user:SECRET@127.0.0.1:%d", port), Logger: log.logger()}, Handlers{
+	nc, err := Connect(Config{URL: fmt.Sprintf("nats://user:SECRET@127.0.0.1:%d", port), Role: "store", Logger: log.logger()}, Handlers{
 		Connected: func(_ *nats.Conn, again bool) { connected <- again },
 		Lost:      func(err error) { lost <- err },
 	})
@@ -134,8 +134,14 @@ func TestNATSComesLater(t *testing.T) {
 	for _, event := range []string{"NATS connected", "NATS disconnected", "NATS reconnected"} {
 		wait(t, event, func() bool { return strings.Contains(log.String(), event) })
 	}
-	if said := log.String(); strings.Contains(said, "SECRET") || strings.Contains(said, errStartTimeout.Error()) {
+	said := log.String()
+	if strings.Contains(said, "SECRET") || strings.Contains(said, errStartTimeout.Error()) {
 		t.Error(said)
+	}
+	for line := range strings.Lines(said) {
+		if !strings.Contains(line, " connection=store ") {
+			t.Errorf("the line does not name the connection: %s", line)
+		}
 	}
 }
 

@@ -9,8 +9,8 @@
 // waiting does not mend: a malformed URL, a file that cannot be read, rejected
 // credentials, a certificate that does not verify.
 //
-// While disconnected, a publish fails at once: nothing is buffered for later. A write that the network does not accept within
-// [WriteTimeout] ends the connection.
+// While disconnected, a publish fails at once: nothing is buffered for later. A
+// write that the network does not accept within [WriteTimeout] ends the connection.
 //
 // # Secrets
 //
@@ -21,5 +21,7 @@
 //
 // "NATS connected", "NATS unreachable" (at start), "NATS disconnected", "NATS
 // reconnected", "NATS reconnect failed" and "NATS reports an error", the last two
-// at most once a minute for each text; the details are attributes.
+// at most once a minute for each text. Each has the attribute "connection", which is
+// [Config.Role]: a process with a store and a cluster has two connections, and so
+// logs an event of the NATS server twice.
 package natsconn
