@@ -69,7 +69,7 @@ func (c *Cluster) lost(err error) {
 	if c.conn.up.Swap(false) && isTimeout(err) {
 		c.count.stalls.Add(1)
 	}
-	c.links.proven.Store(0)
+	c.links.interrupt()
 }
 
 func (cn *connection) because(err error) {

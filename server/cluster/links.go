@@ -43,7 +43,8 @@ func kick(c chan struct{}) {
 func (l *links) wake()            { kick(l.wakeup) }
 func (l *links) interestChanged() { kick(l.changed) }
 
-// wait returns a channel that is closed when a version is proven.
+// wait returns a channel that is closed when a version is proven or the connection
+// breaks.
 func (l *links) wait(version uint64) chan struct{} {
 	done := make(chan struct{})
 	l.mu.Lock()
@@ -57,6 +58,17 @@ func (l *links) forget(done chan struct{}) {
 	l.mu.Lock()
 	delete(l.waiting, done)
 	l.mu.Unlock()
+}
+
+// interrupt closes the channels of all that wait, because the connection broke.
+func (l *links) interrupt() {
+	l.proven.Store(0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for done := range l.waiting {
+		close(done)
+	}
+	clear(l.waiting)
 }
 
 // prove closes the channels of what is proven, and reports whether others wait.

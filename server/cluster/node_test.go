@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -84,7 +85,8 @@ type node struct {
 type setup struct {
 	store, cluster string // URLs of NATS; no store if it is empty
 	topics         []string
-	log            io.Writer // nil: none
+	log            io.Writer             // nil: none
+	opened         func(*server.Session) // nil: none
 }
 
 func startNode(t testing.TB, url string, topics ...string) *node {
@@ -100,6 +102,11 @@ func (s setup) start(t testing.TB) *node {
 	}
 	ctx := context.Background()
 	cfg := server.Config{Listen: "127.0.0.1:0", DurableTopics: s.topics, Logger: log}
+	if s.opened != nil {
+		push := server.Push("/ws")
+		push.Hooks.OnOpen = s.opened
+		cfg.Endpoints = []server.Endpoint{push}
+	}
 	n := &node{t: t}
 	if s.store != "" {
 		st, err := inbox.Open(ctx, inbox.Config{URL: s.store, Timeout: 2 * time.Second, Logger: log})
@@ -204,6 +211,33 @@ func (c *client) want(want said) {
 	m.Epoch = ""
 	if m != want {
 		c.t.Fatalf("got %+v, want %+v", m, want)
+	}
+}
+
+// live waits for a message that is not stored, and skips what tells of the store.
+func (c *client) live(text string) {
+	c.t.Helper()
+	m := c.hear()
+	for m.Type != "message" {
+		m = c.hear()
+	}
+	if m.Text != text || m.Offset != 0 {
+		c.t.Fatalf("got %+v, want %s", m, text)
+	}
+}
+
+// closed waits for a close frame.
+func (c *client) closed(code ws.StatusCode) {
+	c.t.Helper()
+	for {
+		_, err := wsutil.ReadServerText(c.Conn)
+		var closed wsutil.ClosedError
+		switch {
+		case errors.As(err, &closed) && closed.Code == code:
+			return
+		case err != nil:
+			c.t.Fatalf("got %v, want a close with %d", err, code)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -108,5 +110,78 @@ func TestOutageLog(t *testing.T) {
 		if strings.Contains(line, `msg="NATS`) && !strings.Contains(line, " connection=") || strings.Contains(line, "SECRET") {
 			t.Error(line)
 		}
+	}
+}
+
+// TestStalledNATSOfNode: a NATS server that is there but does not read costs the sessions
+// of a node nothing: while a write to it waits, clients connect, get what is pushed to
+// them, list and leave.
+func TestStalledNATSOfNode(t *testing.T) {
+	for name, withStore := range map[string]bool{"cluster": false, "cluster and store": true} {
+		t.Run(name, func(t *testing.T) {
+			outside := startNATS(t)
+			p := cluster.StartProxy(t, outside.ns.Addr().String(), 0)
+			opened := make(chan struct{}, 1)
+			s := setup{cluster: "nats://" + p.Addr(), opened: func(*server.Session) { opened <- struct{}{} }}
+			if withStore {
+				s.store = s.cluster
+			}
+			n, other := s.start(t), startNode(t, outside.ns.ClientURL())
+			ready := func() bool {
+				return n.cluster.Ready() == nil && n.cluster.Nodes() == 2 && n.cluster.Shared(server.Target{User: "elsewhere"})
+			}
+			other.dial("user=elsewhere")
+			await(t, "the nodes know each other", ready)
+			ended, end := context.WithCancel(t.Context())
+			end() // Push does not wait for the other node
+			big := server.NewMessage(server.Binary, make([]byte, 64<<10))
+			const rounds = 20
+			// The write can wait until NATS is given up, after 2 to 4 s. Within one such
+			// write everything else must go on. It may end while this machine is busy
+			// with something else, so there are several attempts.
+			await(t, "20 clients come and go while one write waits", func() bool {
+				p.Stall(false)
+				await(t, "connected", ready)
+				p.Stall(true)
+				for n.cluster.Stats().QueuedBytes < 4<<20 { // the kernel's buffers are full
+					if n.cluster.Ready() != nil {
+						return false
+					}
+					n.Push(ended, "elsewhere", big)
+				}
+				sent := n.cluster.Stats().Sent
+				for i := range rounds {
+					user := fmt.Sprint("user", i)
+					c := n.dial("user=" + user + "&topic=" + user)
+					<-opened
+					m := server.NewMessage(server.Text, []byte("live"))
+					for name, send := range map[string]func() (server.Delivery, error){
+						"push":    func() (server.Delivery, error) { return n.Push(t.Context(), user, m) },
+						"publish": func() (server.Delivery, error) { return n.Publish(t.Context(), user, m) },
+					} {
+						if d, err := send(); err != nil || d.Receivers != 1 {
+							t.Fatalf("%s: %+v, %v", name, d, err)
+						}
+						if !withStore {
+							c.live("live")
+						}
+					}
+					if list := n.Sessions(t.Context(), user); len(list.Sessions) != 1 {
+						t.Fatalf("sessions: %+v", list)
+					}
+					if d, err := n.Disconnect(t.Context(), user, 4000, ""); err != nil || d.Receivers != 1 {
+						t.Fatalf("disconnect: %+v, %v", d, err)
+					}
+					if withStore { // live messages wait a second for stored ones, or for the end
+						c.live("live")
+						c.live("live")
+					}
+					c.closed(4000)
+				}
+				return n.cluster.Ready() == nil && n.cluster.Stats().Sent == sent
+			})
+			p.Stall(false)
+			await(t, "the nodes know each other again", ready)
+		})
 	}
 }

@@ -262,3 +262,28 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("got %+v, %v", a, err)
 	}
 }
+
+// TestSyncOfLostConnection: Sync ends when the connection breaks, not when its time is up.
+func TestSyncOfLostConnection(t *testing.T) {
+	ns := startNATS(t)
+	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	m := join(t, "nats://"+p.Addr())
+	await(t, "the first round is over", func() bool { return m.Ready() == nil && m.Stats().Missed > 0 })
+	p.Stall(true)
+	m.Hold(user("alice"))
+	err := make(chan error)
+	go func() { err <- m.Sync(t.Context(), user("alice")) }()
+	waiting := func() int {
+		m.links.mu.Lock()
+		defer m.links.mu.Unlock()
+		return len(m.links.waiting)
+	}
+	await(t, "Sync waits", func() bool { return waiting() == 1 })
+	m.lost(errSilent)
+	if n := waiting(); n != 0 {
+		t.Errorf("%d calls of Sync wait for a connection that is lost", n)
+	}
+	if err := <-err; !errors.Is(err, server.ErrUnreachable) || !errors.Is(err, errSilent) {
+		t.Errorf("Sync: %v", err)
+	}
+}

@@ -21,7 +21,8 @@ const syncTimeout = 5 * time.Second
 // it knows both. A node that does not answer within Config.Timeout is not waited
 // for. When it answers later, or joins later, Node.Missed is called, unless that
 // node has just connected to NATS and repeats the stored commands that it has sent
-// since. After this node's own connection broke, Node.Missed is called, too.
+// since. When this node's own connection breaks, Sync returns an error at once, and
+// Node.Missed is called after the next connect.
 //
 // Limitation: between NATS clusters that are joined by gateways this holds in
 // interest-only mode, which current NATS servers always use.
@@ -40,24 +41,30 @@ func (c *Cluster) Sync(ctx context.Context, to server.Target) error {
 	if c.links.proven.Load() >= version {
 		return nil
 	}
-	if err := c.Ready(); err != nil {
-		return err
-	}
-	done := c.links.wait(version)
-	defer c.links.forget(done)
 	timer := time.NewTimer(syncTimeout)
 	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.quit:
-		return errLeft
-	case <-timer.C:
+	for c.links.proven.Load() < version {
+		woken := c.links.wait(version)
+		if err := c.Ready(); err != nil { // after wait: the connection may break here
+			c.links.forget(woken)
+			return err
+		}
+		select {
+		case <-woken: // it is proven, or the connection broke
+			continue
+		case <-ctx.Done():
+			c.links.forget(woken)
+			return ctx.Err()
+		case <-c.quit:
+			c.links.forget(woken)
+			return errLeft
+		case <-timer.C:
+		}
+		c.links.forget(woken)
+		if err := c.Ready(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: NATS did not confirm a subscription within %v", server.ErrUnreachable, syncTimeout)
 	}
-	if err := c.Ready(); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: NATS did not confirm a subscription within %v", server.ErrUnreachable, syncTimeout)
+	return nil
 }
