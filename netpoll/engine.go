@@ -78,6 +78,7 @@ type Engine struct {
 	log            *slog.Logger
 
 	stats   counters
+	traffic traffic
 	lastGen atomic.Uint32
 	accept  func(fd int) (int, netip.AddrPort, syscall.Errno) // accept4(2), but for tests
 	table   table

@@ -130,7 +130,7 @@ func newRigOf(t testing.TB, cfg Config, network string, makeSession func() *sess
 		if n := e.Opened(); n != 0 {
 			t.Errorf("%d connections are open after Close", n)
 		}
-		if s := e.Stats(); s.Opened != s.Closed || s.Workers != 0 {
+		if s := e.Stats(); s.Opened != s.Closed || s.Workers != 0 || s.Queued != 0 {
 			t.Errorf("after Close: %+v", s)
 		}
 	})

@@ -3,6 +3,7 @@ package netpoll
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Policy says what happens to a message when the outbound queue is full.
@@ -31,11 +32,12 @@ const (
 // queue exists only while it is needed; an idle connection has none.
 type queue struct {
 	entries []entry
-	head    int    // index of the first entry that is not wholly written
-	off     int    // bytes of that entry that are written
-	size    int    // unsent bytes of all entries
-	own     []byte // storage of the entries that are copies
-	busy    bool   // a goroutine writes the head entry outside of the lock
+	head    int           // index of the first entry that is not wholly written
+	off     int           // bytes of that entry that are written
+	size    int           // unsent bytes of all entries; changed by resize
+	own     []byte        // storage of the entries that are copies
+	busy    bool          // a goroutine writes the head entry outside of the lock
+	total   *atomic.Int64 // the sum of the sizes of many queues; nil in tests
 }
 
 type entry struct {
@@ -45,6 +47,14 @@ type entry struct {
 }
 
 var queues = sync.Pool{New: func() any { return new(queue) }}
+
+// resize changes size by n, which may be negative.
+func (q *queue) resize(n int) {
+	q.size += n
+	if q.total != nil {
+		q.total.Add(int64(n))
+	}
+}
 
 func (q *queue) empty() bool { return q.head == len(q.entries) }
 
@@ -98,7 +108,7 @@ func (q *queue) dropOldest(first, n int) {
 	keep := q.entries[:first]
 	for _, e := range q.entries[first:] {
 		if n > 0 && e.policy == DropOldest {
-			q.size -= len(e.b)
+			q.resize(-len(e.b))
 			n--
 			continue
 		}
@@ -112,7 +122,7 @@ func (q *queue) dropOldest(first, n int) {
 // so to every peer that reads nothing, so the hundreds of entries that stay are not moved.
 func (q *queue) dropRun(first int, run []entry) {
 	for _, e := range run {
-		q.size -= len(e.b)
+		q.resize(-len(e.b))
 	}
 	if first > q.head {
 		q.entries[q.head+len(run)] = q.entries[q.head]
@@ -138,7 +148,7 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	if len(b) == 0 {
 		return
 	}
-	q.size += len(b)
+	q.resize(len(b))
 	if !borrowed {
 		q.entries = append(q.entries, entry{b, p, 1})
 		return
@@ -181,7 +191,7 @@ func (q *queue) messages() (n int) {
 func (q *queue) discard() (dropped int) {
 	keep := q.begun()
 	for _, e := range q.entries[keep:] {
-		q.size -= len(e.b)
+		q.resize(-len(e.b))
 		dropped += int(e.messages)
 	}
 	clear(q.entries[keep:])
@@ -198,7 +208,7 @@ func (q *queue) discardMessages() (dropped int) {
 			keep = append(keep, e)
 			continue
 		}
-		q.size -= len(e.b)
+		q.resize(-len(e.b))
 		dropped += int(e.messages)
 	}
 	clear(q.entries[len(keep):])
@@ -208,7 +218,7 @@ func (q *queue) discardMessages() (dropped int) {
 
 // sent removes n bytes from the front.
 func (q *queue) sent(n int) {
-	q.size -= n
+	q.resize(-n)
 	n += q.off
 	for q.head < len(q.entries) && n >= len(q.entries[q.head].b) {
 		n -= len(q.entries[q.head].b)
@@ -238,6 +248,7 @@ func (q *queue) front(dst [][]byte, max int) [][]byte {
 
 // free returns the queue to its pool.
 func (q *queue) free() {
+	q.resize(-q.size)
 	clear(q.entries)
 	own := q.own[:0]
 	if cap(own) > ownKeep {

@@ -44,6 +44,7 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 			c.release(io.EOF)
 			return false
 		}
+		c.traffic().received.Add(int64(n))
 		if !e.deliver(c, buf[:n], ready) {
 			return false
 		}

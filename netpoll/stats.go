@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// counters are the engine's counters. None of them changes per message.
+// counters are the engine's counters. None of them changes per message; for those that
+// do, see traffic.
 type counters struct {
 	opened, closed, rejected atomic.Int64
 	listening                atomic.Int64
@@ -45,6 +46,10 @@ type Stats struct {
 	Saturated      int64 // times that none could be started because Config.Workers were running
 	Yielded        int64 // turns given up because a connection had more work than fits one turn
 	Workers        int   // running now
+	// Received and Sent are the bytes read from and written to connections: without
+	// what TLS adds, and without what was read before Adopt and after Detach.
+	Received, Sent int64
+	Queued         int64 // bytes in outbound queues now
 	// Waits counts batches by the time from the poll to the end of their last
 	// connection's turn, an upper bound of what a ready connection waited. Bucket i
 	// counts batches below WaitBound(i), the last bucket all others.
@@ -74,6 +79,7 @@ func (e *Engine) Stats() Stats {
 		Workers:   int(e.workers.Load()),
 		WaitTotal: time.Duration(s.waitTotal.Load()),
 	}
+	out.Received, out.Sent, out.Queued = e.traffic.sum()
 	for i := range s.waits {
 		out.Waits[i] = s.waits[i].Load()
 	}

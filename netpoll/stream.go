@@ -82,6 +82,7 @@ func (c *Conn) pump(s *stream) {
 		}
 		n, err := s.nc.Read(buf)
 		if n > 0 {
+			c.traffic().received.Add(int64(n))
 			c.deliverAll(buf[:n])
 			continue
 		}
@@ -145,6 +146,7 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 		b := c.out.first()
 		c.mu.Unlock()
 		n, err := s.nc.Write(b)
+		c.traffic().sent.Add(int64(n))
 		c.mu.Lock()
 		c.out.busy = false
 		c.out.sent(n)

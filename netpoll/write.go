@@ -99,9 +99,12 @@ func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool) Outcome {
 // sendLocked writes what the socket accepts at once. A full socket is not an error.
 func (c *Conn) sendLocked(b []byte) (n int, err error) {
 	if c.stream != nil {
-		return c.stream.send(b)
+		n, err = c.stream.send(b)
+	} else {
+		n, err = send(int(c.fd), b)
 	}
-	return send(int(c.fd), b)
+	c.traffic().sent.Add(int64(n))
+	return n, err
 }
 
 // brokenLocked closes a connection after a failed write.
@@ -144,9 +147,12 @@ func (c *Conn) flushLocked() (over bool) {
 
 func (c *Conn) sendFrontLocked() (n int, err error) {
 	if c.stream != nil {
-		return c.stream.send(c.out.first())
+		n, err = c.stream.send(c.out.first())
+	} else {
+		n, err = c.sendQueueLocked()
 	}
-	return c.sendQueueLocked()
+	c.traffic().sent.Add(int64(n))
+	return n, err
 }
 
 // flushedLocked frees a queue that ran empty, and carries out an ending that waited for
@@ -172,6 +178,7 @@ func (c *Conn) flushedLocked() (over bool) {
 
 func (c *Conn) newQueueLocked() {
 	c.out = queues.Get().(*queue)
+	c.out.total = &c.traffic().queued
 	c.setLocked(flagQueued)
 }
 
