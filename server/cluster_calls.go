@@ -110,7 +110,7 @@ func (n node) Serve(c *Command) (r Reply) {
 			m = NewMessage(c.Op, c.Payload)
 			m.setPosition(box, epoch, c.Offset)
 		}
-		r.Count = srv.announce(box, epoch, c.Offset, c.Prev, m)
+		r.Count = srv.announce(box, epoch, c.Offset, c.Prev, m, srv.now())
 	case VerbClose:
 		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
 	case VerbSessions:

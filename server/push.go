@@ -115,15 +115,18 @@ func putList(l *[]*Session) {
 }
 
 func (srv *Server) pushLocal(user string, m *Message) int {
+	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = srv.users.AppendUser(*l, user)
 	n := deliverAll(*l, m, srv.userPolicy)
 	srv.stats.pushed.Add(int64(n))
+	srv.observePush(toUser, began, n)
 	return n
 }
 
 func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
+	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = srv.users.AppendTopic(*l, topic)
@@ -132,6 +135,7 @@ func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
 	}
 	n := deliverMany(*l, m, srv.topicPolicy)
 	srv.stats.published.Add(int64(n))
+	srv.observePush(toTopic, began, n)
 	return n
 }
 
@@ -150,6 +154,7 @@ func without(list []*Session, s *Session) []*Session {
 // broadcastLocal walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
 func (srv *Server) broadcastLocal(m *Message) int {
+	began := srv.now()
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
@@ -160,10 +165,12 @@ func (srv *Server) broadcastLocal(m *Message) int {
 		return n
 	})
 	srv.stats.broadcast.Add(int64(n))
+	srv.observePush(toAll, began, n)
 	return n
 }
 
 func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
+	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	all := *l
@@ -183,6 +190,7 @@ func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
 	published := deliverMany(all[split:], m, srv.topicPolicy)
 	srv.stats.pushed.Add(int64(pushed))
 	srv.stats.published.Add(int64(published))
+	srv.observePush(toSeveral, began, pushed+published)
 	return pushed + published
 }
 

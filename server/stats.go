@@ -3,9 +3,6 @@ package server
 import (
 	"strconv"
 	"sync/atomic"
-	"time"
-
-	"fanfare/netpoll"
 )
 
 // stats are counters since the server was made. Counters of messages are
@@ -23,7 +20,6 @@ type stats struct {
 	received      atomic.Int64 // messages from clients
 	pushed        atomic.Int64 // deliveries
 	published     atomic.Int64
-	stored        atomic.Int64 // messages stored
 	replayed      atomic.Int64 // deliveries of them
 	broadcast     atomic.Int64
 	heldDropped   atomic.Int64 // live messages held when their session ended
@@ -35,6 +31,7 @@ type stats struct {
 	panics        atomic.Int64 // in hooks, dialects, the cluster and the store
 	fallback      atomic.Int64 // plain requests on the public listener
 	closes        [5000]atomic.Int64
+	latency       [pushKinds]latency
 }
 
 func (st *stats) reject(status int) { st.rejected[status].Add(1) }
@@ -48,75 +45,86 @@ func (st *stats) unfinished(was phase) {
 }
 
 // Stats describe a server: its state now, and counters since New.
+//
+// The tag metric of a field is its name as a Prometheus metric, without the prefix
+// "fanfare_", and after a comma the name of the label whose values are the keys of a map.
+// A name that ends with "_total" is that of a counter. Package api exports every field that
+// has this tag. In the tag of a struct it is a prefix for the names in it.
 type Stats struct {
 	Transport     string  `json:"transport"`
 	Status        string  `json:"status"`
 	UptimeSeconds float64 `json:"uptime_seconds"`
 
-	Sessions    int64 `json:"sessions"`    // open
-	Users       int   `json:"users"`       // with a session
-	Topics      int   `json:"topics"`      // with a subscriber
-	Connections int64 `json:"connections"` // open, those in their handshake included
-	Workers     int   `json:"workers"`     // goroutines that serve ready connections
-	Nodes       int   `json:"nodes"`       // of the cluster, this one included
+	Sessions        int64 `json:"sessions" metric:"sessions" help:"Open sessions."`
+	Users           int   `json:"users" metric:"users" help:"Users with a session."`
+	Topics          int   `json:"topics" metric:"topics" help:"Topics with a subscriber."`
+	Connections     int64 `json:"connections" metric:"connections" help:"Open connections, including those in their handshake."`
+	MaxConnections  int   `json:"max_connections" metric:"connections_limit" help:"Limit of fanfare_connections."`
+	Nodes           int   `json:"nodes" metric:"nodes" help:"Live nodes of the cluster, including this one."`
+	Workers         int   `json:"workers" metric:"workers" help:"Goroutines that serve ready connections."`
+	QueuedBytes     int64 `json:"queued_bytes" metric:"queued_bytes" help:"Bytes in the outbound queues of all connections."`
+	UnfinishedBytes int64 `json:"unfinished_bytes" metric:"unfinished_bytes" help:"Memory of handshakes and messages that are not complete."`
 
-	Handshakes      int64 `json:"handshakes"`         // completed
-	Aborted         int64 `json:"aborted_handshakes"` // connections that ended before their request was complete
-	Fallback        int64 `json:"plain_requests"`     // requests that were not handshakes
-	Received        int64 `json:"messages_received"`  // from clients
-	Pings           int64 `json:"pings"`              // heartbeats sent
-	Dead            int64 `json:"missed_heartbeats"`  // sessions closed because they stayed silent
-	Slow            int64 `json:"slow_consumers"`     // sessions closed because their queue was full
-	Forced          int64 `json:"forced_closes"`      // closing handshakes that took too long
-	Panics          int64 `json:"hook_panics"`        // recovered
-	UnfinishedBytes int64 `json:"unfinished_bytes"`   // held for messages that are not complete
+	Handshakes    int64 `json:"handshakes" metric:"handshakes_total" help:"Completed handshakes."`
+	Aborted       int64 `json:"aborted_handshakes" metric:"aborted_handshakes_total" help:"Connections that ended before their request was complete."`
+	Fallback      int64 `json:"plain_requests" metric:"plain_requests_total" help:"Requests on the public listener that are not handshakes."`
+	Received      int64 `json:"messages_received" metric:"received_total" help:"Messages received from clients."`
+	ReceivedBytes int64 `json:"received_bytes" metric:"received_bytes_total" help:"Bytes read from connections, without what TLS adds."`
+	SentBytes     int64 `json:"sent_bytes" metric:"sent_bytes_total" help:"Bytes written to connections, without what TLS adds."`
+	Pings         int64 `json:"pings" metric:"pings_total" help:"Heartbeats sent."`
+	Dead          int64 `json:"missed_heartbeats" metric:"missed_heartbeats_total" help:"Sessions closed because of a missed heartbeat."`
+	Slow          int64 `json:"slow_consumers"` // sessions closed because their queue was full: Dropped["slow"]
+	Forced        int64 `json:"forced_closes" metric:"forced_closes_total" help:"Closing handshakes that timed out."`
+	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks."`
 
-	Rejected  map[string]int64 `json:"rejected_by_status"` // handshakes, by HTTP status
-	Limited   map[string]int64 `json:"stopped_by_limit"`   // connections, handshakes and sessions, by limit
-	Delivered map[string]int64 `json:"messages_delivered"` // by kind of push
-	Dropped   map[string]int64 `json:"dropped_by_reason"`  // messages that did not reach a session
-	Closes    map[string]int64 `json:"closes_by_code"`     // sessions, by close code
+	Rejected  map[string]int64 `json:"rejected_by_status" metric:"rejected_total,status" help:"Rejected connections and handshakes, by HTTP status."`
+	Limited   map[string]int64 `json:"stopped_by_limit" metric:"limited_total,limit" help:"Connections, handshakes, sessions and requests stopped by a limit."`
+	Delivered map[string]int64 `json:"messages_delivered" metric:"delivered_total,kind" help:"Messages written or queued to a session, by kind of push."`
+	Dropped   map[string]int64 `json:"dropped_by_reason" metric:"dropped_total,reason" help:"Messages that did not reach a session, by reason."`
+	Closes    map[string]int64 `json:"closes_by_code" metric:"closes_total,code" help:"Ended sessions, by close code (RFC 6455, 7.4)."`
 
-	Opened      int64   `json:"connections_opened"`
-	Closed      int64   `json:"connections_closed"`
-	Broken      int64   `json:"broken_writes"`           // connections whose peer had left at a write
-	Stale       int64   `json:"stale_events"`            // events for connections that had ended
-	Starved     int64   `json:"accept_pauses"`           // accepting stopped for want of descriptors or memory
-	Overrun     int64   `json:"workers_overrun"`         // workers started because a batch took too long
-	Blocked     int64   `json:"workers_started_blocked"` // workers started because hooks block
-	Saturated   int64   `json:"workers_saturated"`       // times that Config.Workers was reached
-	Yielded     int64   `json:"turns_yielded"`           // connections requeued with work left
-	WaitSeconds float64 `json:"wait_seconds_total"`
+	// Delivery has the pushes with a receiver on this node: to a user, to a topic, to all
+	// (broadcast), to several users and topics, and durable ones. The time begins when
+	// this node accepts the push, from a call of Push for instance, and ends when the
+	// message is written or queued to the last receiver of this node; for a durable message
+	// it includes storing it, and does not include sessions that read it from the store
+	// later.
+	Delivery map[string]Histogram `json:"delivery" metric:"delivery_seconds,kind" help:"Time from accepting a push to writing or queueing it to its last receiver on this node, by kind of push. For a durable message it includes storing it."`
+
+	Opened    int64 `json:"connections_opened" metric:"connections_opened_total" help:"Connections accepted."`
+	Closed    int64 `json:"connections_closed" metric:"connections_closed_total" help:"Connections closed."`
+	Broken    int64 `json:"broken_writes" metric:"broken_writes_total" help:"Connections whose peer was gone at a write."`
+	Stale     int64 `json:"stale_events" metric:"stale_events_total" help:"Events for connections that were already closed."`
+	Starved   int64 `json:"accept_pauses" metric:"accept_pauses_total" help:"Times that accepting paused for lack of descriptors or memory."`
+	Overrun   int64 `json:"workers_overrun" metric:"workers_overrun_total" help:"Workers started because a batch took too long."`
+	Blocked   int64 `json:"workers_started_blocked" metric:"workers_blocked_total" help:"Times that workers were started because hooks blocked."`
+	Saturated int64 `json:"workers_saturated" metric:"workers_saturated_total" help:"Times that the limit of workers was reached."`
+	Yielded   int64 `json:"turns_yielded" metric:"turns_yielded_total" help:"Connections requeued because they had more work than one turn may take."`
+
+	// Waits has the batches of ready connections.
+	Waits Histogram `json:"batches" metric:"batch_seconds" help:"Upper bound of the time that a ready connection waited for its turn: from the poll to the last turn of its batch."`
 
 	// Replay is nil without a store.
-	Replay *ReplayStats `json:"replay,omitzero"`
-
-	// Waits is a histogram of the time from the poller to the last turn of a
-	// batch, an upper bound of what a ready connection waited: Waits[i] counts
-	// those up to WaitBound(i), the last those beyond.
-	Waits []int64 `json:"-"`
+	Replay *ReplayStats `json:"replay,omitzero" metric:"replay_"`
 }
 
 // ReplayStats describe the delivery of stored messages: two present values, and
 // counters since New.
 type ReplayStats struct {
-	Sessions int `json:"sessions"` // that stored messages were or are sent to
-	Waiting  int `json:"waiting"`  // that wait for a worker or the store
+	Sessions int `json:"sessions" metric:"sessions" help:"Sessions that stored messages were or are sent to."`
+	Waiting  int `json:"waiting" metric:"waiting" help:"Sessions whose replay waits for a worker or the store."`
 
-	Replayed   int64 `json:"replayed"`   // stored messages written
-	Gaps       int64 `json:"gaps"`       // announced
-	Resets     int64 `json:"resets"`     // sessions whose offset belonged to another epoch
-	Expired    int64 `json:"expired"`    // messages not delivered because they had expired
-	Damaged    int64 `json:"damaged"`    // reads that found damage
-	Refused    int64 `json:"refused"`    // sessions that the client closed with 1009 while a stored message was in flight
-	Skipped    int64 `json:"skipped"`    // messages not delivered because they were refused twice
-	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
-	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
-	Panics     int64 `json:"panics"`     // sessions closed because of a panic
+	Replayed   int64 `json:"replayed" metric:"messages_total" help:"Stored messages written to sessions."`
+	Gaps       int64 `json:"gaps" metric:"gaps_total" help:"Gaps announced to sessions."`
+	Resets     int64 `json:"resets" metric:"resets_total" help:"Sessions that resumed with an offset of another epoch."`
+	Expired    int64 `json:"expired" metric:"expired_total" help:"Stored messages not delivered because they had expired."`
+	Damaged    int64 `json:"damaged" metric:"damaged_total" help:"Reads of stored messages that found damage."`
+	Refused    int64 `json:"too_big_closes" metric:"too_big_closes_total" help:"Sessions that the client closed with 1009 while a stored message was in flight."`
+	Skipped    int64 `json:"skipped" metric:"skipped_total" help:"Stored messages skipped because the client closed with 1009 twice."`
+	Unanswered int64 `json:"unanswered" metric:"unanswered_total" help:"Sessions that do not answer pings properly."`
+	Dropped    int64 `json:"held_dropped" metric:"held_dropped_total" help:"Live messages that waited for older stored ones when their session ended."`
+	Panics     int64 `json:"panics" metric:"panics_total" help:"Sessions closed because of a panic during replay."`
 }
-
-// WaitBound is the upper bound of Stats.Waits[i].
-func WaitBound(i int) time.Duration { return netpoll.WaitBound(i) }
 
 // Stats returns a snapshot.
 func (srv *Server) Stats() *Stats {
@@ -124,17 +132,21 @@ func (srv *Server) Stats() *Stats {
 	out := &Stats{
 		Transport:       srv.engine.Transport().String(),
 		Status:          srv.Status().String(),
-		UptimeSeconds:   time.Since(srv.started).Seconds(),
+		UptimeSeconds:   srv.now().Seconds(),
 		Sessions:        srv.sessions.Load(),
 		Users:           srv.users.Users(),
 		Topics:          srv.users.Topics(),
 		Connections:     srv.connections.Load(),
+		MaxConnections:  srv.cfg.MaxConnections,
 		Workers:         engine.Workers,
 		Nodes:           1,
 		Handshakes:      st.handshakes.Load(),
 		Aborted:         st.aborted.Load(),
 		Fallback:        st.fallback.Load(),
 		Received:        st.received.Load(),
+		ReceivedBytes:   engine.Received,
+		SentBytes:       engine.Sent,
+		QueuedBytes:     engine.Queued,
 		Pings:           st.pings.Load(),
 		Dead:            st.dead.Load(),
 		Slow:            st.slow.Load(),
@@ -164,18 +176,21 @@ func (srv *Server) Stats() *Stats {
 			"slow":   st.slow.Load(),
 			"ending": engine.Abandoned + st.heldDropped.Load(),
 		},
-		Closes:      counted(st.closes[:]),
-		Opened:      engine.Opened,
-		Closed:      engine.Closed,
-		Broken:      engine.Broken,
-		Stale:       engine.Stale,
-		Starved:     engine.Starved,
-		Overrun:     engine.Overrun,
-		Blocked:     engine.Blocked,
-		Saturated:   engine.Saturated,
-		Yielded:     engine.Yielded,
-		WaitSeconds: engine.WaitTotal.Seconds(),
-		Waits:       engine.Waits[:],
+		Closes:    counted(st.closes[:], closeCodes),
+		Delivery:  make(map[string]Histogram),
+		Opened:    engine.Opened,
+		Closed:    engine.Closed,
+		Broken:    engine.Broken,
+		Stale:     engine.Stale,
+		Starved:   engine.Starved,
+		Overrun:   engine.Overrun,
+		Blocked:   engine.Blocked,
+		Saturated: engine.Saturated,
+		Yielded:   engine.Yielded,
+		Waits:     waits(engine),
+	}
+	for k := range st.latency {
+		out.Delivery[pushKind(k).String()] = st.latency[k].histogram()
 	}
 	if srv.replay != nil {
 		r := ReplayStats(srv.replay.Stats())
@@ -189,16 +204,26 @@ func (srv *Server) Stats() *Stats {
 
 // rejections of handshakes and connections, by HTTP status.
 func (srv *Server) rejections() map[string]int64 {
-	by := counted(srv.stats.rejected[:])
+	by := counted(srv.stats.rejected[:], rejectStatuses)
 	if n := srv.engine.Stats().Rejected; n > 0 { // connections that never had a session
 		by["503"] += n
 	}
 	return by
 }
 
-// counted returns the counters that are not 0, by index.
-func counted(counters []atomic.Int64) map[string]int64 {
+// closeCodes and rejectStatuses are counted from 0 on, so that the first event is an
+// increase of a counter that exists; others exist once they are counted.
+var (
+	closeCodes     = []int{1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013}
+	rejectStatuses = []int{400, 401, 403, 404, 405, 408, 421, 426, 429, 431, 500, 503}
+)
+
+// counted returns the counters that are not 0, and the usual ones, by index.
+func counted(counters []atomic.Int64, usual []int) map[string]int64 {
 	by := make(map[string]int64)
+	for _, i := range usual {
+		by[strconv.Itoa(i)] = 0
+	}
 	for i := range counters {
 		if n := counters[i].Load(); n > 0 {
 			by[strconv.Itoa(i)] = n

@@ -71,6 +71,7 @@ type Pending struct {
 	box     store.Box
 	epoch   string // of the box when the place was taken; empty: the store was not available
 	message *Message
+	began   time.Duration // of Server.now
 	pending store.Pending
 }
 
@@ -86,7 +87,7 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
 	m := NewMessage(e.Op, e.Payload)
-	return &Pending{srv, box, srv.store.Epoch(box), m, srv.store.Begin(box, store.Entry{
+	return &Pending{srv, box, srv.store.Epoch(box), m, srv.now(), srv.store.Begin(box, store.Entry{
 		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
 	})}, nil
 }
@@ -104,7 +105,6 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		return Stored{}, err
 	}
 	srv := p.srv
-	srv.stats.stored.Add(1)
 	epoch := srv.store.Epoch(p.box)
 	// If the store was not available when the place was taken, the message was stored in
 	// the history that it came back with.
@@ -123,7 +123,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
 	n, answer, err := srv.onAllNodes(ctx, Target(p.box), c, func() int {
-		return srv.announce(p.box, epoch, r.Offset, r.Prev, message)
+		return srv.announce(p.box, epoch, r.Offset, r.Prev, message, p.began)
 	})
 	if err != nil {
 		return Stored{}, err

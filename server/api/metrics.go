@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,8 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
-
-	"fanfare/server"
 )
 
 // Measured is implemented by a Config.Cluster of package server that has metrics of its
@@ -82,76 +81,53 @@ func newCollector(a *API) *collector {
 	c := &collector{api: a, cluster: make(map[string]*prometheus.Desc)}
 	if m, ok := a.limits.Cluster.(Measured); ok {
 		m.EachMetric(func(name, help, label, _ string, _ int64) {
-			var labels []string
-			if label != "" {
-				labels = []string{label}
-			}
-			c.cluster[name] = newDesc("cluster_"+name, help, labels...)
+			c.cluster[name] = newDesc("cluster_"+name, help, label)
 		})
 	}
 	return c
 }
 
+// newDesc describes a metric. Labels may be empty.
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	labels = slices.DeleteFunc(labels, func(l string) bool { return l == "" })
 	return prometheus.NewDesc("fanfare_"+name, help, labels, nil)
 }
 
+// kindOfMetric returns the type of a metric, which its name tells.
+func kindOfMetric(name string) prometheus.ValueType {
+	if strings.HasSuffix(name, "_total") {
+		return prometheus.CounterValue
+	}
+	return prometheus.GaugeValue
+}
+
+var infoDesc = newDesc("info", "Always 1.", "version", "transport", "node")
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for i := range numbers {
-		ch <- numbers[i].desc
-	}
-	for i := range labeled {
-		ch <- labeled[i].desc
+	for _, m := range measures {
+		ch <- m.desc
 	}
 	for _, d := range c.cluster {
 		ch <- d
 	}
-	ch <- batchDesc
 	ch <- infoDesc
 }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	f := c.api.figures()
-	for i := range numbers {
-		m := &numbers[i]
-		if v, ok := m.value(f); ok {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v)
-		}
-	}
-	for i := range labeled {
-		m := &labeled[i]
-		counts := m.value(f)
-		for _, known := range m.known {
-			if _, ok := counts[known]; !ok {
-				ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, 0, known)
-			}
-		}
-		for value, n := range counts {
-			ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(n), value)
-		}
+	for _, m := range measures {
+		m.collect(f, ch)
 	}
 	if m, ok := c.api.limits.Cluster.(Measured); ok {
 		m.EachMetric(func(name, _, label, value string, n int64) {
-			kind, labels := prometheus.GaugeValue, []string(nil)
-			if strings.HasSuffix(name, "_total") {
-				kind = prometheus.CounterValue
-			}
+			var values []string
 			if label != "" {
-				labels = []string{value}
+				values = []string{value}
 			}
-			ch <- prometheus.MustNewConstMetric(c.cluster[name], kind, float64(n), labels...)
+			ch <- prometheus.MustNewConstMetric(c.cluster[name], kindOfMetric(name), float64(n), values...)
 		})
 	}
-	var count uint64
-	buckets := make(map[float64]uint64)
-	for i, n := range f.Waits {
-		count += uint64(n)
-		if i < len(f.Waits)-1 { // the last one has no bound
-			buckets[server.WaitBound(i).Seconds()] = count
-		}
-	}
-	ch <- prometheus.MustNewConstHistogram(batchDesc, count, f.WaitSeconds, buckets)
 	ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, f.Version, f.Transport, f.Node)
 }

@@ -3,11 +3,13 @@ package api
 import (
 	"io"
 	"net/http"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
 	"fanfare/server"
+	"fanfare/server/store"
 )
 
 // TestMetrics: what happened is counted.
@@ -49,7 +51,7 @@ func TestMetrics(t *testing.T) {
 // TestMetricsFromTheStart: every counter is there before anything is counted, so that an
 // alert on its rate sees the first event.
 func TestMetricsFromTheStart(t *testing.T) {
-	s := newAPIServer(t, server.Config{Store: new(troubledStore), Cluster: &fakeCluster{}}, Config{}, nil)
+	s := newAPIServer(t, server.Config{Store: new(troubledStore), Cluster: &fakeCluster{}, MaxConnections: 100}, Config{MaxConnections: 7}, nil)
 	body := s.call("GET", "/metrics", "").body
 	for _, want := range []string{
 		`fanfare_api_requests_total{method="POST",route="/v1/users/{user}/push",status="200"} 0`,
@@ -61,10 +63,13 @@ func TestMetricsFromTheStart(t *testing.T) {
 		`fanfare_api_request_seconds_count{method="POST",route="/v1/users/{user}/push"} 0`,
 		`fanfare_closes_total{code="1006"} 0`, `fanfare_closes_total{code="1013"} 0`,
 		`fanfare_rejected_total{status="429"} 0`, `fanfare_limited_total{limit="api_batch_answers"} 0`,
-		`fanfare_delivered_total{kind="durable"} 0`, `fanfare_dropped_total{reason="slow"} 0`,
+		`fanfare_delivered_total{kind="durable"} 0`, `fanfare_delivery_seconds_count{kind="durable"} 0`,
+		`fanfare_delivery_seconds_bucket{kind="broadcast",le="1.6e-05"} 0`, `fanfare_delivery_seconds_count{kind="several"} 0`,
+		"fanfare_received_bytes_total 0", "fanfare_sent_bytes_total 0", "fanfare_queued_bytes 0",
+		"fanfare_connections_limit 100", "fanfare_api_connections_limit 7", `fanfare_dropped_total{reason="slow"} 0`,
 		"fanfare_api_panics_total 0", "fanfare_api_batch_lines_total 0",
 		"fanfare_store_bytes 5", "fanfare_store_bytes_limit 10", "fanfare_store_appended_total 0",
-		"fanfare_replay_gaps_total 0", "fanfare_replay_panics_total 0",
+		"fanfare_replay_gaps_total 0", "fanfare_replay_skipped_total 0", "fanfare_replay_unanswered_total 0", "fanfare_replay_panics_total 0",
 		"fanfare_cluster_ready 1", "fanfare_cluster_connects_total 2", `fanfare_cluster_dropped_total{reason="expired"} 3`,
 		`node="node-1"`, "fanfare_nodes 3", "fanfare_api_connections 1",
 	} {
@@ -110,5 +115,28 @@ func TestRequestMetrics(t *testing.T) {
 	}
 	if f := s.api.figures().API; f.ReceivedBytes == 0 || f.SentBytes < int64(len(body)) {
 		t.Errorf("%d bytes in, %d out", f.ReceivedBytes, f.SentBytes)
+	}
+}
+
+// TestEveryFigureIsAMetric: a number that is added to /v1/stats is exported, too.
+func TestEveryFigureIsAMetric(t *testing.T) {
+	exceptions := map[string]string{
+		"Slow": "Dropped has it", "Rejected": "Limited has it", "Displaced": "Limited has it", "AnswersFull": "Limited has it",
+		"UptimeSeconds": "process_start_time_seconds", "Goroutines": "go_goroutines", "RSSBytes": "process_resident_memory_bytes",
+		"HeapAllocBytes": "go_memstats_heap_alloc_bytes", "HeapInuseBytes": "go_memstats_heap_inuse_bytes",
+		"Metrics": "Measured", "Version": "info", "Node": "info", "Transport": "info", "Status": "/readyz",
+	}
+	for _, part := range []any{figures{}, server.Stats{}, server.ReplayStats{}, apiFigures{}, storeFigures{}, store.Stats{}, clusterFigures{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(part)) {
+			_, exception := exceptions[f.Name]
+			_, metric := f.Tag.Lookup("metric")
+			inner := f.Type.Kind() == reflect.Struct || f.Type.Kind() == reflect.Pointer
+			if !f.Anonymous && !metric && !exception {
+				t.Errorf("%T.%s has no tag metric", part, f.Name)
+			}
+			if metric && f.Tag.Get("help") == "" && (!inner || f.Type == reflect.TypeFor[server.Histogram]()) {
+				t.Errorf("%T.%s has no tag help", part, f.Name)
+			}
+		}
 	}
 }

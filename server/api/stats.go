@@ -13,48 +13,48 @@ import (
 	"fanfare/server/store"
 )
 
-// figures are the answer of GET /v1/stats: current state, and counters since the start.
+// figures are the answer of GET /v1/stats, and what GET /metrics exports: current state, and
+// counters since the start. server.Stats explains the tags.
 type figures struct {
 	Version string `json:"version"`
 	Node    string `json:"node"`
 
-	*server.Stats  `json:",inline"`
-	MaxConnections int `json:"max_connections"`
+	*server.Stats `json:",inline"`
 
-	Goroutines     int    `json:"goroutines"`
+	Goroutines     int    `json:"goroutines"` // this and the next three are among those of the Go runtime
 	HeapAllocBytes uint64 `json:"heap_alloc_bytes"`
 	HeapInuseBytes uint64 `json:"heap_inuse_bytes"`
 	RSSBytes       int64  `json:"rss_bytes,omitzero"` // where the system tells it
 
-	APIPanics int64         `json:"api_panics"`
-	API       apiFigures    `json:"api"`
-	Store     *storeFigures `json:"store,omitzero"`
-	Cluster   *partFigures  `json:"cluster,omitzero"`
+	APIPanics int64           `json:"api_panics" metric:"api_panics_total" help:"Panics recovered in the API."`
+	API       apiFigures      `json:"api" metric:"api_"`
+	Store     *storeFigures   `json:"store,omitzero" metric:"store_"`
+	Cluster   *clusterFigures `json:"cluster,omitzero" metric:"cluster_"`
 }
 
 // apiFigures describe the API itself.
 type apiFigures struct {
-	Connections    int   `json:"connections"`
-	MaxConnections int   `json:"max_connections"`
-	Rejected       int64 `json:"connections_rejected"`   // all places had a request in progress
-	Displaced      int64 `json:"connections_displaced"`  // closed for new ones
-	ReceivedBytes  int64 `json:"received_bytes"`         //
-	SentBytes      int64 `json:"sent_bytes"`             //
-	Lines          int64 `json:"batch_lines"`            //
-	BadLines       int64 `json:"batch_lines_failed"`     // answered with an error
-	AnswerBytes    int64 `json:"batch_answer_bytes"`     // that wait to be read
-	AnswersFull    int64 `json:"batch_answers_too_many"` // batches ended because of that
+	Connections    int   `json:"connections" metric:"connections" help:"Open connections of the API."`
+	MaxConnections int   `json:"max_connections" metric:"connections_limit" help:"Limit of fanfare_api_connections."`
+	Rejected       int64 `json:"connections_rejected"`  // all places had a request in progress; in Limited
+	Displaced      int64 `json:"connections_displaced"` // closed for new ones; in Limited
+	ReceivedBytes  int64 `json:"received_bytes" metric:"received_bytes_total" help:"Bytes received by the API."`
+	SentBytes      int64 `json:"sent_bytes" metric:"sent_bytes_total" help:"Bytes sent by the API."`
+	Lines          int64 `json:"batch_lines" metric:"batch_lines_total" help:"Lines of batches that were served."`
+	BadLines       int64 `json:"batch_lines_failed" metric:"batch_lines_failed_total" help:"Lines of batches that were answered with an error."`
+	AnswerBytes    int64 `json:"batch_answer_bytes" metric:"batch_answer_bytes" help:"Answers to batches that their clients have not read."`
+	AnswersFull    int64 `json:"batch_answers_too_many"` // batches ended because of that; in Limited
 }
 
 // storeFigures describe the store.
 type storeFigures struct {
 	store.Stats `json:",inline"`
-	Ready       bool `json:"ready"`
+	Ready       bool `json:"ready" metric:"ready" help:"1 while messages can be stored, else 0."`
 }
 
-// partFigures describe the connection to the other nodes.
-type partFigures struct {
-	Ready   bool             `json:"ready"`
+// clusterFigures describe the connection to the other nodes.
+type clusterFigures struct {
+	Ready   bool             `json:"ready" metric:"ready" help:"1 while the other nodes can be reached, else 0."`
 	Metrics map[string]int64 `json:"metrics,omitzero"` // see Measured
 }
 
@@ -74,13 +74,12 @@ func answerJSON(ctx *fasthttp.RequestCtx, v any) {
 
 func (a *API) figures() *figures {
 	f := &figures{
-		Version:        a.cfg.Version,
-		Node:           a.node(),
-		Stats:          a.srv.Stats(),
-		MaxConnections: a.limits.MaxConnections,
-		Goroutines:     runtime.NumGoroutine(),
-		RSSBytes:       residentBytes(),
-		APIPanics:      a.panics.Load(),
+		Version:    a.cfg.Version,
+		Node:       a.node(),
+		Stats:      a.srv.Stats(),
+		Goroutines: runtime.NumGoroutine(),
+		RSSBytes:   residentBytes(),
+		APIPanics:  a.panics.Load(),
 		API: apiFigures{
 			Connections:    a.conns.len(),
 			MaxConnections: a.conns.limit,
@@ -101,7 +100,7 @@ func (a *API) figures() *figures {
 		f.Store = &storeFigures{st.Stats(), st.Ready() == nil}
 	}
 	if c := a.limits.Cluster; c != nil {
-		f.Cluster = &partFigures{Ready: c.Ready() == nil}
+		f.Cluster = &clusterFigures{Ready: c.Ready() == nil}
 		if m, ok := c.(Measured); ok {
 			f.Cluster.Metrics = make(map[string]int64)
 			m.EachMetric(func(name, _, _, value string, n int64) {

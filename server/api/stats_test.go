@@ -60,11 +60,18 @@ func TestAPIStats(t *testing.T) {
 			if want := map[string]int64{"user": 2, "topic": 2, "broadcast": 3, "durable": 0}; !maps.Equal(f.Delivered, want) {
 				t.Errorf("delivered %v", f.Delivered)
 			}
-			if want := map[string]int64{"4000": 1}; !maps.Equal(f.Closes, want) {
-				t.Errorf("closes %v", f.Closes)
+			for name, counts := range map[string]map[string]int64{"4000": f.Closes, "400": f.Rejected} {
+				for key, n := range counts {
+					if want := map[bool]int64{true: 1}[key == name]; n != want {
+						t.Errorf("%s: %d are counted, want %d", key, n, want)
+					}
+				}
 			}
-			if want := map[string]int64{"400": 1}; !maps.Equal(f.Rejected, want) {
-				t.Errorf("rejected %v", f.Rejected)
+			if f.Delivery["user"].Count != 1 || f.Delivery["topic"].Count != 1 || f.Delivery["broadcast"].Count != 1 || f.Delivery["broadcast"].Seconds <= 0 {
+				t.Errorf("delivery %+v", f.Delivery)
+			}
+			if f.ReceivedBytes < 4*100 || f.SentBytes < 4*100 || f.QueuedBytes != 0 {
+				t.Errorf("%d bytes received and %d sent in four handshakes, %d queued", f.ReceivedBytes, f.SentBytes, f.QueuedBytes)
 			}
 		})
 	}

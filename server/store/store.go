@@ -141,15 +141,16 @@ type Store interface {
 	Close()
 }
 
-// Stats are counters since the store was opened, and its size.
+// Stats are counters since the store was opened, and its size. server.Stats explains the
+// tags.
 type Stats struct {
-	Appended    int64 `json:"appended"`    // messages stored
-	Duplicates  int64 `json:"duplicates"`  // entries with an ID that was already stored
-	Rejected    int64 `json:"rejected"`    // entries rejected at a limit (ErrFull)
-	Evicted     int64 `json:"evicted"`     // messages removed to make room for newer ones
-	Read        int64 `json:"read"`        // messages read
-	Acked       int64 `json:"acked"`       // positions stored
-	Unavailable int64 `json:"unavailable"` // operations that failed
-	Bytes       int64 `json:"bytes"`       // stored now, all boxes together
-	MaxBytes    int64 `json:"max_bytes"`   // the limit of Bytes; 0: unknown
+	Appended    int64 `json:"appended" metric:"appended_total" help:"Messages stored."`
+	Duplicates  int64 `json:"duplicates" metric:"duplicates_total" help:"Messages whose ID was already stored."`
+	Rejected    int64 `json:"rejected" metric:"rejected_total" help:"Messages rejected at a limit."`
+	Evicted     int64 `json:"evicted" metric:"evicted_total" help:"Messages removed at a limit to make room for newer ones."`
+	Read        int64 `json:"read" metric:"read_total" help:"Messages read."`
+	Acked       int64 `json:"acked" metric:"acked_total" help:"Acknowledged offsets stored."`
+	Unavailable int64 `json:"unavailable" metric:"unavailable_total" help:"Operations that failed."`
+	Bytes       int64 `json:"bytes" metric:"bytes" help:"Bytes stored."`
+	MaxBytes    int64 `json:"max_bytes" metric:"bytes_limit" help:"Limit of fanfare_store_bytes; 0 if unknown."`
 }
