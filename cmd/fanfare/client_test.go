@@ -59,7 +59,7 @@ func TestUsers(t *testing.T) {
 	for _, test := range []struct {
 		names string
 		code  int
-		count []int // of connections
+		count []int // of sessions
 	}{
 		{"alice", exitOK, []int{2}},
 		{"bob", exitOffline, []int{0}},
@@ -74,10 +74,10 @@ func TestUsers(t *testing.T) {
 			}
 			for i, line := range lines {
 				var u struct {
-					User        string
-					Connections []any
+					User     string
+					Sessions []any
 				}
-				if err := json.Unmarshal([]byte(line), &u); err != nil || u.User != names[i] || len(u.Connections) != test.count[i] {
+				if err := json.Unmarshal([]byte(line), &u); err != nil || u.User != names[i] || len(u.Sessions) != test.count[i] {
 					t.Errorf("line %d is %s, %v", i, line, err)
 				}
 			}

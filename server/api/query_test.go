@@ -96,11 +96,11 @@ func TestAPINamesInQuery(t *testing.T) {
 	other.expect(server.Text, "stays")
 	bob.expect(server.Text, "goes")
 	for _, test := range []struct{ method, path, want string }{
-		{"PUT", "/v1/subscriptions?user=" + query + "&topic=a%2Fb", `{"connections":1}`},
-		{"GET", "/v1/subscriptions?topic=a/b", `{"topic":"a/b","connections":1,"complete":true}`},
+		{"PUT", "/v1/subscriptions?user=" + query + "&topic=a%2Fb", `{"sessions":1}`},
+		{"GET", "/v1/subscriptions?topic=a/b", `{"topic":"a/b","subscribers":1,"complete":true}`},
 		{"GET", "/v1/sessions?topic=a/b", `"user":"bob/inbox"`},
 		{"GET", "/v1/sessions?user=bob/inbox", `{"user":"bob/inbox","online":true`},
-		{"DELETE", "/v1/subscriptions?topic=a%2Fb&user=" + query, `{"connections":1}`},
+		{"DELETE", "/v1/subscriptions?topic=a%2Fb&user=" + query, `{"sessions":1}`},
 		{"GET", "/v1/inbox?after=0&user=" + query, `"text":"goes"`},
 		{"DELETE", "/v1/inbox?user=" + query, `{"deleted":1}`},
 		{"GET", "/v1/inbox?after=0&user=bob", `"text":"stays"`},

@@ -20,7 +20,7 @@ func (a *API) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 		User   string `json:"user"`
 		Online bool   `json:"online"`
 		coverage
-		Sessions []server.SessionInfo `json:"connections"`
+		Sessions []server.SessionInfo `json:"sessions"`
 	}{in.user, len(list.Sessions) > 0, coverageOf(list.Coverage), list.Sessions})
 	return nil
 }
@@ -78,7 +78,7 @@ func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	}
 	answerJSON(ctx, struct {
 		Topic       string `json:"topic"`
-		Connections int    `json:"connections"`
+		Subscribers int    `json:"subscribers"`
 		coverage
 	}{in.topic, d.Receivers, coverageOf(d.Coverage)})
 	return nil
@@ -90,7 +90,7 @@ func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem {
 	answerJSON(ctx, struct {
 		Topic string `json:"topic"`
 		coverage
-		Sessions []server.SessionInfo `json:"connections"`
+		Sessions []server.SessionInfo `json:"sessions"`
 	}{in.topic, coverageOf(list.Coverage), list.Sessions})
 	return nil
 }
@@ -107,7 +107,7 @@ func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	case d.Receivers == 0 && d.Complete(): // if err is not nil, the sessions have ended meanwhile
 		return noSession
 	}
-	answerCount(ctx, "connections", d)
+	answerCount(ctx, "sessions", d)
 	return nil
 }
 
@@ -121,6 +121,6 @@ func (a *API) deleteSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	if err != nil {
 		return pushProblem(err)
 	}
-	answerCount(ctx, "connections", d)
+	answerCount(ctx, "sessions", d)
 	return nil
 }

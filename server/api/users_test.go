@@ -17,22 +17,22 @@ import (
 func (s *apiServer) lookUp(user string) (online bool, connections []server.SessionInfo) {
 	s.t.Helper()
 	var info struct {
-		User        string
-		Online      bool
-		Connections []server.SessionInfo
+		User     string
+		Online   bool
+		Sessions []server.SessionInfo
 	}
 	got := s.call("GET", "/v1/users/"+user, "")
 	if err := json.Unmarshal([]byte(got.body), &info); err != nil || got.status != 200 || info.User != user {
 		s.t.Fatalf("%v, %v", got, err)
 	}
-	return info.Online, info.Connections
+	return info.Online, info.Sessions
 }
 
 func TestAPIUser(t *testing.T) {
 	push := server.Push("/ws")
 	push.Dialects = []server.Dialect{named{server.Plain, "v1.push"}, server.Plain}
 	s := newAPIServer(t, server.Config{Endpoints: []server.Endpoint{push}, CloseTimeout: time.Minute}, Config{}, nil)
-	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"complete":true,"connections":[]}`+"\n" {
+	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"complete":true,"sessions":[]}`+"\n" {
 		t.Errorf("offline: %v", got)
 	}
 	before := time.Now().Add(-2 * time.Second / 10)
@@ -44,7 +44,7 @@ func TestAPIUser(t *testing.T) {
 	}
 	i := slices.IndexFunc(list, func(c server.SessionInfo) bool { return c.RemoteAddr == laptop.LocalAddr().String() })
 	if i < 0 {
-		t.Fatalf("no connection is from %v: %+v", laptop.LocalAddr(), list)
+		t.Fatalf("no session is from %v: %+v", laptop.LocalAddr(), list)
 	}
 	first, other := list[i], list[1-i]
 	if !slices.Equal(first.Topics, []string{"news", "sport"}) || first.QueuedBytes != 0 || first.Protocol != "" {
@@ -99,17 +99,17 @@ func TestAPITopics(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"one subscriber", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":1,"complete":true}`},
-		{"no subscriber", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
-		{"subscribe", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
-		{"once more", "PUT", "/v1/topics/news/users/alice", 200, `{"connections":2}`},
-		{"two subscribers", "GET", "/v1/topics/news", 200, `{"topic":"news","connections":2,"complete":true}`},
-		{"other topic", "PUT", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
-		{"unsubscribe", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":2}`},
-		{"not subscribed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"connections":0}`},
-		{"no subscriber left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","connections":0,"complete":true}`},
-		{"third", "PUT", "/v1/topics/2/users/alice", 200, `{"connections":2}`},
-		{"fourth", "PUT", "/v1/topics/3/users/alice", 200, `{"connections":2}`},
+		{"one subscriber", "GET", "/v1/topics/news", 200, `{"topic":"news","subscribers":1,"complete":true}`},
+		{"no subscriber", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","subscribers":0,"complete":true}`},
+		{"subscribe", "PUT", "/v1/topics/news/users/alice", 200, `{"sessions":2}`},
+		{"once more", "PUT", "/v1/topics/news/users/alice", 200, `{"sessions":2}`},
+		{"two subscribers", "GET", "/v1/topics/news", 200, `{"topic":"news","subscribers":2,"complete":true}`},
+		{"other topic", "PUT", "/v1/topics/a%2Fb/users/alice", 200, `{"sessions":2}`},
+		{"unsubscribe", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"sessions":2}`},
+		{"not subscribed", "DELETE", "/v1/topics/a%2Fb/users/alice", 200, `{"sessions":0}`},
+		{"no subscriber left", "GET", "/v1/topics/a%2Fb", 200, `{"topic":"a/b","subscribers":0,"complete":true}`},
+		{"third", "PUT", "/v1/topics/2/users/alice", 200, `{"sessions":2}`},
+		{"fourth", "PUT", "/v1/topics/3/users/alice", 200, `{"sessions":2}`},
 		{"too many", "PUT", "/v1/topics/4/users/alice", 409, `too_many_topics`},
 	}
 	for _, step := range steps {

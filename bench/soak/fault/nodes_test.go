@@ -41,10 +41,10 @@ func TestThreeNodes(t *testing.T) {
 			wait(t, time.Minute, func() error { return counts(n, fmt.Sprintf("user%d", u), 1) })
 		}
 		wait(t, time.Minute, func() error {
-			var topic struct{ Connections int }
+			var topic struct{ Subscribers int }
 			err := n.call(ctx, "GET", "/v1/topics/news", nil, &topic)
-			if err == nil && topic.Connections != 6 {
-				err = fmt.Errorf("%d subscribers of news, want 6", topic.Connections)
+			if err == nil && topic.Subscribers != 6 {
+				err = fmt.Errorf("%d subscribers of news, want 6", topic.Subscribers)
 			}
 			return err
 		})
@@ -68,8 +68,8 @@ func TestThreeNodes(t *testing.T) {
 			x.want("a topic")
 			x.want("a broadcast")
 		}
-		var topic struct{ Connections int }
-		if err := n.call(ctx, "GET", "/v1/topics/news", nil, &topic); err != nil || topic.Connections != 6 {
+		var topic struct{ Subscribers int }
+		if err := n.call(ctx, "GET", "/v1/topics/news", nil, &topic); err != nil || topic.Subscribers != 6 {
 			t.Errorf("node %d counts %+v subscribers, %v", i, topic, err)
 		}
 	}
@@ -147,19 +147,19 @@ func status(err error) int {
 	return 0
 }
 
-// connections returns the number of a user's connections on all nodes.
-func (n *node) connections(ctx context.Context, user string) (int, error) {
+// sessions returns the number of a user's sessions on all nodes.
+func (n *node) sessions(ctx context.Context, user string) (int, error) {
 	var answer struct {
-		Connections []json.RawMessage `json:"connections"`
+		Sessions []json.RawMessage `json:"sessions"`
 	}
 	err := n.call(ctx, "GET", "/v1/users/"+url.PathEscape(user), nil, &answer)
-	return len(answer.Connections), err
+	return len(answer.Sessions), err
 }
 
 func counts(n *node, user string, want int) error {
-	got, err := n.connections(ctx, user)
+	got, err := n.sessions(ctx, user)
 	if err == nil && got != want {
-		err = fmt.Errorf("%s counts %d connections of %s, want %d", n.name, got, user, want)
+		err = fmt.Errorf("%s counts %d sessions of %s, want %d", n.name, got, user, want)
 	}
 	return err
 }
