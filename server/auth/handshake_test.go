@@ -124,21 +124,23 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// TestCloseExpired: a session is closed when its token expires, and not a ping interval
-// later. The first token has expired already, by less than Leeway.
+// TestCloseExpired: a session is closed when its token is no longer accepted, and not a
+// ping interval later. The second token has expired already, by less than Leeway.
 func TestCloseExpired(t *testing.T) {
 	const interval = 10 * time.Minute
 	for _, tt := range []struct {
-		name  string
-		after time.Duration // from now to exp
-	}{{"expired", -time.Second}, {"expires soon", 1500 * time.Millisecond}} {
+		name   string
+		after  time.Duration // from now to exp
+		leeway time.Duration
+	}{{"expires soon", 1500 * time.Millisecond, 0}, {"has expired", -time.Second, 2500 * time.Millisecond}} {
 		t.Run(tt.name, func(t *testing.T) {
 			keys := keysFor(t, "HS256")
-			keys.CloseExpired = true
+			keys.CloseExpired, keys.Leeway = true, tt.leeway
 			srv := start(t, keys, server.Config{PingInterval: interval})
-			expires := time.Now().Add(tt.after)
+			exp := time.Now().Add(tt.after)
+			expires := exp.Add(tt.leeway)
 			c := connect(t, srv, "?token="+sign("HS256", signers["HS256"][0], func(_, claims map[string]any) {
-				claims["exp"] = float64(expires.UnixMilli()) / 1000
+				claims["exp"] = float64(exp.UnixMilli()) / 1000
 			}))
 			var closed wsutil.ClosedError
 			if _, _, err := wsutil.ReadServerData(c); !errors.As(err, &closed) || closed.Code != 3000 || closed.Reason != "the identity has expired" {

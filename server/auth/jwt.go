@@ -82,7 +82,7 @@ func (v *verifier) verify(token string, asked []string) (server.Identity, error)
 	}
 	id := server.Identity{User: c.Subject, Topics: topics, MaySubscribe: c.Topics}
 	if v.keys.CloseExpired {
-		id.Expires = time.Time(*c.Expires) // required
+		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required
 	}
 	return id, nil
 }

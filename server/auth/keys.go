@@ -31,7 +31,8 @@ type Keys struct {
 	// DefaultLeeway.
 	Leeway time.Duration
 	// CloseExpired closes a session with 3000 within a second after its token has
-	// expired. Otherwise a session outlives its token.
+	// expired by Leeway, which is when the token is no longer accepted. Otherwise a
+	// session outlives its token.
 	CloseExpired bool
 
 	// byAlgorithm has the keys that each algorithm may use. A public key is never used
