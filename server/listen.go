@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Listen opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket. A socket
@@ -83,12 +84,18 @@ func IsLoopback(addr string) bool {
 // socketAccess says who may use a Unix socket. -1: as it is created.
 type socketAccess struct{ mode, uid, gid int }
 
+// maxUnixPath is 107 on Linux: a NUL ends the path (unix(7)).
+const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // parseUnix reads what follows "unix:".
 func parseUnix(rest string) (path string, access socketAccess, err error) {
 	access = socketAccess{-1, -1, -1}
 	path, query, _ := strings.Cut(rest, "?")
 	if path == "" {
 		return "", access, fmt.Errorf("%q has no path: want unix:PATH", "unix:"+rest)
+	}
+	if len(path) > maxUnixPath {
+		return "", access, fmt.Errorf("the path of a Unix socket, %q, has %d bytes: want at most %d", path, len(path), maxUnixPath)
 	}
 	settings, err := url.ParseQuery(query)
 	if err != nil {

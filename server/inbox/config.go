@@ -56,7 +56,7 @@ type Config struct {
 	Window time.Duration
 	// Sync is how often the files of the embedded server are flushed to the disk,
 	// and so what a power cut can cost; a process that is killed loses nothing.
-	// 0: 1 s. Negative: before each append returns.
+	// 0: 1 s; otherwise 10 ms to an hour. Negative: before each append returns.
 	Sync time.Duration
 
 	// Timeout of one operation. 0: 5 s.
@@ -139,6 +139,9 @@ func (cfg *Config) validate() error {
 		if f.v < f.low || f.v > f.high {
 			errs = append(errs, field.Errorf(f.name, "is %v: want %v to %v", f.v, f.low, f.high))
 		}
+	}
+	if cfg.Sync >= 0 && (cfg.Sync < 10*time.Millisecond || cfg.Sync > time.Hour) {
+		errs = append(errs, field.Errorf("Sync", "is %v: want 10ms to 1h, or less than 0 for each append", cfg.Sync))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("inbox: %w", errors.Join(errs...))
