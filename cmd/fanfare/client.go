@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"fanfare/server"
 )
 
 var errNotFanfare = errors.New("the server at --api is not fanfare")
@@ -32,6 +34,9 @@ const longestAnswer = 16 << 20
 // do makes one request and returns the answer's body. segments are those of the path,
 // and may have any characters.
 func (c *client) do(method string, segments []string, contentType string, body []byte) ([]byte, error) {
+	if c.Timeout <= 0 {
+		return nil, usage(fmt.Errorf("--timeout is %v: want more than 0s", c.Timeout))
+	}
 	base, transport, err := c.target()
 	if err != nil {
 		return nil, usage(err)
@@ -88,6 +93,11 @@ func (c *client) do(method string, segments []string, contentType string, body [
 // as a URL.
 func (c *client) target() (base string, transport *http.Transport, err error) {
 	transport = &http.Transport{}
+	if !strings.Contains(c.API, "://") {
+		if err := server.ValidateAddr(c.API); err != nil {
+			return "", nil, fmt.Errorf("--api: %w, or a URL", err)
+		}
+	}
 	if path, ok := strings.CutPrefix(c.API, "unix:"); ok {
 		path, _, _ = strings.Cut(path, "?") // the mode concerns the server
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

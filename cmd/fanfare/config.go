@@ -23,7 +23,11 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	if ctx.Command() != "serve" {
 		return nil
 	}
-	c, err := k.LoadConfig(string(ctx.FlagValue(trace.Flag).(configFile)))
+	file := string(ctx.FlagValue(trace.Flag).(configFile))
+	if file == "" {
+		return checkEmpty(ctx, given{"config": true})
+	}
+	c, err := k.LoadConfig(file)
 	if err == nil {
 		err = c.Validate(k.Model)
 	}
@@ -40,11 +44,17 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 // ignores misspelled keys and lets the file override the environment.
 type config map[string]jsontext.Value
 
+// maxConfigFile is far above the size of a file with every flag.
+const maxConfigFile = 1 << 20
+
 // loadConfig reads a config file; kong calls it for --config.
 func loadConfig(r io.Reader) (kong.Resolver, error) {
-	text, err := io.ReadAll(r)
+	text, err := io.ReadAll(io.LimitReader(r, maxConfigFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w", err)
+	}
+	if len(text) > maxConfigFile {
+		return nil, fmt.Errorf("longer than %d bytes: want a config file", maxConfigFile)
 	}
 	var c config
 	err = json.Unmarshal(text, &c)
@@ -105,8 +115,11 @@ func (c config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return s, err
 	case '[':
 		var list []string
-		if json.Unmarshal(v, &list) != nil || bytes.Contains(v, []byte("null")) && slices.Contains(list, "") {
-			return nil, errors.New("want a list of strings")
+		if json.Unmarshal(v, &list) != nil || slices.Contains(list, "") { // null becomes empty
+			return nil, errors.New("want a list of strings that are not empty")
+		}
+		if len(list) == 0 {
+			return nil, nil
 		}
 		return kong.JoinEscaped(list, ','), nil
 	}

@@ -4,22 +4,24 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"fanfare/server"
 )
 
 // given are the flags that the user has set, on the command line, in the environment or
-// in the config file. A switch that is set to off counts as not given.
+// in the config file: false for a switch that is set to off.
 type given map[string]bool
 
 func givenFlags(ctx *kong.Context) given {
 	g := make(given)
 	note := func(f *kong.Flag) {
-		if v, ok := ctx.FlagValue(f).(bool); !ok || v {
-			g[f.Name] = true
-		}
+		on, isSwitch := ctx.FlagValue(f).(bool)
+		g[f.Name] = on || !isSwitch
 	}
 	for _, p := range ctx.Path {
 		if p.Flag != nil {
@@ -36,6 +38,25 @@ func givenFlags(ctx *kong.Context) given {
 	return g
 }
 
+// checkEmpty rejects flags with an empty value, which would count as not given. A script
+// whose variable is unset by mistake writes --api-key-file=.
+func checkEmpty(ctx *kong.Context, g given) error {
+	for _, f := range ctx.Flags() {
+		v := reflect.ValueOf(ctx.FlagValue(f))
+		if !g[f.Name] || v.Kind() != reflect.String && v.Kind() != reflect.Slice {
+			continue
+		}
+		empty := v.Len() == 0
+		for i := 0; v.Kind() == reflect.Slice && i < v.Len(); i++ {
+			empty = empty || v.Index(i).IsZero()
+		}
+		if empty {
+			return fmt.Errorf("--%s has an empty value: leave it out for the default", f.Name)
+		}
+	}
+	return nil
+}
+
 // checkEffect rejects flags that have no effect in this combination: a user who gives
 // them relies on them.
 func (cmd *serveCmd) checkEffect() error {
@@ -47,6 +68,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"compression-*", cmd.Compression, "--compression"},
 		{"jwt-*", cmd.Auth == "jwt", "--auth jwt"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
+		{"insecure-identity", !server.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
 		{"nats-* node-name", cmd.NATS != "", "--nats"},
 		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
@@ -56,6 +78,9 @@ func (cmd *serveCmd) checkEffect() error {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(cmd.given)) {
+			if !cmd.given[name] {
+				continue
+			}
 			for flag := range strings.FieldsSeq(rule.flags) {
 				prefix, many := strings.CutSuffix(flag, "*")
 				if name == flag || many && strings.HasPrefix(name, prefix) {

@@ -87,6 +87,7 @@ func TestEchoIsOff(t *testing.T) {
 		echo bool
 	}{
 		{"development", nil, true},
+		{"development, switched off", []string{"--echo=false"}, false},
 		{"tokens", jwt, false},
 		{"tokens, and asked for", append(jwt, "--echo"), true},
 		{"after a proxy", []string{"--trusted-proxy=127.0.0.1"}, false},

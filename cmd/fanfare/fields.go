@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -27,11 +28,14 @@ var flagOf = map[string]string{
 	"inbox.Replicas": "nats-replicas", "inbox.Messages": "inbox-messages", "inbox.Bytes": "inbox-bytes",
 	"inbox.Age": "inbox-age", "inbox.Disk": "inbox-disk", "inbox.Positions": "inbox-positions",
 	"inbox.UserFull": "inbox-full", "inbox.DiskFull": "inbox-disk-full", "inbox.Window": "inbox-window",
-	"inbox.AcceptLoss": "inbox-accept-loss",
+	"inbox.AcceptLoss": "inbox-accept-loss", "inbox.Sync": "inbox-sync",
 
 	"cluster.URL": "nats", "cluster.Credentials": "nats-creds", "cluster.Cert": "nats-cert", "cluster.Key": "nats-key",
 	"cluster.Name": "node-name",
 }
+
+// zeroForDefault is how libraries say that zero is the default; here it is an error.
+var zeroForDefault = regexp.MustCompile(`want 0 \(for \d+\)`)
 
 // fieldError is an error that names a field of a Config, with which its text begins.
 type fieldError interface {
@@ -45,7 +49,9 @@ func inFlags(pkg string, err error) error {
 	text := strings.TrimPrefix(err.Error(), pkg+": ")
 	for _, e := range fieldErrors(err) {
 		if flag, ok := flagOf[pkg+"."+e.Field()]; ok {
-			text = strings.Replace(text, e.Error(), "--"+flag+strings.TrimPrefix(e.Error(), e.Field()), 1)
+			problem := strings.TrimPrefix(e.Error(), e.Field())
+			problem = zeroForDefault.ReplaceAllString(problem, "want 1")
+			text = strings.Replace(text, e.Error(), "--"+flag+problem, 1)
 		}
 	}
 	// Endpoints have the same settings, and so the same errors.

@@ -74,8 +74,8 @@ func (f *flush) UnmarshalText(text []byte) error {
 		return nil
 	}
 	d, err := parseDuration(string(text))
-	if err != nil || d <= 0 {
-		return fmt.Errorf("want a duration like 1s, or always, not %q", text)
+	if err != nil || d < 10*time.Millisecond || d > time.Hour {
+		return fmt.Errorf("want a duration like 1s, from 10ms to 1h, or always, not %q", text)
 	}
 	*f = flush(d)
 	return nil
@@ -85,6 +85,9 @@ func (f *flush) UnmarshalText(text []byte) error {
 func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 	if f.NATS != "" && f.DataDir != "" && f.DataDir != noDataDir {
 		return nil, errors.New("--data-dir and --nats exclude each other")
+	}
+	if (f.NATSCert == "") != (f.NATSKey == "") {
+		return nil, errors.New("--nats-cert and --nats-key belong together: want both, or neither")
 	}
 	dir := f.dataDir(log)
 	if dir == "" && f.NATS == "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -19,13 +20,17 @@ const (
 // new key can be introduced before the old one is removed. No error contains a key.
 func apiKeys(file string) (keys []string, err error) {
 	if file != "" {
-		info, err := os.Stat(file)
-		if err == nil && info.Size() > maxKeyFile {
-			return nil, fmt.Errorf("--api-key-file: %s has %d bytes: want at most %d", file, info.Size(), maxKeyFile)
-		}
-		text, err := os.ReadFile(file)
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, fmt.Errorf("--api-key-file: %w", err)
+		}
+		defer f.Close()
+		text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1)) // the file may be a device
+		if err != nil {
+			return nil, fmt.Errorf("--api-key-file: %w", err)
+		}
+		if len(text) > maxKeyFile {
+			return nil, fmt.Errorf("--api-key-file: %s is longer than %d bytes", file, maxKeyFile)
 		}
 		number := 0
 		for line := range strings.Lines(string(text)) {

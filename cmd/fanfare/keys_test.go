@@ -42,7 +42,7 @@ func TestAPIKeyFileErrors(t *testing.T) {
 		{"spaces", "key 0123456789abc\n", "line 1 of "},
 		{"not ASCII", "# x\nschlüssel-0123456789\n", "line 2 of "},
 		{"NUL", "key-0123456789abc\x00", "line 1 of "},
-		{"huge", strings.Repeat("key-0123456789abc\n", 70_000), "want at most 1048576"},
+		{"huge", strings.Repeat("key-0123456789abc\n", 70_000), "longer than 1048576 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "keys")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,11 +57,13 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 		// kong's own formatter repeats the environment variable at every flag.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(mapDuration)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(mapInt)),
 	).Parse(args)
-	if err == nil {
-		into.Serve.given = givenFlags(ctx)
+	if err != nil {
+		return ctx, err
 	}
-	return ctx, err
+	into.Serve.given = givenFlags(ctx)
+	return ctx, checkEmpty(ctx, into.Serve.given)
 }
 
 // mapDuration is kong's decoder of durations, with days.
@@ -72,6 +75,20 @@ func mapDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	d, err := parseDuration(text)
 	target.SetInt(int64(d))
 	return err
+}
+
+// mapInt is kong's decoder of integers, with an error for users who do not write Go.
+func mapInt(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("number", &text); err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(text, 10, strconv.IntSize)
+	if err != nil {
+		return fmt.Errorf("want a whole number like 100, not %q", text)
+	}
+	target.SetInt(n)
+	return nil
 }
 
 // run is the program. It prints one line to stderr if something is wrong, and returns the

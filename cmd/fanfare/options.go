@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path"
 	"reflect"
 	"regexp"
@@ -17,7 +18,7 @@ import (
 
 // config turns the flags into the configuration of the server.
 func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
-	if err := errors.Join(cmd.checkZeros(), cmd.checkEffect(), cmd.checkListeners()); err != nil {
+	if err := errors.Join(cmd.checkZeros(), cmd.checkEffect(), cmd.checkListeners(), cmd.checkPath()); err != nil {
 		return server.Config{}, err
 	}
 	transport, err := server.ParseTransport(cmd.Transport)
@@ -84,15 +85,48 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
-	development := cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
-	if !cmd.Echo && !development {
+	if !cmd.servesEcho() {
 		return []server.Endpoint{push}, nil
 	}
-	echo := server.Echo(path.Join(cmd.directory(), "echo"))
+	echo := server.Echo(cmd.echoPath())
 	echo.Rate = push.Rate // the endpoint needs no token
-	echo.Rate.UnlimitedOnLoopback = development
+	echo.Rate.UnlimitedOnLoopback = cmd.development()
 	echo.Compress, echo.Rules = push.Compress, push.Rules
 	return []server.Endpoint{push, echo}, nil
+}
+
+// development reports whether the clients are programs on this machine that name their
+// user themselves.
+func (cmd *serveCmd) development() bool {
+	return cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
+}
+
+// servesEcho reports whether there is an echo endpoint: --echo decides, where it is given.
+func (cmd *serveCmd) servesEcho() bool {
+	if on, ok := cmd.given["echo"]; ok {
+		return on
+	}
+	return cmd.development()
+}
+
+func (cmd *serveCmd) echoPath() string { return path.Join(cmd.directory(), "echo") }
+
+// checkPath rejects paths that no client can reach: browsers resolve "..", and
+// percent-encode what is not ASCII.
+func (cmd *serveCmd) checkPath() error {
+	u, err := url.ParseRequestURI(cmd.Path)
+	clean := path.Clean(cmd.Path)
+	switch {
+	case !strings.HasPrefix(cmd.Path, "/") || strings.ContainsAny(cmd.Path, "?#"):
+		return fmt.Errorf("--path is %q: want a path that begins with / and has no query", cmd.Path)
+	case strings.TrimSuffix(cmd.Path, "/") != strings.TrimSuffix(clean, "/"):
+		return fmt.Errorf("--path is %q: want it without //, . and .., which is %q", cmd.Path, clean)
+	case err != nil || u.EscapedPath() != cmd.Path:
+		return fmt.Errorf("--path is %q: want it percent-encoded, as a client sends it", cmd.Path)
+	case cmd.servesEcho() && cmd.Path == cmd.echoPath():
+		return fmt.Errorf("--path is %s, where the echo endpoint is: want another path, or --echo=false", cmd.Path)
+	}
+	return nil
 }
 
 // directory is where the endpoints and the console are, with a slash at the end.
@@ -107,6 +141,9 @@ func (cmd *serveCmd) checkListeners() error {
 		if err := server.ValidateAddr(l.addr); err != nil {
 			return fmt.Errorf("--%s: %w", l.flag, err)
 		}
+	}
+	if cmd.Listen == cmd.API && !strings.HasSuffix(cmd.Listen, ":0") {
+		return fmt.Errorf("--listen and --api are both %s: want an address for each", cmd.Listen)
 	}
 	if cmd.Auth == "none" && !cmd.InsecureIdentity && !server.IsLoopback(cmd.Listen) {
 		return fmt.Errorf("--listen is %s, which is not loopback, and with --auth none clients choose their user themselves: "+

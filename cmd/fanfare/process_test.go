@@ -39,7 +39,13 @@ func startServer(t *testing.T, env []string, args ...string) *process {
 // startServerIn starts it in a working directory.
 func startServerIn(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
-	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json", "--data-dir=none"}, args...)
+	return startServerStoring(t, dir, env, append([]string{"--data-dir=none"}, args...)...)
+}
+
+// startServerStoring starts it with the default --data-dir.
+func startServerStoring(t *testing.T, dir string, env []string, args ...string) *process {
+	t.Helper()
+	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json"}, args...)
 	p := &process{t: t, cmd: command(t, env, args...), lines: make(chan map[string]any, 1000)}
 	p.cmd.Dir = dir
 	// A pipe of our own: that of StderrPipe is closed by Wait, and may lose the end.

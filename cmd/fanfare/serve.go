@@ -20,7 +20,7 @@ type serveCmd struct {
 	Listen  string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
 	API     string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
 	Path    string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
-	Echo    bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy." group:"Listeners"`
+	Echo    bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy; --echo=false turns it off there." group:"Listeners"`
 	Console bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
 	Pprof   bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
@@ -92,8 +92,8 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "version", buildVersion(), "listen", url(p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
-		"api", url(p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
+	log.Info("serving", "version", buildVersion(), "listen", reachedAt(p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
+		"api", reachedAt(p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	<-ctx.Done()
 	release() // before the log says that the signal has arrived
 	log.Info("draining", "sessions", p.srv.Count(), "delay", cmd.DrainDelay, "timeout", cmd.DrainTimeout)
@@ -115,8 +115,8 @@ func (cmd *serveCmd) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
-// url is where a listener can be reached.
-func url(addr net.Addr) string {
+// reachedAt is where a listener can be reached.
+func reachedAt(addr net.Addr) string {
 	if addr.Network() == "unix" {
 		return "unix:" + addr.String()
 	}

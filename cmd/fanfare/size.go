@@ -35,8 +35,14 @@ func (s size) int() int { return int(min(int64(s), math.MaxInt)) }
 const day = 24 * time.Hour
 
 // parseDuration reads what time.ParseDuration reads, and days: "7d", "1d12h", "0.5d".
+// Units may be in any case, as those of a size; M is rejected because systemd and others
+// read it as months.
 func parseDuration(text string) (time.Duration, error) {
 	bad := fmt.Errorf("want a duration like 30s, 5m or 7d, not %q", text)
+	if strings.Contains(text, "M") {
+		return 0, fmt.Errorf("%w: write m for minutes, and months as days", bad)
+	}
+	text = strings.ToLower(text)
 	number, rest, hasDays := strings.Cut(text, "d")
 	if !hasDays {
 		d, err := time.ParseDuration(text)

@@ -35,7 +35,8 @@ func TestDuration(t *testing.T) {
 		{"0s", 0}, {"0", 0}, {"30s", 30 * time.Second}, {"1h30m", 90 * time.Minute}, {"250ms", 250 * time.Millisecond},
 		{"7d", 7 * day}, {"1d12h", 36 * time.Hour}, {"0.5d", 12 * time.Hour}, {"1d0.5h", day + 30*time.Minute}, {"-1d1h", -25 * time.Hour},
 		{"", rejected}, {"d", rejected}, {"25", rejected}, {"7 d", rejected}, {"7days", rejected}, {"1d1d", rejected}, {"1h1d", rejected},
-		{"1e3d", rejected}, {"infd", rejected}, {"NaNd", rejected}, {"0x1d", rejected}, {"1d-1h", rejected}, {"99999999d", rejected}, {"7D", rejected},
+		{"1e3d", rejected}, {"infd", rejected}, {"NaNd", rejected}, {"0x1d", rejected}, {"1d-1h", rejected}, {"99999999d", rejected}, {"5M", rejected}, {"500MS", rejected},
+		{"7D", 7 * day}, {"1D12H", 36 * time.Hour}, {"30S", 30 * time.Second},
 	} {
 		got, err := parseDuration(test.text)
 		if err != nil {

@@ -37,7 +37,7 @@ func TestDefaultDataDir(t *testing.T) {
 func TestDataDirIsCreatedAndPrinted(t *testing.T) {
 	dir := t.TempDir()
 	state := filepath.Join(dir, "a", "b")
-	p := startServerIn(t, "/", []string{"XDG_STATE_HOME=" + state}, "--data-dir=")
+	p := startServerStoring(t, "/", []string{"XDG_STATE_HOME=" + state})
 	want := filepath.Join(state, "fanfare")
 	if p.serving["data_dir"] != want {
 		t.Errorf("it prints %v, want %s", p.serving["data_dir"], want)
@@ -56,7 +56,7 @@ func TestUnusedDataDir(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, localDataDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := startServerIn(t, dir, []string{"STATE_DIRECTORY=" + filepath.Join(dir, "state")}, "--data-dir=")
+	p := startServerStoring(t, dir, []string{"STATE_DIRECTORY=" + filepath.Join(dir, "state")})
 	if w := p.warnings(); len(w) != 1 || w[0]["found"] != localDataDir || w[0]["used"] != filepath.Join(dir, "state") {
 		t.Errorf("warnings: %v", w)
 	}

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // level is a log level. slog.Level describes errors in terms of Go.
 type level slog.Level
 
 func (l *level) UnmarshalText(text []byte) error {
-	if (*slog.Level)(l).UnmarshalText(text) != nil {
+	// slog knows levels in between, too: info+2.
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(string(text))) || (*slog.Level)(l).UnmarshalText(text) != nil {
 		return fmt.Errorf("want debug, info, warn or error, not %q", text)
 	}
 	return nil
@@ -27,6 +30,9 @@ func (n *network) UnmarshalText(text []byte) error {
 	p, err := netip.ParsePrefix(string(text))
 	if err != nil {
 		return fmt.Errorf("want an address like 10.0.0.1, or a network like 10.0.0.0/8, not %q", text)
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("%s is an address of the network %v: want one or the other", text, p.Masked())
 	}
 	*n = network(p)
 	return nil

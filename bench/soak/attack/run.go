@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,17 +94,17 @@ func Run(ctx context.Context, a Attack, cfg Config) (*Result, error) {
 // from number.
 func (t *trial) serve(ctx context.Context, priority, number int) (_ *side, err error) {
 	spec := servers.Spec{Name: t.Name, Pushes: true, Args: func(a servers.Addresses, ping time.Duration) []string {
-		listen := a.Listen
+		where := []string{"--listen", a.Listen}
 		if !t.loopback {
 			_, port, _ := net.SplitHostPort(a.Listen)
-			listen = "0.0.0.0:" + port
+			where = []string{"--listen", "0.0.0.0:" + port, "--insecure-identity"}
 		}
 		argv := append(append(asServer(priority), "env"), t.environ...)
 		if t.files > 0 {
 			argv = append(argv, "sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, t.files), "sh")
 		}
-		argv = append(argv, t.cfg.Fanfare, "serve", "--echo", "--listen", listen, "--insecure-identity", "--api", a.API, "--data-dir", "none", "--log-level", "warn")
-		return append(argv, t.flags...)
+		argv = append(argv, t.cfg.Fanfare, "serve", "--echo", "--api", a.API, "--data-dir", "none", "--log-level", "warn")
+		return slices.Concat(argv, where, t.flags)
 	}}
 	s := &side{}
 	if s.server, err = servers.StartWithKey(ctx, spec, servers.PingInterval, keyOf(t.environ)); err != nil {

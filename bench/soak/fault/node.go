@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"syscall"
 	"time"
@@ -43,8 +44,11 @@ func newNode(dir string, net network, at *place, program string, args ...string)
 	}
 	argv := append([]string{program, "serve",
 		"--listen", fmt.Sprintf("%s:%d", at.ip, listenPort), "--api", fmt.Sprintf("%s:%d", at.ip, apiPort),
-		"--auth", "none", "--insecure-identity", "--handshakes-per-ip", "100000", "--connections-per-ip", "100000",
+		"--auth", "none", "--handshakes-per-ip", "100000", "--connections-per-ip", "100000",
 		"--drain-timeout", "2s"}, args...)
+	if ip, err := netip.ParseAddr(at.ip); err == nil && !ip.IsLoopback() {
+		argv = append(argv, "--insecure-identity")
+	}
 	n.process = newProcess(dir, at, argv...)
 	n.env = []string{"FANFARE_API_KEY=" + apiKey}
 	return n, nil
