@@ -77,7 +77,7 @@ func mapDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	return err
 }
 
-// mapInt is kong's decoder of integers, with an error for users who do not write Go.
+// mapInt is kong's decoder of integers, with an error in plain words.
 func mapInt(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("number", &text); err != nil {

@@ -112,7 +112,7 @@ func (cmd *serveCmd) servesEcho() bool {
 func (cmd *serveCmd) echoPath() string { return path.Join(cmd.directory(), "echo") }
 
 // checkPath rejects paths that no client can reach: browsers resolve "..", and
-// percent-encode what is not ASCII.
+// percent-encode other characters than ASCII.
 func (cmd *serveCmd) checkPath() error {
 	u, err := url.ParseRequestURI(cmd.Path)
 	clean := path.Clean(cmd.Path)

@@ -124,7 +124,7 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// TestCloseExpired: a session is closed when its token is no longer accepted, and not a
+// TestCloseExpired: a session is closed when its token stops being accepted, and not a
 // ping interval later. The second token has expired already, by less than Leeway.
 func TestCloseExpired(t *testing.T) {
 	const interval = 10 * time.Minute

@@ -31,7 +31,7 @@ type Keys struct {
 	// DefaultLeeway.
 	Leeway time.Duration
 	// CloseExpired closes a session with 3000 within a second after its token has
-	// expired by Leeway, which is when the token is no longer accepted. Otherwise a
+	// expired by Leeway, when the token stops being accepted. Otherwise a
 	// session outlives its token.
 	CloseExpired bool
 
