@@ -21,6 +21,8 @@ type client struct {
 	seen  uint64
 	epoch string                   // of seen
 	ack   func(offset uint64) bool // whether to acknowledge
+
+	connection int // number of the present connection
 }
 
 // connect dials a node.
@@ -42,6 +44,7 @@ func (c *client) connect(ctx context.Context, n *node) (*websocket.Conn, error) 
 		conn.CloseNow()
 		return nil, fmt.Errorf("fault: %s does not speak fanfare.v1", n.name)
 	}
+	c.connection++
 	return conn, nil
 }
 
@@ -58,13 +61,18 @@ func (c *client) read(ctx context.Context, conn *websocket.Conn) error {
 			return err
 		}
 		if !c.v1 {
-			c.device.receive(receipt{text: string(b)})
+			c.receive(receipt{text: string(b)})
 			continue
 		}
 		if err := c.envelope(ctx, conn, b); err != nil {
 			return err
 		}
 	}
+}
+
+func (c *client) receive(r receipt) {
+	r.connection = c.connection
+	c.device.receive(r)
 }
 
 func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) error {
@@ -74,7 +82,7 @@ func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) e
 		Gap                              bool
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		c.device.receive(receipt{text: string(b)}) // a violation
+		c.receive(receipt{text: string(b)}) // a violation
 		return nil
 	}
 	switch m.Type {
@@ -85,17 +93,20 @@ func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) e
 		if m.Epoch != c.epoch {
 			c.epoch, c.seen = m.Epoch, m.Offset
 		}
-		c.device.receive(receipt{offset: m.Offset, gap: m.Gap})
+		c.receive(receipt{offset: m.Offset, epoch: m.Epoch, gap: m.Gap})
 	case "message":
-		c.device.receive(receipt{text: m.Text, offset: m.Offset, gap: m.Gap})
+		c.receive(receipt{text: m.Text, offset: m.Offset, epoch: m.Epoch, gap: m.Gap})
 		if m.Offset > 0 {
-			c.epoch, c.seen = m.Epoch, max(c.seen, m.Offset)
+			if m.Epoch != c.epoch {
+				c.epoch, c.seen = m.Epoch, 0
+			}
+			c.seen = max(c.seen, m.Offset)
 		}
 		if m.Offset > 0 && c.ack(m.Offset) {
 			return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","epoch":%q,"offset":%d}`, m.Epoch, m.Offset))
 		}
 	default:
-		c.device.receive(receipt{text: string(b)})
+		c.receive(receipt{text: string(b)})
 	}
 	return nil
 }

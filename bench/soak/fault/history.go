@@ -11,18 +11,29 @@ import (
 	"time"
 )
 
-// history records what was pushed, what was accepted, and what each device received
-// in which order. check finds the violations.
+// history records what was pushed, what was accepted, what each device received in which order, and which losses were
+// announced. check finds the violations.
 type history struct {
 	mu      sync.Mutex
+	clock   int // number of events; guarded by mu
 	users   map[string]*pushes
 	devices []*device
+	epochs  map[string]bool // all that answers and devices have shown
+	breaks  []int           // events from which on stored messages may be missing
+	losses  []loss
 }
 
 // pushes to one user. Messages are numbered from 1.
 type pushes struct {
-	tried    map[int]bool
-	accepted map[int]uint64 // offsets
+	tried    map[int]int // bytes of padding
+	accepted map[int]accepted
+}
+
+// accepted is the answer to a push.
+type accepted struct {
+	offset uint64
+	epoch  string
+	event  int
 }
 
 // device is one client of a user, over all of its connections.
@@ -37,37 +48,72 @@ type device struct {
 }
 
 type receipt struct {
-	text   string
-	offset uint64 // 0: unknown to the client
-	gap    bool   // the server reported missing messages before it
-	at     time.Time
+	text       string // empty: a hello
+	offset     uint64 // 0: unknown to the client
+	epoch      string // of offset
+	gap        bool   // the server reported missing messages before it
+	connection int
+	event      int
+	at         time.Time
 }
 
-func newHistory() *history { return &history{users: make(map[string]*pushes)} }
+// loss is an announcement that accepted messages may be missing.
+type loss struct {
+	what   string          // who announced it, and how
+	epochs map[string]bool // in which the messages were accepted
+	most   int             // how many may be missing; negative: any number
+	// voids means that offsets of the epochs mean nothing any more: a device that saw one of them must be told of a
+	// gap. Without voids, every device that lacks a message must be told of a gap.
+	voids bool
+}
+
+func newHistory() *history {
+	return &history{users: make(map[string]*pushes), epochs: make(map[string]bool)}
+}
 
 func (h *history) of(user string) *pushes {
 	p := h.users[user]
 	if p == nil {
-		p = &pushes{make(map[int]bool), make(map[int]uint64)}
+		p = &pushes{make(map[int]int), make(map[int]accepted)}
 		h.users[user] = p
 	}
 	return p
 }
 
-// text of a message: its user and its number.
+// text returns a message: its user and its number.
 func text(user string, n int) string { return user + " " + strconv.Itoa(n) }
 
+// padded returns a message with bytes that carry no meaning.
+func padded(user string, n, padding int) string {
+	if padding == 0 {
+		return text(user, n)
+	}
+	return text(user, n) + " " + strings.Repeat("x", padding-1)
+}
+
+// parse returns the number of a message for a user, if it has one.
+func parse(message, user string) (n int, ok bool) {
+	rest, ok := strings.CutPrefix(message, user+" ")
+	number, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(number)
+	return n, ok && err == nil
+}
+
 // try records that a message is about to be pushed. It may arrive from now on.
-func (h *history) try(user string, n int) {
+func (h *history) try(user string, n int) { h.tryPadded(user, n, 0) }
+
+func (h *history) tryPadded(user string, n, padding int) {
 	h.mu.Lock()
-	h.of(user).tried[n] = true
+	h.of(user).tried[n] = padding
 	h.mu.Unlock()
 }
 
 // accept records that a message was stored at an offset. It must arrive.
-func (h *history) accept(user string, n int, offset uint64) {
+func (h *history) accept(user string, n int, s stored) {
 	h.mu.Lock()
-	h.of(user).accepted[n] = offset
+	h.clock++
+	h.epochs[s.Epoch] = true
+	h.of(user).accepted[n] = accepted{s.Offset, s.Epoch, h.clock}
 	h.mu.Unlock()
 }
 
@@ -82,141 +128,83 @@ func (h *history) device(user, name string, all bool) *device {
 func (d *device) receive(r receipt) {
 	r.at = time.Now()
 	d.h.mu.Lock()
+	d.h.clock++
+	r.event = d.h.clock
+	if r.epoch != "" {
+		d.h.epochs[r.epoch] = true
+	}
 	d.receipts = append(d.receipts, r)
 	d.h.mu.Unlock()
 }
 
-// Verdict is the result of a check. Everything after Duplicates is a violation.
-type Verdict struct {
-	Accepted   int `json:"accepted"`   // pushes with status 200
-	Unknown    int `json:"unknown"`    // other pushes, which may have been stored
-	Received   int `json:"received"`   // messages on all devices
-	Duplicates int `json:"duplicates"` // of those, messages that the device had already received
-
-	Lost      []string `json:"lost,omitempty"`      // accepted and not received
-	Reordered []string `json:"reordered,omitempty"` // apart from duplicates
-	Foreign   []string `json:"foreign,omitempty"`   // not for this user, or never pushed
-	Gaps      []string `json:"gaps,omitempty"`      // reported although no message can be missing
-	Offsets   []string `json:"offsets,omitempty"`   // two for one message, or not in the order of the pushes
-}
-
-// Err returns nil if there are no violations.
-func (v *Verdict) Err() error {
-	var wrong []string
-	for _, kind := range []struct {
-		name string
-		all  []string
-	}{{"lost", v.Lost}, {"out of order", v.Reordered}, {"foreign", v.Foreign}, {"false gaps", v.Gaps}, {"wrong offsets", v.Offsets}} {
-		if len(kind.all) > 0 {
-			wrong = append(wrong, fmt.Sprintf("%d %s: %s", len(kind.all), kind.name, strings.Join(kind.all[:min(len(kind.all), 8)], "; ")))
-		}
-	}
-	if len(wrong) == 0 {
-		return nil
-	}
-	return fmt.Errorf("fault: %s", strings.Join(wrong, "\n  "))
-}
-
-// check finds the violations.
-func (h *history) check() *Verdict {
+// saw records an epoch, and returns all that were seen until now.
+func (h *history) saw(epoch string) map[string]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v := new(Verdict)
-	had := make(map[string]map[int]bool) // by user, on any device
-	for _, d := range h.devices {
-		if had[d.user] == nil {
-			had[d.user] = make(map[int]bool)
-		}
-		seen := d.check(v, h.of(d.user))
-		maps.Copy(had[d.user], seen)
-		if d.all {
-			h.lost(v, d.user, d.name, seen)
-		}
+	if epoch != "" {
+		h.epochs[epoch] = true
 	}
-	for _, user := range slices.Sorted(maps.Keys(h.users)) {
-		p := h.users[user]
-		v.Accepted += len(p.accepted)
-		v.Unknown += len(p.tried) - len(p.accepted)
-		h.lost(v, user, "any device", had[user])
-		last := uint64(0)
-		for _, n := range slices.Sorted(maps.Keys(p.accepted)) {
-			if p.accepted[n] <= last {
-				v.Offsets = append(v.Offsets, fmt.Sprintf("%q is at %d, after one at %d", text(user, n), p.accepted[n], last))
-			}
-			last = p.accepted[n]
-		}
-	}
-	return v
+	return maps.Clone(h.epochs)
 }
 
-// lost adds the accepted messages that are not in seen.
-func (h *history) lost(v *Verdict, user, where string, seen map[int]bool) {
-	accepted := h.users[user].accepted
-	for _, n := range slices.Sorted(maps.Keys(accepted)) {
-		if !seen[n] {
-			v.Lost = append(v.Lost, fmt.Sprintf("%q at %d, on %s", text(user, n), accepted[n], where))
-		}
-	}
+// startBreak records that stored messages may be missing from now on: gaps may be announced.
+func (h *history) startBreak() {
+	h.mu.Lock()
+	h.clock++
+	h.breaks = append(h.breaks, h.clock)
+	h.mu.Unlock()
 }
 
-// check finds the violations on one device, and returns what it received.
-func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
-	seen = make(map[int]bool)
-	offsets := make(map[int]uint64)
-	last := 0
+// announce records the announcement of a loss.
+func (h *history) announce(l loss) {
+	h.mu.Lock()
+	h.losses = append(h.losses, l)
+	h.mu.Unlock()
+}
+
+// broken reports whether stored messages may have disappeared between two events.
+func (h *history) broken(from, to int) bool {
+	return slices.ContainsFunc(h.breaks, func(at int) bool { return from <= at && at <= to })
+}
+
+// missing returns the accepted messages that a device has not received.
+func (h *history) missing(d *device) map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := make(map[string]bool)
+	p := h.of(d.user)
+	for n := range p.accepted {
+		m[padded(d.user, n, p.tried[n])] = true
+	}
 	for _, r := range d.receipts {
-		if r.gap {
-			v.Gaps = append(v.Gaps, fmt.Sprintf("%s before %q at %d", d.name, r.text, r.offset))
-		}
-		if r.text == "" {
-			continue // a hello
-		}
-		v.Received++
-		user, number, _ := strings.Cut(r.text, " ")
-		n, err := strconv.Atoi(number)
-		if user != d.user || err != nil || !p.tried[n] {
-			v.Foreign = append(v.Foreign, fmt.Sprintf("%q on %s", r.text, d.name))
-			continue
-		}
-		if r.offset > 0 {
-			for _, other := range []uint64{p.accepted[n], offsets[n]} {
-				if other > 0 && other != r.offset {
-					v.Offsets = append(v.Offsets, fmt.Sprintf("%q is at %d and at %d", r.text, other, r.offset))
-					break
-				}
-			}
-			offsets[n] = r.offset
-		}
-		if seen[n] {
-			v.Duplicates++
-			continue
-		}
-		seen[n] = true
-		// Numbers are stored in order: each push waits until the previous one was
-		// accepted, and a user whose push never was has no further ones.
-		if n < last {
-			v.Reordered = append(v.Reordered, fmt.Sprintf("%q after %d on %s", r.text, last, d.name))
-		}
-		last = max(last, n)
+		delete(m, r.text)
 	}
-	return seen
+	return m
 }
 
 // dump writes the history to a file.
-func (h *history) dump(file string) {
+func (h *history) dump(file string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var b strings.Builder
 	for _, user := range slices.Sorted(maps.Keys(h.users)) {
 		p := h.users[user]
-		for n := 1; p.tried[n]; n++ {
-			fmt.Fprintf(&b, "push %q: %d\n", text(user, n), p.accepted[n])
+		for _, n := range slices.Sorted(maps.Keys(p.tried)) {
+			a := p.accepted[n]
+			fmt.Fprintf(&b, "%7d push %q: offset %d, epoch %s\n", a.event, text(user, n), a.offset, a.epoch)
 		}
+	}
+	for _, at := range h.breaks {
+		fmt.Fprintf(&b, "%7d messages may be missing from here on\n", at)
+	}
+	for _, l := range h.losses {
+		fmt.Fprintf(&b, "loss announced by %s: epochs %q, most %d, voids %v\n", l.what, slices.Sorted(maps.Keys(l.epochs)), l.most, l.voids)
 	}
 	for _, d := range h.devices {
 		for _, r := range d.receipts {
-			fmt.Fprintf(&b, "%s receive %s %q at %d gap %v\n", r.at.Format("05.000"), d.name, r.text, r.offset, r.gap)
+			fmt.Fprintf(&b, "%7d %s %s, connection %d: %.40q at %d, epoch %s, gap %v\n",
+				r.event, r.at.Format("04:05.000"), d.name, r.connection, r.text, r.offset, r.epoch, r.gap)
 		}
 	}
-	os.WriteFile(file, []byte(b.String()), 0o600)
+	return os.WriteFile(file, []byte(b.String()), 0o600)
 }

@@ -118,6 +118,7 @@ func (n *node) ready(ctx context.Context, limit time.Duration) error {
 // stored is the answer to a push.
 type stored struct {
 	Offset    uint64 `json:"offset"`
+	Epoch     string `json:"epoch"`
 	Receivers int    `json:"receivers"`
 }
 

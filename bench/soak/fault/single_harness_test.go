@@ -63,7 +63,7 @@ func (s *single) begin(ctx context.Context, limit time.Duration) (time.Duration,
 
 // batch pushes durable messages in one stream, and calls answered for each stored
 // one, until the stream ends or fails.
-func (s *single) batch(ctx context.Context, messages int, message func(i int) (user, text string), answered func(i int, offset uint64)) error {
+func (s *single) batch(ctx context.Context, messages int, message func(i int) (user, text string), answered func(i int, s stored)) error {
 	lines, w := io.Pipe()
 	go func() {
 		out := bufio.NewWriter(w)
@@ -95,13 +95,13 @@ func (s *single) batch(ctx context.Context, messages int, message func(i int) (u
 	i := 0
 	for ; answers.Scan(); i++ {
 		var a struct {
-			Offset uint64          `json:"offset"`
-			Error  json.RawMessage `json:"error"`
+			stored
+			Error json.RawMessage `json:"error"`
 		}
 		if err := json.Unmarshal(answers.Bytes(), &a); err != nil || a.Error != nil || a.Offset == 0 {
 			return fmt.Errorf("fault: line %d of a batch is answered %.200q", i+1, answers.Bytes())
 		}
-		answered(i, a.Offset)
+		answered(i, a.stored)
 	}
 	if err := answers.Err(); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *single) replay(ctx context.Context, d *device, limit time.Duration) err
 		if err != nil {
 			return fmt.Errorf("fault: replay for %s, %d are missing: %w", d.user, len(missing), err)
 		}
-		d.receive(receipt{text: string(b)})
+		c.receive(receipt{text: string(b)})
 		delete(missing, string(b))
 	}
 	return nil
@@ -142,20 +142,6 @@ func (s *single) blocks() ([]string, error) {
 
 // stop ends the process with SIGTERM, and after five seconds with SIGKILL.
 func (p *process) stop() { p.end(syscall.SIGTERM) }
-
-// missing returns the accepted messages that a device has not received.
-func (h *history) missing(d *device) map[string]bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m := make(map[string]bool)
-	for n := range h.of(d.user).accepted {
-		m[text(d.user, n)] = true
-	}
-	for _, r := range d.receipts {
-		delete(m, r.text)
-	}
-	return m
-}
 
 // grow enlarges the disk.
 func (d *disk) grow(size int64) error {

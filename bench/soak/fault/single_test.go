@@ -55,8 +55,8 @@ func TestKillPushes(t *testing.T) {
 				s.batch(ctx, len(numbers), func(i int) (string, string) {
 					h.try(who(i), numbers[i])
 					return who(i), text(who(i), numbers[i])
-				}, func(i int, offset uint64) {
-					h.accept(who(i), numbers[i], offset)
+				}, func(i int, st stored) {
+					h.accept(who(i), numbers[i], st)
 					if i == len(numbers)*(round+1)/4 {
 						once.Do(func() { s.kill(); close(killed) })
 					}
@@ -97,10 +97,10 @@ func TestRestart(t *testing.T) {
 	err := s.batch(ctx, messages, func(i int) (string, string) {
 		user, n := who(i)
 		return user, text(user, n)
-	}, func(i int, offset uint64) {
+	}, func(i int, st stored) {
 		if user, n := who(i); i%users%(users/200) == 0 { // a sample
 			h.try(user, n)
-			h.accept(user, n, offset)
+			h.accept(user, n, st)
 		}
 	})
 	if err != nil {
@@ -189,7 +189,7 @@ func TestFullDisk(t *testing.T) {
 		h.try(user, n)
 		st, err := s.push(ctx, user, text(user, n), text(user, n))
 		if err == nil {
-			h.accept(user, n, st.Offset)
+			h.accept(user, n, st)
 		}
 		return err
 	}

@@ -106,7 +106,7 @@ func (w *world) deliver(user string, number int, rnd random) bool {
 		s, err := w.nodes[rnd.IntN(len(w.nodes))].push(ctx, user, message, message)
 		cancel()
 		if err == nil {
-			w.history.accept(user, number, s.Offset)
+			w.history.accept(user, number, s)
 			return true
 		}
 		w.retries.Add(1)
