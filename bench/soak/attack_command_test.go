@@ -12,7 +12,7 @@ import (
 // TestDefaults checks that the default time is enough for all attacks, and that the first runs leave time to repeat some.
 func TestDefaults(t *testing.T) {
 	var p program
-	k, err := kong.New(&p)
+	k, err := kong.New(&p, options()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,19 +5,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"fanfare/bench/soak/fault"
 )
 
 type faultCommand struct {
-	Minutes float64       `help:"Time with faults; setup and the final check come on top." default:"5"`
+	Minutes float64       `help:"Time with faults in the cluster. A nemesis with servers of its own takes an eighth of it; setup and the final checks come on top." default:"5"`
+	Only    []string      `help:"Cause these faults only. ${nemeses}." placeholder:"NAME"`
 	Seed    uint64        `help:"Seed of all random choices; 0: from the clock." default:"0"`
-	Nodes   int           `help:"Nodes of fanfare." default:"3"`
-	Users   int           `help:"Users." default:"60"`
-	Pace    time.Duration `help:"Average time between two pushes to a user." default:"100ms"`
+	Nodes   int           `help:"Nodes of fanfare in the cluster." default:"3"`
+	Users   int           `help:"Users of the cluster." default:"60"`
+	Pace    time.Duration `help:"Average time between two pushes to a user of the cluster." default:"100ms"`
 	JSON    string        `help:"Write the result to this file." type:"path" placeholder:"FILE"`
 	programs
+}
+
+// describeNemeses lists all kinds of faults for the help of --only.
+func describeNemeses() string {
+	var all []string
+	for _, n := range fault.Nemeses() {
+		all = append(all, n.Name+": "+n.Help)
+	}
+	return strings.Join(all, "; ")
 }
 
 // programs are the flags that name the programs under test.
@@ -28,7 +39,7 @@ type programs struct {
 
 func (c *faultCommand) Run(ctx context.Context) error {
 	r, err := fault.Run(ctx, fault.Options{
-		Fanfare: c.Fanfare, NATS: c.NATS, Duration: time.Duration(c.Minutes * float64(time.Minute)), Seed: c.Seed,
+		Fanfare: c.Fanfare, NATS: c.NATS, Only: c.Only, Duration: time.Duration(c.Minutes * float64(time.Minute)), Seed: c.Seed,
 		Nodes: c.Nodes, Users: c.Users, Pace: c.Pace, Log: progress,
 	})
 	if err != nil {

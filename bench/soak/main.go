@@ -1,4 +1,4 @@
-// Command soak puts a server under attack, and a cluster through faults, and checks what its clients notice.
+// Command soak attacks a server, causes faults of a cluster and of stores, and checks what clients notice.
 //
 //	go run ./soak attack --minutes 11
 //	go run ./soak fault --minutes 2
@@ -20,7 +20,7 @@ import (
 
 type program struct {
 	Attack   attackCommand   `cmd:"" help:"Attack a server and compare what its clients notice with a twin server."`
-	Fault    faultCommand    `cmd:"" help:"Kill, freeze, disconnect and fill up the processes of a cluster, and check what arrives."`
+	Fault    faultCommand    `cmd:"" help:"Kill, freeze, disconnect and fill up the processes of a cluster, damage and replace what is stored, and check what arrives."`
 	Cost     costCommand     `cmd:"" help:"Measure what pushes cost as a cluster grows."`
 	Load     loadWorker      `cmd:"" hidden:"" name:"load-worker"`
 	Attacker attackersWorker `cmd:"" hidden:"" name:"attack-worker"`
@@ -36,14 +36,19 @@ type attackersWorker struct{}
 
 func (attackersWorker) Run() error { return attack.Work(os.Stdin, os.Stdout) }
 
+// options are those of the parser.
+func options() []kong.Option {
+	return []kong.Option{
+		kong.Name("soak"),
+		kong.Description("Test what a server survives: attacks, and faults of a cluster or of a store."),
+		kong.Vars{"nemeses": describeNemeses()},
+	}
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k := kong.Parse(new(program),
-		kong.Name("soak"),
-		kong.Description("Test what a server survives: attacks, and faults of a cluster."),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+	k := kong.Parse(new(program), append(options(), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)))...)
 	err := k.Run()
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "soak: interrupted")

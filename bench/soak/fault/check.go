@@ -162,7 +162,7 @@ func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 	seen = make(map[int]bool)
 	offsets := make(map[int]receipt) // the first with an offset
 	first := make(map[[2]int]int)    // event of the first receipt, by connection and number
-	last := 0
+	var last struct{ n, event int } // the greatest number
 	for _, r := range d.receipts {
 		if r.gap && !h.broken(0, r.event) {
 			v.Gaps = append(v.Gaps, fmt.Sprintf("%s before %.40q at %d", d.name, r.text, r.offset))
@@ -198,12 +198,14 @@ func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 			continue
 		}
 		seen[n] = true
-		// Numbers are stored in order: each push waits until the previous one was
-		// accepted, and a user whose push never was has no further ones.
-		if n < last {
-			v.Reordered = append(v.Reordered, fmt.Sprintf("%q after %d on %s", text(d.user, n), last, d.name))
+		// Numbers are stored in order: each push waits until the previous one was accepted, and a user whose push never
+		// was has no further ones. A storage that lost its positions begins at an earlier one.
+		if n < last.n && !h.broken(last.event, r.event) {
+			v.Reordered = append(v.Reordered, fmt.Sprintf("%q after %d on %s", text(d.user, n), last.n, d.name))
 		}
-		last = max(last, n)
+		if n > last.n {
+			last.n, last.event = n, r.event
+		}
 	}
 	return seen
 }

@@ -22,7 +22,8 @@ type client struct {
 	epoch string                   // of seen
 	ack   func(offset uint64) bool // whether to acknowledge
 
-	connection int // number of the present connection
+	connection int  // number of the present connection
+	steady     bool // it stays connected
 }
 
 // connect dials a node.
@@ -104,6 +105,11 @@ func (c *client) envelope(ctx context.Context, conn *websocket.Conn, b []byte) e
 		}
 		if m.Offset > 0 && c.ack(m.Offset) {
 			return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","epoch":%q,"offset":%d}`, m.Epoch, m.Offset))
+		}
+	case "error":
+		// The client may acknowledge a message of a storage that was replaced meanwhile.
+		if m.Code != "bad_offset" || !c.device.h.mayMiss() {
+			c.receive(receipt{text: string(b)}) // a violation
 		}
 	default:
 		c.receive(receipt{text: string(b)})

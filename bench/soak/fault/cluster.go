@@ -34,13 +34,17 @@ type shape struct {
 	nats     int
 	nodes    int
 	args     []string                                // further flags of the nodes
+	settings string                                  // further settings of NATS
+	direct   bool                                    // no link will be cut
 	disk     func(dir string, i int) (string, error) // returns the directory of a NATS server's files; nil: in the cluster's directory
 }
 
 // newCluster starts a cluster and waits until it is ready.
 func newCluster(ctx context.Context, dir string, s shape) (_ *cluster, err error) {
 	c := &cluster{dir: dir}
-	if c.net, err = newNetwork(ctx); err != nil {
+	if s.direct {
+		c.net = newDirect()
+	} else if c.net, err = newNetwork(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -120,7 +124,7 @@ jetstream { store_dir: %[5]q, max_file: 64G }
 			text += fmt.Sprintf(`cluster { name: fault, listen: "%s:%d", no_advertise: true, ping_interval: "1s", ping_max: 2, routes: ["%s"] }
 `, at.ip, routePort, strings.Join(routes, `", "`))
 		}
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(config, []byte(text+s.settings), 0o600); err != nil {
 			return fmt.Errorf("fault: %w", err)
 		}
 		c.nats = append(c.nats, newProcess(c.dir, at, s.programs.NATS, "-c", config))

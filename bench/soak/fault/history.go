@@ -155,6 +155,13 @@ func (h *history) startBreak() {
 	h.mu.Unlock()
 }
 
+// mayMiss reports whether stored messages may be missing.
+func (h *history) mayMiss() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.breaks) > 0
+}
+
 // announce records the announcement of a loss.
 func (h *history) announce(l loss) {
 	h.mu.Lock()

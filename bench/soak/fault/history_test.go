@@ -154,6 +154,16 @@ func TestChecker(t *testing.T) {
 			s.connection++
 			s.receive("e1", 2, 3, 4)
 		}, wrong: reordered, count: 1},
+		{name: "earlier ones after positions were lost", tell: func(s *story) {
+			s.receive("e1", 1, 4)
+			s.h.startBreak()
+			s.connection++
+			s.receive("e1", 2, 3, 4)
+		}},
+		{name: "swapped after positions were lost", tell: func(s *story) {
+			s.h.startBreak()
+			s.receive("e1", 1, 3, 2, 4)
+		}, wrong: reordered, count: 1},
 		{name: "twice in a connection", tell: func(s *story) { s.receive("e1", 1, 2, 2, 3, 4) }, wrong: repeated, count: 1},
 		{name: "twice in a connection, before and after its storage was replaced", tell: func(s *story) {
 			s.receive("e1", 1, 2, 3, 4)

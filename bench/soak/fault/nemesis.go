@@ -21,38 +21,58 @@ type nemesis struct {
 	down   map[*process]int // how many faults keep a process down; guarded by mu
 }
 
-// kind is a kind of fault.
-type kind struct {
-	name string
-	// do causes the fault and returns a function that ends it, or nil if the
-	// fault is not possible now.
-	do func(*nemesis, random) (what string, undo func())
-	// long faults last longer, because it takes time to detect them.
-	long bool
+// cluster runs the nemeses that disturb a cluster: one on NATS and one on the nodes, so that a majority of the NATS
+// servers runs most of the time and accepts pushes.
+func (r *run) cluster(ctx context.Context, dir string, nemeses []Nemesis) (*Result, error) {
+	const replicas = 3
+	var small *disk
+	defer func() { small.unmount() }()
+	c, err := newCluster(ctx, dir, shape{
+		programs: r.programs, nats: replicas, nodes: r.Nodes,
+		args: []string{"--ping-interval", "2s", "--ping-timeout", "2s", "--inbox-messages", "1000000", "--inbox-bytes", "1GiB",
+			"--inbox-disk", "1GiB", "--inbox-window", "10m"},
+		disk: func(path string, i int) (_ string, err error) {
+			if i < replicas-1 {
+				return path, nil
+			}
+			if small, err = mountDisk(path, 256<<20); err != nil {
+				r.tell("%v: disks are not filled", err)
+			}
+			return path, nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	r.tell("%d NATS servers and %d nodes are ready, in %s; seed %d", replicas, r.Nodes, c.net.what(), r.Seed)
+	w := newWorld(ctx, c, r.Seed)
+	defer w.close()
+	w.pace = r.Pace
+	w.populate(r.Users)
+	m := &nemesis{world: w, tell: r.tell, disk: small, counts: make(map[string]int), down: make(map[*process]int)}
+	bad, cancel := context.WithTimeout(w.end, r.Duration)
+	defer cancel()
+	var running sync.WaitGroup
+	for _, nats := range []bool{true, false} {
+		kinds := disturbing(nemeses, nats)
+		if len(kinds) == 0 {
+			continue
+		}
+		rnd := w.random()
+		running.Go(func() { m.run(bad, kinds, rnd) })
+	}
+	running.Wait()
+	result, err := w.judge(ctx, r.tell)
+	if err == nil {
+		result.Faults = m.total()
+	}
+	return result, err
 }
 
-// One nemesis works on each list, so that a majority of the NATS servers runs most
-// of the time and accepts pushes.
-var (
-	faultsOfNATS = []kind{
-		{"kill a NATS server", killNATS, false},
-		{"kill all NATS servers", killAllNATS, false},
-		{"freeze a NATS server", freezeNATS, true},
-		{"cut a NATS server from its peers", cutNATS, true},
-		{"cut a NATS server from a peer, one way", cutOneWay, true},
-		{"fill the disk of a NATS server", fillDisk, true},
-	}
-	faultsOfNodes = []kind{
-		{"kill a node", killNode, false},
-		{"freeze a node", freezeNode, true},
-		{"cut a node from NATS", cutNode, true},
-		{"cut a node from its clients", cutClients, true},
-	}
-)
-
 // run causes faults until ctx ends, and ends all of them.
-func (m *nemesis) run(ctx context.Context, kinds []kind, rnd random) {
-	var bag []kind // every kind is used before one is repeated
+func (m *nemesis) run(ctx context.Context, kinds []Nemesis, rnd random) {
+	var bag []Nemesis // every kind is used before one is repeated
 	for ctx.Err() == nil {
 		if len(bag) == 0 {
 			bag = slices.Clone(kinds)
@@ -61,12 +81,13 @@ func (m *nemesis) run(ctx context.Context, kinds []kind, rnd random) {
 		e := bag[0]
 		bag = bag[1:]
 		m.revive()
-		what, undo := e.do(m, rnd)
+		what, undo := e.disturb(m, rnd)
 		if undo == nil {
+			m.pause(ctx, 20*time.Millisecond) // it may be the only one
 			continue
 		}
 		m.mu.Lock()
-		m.counts[e.name]++
+		m.counts[e.Name]++
 		m.mu.Unlock()
 		hold := 200*time.Millisecond + rnd.upTo(2*time.Second)
 		if e.long {
@@ -75,7 +96,7 @@ func (m *nemesis) run(ctx context.Context, kinds []kind, rnd random) {
 				hold += 10 * time.Second // until all processes have detected it
 			}
 		}
-		m.tell("%s: %s for %v", e.name, what, hold.Round(100*time.Millisecond))
+		m.tell("%s: %s for %v", e.Name, what, hold.Round(100*time.Millisecond))
 		m.pause(ctx, hold)
 		undo()
 		m.pause(ctx, rnd.upTo(time.Second))

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -34,11 +35,11 @@ type network interface {
 // networks counts the networks of this process; each has its own address range.
 var networks atomic.Uint32
 
-// numbers returns the number of a new network, and two bytes of its addresses: 12
-// bits of the process number and 4 of the network, so 16 networks at a time.
+// numbers returns the number of a new network, and two bytes of its addresses: 10
+// bits of the process number and 6 of the network, so 64 networks at a time.
 func numbers() (network uint32, second, third int) {
 	n := networks.Add(1)
-	return n, os.Getpid() >> 4 & 0xff, os.Getpid()&0xf<<4 | int(n&0xf)
+	return n, os.Getpid() >> 2 & 0xff, os.Getpid()&0x3<<6 | int(n&0x3f)
 }
 
 // loopback returns a range of loopback addresses for one network.
@@ -59,3 +60,33 @@ func newNetwork(ctx context.Context) (network, error) {
 	}
 	return newProxies(loopback()), nil
 }
+
+// direct is a network of loopback addresses without proxies, whose links cannot be cut.
+type direct struct {
+	base   string
+	here   *place
+	places atomic.Uint32
+}
+
+func newDirect() *direct {
+	base := loopback()
+	return &direct{base: base, here: &place{name: "home", ip: base + ".1"}}
+}
+
+func (*direct) what() string { return "loopback" }
+
+func (n *direct) home() *place { return n.here }
+
+func (n *direct) add(name string) (*place, error) {
+	return &place{name: name, ip: fmt.Sprintf("%s.%d", n.base, n.places.Add(1)+1)}, nil
+}
+
+func (*direct) via(_, to *place, port int) (string, error) {
+	return fmt.Sprintf("%s:%d", to.ip, port), nil
+}
+
+var errNoCut = errors.New("fault: a link of loopback cannot be cut")
+
+func (*direct) cut(_, _ *place, _ bool) error { return errNoCut }
+func (*direct) heal(_, _ *place) error        { return nil }
+func (*direct) close()                        {}

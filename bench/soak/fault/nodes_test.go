@@ -140,13 +140,6 @@ func outage(t *testing.T, c *cluster, online *tester) {
 	online.want("during")
 }
 
-func status(err error) int {
-	if e, ok := err.(*statusError); ok {
-		return e.status
-	}
-	return 0
-}
-
 // sessions returns the number of a user's sessions on all nodes.
 func (n *node) sessions(ctx context.Context, user string) (int, error) {
 	var answer struct {

@@ -27,6 +27,7 @@ type process struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd     // nil: not running; guarded by mu
 	done chan struct{} // closed when cmd has ended; guarded by mu
+	exit int           // status of the last that has ended by itself; guarded by mu
 }
 
 func newProcess(dir string, at *place, argv ...string) *process {
@@ -74,6 +75,9 @@ func (p *process) signal(sig syscall.Signal) bool {
 // kill sends SIGKILL and waits until the process has ended.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
+// stop sends SIGTERM, and after five seconds SIGKILL.
+func (p *process) stop() { p.end(syscall.SIGTERM) }
+
 func (p *process) end(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,6 +104,7 @@ func (p *process) running() bool {
 	}
 	select {
 	case <-p.done:
+		p.exit = p.cmd.ProcessState.ExitCode()
 		p.cmd = nil
 		return false
 	default:
@@ -114,6 +119,13 @@ func (p *process) pid() int {
 		return 0
 	}
 	return p.cmd.Process.Pid
+}
+
+// status returns the exit status of a process that has ended by itself.
+func (p *process) status() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exit
 }
 
 // tail returns the end of the output.

@@ -3,43 +3,52 @@ package fault
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
-// Options of Run. Zero is a short run.
+// Options of Run. Zero is a short run of all nemeses.
 type Options struct {
 	Fanfare, NATS string        // programs; empty: built from the module that contains the working directory
-	Duration      time.Duration // with faults; 0: 20 s. Setup and the final check come on top
-	Seed          uint64        // of all random choices; 0: from the clock
-	Nodes         int           // 0: 3
-	Users         int           // 0: 30
-	Pace          time.Duration // average time between two pushes to a user; 0: 50 ms
-	Log           func(format string, args ...any)
+	Only          []string      // names of nemeses; empty: all
+	Duration      time.Duration // with faults in the cluster; 0: 20 s. Setup and the final check come on top
+	// Each is the time of each nemesis that has servers of its own, which does something at least once. 0: an eighth of
+	// Duration.
+	Each  time.Duration
+	Seed  uint64        // of all random choices; 0: from the clock
+	Nodes int           // of the cluster; 0: 3
+	Users int           // of the cluster; 0: 30
+	Pace  time.Duration // average time between two pushes to a user; 0: 50 ms
+	Log   func(format string, args ...any)
 }
 
-// Result of Run.
+// Result of the nemeses that disturbed the same servers.
 type Result struct {
+	Name string `json:"name"` // cluster, or the name of a nemesis
 	Verdict
 	// Stuck messages had not reached a connected user 15 s after the end of all
 	// faults; the user had to reconnect.
 	Stuck    []string       `json:"stuck,omitempty"`
 	Alarms   []string       `json:"alarms,omitempty"` // panics and races in logs
 	Network  string         `json:"network"`
-	Seed     uint64         `json:"seed"`
 	Faults   map[string]int `json:"faults"`
 	Connects int64          `json:"connects"`
 	Jumps    int64          `json:"jumps"`   // clients that slept
 	Retries  int64          `json:"retries"` // pushes that were rejected or failed
+	// Failure says what a server did wrong apart from messages; empty: nothing.
+	Failure string `json:"failure,omitempty"`
 }
 
 // Err returns nil if there are no violations.
 func (r *Result) Err() error {
 	err := r.Verdict.Err()
+	if r.Failure != "" {
+		err = join(err, errors.New(r.Failure))
+	}
 	if len(r.Stuck) > 0 {
 		err = join(err, fmt.Errorf("fault: %d messages arrived only after a reconnect: %s", len(r.Stuck), strings.Join(r.Stuck[:min(8, len(r.Stuck))], "; ")))
 	}
@@ -48,6 +57,28 @@ func (r *Result) Err() error {
 	}
 	if r.Accepted == 0 || len(r.Faults) == 0 {
 		err = join(err, fmt.Errorf("fault: %d pushes were accepted and %d kinds of faults happened: the run tests nothing", r.Accepted, len(r.Faults)))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// Report is the result of Run.
+type Report struct {
+	Seed    uint64    `json:"seed"`
+	Results []*Result `json:"results"`
+}
+
+// Err returns nil if there are no violations.
+func (r *Report) Err() (err error) {
+	for _, one := range r.Results {
+		if e := one.Err(); e != nil {
+			err = join(err, e)
+		}
+	}
+	if len(r.Results) == 0 {
+		return errors.New("fault: nothing was run")
 	}
 	return err
 }
@@ -59,105 +90,88 @@ func join(a, b error) error {
 	return fmt.Errorf("%w\n%w", a, b)
 }
 
-// calmTime is the time limit for all processes to become ready after the faults.
-const calmTime = 40 * time.Second
+// run is one call of Run.
+type run struct {
+	Options
+	programs Programs
+	tell     func(format string, args ...any)
+}
 
-// settleTime is the time limit for an accepted message to arrive.
-const settleTime = 15 * time.Second
-
-// Run runs the test. Its error says that the test could not be run; Result.Err says
-// whether the cluster passed. After a failure the logs stay in the directory for
-// temporary files.
-func Run(ctx context.Context, o Options) (_ Result, err error) {
+// Run runs the test. Its error says that the test could not be run; Report.Err says whether the servers passed. After a
+// failure the logs stay in the directory for temporary files.
+func Run(ctx context.Context, o Options) (report Report, err error) {
+	nemeses, err := find(o.Only)
+	if err != nil {
+		return report, err
+	}
 	o.Nodes, o.Users = cmp.Or(o.Nodes, 3), cmp.Or(o.Users, 30)
 	o.Duration, o.Pace = cmp.Or(o.Duration, 20*time.Second), cmp.Or(o.Pace, 50*time.Millisecond)
+	o.Each = cmp.Or(o.Each, o.Duration/8)
 	o.Seed = cmp.Or(o.Seed, uint64(time.Now().UnixNano()))
+	report.Seed = o.Seed
 	began := time.Now()
-	tell := func(format string, args ...any) {
+	r := &run{Options: o, tell: func(format string, args ...any) {
 		if o.Log != nil {
 			o.Log("%5.1f s  %s", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 		}
-	}
-	r := Result{Seed: o.Seed}
+	}}
 	dir, err := tempDir()
 	if err != nil {
-		return r, fmt.Errorf("fault: %w", err)
+		return report, fmt.Errorf("fault: %w", err)
 	}
 	defer func() {
-		if err != nil || r.Err() != nil {
+		if err != nil || report.Err() != nil {
 			cleanLogs(dir)
-			tell("logs and history: %s", dir)
+			r.tell("logs and history: %s", dir)
 			return
 		}
 		os.RemoveAll(dir)
 	}()
-	programs, err := Programs{o.Fanfare, o.NATS}.Build(ctx, dir)
-	if err != nil {
-		return r, err
+	if r.programs, err = (Programs{o.Fanfare, o.NATS}).Build(ctx, dir); err != nil {
+		return report, err
 	}
-	const replicas = 3
-	var small *disk
-	defer func() { small.unmount() }()
-	c, err := newCluster(ctx, dir, shape{
-		programs: programs, nats: replicas, nodes: o.Nodes,
-		args: []string{"--ping-interval", "2s", "--ping-timeout", "2s", "--inbox-messages", "1000000", "--inbox-bytes", "1GiB",
-			"--inbox-disk", "1GiB", "--inbox-window", "10m"},
-		disk: func(path string, i int) (string, error) {
-			if i < replicas-1 {
-				return path, nil
-			}
-			if small, err = mountDisk(path, 256<<20); err != nil {
-				tell("%v: disks are not filled", err)
-			}
-			return path, nil
-		},
-	})
-	if err != nil {
-		return r, err
+	if len(disturbing(nemeses, true))+len(disturbing(nemeses, false)) > 0 {
+		if err := report.add(dir, "cluster", func(dir string) (*Result, error) { return r.cluster(ctx, dir, nemeses) }); err != nil {
+			return report, err
+		}
 	}
-	defer c.close()
-	r.Network = c.net.what()
-	tell("%d NATS servers and %d nodes are ready, in %s; seed %d", replicas, o.Nodes, r.Network, o.Seed)
+	for _, n := range nemeses {
+		if n.stage == nil {
+			continue
+		}
+		if err := report.add(dir, n.Name, func(dir string) (*Result, error) { return r.trial(ctx, dir, n) }); err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
 
-	w := newWorld(ctx, c, o.Seed)
-	defer w.close()
-	w.pace = o.Pace
-	w.populate(o.Users)
-	m := &nemesis{world: w, tell: tell, disk: small, counts: make(map[string]int), down: make(map[*process]int)}
-	bad, cancel := context.WithTimeout(w.end, o.Duration)
-	defer cancel()
-	var nemeses sync.WaitGroup
-	for _, kinds := range [][]kind{faultsOfNATS, faultsOfNodes} {
-		rnd := w.random()
-		nemeses.Go(func() { m.run(bad, kinds, rnd) })
+// add adds a result, of servers in a directory of their own.
+func (r *Report) add(dir, name string, run func(dir string) (*Result, error)) error {
+	dir = filepath.Join(dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("fault: %w", err)
 	}
-	nemeses.Wait()
-	if err := c.restore(ctx, calmTime); err != nil {
-		return r, err
+	result, err := run(dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	tell("all processes are ready again")
-	close(w.quiet)
-	if r.Stuck = w.settle(settleTime); len(r.Stuck) > 0 {
-		tell("%d messages are missing: all devices reconnect", len(r.Stuck))
-		w.reconnect()
-		w.settle(settleTime)
-	}
-	w.close()
-	r.Verdict = *w.history.check()
-	r.Faults, r.Connects, r.Jumps, r.Retries = m.total(), w.connects.Load(), w.jumps.Load(), w.retries.Load()
-	r.Alarms = c.alarms()
-	if r.Err() != nil {
-		w.history.dump(filepath.Join(dir, "history.log"))
-	}
-	return r, ctx.Err()
+	result.Name = name
+	r.Results = append(r.Results, result)
+	return nil
 }
 
 // cleanLogs removes everything but logs and configurations.
 func cleanLogs(dir string) {
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext != ".log" && ext != ".conf" {
-			os.RemoveAll(filepath.Join(dir, e.Name()))
+	filepath.WalkDir(dir, func(file string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
 		}
-	}
+		rest, _ := filepath.Rel(dir, file)
+		ext := filepath.Ext(file)
+		if (ext != ".log" && ext != ".conf") || strings.Count(rest, string(filepath.Separator)) > 1 {
+			return os.Remove(file)
+		}
+		return nil
+	})
 }

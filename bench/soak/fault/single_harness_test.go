@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +21,7 @@ type single struct {
 
 // newSingle returns a node that is not started.
 func newSingle(dir, store, program string, args ...string) (*single, error) {
-	s := &single{dir: store, net: newProxies(loopback())}
+	s := &single{dir: store, net: newDirect()}
 	at, err := s.net.add("node")
 	if err == nil {
 		s.node, err = newNode(dir, s.net, at, program, append([]string{"--data-dir", store}, args...)...)
@@ -32,8 +30,6 @@ func newSingle(dir, store, program string, args ...string) (*single, error) {
 		s.net.close()
 		return nil, err
 	}
-	// No link is cut here, so there is no need for a proxy.
-	s.listen, s.api = fmt.Sprintf("%s:%d", at.ip, listenPort), fmt.Sprintf("%s:%d", at.ip, apiPort)
 	return s, nil
 }
 
@@ -134,14 +130,6 @@ func (s *single) replay(ctx context.Context, d *device, limit time.Duration) err
 	}
 	return nil
 }
-
-// blocks returns the message block files of the embedded NATS.
-func (s *single) blocks() ([]string, error) {
-	return filepath.Glob(filepath.Join(s.dir, "jetstream", "*", "streams", "FANFARE_INBOX", "msgs", "*.blk"))
-}
-
-// stop ends the process with SIGTERM, and after five seconds with SIGKILL.
-func (p *process) stop() { p.end(syscall.SIGTERM) }
 
 // grow enlarges the disk.
 func (d *disk) grow(size int64) error {

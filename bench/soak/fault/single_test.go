@@ -151,7 +151,7 @@ func TestDamage(t *testing.T) {
 				}
 			}
 			s.stop()
-			files, err := s.blocks()
+			files, err := blocks(s.dir)
 			if err != nil || len(files) == 0 {
 				t.Fatal(files, err)
 			}

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,12 +20,22 @@ func (w *world) addUser(i int) {
 			name += " (v1)"
 		}
 		rnd := w.random()
+		absent := w.absent(i)
 		c := &client{
 			device: w.history.device(user, name, v1),
 			v1:     v1,
+			steady: w.steady && i == 0,
 			ack:    func(uint64) bool { return rnd.IntN(10) < 7 },
 		}
-		w.devices.Go(func() { w.live(c, rnd) })
+		w.devices.Go(func() {
+			if absent {
+				select {
+				case <-w.quiet:
+				case <-w.end.Done():
+				}
+			}
+			w.live(c, rnd)
+		})
 	}
 }
 
@@ -52,9 +63,19 @@ func (w *world) live(c *client, rnd random) {
 	}
 }
 
+// absent reports whether all devices of a user are away until the end of the faults. A third of the users of a trial is.
+func (w *world) absent(i int) bool { return w.away && i%3 == 2 }
+
+// absentUser is one of them.
+const absentUser = "user5"
+
 // visit is one connection during the faults.
 func (w *world) visit(ctx context.Context, c *client, conn *websocket.Conn, rnd random) {
-	switch rnd.IntN(10) {
+	choice := rnd.IntN(10)
+	if c.steady {
+		choice = 0
+	}
+	switch choice {
 	case 0, 1: // stays connected
 		c.read(ctx, conn)
 		return
@@ -92,10 +113,14 @@ func (w *world) produce(user string, rnd random) {
 	}
 }
 
-// deliver repeats a push until it is accepted.
+// deliver repeats a push until it is accepted, or rejected as too large.
 func (w *world) deliver(user string, number int, rnd random) bool {
-	w.history.try(user, number)
-	message := text(user, number)
+	padding := 0
+	if w.padding > 0 && rnd.IntN(10) == 0 {
+		padding = rnd.IntN(w.padding)
+	}
+	w.history.tryPadded(user, number, padding)
+	message, id := padded(user, number, padding), text(user, number)
 	for w.end.Err() == nil {
 		// Most pushes time out early, and their result is unknown.
 		patience := 300*time.Millisecond + rnd.upTo(time.Second)
@@ -103,11 +128,14 @@ func (w *world) deliver(user string, number int, rnd random) bool {
 			patience = 7 * time.Second
 		}
 		ctx, cancel := context.WithTimeout(w.end, patience)
-		s, err := w.nodes[rnd.IntN(len(w.nodes))].push(ctx, user, message, message)
+		s, err := w.nodes[rnd.IntN(len(w.nodes))].push(ctx, user, id, message)
 		cancel()
 		if err == nil {
 			w.history.accept(user, number, s)
 			return true
+		}
+		if padding > 0 && status(err) == http.StatusRequestEntityTooLarge {
+			return true // it is not stored, and the next one follows
 		}
 		w.retries.Add(1)
 		w.pause(w.end, 20*time.Millisecond+rnd.upTo(200*time.Millisecond))

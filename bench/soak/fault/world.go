@@ -14,6 +14,9 @@ type world struct {
 	history *history
 	pace    time.Duration // average time between two pushes to a user
 	users   []string
+	away    bool // a third of the users connects only after the faults
+	steady  bool // the first user stays connected
+	padding int  // a tenth of the messages have up to so many further bytes
 
 	end   context.Context // of the test
 	stop  context.CancelFunc
