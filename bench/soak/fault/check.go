@@ -162,7 +162,7 @@ func (d *device) check(v *Verdict, p *pushes) (seen map[int]bool) {
 	seen = make(map[int]bool)
 	offsets := make(map[int]receipt) // the first with an offset
 	first := make(map[[2]int]int)    // event of the first receipt, by connection and number
-	var last struct{ n, event int } // the greatest number
+	var last struct{ n, event int }  // the greatest number
 	for _, r := range d.receipts {
 		if r.gap && !h.broken(0, r.event) {
 			v.Gaps = append(v.Gaps, fmt.Sprintf("%s before %.40q at %d", d.name, r.text, r.offset))
