@@ -87,11 +87,11 @@ type Engine struct {
 	// The pool; see worker.go.
 	batch        batch
 	harvesting   atomic.Bool
-	asleep       atomic.Bool  // the harvester waits, or is about to
-	workers      atomic.Int32 // running
-	harvestedAt  atomic.Int64 // when the batch was harvested, ns since start
-	start        time.Time
-	events       []Event // owned by the harvester
+	asleep       atomic.Bool          // the harvester waits, or is about to
+	workers      atomic.Int32         // running
+	harvestedAt  atomic.Int64         // when the batch was harvested, ns since start
+	clock        func() time.Duration // since start; time.Since, but for tests
+	events       []Event              // owned by the harvester
 	monitorSleep monitorSleep
 	yielded      yieldQueue
 	lastGosched  atomic.Int64 // when a worker called Gosched, ns since start
@@ -126,9 +126,10 @@ func start(cfg Config, poller Poller) *Engine {
 		rejectResponse: cfg.RejectResponse,
 		log:            cfg.Logger,
 		accept:         acceptFD,
-		start:          time.Now(),
 		events:         make([]Event, batchSize),
 	}
+	began := time.Now()
+	e.clock = func() time.Duration { return time.Since(began) }
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
 	e.leftovers.init(&e.buffers)
@@ -290,4 +291,4 @@ func (e *Engine) Close() error {
 }
 
 // now returns the time since the engine started.
-func (e *Engine) now() time.Duration { return time.Since(e.start) }
+func (e *Engine) now() time.Duration { return e.clock() }

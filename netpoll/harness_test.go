@@ -122,6 +122,12 @@ func newRigOf(t testing.TB, cfg Config, network string, makeSession func() *sess
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRigOn(t, e, network, makeSession)
+}
+
+// newRigOn is newRigOf for an engine that was made already.
+func newRigOn(t testing.TB, e *Engine, network string, makeSession func() *session) *rig {
+	t.Helper()
 	r := &rig{TB: t, e: e, network: network, sessions: make(chan *session, 20_000)}
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"log/slog"
 	"net"
 	"runtime"
 	"sync"
@@ -130,49 +131,86 @@ func TestWorkersAreBounded(t *testing.T) {
 	})
 }
 
-// A batch that overruns its budget starts a second worker, but never more than
-// Config.Workers.
-func TestOverrunRespectsWorkers(t *testing.T) {
-	e := &Engine{maxWorkers: 1, start: time.Now().Add(-time.Second)}
-	e.workers.Store(1)
-	e.batch.publish(batchSize)
-	if e.checkOverrun(); e.stats.overrun.Load() != 0 || e.workers.Load() != 1 {
-		t.Errorf("%d workers, the bound is 1", e.workers.Load())
+// newClocked returns a rig whose engine has this clock, in nanoseconds, and no monitor, which depends on real time.
+func newClocked(t *testing.T, transport Transport, clock *atomic.Int64, data func(*session, []byte)) *rig {
+	cfg := Config{Transport: transport, Logger: slog.New(slog.DiscardHandler)}
+	if err := cfg.validate(); err != nil {
+		t.Fatal(err)
 	}
+	poller, err := newPoller(transport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := start(cfg, nil)
+	e.clock = func() time.Duration { return time.Duration(clock.Load()) }
+	e.poller = poller
+	e.monitorSleep.init()
+	e.spawn(1)
+	// Over Unix sockets the engine can read what was written as soon as the write has returned.
+	return newRigOn(t, e, "unix", func() *session { return newSession(t, data) })
 }
 
-// A load that one core carries stays on one goroutine.
-func TestOneWorkerCarriesALightLoad(t *testing.T) {
-	pollers(t, func(t *testing.T, transport Transport) {
-		r := newRig(t, Config{Transport: transport}, "tcp", nil)
-		all := make([]net.Conn, 100)
-		if raceEnabled {
-			all = all[:20] // each takes ten times as long
-		}
-		for i := range all {
-			all[i], _ = r.connect()
-		}
-		// The machine may take the core away for a while, and then a second worker is
-		// right. That will not happen in every round.
-		var before, after Stats
-		for range 20 {
-			eventually(t, "one worker", func() bool { return r.e.Stats().Workers == 1 })
-			before = r.e.Stats()
-			for range 20 {
-				for _, nc := range all {
-					must(t, nc, "lockstep")
+// A load that one core carries stays on one goroutine, and one that overruns the budget of a batch does not, except on
+// one core.
+func TestOverrun(t *testing.T) {
+	const turn = batchBudget / 20 // a batch of 100 overruns the budget
+	for _, tt := range []struct {
+		name    string
+		cores   int
+		ready   int           // connections
+		turn    time.Duration // by the engine's clock
+		workers bool          // whether a further one is started
+	}{
+		{"no time passes", 2, 100, 0, false},
+		{"within the budget", 2, 100, batchBudget / 200, false},
+		{"beyond the budget", 2, 100, turn, true},
+		{"one core", 1, 100, turn, false},
+		{"too few connections", 2, minBacklog, batchBudget, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pollers(t, func(t *testing.T, transport Transport) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(tt.cores))
+				inside, open := make(chan struct{}), make(chan struct{})
+				var working atomic.Bool
+				var clock atomic.Int64
+				r := newClocked(t, transport, &clock, func(s *session, b []byte) {
+					switch {
+					case b[0] == 'b':
+						inside <- struct{}{}
+						<-open
+					case working.Load():
+						clock.Add(int64(tt.turn))
+					}
+					s.WriteBorrowed(b, CloseOnFull)
+				})
+				first, _ := r.connect()
+				expect(t, first, "x")
+				all := make([]net.Conn, tt.ready)
+				for i := range all {
+					all[i], _ = r.connect()
+					expect(t, all[i], "x")
 				}
-				for _, nc := range all {
-					expect(t, nc, "lockstep")
+				working.Store(true)
+				for range 3 {
+					eventually(t, "one worker", func() bool { return r.e.Stats().Workers == 1 })
+					// All connections are ready when the only worker polls next.
+					must(t, first, "b")
+					<-inside
+					for _, nc := range all {
+						must(t, nc, "lockstep")
+					}
+					open <- struct{}{}
+					expect(t, first, "b")
+					for _, nc := range all {
+						expect(t, nc, "lockstep")
+					}
 				}
-			}
-			after = r.e.Stats()
-			if after.Overrun == before.Overrun && after.Blocked == before.Blocked && after.Workers == 1 {
-				return
-			}
-		}
-		t.Errorf("20 rounds needed %d more workers, and %d more for blocked ones", after.Overrun-before.Overrun, after.Blocked-before.Blocked)
-	})
+				if n := r.e.Stats().Overrun; (n > 0) != tt.workers {
+					t.Errorf("%d more workers", n)
+				}
+			})
+		})
+	}
 }
 
 // An idle engine has no goroutine that wakes up periodically.
@@ -209,7 +247,7 @@ func (nothing) Close() error                    { return nil }
 // work at the last moment must wake it all the same.
 func TestHarvesterWakesTheMonitor(t *testing.T) {
 	for _, injected := range []int{0, 1, batchSize} {
-		e := &Engine{poller: nothing{}, injected: make([]*Conn, injected), events: make([]Event, batchSize)}
+		e := &Engine{clock: func() time.Duration { return 0 }, poller: nothing{}, injected: make([]*Conn, injected), events: make([]Event, batchSize)}
 		e.monitorSleep.init()
 		e.monitorSleep.parked.Store(true)
 		if !e.harvest() {

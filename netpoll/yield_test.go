@@ -118,7 +118,8 @@ func TestGosched(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-				e := &Engine{maxWorkers: 2, start: time.Now()}
+				start := time.Now()
+				e := &Engine{maxWorkers: 2, clock: func() time.Duration { return time.Since(start) }}
 				e.workers.Store(tt.workers)
 				calls := 0
 				batch := func(wait time.Duration) {
