@@ -33,7 +33,7 @@ lint: ## Run gofmt, go vet (Linux and macOS), staticcheck and govulncheck.
 bench: ## Compare fanfare with other servers on this machine, about 4 minutes.
 	cd bench && go run ./cmd/fanfare-bench run --short
 
-soak: ## Race closes, attack a server, break a cluster, about 18 minutes.
+soak: ## Race closes, attack a server, break a cluster and stores, about 20 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
 	cd bench && go run ./soak attack --minutes 11
 	cd bench && go run ./soak fault --minutes 2

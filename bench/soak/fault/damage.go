@@ -86,7 +86,11 @@ func (t *trial) survive(n *node) (refused bool, err error) {
 		return true, err
 	}
 	t.counts["refused"]++
-	t.tell("the node refuses to start: %d messages are missing", most)
+	if most < 0 {
+		t.tell("the node refuses to start, and cannot tell how many messages are missing")
+	} else {
+		t.tell("the node refuses to start: %d messages are missing", most)
+	}
 	old := t.history.saw("")
 	t.history.startBreak()
 	if said, err := t.launch(n, "--inbox-accept-loss"); said != "" || err != nil {

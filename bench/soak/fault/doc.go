@@ -1,8 +1,8 @@
 // Package fault tests the guarantees of fanfare under faults, in the manner of
-// Jepsen: it kills, freezes and disconnects real processes, fills their disks, and
-// checks the history of what arrived.
+// Jepsen: it kills, freezes and disconnects real processes, fills their disks,
+// damages and replaces what they stored, and checks the history of what arrived.
 //
-// # The test
+// # The cluster
 //
 // [Run] starts three NATS servers with JetStream and several fanfare processes.
 // Producers push numbered durable messages to users, each through a random node,
@@ -17,12 +17,27 @@
 // iproute2, in proxies between all processes, which can cut both directions only.
 // The disk of one NATS server is small and is filled up; that needs root, too.
 //
-// Then Run heals all links, starts all processes, and checks the history. These are
-// violations: an accepted message that did not arrive at a connected user; a
-// message out of order, apart from duplicates; a message for another user, or that
-// was never pushed; a gap reported to a client; a message with two offsets; a panic
-// or a race in a log. Duplicates are counted. The check is tested with made-up
-// histories.
+// # The store
+//
+// Other nemeses have servers of their own, with the same users, a third of whom
+// connect only at the end. They harm the files of an embedded store, restore a
+// backup, remove the storage of an outside NATS, lower its max_payload, or put a
+// proxy between clients and server that answers pings and then fails. [Nemeses]
+// lists all of them.
+//
+// # The check
+//
+// Then Run ends all faults, starts all processes, and checks the history. An
+// accepted message must arrive, or its loss must be announced: by a server that
+// does not start and says how many messages are missing, by the epoch in the
+// answer to a push, or by the documentation, for a restored backup and for plain
+// sessions through a proxy that answers pings. A device with fanfare.v1 that lacks
+// a message must have received a gap, too. Everything else is a violation: a
+// message out of order, or twice in one connection; a message for another user, or
+// one that was never pushed; a gap although nothing can be missing; two offsets of
+// one message; a server that does not start and does not say what to do; a panic
+// or a race in a log. Duplicates after a reconnect are counted. The check is
+// tested with made-up histories.
 //
 // A device with fanfare.v1 must receive every message itself, since it resumes from
 // its own offset. Of the plain devices of a user, one must receive it.
