@@ -96,11 +96,10 @@ func (srv *Server) encode(d Dialect, c Content) (p *frame.Prepared) {
 	return d.Encode(c)
 }
 
-// encodeStored calls Dialect.Encode for a stored message. A panic ends the session: it
-// must not pass over the message.
+// encodeStored calls Dialect.Encode for a stored message. It returns nil for a panic;
+// package replay decides whether the message is tried again.
 func (s *Session) encodeStored(c Content) (p *frame.Prepared) {
-	p = frame.Prepare(Text, nil)
-	defer s.recovered("Dialect.Encode")
+	defer s.logPanic("Dialect.Encode")
 	return s.dialect().Encode(c)
 }
 

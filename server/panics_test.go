@@ -115,6 +115,13 @@ func TestPanicInDialect(t *testing.T) {
 			dialect.where.Store("Encode")
 			pushDurable(t, srv, "a", "x")
 			c.wantClose(StatusInternalError)
+			// The second attempt skips the message, for this dialect.
+			c = dial(t, srv, "/ws?user=a", speaksFaulty)
+			await(t, "the skip", func() bool { return srv.Stats().Replay.Skipped == 1 })
+			dialect.where.Store("")
+			pushDurable(t, srv, "a", "y")
+			c.want(Text, "y")
+			dial(t, srv, "/ws?user=a").want(Text, "x")
 		}},
 		{"Goodbye", false, func(t *testing.T, srv *Server, _ *manualClock) {
 			c := dial(t, srv, "/ws?user=a", speaksFaulty)

@@ -173,6 +173,15 @@ func (f *liveFrame) Len() int { return frame.HeaderSize(f.m.Len()) + f.m.Len() }
 // storedFrame is the frame of a stored message.
 type storedFrame frame.Prepared
 
+// asFrame returns nil, not a nil *storedFrame, for a message that Dialect.Encode has
+// panicked for.
+func asFrame(p *frame.Prepared) replay.Frame {
+	if p == nil {
+		return nil
+	}
+	return (*storedFrame)(p)
+}
+
 func (f *storedFrame) Len() int { return len((*frame.Prepared)(f).Plain()) }
 
 // receiver is a session as package replay sees it.
@@ -205,9 +214,7 @@ func (r receiver) Encode(m *replay.Message) replay.Frame {
 	d := r.s.dialect()
 	shared, ok := m.Shared.(*Message)
 	if ok && !m.Gap {
-		if p := shared.frame(r.s.srv(), d); p != nil {
-			return (*storedFrame)(p)
-		}
+		return asFrame(shared.frame(r.s.srv(), d))
 	}
 	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Gap: m.Gap, Op: Text}
 	if ok {
@@ -215,8 +222,10 @@ func (r receiver) Encode(m *replay.Message) replay.Frame {
 	} else if c.Payload = m.Stored.Payload; m.Stored.Binary {
 		c.Op = Binary
 	}
-	return (*storedFrame)(r.s.encodeStored(c))
+	return asFrame(r.s.encodeStored(c))
 }
+
+func (r receiver) Dialect() any { return r.s.dialect() }
 
 func (r receiver) WriteStored(f replay.Frame) bool {
 	s := r.s

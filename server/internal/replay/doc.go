@@ -31,7 +31,8 @@
 // A client that answers pings with another payload acknowledges nothing, is logged
 // and counted once, and gets its messages as the outbound queue drains: closing it
 // would have it come back for the same messages. A message that clients of a user
-// refused twice with close code 1009 is skipped for that user (refusals.go).
+// refused twice with close code 1009, or for which Receiver.Encode failed twice, is
+// skipped for that user (refusals.go).
 //
 // The store must call the function of OnRecover also after its epoch has changed,
 // and Acked must return positions of the present epoch only.

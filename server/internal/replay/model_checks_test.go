@@ -113,11 +113,19 @@ func (m *model) acking(b store.Box, user string, from, to uint64, known bool) {
 	}
 	for _, msg := range m.store.boxes[b] {
 		id, _, _ := strings.Cut(string(msg.Payload), ".")
-		skipped := m.refusals.count(refusalKey{user, b, m.store.epoch(), msg.Offset}) > 1
+		skipped := m.skipped(user, b, msg.Offset)
 		if msg.Offset > from && msg.Offset <= to && !m.read[user][id] && !msg.Expired(m.clock.Now()) && !skipped {
 			faultf("%v of %s acknowledged up to %d, but no client has read %s@%d", b, user, to, id, msg.Offset)
 		}
 	}
+}
+
+// skipped reports whether a message is skipped for a user, at least in one dialect.
+func (m *model) skipped(user string, b store.Box, offset uint64) bool {
+	k := refusalKey{user: user, box: b, epoch: m.store.epoch(), offset: offset}
+	poisoned := k
+	poisoned.dialect = poison
+	return m.refusals.count(k) >= mostTries || m.refusals.count(poisoned) >= mostTries
 }
 
 // settle lets everything be delivered, and checks that it was.
@@ -209,7 +217,7 @@ func (m *model) checkSettled(s *modelSession) {
 	state := m.find(s.receiver)
 	for _, b := range boxes {
 		l := m.store.boxes[b]
-		for len(l) > 0 && (l[len(l)-1].Expired(m.clock.Now()) || m.refusals.count(refusalKey{s.user, b, m.store.epoch(), l[len(l)-1].Offset}) > 1) {
+		for len(l) > 0 && (l[len(l)-1].Expired(m.clock.Now()) || m.skipped(s.user, b, l[len(l)-1].Offset)) {
 			l = l[:len(l)-1]
 		}
 		if len(l) == 0 || s.mode != AckExplicit && b.User != "" && s.hasRead(l) {
@@ -253,8 +261,7 @@ func (m *model) checkReconnect() {
 	for _, user := range modelUsers {
 		for _, msg := range m.store.boxes[inboxOf(user)] {
 			id, _, _ := strings.Cut(string(msg.Payload), ".")
-			key := refusalKey{user, inboxOf(user), m.store.epoch(), msg.Offset}
-			if !m.read[user][id] && !msg.Expired(m.clock.Now()) && m.refusals.count(key) < 2 {
+			if !m.read[user][id] && !msg.Expired(m.clock.Now()) && !m.skipped(user, inboxOf(user), msg.Offset) {
 				faultf("%s of %s was never read", id, user)
 			}
 		}

@@ -9,6 +9,9 @@ import (
 	"fanfare/server/store"
 )
 
+// poison begins messages that some explicit clients' dialect cannot encode.
+const poison = "poison"
+
 // event does one thing.
 func (m *model) event() {
 	kinds := []func(){
@@ -53,6 +56,9 @@ func (m *model) connect() {
 	s.kernelMax = []int{1 << 20, 3, 0}[m.detail(3)]
 	s.wrong = m.detail(8) == 7
 	s.noPings = m.detail(8) == 7
+	if mode == AckExplicit && m.detail(3) == 2 {
+		s.dialect = poison
+	}
 	s.check = s.checkWrite
 	m.sessions = append(m.sessions, s)
 	m.note("session %d of %s: mode %d, kernel %d, wrong pongs %v, no pings %v", s.id, user, mode, s.kernelMax, s.wrong, s.noPings)
@@ -107,6 +113,9 @@ func (m *model) push() {
 	}
 	m.ids++
 	text := fmt.Sprint("m", m.ids, ".")
+	if m.detail(8) == 7 {
+		text = poison + text
+	}
 	r := m.store.append(box, text+strings.Repeat("x", size-len(text)%8), ttl)
 	m.note("%s stored: %v@%d", text, box, r.Offset)
 	n := m.NewNotice(box, r.Offset, r.Prev, text+strings.Repeat("x", size-len(text)%8))

@@ -47,7 +47,9 @@ func (s *session) notify(n *Notice) bool {
 		s.pingSoon()
 		return true
 	default:
-		st.expect(n.Offset)
+		if st.expect(n.Offset); !st.pending() {
+			return false // direct skipped it
+		}
 	}
 	s.wake()
 	return !s.stopped()
@@ -62,10 +64,12 @@ func (s *session) direct(st *stream, n *Notice) bool {
 	if !s.mayBegin(st) {
 		return false
 	}
+	m := &n.Message
 	if s.begin(st); st.gap {
-		m := n.Message
-		m.Gap = true
-		return s.send(st, s.receiver.Encode(&m), n.Offset)
+		withGap := n.Message
+		withGap.Gap = true
+		m = &withGap
 	}
-	return s.send(st, s.receiver.Encode(&n.Message), n.Offset)
+	f := s.encode(st, m)
+	return f != nil && s.send(st, f, n.Offset)
 }

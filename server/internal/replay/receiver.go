@@ -3,8 +3,8 @@ package replay
 import "fanfare/server/store"
 
 // Receiver is a session, as this package needs it. The service calls it with the
-// session's lock held, except for Fail, so its methods must not block and must not
-// call the service for the same session; Discard is the one exception.
+// session's lock held, so its methods must not block and must not call the service for
+// the same session; Discard is the one exception.
 type Receiver interface {
 	// ID is unique among the receivers that exist at one time.
 	ID() uint64
@@ -23,9 +23,12 @@ type Receiver interface {
 	// Begin tells the client where a stream begins: a hello for the inbox, the
 	// confirmation of a subscribe for a topic. A dialect without either ignores it.
 	Begin(b Begin)
-	// Encode returns the frame of a stored message. A frame of a Message without
-	// Gap that has a Shared value may be shared by all its receivers.
+	// Encode returns the frame of a stored message, nil if that is impossible. A
+	// frame of a Message without Gap that has a Shared value may be shared by all its
+	// receivers.
 	Encode(m *Message) Frame
+	// Dialect is equal for receivers whose Encode returns the same. It is comparable.
+	Dialect() any
 	// WriteStored writes or queues a stored message. It returns false if the
 	// session does not accept it and is ending; it is never dropped in silence.
 	WriteStored(f Frame) bool
@@ -41,7 +44,8 @@ type Receiver interface {
 	Ping(payload []byte) bool
 	// EndHold says that live messages need no longer be offered to Service.Hold.
 	EndHold()
-	// Fail ends the session because of a panic.
+	// Fail ends the session because of a panic, or of a message that cannot be
+	// encoded (ErrEncode).
 	Fail(err error)
 }
 

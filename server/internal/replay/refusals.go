@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -15,36 +17,55 @@ const codeTooBig = 1009
 // entry makes room, and its message is tried again.
 const mostRefusals = 4096
 
-// refusals counts how often clients of a user closed with 1009 while a message was
-// in flight. Only the largest message in flight is counted: if any was too big for
-// the client, that was. When it is sent again it is alone in flight, so that the
-// second refusal concerns no other stored message.
+// mostTries is how often a message is tried before it is skipped.
+const mostTries = 2
+
+// refusals counts how often delivery of a message to a user failed because of the
+// message.
+//
+// A client may have closed with 1009 while the message was in flight. Only the largest
+// message in flight is counted: if any was too big for the client, that was. When it
+// is sent again it is alone in flight, so that the second refusal concerns no other
+// stored message.
+//
+// Or Receiver.Encode returned nil for it. This is counted for each dialect, as another
+// dialect may be able to encode the message.
 type refusals struct {
 	some atomic.Bool // the table is not empty
 
 	mu     sync.Mutex
-	counts map[refusalKey]int // guarded by mu
-	order  []refusalKey       // guarded by mu; with keys that were forgotten
+	counts map[refusalKey]refusal // guarded by mu
+	order  []refusalKey           // guarded by mu; with keys that were forgotten
 }
 
 type refusalKey struct {
-	user   string
-	box    store.Box
-	epoch  string
-	offset uint64
+	user    string
+	box     store.Box
+	epoch   string
+	offset  uint64
+	dialect any // that cannot encode the message; nil: clients closed with 1009
+}
+
+type refusal struct {
+	count  int
+	logged bool // that the message is skipped
 }
 
 func (m *inFlight) key(user string) refusalKey {
-	return refusalKey{user, m.stream.box, m.epoch, m.offset}
+	return refusalKey{user: user, box: m.stream.box, epoch: m.epoch, offset: m.offset}
 }
 
-func (t *refusals) add(k refusalKey) {
+// add counts a failure, and returns how many there were.
+func (t *refusals) add(k refusalKey) (count int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
-		t.counts = make(map[refusalKey]int)
+		t.counts = make(map[refusalKey]refusal)
 	}
-	if t.counts[k]++; t.counts[k] == 1 {
+	r := t.counts[k]
+	r.count++
+	t.counts[k] = r
+	if r.count == 1 {
 		t.order = append(t.order, k)
 	}
 	for len(t.order) > mostRefusals {
@@ -52,6 +73,7 @@ func (t *refusals) add(k refusalKey) {
 		t.order = t.order[1:]
 	}
 	t.some.Store(true)
+	return r.count
 }
 
 func (t *refusals) count(k refusalKey) int {
@@ -60,7 +82,21 @@ func (t *refusals) count(k refusalKey) int {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[k]
+	return t.counts[k].count
+}
+
+// log reports whether the skip of a message has still to be logged, once for each
+// entry of the table.
+func (t *refusals) log(k refusalKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.counts[k]
+	if r.count == 0 || r.logged {
+		return false
+	}
+	r.logged = true
+	t.counts[k] = r
+	return true
 }
 
 func (t *refusals) forget(k refusalKey) {
@@ -72,6 +108,51 @@ func (t *refusals) forget(k refusalKey) {
 		t.some.Store(false)
 	}
 }
+
+// skipRefused passes over a message that was refused as often as it is tried.
+func (s *session) skipRefused(st *stream, k refusalKey, reason string) {
+	s.svc.counters.skipped.Add(1)
+	if s.svc.refusals.log(k) {
+		s.svc.cfg.Logger.Warn("stored message skipped", "reason", reason,
+			"user", s.user, "topic", st.box.Topic, "offset", k.offset)
+	}
+	s.skip(st, k.offset)
+}
+
+// ErrEncode is the error of Receiver.Fail for a message that cannot be encoded.
+var ErrEncode = errors.New("replay: a stored message cannot be encoded")
+
+// encode returns the frame of a message. It is nil if the receiver cannot encode the
+// message: the first time that ends the session, since a reconnect may help, and the
+// second time the message is skipped.
+func (s *session) encode(st *stream, m *Message) Frame {
+	k := refusalKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
+	if s.svc.refusals.some.Load() {
+		k.dialect = s.receiver.Dialect()
+		if s.svc.refusals.count(k) >= mostTries {
+			s.skipRefused(st, k, cannotEncode)
+			return nil
+		}
+	}
+	f := s.receiver.Encode(m)
+	if f != nil {
+		return f
+	}
+	k.dialect = s.receiver.Dialect()
+	if s.svc.refusals.add(k) >= mostTries {
+		s.skipRefused(st, k, cannotEncode)
+		return nil
+	}
+	s.broken = true
+	s.receiver.Fail(fmt.Errorf("%w: user %q, topic %q, offset %d", ErrEncode, s.user, st.box.Topic, m.Offset))
+	return nil
+}
+
+// Reasons for which a message is skipped.
+const (
+	cannotEncode = "the dialect failed to encode it twice"
+	tooBig       = "clients closed with 1009 twice"
+)
 
 // blame counts the refusal of the message that the client most likely refused.
 func (s *session) blame() {

@@ -55,7 +55,7 @@ func TestRefusedMessage(t *testing.T) {
 			t.Errorf("mode %d: %+v", mode, s)
 		}
 		// Another user of the topic, and another message, are not concerned.
-		if g.refusals.count(refusalKey{"bob", b, "e1", 2}) != 0 || g.refusals.count(refusalKey{"alice", b, "e1", 1}) != 0 {
+		if g.refusals.count(refusalKey{user: "bob", box: b, epoch: "e1", offset: 2}) != 0 || g.refusals.count(refusalKey{user: "alice", box: b, epoch: "e1", offset: 1}) != 0 {
 			t.Errorf("mode %d: another message is counted", mode)
 		}
 	}

@@ -13,7 +13,7 @@ type Stats struct {
 	Expired    int64 `json:"expired"`    // messages passed over as they had expired
 	Damaged    int64 `json:"damaged"`    // reads that found damage
 	Refused    int64 `json:"refused"`    // sessions that ended with 1009 while a stored message was in flight
-	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused twice
+	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused, or could not be encoded, twice
 	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
 	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
 	Panics     int64 `json:"panics"`     // sessions ended because of a panic

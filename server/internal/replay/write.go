@@ -59,24 +59,24 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	key := refusalKey{s.user, st.box, st.epoch, m.Offset}
+	key := refusalKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
 	switch s.svc.refusals.count(key) {
 	case 0:
-	case 1:
+	case mostTries - 1:
 		st.solo = true
 	default:
-		s.svc.counters.skipped.Add(1)
-		s.svc.cfg.Logger.Warn("message skipped: the client refused it with 1009 twice",
-			"user", s.user, "topic", st.box.Topic, "offset", m.Offset, "bytes", len(m.Payload))
-		s.skip(st, m.Offset)
+		s.skipRefused(st, key, tooBig)
 		return true
 	}
 	if s.stopped() || !s.mayBegin(st) {
 		return false
 	}
 	s.begin(st)
-	out := Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m}
-	return s.send(st, s.receiver.Encode(&out), m.Offset)
+	f := s.encode(st, &Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m})
+	if f == nil {
+		return !s.broken // it was skipped
+	}
+	return s.send(st, f, m.Offset)
 }
 
 func (s *session) skip(st *stream, offset uint64) {
