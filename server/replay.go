@@ -193,6 +193,9 @@ func (r receiver) ID() uint64   { return r.s.ID() }
 func (r receiver) User() string { return r.s.User() }
 func (r receiver) Queued() int  { return r.s.conn.QueuedCost() }
 
+// Since is as exact as a tick.
+func (r receiver) Since() time.Time { return r.s.Opened() }
+
 func (r receiver) Phase() replay.Phase {
 	switch p := r.s.phase(); {
 	case p < open:

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -150,7 +151,7 @@ func (s *session) pingSoon() {
 // it, and which is disposable.
 func (s *session) retire() {
 	if s.state == idle && s.inbox.placed && !s.hasWork() && s.disposable() {
-		s.end()
+		s.dispose()
 	}
 }
 
@@ -166,7 +167,9 @@ var (
 )
 
 // Ack takes an explicit acknowledgement of everything up to an offset, of the inbox
-// if topic is empty. epoch is that of the message.
+// if topic is empty. epoch is that of the message. An acknowledgement for an earlier
+// epoch of the session, whose offsets mean nothing any more, is ignored and counted:
+// it may have been on its way when the epoch changed.
 func (v *Service) Ack(r Receiver, topic, epoch string, offset uint64) (err error) {
 	err = ErrNotSubscribed
 	v.use(r, false, func(s *session) {
@@ -185,6 +188,9 @@ func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	switch {
 	case !st.placed:
 		return ErrNotSent
+	case !st.continuesIn(epoch) && slices.Contains(st.past, epoch):
+		s.svc.counters.ignored.Add(1)
+		return nil
 	case !st.continuesIn(epoch):
 		return fmt.Errorf("%w: %.32q, want %q", ErrEpoch, epoch, st.epoch)
 	case offset > st.sent:

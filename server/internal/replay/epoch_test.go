@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"errors"
 	"testing"
 )
 
@@ -42,12 +43,17 @@ func TestRestoredBackup(t *testing.T) {
 	} {
 		r := g.resume("alice", AckExplicit, test.start)
 		g.want(r, true, append([]string{test.begin}, all[test.from:]...)...)
-		if err := g.Ack(r, "", "e1", 3); err == nil {
-			t.Errorf("%+v: an ack of another history counts", test.start)
+		// An ack for the epoch that the client named may have been on its way.
+		err := g.Ack(r, "", "e1", 3)
+		if named := test.start.Epoch == "e1"; named != (err == nil) || !named && !errors.Is(err, ErrEpoch) {
+			t.Errorf("%+v: an ack of another history: %v", test.start, err)
 		}
 		g.close(r, 0)
 	}
 	g.wantAcked(inboxOf("alice"), "alice", -1)
+	if n := g.Stats().Ignored; n != 4 {
+		t.Errorf("%d acks are ignored, want 4", n)
+	}
 }
 
 // TestEpochChangesWhileConnected: a session at 3 meets a store that was emptied,
@@ -58,9 +64,11 @@ func TestEpochChangesWhileConnected(t *testing.T) {
 		change func(*fakeStore)
 		want   []string
 		acked  int
+		// ignored acks of the earlier epoch
+		ignored int64
 	}{
-		{"emptied", func(f *fakeStore) { f.restore() }, []string{"b1 gap", "b2"}, 2},
-		{"opened again", func(f *fakeStore) { f.reopen() }, []string{"b1", "b2"}, 5},
+		{"emptied", func(f *fakeStore) { f.restore() }, []string{"b1 gap", "b2"}, 2, 1},
+		{"opened again", func(f *fakeStore) { f.reopen() }, []string{"b1", "b2"}, 5, 0},
 	} {
 		for _, notified := range []bool{true, false} {
 			g := newRig(t)
@@ -90,10 +98,55 @@ func TestEpochChangesWhileConnected(t *testing.T) {
 				t.Error(err)
 			}
 			g.wantAcked(b, "alice", test.acked)
-			if err := g.Ack(r, "", "e1", 1); (err == nil) != (test.name == "opened again") {
+			acks := g.store.calls["ack"]
+			if err := g.Ack(r, "", "e1", 3); err != nil {
 				t.Errorf("%s: an ack with the earlier epoch: %v", test.name, err)
 			}
+			g.wantAcked(b, "alice", test.acked)
+			if n := g.store.calls["ack"]; n != acks {
+				t.Errorf("%s: an ack with the earlier epoch is stored", test.name)
+			}
+			if n := g.Stats().Ignored; n != test.ignored {
+				t.Errorf("%s: %d acks are ignored", test.name, n)
+			}
 		}
+	}
+}
+
+// TestAcksOfEarlierEpochs: each epoch that a session has seen is ignored, the last
+// eight of them; others are an error.
+func TestAcksOfEarlierEpochs(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	r := g.connect("alice", AckExplicit)
+	for range mostPast + 1 {
+		g.push(b, "m", r)
+		g.store.reopen()
+		g.check(r)
+		g.work()
+	}
+	g.push(b, "m", r)
+	if g.find(r).inbox.epoch != "e10" {
+		t.Fatal(g.find(r).inbox.epoch)
+	}
+	for _, test := range []struct {
+		epoch string
+		err   error
+		acked int
+	}{
+		{"e1", ErrEpoch, -1}, {"e2", nil, -1}, {"e8", nil, -1}, {"", ErrEpoch, -1}, {"e11", ErrEpoch, -1},
+		{"e9", nil, 1}, {"e10", nil, 1},
+	} {
+		if err := g.Ack(r, "", test.epoch, 1); !errors.Is(err, test.err) {
+			t.Errorf("%s: %v, want %v", test.epoch, err, test.err)
+		}
+		g.wantAcked(b, "alice", test.acked)
+	}
+	if n := g.Stats().Ignored; n != 2 {
+		t.Errorf("%d acks are ignored, want 2", n)
+	}
+	if n := len(g.find(r).inbox.past); n != mostPast {
+		t.Errorf("%d epochs are kept", n)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"fanfare/server/store"
 )
@@ -48,6 +49,7 @@ type receiver struct {
 	id      uint64
 	user    string
 	phase   Phase
+	since   time.Time
 	mode    AckMode
 	noPings bool
 
@@ -127,7 +129,8 @@ func (r *receiver) Encode(m *Message) Frame {
 	return w
 }
 
-func (r *receiver) Dialect() any { return r.dialect }
+func (r *receiver) Dialect() any     { return r.dialect }
+func (r *receiver) Since() time.Time { return r.since }
 
 func (r *receiver) WriteStored(f Frame) bool { return r.write(f.(*wire)) }
 func (r *receiver) WriteLive(f Frame) bool   { return r.write(f.(*wire)) }
@@ -223,10 +226,16 @@ func (g *rig) open(r *receiver, start Start, topics ...string) {
 	for _, topic := range topics {
 		subs = append(subs, Subscription{Topic: topic})
 	}
-	r.hold = true
-	g.Attach(r, start, subs)
+	g.attach(r, start, subs)
 	r.phase = Open
 	g.Open(r)
+}
+
+// attach attaches a receiver whose Since is only as exact as a server's.
+func (g *rig) attach(r *receiver, start Start, subs []Subscription) {
+	r.hold = true
+	r.since = g.clock.Now().Truncate(tickInterval)
+	g.Attach(r, start, subs)
 }
 
 // check has the store asked once more for the inbox of a receiver.

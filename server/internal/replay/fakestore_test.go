@@ -29,6 +29,7 @@ type fakeStore struct {
 	removed map[store.Box]uint64 // the last offset that was removed
 	acked   map[position]uint64
 	down    bool
+	skew    time.Duration
 	lag     int // so many reads return nothing
 	lastLag int // so many times Last returns 0
 	damaged map[uint64]bool
@@ -272,7 +273,7 @@ func (f *fakeStore) Purge(context.Context, store.Box) (uint64, error) {
 	panic("not used")
 }
 func (f *fakeStore) RenewInterval() time.Duration { return time.Hour }
-func (f *fakeStore) ClockSkew() time.Duration     { return 0 }
+func (f *fakeStore) ClockSkew() time.Duration     { return f.skew }
 func (f *fakeStore) Ready() error                 { return nil }
 func (f *fakeStore) OnRecover(g func())           { f.recover = g }
 func (f *fakeStore) Stats() store.Stats           { return store.Stats{} }

@@ -21,6 +21,9 @@ type place struct {
 	pinned bool
 	// partial: the box is empty, and after was not looked up.
 	partial bool
+	// unsure: after is acked, which may cover messages that were stored since the
+	// stream was wanted.
+	unsure bool
 }
 
 // quick reports whether an empty inbox is all there is to know: the session will
@@ -82,21 +85,34 @@ func (v *Service) resume(ctx context.Context, b store.Box, at Start, last uint64
 	return at.Offset, page.Gap, err
 }
 
-// position finds the position that the user has acknowledged on any device. In a
-// topic that the user has not subscribed before it is the end at the time of the
-// subscribe.
+// position finds the position that the user has acknowledged on any device, as of the
+// time at which the stream was wanted: what was stored since then is for this session,
+// though another device may have acknowledged it already. In a topic that the user has
+// not subscribed before, the position is the end at that time.
 func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	db, st, user := v.cfg.Store, j.st, j.user
 	var known bool
-	if p.after, known, err = db.Acked(ctx, j.box, user); err != nil {
+	if p.acked, known, err = db.Acked(ctx, j.box, user); err != nil {
 		return err
 	}
-	p.acked, p.pinned = p.after, known || j.box.User != ""
-	if p.pinned {
+	p.pinned = known || j.box.User != ""
+	if p.pinned && p.acked == 0 {
 		return nil
 	}
-	if p.after, err = db.Before(ctx, j.box, st.since.Add(-db.ClockSkew())); err != nil {
+	skew := db.ClockSkew()
+	if p.pinned && skew > 0 && !j.noticed {
+		// If the clocks differ, Before may name a message that was acknowledged
+		// before the session opened: every client that reconnects would get the last
+		// messages again.
+		p.after, p.unsure = p.acked, true
+		return nil
+	}
+	if p.after, err = db.Before(ctx, j.box, st.since.Add(-skew)); err != nil {
 		return err
+	}
+	if p.pinned {
+		p.after = min(p.after, p.acked)
+		return nil
 	}
 	if st.remember {
 		switch err := db.AckSync(ctx, j.box, user, p.after); {
@@ -133,6 +149,9 @@ func (s *session) located(st *stream, p place) {
 	if p.partial && (len(s.topics) > 0 || st.want > 0 || st.check) {
 		st.full = true // the session stays, so that its position matters
 		return
+	}
+	if p.unsure && st.noticed() && st.want <= p.acked {
+		return // asked again, with job.noticed
 	}
 	st.place(p)
 	if s.svc.cfg.Sync != nil && !(s.second && st == &s.inbox) {

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// clock stands still until it is advanced.
+// clock stands still until it is advanced, but for a nanosecond from one reading to
+// the next: so no two events happen at the same time.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -39,6 +40,7 @@ func newClock() *clock { return &clock{now: time.Unix(1e9, 0)} }
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.now = c.now.Add(1)
 	return c.now
 }
 

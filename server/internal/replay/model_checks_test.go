@@ -23,6 +23,8 @@ func (s *modelSession) checkWrite(w *wire) {
 	case "ping":
 		s.flight = append(s.flight, w)
 	case "stored":
+		id, _, _ := strings.Cut(w.text, ".")
+		s.got[id] = true
 		s.checkStored(w)
 	}
 }
@@ -54,6 +56,9 @@ func (s *modelSession) checkStored(w *wire) {
 	}
 	if ok {
 		s.checkNext(at, b)
+	}
+	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs {
+		faultf("session %d: %s was acknowledged before the session was attached", s.id, w.text)
 	}
 	s.at[b.Box] = Begin{Epoch: b.Epoch, Offset: b.Offset}
 	s.flight = append(s.flight, w)
@@ -120,12 +125,18 @@ func (m *model) acking(b store.Box, user string, from, to uint64, known bool) {
 	}
 }
 
-// skipped reports whether a message is skipped for a user, at least in one dialect.
+// skipped reports whether a message is skipped for a user, at least in one dialect, or
+// was missing for some time.
 func (m *model) skipped(user string, b store.Box, offset uint64) bool {
-	k := refusalKey{user: user, box: b, epoch: m.store.epoch(), offset: offset}
-	poisoned := k
-	poisoned.dialect = poison
-	return m.refusals.count(k) >= mostTries || m.refusals.count(poisoned) >= mostTries
+	for _, epoch := range epochNames[:m.store.epochs+1] {
+		k := refusalKey{user: user, box: b, epoch: epoch, offset: offset}
+		refused := m.refusals.count(k)
+		k.dialect = poison
+		if refused >= mostTries || m.refusals.count(k) >= mostTries {
+			return true
+		}
+	}
+	return m.evicted[offset]
 }
 
 // settle lets everything be delivered, and checks that it was.
@@ -135,15 +146,14 @@ func (m *model) settle() {
 	m.store.down = false
 	m.store.lag = 0
 	for _, n := range m.notices {
-		m.spread(n)
+		m.spread(n, 0)
 	}
 	m.notices = nil
 	for _, s := range m.sessions {
 		for s.stage == made || s.stage == listed || s.stage == attached {
 			s.stage = max(s.stage, listed)
 			if s.stage == listed {
-				s.hold = true
-				m.Attach(s.receiver, Start{}, nil)
+				s.attach(Start{}, nil)
 			} else {
 				s.phase = Open
 				m.Open(s.receiver)
@@ -159,6 +169,13 @@ func (m *model) settle() {
 		}
 		if s.stage == running && s.phase == Open {
 			m.checkSettled(s)
+		}
+	}
+	for _, s := range m.sessions {
+		for _, a := range s.acks {
+			if s.mode == AckExplicit && s.stage == running && s.phase == Open {
+				m.acknowledge(s, a)
+			}
 		}
 	}
 	m.checkReconnect()
@@ -214,6 +231,14 @@ func (m *model) checkSettled(s *modelSession) {
 	for name := range s.topics {
 		boxes = append(boxes, topic(name))
 	}
+	for _, o := range s.owed {
+		stays := slices.ContainsFunc(m.store.boxes[o.box], func(msg store.Message) bool {
+			return msg.Offset == o.offset && strings.HasPrefix(string(msg.Payload), o.id+".")
+		})
+		if stays && !s.got[o.id] && !m.skipped(s.user, o.box, o.offset) {
+			faultf("session %d was open when %s@%d was stored, and does not get it", s.id, o.id, o.offset)
+		}
+	}
 	state := m.find(s.receiver)
 	for _, b := range boxes {
 		l := m.store.boxes[b]
@@ -239,11 +264,12 @@ func (m *model) checkSettled(s *modelSession) {
 	}
 }
 
-// hasRead reports whether clients of the user have read all these messages.
+// hasRead reports whether clients of the user have read all these messages, as far as
+// they have not expired.
 func (s *modelSession) hasRead(l []store.Message) bool {
 	return !slices.ContainsFunc(l, func(msg store.Message) bool {
 		id, _, _ := strings.Cut(string(msg.Payload), ".")
-		return !s.m.read[s.user][id]
+		return !s.m.read[s.user][id] && !msg.Expired(s.m.clock.Now())
 	})
 }
 
@@ -251,7 +277,8 @@ func (s *modelSession) hasRead(l []store.Message) bool {
 // after one more of them has connected.
 func (m *model) checkReconnect() {
 	for _, user := range modelUsers {
-		s := &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), stage: running}
+		s := m.newSession()
+		s.stage = running
 		s.receiver = m.receiver(user, AckByPong)
 		s.check = s.checkWrite
 		m.sessions = append(m.sessions, s)

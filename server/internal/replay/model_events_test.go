@@ -17,10 +17,13 @@ func (m *model) event() {
 	kinds := []func(){
 		m.workOne, m.advance, m.push, m.notify, m.clientReads, m.pong, m.nextStage, m.nextStage,
 		m.subscribe, m.unsubscribe, m.livePush, m.explicitAck, m.clientEnds, m.detach,
-		m.serverCloses, m.connect, m.workOne, m.clientReads, m.pong, m.connect,
-		m.storeFails, m.storeChanges, m.evict, m.recheckAll,
+		m.serverCloses, func() { m.connect() }, m.workOne, m.clientReads, m.pong, m.openSession,
+		m.storeFails, m.storeChanges, m.evict, m.recheckAll, m.openSession, m.push, m.notify, m.explicitAck,
 	}
-	if m.small {
+	switch m.world {
+	case devices:
+		kinds = []func(){m.workOne, m.push, m.notify, m.clientReads, m.pong}
+	case small:
 		kinds = []func(){m.workOne, m.push, m.notify, m.clientReads, m.nextStage, m.subscribe, m.unsubscribe, m.livePush, m.detach}
 	}
 	kinds[m.tape.next(len(kinds))]()
@@ -45,13 +48,32 @@ func (m *model) recheckAll() {
 	m.recheck()
 }
 
-func (m *model) connect() {
-	if len(m.sessions) >= 6 {
-		return
+// openSession connects a session and brings it through all stages.
+func (m *model) openSession() {
+	if s := m.connect(); s != nil {
+		for s.stage < running {
+			m.advanceStage(s)
+		}
 	}
-	s := &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin)}
+}
+
+// connect makes a session that is not listed yet, nil if there are enough.
+func (m *model) connect() *modelSession {
+	present := 0
+	for _, s := range m.sessions {
+		if s.stage < detached {
+			present++
+		}
+	}
+	if present == 6 {
+		return nil
+	}
+	s := m.newSession()
 	user := modelUsers[m.detail(len(modelUsers))]
-	mode := []AckMode{AckByPong, AckExplicit, AckNone, AckByPong}[m.tape.next(4)]
+	mode := AckByPong
+	if m.world != devices {
+		mode = []AckMode{AckByPong, AckExplicit, AckNone, AckByPong}[m.tape.next(4)]
+	}
 	s.receiver = m.receiver(user, mode)
 	s.kernelMax = []int{1 << 20, 3, 0}[m.detail(3)]
 	s.wrong = m.detail(8) == 7
@@ -62,14 +84,21 @@ func (m *model) connect() {
 	s.check = s.checkWrite
 	m.sessions = append(m.sessions, s)
 	m.note("session %d of %s: mode %d, kernel %d, wrong pongs %v, no pings %v", s.id, user, mode, s.kernelMax, s.wrong, s.noPings)
+	return s
+}
+
+func (m *model) newSession() *modelSession {
+	return &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), got: make(map[string]bool)}
 }
 
 // nextStage brings a session on its way to be open.
 func (m *model) nextStage() {
-	s := m.pickStage(made, attached)
-	if s == nil {
-		return
+	if s := m.pickStage(made, attached); s != nil {
+		m.advanceStage(s)
 	}
+}
+
+func (m *model) advanceStage(s *modelSession) {
 	switch s.stage {
 	case made: // in the registry, where server-side subscribes find it
 		m.note("session %d is listed", s.id)
@@ -90,8 +119,7 @@ func (m *model) nextStage() {
 			}
 		}
 		m.note("session %d is attached: %+v %+v", s.id, start, subs)
-		s.hold = true
-		m.Attach(s.receiver, start, subs)
+		s.attach(start, subs)
 	case attached:
 		m.note("session %d is open", s.id)
 		s.phase = Open
@@ -100,13 +128,25 @@ func (m *model) nextStage() {
 	s.stage++
 }
 
+func (s *modelSession) attach(start Start, subs []Subscription) {
+	m := s.m
+	s.epochs = m.store.epochs
+	if !start.Resume {
+		s.acked, _ = m.store.position(inboxOf(s.user), s.user)
+	}
+	m.attach(s.receiver, start, subs)
+}
+
 // push stores a message; its notices come later, or never.
 func (m *model) push() {
 	box := inboxOf(modelUsers[m.detail(len(modelUsers))])
-	if m.tape.next(2) == 1 {
-		box = topic(modelTopics[m.detail(len(modelTopics))])
+	size := 8
+	if m.world != devices {
+		if m.tape.next(2) == 1 {
+			box = topic(modelTopics[m.detail(len(modelTopics))])
+		}
+		size = []int{8, 900, 60, 150}[m.tape.next(4)]
 	}
-	size := []int{8, 900, 60, 150}[m.tape.next(4)]
 	var ttl time.Duration
 	if m.detail(8) == 7 {
 		ttl = 3 * tickInterval
@@ -118,6 +158,12 @@ func (m *model) push() {
 	}
 	r := m.store.append(box, text+strings.Repeat("x", size-len(text)%8), ttl)
 	m.note("%s stored: %v@%d", text, box, r.Offset)
+	for _, s := range m.sessions {
+		if s.stage == running && s.phase == Open && ttl == 0 && (box.User == s.user || s.topics[box.Topic]) {
+			id, _, _ := strings.Cut(text, ".")
+			s.owed = append(s.owed, owed{box, r.Offset, id})
+		}
+	}
 	n := m.NewNotice(box, r.Offset, r.Prev, text+strings.Repeat("x", size-len(text)%8))
 	if m.detail(4) == 3 {
 		n.Shared = nil
@@ -132,16 +178,20 @@ func (m *model) notify() {
 	}
 	i := m.tape.next(len(m.notices))
 	n := m.notices[i]
-	if m.detail(4) != 3 { // otherwise it comes again
+	only := 0 // 0: all sessions
+	if m.world != small && m.tape.next(2) == 1 && len(m.sessions) > 0 {
+		only = 1 + m.tape.next(len(m.sessions)) // the others later
+	} else if m.detail(4) != 3 { // otherwise it comes again
 		m.notices = slices.Delete(m.notices, i, i+1)
 	}
-	m.note("notice of %v@%d", n.Box, n.Offset)
-	m.spread(n)
+	m.note("notice of %v@%d to %d", n.Box, n.Offset, only)
+	m.spread(n, only)
 }
 
-func (m *model) spread(n *Notice) {
-	for _, s := range m.sessions {
-		if s.stage >= listed && s.stage <= running && (n.Box.User == s.user || s.topics[n.Box.Topic]) {
+// spread delivers a notice to one session, or to all.
+func (m *model) spread(n *Notice, only int) {
+	for i, s := range m.sessions {
+		if (only == 0 || only == i+1) && s.stage >= listed && s.stage <= running && (n.Box.User == s.user || s.topics[n.Box.Topic]) {
 			m.Notify(s.receiver, n)
 		}
 	}
@@ -177,7 +227,10 @@ func (m *model) unsubscribe() {
 	}
 	name := modelTopics[m.detail(len(modelTopics))]
 	m.note("session %d unsubscribes %s", s.id, name)
-	m.Unsubscribe(s.receiver, name, func() { delete(s.topics, name) })
+	m.Unsubscribe(s.receiver, name, func() {
+		delete(s.topics, name)
+		s.owed = slices.DeleteFunc(s.owed, func(o owed) bool { return o.box.Topic == name })
+	})
 }
 
 func (m *model) livePush() {
@@ -264,14 +317,23 @@ func (m *model) explicitAck() {
 	i := m.tape.next(len(s.acks))
 	a := s.acks[i]
 	s.acks = s.acks[i+1:]
-	m.note("client %d acknowledges %v@%d", s.id, a.Box, a.Offset)
-	m.Ack(s.receiver, a.Box.Topic, a.Epoch, a.Offset)
+	m.acknowledge(s, a)
 	state := m.find(s.receiver)
 	if state == nil {
 		return
 	}
 	if st := state.stream(a.Box); st != nil && m.Ack(s.receiver, a.Box.Topic, st.epoch, st.sent+1) == nil {
 		faultf("session %d: an ack of what was not sent counts", s.id)
+	}
+}
+
+// acknowledge has a client acknowledge a message that it has got in this session. In a
+// topic it may have unsubscribed since.
+func (m *model) acknowledge(s *modelSession, a Message) {
+	m.note("client %d acknowledges %v@%d", s.id, a.Box, a.Offset)
+	err := m.Ack(s.receiver, a.Box.Topic, a.Epoch, a.Offset)
+	if err != nil && a.Box.User != "" && s.phase == Open && m.store.epochs <= mostPast {
+		faultf("session %d: an ack of a message that it has got: %v", s.id, err)
 	}
 }
 
@@ -338,5 +400,8 @@ func (m *model) storeChanges() {
 func (m *model) evict() {
 	box := inboxOf(modelUsers[m.detail(len(modelUsers))])
 	m.note("the first of %v is removed", box)
+	if l := m.store.boxes[box]; len(l) > 0 {
+		m.evicted[l[0].Offset] = true
+	}
 	m.store.removeFirst(box)
 }

@@ -17,11 +17,14 @@ import (
 // delivered, it must hold that
 //
 //   - a position is stored only when clients of the user have read all up to there;
-//   - a session gets the messages of a box in order and without an unannounced gap;
+//   - a session gets the messages of a box in order and without an unannounced gap,
+//     and none of its inbox that was acknowledged before;
 //   - nothing of a topic is written before its subscribe or after its unsubscribe;
 //   - a hello precedes everything else, live messages keep their order, and those
 //     that were held are written or dropped once each;
 //   - at most a window is in flight, and replay alone never fills a queue;
+//   - an open session gets all that is stored from then on, whatever other devices of
+//     the user acknowledge meanwhile;
 //   - every open session gets everything, and no state stays when all are gone.
 
 // modelSession is a session with its client.
@@ -36,12 +39,23 @@ type modelSession struct {
 	flight  []*wire             // stored frames since the last pong, and pings
 	wrong   bool                // its pongs are wrong
 	hello   bool
-	given   []string // live messages that were pushed, in order
+	acked   uint64          // the user's position in the inbox when the session was attached
+	epochs  int             // of the store, then
+	got     map[string]bool // ids of stored messages
+	owed    []owed          // messages that were stored while the session was open
+	given   []string        // live messages that were pushed, in order
 	written []string
 
 	// What the client has read.
 	pongs []string
 	acks  []Message
+}
+
+// owed is a message that a session must get.
+type owed struct {
+	box    store.Box
+	offset uint64
+	id     string
 }
 
 const (
@@ -65,16 +79,29 @@ type model struct {
 	ids      int
 	lives    int
 	read     map[string]map[string]bool // by user, the messages that clients have read
-	small    bool                       // few kinds of events, for every
+	evicted  map[uint64]bool            // by offset, what a backup may bring back
+	world    world
 }
+
+// world is which events there are.
+type world uint8
+
+const (
+	// large has all events.
+	large world = iota
+	// small has a session that is not attached, and few kinds of events.
+	small
+	// devices has two open sessions of one user, and no events at the store.
+	devices
+)
 
 var (
 	modelUsers  = []string{"alice", "bob"}
 	modelTopics = []string{"news", "sports"}
 )
 
-func newModel(t testing.TB, choices *tape, small bool) *model {
-	m := &model{tape: choices, small: small, resume: make(map[store.Box]Start), read: make(map[string]map[string]bool)}
+func newModel(t testing.TB, choices *tape, w world) *model {
+	m := &model{tape: choices, world: w, resume: make(map[store.Box]Start), read: make(map[string]map[string]bool), evicted: make(map[uint64]bool)}
 	m.rig = newRig(t, func(c *Config) {
 		c.Window = 400
 		c.Settle = 3 * tickInterval
@@ -103,7 +130,7 @@ func (m *model) note(format string, args ...any) {
 
 // meanwhile lets something happen while the store is asked.
 func (m *model) meanwhile(op string) {
-	if m.quiet || m.depth >= 3 || m.tape.done() {
+	if m.quiet || m.world == devices || m.depth >= 3 || m.tape.done() {
 		return
 	}
 	m.depth++
@@ -114,9 +141,9 @@ func (m *model) meanwhile(op string) {
 	m.depth--
 }
 
-// detail is next for what a small world leaves out.
+// detail is next for what other worlds than the large one leave out.
 func (m *model) detail(n int) int {
-	if m.small {
+	if m.world != large {
 		return 0
 	}
 	return m.tape.next(n)
@@ -140,8 +167,8 @@ func (m *model) pickStage(from, to int) *modelSession {
 }
 
 // runModel runs one schedule, and returns what went wrong.
-func runModel(t testing.TB, choices *tape, small bool) (wrong string, log []string) {
-	m := newModel(t, choices, small)
+func runModel(t testing.TB, choices *tape, w world) (wrong string, log []string) {
+	m := newModel(t, choices, w)
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -151,9 +178,13 @@ func runModel(t testing.TB, choices *tape, small bool) (wrong string, log []stri
 			wrong, log = fmt.Sprintf("%v\n%s", p, debug.Stack()), m.log
 		}
 	}()
-	if small {
-		m.sessions = nil
+	switch w {
+	case small:
 		m.connect()
+	case devices:
+		m.openSession()
+		m.openSession()
+		m.work()
 	}
 	for !choices.done() {
 		m.event()
@@ -162,13 +193,13 @@ func runModel(t testing.TB, choices *tape, small bool) (wrong string, log []stri
 	return "", nil
 }
 
-func reportModel(t *testing.T, name string, choices []int, small bool) {
+func reportModel(t *testing.T, name string, choices []int, w world) {
 	t.Helper()
 	short := shrink(choices, func(try []int) bool {
-		wrong, _ := runModel(t, &tape{choices: try}, small)
+		wrong, _ := runModel(t, &tape{choices: try}, w)
 		return wrong != ""
 	})
-	wrong, log := runModel(t, &tape{choices: short}, small)
+	wrong, log := runModel(t, &tape{choices: short}, w)
 	t.Fatalf("%s: %s\nchoices %v, %d steps:\n%s", name, wrong, short, len(log), strings.Join(log, "\n"))
 }
 
@@ -180,22 +211,33 @@ func TestRandomSchedules(t *testing.T) {
 	}
 	for seed := range n {
 		choices := randomTape(seed, 60+int(seed%5)*120)
-		if wrong, _ := runModel(t, &tape{choices: choices.choices}, false); wrong != "" {
-			reportModel(t, fmt.Sprint("seed ", seed), choices.choices, false)
+		if wrong, _ := runModel(t, &tape{choices: choices.choices}, large); wrong != "" {
+			reportModel(t, fmt.Sprint("seed ", seed), choices.choices, large)
 		}
 	}
 }
 
-// TestEverySchedule runs every schedule of a small world up to a depth.
+// TestEverySchedule runs every schedule of the other worlds up to a depth.
 func TestEverySchedule(t *testing.T) {
-	depth := 7
-	if testing.Short() || raceEnabled {
-		depth = 5
+	for _, test := range []struct {
+		name         string
+		world        world
+		depth, short int
+	}{
+		{"small", small, 6, 5},
+		{"devices", devices, 8, 6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			depth := test.depth
+			if testing.Short() || raceEnabled {
+				depth = test.short
+			}
+			n := every(depth, func(choices *tape) {
+				if wrong, _ := runModel(t, choices, test.world); wrong != "" {
+					reportModel(t, test.name+" world", choices.choices, test.world)
+				}
+			})
+			t.Logf("%d schedules", n)
+		})
 	}
-	n := every(depth, func(choices *tape) {
-		if wrong, _ := runModel(t, choices, true); wrong != "" {
-			reportModel(t, "small world", choices.choices, true)
-		}
-	})
-	t.Logf("%d schedules", n)
 }

@@ -1,6 +1,10 @@
 package replay
 
-import "fanfare/server/store"
+import (
+	"time"
+
+	"fanfare/server/store"
+)
 
 // Receiver is a session, as this package needs it. The service calls it with the
 // session's lock held, so its methods must not block and must not call the service for
@@ -12,6 +16,8 @@ type Receiver interface {
 	User() string
 	// Phase only grows. It is Ended before Detach is called.
 	Phase() Phase
+	// Since is the time at which the receiver became Open, or a little earlier.
+	Since() time.Time
 	// AckMode and Pings are constant from Attach on. Pings reports whether the
 	// session can send a ping whose payload comes back in a pong.
 	AckMode() AckMode

@@ -40,6 +40,16 @@ type Service struct {
 type shard struct {
 	mu       sync.Mutex
 	sessions map[uint64]*session
+	// left has, by receiver, where the sessions ended that needed no state any longer
+	// and whose inbox was not empty.
+	left map[uint64]left
+}
+
+// left is where the next session of a receiver goes on: another device of the user may
+// acknowledge, meanwhile, what the receiver has not got.
+type left struct {
+	epoch  string
+	offset uint64
 }
 
 type pause struct {
@@ -128,21 +138,44 @@ func (v *Service) obtain(r Receiver, second bool) *session {
 	s.inbox.pinned = true
 	if phase == Open {
 		s.state = idle
+		s.inbox.since = r.Since()
+	}
+	if at, ok := sh.left[id]; ok {
+		delete(sh.left, id)
+		s.inbox.start = Start{true, at.epoch, at.offset}
 	}
 	sh.sessions[id] = s
 	v.counters.sessions.Add(1)
 	return s
 }
 
-func (v *Service) remove(s *session) {
+// remove forgets a session, but for at: where the next session of its receiver begins.
+// The zero value of at is no place.
+func (v *Service) remove(s *session, at left) {
 	id := s.receiver.ID()
 	sh := v.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.sessions[id] == s {
-		delete(sh.sessions, id)
-		v.counters.sessions.Add(-1)
+	if sh.sessions[id] != s {
+		return
 	}
+	delete(sh.sessions, id)
+	v.counters.sessions.Add(-1)
+	if at != (left{}) && s.receiver.Phase() == Open { // else Detach has been called, or follows
+		if sh.left == nil {
+			sh.left = make(map[uint64]left)
+		}
+		sh.left[id] = at
+	}
+}
+
+// forget removes what remove has left of a receiver.
+func (v *Service) forget(r Receiver) {
+	id := r.ID()
+	sh := v.shard(id)
+	sh.mu.Lock()
+	delete(sh.left, id)
+	sh.mu.Unlock()
 }
 
 // use calls f with the session of a receiver and its lock held; without make only
@@ -183,7 +216,7 @@ func (s *session) locked(f func(*session)) bool {
 func (v *Service) Attach(r Receiver, inbox Start, topics []Subscription) {
 	v.use(r, true, func(s *session) {
 		s.holding = true
-		s.inbox.start = inbox.clone()
+		s.inbox.start, s.inbox.since = inbox.clone(), v.cfg.Now()
 		for _, sub := range topics {
 			if st, added := s.add(sub); !added && !st.start.Resume {
 				st.start = sub.Start.clone() // a subscribe came first
@@ -211,6 +244,7 @@ func (v *Service) Detach(r Receiver, code int) {
 		}
 		s.end()
 	})
+	v.forget(r)
 }
 
 // ErrEnded is returned by Subscribe for a session that has ended.
@@ -261,6 +295,6 @@ func (v *Service) Unsubscribe(r Receiver, topic string, leave func()) (removed b
 // dismiss removes a session that was made for a moment. The caller holds mu.
 func (s *session) dismiss() {
 	if s.state == idle && !s.inbox.placed && len(s.topics) == 0 && s.disposable() {
-		s.end()
+		s.dispose()
 	}
 }

@@ -71,12 +71,28 @@ func (s *session) pause(d time.Duration) {
 }
 
 // end removes the session. The caller holds mu.
-func (s *session) end() {
+func (s *session) end() { s.endAt(left{}) }
+
+// dispose removes a session that is disposable. The next one of the receiver begins
+// where this one is, not at the position that the user has acknowledged by then. The
+// caller holds mu.
+func (s *session) dispose() {
+	switch st := &s.inbox; {
+	case st.placed && st.sent > 0:
+		s.endAt(left{st.epoch, st.sent})
+	case st.placed: // Receiver.Since says enough
+		s.end()
+	default:
+		s.endAt(left{st.start.Epoch, st.start.Offset})
+	}
+}
+
+func (s *session) endAt(at left) {
 	if s.state == closed {
 		return
 	}
 	s.move(evEnd)
-	s.svc.remove(s)
+	s.svc.remove(s, at)
 	s.dropHeld()
 	for _, st := range s.topics {
 		st.ended = true

@@ -14,6 +14,7 @@ type Stats struct {
 	Damaged    int64 `json:"damaged"`    // reads that found damage
 	Refused    int64 `json:"refused"`    // sessions that ended with 1009 while a stored message was in flight
 	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused, or could not be encoded, twice
+	Ignored    int64 `json:"ignored"`    // acknowledgements for an earlier epoch of their session
 	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
 	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
 	Panics     int64 `json:"panics"`     // sessions ended because of a panic
@@ -21,7 +22,7 @@ type Stats struct {
 
 type counters struct {
 	sessions, replayed, gaps, resets, expired, damaged,
-	refused, skipped, unanswered, dropped, panics atomic.Int64
+	refused, skipped, ignored, unanswered, dropped, panics atomic.Int64
 }
 
 // Stats returns the counters.
@@ -40,6 +41,7 @@ func (v *Service) Stats() Stats {
 		Damaged:    c.damaged.Load(),
 		Refused:    c.refused.Load(),
 		Skipped:    c.skipped.Load(),
+		Ignored:    c.ignored.Load(),
 		Unanswered: c.unanswered.Load(),
 		Dropped:    c.dropped.Load(),
 		Panics:     c.panics.Load(),

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ type stream struct {
 	// Immutable once a worker may run.
 	box      store.Box
 	start    Start
-	since    time.Time // when a topic was subscribed
+	since    time.Time // when the session opened, or subscribed to the topic
 	remember bool
 
 	ended bool // unsubscribed
@@ -29,14 +30,16 @@ type stream struct {
 	gap    bool // messages before the next one are missing
 	pinned bool // a position is stored, so that a later session resumes there
 	solo   bool // the next message was refused once, and goes alone
-	tries  uint8
+	// continued: the offsets of the last of past continue in epoch.
+	continued bool
+	tries     uint8
 
-	epoch  string // before placed: that of want
-	prior  string // an earlier epoch whose offsets continue in epoch
-	from   uint64 // where it began
-	sent   uint64 // everything up to here was written, or skipped
-	want   uint64 // this offset is known to be stored
-	pinged uint64 // everything up to here is covered by a ping
+	epoch  string   // before placed: that of want
+	past   []string // earlier epochs that the client may still name, the latest last
+	from   uint64   // where it began
+	sent   uint64   // everything up to here was written, or skipped
+	want   uint64   // this offset is known to be stored
+	pinged uint64   // everything up to here is covered by a ping
 	rest   []uint64
 	need   int // what the next message takes of the queue, if that is known
 
@@ -61,12 +64,27 @@ func (s Start) clone() Start {
 
 func (st *stream) expect(offset uint64) { st.want = max(st.want, offset) }
 
+// noticed reports whether messages may have been stored since the stream was wanted,
+// and are not located. The caller holds mu.
+func (st *stream) noticed() bool { return st.want > 0 || st.check }
+
 // pending reports whether there is something to read.
 func (st *stream) pending() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
 
 // continuesIn reports whether an offset of an epoch is one of this stream.
 func (st *stream) continuesIn(epoch string) bool {
-	return st.placed && (epoch == st.epoch || epoch != "" && epoch == st.prior)
+	return st.placed && (epoch == st.epoch || st.continued && epoch == st.past[len(st.past)-1])
+}
+
+// mostPast bounds stream.past.
+const mostPast = 8
+
+// leaveEpoch notes that the client knows offsets of an epoch that has ended.
+func (st *stream) leaveEpoch(epoch string, continued bool) {
+	if len(st.past) == mostPast {
+		st.past = slices.Delete(st.past, 0, 1)
+	}
+	st.past, st.continued = append(st.past, epoch), continued
 }
 
 // place sets where the stream begins.
@@ -75,6 +93,9 @@ func (st *stream) place(p place) {
 		st.want = 0 // it belonged to another history
 	}
 	st.placed, st.epoch = true, p.epoch
+	if e := st.start.Epoch; e != "" && e != p.epoch {
+		st.leaveEpoch(e, false) // the client may acknowledge what it got before it resumed
+	}
 	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap
 	st.acked, st.reported, st.pinned = p.acked, p.acked, p.pinned
 	st.expect(p.last)
@@ -84,11 +105,12 @@ func (st *stream) place(p place) {
 // Later offsets of the earlier epoch may denote other messages in any case.
 func (st *stream) moveTo(epoch string, continues bool) {
 	st.rest, st.tries, st.need, st.solo = nil, 0, 0, false
-	if continues {
-		st.prior, st.epoch, st.want = st.epoch, epoch, st.sent
+	st.leaveEpoch(st.epoch, continues)
+	if st.epoch = epoch; continues {
+		st.want = st.sent
 		return
 	}
-	st.prior, st.epoch, st.gap = "", epoch, true
+	st.gap = true
 	st.from, st.sent, st.want, st.pinged, st.acked, st.reported = 0, 0, 0, 0, 0, 0
 	st.pinned = st.box.User != ""
 }

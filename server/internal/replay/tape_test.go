@@ -14,8 +14,12 @@ type tape struct {
 	sizes   []int // of the choices that were made
 }
 
-// next chooses from 0 to n-1; beyond the end of the tape it is 0.
+// next chooses from 0 to n-1; beyond the end of the tape it is 0. It takes nothing from
+// the tape if there is no choice.
 func (t *tape) next(n int) int {
+	if n == 1 {
+		return 0
+	}
 	c := 0
 	if t.pos < len(t.choices) {
 		c = t.choices[t.pos] % n

@@ -17,6 +17,8 @@ type job struct {
 	offset uint64
 	bytes  int
 	quick  bool // locate: an empty box is all that needs to be known
+	// noticed: messages may have been stored since the stream was wanted.
+	noticed bool
 }
 
 type jobKind uint8
@@ -56,7 +58,7 @@ func (s *session) plan() (j job) {
 	s.each(func(st *stream) bool {
 		switch {
 		case !st.placed:
-			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, quick: s.quick(st)}
+			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, quick: s.quick(st), noticed: st.noticed()}
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
@@ -95,7 +97,7 @@ func (s *session) rest() {
 	case s.owesPing():
 		s.pause(roomDelay)
 	case s.disposable():
-		s.end()
+		s.dispose()
 	default:
 		s.move(evDone)
 	}
