@@ -238,7 +238,7 @@ func TestPressure(t *testing.T) {
 // TestHeld: what is known of unfinished messages is bounded in all, too, and what has
 // ended does not count.
 func TestHeld(t *testing.T) {
-	ep := Echo("/echo")
+	ep := EchoEndpoint("/echo")
 	ep.Rate = Rate{Messages: 10}
 	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	const most = 64 << 10

@@ -153,7 +153,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return ErrClosed
 	}
 	s.state.Or(uint32(a.dialect) << dialectShift)
-	if len(a.id.MaySubscribe) > 0 && s.dialect() != Plain {
+	if len(a.id.MaySubscribe) > 0 && !s.raw() {
 		s.extend().maySubscribe = a.id.MaySubscribe
 	}
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {

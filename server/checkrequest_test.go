@@ -20,7 +20,7 @@ func TestHandshakeCheck(t *testing.T) {
 		}
 		return Identity{}, &Rejection{Status: 401, Text: "wrong token", Header: http.Header{"Www-Authenticate": {"Bearer"}}}
 	}}
-	srv := start(t, Config{Endpoints: []Endpoint{real, Push("/ws")}, TopicsPerSession: 1})
+	srv := start(t, Config{Endpoints: []Endpoint{real, PushEndpoint("/ws")}, TopicsPerSession: 1})
 	check := func(path, check, origin string) (int, string, http.Header) {
 		t.Helper()
 		req, err := http.NewRequest("GET", "http://"+srv.Addr().String()+path, nil)

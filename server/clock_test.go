@@ -90,7 +90,7 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 func TestTimers(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		fired := make(chan string, 10)
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Hooks.OnTimer = func(s *Session) {
 			if s.User() == "panics" {
 				panic("OnTimer")
@@ -165,7 +165,7 @@ func (h *manualClock) receive(t testing.TB, fired <-chan string) (user string) {
 // Timers that come due while an OnTimer takes long are called later, none twice.
 func TestTimersWait(t *testing.T) {
 	entered, leave := make(chan string), make(chan struct{})
-	ep := Push("/ws")
+	ep := PushEndpoint("/ws")
 	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
 	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	for _, user := range []string{"a", "b", "c"} {
@@ -202,7 +202,7 @@ func TestTimersWait(t *testing.T) {
 // called once, at the later time. The same if the later time comes while it still waits.
 func TestTimerSetAgainWhileItWaits(t *testing.T) {
 	entered, leave := make(chan string), make(chan struct{})
-	ep := Push("/ws")
+	ep := PushEndpoint("/ws")
 	ep.Hooks.OnTimer = func(s *Session) { entered <- s.User(); <-leave }
 	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}})
 	for _, user := range []string{"a", "b", "c"} {

@@ -23,7 +23,7 @@ type closeServer struct {
 
 func startClose(t testing.TB, kind netpoll.Transport) *closeServer {
 	s := &closeServer{messages: make(chan string, 10), closed: make(chan frame.CloseError, 10)}
-	ep := Push("/")
+	ep := PushEndpoint("/")
 	ep.Rules.MaxMessage = 1000
 	ep.Hooks.OnMessage = func(_ *Session, op Op, payload []byte) { s.messages <- string(payload) }
 	ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { s.closed <- why }

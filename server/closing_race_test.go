@@ -70,7 +70,7 @@ func TestClosingRaces(t *testing.T) {
 // to codes.
 func closingRace(t *testing.T, kind netpoll.Transport, n int, codes map[Code]int64) {
 	closed := make([]atomic.Int32, n) // calls of OnClose
-	ep := Push("/")
+	ep := PushEndpoint("/")
 	ep.Rate.Unlimited = true
 	ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
 		if s.User() != string(payload) {

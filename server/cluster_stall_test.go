@@ -48,7 +48,7 @@ func TestStalledCluster(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		t.Run(fmt.Sprintf("queue full %t", full), func(t *testing.T) {
 			cluster := newStalledCluster(full)
-			ep := Push("/ws")
+			ep := PushEndpoint("/ws")
 			ep.Hooks.OnMessage = func(s *Session, op Op, payload []byte) { s.Send(op, payload) }
 			srv, clock := startStopped(t, Config{Cluster: cluster, Endpoints: []Endpoint{ep}, Workers: 2})
 			alice := dial(t, srv, "/ws?user=alice&topic=news")

@@ -28,7 +28,7 @@ func TestEndingsCollide(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var closed, twice atomic.Int64
 		var codes sync.Map
-		ep := Push("/")
+		ep := PushEndpoint("/")
 		ep.Rate.Unlimited = true
 		ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
 			if string(payload) == "panic" {

@@ -60,7 +60,7 @@ func compressing(ep Endpoint) Endpoint {
 func TestCompression(t *testing.T) {
 	for _, kind := range transports {
 		t.Run(kind.String(), func(t *testing.T) {
-			srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{compressing(Push("/ws")), compressing(Echo("/echo")), Push("/plain")}})
+			srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{compressing(PushEndpoint("/ws")), compressing(EchoEndpoint("/echo")), PushEndpoint("/plain")}})
 			offer := "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 			long := []byte(strings.Repeat("all work and no play makes jack a dull boy ", 100))
 			small := []byte("small")
@@ -93,7 +93,7 @@ func TestCompression(t *testing.T) {
 
 // TestCompressionAnswer: RFC 7692, section 7.1.
 func TestCompressionAnswer(t *testing.T) {
-	srv := start(t, Config{Endpoints: []Endpoint{compressing(Echo("/on")), Echo("/off")}})
+	srv := start(t, Config{Endpoints: []Endpoint{compressing(EchoEndpoint("/on")), EchoEndpoint("/off")}})
 	for _, tt := range []struct {
 		name, path, offer string
 		status            int
@@ -118,7 +118,7 @@ func TestCompressionAnswer(t *testing.T) {
 // TestBombEndsWith1009: what would inflate beyond the limit ends the session
 // before its memory is spent.
 func TestBombEndsWith1009(t *testing.T) {
-	srv := start(t, Config{Endpoints: []Endpoint{compressing(Echo("/echo"))}})
+	srv := start(t, Config{Endpoints: []Endpoint{compressing(EchoEndpoint("/echo"))}})
 	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
 	c.sendDeflated(Text, make([]byte, 16<<20))
 	payload, _ := c.inflated()

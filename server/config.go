@@ -28,9 +28,9 @@ type Config struct {
 	// at the path of an endpoint.
 	Fallback http.Handler
 
-	// Endpoints of the public listener. Empty: Push at /ws and Echo at /echo,
-	// users named by the query, which New rejects for a listener that is not
-	// loopback, unless InsecureIdentity is set.
+	// Endpoints of the public listener. Empty: PushEndpoint("/ws") and
+	// EchoEndpoint("/echo"). New rejects endpoints that let clients choose their user
+	// for a listener that is not loopback, unless InsecureIdentity is set.
 	Endpoints []Endpoint
 	// InsecureIdentity lets endpoints without authentication listen beyond
 	// loopback.
@@ -135,7 +135,7 @@ func (cfg *Config) validate() error {
 		cfg.Logger = slog.Default()
 	}
 	if len(cfg.Endpoints) == 0 {
-		cfg.Endpoints = []Endpoint{Push("/ws"), Echo("/echo")}
+		cfg.Endpoints = []Endpoint{PushEndpoint("/ws"), EchoEndpoint("/echo")}
 	}
 	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use the slice for another server
 	if cfg.MaxConnections == 0 {

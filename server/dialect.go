@@ -86,17 +86,30 @@ const (
 	AckNone
 )
 
-// Plain is the dialect without an envelope: a message arrives byte for byte as it
+// Plain returns the dialect without an envelope: a message arrives byte for byte as it
 // was pushed, and what clients send goes to Hooks.OnMessage.
-var Plain Dialect = &plain{acks: AckByPong}
+func Plain() Dialect { return plainByPong }
 
 // PlainUnacknowledged is Plain for clients behind a proxy that answers pings itself:
 // their pongs acknowledge nothing, so each session gets everything that is unread.
-var PlainUnacknowledged Dialect = &plain{acks: AckNone}
+func PlainUnacknowledged() Dialect { return plainUnacknowledged }
+
+var (
+	plainByPong         = &plain{acks: AckByPong}
+	plainUnacknowledged = &plain{acks: AckNone}
+)
 
 type plain struct {
 	WebSocket
 	acks AckMode
+}
+
+// isRaw reports whether a dialect adds nothing to messages: they are sent as NewMessage has
+// encoded them, what clients send concerns nothing but OnMessage, and clients have no way
+// to subscribe.
+func isRaw(d Dialect) bool {
+	_, raw := d.(*plain) // not a dialect that embeds Plain, and may encode differently
+	return raw
 }
 
 func (*plain) Protocol() string                 { return "" }
@@ -113,7 +126,7 @@ func (*plain) Receive(s *Session, op Op, payload []byte) {
 	}
 }
 
-// WebSocket is the heartbeat and the close of dialects that consist of WebSocket
+// WebSocket has the heartbeat and the close of dialects that consist of WebSocket
 // messages, for embedding in them.
 type WebSocket struct{}
 

@@ -41,7 +41,7 @@ func (*upper) Goodbye(code Code, reason string) []byte {
 // A dialect of the application decides about everything that its sessions say.
 func TestOwnDialect(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Dialects = append(ep.Dialects, new(upper))
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a", "Sec-WebSocket-Protocol: other, upper")
@@ -63,7 +63,7 @@ func TestOwnDialect(t *testing.T) {
 func TestMessageIsEncodedOncePerDialect(t *testing.T) {
 	const receivers = 300 // enough for several goroutines
 	first, second := new(upper), &renamed{upper: new(upper)}
-	ep := compressing(Push("/ws"))
+	ep := compressing(PushEndpoint("/ws"))
 	ep.Dialects = append(ep.Dialects, first, second)
 	srv := start(t, Config{Endpoints: []Endpoint{ep}})
 	var plain, deflated *client
@@ -131,7 +131,7 @@ func TestMixedBroadcastAllocations(t *testing.T) {
 	}
 	const receivers, messages = 240, 50
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Dialects = append(ep.Dialects, new(upper))
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		var clients []*client
@@ -183,7 +183,7 @@ func TestMixedBroadcastAllocations(t *testing.T) {
 // A Message may be sent by two servers of a process at once.
 func TestMessageIsSharedByServers(t *testing.T) {
 	third := new(upper)
-	ep := Push("/ws")
+	ep := PushEndpoint("/ws")
 	ep.Dialects = append(ep.Dialects, third)
 	a, b := start(t, Config{Endpoints: []Endpoint{ep}}), start(t, Config{Endpoints: []Endpoint{ep}})
 	m := NewMessage(Text, []byte("shared"))

@@ -15,10 +15,10 @@ import (
 	"fanfare/server/internal/handshake"
 )
 
-// ProtocolV1 is the sub-protocol of V1.
+// ProtocolV1 is the sub-protocol of [V1].
 const ProtocolV1 = "fanfare.v1"
 
-// V1 is the dialect fanfare.v1: text messages that hold one JSON object each. The
+// V1 returns the dialect fanfare.v1: text messages that hold one JSON object each. The
 // server sends
 //
 //	{"type":"hello","user":"alice","epoch":"k3f9","offset":41}
@@ -52,7 +52,9 @@ const ProtocolV1 = "fanfare.v1"
 // what no session of its user has acknowledged. "gap":true in hello, subscribe or a
 // message reports that messages before it are no longer stored. hello precedes
 // every other object, subscribe every message of its durable topic.
-var V1 Dialect = new(v1)
+func V1() Dialect { return theV1 }
+
+var theV1 = new(v1)
 
 type v1 struct {
 	WebSocket

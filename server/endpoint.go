@@ -57,7 +57,7 @@ func (ep *Endpoint) validate() error {
 		return field.Errorf("Path", "is %q: want a path that begins with / and has no query", ep.Path)
 	}
 	if len(ep.Dialects) == 0 {
-		ep.Dialects = []Dialect{Plain}
+		ep.Dialects = []Dialect{Plain()}
 	}
 	if len(ep.Dialects) > dialectMask+1 {
 		return fmt.Errorf("endpoint %s: %w", ep.Path, field.Errorf("Dialects", "has %d values: want at most %d", len(ep.Dialects), dialectMask+1))
@@ -93,15 +93,17 @@ type Identity struct {
 	Expires time.Time
 }
 
-// Push is the endpoint for push sessions: the query names user and topics, what
-// clients send is read and ignored. Use Authenticated for real identities.
-func Push(path string) Endpoint {
-	return Endpoint{Path: path, Identifier: FromQuery, NonBlocking: true, Insecure: true, Dialects: []Dialect{Plain, V1}}
+// PushEndpoint returns the endpoint for push sessions: the query names user and topics,
+// and what plain clients send is discarded. It proves nothing: set Identifier, and Insecure
+// to false, for users who must prove who they are.
+func PushEndpoint(path string) Endpoint {
+	return Endpoint{Path: path, Identifier: FromQuery, NonBlocking: true, Insecure: true, Dialects: []Dialect{Plain(), V1()}}
 }
 
-// Echo is the endpoint that sends every message back, for measuring: on loopback its
-// Rate is unlimited. A Mount does not know its address: there it has the default.
-func Echo(path string) Endpoint {
+// EchoEndpoint returns the endpoint that sends every message back, for measuring: on
+// loopback its Rate is unlimited. A Mount does not know its address: there it has the
+// default.
+func EchoEndpoint(path string) Endpoint {
 	return Endpoint{Path: path, Rate: Rate{UnlimitedOnLoopback: true}, Hooks: Hooks{OnMessage: func(s *Session, op Op, payload []byte) {
 		s.Send(op, payload)
 	}}}

@@ -134,7 +134,7 @@ func TestOffsetsHaveEpochs(t *testing.T) {
 		{Content{Epoch: "e"}, `{"type":"message","text":"x"}`},
 	} {
 		tt.c.Op, tt.c.Payload = Text, []byte("x")
-		if got := string(V1.Encode(tt.c).Payload()); got != tt.want {
+		if got := string(V1().Encode(tt.c).Payload()); got != tt.want {
 			t.Errorf("got %s\nwant %s", got, tt.want)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 
 // A push reaches every session of a user.
 func ExampleServer_Push() {
-	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{server.Push("/ws")}})
+	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{server.PushEndpoint("/ws")}})
 	defer stop()
 	alice := dial("ws://"+srv.Addr().String()+"/ws?user=alice", "")
 	defer alice.Close()
@@ -35,7 +35,7 @@ func ExampleServer_Push() {
 
 // A message to a topic reaches its subscribers; here all but the one that sent it.
 func ExampleServer_PublishExcept() {
-	chat := server.Push("/chat")
+	chat := server.PushEndpoint("/chat")
 	chat.Hooks.OnMessage = func(s *server.Session, op server.Op, payload []byte) {
 		m := server.NewMessage(op, fmt.Appendf(nil, "%s: %s", s.User(), payload))
 		s.Server().PublishExcept(s.Context(), "room", m, s)
@@ -130,8 +130,8 @@ func (*lines) Acks() server.AckMode { return server.AckByPong }
 
 // A dialect decides what messages look like on the wire, and what clients may say.
 func ExampleDialect() {
-	ep := server.Push("/ws")
-	ep.Dialects = []server.Dialect{server.Plain, new(lines)}
+	ep := server.PushEndpoint("/ws")
+	ep.Dialects = []server.Dialect{server.Plain(), new(lines)}
 	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{ep}})
 	defer stop()
 	url := "ws://" + srv.Addr().String() + "/ws?user="

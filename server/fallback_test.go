@@ -64,7 +64,7 @@ func TestFallbackRequests(t *testing.T) {
 		io.WriteString(w, r.Method+" "+r.URL.String())
 	})
 	srv := start(t, Config{Fallback: fallback, Endpoints: []Endpoint{
-		Push("/ws"), Echo("/echo"), {Path: "/real", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{}, nil }},
+		PushEndpoint("/ws"), EchoEndpoint("/echo"), {Path: "/real", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{}, nil }},
 	}})
 	for _, test := range []struct {
 		method, target string

@@ -9,7 +9,7 @@ import (
 // has ended does not count.
 func TestHeldRequests(t *testing.T) {
 	ep, calls := blocking(Hooks{})
-	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{Echo("/echo"), ep}})
+	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{EchoEndpoint("/echo"), ep}})
 	const most = 32 << 10
 	srv.memory.Observe(0, 4*most)
 	settled := func(what string, bytes int64) {

@@ -69,7 +69,7 @@ func TestHandshakeCutAnywhere(t *testing.T) {
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "HTTP/1.1 400 "},
 		{"ends at once", "\r\n\r\n", "HTTP/1.1 400 "},
 	}
-	ep := Echo("/echo")
+	ep := EchoEndpoint("/echo")
 	ep.Dialects = dialects("chat")
 	// Every cut on one transport, some on the other: the law is above them.
 	for kind, step := range map[netpoll.Transport]int{netpoll.Epoll: 1, netpoll.Goroutine: 7} {
@@ -112,7 +112,7 @@ func TestHandshakeInPiecesLeavesNothing(t *testing.T) {
 
 // fuzzServer has no listener; its sessions never have a connection.
 func fuzzServer(f *testing.F) *Server {
-	ep := Push("/ws")
+	ep := PushEndpoint("/ws")
 	ep.Dialects = dialects("chat")
 	// Its clock stands still, so no handshake comes back to the rate.
 	srv, err := newServer(Config{MaxHeader: 1024, HandshakeRate: 1 << 30, Endpoints: []Endpoint{ep}})

@@ -57,7 +57,7 @@ func TestRFC6455HandshakeForms(t *testing.T) {
 	protocols := [][]string{{"chat"}, {"other, chat"}, {"other", "chat"}, {"chat,other"}, {"chat", "chat"}, {",chat,,"}, {"", "a,b", "chat"}}
 	extensions := [][]string{{"permessage-deflate"}, {"x, permessage-deflate"}, {"x", "permessage-deflate"}, {"Permessage-Deflate-Not; a=b", "permessage-deflate"}, {"permessage-deflate, permessage-deflate; server_no_context_takeover"}}
 
-	ep := Echo("/echo")
+	ep := EchoEndpoint("/echo")
 	ep.Dialects = dialects("superchat", "chat")
 	ep.Compress = true
 	srv := start(t, Config{Transport: netpoll.Default, Endpoints: []Endpoint{ep}})
@@ -136,7 +136,7 @@ func TestRFC6455SubProtocolChoice(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ep := Echo("/echo")
+			ep := EchoEndpoint("/echo")
 			ep.Dialects = dialects(test.spoken...)
 			srv := start(t, Config{Endpoints: []Endpoint{ep}})
 			var lines []string

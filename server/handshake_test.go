@@ -191,7 +191,7 @@ func TestHandshake(t *testing.T) {
 		{"garbage", "Hello, world!\r\n\r\n", 400, ""},
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		ep := Echo("/echo")
+		ep := EchoEndpoint("/echo")
 		ep.Dialects = dialects("chat", "superchat")
 		srv := start(t, Config{
 			Transport: kind, MaxHeader: 1024, Endpoints: []Endpoint{ep},

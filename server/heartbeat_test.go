@@ -48,7 +48,7 @@ func TestHeartbeat(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		t.Run("silent client is pinged, then closed", func(t *testing.T) {
 			closed := make(chan frame.CloseError, 1)
-			ep := Push("/ws")
+			ep := PushEndpoint("/ws")
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
 			srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 			c := dial(t, srv, "/ws?user=a")
@@ -220,7 +220,7 @@ func TestHeartbeatWhileHooksBlock(t *testing.T) {
 			}
 			t.Run(test.name, func(t *testing.T) {
 				entered, leave := make(chan struct{}, 8), make(chan struct{})
-				ep := Push("/ws")
+				ep := PushEndpoint("/ws")
 				ep.Hooks.OnMessage = func(s *Session, _ Op, payload []byte) {
 					if string(payload) == "block" {
 						entered <- struct{}{}

@@ -62,7 +62,7 @@ func TestHooksInOrder(t *testing.T) {
 	const sessions, messages = 50, 20
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var d hookLog
-		ep := Push("/")
+		ep := PushEndpoint("/")
 		ep.Hooks = d.hooks()
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		each(sessions, func(i int) {
@@ -125,7 +125,7 @@ func TestHooksPanic(t *testing.T) {
 						panic("in " + hook)
 					}
 				}
-				ep := Push("/")
+				ep := PushEndpoint("/")
 				ep.Hooks = Hooks{
 					OnOpen: func(s *Session) { check(s, "OnOpen") },
 					OnMessage: func(s *Session, op Op, payload []byte) {
@@ -169,7 +169,7 @@ func TestHooksPanic(t *testing.T) {
 func TestHooksMayCall(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		done := make(chan string, 1)
-		ep := Push("/")
+		ep := PushEndpoint("/")
 		ep.Hooks = Hooks{
 			OnOpen: func(s *Session) {
 				srv := s.srv()
@@ -214,7 +214,7 @@ func TestHooksMayBlock(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		leave := make(chan struct{})
 		entered := make(chan struct{}, blocked)
-		ep := Echo("/")
+		ep := EchoEndpoint("/")
 		ep.Hooks.OnMessage = func(s *Session, op Op, payload []byte) {
 			if string(payload) == "block" {
 				entered <- struct{}{}

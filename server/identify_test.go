@@ -40,7 +40,7 @@ func blocking(hooks Hooks) (Endpoint, chan *asked) {
 func TestIdentifierBlocks(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
-		srv := start(t, Config{Transport: kind, Workers: 1, Endpoints: []Endpoint{ep, Echo("/echo")}})
+		srv := start(t, Config{Transport: kind, Workers: 1, Endpoints: []Endpoint{ep, EchoEndpoint("/echo")}})
 		const n = 20
 		var waiting []*client
 		for i := range n {

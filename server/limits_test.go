@@ -156,7 +156,7 @@ func TestEchoRate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var endpoints []Endpoint // those of the zero Config
 			if test.rate != nil {
-				endpoints = []Endpoint{Echo("/echo")}
+				endpoints = []Endpoint{EchoEndpoint("/echo")}
 				endpoints[0].Rate = *test.rate
 			}
 			cfg := Config{Listen: test.listen, InsecureIdentity: true, Endpoints: endpoints}
@@ -201,8 +201,8 @@ func TestConfigErrorFields(t *testing.T) {
 		"DurableTopics":       {DurableTopics: []string{"a"}},
 		"SessionsFull":        {SessionsFull: 9},
 		"AllowOrigins":        {AllowOrigins: []string{"x"}},
-		"Endpoints":           {Endpoints: []Endpoint{Echo("/a"), Echo("/a")}},
-		"Path":                {Endpoints: []Endpoint{Echo("a")}},
+		"Endpoints":           {Endpoints: []Endpoint{EchoEndpoint("/a"), EchoEndpoint("/a")}},
+		"Path":                {Endpoints: []Endpoint{EchoEndpoint("a")}},
 		"Dialects":            {Endpoints: []Endpoint{{Path: "/a", Dialects: dialects("a b")}}},
 		"Rate.Bytes":          {Endpoints: []Endpoint{{Path: "/a", Rate: Rate{Bytes: -1}}}},
 		"Deflate.ContextBits": {Endpoints: []Endpoint{{Path: "/a", Rules: frame.Rules{Deflate: frame.Deflate{ContextBits: 1}}}}},

@@ -17,9 +17,9 @@ func TestDNSRebinding(t *testing.T) {
 		status int // for a foreign host
 	}{
 		{"default endpoints", Config{}, 403},
-		{"insecure endpoint beside others", Config{Endpoints: []Endpoint{token, Push("/ws"), Echo("/echo")}}, 403},
+		{"insecure endpoint beside others", Config{Endpoints: []Endpoint{token, PushEndpoint("/ws"), EchoEndpoint("/echo")}}, 403},
 		{"trusted proxy", Config{TrustedProxies: proxy}, 101},
-		{"nothing insecure", Config{Endpoints: []Endpoint{token, Echo("/echo")}}, 101},
+		{"nothing insecure", Config{Endpoints: []Endpoint{token, EchoEndpoint("/echo")}}, 101},
 		{"open to the world", Config{Listen: "0.0.0.0:0", InsecureIdentity: true}, 101},
 		{"Unix socket", Config{Listen: "unix:" + t.TempDir() + "/s"}, 101},
 	} {

@@ -15,7 +15,7 @@ import (
 // is shared by all of them. A Message is immutable and safe for concurrent use.
 type Message struct {
 	content Content
-	plain   frame.Prepared           // what Plain sends; content.Payload is its payload
+	plain   frame.Prepared           // what raw dialects send; content.Payload is its payload
 	others  atomic.Pointer[encoding] // encodings of other dialects
 }
 
@@ -49,11 +49,12 @@ func (m *Message) Payload() []byte { return m.content.Payload }
 // Len returns the size of the payload in bytes.
 func (m *Message) Len() int { return len(m.content.Payload) }
 
-// frame returns the message as d sends it, nil if d.Encode has panicked.
-func (m *Message) frame(srv *Server, d Dialect) *frame.Prepared {
-	if d == Plain {
+// frame returns the message as the session's dialect sends it, nil if Encode has panicked.
+func (m *Message) frame(s *Session) *frame.Prepared {
+	if s.raw() {
 		return &m.plain
 	}
+	d := s.dialect()
 	for e := m.others.Load(); ; {
 		for known := e; known != nil; known = known.next {
 			if known.dialect == d {
@@ -61,7 +62,7 @@ func (m *Message) frame(srv *Server, d Dialect) *frame.Prepared {
 			}
 		}
 		// Two goroutines may encode at the same time; one result is kept.
-		added := &encoding{d, srv.encode(d, m.content), e}
+		added := &encoding{d, s.srv().encode(d, m.content), e}
 		if m.others.CompareAndSwap(e, added) {
 			return added.frame
 		}
@@ -77,7 +78,7 @@ func (s *Session) Send(op Op, payload []byte) error {
 	if phaseOf(state) != open {
 		return ErrClosed
 	}
-	if state&(windowMask<<windowShift|holdBit) != 0 || s.dialect() != Plain {
+	if state&(windowMask<<windowShift|holdBit) != 0 || !s.raw() {
 		return s.SendMessage(NewMessage(op, payload))
 	}
 	buf := scratch.Get().(*[]byte)
@@ -143,7 +144,7 @@ func (s *Session) compress(p frame.Params) {
 // encoded returns the frame of m as this session gets it, nil if its dialect cannot
 // encode it. Sessions with the same dialect and compression share one.
 func (s *Session) encoded(m *Message) []byte {
-	p := m.frame(s.srv(), s.dialect())
+	p := m.frame(s)
 	if p == nil {
 		return nil
 	}

@@ -29,7 +29,7 @@ import (
 //
 // The HTTP server bounds the length of a request and the time for it. It knows nothing of
 // connections that were hijacked: shut it down first, and then the Server.
-type Mount struct{ ep endpoint }
+type Mount struct{ ep *endpoint }
 
 // Mount prepares an endpoint for another HTTP server. That server does the routing:
 // Endpoint.Path may be empty and is for logs only. Whether an endpoint is Insecure is not
@@ -41,7 +41,7 @@ func (srv *Server) Mount(ep Endpoint) (*Mount, error) {
 	if err := ep.validate(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return &Mount{endpoint{Endpoint: ep, srv: srv}}, nil
+	return &Mount{newEndpoint(srv, ep)}, nil
 }
 
 // HostedRequest is a request that another HTTP server has read and checked. Its slices

@@ -103,7 +103,7 @@ func (l locked) Write(p []byte) (int, error) {
 func TestMountDrains(t *testing.T) {
 	for _, h := range hosts {
 		t.Run(h.name, func(t *testing.T) {
-			srv, m := bare(t, Config{}, Echo(""))
+			srv, m := bare(t, Config{}, EchoEndpoint(""))
 			dial := in(t, h, m)
 			g := dial()
 			g.enter(knock("/"))

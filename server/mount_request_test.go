@@ -114,7 +114,7 @@ func TestMountRemoteAddr(t *testing.T) {
 
 // Begin, Adopt and Serve are all that an HTTP server of another kind needs.
 func TestMountBeginAndServe(t *testing.T) {
-	ep := Echo("")
+	ep := EchoEndpoint("")
 	srv, m := bare(t, Config{}, ep)
 	ln := loopback(t)
 	served := make(chan error, 1)

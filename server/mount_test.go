@@ -32,7 +32,7 @@ func TestMountServes(t *testing.T) {
 	for _, kind := range transports {
 		for _, h := range hosts {
 			v := &visit{name: kind.String() + "/" + h.name, ended: make(chan frame.CloseError, 1)}
-			ep := Echo("")
+			ep := EchoEndpoint("")
 			ep.AllowQuery = []string{"x"}
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { v.ended <- why }
 			srv, m := bare(t, Config{Transport: kind, PingInterval: hostTimeout + time.Second}, ep)
@@ -90,7 +90,7 @@ func TestMountCost(t *testing.T) {
 			for range n {
 				dial().enter(knock("/"))
 				s := <-opened
-				if s.ext.Load() != nil || s.endpoint() != &m.ep {
+				if s.ext.Load() != nil || s.endpoint() != m.ep {
 					t.Fatal("a session keeps more than itself")
 				}
 			}
@@ -219,7 +219,7 @@ func TestUpgradeBehindMiddleware(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, m := bare(t, Config{}, Echo(""))
+			_, m := bare(t, Config{}, EchoEndpoint(""))
 			errs := make(chan error, 1)
 			ln := loopback(t)
 			serveHandler(t, ln, test.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -246,7 +246,7 @@ func TestUpgradeBehindMiddleware(t *testing.T) {
 }
 
 func TestUpgradeOverHTTP2(t *testing.T) {
-	_, m := bare(t, Config{}, Echo(""))
+	_, m := bare(t, Config{}, EchoEndpoint(""))
 	errs := make(chan error, 1)
 	ts := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		errs <- m.Upgrade(hijackPanics{w}, r, Identity{})

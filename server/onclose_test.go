@@ -46,7 +46,7 @@ func TestOnCloseKnowsWhy(t *testing.T) {
 					addr netip.AddrPort
 				}
 				closed := make(chan end, 1)
-				ep := Push("/ws")
+				ep := PushEndpoint("/ws")
 				ep.Hooks.OnClose = func(s *Session, why CloseError) { closed <- end{why, s.RemoteAddr()} }
 				srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, CloseTimeout: tick})
 				c := dial(t, srv, "/ws?user=a")

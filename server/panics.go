@@ -57,12 +57,13 @@ func (s *Session) logPanic(where string) {
 
 // goodbye calls Dialect.Goodbye. Its substitute is a close frame.
 func (s *Session) goodbye(code Code, reason string) (b []byte) {
-	b = WebSocket{}.Goodbye(code, reason)
-	defer s.logPanic("Dialect.Goodbye")
-	if d := s.dialect(); d != Plain {
-		b = d.Goodbye(code, reason)
-	}
-	return b
+	defer func() {
+		if v := recover(); v != nil {
+			s.srv().panicked("Dialect.Goodbye", v, "endpoint", s.endpoint().Path, "user", s.User())
+			b = WebSocket{}.Goodbye(code, reason)
+		}
+	}()
+	return s.dialect().Goodbye(code, reason)
 }
 
 // heartbeatFrame calls Dialect.Heartbeat. Its substitute is an empty ping.

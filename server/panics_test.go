@@ -40,7 +40,7 @@ type faulty struct {
 }
 
 func newFaulty(method string) *faulty {
-	f := &faulty{Dialect: Plain}
+	f := &faulty{Dialect: Plain()}
 	f.where.Store(method)
 	return f
 }
@@ -149,8 +149,8 @@ func TestPanicInDialect(t *testing.T) {
 				if test.store {
 					cfg = withInbox(t)
 				}
-				ep := Push("/ws")
-				ep.Dialects = []Dialect{Plain, newFaulty(test.method)}
+				ep := PushEndpoint("/ws")
+				ep.Dialects = []Dialect{Plain(), newFaulty(test.method)}
 				cfg.Transport, cfg.Endpoints, cfg.Logger = kind, []Endpoint{ep}, log.logger()
 				srv, h := startStopped(t, cfg)
 				other := dial(t, srv, "/ws?user=other")
@@ -176,8 +176,8 @@ func TestPanicInDialect(t *testing.T) {
 func TestPanicInEncodeOfABroadcast(t *testing.T) {
 	const receivers = 2*minParallel + 10
 	log := new(logBuffer)
-	ep := Push("/ws")
-	ep.Dialects = []Dialect{Plain, newFaulty("Encode")}
+	ep := PushEndpoint("/ws")
+	ep.Dialects = []Dialect{Plain(), newFaulty("Encode")}
 	srv := start(t, Config{Endpoints: []Endpoint{ep}, Logger: log.logger()})
 	var plain *client
 	for i := range receivers {

@@ -18,10 +18,10 @@ func deviceUser(_ context.Context, r *Request) (Identity, error) {
 // Every query parameter that has no effect is rejected, with words; those that endpoint,
 // Identifier or dialect know are accepted.
 func TestQueryParameters(t *testing.T) {
-	blocking := Endpoint{Path: "/blocking", Identifier: deviceUser, Dialects: []Dialect{Plain, V1}}
+	blocking := Endpoint{Path: "/blocking", Identifier: deviceUser, Dialects: []Dialect{Plain(), V1()}}
 	allowing := Endpoint{Path: "/allowing", Identifier: deviceUser, NonBlocking: true, AllowQuery: []string{"v", "utm_*"}}
 	anything := Endpoint{Path: "/anything", Identifier: deviceUser, NonBlocking: true, AllowQuery: []string{"*"}}
-	srv := start(t, Config{Endpoints: []Endpoint{Push("/ws"), Echo("/echo"), blocking, allowing, anything}})
+	srv := start(t, Config{Endpoints: []Endpoint{PushEndpoint("/ws"), EchoEndpoint("/echo"), blocking, allowing, anything}})
 	const v1, accepted = speaksV1, ""
 	for _, tt := range []struct{ target, protocol, want string }{
 		{"/ws?user=a", "", accepted},
@@ -139,7 +139,7 @@ func TestQueryIsNotWalkedInVain(t *testing.T) {
 	r.Query("user")
 	ep := new(endpoint)
 	if allocs := testing.AllocsPerRun(10, func() {
-		if ep.checkQuery(r, Plain) == nil {
+		if ep.checkQuery(r, Plain()) == nil {
 			t.Fatal("accepted")
 		}
 	}); allocs > 20 {

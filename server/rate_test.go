@@ -16,7 +16,7 @@ import (
 // has to say in earnest does not.
 func TestRate(t *testing.T) {
 	limited := func(messages, bytes int) Endpoint {
-		ep := Echo("/echo")
+		ep := EchoEndpoint("/echo")
 		ep.Rate = Rate{Messages: messages, Bytes: bytes}
 		ep.Rules.MaxMessage = 1000
 		return ep
@@ -84,7 +84,7 @@ func TestIdleHasNoMeter(t *testing.T) {
 // a client that is connected to it.
 func deflating(t *testing.T, rate Rate, longest int) (*client, *manualClock) {
 	t.Helper()
-	ep := compressing(Echo("/echo"))
+	ep := compressing(EchoEndpoint("/echo"))
 	ep.Rate = rate
 	ep.Rules.MaxMessage = longest
 	srv, h := startStopped(t, Config{Endpoints: []Endpoint{ep}, PingInterval: time.Hour})

@@ -190,14 +190,13 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 			return true // RFC 6455, 5.5.1: we have sent a close frame
 		}
 		ep.srv.stats.received.Add(1)
-		dialect := s.dialect()
-		if dialect == Plain && ep.Hooks.OnMessage == nil {
+		if ep.Hooks.OnMessage == nil && s.raw() {
 			return true
 		}
 		if more {
 			s.conn.Cork() // answer them in one write
 		}
-		s.receive(dialect, m.Op, m.Payload)
+		s.receive(s.dialect(), m.Op, m.Payload)
 	case ws.OpPing:
 		if more {
 			s.conn.Cork()

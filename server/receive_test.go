@@ -55,7 +55,7 @@ func TestWorkYields(t *testing.T) {
 // Inflating is work as well: a message that becomes much comes in as many turns.
 func TestInflatingYields(t *testing.T) {
 	const size, least = 512 << 10, 20 // the decoder stops some sixty times
-	ep := compressing(Echo("/echo"))
+	ep := compressing(EchoEndpoint("/echo"))
 	ep.Rules.MaxMessage = size
 	ep.Rules.Deflate.MaxRatio = size
 	srv, err := newServer(Config{Listen: "127.0.0.1:0", QueueBytes: 2 * size, Endpoints: []Endpoint{ep}})

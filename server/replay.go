@@ -214,10 +214,9 @@ func (r receiver) Begin(b replay.Begin) {
 }
 
 func (r receiver) Encode(m *replay.Message) replay.Frame {
-	d := r.s.dialect()
 	shared, ok := m.Shared.(*Message)
 	if ok && !m.Gap {
-		return asFrame(shared.frame(r.s.srv(), d))
+		return asFrame(shared.frame(r.s))
 	}
 	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Gap: m.Gap, Op: Text}
 	if ok {

@@ -15,7 +15,7 @@ import (
 
 // startEcho has an echo endpoint at /echo.
 func startEcho(t testing.TB, kind netpoll.Transport) *Server {
-	return start(t, Config{Transport: kind, Endpoints: []Endpoint{Echo("/echo")}})
+	return start(t, Config{Transport: kind, Endpoints: []Endpoint{EchoEndpoint("/echo")}})
 }
 
 // 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in

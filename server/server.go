@@ -71,6 +71,16 @@ type Server struct {
 type endpoint struct {
 	Endpoint
 	srv *Server
+	raw [dialectMask + 1]bool // isRaw of each dialect
+}
+
+// newEndpoint returns an Endpoint that was validated, for use.
+func newEndpoint(srv *Server, ep Endpoint) *endpoint {
+	e := &endpoint{Endpoint: ep, srv: srv}
+	for i, d := range ep.Dialects {
+		e.raw[i] = isRaw(d)
+	}
+	return e
 }
 
 const (
@@ -130,7 +140,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.tick.Store(1)
 	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
-		srv.endpoints[ep.Path] = &endpoint{Endpoint: ep, srv: srv}
+		srv.endpoints[ep.Path] = newEndpoint(srv, ep)
 	}
 	srv.fallback = newFallback(srv)
 	srv.background.Go(srv.fallback.run)

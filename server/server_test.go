@@ -209,9 +209,9 @@ func userSessions(srv *Server, user string) []*Session { return srv.users.Append
 // dialects are Plain under other names.
 func dialects(protocols ...string) (list []Dialect) {
 	for _, p := range protocols {
-		list = append(list, named{Plain, p})
+		list = append(list, named{Plain(), p})
 	}
-	return append(list, Plain)
+	return append(list, Plain())
 }
 
 type named struct {

@@ -94,9 +94,14 @@ func phaseOf(state uint32) phase   { return phase(state >> phaseShift & phaseMas
 func (s *Session) phase() phase    { return phaseOf(s.state.Load()) }
 func (s *Session) closeCode() Code { return Code(s.state.Load() & codeMask) }
 
-// dialect is valid once the session is open.
+// dialect and raw are valid once the session is open.
 func (s *Session) dialect() Dialect {
 	return s.endpoint().Dialects[s.state.Load()>>dialectShift&dialectMask]
+}
+
+// raw is isRaw of the session's dialect.
+func (s *Session) raw() bool {
+	return s.endpoint().raw[s.state.Load()>>dialectShift&dialectMask]
 }
 
 // enter moves the session to a later phase, and notes the code unless one is noted.

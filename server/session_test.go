@@ -268,7 +268,7 @@ func TestIdentify(t *testing.T) {
 func TestNobody(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		opened := make(chan *Session, 1)
-		ep := Echo("/")
+		ep := EchoEndpoint("/")
 		ep.Hooks.OnOpen = func(s *Session) { opened <- s }
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/")

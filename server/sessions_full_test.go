@@ -16,7 +16,7 @@ func TestSessionsCloseOldest(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		var mu sync.Mutex
 		var ended []frame.CloseError
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) {
 			mu.Lock()
 			ended = append(ended, why)

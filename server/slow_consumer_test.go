@@ -47,7 +47,7 @@ func (c *client) wantNumbered() (numbers []int, op Op, payload []byte) {
 func TestSlowIsClosed(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		closed := make(chan frame.CloseError, 1)
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a")
@@ -198,7 +198,7 @@ func TestSlowConsumersDelayNoOther(t *testing.T) {
 // not pile up.
 func TestSlowPings(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		ep := Push("/ws")
+		ep := PushEndpoint("/ws")
 		ep.Rate.Unlimited = true
 		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a")

@@ -21,9 +21,9 @@ func withTopics(t testing.TB, set ...func(*inbox.Config)) Config {
 	cfg.DurableTopics = []string{"news.*"}
 	// Positions of first-time subscribers are stored only where the identity is
 	// proven: clients could invent topics.
-	push := Push("/ws")
+	push := PushEndpoint("/ws")
 	push.Insecure = false
-	cfg.Endpoints = []Endpoint{push, Echo("/echo")}
+	cfg.Endpoints = []Endpoint{push, EchoEndpoint("/echo")}
 	return cfg
 }
 

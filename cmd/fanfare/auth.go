@@ -25,7 +25,7 @@ const maxLeeway = time.Hour
 
 // endpoint is the one for push sessions.
 func (a *authFlags) endpoint(path string) (server.Endpoint, error) {
-	push := server.Push(path)
+	push := server.PushEndpoint(path)
 	if a.Auth == "none" {
 		return push, nil
 	}

@@ -129,9 +129,9 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 // plain is the dialect of clients without fanfare.v1.
 func (f *inboxFlags) plain() server.Dialect {
 	if f.PlainAck == "none" {
-		return server.PlainUnacknowledged
+		return server.PlainUnacknowledged()
 	}
-	return server.Plain
+	return server.Plain()
 }
 
 // cluster is the configuration of the cluster that --nats names.

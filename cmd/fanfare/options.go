@@ -78,7 +78,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	push.Dialects = []server.Dialect{cmd.plain(), server.V1}
+	push.Dialects = []server.Dialect{cmd.plain(), server.V1()}
 	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: cmd.MaxByteRate.int()}
 	push.Compress = cmd.Compression
 	push.Rules.MaxMessage = cmd.MaxMessage.int()
@@ -88,7 +88,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	if !cmd.servesEcho() {
 		return []server.Endpoint{push}, nil
 	}
-	echo := server.Echo(cmd.echoPath())
+	echo := server.EchoEndpoint(cmd.echoPath())
 	echo.Rate = push.Rate // the endpoint needs no token
 	echo.Rate.UnlimitedOnLoopback = cmd.development()
 	echo.Compress, echo.Rules = push.Compress, push.Rules

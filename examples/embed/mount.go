@@ -16,7 +16,7 @@ func newMount(srv *server.Server) (*server.Mount, error) {
 			}
 			return server.Identity{User: user, Topics: []string{"news"}}, nil
 		},
-		Dialects: []server.Dialect{server.Plain, server.V1},
+		Dialects: []server.Dialect{server.Plain(), server.V1()},
 		Hooks: server.Hooks{
 			OnOpen: func(s *server.Session) { s.Send(server.Text, []byte("welcome, "+s.User())) },
 			OnMessage: func(s *server.Session, op server.Op, payload []byte) {

@@ -190,7 +190,7 @@ func TestLogInjection(t *testing.T) {
 	panics := server.Endpoint{Path: "/panics", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) { panic(r.Query("user")) }}
 	s := newAPIServer(t, server.Config{
 		Logger:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Endpoints: []server.Endpoint{server.Push("/ws"), broken, panics},
+		Endpoints: []server.Endpoint{server.PushEndpoint("/ws"), broken, panics},
 	}, Config{}, nil)
 	const crlf = "%0d%0aX-Evil:%201%0d%0a%0d%0aHTTP/1.1%20200"
 	api := []string{

@@ -29,8 +29,8 @@ func (s *apiServer) lookUp(user string) (online bool, connections []server.Sessi
 }
 
 func TestAPIUser(t *testing.T) {
-	push := server.Push("/ws")
-	push.Dialects = []server.Dialect{named{server.Plain, "v1.push"}, server.Plain}
+	push := server.PushEndpoint("/ws")
+	push.Dialects = []server.Dialect{named{server.Plain(), "v1.push"}, server.Plain()}
 	s := newAPIServer(t, server.Config{Endpoints: []server.Endpoint{push}, CloseTimeout: time.Minute}, Config{}, nil)
 	if got := s.call("GET", "/v1/users/alice", ""); got.body != `{"user":"alice","online":false,"complete":true,"sessions":[]}`+"\n" {
 		t.Errorf("offline: %v", got)

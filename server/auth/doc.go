@@ -3,7 +3,7 @@
 //
 //	keys, err := auth.LoadKeys("public.pem")
 //	…
-//	endpoint := server.Push("/ws")
+//	endpoint := server.PushEndpoint("/ws")
 //	endpoint.Identifier, endpoint.Insecure = auth.JWT(keys), false
 //
 // # Contract

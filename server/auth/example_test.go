@@ -31,7 +31,7 @@ func Example() {
 	keys.Issuer = "https://backend.example"
 	keys.CloseExpired = true
 
-	endpoint := server.Push("/ws")
+	endpoint := server.PushEndpoint("/ws")
 	endpoint.Identifier, endpoint.Insecure = auth.JWT(keys), false
 	srv, err := server.New(server.Config{
 		Endpoints: []server.Endpoint{endpoint},

@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 // start starts a server whose endpoint /ws wants tokens.
 func start(t *testing.T, keys *Keys, cfg server.Config) *server.Server {
 	t.Helper()
-	ep := server.Push("/ws")
+	ep := server.PushEndpoint("/ws")
 	ep.Identifier, ep.Insecure = JWT(keys), false
 	cfg.Listen, cfg.Endpoints, cfg.Logger = "127.0.0.1:0", []server.Endpoint{ep}, slog.New(slog.DiscardHandler)
 	srv, err := server.New(cfg)

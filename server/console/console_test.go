@@ -56,7 +56,7 @@ func (b *browser) text(id string) string {
 }
 
 func TestConsole(t *testing.T) {
-	srv := start(t, server.Config{Endpoints: []server.Endpoint{server.Push("/ws"), server.Echo("/echo"), tokens}}, Page{})
+	srv := start(t, server.Config{Endpoints: []server.Endpoint{server.PushEndpoint("/ws"), server.EchoEndpoint("/echo"), tokens}}, Page{})
 	page := "http://" + srv.Addr().String() + "/"
 	b := openBrowser(t)
 

@@ -27,7 +27,7 @@ func start(t *testing.T, cfg server.Config, page Page) *server.Server {
 		cfg.Listen = "127.0.0.1:0"
 	}
 	if cfg.Endpoints == nil {
-		cfg.Endpoints = []server.Endpoint{server.Push("/ws")}
+		cfg.Endpoints = []server.Endpoint{server.PushEndpoint("/ws")}
 	}
 	page.Endpoints = cfg.Endpoints
 	cfg.Fallback, cfg.Logger = &page, slog.New(slog.DiscardHandler)

@@ -17,8 +17,8 @@ func serve(p *Page, method, path string) (*http.Response, string) {
 }
 
 func TestPolicy(t *testing.T) {
-	endpoints := []server.Endpoint{server.Push(`/a"><b>&`), server.Echo("/echo")}
-	endpoints[1].Dialects = []server.Dialect{server.Plain} // as New does
+	endpoints := []server.Endpoint{server.PushEndpoint(`/a"><b>&`), server.EchoEndpoint("/echo")}
+	endpoints[1].Dialects = []server.Dialect{server.Plain()} // as New does
 	resp, body := serve(&Page{Endpoints: endpoints}, "GET", "/")
 	policy := resp.Header.Get("Content-Security-Policy")
 	for _, part := range []string{
