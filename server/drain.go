@@ -110,7 +110,7 @@ func (srv *Server) end() {
 func (srv *Server) drain(ctx context.Context) {
 	ticker := time.NewTicker(drainStep)
 	defer ticker.Stop()
-	begun := time.Now()
+	begun := srv.now()
 	var left []*Session
 	for closed := 0; srv.connections.Load() > 0; {
 		if len(left) == 0 {
@@ -118,7 +118,7 @@ func (srv *Server) drain(ctx context.Context) {
 			// since the last list.
 			left = srv.closable()
 		}
-		due := int((time.Since(begun)+drainStep).Seconds()*float64(srv.cfg.DrainRate)) + 1
+		due := int((srv.now()-begun+drainStep).Seconds()*float64(srv.cfg.DrainRate)) + 1
 		n := min(due-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {

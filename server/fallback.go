@@ -169,7 +169,7 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusUpgradeRequired,
 		Text:   "This is a WebSocket endpoint. Connect to ws://HOST" + ep.example() + " with a WebSocket client.",
 		Header: http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
-	}).AppendResponse(nil, time.Now()))
+	}).AppendResponse(nil, ep.srv.wall()))
 }
 
 func plainText(w http.ResponseWriter, status int, text string) {

@@ -218,8 +218,8 @@ func (a *Adoption) reject(nc net.Conn, err error) error {
 	srv := a.ep.srv
 	rejection := srv.rejection(err)
 	srv.rejectLog.note(rejection, a.peer.Addr(), nil)
-	nc.SetDeadline(time.Now().Add(rejectTimeout))
-	nc.Write(rejection.AppendResponse(nil, time.Now()))
+	nc.SetDeadline(srv.wall().Add(rejectTimeout))
+	nc.Write(rejection.AppendResponse(nil, srv.wall()))
 	nc.Close()
 	if a.over != nil {
 		close(a.over)

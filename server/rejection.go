@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/handshake"
@@ -83,7 +82,7 @@ func (s *Session) advance(from, to phase) bool {
 // is read, since a close with unread bytes would reset the connection, and the client
 // would not see the answer.
 func (s *Session) sendRejection(r *Rejection) {
-	s.seal(r.AppendResponse(nil, time.Now()), true, netpoll.HalfClose)
+	s.seal(r.AppendResponse(nil, s.srv().wall()), true, netpoll.HalfClose)
 }
 
 // rejection counts an error and returns the answer to the client: an error that is not a

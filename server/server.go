@@ -31,7 +31,8 @@ type Server struct {
 	endpoints   map[string]*endpoint
 	unrouted    *endpoint // of connections whose request has not been read
 	started     time.Time
-	now         func() time.Duration // time since started
+	now         func() time.Duration // the server's clock: time since started
+	wall        func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	fallback    *fallback       // requests on the public listener that are not handshakes
@@ -112,7 +113,7 @@ func newServer(cfg Config) (*Server, error) {
 		Workers:        cfg.Workers,
 		QueueBytes:     cfg.QueueBytes,
 		Logger:         cfg.Logger,
-		RejectResponse: errFull.AppendResponse(nil, time.Now()),
+		RejectResponse: errFull.AppendResponse(nil, time.Time{}), // has no Date
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -137,6 +138,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
+	srv.wall = time.Now
 	srv.tick.Store(1)
 	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
