@@ -194,7 +194,7 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 	}
 	// Handshakes are counted where the connection is.
 	for i := range limit.Burst + 1 {
-		err := srv.screen(first, &Request{})
+		err := srv.limitHandshake(first, &Request{})
 		var rejection *Rejection
 		if i < limit.Burst && err != nil || i == limit.Burst && (!errors.As(err, &rejection) || rejection.Status != 429) {
 			t.Errorf("handshake %d: %v", i, err)

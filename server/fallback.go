@@ -67,8 +67,8 @@ type fallbackAddr struct{}
 func (fallbackAddr) Network() string { return "tcp" }
 func (fallbackAddr) String() string  { return "public listener" }
 
-// admit counts a request. It returns false if maxFallback are being served.
-func (f *fallback) admit() bool {
+// acquire counts a request. It returns false if maxFallback are being served.
+func (f *fallback) acquire() bool {
 	if f.open.Add(1) > maxFallback {
 		f.open.Add(-1)
 		f.srv.stats.fallbackFull.Add(1)
@@ -77,7 +77,7 @@ func (f *fallback) admit() bool {
 	return true
 }
 
-// serve hands over a connection whose request was admitted.
+// serve hands over a connection whose request acquire has counted.
 func (f *fallback) serve(s *Session, head, rest []byte) {
 	srv := f.srv
 	srv.stats.fallback.Add(1)

@@ -96,7 +96,7 @@ func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 	case errors.Is(err, errIdentifying):
 		return nil
 	case errors.Is(err, errPlain):
-		if f := s.srv().fallback; f.admit() {
+		if f := s.srv().fallback; f.acquire() {
 			f.serve(s, head, rest)
 			return nil
 		}
@@ -135,7 +135,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	if err := handshake.CheckHost(&r.head); err != nil {
 		return err
 	}
-	if err := srv.screen(s, r); err != nil {
+	if err := srv.limitHandshake(s, r); err != nil {
 		return err
 	}
 	if err := ep.check(r); err != nil {

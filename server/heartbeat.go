@@ -44,7 +44,7 @@ func (c *clock) beat() {
 	srv := c.srv
 	now := srv.now()
 	srv.tick.Store(max(uint32(now/tick), 1))
-	c.noteJump()
+	c.detectSuspension()
 	short := srv.memory.Observe(c.usage.Read())
 	t := srv.tick.Load()
 	if short && (c.collected == 0 || t-c.collected >= collectEvery) {
@@ -64,10 +64,10 @@ func (c *clock) beat() {
 	}
 }
 
-// noteJump notices that no beat has come for so long that the process, or its machine,
+// detectSuspension notices that no beat has come for so long that the process, or its machine,
 // must have been stopped. What clients have sent meanwhile is still unread, and a network
 // may still carry their answers, so deadlines begin anew.
-func (c *clock) noteJump() {
+func (c *clock) detectSuspension() {
 	srv, now := c.srv, c.srv.tick.Load()
 	jump := min(ticksPerSecond, max(ticks(srv.cfg.PingTimeout)/2, 3))
 	if c.last != 0 && now-c.last > jump {
@@ -77,16 +77,16 @@ func (c *clock) noteJump() {
 	c.last = now
 }
 
-// afterJump is the time that deadlines of handshakes and of closing get after the process
+// afterSuspension is the time that deadlines of handshakes and of closing get after the process
 // was stopped, in ticks.
-const afterJump = ticksPerSecond
+const afterSuspension = ticksPerSecond
 
 // extended postpones a deadline that has come, and returns true, if the process was
 // stopped a moment ago.
 func (s *Session) extended() bool {
 	srv := s.srv()
 	resumed := srv.resumed.Load()
-	left := int64(resumed+afterJump) - int64(srv.tick.Load())
+	left := int64(resumed+afterSuspension) - int64(srv.tick.Load())
 	if resumed == 0 || left <= 0 {
 		return false
 	}

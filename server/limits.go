@@ -9,8 +9,8 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// admitConnection decides about a connection that has just been accepted from peer.
-func (srv *Server) admitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
+// limitConnection decides about a connection that has just been accepted from peer.
+func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
 		srv.stats.shortOfMemory.Add(1)
 		srv.rejectLog.note(errFull, peer, nil)
@@ -26,12 +26,12 @@ func (srv *Server) admitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 	return src, ok
 }
 
-// screen checks a complete request against the rates of handshakes, and, if it came
+// limitHandshake checks a complete request against the rates of handshakes, and, if it came
 // through a proxy, against the connections of the client's address.
-func (srv *Server) screen(s *Session, r *Request) error {
+func (srv *Server) limitHandshake(s *Session, r *Request) error {
 	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
-			src, err := srv.enter(srv.clientAddress(r, peer))
+			src, err := srv.enterSource(srv.clientAddress(r, peer))
 			if err != nil {
 				return err
 			}
@@ -41,8 +41,8 @@ func (srv *Server) screen(s *Session, r *Request) error {
 	return srv.countHandshake(s.source)
 }
 
-// enter counts a connection whose request is known.
-func (srv *Server) enter(addr netip.Addr) (*limit.Source, error) {
+// enterSource counts a connection whose request is known.
+func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 	src, ok := srv.sources.Enter(addr, srv.cfg.ConnectionsPerIP)
 	if !ok {
 		srv.stats.addressFull.Add(1)

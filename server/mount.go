@@ -41,7 +41,7 @@ func (srv *Server) Mount(ep Endpoint) (*Mount, error) {
 	if err := ep.validate(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return &Mount{newEndpoint(srv, ep)}, nil
+	return &Mount{newEndpoint(ep, srv)}, nil
 }
 
 // HostedRequest is a request that another HTTP server has read and checked. Its slices
@@ -139,7 +139,7 @@ func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, e
 	return ep.identify(ctx, r)
 }
 
-// checkRoom does for a Mount what accept and screen do for the public listener, while a
+// checkRoom does for a Mount what accept and limitHandshake do for the public listener, while a
 // rejection can still be an ordinary response. It reserves nothing, because the HTTP server
 // may fail to release the connection: Adopt checks again.
 func (srv *Server) checkRoom(from netip.Addr) error {
@@ -153,7 +153,7 @@ func (srv *Server) checkRoom(from netip.Addr) error {
 		srv.stats.full.Add(1)
 		return errFull
 	}
-	src, err := srv.enter(from)
+	src, err := srv.enterSource(from)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	if srv.status.Load() >= draining {
 		return a.reject(nc, errGoingAway)
 	}
-	src, err := srv.enter(a.from)
+	src, err := srv.enterSource(a.from)
 	if err != nil {
 		return a.reject(nc, err)
 	}

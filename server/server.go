@@ -76,7 +76,7 @@ type endpoint struct {
 }
 
 // newEndpoint returns an Endpoint that was validated, for use.
-func newEndpoint(srv *Server, ep Endpoint) *endpoint {
+func newEndpoint(ep Endpoint, srv *Server) *endpoint {
 	e := &endpoint{Endpoint: ep, srv: srv}
 	for i, d := range ep.Dialects {
 		e.raw[i] = isRaw(d)
@@ -142,7 +142,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.tick.Store(1)
 	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
-		srv.endpoints[ep.Path] = newEndpoint(srv, ep)
+		srv.endpoints[ep.Path] = newEndpoint(ep, srv)
 	}
 	srv.fallback = newFallback(srv)
 	srv.background.Go(srv.fallback.run)
@@ -231,7 +231,7 @@ func (srv *Server) Run(ctx context.Context, drain time.Duration) error {
 
 // accept returns the session of a connection that has been accepted.
 func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
-	src, ok := srv.admitConnection(peer.Addr())
+	src, ok := srv.limitConnection(peer.Addr())
 	if !ok {
 		return nil, nil
 	}
