@@ -26,7 +26,8 @@ type Cluster interface {
 	// before any other method.
 	Join(n Node) error
 	// Hold announces interest in a user or topic, once more; Release withdraws it
-	// once. Commands for a target reach the nodes that hold it.
+	// once. Commands for a target reach the nodes that hold it. Both are called with a
+	// lock of the server held, and must not call the Node.
 	Hold(t Target)
 	Release(t Target)
 	// Sync returns nil when commands that other nodes send from now on reach this

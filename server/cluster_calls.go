@@ -228,6 +228,9 @@ func (c *Command) checkNames() error {
 // too many ways to count their subscriptions, so review finds out which topics have
 // no subscriber any more.
 type interest struct {
+	// mu is held across Cluster.Hold, Cluster.Release and look-ups in the registry, so that
+	// the cluster is told of a topic in the order in which it is subscribed and released:
+	// interest.mu → the Cluster's locks, registry locks.
 	mu     sync.Mutex
 	topics map[string]struct{} // held; guarded by mu
 }

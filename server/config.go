@@ -115,8 +115,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// ParseTransport reads the name of a transport: "epoll", "easygo", "goroutine" or
-// "default".
+// ParseTransport reads the name of a transport, "epoll", "easygo", "goroutine" or
+// "default", for programs that take it from a flag or a file.
 func ParseTransport(s string) (netpoll.Transport, error) { return netpoll.ParseTransport(s) }
 
 // tick is the resolution of heartbeats and deadlines.

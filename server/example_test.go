@@ -18,6 +18,69 @@ import (
 	"fanfare/server"
 )
 
+// A server with a listener of its own. A program that runs until a signal calls Run.
+func ExampleNew() {
+	srv, err := server.New(server.Config{
+		Listen:    "127.0.0.1:0",
+		Endpoints: []server.Endpoint{server.PushEndpoint("/ws")},
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		log.Fatal(err)
+	}
+	alice := dial("ws://"+srv.Addr().String()+"/ws?user=alice", "")
+	fmt.Println(srv.Status(), srv.Count())
+
+	go srv.Shutdown(context.Background())
+	_, err = wsutil.ReadServerText(alice)
+	fmt.Println(err)
+	alice.Close()
+	// Output:
+	// serving 1
+	// ws closed: 1001 server is going away
+}
+
+// An Identifier says whose session it is. The query parameters that it reads are those that
+// a client may send; an error of Reject is the answer to the client.
+func ExampleIdentifier() {
+	doors := server.Endpoint{Path: "/doors", NonBlocking: true, Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) {
+		door := r.Query("door")
+		if r.Cookie("key") != "secret" {
+			return server.Identity{}, server.Reject(http.StatusForbidden, "no key for door "+door)
+		}
+		return server.Identity{User: "door-" + door, Topics: []string{"doors"}}, nil
+	}}
+	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{doors}})
+	defer stop()
+
+	// With this header a plain request gets the answer that a handshake would get.
+	check := func(query, cookie string) {
+		r, err := http.NewRequest(http.MethodGet, "http://"+srv.Addr().String()+"/doors?"+query, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		r.Header.Set("Fanfare-Check", "1")
+		r.Header.Set("Cookie", cookie)
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		fmt.Print(resp.StatusCode, " ", string(body))
+	}
+	check("door=7", "key=secret")
+	check("door=7", "")
+	check("dor=7", "key=secret")
+	// Output:
+	// 200 the handshake would be accepted
+	// 403 no key for door 7
+	// 400 query parameter "dor" has no effect in a handshake without a sub-protocol: want door
+}
+
 // A push reaches every session of a user.
 func ExampleServer_Push() {
 	srv, stop := startServer(server.Config{Endpoints: []server.Endpoint{server.PushEndpoint("/ws")}})
@@ -31,6 +94,30 @@ func ExampleServer_Push() {
 	// Output:
 	// 1 true <nil>
 	// hello, alice
+}
+
+// Publish sends to the subscribers of a topic.
+func ExampleServer_Publish() {
+	srv, stop := startServer(server.Config{})
+	defer stop()
+	url := "ws://" + srv.Addr().String() + "/ws"
+	alice, bob := dial(url+"?user=alice&topic=news", ""), dial(url+"?user=bob&topic=news&topic=sports", "")
+	defer alice.Close()
+	defer bob.Close()
+
+	for _, topic := range []string{"news", "sports", "weather"} {
+		d, err := srv.Publish(context.Background(), topic, server.NewMessage(server.Text, []byte("about "+topic)))
+		fmt.Println(topic, d.Receivers, err)
+	}
+	alice.print(1)
+	bob.print(2)
+	// Output:
+	// news 2 <nil>
+	// sports 1 <nil>
+	// weather 0 <nil>
+	// about news
+	// about news
+	// about sports
 }
 
 // A message to a topic reaches its subscribers; here all but the one that sent it.

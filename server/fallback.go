@@ -194,7 +194,8 @@ func (ep *endpoint) example() string {
 }
 
 // Credentials returns how the endpoint identifies users: "none", "query", or "token" for
-// everything that proves an identity.
+// everything that proves an identity. It is for pages that say how to connect, such as that
+// of package console.
 func (ep *Endpoint) Credentials() string {
 	switch {
 	case ep.Identifier == nil:

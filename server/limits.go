@@ -104,7 +104,8 @@ const (
 	SessionsCloseOldest
 )
 
-// ParseSessionsFull reads "reject" or "close-oldest".
+// ParseSessionsFull reads "reject" or "close-oldest", for programs that take the policy from
+// a flag or a file.
 func ParseSessionsFull(s string) (SessionsFull, error) {
 	switch s {
 	case "reject":

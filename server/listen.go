@@ -48,7 +48,8 @@ func listen(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// ValidateAddr reports what is wrong with an address for Listen, without using it.
+// ValidateAddr returns what is wrong with an address for Listen, nil if nothing is, without
+// using it: for programs that check a configuration before they run it.
 func ValidateAddr(addr string) error {
 	if rest, ok := strings.CutPrefix(addr, "unix:"); ok {
 		_, _, err := parseUnix(rest)

@@ -34,7 +34,8 @@ const (
 	FullDropOldest
 )
 
-// ParseWhenFull reads "close" or "drop-oldest".
+// ParseWhenFull reads "close" or "drop-oldest", for programs that take the policy from a flag
+// or a file.
 func ParseWhenFull(s string) (WhenFull, error) {
 	switch s {
 	case "close":
