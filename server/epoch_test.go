@@ -209,3 +209,25 @@ func TestStoredElsewhereWithoutEpoch(t *testing.T) {
 	st.set("a")
 	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"a","offset":%d,"text":"x"}`, r.Offset))
 }
+
+// A client that acknowledges with the epoch that a message had, after the epoch has
+// changed, has done nothing wrong: it gets no error, and nothing is stored. An epoch that
+// the session has never seen is an error.
+func TestAckOfEarlierEpoch(t *testing.T) {
+	cfg, st := withEpoch(t, "a")
+	srv := start(t, cfg)
+	c := dial(t, srv, "/ws?user=alice", speaksV1)
+	c.wantText(`{"type":"hello","user":"alice","epoch":"a","offset":0}`)
+	at := pushDurable(t, srv, "alice", "x").Offset
+	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"a","offset":%d,"text":"x"}`, at))
+	st.set("b")
+	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"b","offset":%d,"gap":true,"text":"x"}`, at)) // nothing continues
+	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":"a","offset":%d}`, at))
+	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":"other","offset":%d}`, at))
+	c.wantText(`{"type":"error","code":"bad_offset","message":"no message with this offset and epoch was sent in this session"}`)
+	if acked, _, err := st.Acked(t.Context(), store.Box{User: "alice"}, "alice"); acked != 0 || err != nil {
+		t.Errorf("%d is acknowledged, %v", acked, err)
+	}
+	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":"b","offset":%d}`, at))
+	acked(t, srv, "alice", at)
+}
