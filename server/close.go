@@ -42,7 +42,7 @@ const MaxCloseReason = 125 - 2
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the
 // connection ends when the client has answered or Config.CloseTimeout has passed.
 // A code that must not be sent, see frame.CloseCodeAllowed, is sent as none.
-// Hooks.OnClose gets code and reason as they are here. Close returns false if the
+// Hooks.OnClose gets code and reason as they were passed. Close returns false if the
 // session was closing already.
 func (s *Session) Close(code Code, reason string) bool {
 	if !frame.CloseCodeAllowed(code) {
@@ -71,8 +71,8 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	return true
 }
 
-// leaveOpen is enter for the phases in which nothing is sent any more. If code is the
-// first one that is noted, so is reason.
+// leaveOpen enters a phase in which messages are not sent any more. It notes the reason if
+// code is the one that is noted, see enterFirst.
 func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
 	if reason == "" || s.endpoint().Hooks.OnClose == nil {
 		if !s.enter(next, code) {

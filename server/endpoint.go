@@ -21,18 +21,19 @@ type Endpoint struct {
 	// Identifier returns whose session it is. nil: the session has no user, and no push
 	// reaches it.
 	Identifier Identifier
-	// NonBlocking tells that Identifier returns at once: it runs where the request
-	// was read, which costs less than a goroutine. One that looks at the query or
-	// checks a signature with a key at hand is such; one that may ask another
-	// machine is not.
+	// NonBlocking says that Identifier returns at once. It then runs where the request
+	// was read, which costs less than a goroutine. Set it for an Identifier that looks
+	// at the query or checks a signature with a key at hand, not for one that may ask
+	// another machine.
 	NonBlocking bool
-	// Insecure tells that Identifier proves nothing, so that New can reject a
+	// Insecure says that Identifier proves nothing, so that New can reject a
 	// configuration that exposes it.
 	Insecure bool
-	// Dialects that are spoken; the client's first offer that one of them has as
-	// its Protocol chooses it (RFC 6455 section 1.9). A client that offers none of
-	// them gets the dialect without a protocol, as the RFC says, and decides itself
-	// whether to go on; if there is none, it is rejected. Empty: Plain.
+	// Dialects are those that sessions may speak. The first sub-protocol that a client
+	// offers and one of them has as its Protocol chooses that one (RFC 6455 section 1.9).
+	// A client that offers none of them gets the dialect without a protocol, as the RFC
+	// says, and decides itself whether to go on; it is rejected if there is no such
+	// dialect. Empty: Plain.
 	Dialects []Dialect
 	// AllowQuery names query parameters that a handshake may have in addition to those
 	// that Identifier and the dialect read. Any other is rejected with 400, because it
@@ -48,7 +49,7 @@ type Endpoint struct {
 	// Compress offers permessage-deflate, RFC 7692, as Rules.Deflate says. It
 	// costs CPU for each message, and no memory for a connection that is idle.
 	Compress bool
-	// Hooks are the application.
+	// Hooks are the functions of the application.
 	Hooks Hooks
 }
 
@@ -125,8 +126,8 @@ func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	return Identity{User: user, Topics: r.QueryAll("topic"), MaySubscribe: anyTopic}, nil
 }
 
-// Hooks are the application of an endpoint. All are optional. Hooks of one session
-// never overlap, except OnTimer. A hook may block: other sessions are served meanwhile,
+// Hooks are the functions of an application that an endpoint calls. All are optional. Hooks
+// of one session never overlap, except OnTimer. A hook may block: other sessions are served meanwhile,
 // up to Config.Workers. A panic closes its session with 1011 and is logged with its
 // stack.
 type Hooks struct {
@@ -138,9 +139,9 @@ type Hooks struct {
 	// OnTimer is called at the time of Session.SetTimer. One goroutine calls it for all
 	// sessions, one after another: a call that takes long delays the others.
 	OnTimer func(s *Session)
-	// OnClose is the last call for a session that was open. It tells who ended it
-	// first: code and reason are those of Session.Close, of the client's close frame,
-	// or of the rule that the client broke. The code is 1006 when the connection broke,
+	// OnClose is the last call for a session that was open. Code and reason are those of
+	// what ended the session first: Session.Close, the client's close frame, or the rule
+	// that the client broke. The code is 1006 when the connection broke,
 	// and 1005 when the close frame had none. RFC 6455, 7.1.5 means something else by
 	// the close code of a connection: that of the first close frame received.
 	OnClose func(s *Session, why CloseError)

@@ -88,7 +88,7 @@ func (is *identifications) drop(s *Session) {
 	delete(is.of, s)
 }
 
-// find returns nil if the session is not being identified any more.
+// find returns the identification of a session, nil if it has ended.
 func (is *identifications) find(s *Session) *identification {
 	if s.state.Load()&identifierBit == 0 {
 		return nil

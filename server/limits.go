@@ -9,7 +9,8 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// limitConnection decides about a connection that has just been accepted from peer.
+// limitConnection counts a connection that was just accepted from peer. It returns false if
+// the connection exceeds a limit.
 func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
 		srv.stats.shortOfMemory.Add(1)
@@ -116,8 +117,8 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 	return 0, fmt.Errorf("unknown policy %q: want reject or close-oldest", s)
 }
 
-// makeRoom enters s in the registry for a user that has too many sessions, as
-// Config.SessionsFull says. It reports false if that fails.
+// makeRoom handles a further session of a user that has Config.SessionsPerUser sessions, as
+// Config.SessionsFull says. It reports whether s is in the registry.
 func (srv *Server) makeRoom(user string, s *Session) bool {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)

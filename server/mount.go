@@ -185,7 +185,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	}
 	s.source = src
 	if !a.client.IsValid() && a.peer.IsValid() && nc.RemoteAddr() != nil && limit.ParseAddrPort(nc.RemoteAddr().String()) != a.peer {
-		a.client = a.peer // the HTTP server knows better
+		a.client = a.peer // the HTTP server knows the client
 	}
 	x := s.extend()
 	x.adopted, x.over = a, a.over

@@ -194,7 +194,8 @@ func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
 	return pushed + published
 }
 
-// unseen keeps, in place, the sessions that are not in seen, and adds them.
+// unseen removes from a list, in place, the sessions that are in seen, and adds the others
+// to seen.
 func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
 	kept := list[:0]
 	for _, s := range list {

@@ -95,8 +95,8 @@ func (r *Request) RemoteAddr() netip.AddrPort {
 	return r.peer
 }
 
-// TLS describes the TLS connection that the request came on; nil if it came on none, or
-// if that ends at a proxy.
+// TLS describes the TLS connection that the request came on. It is nil without TLS, and if
+// TLS ends at a proxy.
 func (r *Request) TLS() *tls.ConnectionState { return r.tls }
 
 // HTTP is the request of net/http that a Mount was given, with what middleware has put
@@ -230,8 +230,8 @@ func (c clientAddr) addrPort() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(c.ip).Unmap(), c.port)
 }
 
-// keepClient keeps the address of a client that comes through a proxy. Its source has
-// most of them already; the rest, those of IPv6 and those with a port, need an extension.
+// keepClient keeps the address of a client that connects through a proxy. Most addresses
+// are those of the session's source; others, of IPv6 or with a port, need an extension.
 // Called before the session is open.
 func (s *Session) keepClient(client netip.AddrPort) {
 	switch {

@@ -287,7 +287,7 @@ type Status uint32
 // The phases, in order.
 const (
 	Starting Status = iota // New has returned
-	Serving                // new connections are welcome
+	Serving                // connections are accepted
 	Leaving                // Drain was called; connections are accepted for Config.DrainDelay
 	Draining               // sessions are being closed
 	Stopped                // Shutdown has returned

@@ -152,6 +152,7 @@ type extension struct {
 	cancel context.CancelFunc // of ctx
 }
 
+// extend returns the session's extension, which it creates if there is none.
 func (s *Session) extend() *extension {
 	if x := s.ext.Load(); x != nil {
 		return x
@@ -160,8 +161,8 @@ func (s *Session) extend() *extension {
 	return s.ext.Load()
 }
 
-// listed tells whether the session is open and in the registry. The user is
-// written before the phase, and so may be read after it.
+// listed reports whether the session is open and in the registry. The user is written
+// before the phase, and may be read after it.
 func (s *Session) listed() bool { return s.phase() == open && s.entry.User() != "" }
 
 // User returns the user that the session belongs to, empty if none.
