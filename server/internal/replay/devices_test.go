@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -81,6 +82,47 @@ func TestDeviceThatAcknowledgesBeforeTheFirstLook(t *testing.T) {
 			want = []string{"begin e1@1 gap=false", "new"}
 		}
 		g.want(tablet, true, want...)
+	}
+}
+
+// TestLocateAfterRemoval: the messages that were acknowledged have been removed. That
+// nothing is left from before the session opened does not make it begin at 0.
+func TestLocateAfterRemoval(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		pushed  int // after the removal
+		damaged uint64
+		want    []string
+	}{
+		{"nothing is left", 0, 0, []string{"begin e1@2 gap=false"}},
+		{"something newer", 1, 0, []string{"begin e1@2 gap=false", "m3"}},
+		{"acknowledged by another device", 2, 0, []string{"begin e1@2 gap=false", "m3", "m4"}},
+		{"damaged", 2, 3, []string{"begin e1@0 gap=true", "m4"}},
+	} {
+		g := newRig(t)
+		b := inboxOf("alice")
+		phone := g.connect("alice", AckByPong)
+		g.push(b, "m1", phone)
+		g.push(b, "m2", phone)
+		g.work()
+		g.want(phone, true, "m1", "m2")
+		g.store.removeFirst(b)
+		g.store.removeFirst(b)
+		tablet := g.receiver("alice", AckExplicit)
+		g.open(tablet, Start{})
+		for i := range test.pushed {
+			g.store.append(b, "m"+itoa(uint64(i)+3), 0)
+		}
+		if test.pushed == 2 {
+			g.store.Ack(b, "alice", 3)
+		}
+		if test.damaged > 0 {
+			g.store.damaged[test.damaged] = true
+		}
+		g.run()
+		if got := g.take(tablet, true); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
 	}
 }
 

@@ -111,8 +111,8 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	if p.pinned {
-		p.after = min(p.after, p.acked)
-		return nil
+		p.after, err = v.unacked(ctx, j.box, p.after, p)
+		return err
 	}
 	if st.remember {
 		switch err := db.AckSync(ctx, j.box, user, p.after); {
@@ -124,6 +124,25 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		p.acked, p.pinned = p.after, true
 	}
 	return nil
+}
+
+// unacked returns the offset that precedes the first message after before, or the
+// acknowledged offset if no such message has been acknowledged: messages that were stored
+// earlier may have been removed.
+func (v *Service) unacked(ctx context.Context, b store.Box, before uint64, p *place) (after uint64, err error) {
+	if before >= p.acked || before >= p.last {
+		return p.acked, nil
+	}
+	page, err := v.cfg.Store.Read(ctx, b, before, 1)
+	switch {
+	case errors.Is(err, store.ErrDamaged), err == nil && len(page.Messages) == 0:
+		return before, nil // the stream reads it again: it is damaged, or a replica lags
+	case err != nil:
+		return 0, err
+	case page.Messages[0].Offset > p.acked:
+		return p.acked, nil
+	}
+	return max(before, page.Messages[0].Prev), nil
 }
 
 // check asks whether the offsets of a stream continue in the present epoch, and for
