@@ -111,9 +111,11 @@ func (s *Session) register(id *Identity) error {
 		return nil
 	}
 	srv := s.srv()
-	if srv.users.Join(id.User, s) != nil && !srv.makeRoom(id.User, s) {
-		srv.stats.manySessions.Add(1)
-		return errUserFull
+	if srv.users.Join(id.User, s) != nil {
+		if err := srv.makeRoom(id.User, s); err != nil {
+			srv.stats.manySessions.Add(1)
+			return err
+		}
 	}
 	srv.holdUser(id.User)
 	for _, topic := range id.Topics {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"fanfare/frame"
 	"fanfare/netpoll"
@@ -55,13 +56,13 @@ func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 // countHandshake counts a handshake.
 func (srv *Server) countHandshake(src *limit.Source) error {
 	now := srv.tick.Load()
-	if !src.Handshake(srv.cfg.HandshakesPerIP, now) {
+	if wait, ok := src.Handshake(srv.cfg.HandshakesPerIP, now); !ok {
 		srv.stats.handshakeRate.Add(1)
-		return errAddressRate
+		return after(errAddressRate, wait)
 	}
-	if !srv.handshakeGate.Take(1, int64(srv.cfg.HandshakeRate), now) {
+	if wait, ok := srv.handshakeGate.Take(int64(srv.cfg.HandshakeRate), now); !ok {
 		srv.stats.handshakeRate.Add(1)
-		return errHandshakeRate
+		return after(errHandshakeRate, wait)
 	}
 	return nil
 }
@@ -117,29 +118,30 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 	return 0, fmt.Errorf("unknown policy %q: want reject or close-oldest", s)
 }
 
-// makeRoom handles a further session of a user that has Config.SessionsPerUser sessions, as
-// Config.SessionsFull says. It reports whether s is in the registry.
-func (srv *Server) makeRoom(user string, s *Session) bool {
+// makeRoom enters s in the registry for a user that has Config.SessionsPerUser sessions, as
+// Config.SessionsFull says, or returns the rejection.
+func (srv *Server) makeRoom(user string, s *Session) error {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)
 	if srv.cfg.SessionsFull != SessionsCloseOldest {
+		wait := ticks(srv.cfg.PingTimeout)
 		for _, other := range others {
-			other.probe()
+			wait = min(wait, other.probe())
 		}
-		return false
+		return after(errUserFull, time.Duration(wait)*tick)
 	}
 	// Another new session of the user may take the place, but each of them closes a
 	// session that is older than itself.
 	for range len(others) + 1 {
 		if !srv.closeOldest(others) {
-			return false
+			return errUserFull
 		}
 		if srv.users.Join(user, s) == nil {
-			return true
+			return nil
 		}
 		others = srv.users.AppendUser(others[:0], user)
 	}
-	return false
+	return errUserFull
 }
 
 // closeOldest frees the place of the oldest session at once, and closes it.
@@ -161,14 +163,19 @@ func (srv *Server) closeOldest(sessions []*Session) bool {
 }
 
 // probe pings a session that has been silent, out of turn, so that a missed heartbeat is
-// found after Config.PingTimeout.
-func (s *Session) probe() {
+// found after Config.PingTimeout. It returns the ticks until then.
+func (s *Session) probe() (wait uint32) {
 	srv := s.srv()
 	now, heard, pinged := srv.tick.Load(), s.heard.Load(), s.pinged.Load()
-	if s.phase() != open || now == heard || pinged > heard || !s.pinged.CompareAndSwap(pinged, now) {
-		return
+	timeout := ticks(srv.cfg.PingTimeout)
+	if pinged > heard {
+		return timeout - min(now-pinged, timeout)
+	}
+	if s.phase() != open || now == heard || !s.pinged.CompareAndSwap(pinged, now) {
+		return timeout
 	}
 	srv.stats.pings.Add(1)
 	s.outcome(s.conn.Write(s.heartbeatFrame(), netpoll.Control))
-	s.armHeartbeat(ticks(srv.cfg.PingTimeout))
+	s.armHeartbeat(timeout)
+	return timeout
 }

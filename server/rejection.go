@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 
 	"fanfare/netpoll"
@@ -25,6 +26,32 @@ func retryAfter(status int, text, seconds string) *Rejection {
 	return &Rejection{Status: status, Text: text, Header: http.Header{"Retry-After": {seconds}}}
 }
 
+// after returns the rejection with d in Retry-After, in whole seconds, at least one.
+func after(r *Rejection, d time.Duration) *Rejection {
+	seconds := max((d+time.Second-1)/time.Second, 1)
+	again := *r
+	again.Header = http.Header{"Retry-After": {strconv.FormatInt(int64(seconds), 10)}}
+	return &again
+}
+
+// spread replaces Retry-After in rejections that many clients get at once, and of which
+// nobody knows when their reason ends: these clients come back at different times.
+func (srv *Server) spread(r *Rejection) *Rejection {
+	switch r {
+	case errGoingAway, errFull, errNoMemory, errAddressFull, errIdentifySlow:
+		return after(r, spreadFrom+time.Duration(srv.random(int64(spreadTo-spreadFrom)+1)))
+	}
+	return r
+}
+
+// The bounds of Retry-After where the time is not known.
+const (
+	spreadFrom = 5 * time.Second
+	spreadTo   = 10 * time.Second
+)
+
+// What the rejections have in Retry-After is replaced where a better time is known, see
+// after, and by spread.
 var (
 	errGoingAway = retryAfter(http.StatusServiceUnavailable, "the server is shutting down", "5")
 	errFull      = retryAfter(http.StatusServiceUnavailable, "the server is full, try again later", "5")
@@ -32,10 +59,10 @@ var (
 	errNoMemory = retryAfter(http.StatusServiceUnavailable, "the server is short of memory, try again later", "5")
 	errTooSlow  = Reject(http.StatusRequestTimeout, "the request did not arrive in time").(*Rejection)
 
-	errAddressFull   = retryAfter(http.StatusTooManyRequests, "too many connections from this address", "30")
-	errAddressRate   = retryAfter(http.StatusTooManyRequests, "too many handshakes from this address", "5")
+	errAddressFull   = retryAfter(http.StatusTooManyRequests, "too many connections from this address", "5")
+	errAddressRate   = retryAfter(http.StatusTooManyRequests, "too many handshakes from this address", "1")
 	errHandshakeRate = retryAfter(http.StatusServiceUnavailable, "too many handshakes at once", "1")
-	errUserFull      = retryAfter(http.StatusTooManyRequests, "this user has too many connections", "30")
+	errUserFull      = retryAfter(http.StatusTooManyRequests, "this user has too many connections", "1")
 	errInternal      = Reject(http.StatusInternalServerError, "internal error").(*Rejection)
 )
 
@@ -58,6 +85,7 @@ func (s *Session) reject(err error, r *Request) {
 func (s *Session) rejectEarly(r *Rejection) {
 	if s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
 		s.srv().stats.reject(r.Status)
+		r = s.srv().spread(r)
 		s.noteRejection(r, nil)
 		s.sendRejection(r)
 		s.cancelIdentification()
@@ -94,7 +122,7 @@ func (srv *Server) rejection(err error) *Rejection {
 		r = handshake.Fault(err)
 	}
 	srv.stats.reject(r.Status)
-	return r
+	return srv.spread(r)
 }
 
 // noteRejection logs the rejection.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ type Server struct {
 	started     time.Time
 	now         func() time.Duration // the server's clock: time since started
 	wall        func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
+	random      func(n int64) int64  // from 0 to n-1
 	userPolicy  netpoll.Policy
 	topicPolicy netpoll.Policy
 	fallback    *fallback       // requests on the public listener that are not handshakes
@@ -133,6 +135,7 @@ func newServer(cfg Config) (*Server, error) {
 		topicPolicy: cfg.TopicFull.policy(netpoll.DropOldest),
 		ended:       make(chan struct{}),
 		timers:      make(chan time.Duration),
+		random:      rand.Int64N,
 	}
 	srv.rejectLog.log = cfg.Logger
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)

@@ -2,9 +2,11 @@ package limit
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestBucket(t *testing.T) {
@@ -75,7 +77,7 @@ func TestGateIsShared(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 10 * Burst {
-				if g.Take(1, 10, 1) {
+				if _, ok := g.Take(10, 1); ok {
 					taken.Add(1)
 				}
 			}
@@ -84,5 +86,56 @@ func TestGateIsShared(t *testing.T) {
 	wg.Wait()
 	if n := taken.Load(); n != 10*Burst {
 		t.Errorf("four goroutines took %d tokens, want %d", n, 10*Burst)
+	}
+}
+
+// Each client that is rejected is told when there is a token for it. All who come back
+// when they were told to are accepted, and the longest wait is bounded.
+func TestTurns(t *testing.T) {
+	for _, test := range []struct {
+		rate     int64
+		rejected int
+		want     []time.Duration // of the first ones
+		last     time.Duration
+	}{
+		{1, 4, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second}, 4 * time.Second},
+		{1, 100, nil, MostWait},
+		{3, 6, []time.Duration{4 * Tick, 7 * Tick, time.Second}, 2 * time.Second},
+		{50, 200, []time.Duration{Tick, Tick, Tick, Tick, Tick, 2 * Tick}, 4 * time.Second},
+		{20_000, 40_000, []time.Duration{Tick}, 2 * time.Second},
+	} {
+		var g Gate
+		const now = 7
+		for range test.rate * Burst {
+			g.Take(test.rate, now)
+		}
+		back := map[time.Duration]int{}
+		var waits []time.Duration
+		for range test.rejected {
+			wait, ok := g.Take(test.rate, now)
+			if ok {
+				t.Fatal("accepted over the rate")
+			}
+			waits = append(waits, wait)
+			back[wait]++
+		}
+		if n := len(test.want); !slices.Equal(waits[:n], test.want) || waits[len(waits)-1] != test.last {
+			t.Errorf("rate %d: told %v, and %v in the end, want %v, %v", test.rate, waits[:n], waits[len(waits)-1], test.want, test.last)
+		}
+		if test.last == MostWait {
+			continue // more were promised than there will be
+		}
+		for tick := range uint32(test.last / Tick) {
+			wait := time.Duration(tick+1) * Tick
+			for range back[wait] {
+				if _, ok := g.Take(test.rate, now+tick+1); !ok {
+					t.Errorf("rate %d: rejected again after %v", test.rate, wait)
+				}
+			}
+		}
+		// The next one who is rejected is not behind those that were served.
+		if wait, ok := g.Take(test.rate, now+uint32(test.last/Tick)); ok || wait > time.Second {
+			t.Errorf("rate %d: then %v, %v", test.rate, wait, ok)
+		}
 	}
 }

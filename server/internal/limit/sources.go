@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Sources counts the connections and handshakes of each address, so that a single one
@@ -18,14 +19,16 @@ type sourceShard struct {
 	m  map[netip.Addr]*Source // guarded by mu
 }
 
-// Source is one address. open and handshakes are guarded by
-// the shard's mu. A nil
-// *Source stands for connections that are not counted.
+// Source is one address. A nil *Source stands for connections that are not counted.
 type Source struct {
-	addr       netip.Addr // immutable
+	// Immutable.
+	addr  netip.Addr
+	shard *sourceShard
+
+	// Guarded by shard.mu.
 	open       int
 	handshakes Bucket
-	shard      *sourceShard
+	turns      Turns
 }
 
 // NewSources returns an empty Sources.
@@ -90,14 +93,18 @@ func (src *Source) Leave() {
 	src.shard.mu.Unlock()
 }
 
-// Handshake counts a handshake, and reports whether rate per second permits it.
-func (src *Source) Handshake(rate int, now uint32) bool {
+// Handshake counts a handshake, and reports whether rate per second permits it. If not,
+// it returns the time after which to try again, see Turns.
+func (src *Source) Handshake(rate int, now uint32) (wait time.Duration, ok bool) {
 	if src == nil {
-		return true
+		return 0, true
 	}
 	src.shard.mu.Lock()
 	defer src.shard.mu.Unlock()
-	return src.handshakes.Take(1, int64(rate), now)
+	if src.handshakes.Take(1, int64(rate), now) {
+		return 0, true
+	}
+	return src.turns.Next(&src.handshakes, int64(rate), now), false
 }
 
 // Sweep forgets sources without connections. It keeps those whose bucket may not be

@@ -42,12 +42,12 @@ func TestSources(t *testing.T) {
 		t.Error("another address pays for it")
 	}
 	for range 10 * Burst {
-		if !first.Handshake(10, 100) {
+		if _, ok := first.Handshake(10, 100); !ok {
 			t.Fatal("a handshake within the burst is rejected")
 		}
 	}
-	if first.Handshake(10, 100) {
-		t.Error("a handshake over the rate is accepted")
+	if wait, ok := first.Handshake(10, 100); ok || wait != Tick {
+		t.Errorf("a handshake over the rate is accepted, or may come back after %v", wait)
 	}
 	first.Leave()
 	first.Leave()
@@ -64,7 +64,8 @@ func TestSources(t *testing.T) {
 
 func TestUncounted(t *testing.T) {
 	src, ok := NewSources().Enter(netip.Addr{}, 0)
-	if src != nil || !ok || !src.Handshake(0, 1) {
+	_, may := src.Handshake(0, 1)
+	if src != nil || !ok || !may {
 		t.Error("a connection without a counted address is limited")
 	}
 	src.Leave()
