@@ -107,6 +107,13 @@ type Config struct {
 	// reconnects resumes. A name that ends with "*" stands for every name with that
 	// prefix. Only what PublishStored has stored is kept.
 	DurableTopics []string
+	// PositionsPerUser bounds the durable topics in which a node stores, for one user,
+	// what was acknowledged, and PositionsPerIP those for the users of one address, or
+	// one /64 of IPv6, within the time for which positions are stored (with package
+	// inbox twice its Age). It concerns topics that clients choose; Identity.Topics and
+	// the inbox do not count. Beyond it messages are delivered, and the user resumes in
+	// further topics only where the client names its offset. 0: 1,000 and 10,000.
+	PositionsPerUser, PositionsPerIP int
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
@@ -154,6 +161,8 @@ func (cfg *Config) validate() error {
 		{"Identifiers", &cfg.Identifiers, 256, 1, 1 << 20},
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
+		{"PositionsPerUser", &cfg.PositionsPerUser, 1000, 1, 1 << 30},
+		{"PositionsPerIP", &cfg.PositionsPerIP, 10_000, 1, 1 << 30},
 		{"MaxPayload", &cfg.MaxPayload, 1 << 20, 1, 1 << 30},
 		{"Workers", &cfg.Workers, 1024, 1, 1 << 16},
 		{"QueueBytes", &cfg.QueueBytes, 64 << 10, 1 << 10, 1 << 30},

@@ -222,6 +222,8 @@ func (r *command) ack(s *Session) {
 	switch err := s.Acknowledge(r.Topic, r.Epoch, *r.Offset); {
 	case errors.Is(err, ErrNoStore):
 		sendError(s, "no_inbox", "this server stores no messages")
+	case errors.Is(err, ErrPositions):
+		sendError(s, "too_many_positions", "the server stores no further position for this user or address: to resume this topic, name the offset yourself")
 	case err != nil:
 		sendError(s, "bad_offset", "no message with this offset and epoch was sent in this session")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/netip"
 	"time"
 
 	"fanfare/frame"
@@ -16,10 +17,12 @@ import (
 
 func newReplay(srv *Server) *replay.Service {
 	cfg := replay.Config{
-		Store:     srv.store,
-		Window:    srv.cfg.QueueBytes / 2,
-		Receivers: srv.receivers(),
-		Logger:    srv.log,
+		Store:               srv.store,
+		Window:              srv.cfg.QueueBytes / 2,
+		PositionsPerUser:    srv.cfg.PositionsPerUser,
+		PositionsPerAddress: srv.cfg.PositionsPerIP,
+		Receivers:           srv.receivers(),
+		Logger:              srv.log,
 	}
 	if cl := srv.cluster; cl != nil {
 		cfg.Sync = func(ctx context.Context, b store.Box) error { return cl.Sync(ctx, Target(b)) }
@@ -134,20 +137,30 @@ func (s *Session) unsubscribeDurable(topic string) (removed bool) {
 
 // Acknowledge records that the client has all messages up to an offset of its inbox or,
 // if topic is not empty, of a durable topic. epoch is the epoch of the message. The error
-// is ErrNotSent if no such message was sent in this session.
+// is ErrNotSent if no such message was sent in this session, and ErrPositions if the
+// position is not stored because of Config.PositionsPerUser or PositionsPerIP. An
+// acknowledgement for an epoch that has ended during the session has no effect.
 func (s *Session) Acknowledge(topic, epoch string, offset uint64) error {
 	srv := s.srv()
 	if srv.replay == nil {
 		return ErrNoStore
 	}
-	if err := srv.replay.Ack(receiver{s}, topic, epoch, offset); err != nil {
+	switch err := srv.replay.Ack(receiver{s}, topic, epoch, offset); {
+	case errors.Is(err, replay.ErrPositions):
+		return ErrPositions
+	case err != nil:
 		return errors.Join(ErrNotSent, err)
 	}
 	return nil
 }
 
-// ErrNotSent: an offset was acknowledged that the session was not sent.
-var ErrNotSent = errors.New("server: no message with this offset was sent in this session")
+var (
+	// ErrNotSent: an offset was acknowledged that the session was not sent.
+	ErrNotSent = errors.New("server: no message with this offset was sent in this session")
+	// ErrPositions: the user, or the client's address, has as many positions in
+	// durable topics as Config.PositionsPerUser or PositionsPerIP permits.
+	ErrPositions = errors.New("server: too many positions in durable topics")
+)
 
 // ponged reports whether a pong answers a ping that followed stored messages.
 func (s *Session) ponged(payload []byte) bool {
@@ -192,6 +205,13 @@ var _ replay.Receiver = receiver{}
 func (r receiver) ID() uint64   { return r.s.ID() }
 func (r receiver) User() string { return r.s.User() }
 func (r receiver) Queued() int  { return r.s.conn.QueuedCost() }
+
+func (r receiver) Address() netip.Addr {
+	if r.s.source == nil {
+		return netip.Addr{}
+	}
+	return r.s.source.Addr()
+}
 
 // Since is as exact as a tick.
 func (r receiver) Since() time.Time { return r.s.Opened() }

@@ -14,6 +14,7 @@ var flagOf = map[string]string{
 	"server.ConnectionsPerIP": "connections-per-ip", "server.HandshakesPerIP": "handshakes-per-ip",
 	"server.HandshakeRate": "handshake-rate", "server.SessionsPerUser": "sessions-per-user",
 	"server.SessionsFull": "sessions-full", "server.TopicsPerSession": "topics-per-session",
+	"server.PositionsPerUser": "positions-per-user", "server.PositionsPerIP": "positions-per-ip",
 	"server.MaxPayload": "max-payload", "server.HandshakeTimeout": "handshake-timeout", "server.MaxHeader": "max-header",
 	"server.PingInterval": "ping-interval", "server.PingTimeout": "ping-timeout", "server.CloseTimeout": "close-timeout",
 	"server.DrainRate": "drain-rate", "server.DrainDelay": "drain-delay", "server.DurableTopics": "durable-topic",

@@ -57,6 +57,8 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		SessionsPerUser:  cmd.SessionsPerUser,
 		SessionsFull:     sessionsFull,
 		TopicsPerSession: cmd.TopicsPerSession,
+		PositionsPerUser: cmd.PositionsPerUser,
+		PositionsPerIP:   cmd.PositionsPerIP,
 		MaxPayload:       cmd.MaxPayload.int(),
 		HandshakeTimeout: cmd.HandshakeTimeout,
 		MaxHeader:        cmd.MaxHeader.int(),

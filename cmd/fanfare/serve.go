@@ -37,6 +37,8 @@ type serveCmd struct {
 	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits"`
 	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits"`
 	TopicsPerSession int           `help:"Maximum number of topics of one session." default:"100" group:"Limits"`
+	PositionsPerUser int           `help:"Maximum number of durable topics, chosen by clients, in which what a user acknowledged is stored." default:"1000" group:"Limits"`
+	PositionsPerIP   int           `name:"positions-per-ip" help:"The same for the users of one address; loopback is exempt." default:"10000" group:"Limits"`
 	MaxMessage       size          `help:"Maximum size of a message from a client." default:"64KiB" group:"Limits"`
 	MaxPayload       size          `help:"Maximum size of a pushed payload." default:"1MiB" group:"Limits"`
 	MaxMessageRate   int           `help:"Messages per second from one session, with a burst of ten times as many." default:"100" group:"Limits"`

@@ -164,6 +164,9 @@ var (
 	// ErrNotSent: no message with that offset, or a later one, was sent to the
 	// session.
 	ErrNotSent = errors.New("replay: offset was not sent")
+	// ErrPositions: the user, or the client's address, has as many positions in
+	// durable topics as it may. The position in this topic is not stored.
+	ErrPositions = errors.New("replay: too many positions")
 )
 
 // Ack takes an explicit acknowledgement of everything up to an offset, of the inbox
@@ -200,6 +203,9 @@ func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	if st.check {
 		s.wake()
 	}
+	if st.refused {
+		return ErrPositions
+	}
 	return nil
 }
 
@@ -219,6 +225,9 @@ func (s *session) report(st *stream) {
 	}
 	if s.svc.cfg.Store.Epoch(st.box) != st.epoch {
 		st.check = true // which reports it, when the store is available again
+		return
+	}
+	if !s.mayStore(st) {
 		return
 	}
 	s.svc.cfg.Store.Ack(st.box, s.user, st.acked)

@@ -21,6 +21,10 @@ type Config struct {
 	// Workers is the number of goroutines that wait for the store at most.
 	// Default 32.
 	Workers int
+	// PositionsPerUser bounds the positions in durable topics that are stored for a
+	// user, and PositionsPerAddress those for the clients of an address, each within
+	// the time for which positions are stored. Default 1,000 and 10,000.
+	PositionsPerUser, PositionsPerAddress int
 	// Sync returns when this node receives the notices of messages that other
 	// nodes store in a box from now on. Nil on a single node.
 	Sync func(ctx context.Context, b store.Box) error
@@ -62,6 +66,8 @@ func (c *Config) setDefaults() {
 	}
 	c.Window = cmp.Or(c.Window, 32<<10)
 	c.Workers = cmp.Or(c.Workers, 32)
+	c.PositionsPerUser = cmp.Or(c.PositionsPerUser, 1000)
+	c.PositionsPerAddress = cmp.Or(c.PositionsPerAddress, 10_000)
 	c.Settle = cmp.Or(c.Settle, 2*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now

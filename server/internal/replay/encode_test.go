@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
 	"testing"
 )
@@ -11,8 +9,8 @@ import (
 // skips the message with a gap; later sessions are not bothered with it.
 func TestMessageThatCannotBeEncoded(t *testing.T) {
 	for _, notified := range []bool{false, true} {
-		var log bytes.Buffer
-		g := newRig(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		var log strings.Builder
+		g := newRig(t, func(c *Config) { c.Logger = logTo(&log) })
 		b := inboxOf("alice")
 		if !notified {
 			g.store.append(b, "before", 0)

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,7 @@ type receiver struct {
 	user    string
 	phase   Phase
 	since   time.Time
+	addr    netip.Addr
 	mode    AckMode
 	noPings bool
 
@@ -129,8 +131,9 @@ func (r *receiver) Encode(m *Message) Frame {
 	return w
 }
 
-func (r *receiver) Dialect() any     { return r.dialect }
-func (r *receiver) Since() time.Time { return r.since }
+func (r *receiver) Dialect() any        { return r.dialect }
+func (r *receiver) Address() netip.Addr { return r.addr }
+func (r *receiver) Since() time.Time    { return r.since }
 
 func (r *receiver) WriteStored(f Frame) bool { return r.write(f.(*wire)) }
 func (r *receiver) WriteLive(f Frame) bool   { return r.write(f.(*wire)) }

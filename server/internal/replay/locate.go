@@ -18,6 +18,7 @@ type place struct {
 	after  uint64 // everything up to here is not for this session
 	gap    bool
 	acked  uint64 // the position that the user has acknowledged, if it was asked for
+	known  bool   // a position of the user is stored
 	pinned bool
 	// partial: the box is empty, and after was not looked up.
 	partial bool
@@ -91,11 +92,10 @@ func (v *Service) resume(ctx context.Context, b store.Box, at Start, last uint64
 // not subscribed before, the position is the end at that time.
 func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	db, st, user := v.cfg.Store, j.st, j.user
-	var known bool
-	if p.acked, known, err = db.Acked(ctx, j.box, user); err != nil {
+	if p.acked, p.known, err = db.Acked(ctx, j.box, user); err != nil {
 		return err
 	}
-	p.pinned = known || j.box.User != ""
+	p.pinned = p.known || j.box.User != ""
 	if p.pinned && p.acked == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -25,6 +26,8 @@ func TestMain(m *testing.M) {
 	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 	os.Exit(1)
 }
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 var discard = slog.New(slog.DiscardHandler)
 

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"net/netip"
 	"time"
 
 	"fanfare/server/store"
@@ -16,6 +17,9 @@ type Receiver interface {
 	User() string
 	// Phase only grows. It is Ended before Detach is called.
 	Phase() Phase
+	// Address is the client's address, under which it is limited; the zero Addr if it
+	// is exempt.
+	Address() netip.Addr
 	// Since is the time at which the receiver became Open, or a little earlier.
 	Since() time.Time
 	// AckMode and Pings are constant from Attach on. Pings reports whether the

@@ -12,7 +12,7 @@ import (
 // any goroutine; none blocks on the store.
 //
 // Locks: session.mu -> shard.mu; session.mu -> Service.mu; session.mu ->
-// refusals.mu; session.mu -> whatever the Receiver locks. Those on the right are
+// refusals.mu; session.mu -> quota.mu; session.mu -> whatever the Receiver locks. Those on the right are
 // leaves.
 type Service struct {
 	cfg    Config
@@ -20,11 +20,13 @@ type Service struct {
 	cancel context.CancelFunc
 	shards [64]shard
 
-	serial    atomic.Uint64 // of pings, unique so that a late pong never matches another ping
-	checking  atomic.Bool   // a Recheck is to begin
-	refusals  refusals
-	counters  counters
-	renewTime time.Time // of the next renewal; owned by tick
+	serial         atomic.Uint64 // of pings, unique so that a late pong never matches another ping
+	checking       atomic.Bool   // a Recheck is to begin
+	unstoredLogged atomic.Int64  // Unix time of the last log of it, in nanoseconds
+	refusals       refusals
+	quota          quota
+	counters       counters
+	renewTime      time.Time // of the next renewal; owned by tick
 
 	background sync.WaitGroup
 
@@ -72,6 +74,8 @@ func New(cfg Config) *Service {
 	for i := range v.shards {
 		v.shards[i].sessions = make(map[uint64]*session)
 	}
+	v.quota.perUser, v.quota.perAddress = uint32(cfg.PositionsPerUser), uint32(cfg.PositionsPerAddress)
+	v.quota.period = 4 * cfg.Store.RenewInterval()
 	v.renewTime = cfg.Now().Add(cfg.Store.RenewInterval())
 	cfg.Store.OnRecover(v.Recheck)
 	return v

@@ -15,6 +15,7 @@ type Stats struct {
 	Refused    int64 `json:"refused"`    // sessions that ended with 1009 while a stored message was in flight
 	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused, or could not be encoded, twice
 	Ignored    int64 `json:"ignored"`    // acknowledgements for an earlier epoch of their session
+	Unstored   int64 `json:"unstored"`   // positions in topics not stored, as a user or an address has as many as it may
 	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
 	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
 	Panics     int64 `json:"panics"`     // sessions ended because of a panic
@@ -22,7 +23,7 @@ type Stats struct {
 
 type counters struct {
 	sessions, replayed, gaps, resets, expired, damaged,
-	refused, skipped, ignored, unanswered, dropped, panics atomic.Int64
+	refused, skipped, ignored, unstored, unanswered, dropped, panics atomic.Int64
 }
 
 // Stats returns the counters.
@@ -42,6 +43,7 @@ func (v *Service) Stats() Stats {
 		Refused:    c.refused.Load(),
 		Skipped:    c.skipped.Load(),
 		Ignored:    c.ignored.Load(),
+		Unstored:   c.unstored.Load(),
 		Unanswered: c.unanswered.Load(),
 		Dropped:    c.dropped.Load(),
 		Panics:     c.panics.Load(),

@@ -28,8 +28,11 @@ type stream struct {
 	hinted bool // Begin was called with Unknown
 	check  bool // ask the store for its epoch and last offset
 	gap    bool // messages before the next one are missing
-	pinned bool // a position is stored, so that a later session resumes there
-	solo   bool // the next message was refused once, and goes alone
+	known  bool // a position of the user is stored, or was counted by quota
+	// refused: quota does not allow the user a position here.
+	refused bool
+	pinned  bool // a position is stored, so that a later session resumes there
+	solo    bool // the next message was refused once, and goes alone
 	// continued: the offsets of the last of past continue in epoch.
 	continued bool
 	tries     uint8
@@ -97,7 +100,7 @@ func (st *stream) place(p place) {
 		st.leaveEpoch(e, false) // the client may acknowledge what it got before it resumed
 	}
 	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap
-	st.acked, st.reported, st.pinned = p.acked, p.acked, p.pinned
+	st.acked, st.reported, st.pinned, st.known = p.acked, p.acked, p.pinned, p.known
 	st.expect(p.last)
 }
 

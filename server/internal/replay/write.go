@@ -123,7 +123,7 @@ func (s *session) pin(st *stream) {
 	if st.pinned {
 		return
 	}
-	if s.svc.cfg.Store.Epoch(st.box) == st.epoch {
+	if s.svc.cfg.Store.Epoch(st.box) == st.epoch && s.mayStore(st) {
 		s.svc.cfg.Store.Ack(st.box, s.user, st.from)
 		st.pinned = true
 	}
