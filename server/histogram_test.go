@@ -74,9 +74,9 @@ func (d slowDialect) Begin(s *Session, p Position) { d.Dialect.Begin(s, p) }
 func TestDeliveryLatency(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		cfg := withInbox(t)
-		slow := &takingTime{Dialect: Plain, Store: cfg.Store, pass: func(time.Duration) {}}
-		ep := Push("/ws")
-		ep.Dialects = []Dialect{slowDialect{slow}, Plain}
+		slow := &takingTime{Dialect: Plain(), Store: cfg.Store, pass: func(time.Duration) {}}
+		ep := PushEndpoint("/ws")
+		ep.Dialects = []Dialect{slowDialect{slow}, Plain()}
 		cfg.Transport, cfg.Store, cfg.Endpoints = kind, slow, []Endpoint{ep}
 		srv, h := startStopped(t, cfg)
 		for range 2 {

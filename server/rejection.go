@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/handshake"

@@ -103,7 +103,7 @@ func (s setup) start(t testing.TB) *node {
 	ctx := context.Background()
 	cfg := server.Config{Listen: "127.0.0.1:0", DurableTopics: s.topics, Logger: log}
 	if s.opened != nil {
-		push := server.Push("/ws")
+		push := server.PushEndpoint("/ws")
 		push.Hooks.OnOpen = s.opened
 		cfg.Endpoints = []server.Endpoint{push}
 	}
