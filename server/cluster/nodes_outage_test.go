@@ -136,6 +136,7 @@ func TestStalledNATSOfNode(t *testing.T) {
 			end() // Push does not wait for the other node
 			big := server.NewMessage(server.Binary, make([]byte, 64<<10))
 			const rounds = 20
+			attempt := 0
 			// The write can wait until NATS is given up, after 2 to 4 s. Within one such
 			// write everything else must go on. It may end while this machine is busy
 			// with something else, so there are several attempts.
@@ -150,8 +151,9 @@ func TestStalledNATSOfNode(t *testing.T) {
 					n.Push(ended, "elsewhere", big)
 				}
 				sent := n.cluster.Stats().Sent
+				attempt++
 				for i := range rounds {
-					user := fmt.Sprint("user", i)
+					user := fmt.Sprint("user", attempt, "-", i) // of a bucket that is not subscribed yet
 					c := n.dial("user=" + user + "&topic=" + user)
 					<-opened
 					m := server.NewMessage(server.Text, []byte("live"))
