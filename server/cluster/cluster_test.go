@@ -203,6 +203,24 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestClocks: a node whose clock is ahead is logged and counted, and works all the same.
+func TestClocks(t *testing.T) {
+	ns := startNATS(t)
+	m := join(t, ns.url())
+	await(t, "connected", func() bool { return m.Ready() == nil })
+	b := beat{sequence: 1, generation: 1, name: "fast:8081", clock: uint64(time.Now().Add(time.Hour).UnixMilli())}
+	if err := outsider(t, ns.url()).Publish(controlSubject, b.append(appendHeader(nil, kindBeat, nodeID{7}))); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the clock is noticed", func() bool { return m.Stats().ClocksAhead == 1 })
+	if m.log.Count(`msg="the clock of another node is ahead of this one's; synchronize both" node=fast:8081 ahead=`) != 1 {
+		t.Errorf("logged %s", m.log.String())
+	}
+	if m.Nodes() != 2 {
+		t.Errorf("%d nodes", m.Nodes())
+	}
+}
+
 // TestConfig: what is wrong is named by its field.
 func TestConfig(t *testing.T) {
 	for _, test := range []struct {

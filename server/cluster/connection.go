@@ -18,9 +18,9 @@ import (
 // does not read.
 type connection struct {
 	up         atomic.Bool
-	generation atomic.Uint64 // counts connects
-	since      atomic.Int64  // time of the last connect, Unix nanoseconds
-	maxPayload atomic.Int64  // what the NATS server allows this account
+	generation atomic.Uint64             // counts connects
+	since      atomic.Pointer[time.Time] // time of the last connect
+	maxPayload atomic.Int64              // what the NATS server allows this account
 
 	denied atomic.Bool // reason says what NATS does not permit
 
@@ -54,8 +54,9 @@ func (c *Cluster) connected(nc *nats.Conn, _ bool) {
 	if most := nc.MaxPayload(); most < minPayload {
 		c.log.Error("NATS max_payload is too small for a cluster", "connection", role, "max_payload", most, "min", minPayload)
 	}
+	now := time.Now()
+	c.conn.since.Store(&now) // before the first generation, which says that it is set
 	c.conn.generation.Add(1)
-	c.conn.since.Store(time.Now().UnixNano())
 	c.conn.denied.Store(false)
 	c.conn.up.Store(true)
 	c.count.connects.Add(1)

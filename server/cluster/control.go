@@ -109,7 +109,7 @@ func (l *controlLoop) beat() {
 		l.sequence++ // the others notice, and look for what they were not told
 	}
 	b := beat{sequence: l.sequence, generation: l.conn.generation.Load(), name: l.cfg.Name,
-		repeats: l.repeats.early(now, &l.conn), holds: l.buckets.held()}
+		repeats: l.repeats.early(now, &l.conn), holds: l.buckets.held(), clock: uint64(max(now.UnixMilli(), 0))}
 	l.post(outgoing{subject: controlSubject, body: b.append(appendHeader(nil, kindBeat, l.id)), at: now})
 }
 
@@ -126,17 +126,21 @@ func (l *controlLoop) heard(m *nats.Msg) bool {
 			l.malformed(e.from, err)
 			return false
 		}
-		link, isNew, duplicate := l.peers.hear(e.from, b, time.Now())
-		if isNew {
+		n := l.peers.hear(e.from, b, time.Now())
+		if n.isNew {
 			l.log.Info("node joined", "node", b.name, "id", e.from.String())
 		}
-		if duplicate {
+		if n.duplicate {
 			l.count.names.Add(1)
 			l.log.Warn("another node has the name of this one; give each a name of its own", "name", b.name, "id", e.from.String())
 		}
-		l.retry = l.retry || link
+		if n.ahead > 0 {
+			l.count.clocks.Add(1)
+			l.warn("the clock of another node is ahead of this one's; synchronize both", b.name, "node", b.name, "ahead", n.ahead)
+		}
+		l.retry = l.retry || n.link
 		l.probeAgain(e.from)
-		return isNew
+		return n.isNew
 	case kindBye:
 		l.log.Info("node left", "node", l.peers.nameOf(e.from))
 		l.peers.remove(e.from)

@@ -28,6 +28,7 @@ func (c *Cluster) EachMetric(f func(name, help, label, value string, n int64)) {
 		{"connects_total", "Connections made to NATS.", s.Connects},
 		{"stalls_total", "Connections given up because NATS did not answer.", s.Stalls},
 		{"duplicate_names_total", "Nodes seen with the name of this node.", s.DuplicateNames},
+		{"clocks_ahead_total", "Nodes seen with a clock more than 5 s ahead of this node's.", s.ClocksAhead},
 	} {
 		f(m.name, m.help, "", "", m.n)
 	}

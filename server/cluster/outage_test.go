@@ -267,9 +267,9 @@ func TestPermissions(t *testing.T) {
 func TestSyncOfLostConnection(t *testing.T) {
 	ns := startNATS(t)
 	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	m := join(t, "nats://"+p.Addr())
-	await(t, "the first round is over", func() bool { return m.Ready() == nil && m.Stats().Missed > 0 })
-	p.Stall(true)
+	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	together(t, []*member{other, m})
+	p.Stall(true) // the other node cannot confirm
 	m.Hold(user("alice"))
 	err := make(chan error)
 	go func() { err <- m.Sync(t.Context(), user("alice")) }()

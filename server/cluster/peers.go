@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 	"time"
 )
@@ -17,6 +18,10 @@ const (
 	// duplicateBeats of another node with this node's name show that it lives on. A
 	// node that was killed and started again sees none of its predecessor.
 	duplicateBeats = 3
+	// clockAhead is how far another node's clock may be ahead of this node's. A beat
+	// that is late can only hide a difference, so one beat is proof enough; of two
+	// nodes, the one whose clock is behind notices.
+	clockAhead = 5 * time.Second
 )
 
 // beat is what a node tells the others once a second, and when its interest
@@ -32,6 +37,7 @@ type beat struct {
 	repeats bool
 	name    string
 	holds   bitmap
+	clock   uint64 // of the node, Unix milliseconds; 0: of a version that does not tell
 }
 
 func (b *beat) append(to []byte) []byte {
@@ -41,7 +47,7 @@ func (b *beat) append(to []byte) []byte {
 		flags = 1
 	}
 	to = appendString(append(to, flags), b.name)
-	return append(to, b.holds[:]...)
+	return appendNumbers(append(to, b.holds[:]...), b.clock)
 }
 
 // decodeBeat ignores what follows the fields that it knows.
@@ -51,6 +57,9 @@ func decodeBeat(in []byte) (b beat, err error) {
 	b.repeats = r.byte()&1 != 0
 	b.name = r.string()
 	copy(b.holds[:], r.bytes(uint64(len(b.holds))))
+	if len(r.b) > 0 {
+		b.clock = r.uvarint()
+	}
 	if r.failed || !validName(b.name) {
 		return beat{}, errTruncated
 	}
@@ -69,7 +78,8 @@ type peers struct {
 type peer struct {
 	beat
 	heard      time.Time
-	duplicates int // beats with the name of this node
+	duplicates int  // beats with the name of this node
+	ahead      bool // its clock is ahead, which has been reported
 
 	// linked: a probe has shown that what the peer sends reaches this node. If it
 	// has not, repeats says that the peer can tell what did not arrive meanwhile.
@@ -83,9 +93,16 @@ func (ps *peers) init(self nodeID, name string) {
 	ps.all = make(map[nodeID]*peer)
 }
 
-// hear records a beat. It reports whether the node has to be linked, whether it is
-// new, and whether it is known by now to have the name of this node.
-func (ps *peers) hear(id nodeID, b beat, now time.Time) (link, isNew, duplicate bool) {
+// news is what a beat says that was not known before.
+type news struct {
+	link      bool          // the node has to be linked
+	isNew     bool          // the node is new, or was gone
+	duplicate bool          // the node is known by now to have the name of this node
+	ahead     time.Duration // how far the node's clock is ahead; 0: no more than clockAhead, or not new
+}
+
+// hear records a beat.
+func (ps *peers) hear(id nodeID, b beat, now time.Time) (n news) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.all[id]
@@ -93,17 +110,32 @@ func (ps *peers) hear(id nodeID, b beat, now time.Time) (link, isNew, duplicate 
 	case p == nil:
 		p = &peer{repeats: b.repeats}
 		ps.all[id] = p
-		isNew = true
+		n.isNew = true
 	case now.Sub(p.heard) > beatLost || b.sequence != p.sequence+1 || b.generation != p.generation:
 		p.linked, p.repeats = false, false
-		isNew = now.Sub(p.heard) > beatLost
+		n.isNew = now.Sub(p.heard) > beatLost
 	}
 	p.beat, p.heard = b, now
 	if b.name == ps.name {
 		p.duplicates++
-		duplicate = p.duplicates == duplicateBeats
+		n.duplicate = p.duplicates == duplicateBeats
 	}
-	return !p.linked, isNew, duplicate
+	was := p.ahead
+	ahead := b.ahead(now)
+	if p.ahead = ahead > clockAhead; p.ahead && !was {
+		n.ahead = ahead
+	}
+	n.link = !p.linked
+	return n
+}
+
+// ahead returns how far the clock of the node was ahead when it sent the beat, less the
+// time that the beat took.
+func (b *beat) ahead(now time.Time) time.Duration {
+	if b.clock == 0 || b.clock > math.MaxInt64 {
+		return 0
+	}
+	return time.UnixMilli(int64(b.clock)).Sub(now)
 }
 
 // remove forgets a node that has left.

@@ -41,11 +41,36 @@ func TestPeers(t *testing.T) {
 		var ps peers
 		ps.init(nodeID{9}, "self")
 		for i, b := range beats {
-			link, isNew, _ := ps.hear(id, b.beat, at(b.ms))
-			if got := (want{link, isNew, ps.all[id].repeats}); got != b.want {
+			n := ps.hear(id, b.beat, at(b.ms))
+			if got := (want{n.link, n.isNew, ps.all[id].repeats}); got != b.want {
 				t.Errorf("%s, beat %d: got %+v, want %+v", name, i, got, b.want)
 			}
 			ps.link(id)
+		}
+	}
+}
+
+// TestClockAhead: a node whose clock is ahead is reported once, until it was right again.
+func TestClockAhead(t *testing.T) {
+	start := time.Unix(1000, 0)
+	var ps peers
+	ps.init(nodeID{9}, "self")
+	for i, test := range []struct {
+		clock uint64 // relative to the time of arrival, milliseconds
+		ahead time.Duration
+	}{
+		{0, 0}, {5000, 0}, {5001, 5001 * time.Millisecond}, {9000, 0}, {5000, 0}, {3_600_000, time.Hour},
+		{^uint64(0) - 20_000, 0}, // behind by 20 s: that node notices
+	} {
+		now := start.Add(time.Duration(i) * time.Second)
+		b := beat{sequence: uint64(i + 1), generation: 1, name: "other", clock: uint64(now.UnixMilli()) + test.clock}
+		if got := ps.hear(nodeID{1}, b, now).ahead; got != test.ahead {
+			t.Errorf("beat %d: %v, want %v", i, got, test.ahead)
+		}
+	}
+	for _, clock := range []uint64{0, 1 << 63, ^uint64(0)} { // not told, and impossible
+		if got := ps.hear(nodeID{2}, beat{sequence: 1, clock: clock}, start).ahead; got != 0 {
+			t.Errorf("clock %d: %v", clock, got)
 		}
 	}
 }
@@ -87,15 +112,16 @@ func TestPeersHolding(t *testing.T) {
 }
 
 func TestBeatEncoding(t *testing.T) {
-	want := beat{sequence: 1 << 40, generation: 3, repeats: true, name: "host:8080"}
+	want := beat{sequence: 1 << 40, generation: 3, repeats: true, name: "host:8080", clock: 1 << 42}
 	want.holds.set(targetOf(user("alice")))
 	b := want.append(nil)
 	if got, err := decodeBeat(b); err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	clock := len(appendNumbers(nil, want.clock))
 	for n := range b {
-		if _, err := decodeBeat(b[:n]); err == nil {
-			t.Errorf("the first %d bytes are accepted", n)
+		if _, err := decodeBeat(b[:n]); (err == nil) != (n == len(b)-clock) {
+			t.Errorf("the first %d bytes: %v; only the clock may be left out", n, err)
 		}
 	}
 	for _, name := range []string{"", "a b", "a\"b", "\xff", strings.Repeat("x", maxNodeName+1)} {
@@ -113,7 +139,7 @@ func TestRepeats(t *testing.T) {
 	var r repeats
 	var cn connection
 	start := time.Unix(1000, 0)
-	cn.since.Store(start.UnixNano())
+	cn.since.Store(&start)
 	cn.generation.Store(1)
 	for _, test := range []struct {
 		generation uint64

@@ -37,7 +37,8 @@ type repeats struct {
 func (r *repeats) early(now time.Time, cn *connection) bool { return r.within(now, cn, earlyFor) }
 
 func (r *repeats) within(now time.Time, cn *connection, d time.Duration) bool {
-	return cn.generation.Load() == 1 && now.Sub(time.Unix(0, cn.since.Load())) < d
+	since := cn.since.Load() // with a monotonic reading: the clock may be set meanwhile
+	return cn.generation.Load() == 1 && now.Sub(*since) < d
 }
 
 func (r *repeats) keepEarly(s stored) { r.keep(&r.sentEarly, s) }

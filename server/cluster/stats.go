@@ -24,6 +24,7 @@ type Stats struct {
 	Connects                int64 // to NATS
 	Stalls                  int64 // connections given up because NATS did not answer
 	DuplicateNames          int64 // nodes that were seen to have this node's name
+	ClocksAhead             int64 // nodes that were seen to have a clock more than 5 s ahead of this node's
 	Dropped                 Dropped
 }
 
@@ -42,7 +43,7 @@ type Dropped struct {
 type counters struct {
 	sent, sentBytes, received, receivedBytes      atomic.Int64
 	asked, missing, served, panics, missed        atomic.Int64
-	repeated, connects, stalls, names             atomic.Int64
+	repeated, connects, stalls, names, clocks     atomic.Int64
 	unreachable, queueFull, expired, tooBig       atomic.Int64
 	slowNode, malformed, otherVersion, incomplete atomic.Int64
 }
@@ -57,7 +58,7 @@ func (c *Cluster) Stats() Stats {
 		Received: n.received.Load(), ReceivedBytes: n.receivedBytes.Load(),
 		Asked: n.asked.Load(), Missing: n.missing.Load(), Served: n.served.Load(), Panics: n.panics.Load(),
 		Missed: n.missed.Load(), Repeated: n.repeated.Load(), Connects: n.connects.Load(), Stalls: n.stalls.Load(),
-		DuplicateNames: n.names.Load(),
+		DuplicateNames: n.names.Load(), ClocksAhead: n.clocks.Load(),
 		Dropped: Dropped{
 			Unreachable: n.unreachable.Load(), QueueFull: n.queueFull.Load(), Expired: n.expired.Load(), TooBig: n.tooBig.Load(),
 			SlowNode: n.slowNode.Load(), Malformed: n.malformed.Load(), Version: n.otherVersion.Load(), Incomplete: n.incomplete.Load(),
