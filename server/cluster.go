@@ -19,22 +19,23 @@ var (
 // Cluster connects this process to the other nodes of a cluster. Package cluster
 // implements it over NATS. Without one the server is alone.
 //
-// Hold, Release and Ask's hand-over never block on the network: a cluster that
-// cannot reach the others costs local sessions nothing.
+// Hold and Release never wait and call no method of Node: the server calls them with a
+// lock held. Ask waits for replies, but never for the network to accept the command. So
+// a cluster that cannot reach the others costs local sessions nothing.
 type Cluster interface {
 	// Join starts serving the commands of other nodes with n. It is called once,
 	// before any other method.
 	Join(n Node) error
-	// Hold announces interest in a user or topic, once more; Release withdraws it
-	// once. Commands for a target reach the nodes that hold it. Both are called with a
-	// lock of the server held, and must not call the Node.
+	// Hold adds one to the interest in a user or topic, and Release takes one away.
+	// Commands for a target reach the nodes whose interest is not zero. Both are called
+	// with a lock of the server held, and must not call the Node.
 	Hold(t Target)
 	Release(t Target)
 	// Sync returns nil when commands that other nodes send from now on reach this
-	// node, if it holds the target. For a node that does not confirm this in time
-	// or joins later, and after the connection broke, Node.Missed is called once
-	// it holds again, unless that node repeats what may have been lost. An error
-	// says that the connection is down or that ctx ended.
+	// node, if it holds the target. If a node does not confirm this in time or joins
+	// later, or the connection breaks, Node.Missed is called as soon as it is true
+	// again, unless the other node repeats what may have been lost. An error says
+	// that the connection is down or that ctx ended.
 	Sync(ctx context.Context, t Target) error
 	// Check returns the error of Ask that depends on the command alone: ErrTooBig
 	// or ErrInvalidCommand.

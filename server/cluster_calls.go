@@ -76,8 +76,8 @@ func (n node) Missed() {
 	}
 }
 
-// Serve does what another node asks for. It waits for nothing but the walk of a
-// broadcast. The command is checked again although package cluster has done so:
+// Serve executes a command of another node. It waits for nothing except the walk of
+// a broadcast over all sessions. The command is checked again although package cluster has done so:
 // what is sent to clients must be right whatever implements Cluster.
 func (n node) Serve(c *Command) (r Reply) {
 	srv := n.srv
@@ -223,10 +223,14 @@ func (c *Command) checkNames() error {
 	return nil
 }
 
-// interest tells the cluster whose commands this node wants. Users are counted by
-// the cluster, one Hold a session. Topics are held here, once each: sessions end in
-// too many ways to count their subscriptions, so review finds out which topics have
-// no subscriber any more.
+// interest is the set of topics for which this node wants the commands of others. The
+// Cluster counts users, one Hold for each session. A topic is held once: sessions end
+// in too many ways to count their subscriptions, so reviewTopics finds the topics that
+// have no subscriber any more.
+//
+// mu is held across Cluster.Hold and Release, which never wait, and across a lookup in
+// the registry, so that a topic that gets its first subscriber during a review is held:
+// interest.mu → registry, and interest.mu → the Cluster.
 type interest struct {
 	// mu is held across Cluster.Hold, Cluster.Release and look-ups in the registry, so that
 	// the cluster is told of a topic in the order in which it is subscribed and released:

@@ -45,8 +45,8 @@
 //
 // Locks are leaves: the holder calls nothing outside of the package that owns the lock.
 // The exceptions, in this order: identification.turn → a session's lock in package replay
-// → interest.mu → the Cluster, netpoll.Conn and registry locks, extension.mu. interest.mu
-// is held across Cluster.Hold and Release, which therefore must not call the Server.
+// → extension.mu, interest.mu, netpoll.Conn and registry locks; interest.mu → registry
+// locks; interest.mu → the Cluster's, in Hold and Release, which must not call the Server.
 //
 // # Limitations
 //

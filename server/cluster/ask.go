@@ -13,14 +13,14 @@ import (
 // maxWait bounds an Ask whose nodes all say that they are working on it.
 const maxWait = 30 * time.Second
 
-// asks are the calls of Ask that wait for replies.
+// asks holds the calls of Ask that wait for replies.
 type asks struct {
 	mu   sync.Mutex
 	last uint64          // guarded by mu
 	open map[uint64]*ask // by number; guarded by mu
 }
 
-// ask is one of them.
+// ask is a call of Ask that waits for replies.
 type ask struct {
 	number uint64
 	// arrived has room for one signal; the state below says what happened.
@@ -65,8 +65,8 @@ func (as *asks) find(number uint64) *ask {
 	return as.open[number]
 }
 
-// reply records the reply of a node, also of one that this node did not know to
-// hold the target; the second of a node is ignored.
+// reply records the reply of a node, which need not be one that was known to hold the
+// target. A second reply of a node is ignored.
 func (a *ask) reply(from nodeID, r server.Reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,8 +89,8 @@ func (a *ask) working(from nodeID, now time.Time) {
 	}
 }
 
-// next returns how long to wait for the first node that would be given up; done
-// if none is left that has given a sign of life within timeout.
+// next returns how long to wait: until every node has been silent for timeout. done
+// reports that there is no node left to wait for.
 func (a *ask) next(now time.Time, timeout time.Duration) (wait time.Duration, done bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -118,9 +118,9 @@ func (a *ask) answer() server.Answer {
 
 // Ask sends a command to the other nodes that hold a target and collects their
 // replies. It returns when every node that is known to hold it has replied, or has
-// not shown a sign of life for Config.Timeout: a node says so when a command takes
-// longer. Nodes of which this one has not heard yet get the command, too; their
-// replies count if they come in time.
+// been silent for Config.Timeout: a node that needs longer sends signs of life. Nodes
+// of which this one has not heard yet get the command, too; their replies count if they
+// arrive in time.
 func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command) (server.Answer, error) {
 	valid := *cmd
 	valid.Reason = cut(cmd.Reason, maxReason)

@@ -232,7 +232,7 @@ func decodeCommand(b []byte) (*server.Command, error) {
 
 var errTruncated = errors.New("truncated or malformed message")
 
-// reader takes a message apart. After the first error it returns zero values.
+// reader decodes the fields of a message. After the first error it returns zero values.
 type reader struct {
 	b      []byte
 	failed bool

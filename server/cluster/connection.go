@@ -13,9 +13,8 @@ import (
 	"fanfare/server/internal/natsconn"
 )
 
-// connection is what is known of the connection to NATS. It is kept here because
-// every method of nats.Conn takes a lock that its writes hold, for seconds if NATS
-// does not read.
+// connection mirrors the state of the connection to NATS: every method of nats.Conn
+// takes a lock that its writes hold, for seconds if NATS does not read.
 type connection struct {
 	up         atomic.Bool
 	generation atomic.Uint64             // counts connects
@@ -66,14 +65,14 @@ func (c *Cluster) connected(nc *nats.Conn, _ bool) {
 
 // lost is called when the connection breaks and for each failed attempt.
 func (c *Cluster) lost(err error) {
-	c.conn.because(err)
+	c.conn.setReason(err)
 	if c.conn.up.Swap(false) && isTimeout(err) {
 		c.count.stalls.Add(1)
 	}
 	c.links.interrupt()
 }
 
-func (cn *connection) because(err error) {
+func (cn *connection) setReason(err error) {
 	cn.mu.Lock()
 	cn.reason = err
 	cn.mu.Unlock()
@@ -91,8 +90,8 @@ func (c *Cluster) slow(*nats.Subscription) {
 }
 
 const (
-	// watchEvery is how often NATS is asked for an answer. Two answers that do not
-	// come within watchTimeout end the connection.
+	// watchEvery is how often this node pings NATS. Two pings that are not answered
+	// within watchTimeout end the connection.
 	watchEvery   = time.Second
 	watchTimeout = time.Second
 )
@@ -114,12 +113,13 @@ func (c *Cluster) watch() {
 			continue
 		}
 		err := nc.FlushTimeout(watchTimeout)
-		// Flush says the same of a connection that is being re-established.
+		// The error of FlushTimeout does not tell a connection that is closed for good
+		// from one that is being re-established.
 		if nc.IsClosed() && !c.left.Load() {
 			c.redial()
 		}
 		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && c.conn.up.Load() {
-			c.conn.because(fmt.Errorf("NATS must permit %s> for publish and subscribe: %w", prefix, last))
+			c.conn.setReason(fmt.Errorf("NATS must permit %s> for publish and subscribe: %w", prefix, last))
 			c.conn.denied.Store(true)
 		}
 		if !errors.Is(err, nats.ErrTimeout) {

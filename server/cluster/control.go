@@ -19,8 +19,8 @@ type controlLoop struct {
 }
 
 const (
-	// beatGather is how long changes of interest are gathered before a beat tells
-	// them, and beatGatherMany if there was a beat just before.
+	// beatGather is how long a beat waits for more changes of interest, and
+	// beatGatherMany how long soon after another beat.
 	beatGather     = 20 * time.Millisecond
 	beatGatherMany = 250 * time.Millisecond
 )

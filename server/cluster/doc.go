@@ -4,25 +4,25 @@
 //
 // # Contract
 //
-// [New] needs no NATS server to be there; everything begins when one is. Hold,
-// Release and the hand-over of Ask never wait for the network: one goroutine uses
-// the connection, and a bounded queue leads to it. What does not fit into the
-// queue, waits too long in it, or meets a lost connection is dropped, counted by
-// reason in [Stats], logged, and reported by Ask as an error or in Answer.Missing and
-// MissingNodes.
+// [New] succeeds without a reachable NATS server; the node joins when one answers.
+// Hold and Release never wait for the network, and Ask waits for replies only: one
+// goroutine uses the connection and takes commands from a bounded queue. A command
+// that does not fit into the queue, waits too long in it, or finds no connection is
+// dropped, counted by reason in [Stats], logged, and reported by Ask as an error or
+// in Answer.Missing and MissingNodes.
 //
 // A command reaches each connected node that holds the target at most once, and
 // commands of one node to one target arrive in order. A command that NATS's
 // max_payload does not allow travels in fragments; 32 MiB is the most.
 //
-// Commands are for now. What must not be lost is in a store, and a node that may
-// not have been told of it is made to look: Node.Missed is called after the
+// Commands are not stored. Messages that must not be lost are in a store, which a
+// node reads when it may have missed an announcement: Node.Missed is called after the
 // connection broke, when a node that was cut off comes back, when its numbered
 // beats show a loss, and when this node was too slow. Commands of VerbStored that
 // were dropped are sent once more without the message.
 //
-// [Cluster.Sync] says how interest is proven to have reached the other servers of a
-// NATS cluster.
+// [Cluster.Sync] describes how a node proves that its interest has reached the other
+// servers of a NATS cluster.
 //
 // # Interest
 //
@@ -43,12 +43,13 @@
 // # Locks
 //
 // All locks are leaves: none is held while another is acquired, or while the NATS
-// client is called.
+// client is called. Callers may hold locks of their own: package server holds
+// interest.mu during Hold and Release.
 //
 // # Limitations
 //
-// Ask waits Config.Timeout for a node that has died, until that is 3.5 s without a
-// beat. A command to every node and a command to a user or topic may be served in
+// Ask waits Config.Timeout for a node that has died, until no beat of that node has
+// arrived for 3.5 s. A command to every node and a command to a user or topic may be served in
 // another order than they were sent. Live commands that were in the buffers of a
 // broken connection are lost; the Ask reports the nodes as missing. Nodes of another
 // protocol version do not see each other. Node.Serve runs for one command to a user

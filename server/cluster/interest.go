@@ -61,8 +61,8 @@ type bitmap [2 * Buckets / 8]byte
 func (b *bitmap) set(t target)      { b[t/8] |= 1 << (t % 8) }
 func (b *bitmap) has(t target) bool { return b[t/8]&(1<<(t%8)) != 0 }
 
-// interest is what this node wants to receive. It is state, not messages: Hold and
-// Release change it, and the sender makes the subscriptions follow.
+// interest is which buckets this node wants to receive. Hold and Release change this
+// state without waiting; the sender makes the subscriptions follow later.
 type interest struct {
 	version atomic.Uint64 // counts changes that need a subscription
 	dirty   [2 * Buckets / 64]atomic.Uint64
@@ -153,8 +153,8 @@ func (in *interest) held() (held bitmap) {
 	return held
 }
 
-// follow makes the subscriptions of buckets that are marked follow the interest.
-// It returns the version that is subscribed. Only the sender calls it.
+// follow subscribes to marked buckets that are wanted, and unsubscribes from those
+// that are not. It returns the version that is subscribed. Only the sender calls it.
 func (in *interest) follow(nc *nats.Conn, to chan *nats.Msg) (version uint64, err error) {
 	version = in.version.Load()
 	for i := range in.dirty {
@@ -205,8 +205,8 @@ func (in *interest) sweep(now time.Time) (found bool) {
 	return found
 }
 
-// renew has every subscription made again, on a new connection. Only the sender
-// calls it.
+// renew marks all buckets that are wanted, to be subscribed on a new connection. Only
+// the sender calls it.
 func (in *interest) renew() {
 	for i := range in.buckets {
 		b := &in.buckets[i]

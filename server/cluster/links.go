@@ -8,8 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// links is how this node knows that what others send reaches it. The control loop
-// runs one round of probes after another; Sync waits for them.
+// links tracks which interest of this node is proven to have reached the other nodes'
+// NATS servers. The control loop runs one round of probes after another; Sync waits
+// for them.
 type links struct {
 	// subscribed is the version of interest for which the sender has made the
 	// subscriptions; proven the one that every node has confirmed, 0 after the
@@ -156,8 +157,8 @@ func (l *controlLoop) advance(now time.Time) {
 	}
 }
 
-// begin has the sender subscribe to a new subject, after all that the interest
-// wants by then, and ask for answers there.
+// begin makes the sender subscribe to a new subject, after the subscriptions for all
+// interest so far, and send a probe whose echoes arrive there.
 func (l *controlLoop) begin(now time.Time, all bool, need map[nodeID]struct{}) {
 	l.rounds++
 	r := &round{number: l.rounds, generation: l.generation, all: all, need: need, deadline: now.Add(l.cfg.Timeout)}
@@ -191,8 +192,8 @@ func (c *Cluster) probe(r *round, subjects []string) {
 	r.version.Store(version + 1) // 0 is "not sent"
 }
 
-// probeAgain asks a node that has not answered the current probe once more when it
-// gives a sign of life: it may have been without a connection.
+// probeAgain repeats the current probe to a node that has not answered it and now
+// sends a beat: the node may have been disconnected when the probe was sent.
 func (l *controlLoop) probeAgain(id nodeID) {
 	r := l.current
 	if r == nil || r.version.Load() == 0 {

@@ -20,7 +20,7 @@ const (
 	duplicateBeats = 3
 	// clockAhead is how far another node's clock may be ahead of this node's. A beat
 	// that is late can only hide a difference, so one beat is proof enough; of two
-	// nodes, the one whose clock is behind notices.
+	// nodes, the one with the earlier time notices.
 	clockAhead = 5 * time.Second
 )
 

@@ -60,7 +60,7 @@ func TestClockAhead(t *testing.T) {
 		ahead time.Duration
 	}{
 		{0, 0}, {5000, 0}, {5001, 5001 * time.Millisecond}, {9000, 0}, {5000, 0}, {3_600_000, time.Hour},
-		{^uint64(0) - 20_000, 0}, // behind by 20 s: that node notices
+		{^uint64(0) - 20_000, 0}, // 20 s earlier: that node notices
 	} {
 		now := start.Add(time.Duration(i) * time.Second)
 		b := beat{sequence: uint64(i + 1), generation: 1, name: "other", clock: uint64(now.UnixMilli()) + test.clock}

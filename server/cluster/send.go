@@ -20,7 +20,7 @@ const (
 	staleAfter = 2 * time.Second
 )
 
-// outgoing is what waits for the sender: a message, or something to do.
+// outgoing is an item of the sender's queue: a message, or a function to call.
 type outgoing struct {
 	subject string
 	body    []byte
@@ -33,8 +33,8 @@ type outgoing struct {
 // a few times a second.
 func (c *Cluster) post(o outgoing) { c.out.put(o, len(o.body), true) }
 
-// try queues a message that is not needed, such as an answer that is asked for
-// again, if there is room.
+// try queues a message if there is room. It is for messages that may be lost, such as
+// an echo, for which the other node asks again.
 func (c *Cluster) try(o outgoing) {
 	if !c.out.put(o, len(o.body), false) {
 		c.count.queueFull.Add(1)

@@ -26,7 +26,7 @@ const (
 	// workingAfter is how long a command waits or runs before this node tells the
 	// one that asked that it will reply.
 	workingAfter = 150 * time.Millisecond
-	// workingMost bounds the commands of which it does so at a time.
+	// workingMost bounds how many waiting commands it reports at a time.
 	workingMost = 256
 )
 
@@ -78,7 +78,7 @@ func (c *Cluster) malformed(from nodeID, err error) {
 	c.warn("message of another node dropped", "malformed", "node", c.peers.nameOf(from), "err", err)
 }
 
-// whole returns the message that a NATS message is, or completes.
+// whole returns the message in b, or the one whose last fragment is in b.
 func (c *Cluster) whole(p *reassembler, b []byte) (e envelope, ok bool) {
 	if e, ok = c.open(b); !ok || e.kind != kindFragment {
 		return e, ok
@@ -149,7 +149,7 @@ func (c *Cluster) serveLane(l *lane) {
 	}
 }
 
-// execute serves a command as it came from NATS.
+// execute decodes and serves a command.
 func (c *Cluster) execute(from nodeID, body []byte) (reply server.Reply) {
 	cmd, err := decodeCommand(body)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *Cluster) reply(in *incoming, r *server.Reply) {
 	c.dispatch(outgoing{subject: replySubject(in.from), body: b, at: time.Now()})
 }
 
-// receiveReplies receives what is for this node only.
+// receiveReplies receives the messages that are addressed to this node.
 func (c *Cluster) receiveReplies() {
 	var partial reassembler
 	for {
@@ -229,8 +229,8 @@ func (c *Cluster) receiveReply(e envelope) {
 	}
 }
 
-// reportWorking tells nodes that wait for a reply that it takes longer, for what
-// is being served and what waits.
+// reportWorking sends a sign of life to each node whose command is being served, or
+// waits, for longer than workingAfter.
 func (c *Cluster) reportWorking() {
 	ticker := time.NewTicker(workingAfter)
 	defer ticker.Stop()
@@ -266,7 +266,7 @@ func (l *lane) late(now time.Time) (late []*incoming) {
 	return late
 }
 
-// missed has Node.Missed called soon, once for all that happens before.
+// missed schedules a call of Node.Missed, one for all calls of missed before it.
 func (c *Cluster) missed() { kick(c.missing) }
 
 // missedPause separates calls of Node.Missed, which may look for messages on

@@ -43,7 +43,7 @@ type Handlers struct {
 }
 
 // Connect returns a connection that is established, or will be as soon as a NATS
-// server accepts it. An error means that no waiting helps.
+// server accepts it. An error is one that retrying does not cure.
 func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -90,8 +90,8 @@ func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
 	return retrying, nil
 }
 
-// permanent says, for an error of the first attempt, what is wrong if waiting does
-// not mend it.
+// permanent returns what an operator has to correct before the error of a first
+// attempt can go away; empty: retrying may help.
 func permanent(err error) string {
 	var certificate *tls.CertificateVerificationError
 	switch {

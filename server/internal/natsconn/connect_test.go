@@ -170,8 +170,8 @@ func TestSilentServers(t *testing.T) {
 	}
 }
 
-// TestPermanentErrors: what no waiting mends is an error, which names what to do
-// and no password.
+// TestPermanentErrors: what retrying does not cure is an error, which says what to do
+// and contains no password.
 func TestPermanentErrors(t *testing.T) {
 	ns := start(t, natsserver.RANDOM_PORT, "another")
 	at := ns.Addr().String()

@@ -5,8 +5,8 @@
 //
 // [Validate] checks a [Config] without the network. [Connect] returns soon even if
 // no NATS server answers: the connection is then established, and re-established
-// after each loss, in the background, without an end. Connect fails only for what
-// waiting does not mend: a malformed URL, a file that cannot be read, rejected
+// after each loss, in the background, without an end. Connect fails only for errors
+// that retrying does not cure: a malformed URL, a file that cannot be read, rejected
 // credentials, a certificate that does not verify.
 //
 // While disconnected, a publish fails at once: nothing is buffered for later. A
