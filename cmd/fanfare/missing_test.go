@@ -14,9 +14,10 @@ func TestMissingNodes(t *testing.T) {
 	api := loadOpenAPI(t)
 	nats := "--nats=" + natsServer(t).ClientURL()
 	a := startServer(t, nil, nats, "--node-name=a", "--durable-topic=kept.*")
-	start := func(name string) *process {
+	start := func(t *testing.T, name string) *process {
 		t.Helper()
-		return startServer(t, nil, nats, "--node-name="+name, "--durable-topic=kept.*")
+		// Each attempt opens a session of alice, and a paused node closes none.
+		return startServer(t, nil, nats, "--node-name="+name, "--durable-topic=kept.*", "--sessions-per-user=10000")
 	}
 	requests := []apiCase{
 		{"POST", "/v1/users/{user}/push", "/v1/users/alice/push", typeText, "x", 200},
@@ -53,7 +54,7 @@ func TestMissingNodes(t *testing.T) {
 		return true
 	}
 	t.Run("paused", func(t *testing.T) {
-		b := start("b:8081")
+		b := start(t, "b:8081")
 		for _, r := range requests {
 			attempt(t, func() bool {
 				b.joinWithAlice(t, a)
@@ -66,7 +67,7 @@ func TestMissingNodes(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		for _, some := range [][]apiCase{requests[:3], requests[3:6]} {
 			attempt(t, func() bool {
-				c := start("c")
+				c := start(t, "c")
 				c.joinWithAlice(t, a)
 				c.signal(syscall.SIGKILL)
 				c.wait()
