@@ -19,6 +19,8 @@ const (
 	watchInterval = 500 * time.Millisecond
 	// healInterval separates attempts to write the reserve, or to start the server.
 	healInterval = time.Second
+	// linkPatience bounds the wait for a connection inside of the process.
+	linkPatience = 5 * time.Second
 )
 
 // runLocal watches the embedded store, and heals it.
@@ -115,9 +117,30 @@ func (s *Store) restartLocal() {
 		s.log.Error("embedded JetStream does not start", "err", err)
 		return
 	}
-	why := s.sick()
-	s.reject(why)
+	if !s.awaitLink() {
+		return // and try again
+	}
+	s.reject(s.sick())
 	s.health.Store(newHealth())
+}
+
+// awaitLink waits until the client is connected to a server that was just started.
+func (s *Store) awaitLink() bool {
+	nc := s.link.Load().nc
+	for deadline := time.Now().Add(linkPatience); time.Now().Before(deadline); {
+		// The client may not have noticed yet that the former server has ended,
+		// which does not answer.
+		if nc.IsConnected() && nc.FlushTimeout(linkPatience) == nil {
+			return true
+		}
+		select {
+		case <-s.quit:
+			return false
+		case <-time.After(time.Millisecond):
+		}
+	}
+	s.log.Error("embedded JetStream does not answer", "waited", linkPatience)
+	return false
 }
 
 // reject makes the store accept nothing new, for a reason, until the reserve can be

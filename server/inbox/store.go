@@ -36,10 +36,14 @@ type Store struct {
 	full       atomic.Pointer[error]  // why an embedded store accepts nothing new
 	prepared   atomic.Bool            // the streams are there
 	replicated atomic.Bool            // and have copies
-	trouble    atomic.Pointer[string] // why the streams are not there
-	away       atomic.Pointer[string] // why NATS is not connected
-	answered   atomic.Int64           // when NATS last answered a write, ns since 1970
-	bytes      atomic.Int64           // of messages that are stored
+	limited    [kinds]atomic.Bool     // the stream got the limits of cfg
+	// othersLimits is what was logged of limits that another node gave the stream.
+	othersLimits [kinds]atomic.Pointer[string]
+
+	trouble  atomic.Pointer[string] // why the streams are not there
+	away     atomic.Pointer[string] // why NATS is not connected
+	answered atomic.Int64           // when NATS last answered a write, ns since 1970
+	bytes    atomic.Int64           // of messages that are stored
 	// positionBytes are those of positions.
 	positionBytes atomic.Int64
 

@@ -112,6 +112,9 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 		// Settings of the operator stay: placement, compression, and so on.
 		have, want := info.Config, info.Config
 		s.configure(&want, k)
+		if s.limited[k].Load() {
+			s.leaveLimits(k, have, &want)
+		}
 		if list := changes(have, want); len(list) > 0 {
 			if err := s.fits(k, info); err != nil {
 				return nil, false, err
@@ -123,10 +126,26 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 			info = found.CachedInfo()
 		}
 	}
+	s.limited[k].Store(true)
 	if info.Config.Replicas > 1 {
 		s.replicated.Store(true)
 	}
 	return info, created, nil
+}
+
+// leaveLimits leaves the limits of a stream which this store gave its own before: a
+// node that started later has others. If both insisted, each would undo what the other
+// does for ever.
+func (s *Store) leaveLimits(k kind, have jetstream.StreamConfig, want *jetstream.StreamConfig) {
+	own := *want
+	want.MaxBytes, want.MaxMsgsPerSubject, want.MaxAge = have.MaxBytes, have.MaxMsgsPerSubject, have.MaxAge
+	want.Discard, want.DiscardNewPerSubject, want.Duplicates = have.Discard, have.DiscardNewPerSubject, have.Duplicates
+	list := changes(own, *want)
+	text := fmt.Sprint(list)
+	if was := s.othersLimits[k].Swap(&text); len(list) > 0 && (was == nil || *was != text) {
+		s.log.Warn("stream has got other limits than those of this configuration, from a node that started later; give all nodes the same",
+			"stream", k.stream(), "changes", list)
+	}
 }
 
 // limitError says that a limit, a field of Config, is below what is stored.

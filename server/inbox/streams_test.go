@@ -132,11 +132,13 @@ func (l *logged) reset() {
 	l.text.Reset()
 }
 
-// TestOtherLimits: streams that were made with others are changed, which is told,
-// and keep other settings.
+// TestOtherLimits: streams that were made with others are changed, which is logged,
+// and keep other settings. The node that made them leaves the limits of one that
+// started later.
 func TestOtherLimits(t *testing.T) {
 	at := outside(t, natsserver.Options{})
-	s := open(t, Config{URL: at})
+	var first logged
+	s := open(t, Config{URL: at, Logger: first.logger()})
 	put(t, s, user("u"), "kept")
 	found, err := s.link.Load().js.Stream(ctx, inboxKind.stream())
 	if err != nil {
@@ -151,6 +153,14 @@ func TestOtherLimits(t *testing.T) {
 	other := open(t, Config{URL: at, Disk: 2 << 30, Logger: log.logger()})
 	if said := log.String(); !strings.Contains(said, "max_bytes: 4294967296 to 2147483648") || strings.Contains(said, "description") {
 		t.Error(said)
+	}
+	for range 2 {
+		if err := s.verifyStreams(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(first.String(), "node that started later"); n != int(kinds) {
+		t.Errorf("logged %d times: %s", n, first.String())
 	}
 	if found, err = other.link.Load().js.Stream(ctx, inboxKind.stream()); err != nil {
 		t.Fatal(err)
