@@ -29,17 +29,30 @@ func (p *process) handshakeStatus(path string) int {
 // get returns the status and body of a plain request.
 func (p *process) get(url string) (int, string) {
 	p.t.Helper()
-	resp, err := http.Get("http://" + url)
+	return p.request(http.MethodGet, url, "")
+}
+
+// request sends a request and returns the status and the body of the answer.
+func (p *process) request(method, url, body string) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequest(method, "http://"+url, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "text/plain")
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	defer http.DefaultClient.CloseIdleConnections()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(answer)
 }
 
 // TestPaths: the echo endpoint and the console are in the directory of the endpoint.
