@@ -41,7 +41,7 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 		Version:         buildVersion(),
 		Logger:          log,
 	}
-	storeConfig, err := cmd.inboxFlags.store(log)
+	storeConfig, err := cmd.inboxFlags.store(cmd.MaxPayload, log)
 	if err != nil {
 		return p, usage(err)
 	}

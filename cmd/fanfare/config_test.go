@@ -98,12 +98,12 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	embedded, err := cmd.store(log)
+	embedded, err := cmd.store(1<<20, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	outside := parseServe(t, "--nats=a", "--nats-creds=b", "--nats-ca=c", "--nats-cert=d", "--nats-key=e", "--node-name=f")
-	other, err := outside.store(log)
+	other, err := outside.store(1<<20, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,6 +190,29 @@ func TestNATSWithoutScheme(t *testing.T) {
 	}
 }
 
+// TestLongerThanNATSAccepts: a message that NATS does not accept gets 413 with the
+// limit, and the log says so, and what to set, before anything is pushed.
+func TestLongerThanNATSAccepts(t *testing.T) {
+	p := startServer(t, nil, "--nats="+natsServer(t).Addr().String())
+	var said map[string]any
+	for _, w := range p.warnings() {
+		if w["max_payload"] != nil {
+			said = w
+		}
+	}
+	if said["max_payload"] != 1048576.0 || said["want"] != 1052672.0 || said["longest"] != 1044480.0 {
+		t.Errorf("logged %v", p.warnings())
+	}
+	url := p.api + "/v1/users/alice/push?durable=true"
+	if status, body := p.request("POST", url, strings.Repeat("x", 1044480)); status != 200 {
+		t.Errorf("longest: %d %s", status, body)
+	}
+	status, body := p.request("POST", url, strings.Repeat("x", 1044481))
+	if status != 413 || !strings.Contains(body, "at most 1044480 can be stored while max_payload of NATS is 1048576") {
+		t.Errorf("longer: %d %s", status, body)
+	}
+}
+
 // TestReadyWithoutNATS: a load balancer sends clients to a server whose NATS is away, unless
 // the operator says otherwise; monitoring sees the difference.
 func TestReadyWithoutNATS(t *testing.T) {

@@ -29,7 +29,7 @@ var flagOf = map[string]string{
 	"inbox.Replicas": "nats-replicas", "inbox.Messages": "inbox-messages", "inbox.Bytes": "inbox-bytes",
 	"inbox.Age": "inbox-age", "inbox.Disk": "inbox-disk", "inbox.Positions": "inbox-positions",
 	"inbox.UserFull": "inbox-full", "inbox.DiskFull": "inbox-disk-full", "inbox.Window": "inbox-window",
-	"inbox.AcceptLoss": "inbox-accept-loss", "inbox.Sync": "inbox-sync",
+	"inbox.AcceptLoss": "inbox-accept-loss", "inbox.Sync": "inbox-sync", "inbox.MaxPayload": "max-payload",
 
 	"cluster.URL": "nats", "cluster.Credentials": "nats-creds", "cluster.Cert": "nats-cert", "cluster.Key": "nats-key",
 	"cluster.Name": "node-name",

@@ -81,8 +81,9 @@ func (f *flush) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// store is the configuration of the store, nil if there is none.
-func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
+// store is the configuration of the store, nil if there is none. longest is the
+// longest payload that the API accepts, in bytes.
+func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error) {
 	if f.NATS != "" && f.DataDir != "" && f.DataDir != noDataDir {
 		return nil, errors.New("--data-dir and --nats exclude each other")
 	}
@@ -122,6 +123,7 @@ func (f *inboxFlags) store(log *slog.Logger) (*inbox.Config, error) {
 		DiskFull:    diskFull,
 		Window:      f.InboxWindow,
 		Sync:        time.Duration(f.InboxSync),
+		MaxPayload:  int64(longest),
 		Logger:      log,
 	}, nil
 }

@@ -30,9 +30,6 @@ func (s *Store) Begin(to store.Box, e store.Entry) store.Pending {
 	return &pending{s, b, e, time.Now(), s.tails.enter(b)}
 }
 
-// headroom is for headers, in bytes: an ID and a name of 256 each, and links.
-const headroom = 4 << 10
-
 // Finish stores the entry and returns when it is stored.
 func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	s, t := p.store, p.place.tail
@@ -47,8 +44,8 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 		return store.Receipt{}, err
 	}
 	size := int64(len(p.entry.Payload))
-	if most := min(s.cfg.Bytes, s.link.Load().nc.MaxPayload()-headroom); size > most {
-		return store.Receipt{}, fmt.Errorf("%w: %d bytes, at most %d can be stored", store.ErrTooBig, size, most)
+	if err := s.tooBig(size); err != nil {
+		return store.Receipt{}, err
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()

@@ -35,6 +35,9 @@ type Config struct {
 	// messages, 1 MiB of payloads.
 	Messages int
 	Bytes    int64
+	// MaxPayload is the longest payload, in bytes, that the program is going to append,
+	// if it bounds them. Open warns if NATS does not accept that. 0: not known.
+	MaxPayload int64
 	// Age is how long a message is stored. 0: 7 days.
 	Age time.Duration
 	// Disk limits the messages of all users together, and those of all topics
@@ -121,6 +124,7 @@ func (cfg *Config) validate() error {
 		{"Replicas", int64(cfg.Replicas), 1, 5},
 		{"Messages", int64(cfg.Messages), 1, 1 << 30},
 		{"Bytes", cfg.Bytes, 1 << 10, 1 << 40},
+		{"MaxPayload", cfg.MaxPayload, 0, 1 << 40},
 		{"Disk", cfg.Disk, 1 << 20, 1 << 50},
 		{"Positions", cfg.Positions, 1 << 16, 1 << 50},
 	} {

@@ -11,7 +11,8 @@
 //
 // Messages, Bytes and Disk limit messages, Positions limits acknowledged positions,
 // which are never evicted: a new one that does not fit is rejected with ErrFull.
-// Expired messages stay, for their offsets, until a limit removes them.
+// Expired messages stay, for their offsets, until a limit removes them. A payload is at
+// most max_payload of NATS, less 4 KiB, long.
 //
 // # Loss
 //

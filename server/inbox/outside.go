@@ -17,7 +17,8 @@ import (
 // connect to an outside NATS, now or when it can be reached.
 func (s *Store) connect() error {
 	nc, err := natsconn.Connect(s.cfg.nats(), natsconn.Handlers{
-		Connected: func(_ *nats.Conn, again bool) {
+		Connected: func(nc *nats.Conn, again bool) {
+			s.warnOfMaxPayload(nc.MaxPayload())
 			if again { // perhaps to another NATS, or to one that lost its streams
 				s.prepared.Store(false)
 			}

@@ -42,6 +42,7 @@ type Store struct {
 
 	trouble  atomic.Pointer[string] // why the streams are not there
 	away     atomic.Pointer[string] // why NATS is not connected
+	tooLow   atomic.Int64           // max_payload of NATS that was logged
 	answered atomic.Int64           // when NATS last answered a write, ns since 1970
 	bytes    atomic.Int64           // of messages that are stored
 	// positionBytes are those of positions.
@@ -84,6 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.health.Store(newHealth())
 	if cfg.Dir != "" {
 		s.local = newEmbedded(&cfg)
+		s.warnOfMaxPayload(maxPayload)
 		opened, err := true, s.openLocal(ctx)
 		if err != nil {
 			if !errors.Is(err, store.ErrDiskFull) {
