@@ -183,7 +183,7 @@ func TestCloseTLSDoesNotBlock(t *testing.T) {
 	go func() { s.Conn.Close(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Error("Close blocks")
 	}
 	client.Close()

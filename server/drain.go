@@ -118,8 +118,7 @@ func (srv *Server) drain(ctx context.Context) {
 			// since the last list.
 			left = srv.closable()
 		}
-		due := int((srv.now()-begun+drainStep).Seconds()*float64(srv.cfg.DrainRate)) + 1
-		n := min(due-closed, len(left))
+		n := min(dueAt(srv.now()-begun, srv.cfg.DrainRate)-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {
 			case readingRequest, identifying:
@@ -136,6 +135,11 @@ func (srv *Server) drain(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// dueAt returns how many sessions are closed when the drain has taken this long: at once those of a first step, and one.
+func dueAt(took time.Duration, rate int) int {
+	return int((took+drainStep).Seconds()*float64(rate)) + 1
 }
 
 // closable returns the sessions that have not begun to close.

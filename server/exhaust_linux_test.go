@@ -77,19 +77,12 @@ func TestDescriptorsRunOut(t *testing.T) {
 		}
 		await(t, "the child has no descriptor left", func() bool { return log.count("accept failed") > 0 })
 
-		// Connected sessions are served as before, and it costs nothing to
-		// wait: no spinning.
-		before := cpuTime(t, child.Process.Pid)
-		begun := time.Now()
-		for time.Since(begun) < 300*time.Millisecond {
-			echo(served[0])
-			await(t, "a pause", pause())
-		}
-		for _, c := range served {
-			echo(c)
-		}
-		if used := cpuTime(t, child.Process.Pid) - before; used > 150*time.Millisecond {
-			t.Errorf("%v of CPU in %v", used, time.Since(begun))
+		// Connected sessions are served as before. That nothing spins meanwhile
+		// is tested in netpoll.
+		for range 10 {
+			for _, c := range served {
+				echo(c)
+			}
 		}
 
 		// When some close, waiting connections are accepted.
@@ -107,26 +100,6 @@ func TestDescriptorsRunOut(t *testing.T) {
 			t.Errorf("%d lines are logged", n)
 		}
 	})
-}
-
-// pause is true when asked for the tenth time, by await.
-func pause() func() bool {
-	n := 0
-	return func() bool { n++; return n > 10 }
-}
-
-// cpuTime is what a process has used.
-func cpuTime(t *testing.T, pid int) time.Duration {
-	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Fields 14 and 15 of proc(5), in ticks of 10 ms; the second ends with ")".
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	var user, system int64
-	fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // serveWithFew is the child: it serves until its input ends.

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
 	code := m.Run()
 	if code == 0 {
-		for range 100 {
+		for range 1000 {
 			if runtime.NumGoroutine() <= goroutines && countDescriptors() <= descriptors+2 {
 				os.Exit(0) // two more are the runtime's own epoll and its eventfd
 			}

@@ -111,41 +111,57 @@ func TestEmbeddedStoreNamesNoNATS(t *testing.T) {
 func TestPlainAck(t *testing.T) {
 	for _, mode := range []string{"pong", "none"} {
 		t.Run(mode, func(t *testing.T) {
-			p := startServer(t, nil, "--data-dir="+t.TempDir(), "--plain-ack="+mode, "--close-timeout=1s")
+			p := startServer(t, nil, "--data-dir="+t.TempDir(), "--plain-ack="+mode, "--close-timeout=1s", "--ping-interval=1s")
 			p.durable("alice", 1, "xxx")
 			c := p.connect("/ws?user=alice")
 			if msg, _ := receive(t, c); !strings.Contains(msg, "xxx") {
 				t.Fatalf("received %q", msg)
 			}
 			// A client answers every ping, with its payload.
-			c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-			for {
-				f, err := readFrame(c)
-				if err != nil {
-					break
-				}
-				if f.Header.OpCode == ws.OpPing {
-					if err := wsutil.WriteClientMessage(c, ws.OpPong, f.Payload); err != nil {
-						t.Fatal(err)
+			answered := make(chan struct{}, 1)
+			go func() {
+				for {
+					f, err := readFrame(c)
+					if err != nil {
+						return
+					}
+					if f.Header.OpCode != ws.OpPing {
+						continue
+					}
+					if wsutil.WriteClientMessage(c, ws.OpPong, f.Payload) != nil {
+						return
+					}
+					select {
+					case answered <- struct{}{}:
+					default:
 					}
 				}
+			}()
+			select {
+			case <-answered:
+			case <-time.After(bound):
+				t.Fatal("no ping")
 			}
 			// The next session is sent the message again unless it was acknowledged, which
 			// is stored a moment later.
-			redelivered := func() bool {
+			redelivered := func(within time.Duration) bool {
 				d := p.connect("/ws?user=alice")
 				defer d.Close()
-				d.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-				_, err := readFrame(d)
-				return err == nil
+				d.SetReadDeadline(time.Now().Add(within))
+				for {
+					f, err := readFrame(d)
+					if err != nil || f.Header.OpCode == ws.OpText {
+						return err == nil
+					}
+				}
 			}
 			if mode == "none" {
-				if !redelivered() {
+				if !redelivered(bound) {
 					t.Error("a pong acknowledged the message")
 				}
 				return
 			}
-			for deadline := time.Now().Add(bound); redelivered(); {
+			for deadline := time.Now().Add(bound); redelivered(500 * time.Millisecond); {
 				if time.Now().After(deadline) {
 					t.Fatal("the pong acknowledged nothing")
 				}

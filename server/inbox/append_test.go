@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -87,45 +88,54 @@ func TestCancelledAppend(t *testing.T) {
 }
 
 // TestLongQueue: a user's queue that takes longer than Timeout is not an outage, if each
-// append is answered in time.
+// append is answered in time. Without an answer it is one after Timeout.
 func TestLongQueue(t *testing.T) {
-	const timeout = 200 * time.Millisecond
-	s := open(t, Config{Timeout: timeout})
-	box := user("u")
-	var queue []store.Pending
-	for i := range 8 {
-		queue = append(queue, s.Begin(box, store.Entry{Payload: []byte(fmt.Sprint(i))}))
-	}
-	last := make(chan error, 1)
-	go func() {
-		_, err := queue[7].Finish(ctx)
-		last <- err
-	}()
-	for _, p := range queue[:7] {
-		time.Sleep(timeout / 2)
-		if _, err := p.Finish(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := <-last; err != nil {
-		t.Error(err)
+	const timeout = time.Second
+	for name, answers := range map[string]int{"seven answers": 7, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &Store{cfg: Config{Timeout: timeout}}
+				before := make(chan struct{})
+				p := &pending{store: s, begun: time.Now(), place: place{before: before}}
+				done := make(chan error, 1)
+				go func() { done <- p.awaitTurn(t.Context()) }()
+				for range answers {
+					time.Sleep(timeout / 2)
+					s.answered.Store(time.Now().UnixNano())
+				}
+				if answers > 0 {
+					close(before)
+					if err := <-done; err != nil {
+						t.Errorf("after %v: %v", time.Since(p.begun), err)
+					}
+					return
+				}
+				if err := <-done; !errors.Is(err, context.DeadlineExceeded) || time.Since(p.begun) != timeout {
+					t.Errorf("after %v: %v", time.Since(p.begun), err)
+				}
+			})
+		})
 	}
 }
 
 // TestStalledQueue: without an answer to any append, all that wait in a queue fail after
 // Timeout, not after one Timeout each.
 func TestStalledQueue(t *testing.T) {
-	s := open(t, Config{Timeout: 100 * time.Millisecond})
-	box := user("u")
-	stuck := s.Begin(box, store.Entry{Payload: []byte("late")})
-	defer stuck.Finish(ctx)
-	began := time.Now()
-	for range 3 {
-		_, err := s.Begin(box, store.Entry{Payload: []byte("x")}).Finish(ctx)
-		if !errors.Is(err, store.ErrUnavailable) || time.Since(began) < 100*time.Millisecond {
-			t.Errorf("got %v after %v", err, time.Since(began))
+	const timeout = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		s := &Store{cfg: Config{Timeout: timeout}}
+		began := time.Now()
+		var queue sync.WaitGroup
+		for range 3 {
+			p := &pending{store: s, begun: began, place: place{before: make(chan struct{})}}
+			queue.Go(func() {
+				if err := p.awaitTurn(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != timeout {
+					t.Errorf("got %v after %v", err, time.Since(began))
+				}
+			})
 		}
-	}
+		queue.Wait()
+	})
 }
 
 // TestContention: several stores that append to one box all get through, and the

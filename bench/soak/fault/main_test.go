@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	web.CloseIdleConnections()
 	dialer.CloseIdleConnections()
-	for range 100 {
+	for range 1000 {
 		if runtime.NumGoroutine() <= goroutines {
 			break
 		}

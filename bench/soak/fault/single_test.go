@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,25 +199,17 @@ func TestFullDisk(t *testing.T) {
 		return err
 	}
 	var full error
-	var took, slowest time.Duration // of the rejected push, and of the accepted ones
 	n := 0
 	for full == nil && n < 2000 {
 		n++
-		slowest = max(slowest, took)
-		began := time.Now()
 		if full = push("u", n); full == nil {
 			full = fill(n)
 		}
-		took = time.Since(began)
 	}
-	t.Logf("after %d messages, in %v: %v", n, took.Round(time.Millisecond), full)
-	if refused, ok := full.(*statusError); !ok || refused.status != 507 {
+	t.Logf("after %d messages: %v", n, full)
+	// The server does not wait until JetStream, which does not answer when it cannot store, has timed out: that is a 503.
+	if status(full) != http.StatusInsufficientStorage {
 		t.Errorf("%d messages, then %v", n, full)
-	}
-	// JetStream does not answer when it cannot store; the server must not wait for its timeout of five seconds. A
-	// slow machine is slow for accepted pushes, too.
-	if took > max(3*time.Second, 20*slowest) {
-		t.Errorf("the push was rejected after %v, accepted ones took up to %v", took, slowest)
 	}
 	// Live pushes still work.
 	if _, err := s.push(ctx, "u", "", "live"); err != nil {
