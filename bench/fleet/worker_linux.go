@@ -28,7 +28,7 @@ type worker struct {
 	err    error    // why the input ended
 }
 
-// Work is the main function of a worker process. It returns when in ends.
+// Work runs a worker process. It returns when in ends.
 func Work(in, out *os.File) error {
 	debug.SetGCPercent(-1) // it allocates a little per handshake and per command, nothing per message
 	runtime.GOMAXPROCS(1)

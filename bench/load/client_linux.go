@@ -97,7 +97,7 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Live is the number of open connections.
+// Live returns the number of open connections.
 func (c *Client) Live() int { return c.live }
 
 // Faults returns the faults so far and resets them.

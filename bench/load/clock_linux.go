@@ -13,5 +13,5 @@ var born, base = func() (time.Time, int64) {
 	return time.Now(), ts.Nano()
 }()
 
-// Now is CLOCK_MONOTONIC in nanoseconds, read without a system call.
+// Now returns CLOCK_MONOTONIC in nanoseconds, read without a system call.
 func Now() int64 { return base + int64(time.Since(born)) }

@@ -36,7 +36,7 @@ type dialling struct {
 	latency *hdrhistogram.Histogram
 }
 
-// Dial opens plan.Count connections. Faults counts those that fail.
+// Dial opens plan.Count connections. Faults counts failures.
 func (c *Client) Dial(plan DialPlan) DialResult {
 	d := &dialling{c: c, plan: plan, latency: newHistogram()}
 	c.phase = d

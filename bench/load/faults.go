@@ -22,7 +22,7 @@ type Faults struct {
 // maxFirst is how many faults are described in words.
 const maxFirst = 5
 
-// Total is the number of all faults.
+// Total returns the number of all faults.
 func (f *Faults) Total() int {
 	return f.Lost + f.Duplicated + f.Reordered + f.Foreign + f.Corrupt + f.Protocol + f.Closed + f.Refused + f.Late
 }
@@ -43,7 +43,7 @@ func (f *Faults) Add(other Faults) {
 	}
 }
 
-// Err returns nil if there are no faults.
+// Err returns an error that lists the faults, or nil.
 func (f *Faults) Err() error {
 	if f.Total() == 0 {
 		return nil

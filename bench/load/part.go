@@ -45,7 +45,7 @@ func (k *conn) joined() {
 	}
 }
 
-// keep stores the incomplete end of what was read, and releases memory that is no longer needed.
+// keep stores the incomplete end of what was read, and releases memory that it does not need.
 func (c *Client) keep(k *conn, tail []byte) {
 	switch p := k.part; {
 	case len(tail) > 0:

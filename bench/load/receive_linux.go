@@ -149,7 +149,7 @@ func (r *Receiver) late(k *conn, seq uint32) bool {
 	}
 	if int32(seq-k.all.next) < 0 {
 		f := &r.c.faults
-		f.count(&f.Reordered, "user %d, once stuck: message %d came where %d was due", k.user, seq, k.all.next)
+		f.count(&f.Reordered, "user %d, once stuck: received message %d, expected %d", k.user, seq, k.all.next)
 		return true
 	}
 	k.all.next = seq + 1

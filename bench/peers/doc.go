@@ -3,5 +3,5 @@
 //
 // They share what any application of such a library has to write: a hub of users and topics, and the HTTP API. The hub is
 // as small as possible, so that the measured memory is that of the library. All of them ping their connections and close
-// those that do not answer.
+// a connection that does not answer.
 package peers

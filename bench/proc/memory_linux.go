@@ -28,7 +28,7 @@ func RSS(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// Kernel is the memory of the whole machine that includes that of sockets, in bytes.
+// Kernel has the kernel memory of the whole machine, sockets included, in bytes.
 type Kernel struct {
 	Slab int64 `json:"slab"` // all slab caches: the structures of sockets, files, epoll entries, dentries
 	TCP  int64 `json:"tcp"`  // pages of socket buffers

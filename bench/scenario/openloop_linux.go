@@ -98,7 +98,7 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 		return r, err
 	}
 	if failed == nil && r.Received != deliveries {
-		failed = fmt.Errorf("%d pushes came where %d were due", r.Received, deliveries)
+		failed = fmt.Errorf("%d pushes were received, expected %d", r.Received, deliveries)
 	}
 	return during(r, times), failed
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -53,28 +54,51 @@ func (s *Server) push(ctx context.Context, path string, body []byte) (int, error
 
 // Connect opens n connections to the API, which later calls use. A server without free descriptors accepts no new ones.
 func (s *Server) Connect(ctx context.Context, n int) error {
-	for s.apiConns.Load() < int32(n) {
-		// Calls that overlap need a connection each.
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	for {
+		// Calls that overlap need a connection each. A server with few places for them may close some before it has read
+		// their first request.
 		var calls sync.WaitGroup
 		errs := make([]error, n)
 		for i := range n {
 			calls.Go(func() { _, errs[i] = s.Stats(ctx) })
 		}
 		calls.Wait()
-		if err := errors.Join(errs...); err != nil {
-			return err
+		if s.apiConns.Load() >= int32(n) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("servers: %s: %d of %d connections to the API are open: %w", s.Spec.Name, s.apiConns.Load(), n, errors.Join(errs...))
 		}
 	}
-	return nil
 }
 
-// dialAPI counts the connections that it opens.
+// connectTimeout bounds the time to open some connections to the API.
+const connectTimeout = 20 * time.Second
+
+// dialAPI counts the connections that are open.
 func (s *Server) dialAPI(addr string) (net.Conn, error) {
 	c, err := fasthttp.Dial(addr)
-	if err == nil {
-		s.apiConns.Add(1)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	s.apiConns.Add(1)
+	return &apiConn{Conn: c, open: &s.apiConns}, nil
+}
+
+// apiConn is a connection to the API.
+type apiConn struct {
+	net.Conn
+	open   *atomic.Int32
+	closed atomic.Bool
+}
+
+func (c *apiConn) Close() error {
+	if !c.closed.Swap(true) {
+		c.open.Add(-1)
+	}
+	return c.Conn.Close()
 }
 
 // Stats returns the numbers of GET /v1/stats.

@@ -29,7 +29,7 @@ type Server struct {
 	pid  int    // 0 where it is not known
 	http *fasthttp.Client
 
-	apiConns atomic.Int32 // connections opened to the API
+	apiConns atomic.Int32 // open connections to the API
 
 	// Of a server that Start started:
 	cmd  *exec.Cmd
@@ -42,7 +42,7 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 	return StartWithKey(ctx, spec, ping, "")
 }
 
-// StartWithKey is Start for a server whose API requires a key.
+// StartWithKey starts a server as Start does, with an API that requires a key.
 func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string) (*Server, error) {
 	if spec.Target != nil {
 		return spec.Target.open(ctx, spec)
@@ -141,7 +141,7 @@ func (s *Server) Stop() {
 	<-s.done
 }
 
-// freePort returns a free port below those that the kernel gives to clients (ip_local_port_range begins at 32768), so that
+// freePort returns a free port below the range that the kernel gives to clients (ip_local_port_range begins at 32768), so that
 // no client connection takes it before the server does.
 func freePort() (netip.AddrPort, error) {
 	for range 100 {

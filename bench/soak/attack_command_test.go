@@ -55,3 +55,40 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestDoubtful: attacks whose latency did not hold are repeated, except where a bound is broken that does not depend on
+// time.
+func TestDoubtful(t *testing.T) {
+	second := func(attacked int) attack.Second {
+		of := func(micros int) attack.Healthy {
+			return attack.Healthy{Echo: attack.Latencies{{micros, 500}}, Push: attack.Latencies{{micros, 500}}}
+		}
+		return attack.Second{Attacked: of(attacked), Twin: of(200)}
+	}
+	result := func(seconds, attacked int) *attack.Result {
+		r := &attack.Result{Tries: 1}
+		for range seconds {
+			r.Before, r.During = append(r.Before, second(200)), append(r.During, second(attacked))
+		}
+		return r
+	}
+	broken := result(12, 5000)
+	broken.Broken = []string{"a connection is lost"}
+	slow := result(12, 210)
+	slow.Slow = []string{"the attackers had too little processor time"}
+	for name, tt := range map[string]struct {
+		r       *attack.Result
+		verdict attack.Verdict
+		want    bool
+	}{
+		"held":            {result(12, 210), attack.Held, false},
+		"exceeded":        {result(12, 5000), attack.Exceeded, true},
+		"too few seconds": {result(2, 210), attack.Undecided, true},
+		"too weak":        {slow, attack.Undecided, true},
+		"broken":          {broken, attack.Exceeded, false},
+	} {
+		if got, verdict := doubtful(tt.r), tt.r.Compare(); got != tt.want || verdict != tt.verdict {
+			t.Errorf("%s: %v, %v", name, got, verdict)
+		}
+	}
+}

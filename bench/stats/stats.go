@@ -15,7 +15,7 @@ type Summary struct {
 	Min, Max float64
 }
 
-// Summarize returns the Summary of values, which is zero if there are no values.
+// Summarize returns the Summary of values, which is zero without values.
 func Summarize(values []float64) Summary {
 	if len(values) == 0 {
 		return Summary{}
@@ -25,7 +25,7 @@ func Summarize(values []float64) Summary {
 	return Summary{N: n, Median: (s[(n-1)/2] + s[n/2]) / 2, Min: s[0], Max: s[n-1]}
 }
 
-// Spread is half the distance between the extremes, as a share of the median.
+// Spread returns half the distance between the extremes, as a share of the median.
 func (s Summary) Spread() float64 {
 	if s.Median == 0 {
 		return 0

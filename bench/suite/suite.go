@@ -161,9 +161,9 @@ func others(d time.Duration) float64 {
 
 // ourCPU returns the processor time of this process and of its children that have ended.
 func ourCPU() (sum time.Duration) {
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+	for _, which := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var r syscall.Rusage
-		if syscall.Getrusage(who, &r) == nil {
+		if syscall.Getrusage(which, &r) == nil {
 			sum += time.Duration(r.Utime.Nano() + r.Stime.Nano())
 		}
 	}

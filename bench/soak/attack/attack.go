@@ -47,7 +47,7 @@ const (
 	timeout  = time.Second
 )
 
-// Find returns the attacks with these names, or all of them when there are no names. The short forms have fewer
+// Find returns the attacks with these names, or all of them without names. The short forms have fewer
 // attackers.
 func Find(names []string, short bool) (found []Attack, err error) {
 	for _, name := range names {

@@ -43,7 +43,7 @@ type signal struct {
 	Outcome Outcome `json:"outcome"` // null until the end
 }
 
-// Work is the main function of a process of attackers: it reads an Order from in, writes signals to out, and returns
+// Work runs a process of attackers: it reads an Order from in, writes signals to out, and returns
 // when in ends.
 func Work(in, out *os.File) error {
 	orders := json.NewDecoder(in)

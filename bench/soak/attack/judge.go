@@ -62,7 +62,7 @@ type Comparison struct {
 // Compare looks at single seconds, too: the host makes the attacked server the worse one as often as the twin, and
 // an attack does not (the sign test).
 //
-// Compare is pure: the same seconds give the same verdict.
+// Compare depends on nothing else: the same seconds give the same verdict.
 func Compare(before, during []Second) []Comparison {
 	return []Comparison{
 		compare("echoes", before, during, func(h Healthy) Latencies { return h.Echo }),

@@ -67,9 +67,10 @@ func WriteHead(w io.Writer, cfg Config) {
 	fmt.Fprintf(w, "Two servers with the same flags run side by side, each with %d healthy clients: an echo and a push a second for\n"+
 		"every client, %v before each attack and at least %v during it. One of them is attacked. The ratio compares its p99\n"+
 		"with that of the other, the twin, in the same seconds, with a 95 %% interval, less the difference of the two before\n"+
-		"the attack. It may be %d; a p99 of %v ms is good enough in any case. An interval on both sides of %[4]d is undecided,\n"+
-		"and the attack is repeated while there is time. Latencies in ms. Memory is the attacked server's RSS in MiB: before, largest, and the limit. Kernel is all\n"+
-		"socket buffers of the machine, in MiB. Cores are those used by the attacked server and by the attackers.\n\n",
+		"the attack. It may be %d; a p99 of %v ms is good enough in any case. An interval on both sides of %[4]d is undecided.\n"+
+		"An attack that did not hold is repeated while there is time, and judged by all runs. Latencies in ms. Memory is the\n"+
+		"attacked server's RSS in MiB: before, largest, and the limit. Kernel is all socket\n"+
+		"buffers of the machine, in MiB. Cores are those used by the attacked server and by the attackers.\n\n",
 		cfg.Clients, cfg.Before, cfg.During, Bound, Floor)
 	if !Prioritized() {
 		fmt.Fprintf(w, "Without real-time priority, other work on the machine makes more attacks undecided.\n\n")

@@ -18,7 +18,7 @@ import (
 	"fanfare/bench/servers"
 )
 
-// Config says how attacks are run.
+// Config configures Run.
 type Config struct {
 	Fanfare  string   // the program
 	Worker   []string // argument vector of a load client

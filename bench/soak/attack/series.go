@@ -6,7 +6,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latencies of some messages, as pairs of microseconds and how many messages took that long, ascending.
+// Latencies counts messages by latency: ascending pairs of microseconds and the number of messages.
 type Latencies [][2]int
 
 // latencies keeps three digits of each value, as the histogram does.
@@ -28,7 +28,7 @@ func latencies(h *hdrhistogram.Histogram) (l Latencies) {
 	return l
 }
 
-// Count is the number of messages.
+// Count returns the number of messages.
 func (l Latencies) Count() (n int) {
 	for _, bucket := range l {
 		n += bucket[1]
@@ -36,7 +36,7 @@ func (l Latencies) Count() (n int) {
 	return n
 }
 
-// Healthy is what the healthy clients of one server measured in one second.
+// Healthy has the measurements of the healthy clients of one server in one second.
 type Healthy struct {
 	Echo Latencies `json:"echo"`
 	Push Latencies `json:"push"`

@@ -25,7 +25,7 @@ func answered(ack string) *stage {
 
 // loseInProxy makes the proxy fail when it has messages that the clients do not.
 func (t *trial) loseInProxy(safe bool) error {
-	n, user := t.nodes[0], t.users[0] // who has one plain session, and stays connected
+	n, user := t.nodes[0], t.users[0] // the user has one plain session, and stays connected
 	t.links.stall()
 	err := until(t.ctx, 20*time.Second, func(context.Context) error {
 		if t.links.holds(user) == 0 {

@@ -24,7 +24,7 @@ type Verdict struct {
 	Offsets   []string `json:"offsets,omitempty"`   // two for one message, or not in the order of the pushes
 }
 
-// Err returns nil if there are no violations.
+// Err returns an error that lists the violations, or nil.
 func (v *Verdict) Err() error {
 	var wrong []string
 	for _, kind := range []struct {
@@ -72,7 +72,7 @@ func (h *history) check() *Verdict {
 	return v
 }
 
-// checkLost finds the accepted messages that no device of a user has received, and whose loss nobody announced. missing
+// checkLost finds the accepted messages that no device of a user has received, and whose loss was not announced. missing
 // counts messages by announcement.
 func (h *history) checkLost(v *Verdict, user string, seen map[int]bool, missing []int) {
 	all := h.users[user].accepted

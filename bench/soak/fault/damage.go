@@ -170,7 +170,7 @@ func readRefusal(said, dir string) (most int, err error) {
 	return 0, fmt.Errorf("the node refuses to start without saying how much is missing: %s", said)
 }
 
-// storeFiles returns the files of an embedded store, except those that hold no data.
+// storeFiles returns the files of an embedded store, except the lock and the reserve.
 func storeFiles(dir string) (files []string, err error) {
 	err = filepath.WalkDir(dir, func(file string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && e.Name() != "LOCK" && e.Name() != "reserve" {

@@ -59,7 +59,7 @@ type receipt struct {
 
 // loss is an announcement that accepted messages may be missing.
 type loss struct {
-	what   string          // who announced it, and how
+	what   string          // how it was announced
 	epochs map[string]bool // in which the messages were accepted
 	most   int             // how many may be missing; negative: any number
 	// voids means that offsets of the epochs mean nothing any more: a device that saw one of them must be told of a

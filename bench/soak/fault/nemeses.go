@@ -53,7 +53,7 @@ func Names() (names []string) {
 	return names
 }
 
-// find returns the kinds of faults that have these names, or all of them if there are no names.
+// find returns the kinds of faults with these names, or all of them without names.
 func find(names []string) (found []Nemesis, err error) {
 	all := Nemeses()
 	if len(names) == 0 {
@@ -69,7 +69,7 @@ func find(names []string) (found []Nemesis, err error) {
 	return found, nil
 }
 
-// disturbing returns those that disturb NATS, or the nodes, of a cluster.
+// disturbing returns the kinds that disturb NATS, or the nodes, of a cluster.
 func disturbing(all []Nemesis, nats bool) []Nemesis {
 	return slices.DeleteFunc(slices.Clone(all), func(n Nemesis) bool { return n.disturb == nil || n.nats != nats })
 }

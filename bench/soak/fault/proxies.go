@@ -174,7 +174,7 @@ func (p *proxy) serve(in net.Conn) {
 	back.Wait()
 }
 
-// copy forwards bytes. It holds those that it has when the link is cut until it is healed.
+// copy forwards bytes. Bytes that it has read when the link is cut wait until it is healed.
 func (p *proxy) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()

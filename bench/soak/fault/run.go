@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Options of Run. Zero is a short run of all nemeses.
+// Options configures Run. The zero value is a short run of all nemeses.
 type Options struct {
 	Fanfare, NATS string        // programs; empty: built from the module that contains the working directory
 	Only          []string      // names of nemeses; empty: all
@@ -26,7 +26,7 @@ type Options struct {
 	Log   func(format string, args ...any)
 }
 
-// Result of the nemeses that disturbed the same servers.
+// Result has the findings about the nemeses that disturbed the same servers.
 type Result struct {
 	Name string `json:"name"` // cluster, or the name of a nemesis
 	Verdict
@@ -43,7 +43,7 @@ type Result struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// Err returns nil if there are no violations.
+// Err returns an error that lists the violations, or nil.
 func (r *Result) Err() error {
 	err := r.Verdict.Err()
 	if r.Failure != "" {
@@ -70,7 +70,7 @@ type Report struct {
 	Results []*Result `json:"results"`
 }
 
-// Err returns nil if there are no violations.
+// Err returns an error that lists the violations, or nil.
 func (r *Report) Err() (err error) {
 	for _, one := range r.Results {
 		if e := one.Err(); e != nil {
