@@ -50,7 +50,7 @@ func (q *answerQueue) write(p []byte) (int, error) {
 	if queued {
 		return len(p), nil
 	}
-	if err := q.conn.SetWriteDeadline(time.Now().Add(q.api.stall)); err != nil {
+	if err := q.conn.SetWriteDeadline(q.api.now().Add(q.api.stall)); err != nil {
 		return 0, err
 	}
 	n, err := q.conn.Write(p)
@@ -97,7 +97,7 @@ func (q *answerQueue) flush() {
 // send returns an error if nothing could be sent for the API's idle time.
 func (q *answerQueue) send(p []byte) error {
 	for len(p) > 0 {
-		q.conn.SetWriteDeadline(time.Now().Add(q.api.idle))
+		q.conn.SetWriteDeadline(q.api.now().Add(q.api.idle))
 		n, err := q.conn.Write(p[:min(len(p), flushBytes)])
 		p = p[n:]
 		q.api.answerBytes.Add(-int64(n))

@@ -19,7 +19,7 @@ import (
 func (s *apiServer) sendAll(t *testing.T, line string, n int, sent func()) []string {
 	t.Helper()
 	c := s.raw()
-	c.SetDeadline(time.Now().Add(6 * patience))
+	c.SetDeadline(time.Now().Add(2 * patience))
 	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", n*len(line))
 	portion := strings.Repeat(line, 1000)
 	for range n / 1000 {
@@ -210,7 +210,7 @@ func (timeoutError) Temporary() bool { return true }
 func TestAnswerQueueOrder(t *testing.T) {
 	for part := range 4 { // bytes of "one "
 		c := &pausedConn{resumed: make(chan struct{}), part: part}
-		a := &API{stall: time.Millisecond, idle: time.Minute}
+		a := &API{now: time.Now, stall: time.Millisecond, idle: time.Minute}
 		q := &answerQueue{api: a, conn: c}
 		for _, p := range []string{"one ", "two ", "three "} {
 			if n, err := q.write([]byte(p)); n != len(p) || err != nil {
@@ -237,7 +237,7 @@ func TestAnswerQueueOrder(t *testing.T) {
 // A peer that accepts nothing for the idle time loses the rest, and writes fail.
 func TestAnswerQueueIdle(t *testing.T) {
 	c := &pausedConn{resumed: make(chan struct{})}
-	a := &API{stall: time.Millisecond, idle: 2 * time.Millisecond}
+	a := &API{now: time.Now, stall: time.Millisecond, idle: 2 * time.Millisecond}
 	q := &answerQueue{api: a, conn: c}
 	q.write([]byte("one"))
 	if err := q.wait(); !isTimeout(err) {

@@ -50,7 +50,8 @@ type API struct {
 	quit       context.Context // done when the API ends
 	stop       func()
 
-	// Immutable after New; tests set lower values.
+	// Immutable after New; tests set other values.
+	now         func() time.Time
 	idle        time.Duration // batchIdle
 	stall       time.Duration // batchStall
 	grace       time.Duration // stopGrace
@@ -89,6 +90,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		keys:        digestKeys(cfg.Keys),
 		requests:    newRequestMetrics(),
 		slots:       newCPUSlots(),
+		now:         time.Now,
 		idle:        batchIdle,
 		stall:       batchStall,
 		grace:       stopGrace,
@@ -128,24 +130,32 @@ func (a *API) Start() error {
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	a.ln = ln
-	stopping := a.stopping
-	a.mu.Unlock()
-	if stopping {
+	if !a.begin(ln) {
 		ln.Close()
 		return net.ErrClosed
 	}
 	if a.conns.limit < lowConnections {
 		a.cfg.Logger.Info("API connection limit is low", "connections", a.conns.limit, "descriptors", a.conns.descriptors)
 	}
+	return nil
+}
+
+// begin starts the goroutine that serves ln. It returns false if Shutdown was called: it
+// waits for goroutines that were started before, and none may start afterwards.
+func (a *API) begin(ln net.Listener) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ln = ln
+	if a.stopping {
+		return false
+	}
 	a.background.Go(func() {
-		retrying := &retryListener{Listener: ln, quit: a.quit.Done(), log: a.cfg.Logger, api: a}
+		retrying := &retryListener{Listener: ln, api: a}
 		if err := a.http.Serve(boundedListener{retrying, a}); err != nil {
 			a.cfg.Logger.Error("API stopped", "err", err)
 		}
 	})
-	return nil
+	return true
 }
 
 // Addr returns the address of the listener; nil before Start.

@@ -73,15 +73,15 @@ func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
 		b.body = bytes.NewReader(nil)
 	}
 	b.in = bufio.NewReaderSize(batchInput{b}, batchBuffer)
-	if !a.begin(b) {
+	if !a.beginBatch(b) {
 		return shuttingDown
 	}
 	if c := connOf(ctx); c != nil {
 		c.answers = &answerQueue{api: a, conn: c.Conn}
 	}
 	ctx.SetContentType("application/x-ndjson")
-	ctx.SetWriteDeadline(time.Now().Add(a.idle)) // from here on answerQueue moves it, and fasthttp does not
-	ctx.Response.ImmediateHeaderFlush = true     // the first line may take its time
+	ctx.SetWriteDeadline(a.now().Add(a.idle)) // from here on answerQueue moves it, and fasthttp does not
+	ctx.Response.ImmediateHeaderFlush = true  // the first line may take its time
 	ctx.SetBodyStream(b, -1)
 	return nil
 }
@@ -92,8 +92,8 @@ var (
 		"too many answers wait to be read; read answers while sending"}
 )
 
-// begin notes a batch in progress, so that Shutdown can end it.
-func (a *API) begin(b *batch) bool {
+// beginBatch notes a batch in progress, so that Shutdown can end it.
+func (a *API) beginBatch(b *batch) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopping {
@@ -224,7 +224,7 @@ func (b *batch) finish() error {
 // discard reads what the client still sends, so that it gets as far as to read answers.
 // A client that sends more than discardBytes is disconnected.
 func (b *batch) discard() {
-	b.conn.SetReadDeadline(time.Now().Add(b.api.idle))
+	b.conn.SetReadDeadline(b.api.now().Add(b.api.idle))
 	if n, _ := io.CopyN(io.Discard, b.body, discardBytes); n == discardBytes {
 		b.conn.Close()
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"bufio"
 	"io"
-	"time"
 )
 
 // This file reads the lines of a batch.
@@ -67,7 +66,7 @@ func (b *batch) broken(err error) *problem {
 type batchInput struct{ *batch }
 
 func (b batchInput) Read(p []byte) (int, error) {
-	if err := b.ctx.SetReadDeadline(time.Now().Add(b.api.idle)); err != nil {
+	if err := b.ctx.SetReadDeadline(b.api.now().Add(b.api.idle)); err != nil {
 		return 0, err
 	}
 	if b.interrupted.Load() { // before or after the line above: one of both is seen

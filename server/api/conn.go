@@ -13,7 +13,7 @@ import (
 // conn is a connection of the API.
 type conn struct {
 	net.Conn
-	api *API // immutable; nil in tests
+	api *API // immutable
 
 	// Guarded by connTable.mu.
 	place    *list.Element // nil: none
@@ -66,9 +66,7 @@ const stretch = 64 << 10
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), stretch)])
 	c.ended = c.ended || err != nil
-	if c.api != nil {
-		c.api.received.Add(int64(n))
-	}
+	c.api.received.Add(int64(n))
 	if c.read += n; c.read >= stretch {
 		c.read = 0
 		runtime.Gosched()
@@ -78,9 +76,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write sends p, or queues it if it answers a batch whose client does not read.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.api != nil {
-		c.api.sent.Add(int64(len(p)))
-	}
+	c.api.sent.Add(int64(len(p)))
 	if c.answers != nil {
 		return c.answers.write(p)
 	}
@@ -98,11 +94,11 @@ func (c *conn) Close() error {
 
 // linger discards what the client still sends, within limits.
 func (c *conn) linger() {
-	end, left := time.Now().Add(lingerTime), lingerBytes
+	d, left := lingerTime, lingerBytes
 	if c.patient.Load() {
-		end, left = time.Now().Add(c.api.idle), discardBytes
+		d, left = c.api.idle, discardBytes
 	}
-	c.Conn.SetReadDeadline(end)
+	c.Conn.SetReadDeadline(c.api.now().Add(d))
 	discarded := make([]byte, 16<<10)
 	for left > 0 {
 		n, err := c.Read(discarded)

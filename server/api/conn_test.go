@@ -38,7 +38,7 @@ func TestLongBodiesYield(t *testing.T) {
 					runtime.Gosched()
 				}
 			})
-			if err := test.read(&conn{Conn: flood{}}, stretches*stretch); err != nil {
+			if err := test.read(&conn{Conn: flood{}, api: new(API)}, stretches*stretch); err != nil {
 				t.Fatal(err)
 			}
 			got := turns.Load()

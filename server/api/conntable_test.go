@@ -191,7 +191,7 @@ func TestAPIRejectionsAreBounded(t *testing.T) {
 		for range maxRejected - 1 {
 			there, here := net.Pipe()
 			t.Cleanup(func() { there.Close() })
-			a.conns.rejected[&conn{Conn: here}] = struct{}{}
+			a.conns.rejected[&conn{Conn: here, api: a}] = struct{}{}
 		}
 	})
 	s.busy()

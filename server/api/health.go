@@ -39,7 +39,11 @@ func (a *API) degraded() (all []degradation) {
 // healthz answers that the process serves requests. With ?strict it answers 503 if
 // anything is degraded.
 func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
-	if args := ctx.QueryArgs(); args.Has("strict") && string(args.Peek("strict")) != "false" && string(args.Peek("strict")) != "0" {
+	strict, p := wantsStrict(ctx.QueryArgs())
+	if p != nil {
+		return p
+	}
+	if strict {
 		var reasons []string
 		for _, d := range a.degraded() {
 			reasons = append(reasons, d.Part+": "+d.Reason)
@@ -50,6 +54,20 @@ func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	}
 	answerJSON(ctx, health{Status: "ok"})
 	return nil
+}
+
+// wantsStrict reads ?strict, which is true without a value, too.
+func wantsStrict(args *fasthttp.Args) (bool, *problem) {
+	switch strict := string(args.Peek("strict")); strict {
+	case "true", "1":
+		return true, nil
+	case "":
+		return args.Has("strict"), nil
+	case "false", "0":
+		return false, nil
+	default:
+		return false, problemf(400, "bad_query", "strict is %.40q: want true or false", strict)
+	}
 }
 
 // readyz answers whether a load balancer should connect clients to this server.

@@ -54,7 +54,7 @@ func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 		More     int            `json:"more"` // after the last of messages
 		Gap      bool           `json:"gap"`
 	}{in.user, st.Epoch(box), acked, []inboxMessage{}, len(found.Rest), found.Gap}
-	now := time.Now()
+	now := a.now()
 	for i := range found.Messages {
 		m := &found.Messages[i]
 		if m.Expired(now) {

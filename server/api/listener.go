@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"time"
 
@@ -13,10 +12,8 @@ import (
 // fasthttp would end.
 type retryListener struct {
 	net.Listener
-	quit    <-chan struct{}
-	log     *slog.Logger
-	api     *API // nil in tests
-	retries int  // in a row; owned by the goroutine that accepts
+	api     *API
+	retries int // in a row; owned by the goroutine that accepts
 }
 
 const (
@@ -37,13 +34,13 @@ func (l *retryListener) Accept() (net.Conn, error) {
 		}
 		delay := min(retryMin<<min(l.retries, 10), retryMax)
 		if l.retries == 0 {
-			l.log.Error("API accept failed", "err", err, "retry", delay)
+			l.api.cfg.Logger.Error("API accept failed", "err", err, "retry", delay)
 		}
 		l.retries++
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
-		case <-l.quit:
+		case <-l.api.quit.Done():
 			timer.Stop()
 			return nil, net.ErrClosed
 		}
@@ -83,7 +80,7 @@ func (a *API) reject(c *conn) {
 		c.abort()
 		return
 	}
-	a.background.Go(func() {
+	a.background.Go(func() { // the caller is one of these goroutines, too: Shutdown still waits
 		a.guard("reject", func() { c.reject(a.conns.full) })
 		a.conns.rejectDone(c)
 	})
@@ -92,7 +89,7 @@ func (a *API) reject(c *conn) {
 // reject answers the first request, whatever it is, and closes the connection. It waits
 // for the request to begin: clients report an answer that comes earlier as a fault.
 func (c *conn) reject(p *problem) {
-	c.SetDeadline(time.Now().Add(lingerTime))
+	c.SetDeadline(c.api.now().Add(lingerTime))
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		var r fasthttp.Response
 		p.answer(&r)

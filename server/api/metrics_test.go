@@ -7,6 +7,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
 	"fanfare/server/store"
@@ -115,6 +118,29 @@ func TestRequestMetrics(t *testing.T) {
 	}
 	if f := s.api.figures().API; f.ReceivedBytes == 0 || f.SentBytes < int64(len(body)) {
 		t.Errorf("%d bytes in, %d out", f.ReceivedBytes, f.SentBytes)
+	}
+}
+
+// TestRequestTime: a request is timed from its head to its answer, by the clock of the API.
+func TestRequestTime(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	a, err := New(s.Server, Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Shutdown()
+	at := time.Unix(1e9, 0)
+	a.now = func() time.Time { at = at.Add(3 * time.Second); return at }
+	var body string
+	for _, path := range []string{"/healthz", "/metrics"} {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.SetRequestURI(path)
+		ctx.Request.Header.SetHost("localhost")
+		a.serve(&ctx)
+		body = string(ctx.Response.Body())
+	}
+	if want := `fanfare_api_request_seconds_sum{method="GET",route="/healthz"} 3` + "\n"; !strings.Contains(body, want) {
+		t.Errorf("no %q in %s", want, body)
 	}
 }
 

@@ -117,7 +117,7 @@ func (brokenBatchConn) SetWriteDeadline(time.Time) error { panic("panic in SetWr
 
 // A panic in the goroutine that sends queued answers ends the batch.
 func TestAnswerQueueRecovers(t *testing.T) {
-	a := &API{stall: time.Millisecond, idle: time.Minute, cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	a := &API{now: time.Now, stall: time.Millisecond, idle: time.Minute, cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
 	q := &answerQueue{api: a, conn: brokenBatchConn{}, flushed: make(chan struct{})}
 	q.write([]byte("one"))
 	q.flush()

@@ -24,16 +24,18 @@ func checkQuery(args *fasthttp.Args, known []string) *problem {
 	return nil
 }
 
-// suggest completes a message about an unknown name.
+// suggest completes a message about an unknown name: with the one that was probably meant,
+// and all that are known.
 func suggest(name string, known []string) string {
 	if len(known) == 0 {
 		return "; want none here"
 	}
+	want := "want " + strings.Join(known, ", ")
 	best := slices.MinFunc(known, func(x, y string) int { return distance(name, x) - distance(name, y) })
 	if distance(name, best) <= max(len(best)/2, 1) {
-		return "; did you mean \"" + best + "\"?"
+		return "; did you mean \"" + best + "\"? " + want
 	}
-	return "; want " + strings.Join(known, ", ")
+	return "; " + want
 }
 
 // distance is the number of bytes to insert, delete or replace, or to swap with their

@@ -19,7 +19,7 @@ func TestAPIQuery(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{"POST", "/v1/users/alice/push?durabel=true", 400, `unknown parameter \"durabel\"; did you mean \"durable\"?`},
+		{"POST", "/v1/users/alice/push?durabel=true", 400, `unknown parameter \"durabel\"; did you mean \"durable\"? want durable, ttl, id`},
 		{"POST", "/v1/users/alice/push?Durable=true", 400, `did you mean \"durable\"?`},
 		{"POST", "/v1/users/alice/push?tll=1h", 400, `did you mean \"ttl\"?`},
 		{"POST", "/v1/users/alice/push?retain=1", 400, `unknown parameter \"retain\"; want durable, ttl, id`},
@@ -40,6 +40,8 @@ func TestAPIQuery(t *testing.T) {
 		{"DELETE", "/v1/users/alice/inbox?before=5", 400, "unknown parameter"},
 		{"PUT", "/v1/topics/news/users/alice?after=1", 400, "unknown parameter"},
 		{"GET", "/healthz?strikt", 400, `did you mean \"strict\"?`},
+		{"GET", "/healthz?strict=maybe", 400, "strict is \\\"maybe\\\": want true or false"},
+		{"GET", "/healthz?strict=false", 200, "ok"},
 		{"GET", "/readyz?strict", 400, "want none here"},
 		{"GET", "/metrics?name=x", 400, `did you mean \"name[]\"?`},
 		{"GET", "/metrics?name[]=fanfare_sessions&name[]=fanfare_users", 200, "fanfare_users 1"},

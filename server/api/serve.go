@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"runtime/debug"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -12,7 +11,7 @@ import (
 // it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or ".." would
 // be lost.
 func (a *API) serve(ctx *fasthttp.RequestCtx) {
-	began := time.Now()
+	began := a.now()
 	m, p := a.dispatchGuarded(ctx)
 	if p != nil {
 		p.answer(&ctx.Response)
@@ -20,7 +19,7 @@ func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	setUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
 	a.requests.count(m, ctx.Response.StatusCode())
 	if m != nil && !m.long {
-		a.requests.observe(m, time.Since(began))
+		a.requests.observe(m, a.now().Sub(began))
 	}
 }
 

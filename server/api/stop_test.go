@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -105,6 +107,53 @@ func TestAPIShutdownAtOnce(t *testing.T) {
 	}
 }
 
+// TestAPIShutdownWaitsForStart: the goroutine that serves is registered in the same moment as
+// Start finds that Shutdown was not called, so that Shutdown waits for it, and none begins
+// after Shutdown. The log line is the first thing that Start does afterwards.
+func TestAPIShutdownWaitsForStart(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	s.api.Shutdown() // the other API of this test
+	others := registered()
+	var a *API
+	logged := 0
+	log := slog.New(callHandler(func(r slog.Record) {
+		if logged++; r.Message != "API connection limit is low" {
+			t.Errorf("logged %q", r.Message)
+		}
+		if n := registered() - others; n != 1 {
+			t.Errorf("Start goes on with %d goroutines registered, want 1", n)
+		}
+		a.Shutdown()
+	}))
+	a, err := New(s.Server, Config{Listen: "127.0.0.1:0", MaxConnections: 1, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(); err != nil || logged != 1 {
+		t.Errorf("%v, %d lines are logged", err, logged)
+	}
+	if n := registered() - others; n != 0 {
+		t.Errorf("%d goroutines are left after Shutdown", n)
+	}
+	if err := a.Start(); !errors.Is(err, net.ErrClosed) || registered() != others {
+		t.Errorf("a later Start returns %v", err)
+	}
+}
+
+// registered counts the goroutines that a WaitGroup waits for.
+func registered() int {
+	stacks := make([]byte, 1<<20)
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by sync.(*WaitGroup).Go "))
+}
+
+// callHandler is a slog.Handler that calls itself for each record.
+type callHandler func(slog.Record)
+
+func (callHandler) Enabled(context.Context, slog.Level) bool        { return true }
+func (h callHandler) Handle(_ context.Context, r slog.Record) error { h(r); return nil }
+func (h callHandler) WithAttrs([]slog.Attr) slog.Handler            { return h }
+func (h callHandler) WithGroup(string) slog.Handler                 { return h }
+
 // TestAPIStopBeforeServe stops the API after it listens and before fasthttp serves.
 func TestAPIStopBeforeServe(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
@@ -147,7 +196,9 @@ func (l *brokenListener) Addr() net.Addr { return &net.TCPAddr{} }
 func TestRetryListener(t *testing.T) {
 	var log syncBuffer
 	inner := &brokenListener{fail: 4, conns: make(chan net.Conn, 1)}
-	ln := &retryListener{Listener: inner, quit: make(chan struct{}), log: slog.New(slog.NewTextHandler(&log, nil))}
+	a := &API{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+	a.quit, a.stop = context.WithCancel(t.Context())
+	ln := &retryListener{Listener: inner, api: a}
 	here, there := net.Pipe()
 	defer there.Close()
 	inner.conns <- here
@@ -163,9 +214,8 @@ func TestRetryListener(t *testing.T) {
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	quit := make(chan struct{})
-	close(quit)
-	ln = &retryListener{Listener: &brokenListener{fail: 1 << 30}, quit: quit, log: slog.New(slog.DiscardHandler)}
+	a.stop()
+	ln = &retryListener{Listener: &brokenListener{fail: 1 << 30}, api: a}
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ended: %v", err)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -198,5 +199,35 @@ func BenchmarkAPIBatchDurable(b *testing.B) {
 			b.ReportMetric(float64((usedCPU()-begun).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pushes/s")
 		})
+	}
+}
+
+// TestAPIInboxClock: what has expired by the clock of the API is not listed.
+func TestAPIInboxClock(t *testing.T) {
+	var later atomic.Int64
+	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, func(a *API) {
+		a.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
+	s.call("POST", "/v1/users/bob/push?durable=true&ttl=1h", "for an hour")
+	s.call("POST", "/v1/users/bob/push?durable=true&ttl=3h", "for three")
+	for _, test := range []struct {
+		later time.Duration
+		want  []string
+	}{
+		{0, []string{"for an hour", "for three"}}, {2 * time.Hour, []string{"for three"}}, {4 * time.Hour, nil},
+	} {
+		later.Store(int64(test.later))
+		var in struct{ Messages []struct{ Text string } }
+		got := s.call("GET", "/v1/users/bob/inbox", "")
+		if err := json.Unmarshal([]byte(got.body), &in); err != nil {
+			t.Fatalf("%v, %v", got, err)
+		}
+		var texts []string
+		for _, m := range in.Messages {
+			texts = append(texts, m.Text)
+		}
+		if !slices.Equal(texts, test.want) {
+			t.Errorf("after %v: %q, want %q", test.later, texts, test.want)
+		}
 	}
 }
