@@ -219,6 +219,9 @@ func (r *command) ack(s *Session) {
 		sendError(s, "bad_offset", "an ack needs an offset")
 		return
 	}
+	if r.Topic != "" && !validTopic(s, r.Topic) {
+		return
+	}
 	switch err := s.Acknowledge(r.Topic, r.Epoch, *r.Offset); {
 	case errors.Is(err, ErrNoStore):
 		sendError(s, "no_inbox", "this server stores no messages")
@@ -230,8 +233,7 @@ func (r *command) ack(s *Session) {
 }
 
 func (r *command) subscribe(s *Session) {
-	if err := registry.CheckName(r.Topic); err != nil {
-		sendError(s, "bad_name", "topic: "+err.Error())
+	if !validTopic(s, r.Topic) {
 		return
 	}
 	if !s.MaySubscribe(r.Topic) {
@@ -256,12 +258,20 @@ func (r *command) subscribe(s *Session) {
 }
 
 func (r *command) unsubscribe(s *Session) {
-	if err := registry.CheckName(r.Topic); err != nil {
-		sendError(s, "bad_name", "topic: "+err.Error())
+	if !validTopic(s, r.Topic) {
 		return
 	}
 	s.Unsubscribe(r.Topic)
 	object{Type: "unsubscribe", Topic: r.Topic}.send(s)
+}
+
+// validTopic checks a name, and answers with an error if it is malformed.
+func validTopic(s *Session, topic string) bool {
+	err := registry.CheckName(topic)
+	if err != nil {
+		sendError(s, "bad_name", "topic: "+err.Error())
+	}
+	return err == nil
 }
 
 func sendError(s *Session, code, message string) {
