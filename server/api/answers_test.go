@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
 )
@@ -246,4 +249,62 @@ func TestAnswerQueueIdle(t *testing.T) {
 	if _, err := q.write([]byte("two")); !isTimeout(err) || a.answerBytes.Load() != 0 {
 		t.Errorf("got %v, %d bytes are still counted", err, a.answerBytes.Load())
 	}
+}
+
+// deadlineConn accepts what is written, and notes the deadline.
+type deadlineConn struct {
+	net.Conn
+	deadline time.Time
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error { c.deadline = t; return nil }
+func (c *deadlineConn) Write(p []byte) (int, error)        { return len(p), nil }
+
+// TestBatchEndHasTime: after the last answer, the end of the stream is not written under the
+// short deadline of answers.
+func TestBatchEndHasTime(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	a := &API{now: func() time.Time { return now }, stall: batchStall, idle: batchIdle}
+	under := new(deadlineConn)
+	c := &conn{Conn: under, api: a, answers: &answerQueue{api: a, conn: under}}
+	var ctx fasthttp.RequestCtx
+	ctx.Init2(c, nil, false)
+	b := &batch{api: a, ctx: &ctx, conn: c}
+	c.Write([]byte("{}\n"))
+	if got := under.deadline.Sub(now); got != batchStall {
+		t.Errorf("an answer has %v, want %v", got, batchStall)
+	}
+	now = now.Add(time.Second)
+	if err := b.Close(); err != nil || c.answers != nil {
+		t.Errorf("%v, the connection has answers: %v", err, c.answers != nil)
+	}
+	if got := under.deadline.Sub(now); got != writeTimeout {
+		t.Errorf("the end has %v, want %v", got, writeTimeout)
+	}
+}
+
+// TestBatchEndFollowsQueue: the end of the stream is written after what is queued, its empty
+// chunk for example.
+func TestBatchEndFollowsQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		under := &pausedConn{resumed: make(chan struct{})}
+		a := &API{now: time.Now, stall: batchStall, idle: batchIdle}
+		c := &conn{Conn: under, api: a, answers: &answerQueue{api: a, conn: under}}
+		var ctx fasthttp.RequestCtx
+		ctx.Init2(c, nil, false)
+		b := &batch{api: a, ctx: &ctx, conn: c}
+		c.Write([]byte("0\r\n"))
+		go func() {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+			c.Write([]byte("\r\n"))
+		}()
+		synctest.Wait()
+		close(under.resumed)
+		synctest.Wait()
+		if got := under.got.String(); got != "0\r\n\r\n" {
+			t.Errorf("got %q", got)
+		}
+	})
 }

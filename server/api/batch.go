@@ -111,17 +111,21 @@ func (b *batch) interrupt() {
 
 var longAgo = time.Unix(1, 0)
 
-// Close is called by fasthttp when the answer is written, or cannot be.
-func (b *batch) Close() error {
+// Close is called by fasthttp when the answer is written, or cannot be. fasthttp has then
+// written the last chunk, which is empty, through the answerQueue, and writes the line end
+// that ends the stream without it: after what is queued, and under a deadline of its own.
+func (b *batch) Close() (err error) {
 	b.release()
 	b.dropLong()
-	if c := connOf(b.ctx); c != nil {
+	if c := connOf(b.ctx); c != nil && c.answers != nil {
+		err = c.answers.wait()
 		c.answers = nil
+		c.SetWriteDeadline(b.api.now().Add(writeTimeout))
 	}
 	b.api.mu.Lock()
 	delete(b.api.streams, b)
 	b.api.mu.Unlock()
-	return nil
+	return err
 }
 
 // Read is called by fasthttp for the next part of the answer.
