@@ -11,7 +11,7 @@ import (
 )
 
 // stalledCluster is a Cluster whose network has stopped: the methods that may wait do so
-// until their context ends, and those that only hand something over find a full queue.
+// until their context ends, and Ask fails at once where the queue is full.
 type stalledCluster struct {
 	fakeCluster
 	full  bool          // Ask finds the queue full at once
@@ -119,7 +119,7 @@ func TestStalledCluster(t *testing.T) {
 }
 
 // With stored messages a session waits for the cluster before it reads its inbox, so that
-// no message is missed. Live messages wait for the stored ones, but not for ever.
+// no message is missed. Live messages wait for the stored ones, for a bounded time.
 func TestStalledClusterWithStore(t *testing.T) {
 	cfg := withInbox(t)
 	cfg.Cluster = newStalledCluster(true)

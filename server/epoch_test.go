@@ -223,6 +223,8 @@ func TestAckOfEarlierEpoch(t *testing.T) {
 	st.set("b")
 	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"b","offset":%d,"gap":true,"text":"x"}`, at)) // nothing continues
 	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":"a","offset":%d}`, at))
+	c.send(Text, `{"type":"unsubscribe","topic":"none"}`)
+	c.wantText(`{"type":"unsubscribe","topic":"none"}`) // an answer to the ack would precede this one
 	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":"other","offset":%d}`, at))
 	c.wantText(`{"type":"error","code":"bad_offset","message":"no message with this offset and epoch was sent in this session"}`)
 	if acked, _, err := st.Acked(t.Context(), store.Box{User: "alice"}, "alice"); acked != 0 || err != nil {

@@ -192,7 +192,7 @@ func TestHandshake(t *testing.T) {
 	}
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep := EchoEndpoint("/echo")
-		ep.Dialects = dialects("chat", "superchat")
+		ep.Dialects, ep.AllowQuery = dialects("chat", "superchat"), []string{"a"}
 		srv := start(t, Config{
 			Transport: kind, MaxHeader: 1024, Endpoints: []Endpoint{ep},
 			AllowOrigins: []string{"https://app.example.org", "https://*.wild.example", "capacitor://localhost"},
