@@ -6,9 +6,9 @@ import (
 	"net/http"
 )
 
-// Check is RFC 6455 section 4.2.1, item by item, which wants "any violations of the ABNF
-// grammar" rejected as well, those of RFC 9110 included: 7.8 for Upgrade, 7.6.1 for
-// Connection.
+// Check checks a request against RFC 6455 section 4.2.1, item by item. The section wants
+// "any violations of the ABNF grammar" rejected as well; that of Upgrade is in RFC 9110
+// section 7.8, that of Connection in section 7.6.1.
 func Check(r *Request) error {
 	if !bytes.HasPrefix(r.Version, []byte("HTTP/1.")) || string(r.Version) == "HTTP/1.0" { // item 1: "or higher"
 		return errOldHTTP
@@ -86,7 +86,7 @@ func CheckHost(r *Request) error {
 	return nil
 }
 
-// isKey tells whether a Sec-WebSocket-Key decodes to 16 bytes. Bits after the last one
+// isKey reports whether a Sec-WebSocket-Key decodes to 16 bytes. Bits after the last one
 // are ignored, as ws, gorilla and coder do: the example of RFC 6455 section 4.1 item 7,
 // AQIDBAUGBwgJCgsMDQ4PEC==, has some.
 func isKey(key []byte) bool {

@@ -50,8 +50,8 @@ func isUpgradeProtocol(b []byte) bool {
 	return isToken(name) && (!has || isToken(version))
 }
 
-// isTarget rejects spaces, control characters, and the fragment that RFC 6455 section 3
-// forbids. Bytes beyond ASCII pass: clients send them unencoded.
+// isTarget checks a request target: it rejects spaces, control characters, and the
+// fragment that RFC 6455 section 3 forbids. Bytes beyond ASCII pass: clients send them unencoded.
 func isTarget(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c == 0x7f || c == '#' {
@@ -112,7 +112,7 @@ func isHostByte(c byte) bool {
 	return httpguts.IsTokenRune(rune(c))
 }
 
-// isEscapedBeyondASCII tells whether b begins with the escape of a byte that cannot
+// isEscapedBeyondASCII reports whether b begins with the escape of a byte that cannot
 // stand for itself. RFC 3986 section 3.2.2 permits no other in the name of a host.
 func isEscapedBeyondASCII(b []byte) bool {
 	if len(b) < 3 {
@@ -122,7 +122,7 @@ func isEscapedBeyondASCII(b []byte) bool {
 	return err == nil && c >= 0x80
 }
 
-// IsLocalHost tells whether a Host field names this machine in a way that no name
+// IsLocalHost reports whether a Host field names this machine in a way that no name
 // server can redirect: an IP address, localhost, or a name below it (RFC 6761, 6.3).
 func IsLocalHost(host []byte) bool {
 	name := hostname(host)

@@ -15,9 +15,9 @@ type Head struct{ b []byte }
 var headEnd = []byte("\r\n\r\n")
 
 // Take adds the bytes of a read. When the request is complete, it returns all of it,
-// and rest is what follows it in b. Until then head is nil. A request is rejected by its
-// first byte, if that cannot begin one, and by its length, if it has most bytes without
-// an end, and so the outcome does not depend on how the bytes are cut into reads.
+// and rest is what follows it in b. Until then head is nil. Take rejects a request whose
+// first byte cannot begin one, and a request that has not ended after most bytes. So the
+// outcome does not depend on how the bytes are cut into reads.
 //
 // head is borrowed: from b if all of it came in one read, from h otherwise.
 func (h *Head) Take(b []byte, most int) (head, rest []byte, err error) {
@@ -46,11 +46,11 @@ func (h *Head) Take(b []byte, most int) (head, rest []byte, err error) {
 	}
 }
 
-// Held is the memory that the head takes, in bytes.
+// Held returns the memory that the head takes, in bytes.
 func (h *Head) Held() int { return cap(h.b) }
 
-// headLength is the number of bytes of b that belong to the request that began with
-// had. It is 0 if the end has not come.
+// headLength returns the number of bytes of b that belong to the request that began with
+// had, 0 if its end is not in b.
 func headLength(had, b []byte) int {
 	// The end may lie across the cut.
 	var seam [6]byte

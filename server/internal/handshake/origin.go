@@ -34,7 +34,7 @@ func ValidateOrigin(p string) error {
 	return nil
 }
 
-// validScheme is RFC 3986 section 3.1.
+// validScheme checks a scheme, RFC 3986 section 3.1.
 func validScheme(s string) bool {
 	for i, c := range []byte(s) {
 		if letter := 'a' <= lower(c) && lower(c) <= 'z'; !letter && (i == 0 || !isDigit(c) && c != '+' && c != '-' && c != '.') {
@@ -79,7 +79,7 @@ func (o Origins) Check(r *Request, hosts ...[]byte) error {
 	return rejectOrigin(origin, hosts, nearly)
 }
 
-// defaultPort is the port that a serialized origin leaves out, with its colon.
+// defaultPort returns the port that a serialized origin leaves out, with its colon.
 func defaultPort(scheme []byte) string {
 	switch {
 	case EqualFold(scheme, "http"):
@@ -90,7 +90,7 @@ func defaultPort(scheme []byte) string {
 	return ""
 }
 
-// hostname is host without its port.
+// hostname returns host without its port.
 func hostname(host []byte) []byte {
 	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
 		return host[:i]
@@ -115,8 +115,8 @@ func rejectOrigin(origin []byte, hosts [][]byte, nearly bool) error {
 	return &Rejection{Status: http.StatusForbidden, Text: b.String(), Reason: "origin not allowed"}
 }
 
-// Quote is for what a client has sent, in texts and logs: printable ASCII, 128 bytes at
-// the most.
+// Quote quotes what a client has sent, for texts and logs: at most 128 bytes, as
+// printable ASCII.
 func Quote(b []byte) string {
 	const most = 128
 	if len(b) > most {

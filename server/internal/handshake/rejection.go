@@ -29,7 +29,7 @@ func Fault(cause error) *Rejection {
 	return &Rejection{Status: http.StatusInternalServerError, Text: "internal error", cause: cause}
 }
 
-// Why is the reason under which the rejection is logged.
+// Why returns the reason under which the rejection is logged.
 func (r *Rejection) Why() string {
 	if r.Reason != "" {
 		return r.Reason

@@ -134,7 +134,7 @@ func (r *Request) Field(name string) (value []byte, n int) {
 	return value, n
 }
 
-// Authority is the host that the client wants to reach, with its port if named.
+// Authority returns the host that the client wants to reach, with its port if named.
 func (r *Request) Authority() []byte {
 	if r.host != nil {
 		return r.host
@@ -143,10 +143,10 @@ func (r *Request) Authority() []byte {
 	return host
 }
 
-// IsUpgrade tells whether the request asks for WebSocket. If not, it is ordinary HTTP.
+// IsUpgrade reports whether the request asks for WebSocket. If not, it is ordinary HTTP.
 func (r *Request) IsUpgrade() bool { return r.HasToken("Upgrade", "websocket") }
 
-// HasToken tells whether a list field (RFC 9110, 5.6.1), which may be repeated, has a
+// HasToken reports whether a list field (RFC 9110, 5.6.1), which may be repeated, has a
 // member, in any case.
 func (r *Request) HasToken(name, token string) bool {
 	for member := range r.List(name) {

@@ -89,8 +89,8 @@ func TestGateIsShared(t *testing.T) {
 	}
 }
 
-// Each client that is rejected is told when there is a token for it. All who come back
-// when they were told to are accepted, and the longest wait is bounded.
+// TestTurns: each client that is rejected is told when there is a token for it. Those
+// that come back at that time are accepted, and the longest wait is bounded.
 func TestTurns(t *testing.T) {
 	for _, test := range []struct {
 		rate     int64
@@ -133,7 +133,7 @@ func TestTurns(t *testing.T) {
 				}
 			}
 		}
-		// The next one who is rejected is not behind those that were served.
+		// The next client that is rejected does not wait for those that were accepted.
 		if wait, ok := g.Take(test.rate, now+uint32(test.last/Tick)); ok || wait > time.Second {
 			t.Errorf("rate %d: then %v, %v", test.rate, wait, ok)
 		}

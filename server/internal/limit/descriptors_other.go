@@ -2,5 +2,5 @@
 
 package limit
 
-// Descriptors is the number of connections that descriptors permit.
+// Descriptors returns the number of connections that descriptors permit.
 func Descriptors() int { return 1 << 20 }

@@ -4,8 +4,8 @@ package limit
 
 import "golang.org/x/sys/unix"
 
-// Descriptors is the number of connections that the descriptor limit permits beside a
-// reserve of 1/16, 64 at the least, for listeners, the API, files and what else a
+// Descriptors returns the number of connections that the descriptor limit permits beside
+// a reserve of 1/16, at least 64, for listeners, the API, files and what else a
 // program opens. Go raises the soft limit to the hard one at start.
 func Descriptors() int {
 	var r unix.Rlimit

@@ -2,7 +2,8 @@
 // handshakes and messages per second, and memory.
 //
 //   - Bucket is a token bucket; Meter is the pair of buckets of one session, and
-//     Gate is a bucket that goroutines share.
+//     Gate is a bucket that goroutines share. Turns tells clients that were rejected
+//     at a rate when to come back.
 //   - Sources counts connections and handshakes per address; Proxies finds the
 //     address of a client that comes through a load balancer.
 //   - Memory decides whether new connections are accepted, and how much memory

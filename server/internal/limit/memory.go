@@ -52,14 +52,14 @@ func (m *Memory) Hold(before, after int, a Allowance) bool {
 	return !(after > a.full && most > 0 && all > most || after > a.short && m.short.Load())
 }
 
-// Held is the sum of all accounts.
+// Held returns the sum of all accounts.
 func (m *Memory) Held() int64 { return m.held.Load() }
 
-// Short tells whether new connections must be rejected.
+// Short reports whether new connections must be rejected.
 func (m *Memory) Short() bool { return m.short.Load() }
 
-// Observe sets what follows from used bytes of limit. A limit of math.MaxInt64 is
-// none.
+// Observe takes the memory in use and its limit, in bytes, math.MaxInt64 for none, and
+// reports whether memory is short.
 func (m *Memory) Observe(used, limit int64) (short bool) {
 	if limit == math.MaxInt64 {
 		m.short.Store(false)

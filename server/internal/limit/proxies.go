@@ -9,7 +9,7 @@ import (
 // Proxies are the load balancers whose X-Forwarded-For is believed.
 type Proxies []netip.Prefix
 
-// Contain tells whether addr is one of them.
+// Contain reports whether addr is one of them.
 func (ps Proxies) Contain(addr netip.Addr) bool {
 	for _, p := range ps {
 		if p.Contains(addr) {

@@ -40,7 +40,7 @@ func NewSources() *Sources {
 	return ss
 }
 
-// CountedAddr is the address under which a client is counted: IPv6 by /64, which is
+// CountedAddr returns the address under which a client is counted: IPv6 by /64, which is
 // what one subscriber has.
 func CountedAddr(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
@@ -80,7 +80,7 @@ func (ss *Sources) Enter(addr netip.Addr, limit int) (src *Source, ok bool) {
 	return src, true
 }
 
-// Addr is the counted address.
+// Addr returns the counted address.
 func (src *Source) Addr() netip.Addr { return src.addr }
 
 // Leave takes back one Enter.

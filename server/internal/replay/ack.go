@@ -30,8 +30,8 @@ type mark struct {
 	offset uint64
 }
 
-// sendPing asks the client to say when everything up to here has arrived. A client
-// answers pings in order, or only the latest (RFC 6455, 5.5.3). One ping is
+// sendPing sends a ping whose pong says that everything written before it has arrived. A
+// client answers pings in order, or only the latest (RFC 6455, 5.5.3). One ping is
 // outstanding at a time.
 //
 // The payload is a number that no other ping of this process has, so that a late
@@ -69,8 +69,8 @@ func (s *session) writePing(q *outstanding) bool {
 	return true
 }
 
-// Pong is called for every pong of a session, an empty one as well. It reports
-// whether it answers the outstanding ping; if not it is the client's own doing.
+// Pong is called for every pong of a session, including empty ones. It reports whether
+// the pong answers the outstanding ping.
 func (v *Service) Pong(r Receiver, payload []byte) (answered bool) {
 	v.use(r, false, func(s *session) { answered = s.pong(payload) })
 	return answered
@@ -187,6 +187,7 @@ func (v *Service) Ack(r Receiver, topic, epoch string, offset uint64) (err error
 	return err
 }
 
+// explicit is Ack for one stream. The caller holds mu.
 func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	switch {
 	case !st.placed:

@@ -18,8 +18,7 @@ type Config struct {
 	// stored messages is unacknowledged, and at most so much of live messages is
 	// held. Default 32 KiB.
 	Window int
-	// Workers is the number of goroutines that wait for the store at most.
-	// Default 32.
+	// Workers bounds the goroutines that wait for the store. Default 32.
 	Workers int
 	// PositionsPerUser bounds the positions in durable topics that are stored for a
 	// user, and PositionsPerAddress those for the clients of an address, each within
@@ -28,8 +27,9 @@ type Config struct {
 	// Sync returns when this node receives the notices of messages that other
 	// nodes store in a box from now on. Nil on a single node.
 	Sync func(ctx context.Context, b store.Box) error
-	// Settle is the time after which the store is asked once more for what a node
-	// stored that had not heard of the session. Default 2s; used only with Sync.
+	// Settle is the time after which the store is asked once more, for messages of a
+	// node that had not heard of the session when it stored them. Default 2s; used only
+	// with Sync.
 	Settle time.Duration
 	// Receivers are the open sessions that have a user, for Recheck.
 	Receivers iter.Seq[Receiver]

@@ -93,7 +93,7 @@ func (s *session) dropHeld() {
 	s.held, s.heldBytes = nil, 0
 }
 
-// holder has tick look after a session that holds messages.
+// holder enters a session that holds messages in the list that tick looks at.
 func (v *Service) holder(s *session) {
 	v.mu.Lock()
 	v.holders = append(v.holders, s)

@@ -7,8 +7,8 @@ import (
 	"fanfare/server/store"
 )
 
-// errEpochChanged: the answers of the store belong to different histories. They are
-// asked for again.
+// errEpochChanged: the answers of the store belong to different epochs. The worker asks
+// again.
 var errEpochChanged = errors.New("replay: epoch changed")
 
 // place is where a stream begins.

@@ -9,8 +9,9 @@ type Notice struct {
 }
 
 // NewNotice returns the notice of a message, for all its receivers. shared is the
-// message as Receiver.Encode wants it, nil if it must be read from the store: as it
-// is a duplicate that some sessions have, or was not transmitted.
+// message as Receiver.Encode wants it. It is nil if sessions must read the message from
+// the store: because it was not transmitted, or is a duplicate, which some sessions have
+// got.
 func (v *Service) NewNotice(b store.Box, offset, prev uint64, shared any) *Notice {
 	return &Notice{Message{Box: b, Epoch: v.cfg.Store.Epoch(b), Offset: offset, Shared: shared}, prev}
 }

@@ -42,8 +42,8 @@ type Service struct {
 type shard struct {
 	mu       sync.Mutex
 	sessions map[uint64]*session
-	// left has, by receiver, where the sessions ended that needed no state any longer
-	// and whose inbox was not empty.
+	// left has, by receiver, where sessions ended that needed no state any longer. A
+	// session whose inbox was empty leaves nothing.
 	left map[uint64]left
 }
 
@@ -123,8 +123,8 @@ func (v *Service) find(r Receiver) *session {
 	return sh.sessions[id]
 }
 
-// obtain is find that makes a session. It returns nil if the receiver has ended:
-// Phase is asked under the lock that Detach takes later.
+// obtain is find, but creates the session if there is none. It returns nil if the
+// receiver has ended: Phase is asked under the lock that Detach takes later.
 func (v *Service) obtain(r Receiver, second bool) *session {
 	id := r.ID()
 	sh := v.shard(id)
@@ -153,8 +153,8 @@ func (v *Service) obtain(r Receiver, second bool) *session {
 	return s
 }
 
-// remove forgets a session, but for at: where the next session of its receiver begins.
-// The zero value of at is no place.
+// remove forgets a session. at, unless it is zero, is where the next session of its
+// receiver begins.
 func (v *Service) remove(s *session, at left) {
 	id := s.receiver.ID()
 	sh := v.shard(id)
@@ -173,7 +173,7 @@ func (v *Service) remove(s *session, at left) {
 	}
 }
 
-// forget removes what remove has left of a receiver.
+// forget drops what the last session of a receiver has left.
 func (v *Service) forget(r Receiver) {
 	id := r.ID()
 	sh := v.shard(id)
@@ -182,13 +182,14 @@ func (v *Service) forget(r Receiver) {
 	sh.mu.Unlock()
 }
 
-// use calls f with the session of a receiver and its lock held; without make only
-// if there is one. It reports whether it did. A session that was closed between
-// find and Lock is out of the map already, so that the second try finds another.
-func (v *Service) use(r Receiver, make bool, f func(*session)) bool {
+// use calls f with the session of a receiver, with its lock held, and reports whether it
+// did. If there is no session, use creates one if create is set. A session that was
+// closed between find and Lock is out of the map already, so that the second try finds
+// another one.
+func (v *Service) use(r Receiver, create bool, f func(*session)) bool {
 	for {
 		var s *session
-		if make {
+		if create {
 			s = v.obtain(r, false)
 		} else {
 			s = v.find(r)
@@ -272,11 +273,12 @@ func (v *Service) Subscribe(r Receiver, sub Subscription, join func() error) (ad
 	return added, err
 }
 
-// Unsubscribe ends that. leave is the reverse of join, is called in any case, and
-// may write a confirmation: no stored message of the topic is written after it.
+// Unsubscribe ends the delivery of a durable topic. leave is the reverse of join, is
+// called in any case, and may write a confirmation: no stored message of the topic is
+// written after it.
 // The position of the user in the topic stays.
 func (v *Service) Unsubscribe(r Receiver, topic string, leave func()) (removed bool) {
-	// The session is made if there is none, so that a Subscribe at the same time
+	// The session is created if there is none, so that a Subscribe at the same time
 	// comes before or after both changes.
 	used := v.use(r, true, func(s *session) {
 		for i, st := range s.topics {
@@ -296,7 +298,7 @@ func (v *Service) Unsubscribe(r Receiver, topic string, leave func()) (removed b
 	return removed
 }
 
-// dismiss removes a session that was made for a moment. The caller holds mu.
+// dismiss removes a session that was created for one call. The caller holds mu.
 func (s *session) dismiss() {
 	if s.state == idle && !s.inbox.placed && len(s.topics) == 0 && s.disposable() {
 		s.dispose()

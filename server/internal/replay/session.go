@@ -21,7 +21,7 @@ type session struct {
 	user     string
 	acks     AckMode
 	pings    bool
-	second   bool // made for the second look of Config.Settle
+	second   bool // created for the second look of Config.Settle
 
 	// discarded: messages were dropped from the outbound queue, so no pong
 	// acknowledges anything any more. Atomic, as Discard is called from below mu.
@@ -31,7 +31,7 @@ type session struct {
 	// All below: guarded by mu.
 	state  state
 	broken bool // the receiver did not accept a message; nothing is written any more
-	used   bool // it had a message, and so stays for the next one
+	used   bool // a message was written, and so the session stays for the next one
 	inbox  stream
 	topics []*stream
 
@@ -63,7 +63,7 @@ func (s *session) wake() {
 	}
 }
 
-// pause ends the turn of the worker until d has passed. The caller holds mu.
+// pause makes the worker leave the session until d has passed. The caller holds mu.
 func (s *session) pause(d time.Duration) {
 	if s.move(evWait) {
 		s.svc.wait(s, d)
@@ -80,7 +80,7 @@ func (s *session) dispose() {
 	switch st := &s.inbox; {
 	case st.placed && st.sent > 0:
 		s.endAt(left{st.epoch, st.sent})
-	case st.placed: // Receiver.Since says enough
+	case st.placed: // the inbox was empty, and Receiver.Since says enough
 		s.end()
 	default:
 		s.endAt(left{st.start.Epoch, st.start.Offset})
@@ -104,7 +104,7 @@ func (s *session) stopped() bool {
 	return s.broken || s.discarded.Load() || s.receiver.Phase() != Open
 }
 
-// stream returns that of a box, nil if there is none. The caller holds mu.
+// stream returns the stream of a box, nil if the session has none. The caller holds mu.
 func (s *session) stream(b store.Box) *stream {
 	if b.User != "" {
 		if b.User != s.user {
@@ -142,8 +142,8 @@ func (s *session) each(f func(*stream) bool) {
 	}
 }
 
-// disposable reports whether the session needs no state: the next notice makes it
-// again. The caller holds mu.
+// disposable reports whether the session needs no state: the next notice creates a new
+// one. The caller holds mu.
 func (s *session) disposable() bool {
 	return !s.used && !s.holding && len(s.topics) == 0 && s.acks != AckExplicit
 }

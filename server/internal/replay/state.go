@@ -14,9 +14,9 @@ package replay
 // + the session is appended to the queue, or to the list of waiting sessions.
 // * the caller is the worker. - panics, as only a bug can lead there.
 //
-// There is no state for work that comes while a worker works, as no event can get
-// lost: the worker looks for work and leaves within one critical section (plan).
-// Waiting ignores work: only the clock ends a pause.
+// Work that comes while a worker works needs no state of its own, and is not lost: the
+// worker looks for work and leaves within one critical section (plan). Waiting ignores
+// work: only the clock ends a pause. TestStep compares this table with the code.
 type state uint8
 
 const (

@@ -14,8 +14,8 @@ type tape struct {
 	sizes   []int // of the choices that were made
 }
 
-// next chooses from 0 to n-1; beyond the end of the tape it is 0. It takes nothing from
-// the tape if there is no choice.
+// next chooses from 0 to n-1; beyond the end of the tape it is 0. If n
+// is 1 it takes nothing from the tape.
 func (t *tape) next(n int) int {
 	if n == 1 {
 		return 0

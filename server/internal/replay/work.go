@@ -7,7 +7,7 @@ import (
 	"fanfare/server/store"
 )
 
-// job is one question to the store, with what it depends on.
+// job is one question to the store, with what the answer depends on.
 type job struct {
 	kind   jobKind
 	st     *stream
@@ -166,7 +166,8 @@ func (s *session) applyTo(st *stream, j job, a answer) {
 	}
 }
 
-// storeFailed waits. What is live does not wait for the store.
+// storeFailed pauses the session. Live messages do not wait for the store: they are
+// flushed.
 func (s *session) storeFailed() {
 	s.releasing = true
 	s.flushHeld(false)

@@ -25,8 +25,8 @@ func (s *session) begin(st *stream) {
 	s.receiver.Begin(Begin{Box: st.box, Epoch: st.epoch, Offset: st.sent, Gap: s.takeGap(st)})
 }
 
-// greet makes sure that the client has got a hello before anything else, though the
-// store has not answered.
+// greet sends the hello, which precedes everything else, if it was not sent. The store
+// may not have answered yet.
 func (s *session) greet() {
 	st := &s.inbox
 	switch {
@@ -39,7 +39,8 @@ func (s *session) greet() {
 	}
 }
 
-// takeGap returns whether messages are missing, which the caller announces.
+// takeGap reports whether messages are missing before the next one, and resets that: the
+// caller announces the gap.
 func (s *session) takeGap(st *stream) bool {
 	gap := st.gap
 	if st.gap = false; gap {
