@@ -110,8 +110,9 @@ type Config struct {
 	// PositionsPerUser bounds the durable topics in which a node stores, for one user,
 	// what was acknowledged, and PositionsPerIP those for the users of one address, or
 	// one /64 of IPv6, within the time for which positions are stored (with package
-	// inbox twice its Age). It concerns topics that clients choose; Identity.Topics and
-	// the inbox do not count. Beyond it messages are delivered, and the user resumes in
+	// inbox twice its Age). It concerns topics that clients choose: those of
+	// Identity.Topics count if a name in Identity.MaySubscribe that ends with "*"
+	// permits them, inboxes never. Beyond it messages are delivered, and the user resumes in
 	// further topics only where the client names its offset. 0: 1,000 and 10,000.
 	PositionsPerUser, PositionsPerIP int
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,51 @@ func TestPositionsLimits(t *testing.T) {
 			}
 			if n := srv.Stats().Replay.Unstored; n != 1 {
 				t.Errorf("%d are counted, want 1", n)
+			}
+		})
+	}
+}
+
+// Topics of a handshake count if a client may have chosen their names.
+func TestPositionsOfHandshakeTopics(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		maySubscribe []string
+		insecure     bool
+		unstored     int64
+	}{
+		{"the server chose them", nil, false, 0},
+		{"each name is permitted", []string{"news.a", "news.b"}, false, 0},
+		{"a pattern permits them", []string{"news.*"}, false, 1},
+		{"one of them is permitted by a pattern only", []string{"news.a", "*"}, false, 0},
+		{"insecure", nil, true, 0}, // nothing is stored without a message
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := withTopics(t)
+			cfg.PositionsPerUser = 1
+			cfg.Endpoints[0].Insecure = test.insecure
+			cfg.Endpoints[0].Identifier = func(context.Context, *Request) (Identity, error) {
+				return Identity{User: "alice", Topics: []string{"news.a", "news.b"}, MaySubscribe: test.maySubscribe}, nil
+			}
+			srv := start(t, cfg)
+			dial(t, srv, "/ws")
+			await(t, "the topics are located", func() bool {
+				n := srv.Stats().Replay
+				return n.Sessions == 1 && n.Waiting == 0 && n.Unstored >= test.unstored
+			})
+			stored := func(topic string) bool {
+				_, known, err := srv.cfg.Store.Acked(t.Context(), store.Box{Topic: topic}, "alice")
+				return known && err == nil
+			}
+			switch {
+			case test.insecure:
+			case test.unstored > 0:
+				await(t, "one position", func() bool { return stored("news.a") || stored("news.b") })
+			default:
+				await(t, "both positions", func() bool { return stored("news.a") && stored("news.b") })
+			}
+			if n := srv.Stats().Replay.Unstored; n != test.unstored {
+				t.Errorf("%d are counted, want %d", n, test.unstored)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/netip"
+	"slices"
 	"time"
 
 	"fanfare/frame"
@@ -87,9 +88,14 @@ func (s *Session) replayAttach(a *admission) {
 	var topics []replay.Subscription
 	for _, topic := range a.id.Topics {
 		if srv.Durable(topic) {
-			// The server, not the client, chose these names, unless the identity is
-			// insecure: then nothing is stored for a client that invents names.
-			topics = append(topics, replay.Subscription{Topic: topic, Start: startAt(a.resume, topic), Remember: !s.endpoint().Insecure})
+			// Nothing is stored for a client that invents names because its identity is
+			// insecure. If a pattern of MaySubscribe permits the name, the client may
+			// have chosen it.
+			topics = append(topics, replay.Subscription{
+				Topic: topic, Start: startAt(a.resume, topic),
+				Remember: !s.endpoint().Insecure,
+				Exempt:   !s.endpoint().Insecure && (slices.Contains(a.id.MaySubscribe, topic) || !Covers(a.id.MaySubscribe, topic)),
+			})
 		}
 	}
 	s.state.Or(holdBit)

@@ -20,6 +20,8 @@ type place struct {
 	acked  uint64 // the position that the user has acknowledged, if it was asked for
 	known  bool   // a position of the user is stored
 	pinned bool
+	// refused: quota does not allow the user a position here.
+	refused bool
 	// partial: the box is empty, and after was not looked up.
 	partial bool
 	// unsure: after is acked, which may cover messages that were stored since the
@@ -115,13 +117,17 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	if st.remember {
+		if !st.exempt && !v.quota.allow(user, j.box.Topic, j.addr, v.cfg.Now()) {
+			p.refused = true
+			return nil
+		}
 		switch err := db.AckSync(ctx, j.box, user, p.after); {
 		case errors.Is(err, store.ErrFull): // stored with the first message, if there is room then
 			return nil
 		case err != nil:
 			return err
 		}
-		p.acked, p.pinned = p.after, true
+		p.acked, p.pinned, p.known = p.after, true, true
 	}
 	return nil
 }
@@ -172,7 +178,9 @@ func (s *session) located(st *stream, p place) {
 	if p.unsure && st.noticed() && st.want <= p.acked {
 		return // asked again, with job.noticed
 	}
-	st.place(p)
+	if st.place(p); p.refused {
+		s.refuse(st)
+	}
 	if s.svc.cfg.Sync != nil && !(s.second && st == &s.inbox) {
 		s.svc.lookLater(s.receiver, st.box.Topic)
 	}

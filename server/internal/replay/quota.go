@@ -10,7 +10,7 @@ import (
 // quota bounds the positions in durable topics that this process stores for one user,
 // and for clients of one address. A position takes room in the store for weeks, and a
 // client that may choose the names of topics can acknowledge something in as many as it
-// likes. Positions in inboxes, and in topics that the server chose (Subscription.Remember),
+// likes. Positions in inboxes, and in topics that the server chose (Subscription.Exempt),
 // do not count.
 //
 // The memory is bounded, too: names are counted by their hashes. Two names with the same
@@ -81,20 +81,25 @@ type namedPosition struct{ user, topic string }
 
 // mayStore reports whether a position of a stream may be stored. The caller holds mu.
 func (s *session) mayStore(st *stream) bool {
-	if st.known || st.box.Topic == "" || st.remember {
+	if st.known || st.box.Topic == "" || st.exempt {
 		return true
 	}
-	addr := s.receiver.Address()
-	if !s.svc.quota.allow(s.user, st.box.Topic, addr, s.svc.cfg.Now()) {
-		if !st.refused {
-			st.refused = true
-			s.svc.counters.unstored.Add(1)
-			s.svc.logUnstored(s.user, st.box.Topic, addr)
-		}
+	if !s.svc.quota.allow(s.user, st.box.Topic, s.receiver.Address(), s.svc.cfg.Now()) {
+		s.refuse(st)
 		return false
 	}
 	st.known, st.refused = true, false
 	return true
+}
+
+// refuse notes that the position of a stream is not stored. The caller holds mu.
+func (s *session) refuse(st *stream) {
+	if st.refused {
+		return
+	}
+	st.refused = true
+	s.svc.counters.unstored.Add(1)
+	s.svc.logUnstored(s.user, st.box.Topic, s.receiver.Address())
 }
 
 // logUnstored logs that a position is not stored, once a minute: clients may cause as

@@ -116,7 +116,7 @@ func TestPositionsPerUser(t *testing.T) {
 			g.wantAcked(box, user, want)
 		}
 		// Topics that the server chose, and inboxes, do not count.
-		g.Subscribe(r, Subscription{Topic: "chosen", Remember: true}, func() error { return nil })
+		g.Subscribe(r, Subscription{Topic: "chosen", Remember: true, Exempt: true}, func() error { return nil })
 		g.work()
 		g.push(topic("chosen"), "message", r)
 		g.push(inboxOf(user), "mine", r)
@@ -146,6 +146,34 @@ func TestPositionsPerUser(t *testing.T) {
 	}
 	if n := g.Stats().Unstored; n != 4 {
 		t.Errorf("%d are counted, want 4", n)
+	}
+}
+
+// TestPositionsOfRememberedTopics: a client that subscribes to topics in its handshake
+// stores a position in each at once, unless it may have chosen their names.
+func TestPositionsOfRememberedTopics(t *testing.T) {
+	for _, exempt := range []bool{false, true} {
+		g := newRig(t, func(c *Config) { c.PositionsPerAddress = 3 })
+		want := 3
+		if exempt {
+			want = 8
+		}
+		for i := range 4 {
+			r := g.receiver(fmt.Sprint("user", i), AckByPong)
+			r.addr = netip.MustParseAddr("192.0.2.1")
+			var subs []Subscription
+			for j := range 2 {
+				subs = append(subs, Subscription{Topic: fmt.Sprint("t", j), Remember: true, Exempt: exempt})
+			}
+			r.hold = true
+			g.Attach(r, Start{}, subs)
+			r.phase = Open
+			g.Open(r)
+			g.work()
+		}
+		if n := g.store.stored(); n != want || g.Stats().Unstored != int64(8-want) {
+			t.Errorf("exempt %v: %d positions are stored, want %d; %d are counted", exempt, n, want, g.Stats().Unstored)
+		}
 	}
 }
 

@@ -123,4 +123,7 @@ type Subscription struct {
 	// later session of the user continues there. Otherwise it is stored with the
 	// first message, and a client that names topics at random stores nothing.
 	Remember bool
+	// Exempt: the client cannot have chosen the name of the topic, and so the position
+	// does not count for Config.PositionsPerUser and PositionsPerAddress.
+	Exempt bool
 }

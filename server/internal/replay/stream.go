@@ -19,6 +19,7 @@ type stream struct {
 	start    Start
 	since    time.Time // when the session opened, or subscribed to the topic
 	remember bool
+	exempt   bool
 
 	ended bool // unsubscribed
 	full  bool // locate must find the acknowledged position, too
@@ -56,6 +57,7 @@ func newTopicStream(sub Subscription, now time.Time) *stream {
 		start:    sub.Start.clone(),
 		since:    now,
 		remember: sub.Remember,
+		exempt:   sub.Exempt,
 	}
 }
 

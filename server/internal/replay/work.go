@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"fanfare/server/store"
 )
@@ -13,6 +14,7 @@ type job struct {
 	st     *stream
 	box    store.Box
 	user   string
+	addr   netip.Addr // the client's
 	epoch  string
 	offset uint64
 	bytes  int
@@ -58,7 +60,7 @@ func (s *session) plan() (j job) {
 	s.each(func(st *stream) bool {
 		switch {
 		case !st.placed:
-			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, quick: s.quick(st), noticed: st.noticed()}
+			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st), noticed: st.noticed()}
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
