@@ -43,7 +43,7 @@ func (v *Service) mostHeld() int { return v.cfg.Window - v.reserve() }
 // Flush writes what is held. It is called before the session is closed in order.
 func (v *Service) Flush(r Receiver) {
 	v.use(r, false, func(s *session) {
-		if s.state != opening && len(s.held) > 0 {
+		if len(s.held) > 0 { // the receiver may be Open although Open was not called yet
 			s.flushHeld(true)
 		}
 	})

@@ -194,3 +194,30 @@ func TestHeldWhenSessionEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestFlushBeforeOpen: the receiver is Open, gets a live message, and is closed in order
+// before Service.Open is called.
+func TestFlushBeforeOpen(t *testing.T) {
+	for _, mode := range []AckMode{AckByPong, AckExplicit} {
+		g := newRig(t)
+		r := g.receiver("alice", mode)
+		g.attach(r, Start{}, nil)
+		g.Flush(r) // nothing is held, and nothing may be written
+		r.phase = Open
+		if !g.live(r, "held") {
+			t.Fatal("the message is not accepted")
+		}
+		g.Flush(r)
+		want := []string{"held"}
+		if mode == AckExplicit {
+			want = []string{"begin?", "held"}
+		}
+		g.want(r, true, want...)
+		g.close(r, 0)
+		g.Open(r)
+		g.work()
+		if s := g.Stats(); s.Dropped != 0 || s.Sessions != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
