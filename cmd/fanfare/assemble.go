@@ -81,6 +81,9 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 	}
 	if page != nil {
 		page.API = p.api.Addr()
+		if cmd.ConsolePush {
+			page.Server, page.Admits = p.srv, p.api.Admits
+		}
 	}
 	if err = p.srv.Start(); err != nil {
 		return p, startError(err)

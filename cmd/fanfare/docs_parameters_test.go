@@ -33,7 +33,9 @@ func TestDocsOpenAPIUnknownParameter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var problem struct{ Error struct{ Code, Message string } }
+			var problem struct {
+				Error struct{ Code, Message string }
+			}
 			status, answer := send(t, r)
 			if err := json.Unmarshal(answer, &problem); err != nil || status != 400 || problem.Error.Code != "bad_query" {
 				t.Errorf("%s %s: %d %s %v", method, path, status, answer, err)
@@ -99,7 +101,9 @@ func TestDocsOpenAPIUnknownMember(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var problem struct{ Error struct{ Code, Message string } }
+		var problem struct {
+			Error struct{ Code, Message string }
+		}
 		_, answer := send(t, r)
 		if err := json.Unmarshal(answer, &problem); err != nil || problem.Error.Code != "bad_json" {
 			t.Errorf("%s: %s, %v", path, answer, err)

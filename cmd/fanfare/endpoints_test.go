@@ -121,6 +121,29 @@ func TestEchoIsOff(t *testing.T) {
 	}
 }
 
+// TestConsolePush: the console pushes with an API key if the operator lets it, and not
+// otherwise.
+func TestConsolePush(t *testing.T) {
+	const key = "0123456789abcdef"
+	for _, test := range []struct {
+		flag   string
+		status int
+		want   string
+	}{{"--console-push", 200, "sent to 1 session\n"}, {"--console", 405, "this path takes GET, HEAD\n"}} {
+		p := startServer(t, []string{"FANFARE_API_KEY=" + key}, test.flag)
+		alice := p.connect("/ws?user=alice")
+		r, err := http.NewRequest("POST", "http://"+p.public+"/?user=alice", strings.NewReader("hi"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+key)
+		if status, body := send(t, r); status != test.status || string(body) != test.want {
+			t.Errorf("%s: %d %s, want %d %s", test.flag, status, body, test.status, test.want)
+		}
+		alice.Close()
+	}
+}
+
 func TestNoConsole(t *testing.T) {
 	file := t.TempDir() + "/config"
 	if err := os.WriteFile(file, []byte(`{"console": false}`), 0o600); err != nil {

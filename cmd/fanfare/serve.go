@@ -17,12 +17,13 @@ import (
 type serveCmd struct {
 	Config configFile `help:"Read flags from this JSON file: {\"listen\": \"127.0.0.1:8088\", …}." placeholder:"FILE"`
 
-	Listen  string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
-	API     string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
-	Path    string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
-	Echo    bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy; --echo=false turns it off there." group:"Listeners"`
-	Console bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
-	Pprof   bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
+	Listen      string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
+	API         string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
+	Path        string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
+	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy; --echo=false turns it off there." group:"Listeners"`
+	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
+	ConsolePush bool   `help:"Let the test console push, for those who enter an API key in it." group:"Listeners"`
+	Pprof       bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
 	authFlags        `embed:""`
 	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`

@@ -97,6 +97,7 @@ func TestWrongUsage(t *testing.T) {
 		{name: "compression switched off", args: "serve --compression=false --compression-min 9", want: "--compression-min has no effect here"},
 		{name: "compression ratio in the environment", args: "serve", env: "FANFARE_COMPRESSION_RATIO=9", want: "--compression-ratio has no effect here"},
 		{name: "compression in the config file", args: "serve --config " + file("noeffect", `{"compression-context": 9}`), want: "--compression-context has no effect here"},
+		{name: "push from the console without a key", args: "serve --console-push", want: "--console-push has no effect here: it needs the console, and --api-key-file"},
 		{name: "credentials without NATS", args: "serve --nats-creds x", want: "--nats-creds has no effect here: it needs --nats"},
 		{name: "name without NATS", args: "serve --node-name x", want: "--node-name has no effect here: it needs --nats"},
 		{name: "inbox without a store", args: "serve --data-dir none --inbox-age 7d", want: "--inbox-age has no effect here: it needs a store"},

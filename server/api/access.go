@@ -78,6 +78,10 @@ func (a *API) knows(key []byte) bool {
 	return found == 1 && len(key) > 0
 }
 
+// Admits reports whether key is one of the API's keys; false if it has none. It is for other
+// interfaces of the program that the operator protects with the same keys.
+func (a *API) Admits(key string) bool { return a.knows([]byte(key)) }
+
 // bearer returns the credentials of an Authorization field of that scheme, RFC 6750
 // section 2.1, and nil of any other.
 func bearer(field []byte) []byte {

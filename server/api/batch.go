@@ -206,6 +206,8 @@ func (b *batch) finish() error {
 	if b.full {
 		c.unread.Store(true) // the connection cannot serve another request
 		c.patient.Store(true)
+		// Before discard starts, so that it does not prolong what ends it below.
+		b.conn.SetReadDeadline(b.api.now().Add(b.api.idle))
 	}
 	discarded := make(chan struct{})
 	go func() {
@@ -228,7 +230,6 @@ func (b *batch) finish() error {
 // discard reads what the client still sends, so that it gets as far as to read answers.
 // A client that sends more than discardBytes is disconnected.
 func (b *batch) discard() {
-	b.conn.SetReadDeadline(b.api.now().Add(b.api.idle))
 	if n, _ := io.CopyN(io.Discard, b.body, discardBytes); n == discardBytes {
 		b.conn.Close()
 	}

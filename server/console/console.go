@@ -1,14 +1,3 @@
-// Package console is the test console: a web page that connects to the endpoints of a
-// server and shows what is pushed.
-//
-// A [Page] is an http.Handler for server.Config.Fallback. It loads nothing from other
-// sites, and its Content-Security-Policy allows only its own script.
-//
-// # Limitations
-//
-// The page receives, and sends over its WebSocket, like any client. It does not push: it
-// shows a curl command for that. A page that called the API would need an API key in the
-// browser, and an API that answers requests of pages, which it rejects on purpose.
 package console
 
 import (
@@ -56,8 +45,12 @@ type Page struct {
 	Endpoints []server.Endpoint
 	// API is where the HTTP API listens; nil: unknown.
 	API net.Addr
-	// APIKey tells that the API requires a key, so that the page's example has one.
+	// APIKey says that the API requires a key, so that the page's example has one.
 	APIKey bool
+	// Server and Admits let the page push: Admits reports whether a key may. nil: the page
+	// does not push.
+	Server *server.Server
+	Admits func(key string) bool
 }
 
 // ServeHTTP implements http.Handler.
@@ -75,10 +68,18 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path != path && r.URL.Path != "/favicon.ico":
 		w.WriteHeader(http.StatusNotFound)
 		io.WriteString(w, "nothing is at this path; the test console is at "+path+"\n")
+	case r.Method == http.MethodPost && r.URL.Path == path && p.canPush():
+		status, text := p.push(w, r)
+		w.WriteHeader(status)
+		io.WriteString(w, text+"\n")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		h.Set("Allow", "GET, HEAD")
+		allow := "GET, HEAD"
+		if p.canPush() && r.URL.Path == path {
+			allow += ", POST"
+		}
+		h.Set("Allow", allow)
 		w.WriteHeader(http.StatusMethodNotAllowed)
-		io.WriteString(w, "only GET and HEAD are possible here\n")
+		io.WriteString(w, "this path takes "+allow+"\n")
 	case r.URL.Path == path:
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", policy)
@@ -92,14 +93,18 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // fill replaces the marks of the page.
 func (p *Page) fill(page []byte) []byte {
-	auth := ""
+	auth, push := "", "hidden"
 	if p.APIKey {
 		auth = "required"
+	}
+	if p.canPush() {
+		push = ""
 	}
 	return []byte(strings.NewReplacer(
 		"<!--endpoints-->", p.options(),
 		"<!--api-->", html.EscapeString(p.apiURL()),
 		"<!--api-key-->", auth,
+		"<!--push-->", push,
 	).Replace(string(page)))
 }
 

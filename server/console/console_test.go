@@ -207,6 +207,35 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// TestConsolePush: the page pushes if the operator lets it, and the key is right.
+func TestConsolePush(t *testing.T) {
+	page := Page{Admits: func(key string) bool { return key == testKey }}
+	srv := start(t, server.Config{}, page)
+	b := openBrowser(t)
+	b.open("http://" + srv.Addr().String() + "/#user=alice&topic=news")
+	b.waitState("open")
+	b.fill("pushKey", "wrong")
+	b.do("$('push').requestSubmit()")
+	b.wait("$('pushed').textContent === 'rejected with 401: no API key of this server'")
+	b.ignoreFailures("status of 401")
+	b.fill("pushKey", testKey)
+	for i, to := range []string{"user", "topic", "all"} {
+		b.do("$('pushTo').value = '" + to + "'; $('pushTo').dispatchEvent(new Event('change'))")
+		b.fill("pushName", map[string]string{"user": "alice", "topic": "news"}[to])
+		b.fill("pushText", "für "+to)
+		b.do("$('pushed').textContent = ''; $('push').requestSubmit()")
+		b.wait("$('pushed').textContent === 'sent to 1 session'")
+		b.waitRows(fmt.Sprint("=== ", i+1))
+		if got := b.rows()[i]; got.Kind != "text" || got.Body != "für "+to {
+			t.Errorf("%s: got %q", to, got)
+		}
+	}
+	b.wait("!location.href.includes('" + testKey + "')")
+	if len(b.faults) > 0 {
+		t.Errorf("the page broke rules:\n%s", strings.Join(b.faults, "\n"))
+	}
+}
+
 // TestConsoleUnreachable: a server that is gone, and comes again at its address.
 func TestConsoleUnreachable(t *testing.T) {
 	srv := start(t, server.Config{}, Page{APIKey: true})

@@ -12,6 +12,9 @@ import (
 // patience bounds what a test waits for.
 const patience = 20 * time.Second
 
+// testKey is the key of pages that push.
+const testKey = "a-key-of-the-operator"
+
 // tokens is an endpoint that wants one token.
 var tokens = server.Endpoint{Path: "/real", Identifier: func(_ context.Context, r *server.Request) (server.Identity, error) {
 	if r.Query("token") != "a+b&c" {
@@ -34,6 +37,9 @@ func start(t *testing.T, cfg server.Config, page Page) *server.Server {
 	srv, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if page.Admits != nil {
+		page.Server = srv
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
