@@ -38,7 +38,7 @@ const push = (path, body, type = "application/json") =>
   fetch(api + path, {method: "POST", body, headers: {"Content-Type": type}});
 const {targetId} = await call("Target.createTarget", {url: "about:blank"});
 ({sessionId} = await call("Target.attachToTarget", {targetId, flatten: true}));
-await call("Emulation.setDeviceMetricsOverride", {width: 1200, height: 560, deviceScaleFactor: 1, mobile: false});
+await call("Emulation.setDeviceMetricsOverride", {width: 1200, height: 680, deviceScaleFactor: 1, mobile: false});
 await call("Page.navigate", {url: page + "#user=alice&topic=news"});
 for (;;) {
   const {online} = await (await fetch(api + "/v1/users/alice")).json();
