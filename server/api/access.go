@@ -21,9 +21,9 @@ func digestKeys(keys []string) (digests []keyDigest) {
 	return digests
 }
 
-// admit decides whether a request may be served. With keys it must present one. Without,
-// only this machine reaches the API (Config.validate), but a browser on this machine sends
-// the requests of any page to it: those are rejected.
+// admit decides whether a request may be served. If the API has keys, the request must
+// present one. If not, only this machine reaches the API (Config.validate), but a browser on
+// this machine would send it the requests of any web page: admit rejects those.
 func (a *API) admit(h *fasthttp.RequestHeader) *problem {
 	if len(a.keys) == 0 {
 		if strings.HasPrefix(a.cfg.Listen, "unix:") {
@@ -37,8 +37,8 @@ func (a *API) admit(h *fasthttp.RequestHeader) *problem {
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")
 }
 
-// admitted is admit for a request that is about to be served. A connection with an
-// admitted request keeps its place; after a rejection the connection ends.
+// admitted calls admit for a request that is about to be served. A connection with an
+// admitted request keeps its place; after a rejection the connection is closed.
 func (a *API) admitted(ctx *fasthttp.RequestCtx) *problem {
 	if p := a.admit(&ctx.Request.Header); p != nil {
 		ctx.SetConnectionClose()
@@ -53,8 +53,8 @@ func (a *API) admitted(ctx *fasthttp.RequestCtx) *problem {
 
 // dropBody removes the body of a request that will not be admitted. Otherwise fasthttp
 // asks for it, if the client sent Expect: 100-continue, and waits for its first byte before
-// it calls the handler. The connection ends after the answer, because bytes of the body may
-// still arrive.
+// it calls the handler. The connection is closed after the answer, because bytes of the body
+// may still arrive.
 func (a *API) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
 	expects := len(h.Peek("Expect")) > 0
 	if n := h.ContentLength(); (n > 0 || n == chunked || expects) && a.admit(h) != nil {
@@ -67,8 +67,8 @@ func (a *API) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
 
 const chunked = -1 // what fasthttp calls the length of such a body
 
-// knows reports whether key is one of the keys. It compares with all of them, so that the
-// time does not tell which one is similar.
+// knows reports whether key is one of the keys. It compares key with all of them, so that the
+// time it takes does not reveal which one is similar.
 func (a *API) knows(key []byte) bool {
 	digest := sha256.Sum256(key)
 	found := 0
@@ -92,9 +92,9 @@ func bearer(field []byte) []byte {
 	return []byte(strings.TrimSpace(string(field[len(scheme):])))
 }
 
-// local rejects what a page in a browser sends: it has an Origin or, if it comes from
-// another site, a Sec-Fetch-Site field. A page whose name was made to resolve to this
-// machine (DNS rebinding) is seen by its Host.
+// local rejects requests of web pages. They have an Origin field or, if the page is of
+// another site, a Sec-Fetch-Site field. The Host field gives away a page whose name was made
+// to resolve to this machine (DNS rebinding).
 func local(h *fasthttp.RequestHeader) *problem {
 	const how = "; with an API key it would be served"
 	if len(h.Peek("Origin")) > 0 {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// answerQueue takes the answers to a batch that the kernel does not accept, because the
-// client does not read them. The API serves further lines meanwhile: a client that sends
-// everything before it reads anything would otherwise wait for the API, and the API for
-// the client. What may be queued is bounded, see batch.full.
+// answerQueue queues the answers to a batch that the kernel does not accept because the
+// client does not read them. Meanwhile the API serves further lines: otherwise a client that
+// sends everything before it reads anything would wait for the API, and the API for the
+// client. The queue is bounded, see batch.full.
 //
 // A write that is not complete after batchStall starts a goroutine that sends what
 // is queued, and ends when nothing is left.
@@ -111,14 +111,14 @@ func (q *answerQueue) send(p []byte) error {
 	return nil
 }
 
-// queued returns the bytes that wait for the client.
+// queued returns the number of bytes in the queue.
 func (q *answerQueue) queued() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.size
 }
 
-// wait returns when everything is sent, or cannot be.
+// wait returns when the queue is empty, or sending has failed.
 func (q *answerQueue) wait() error {
 	q.mu.Lock()
 	flushed := q.flushed

@@ -150,9 +150,9 @@ func (b *batch) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// answer waits for one line and serves it and the complete lines after it, while there is
-// room for their answers. Durable messages among them are stored at the same
-// time, and answered in order all the same.
+// answer waits for one line, and serves it and the complete lines that follow, while there is
+// room for their answers. Durable messages among them are stored at the same time, and still
+// answered in order.
 func (b *batch) answer() {
 	defer b.recovered()
 	if b.unread() {
@@ -227,8 +227,8 @@ func (b *batch) finish() error {
 	return io.EOF
 }
 
-// discard reads what the client still sends, so that it gets as far as to read answers.
-// A client that sends more than discardBytes is disconnected.
+// discard reads what the client still sends, so that the client can begin to read answers.
+// The connection of a client that sends more than discardBytes is closed.
 func (b *batch) discard() {
 	if n, _ := io.CopyN(io.Discard, b.body, discardBytes); n == discardBytes {
 		b.conn.Close()
@@ -278,9 +278,9 @@ func appendAnswer(b []byte, d server.Delivery) []byte {
 	return append(appendDelivery(append(b, '{'), d), "}\n"...)
 }
 
-// acquire acquires a CPU slot, which the batch holds while it serves lines that have
-// arrived and need not wait: a batch is a long body in pieces. Lines that do wait acquire
-// one only if they are long, because it costs more than a short line.
+// acquire acquires a CPU slot, which the batch holds while it serves complete lines that need
+// not wait, because a batch is a long body in pieces. A line that waits for the store or the
+// cluster gets a slot only if it is long: acquiring one costs more than a short line.
 func (b *batch) acquire(line int) {
 	if !b.holdsSlot && (line >= stretch || !b.waits) {
 		b.api.slots.acquire(line)
@@ -295,7 +295,7 @@ func (b *batch) release() {
 	}
 }
 
-// yield releases the CPU slot before something that may take its time.
+// yield releases the CPU slot before an operation that may wait.
 func (b *batch) yield() {
 	b.release()
 	b.waits = true

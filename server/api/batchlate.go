@@ -9,7 +9,7 @@ type late struct {
 	stored *storedAnswer
 }
 
-// say answers a line: at once, or after answers that wait.
+// say answers a line: at once, or after the answers that still wait.
 func (b *batch) say(appendTo func([]byte) []byte) {
 	if len(b.late) == 0 {
 		b.out = appendTo(b.out)
@@ -18,8 +18,8 @@ func (b *batch) say(appendTo func([]byte) []byte) {
 	b.late = append(b.late, late{append: appendTo})
 }
 
-// store serves a line with a durable message. Its place among those of its users is
-// taken here, and so their order is that of the lines.
+// store serves a line with a durable message. It takes the message's place in the order of
+// each inbox and topic before it returns, so that their order is that of the lines.
 func (b *batch) store(d *document) *problem {
 	finish, p := d.begin(b.api)
 	if p != nil {

@@ -45,13 +45,13 @@ func (b *batch) next() ([]byte, *problem) {
 	}
 }
 
-// dropLong drops a line that did not fit into the buffer.
+// dropLong frees a line that did not fit into the buffer.
 func (b *batch) dropLong() {
 	b.long.free()
 	b.long = nil
 }
 
-// broken describes an error of reading.
+// broken returns the answer to a line that could not be read.
 func (b *batch) broken(err error) *problem {
 	switch {
 	case b.interrupted.Load():

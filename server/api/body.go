@@ -12,7 +12,7 @@ import (
 type body struct {
 	b     []byte
 	class int
-	slots cpuSlots // of which it holds one; nil: none
+	slots cpuSlots // in which the body holds a slot; nil: it holds none
 }
 
 const (
@@ -20,8 +20,8 @@ const (
 	bodyClasses = 11 // up to 4 MiB, a document by default
 )
 
-// bodies are free buffers, by class. A body of 1 MiB outgrows eight buffers; ten such
-// bodies a second would keep the garbage collector busy.
+// bodies are the pools of free buffers, by class. A body of 1 MiB outgrows eight buffers; ten
+// such bodies a second would keep the garbage collector busy.
 var bodies [bodyClasses]sync.Pool
 
 func newBody(class int) *body {
@@ -48,7 +48,7 @@ func (b *body) free() {
 	}
 }
 
-// with appends p and returns the body, perhaps in a larger buffer.
+// with appends p and returns the body, which may have moved to a larger buffer.
 func (b *body) with(p []byte) *body {
 	for len(p) > cap(b.b)-len(b.b) {
 		b = b.grown()
@@ -57,7 +57,7 @@ func (b *body) with(p []byte) *body {
 	return b
 }
 
-// grown returns b in a buffer of twice the size.
+// grown moves b to a buffer of twice the size.
 func (b *body) grown() *body {
 	next := newBody(b.class + 1)
 	next.b = append(next.b, b.b...)
@@ -65,10 +65,10 @@ func (b *body) grown() *body {
 	return next
 }
 
-// readBody reads a body of at most limit bytes, and acquires a CPU slot for it, until it
-// is freed, if it is long. fasthttp's own limit does not hold for streamed bodies, and its
-// Body method would read one of any length. The buffer grows as bytes arrive, whatever
-// length was declared.
+// readBody reads a body of at most limit bytes. For a long body it acquires a CPU slot, which
+// is released when the body is freed. fasthttp does not limit streamed bodies, and its Body
+// method would read one of any length. The buffer grows as bytes arrive, whatever length was
+// declared.
 func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	if ctx.Request.Header.ContentLength() > limit {
 		return nil, tooBig("the body", limit)
@@ -104,7 +104,7 @@ func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body, *problem) {
 	}
 }
 
-// cutOff reports whether the end of a body was that of the connection.
+// cutOff reports whether a body ended because the connection did.
 func cutOff(ctx *fasthttp.RequestCtx) bool {
 	c := connOf(ctx)
 	return c != nil && c.ended

@@ -25,7 +25,7 @@ type connTable struct {
 	mu        sync.Mutex
 	stopping  bool               // guarded by mu
 	anonymous list.List          // of *conn, the oldest first; guarded by mu
-	admitted  list.List          // of *conn, that which became idle first comes first; guarded by mu
+	admitted  list.List          // of *conn, the longest idle first; guarded by mu
 	rejected  map[*conn]struct{} // being answered 503, not in the lists; guarded by mu
 }
 
@@ -60,8 +60,8 @@ func (t *connTable) init(configured, public int) {
 	t.full = problemf(503, "too_many_connections", "all %d connections of the API have a request in progress; send fewer requests at a time%s", t.limit, cause)
 }
 
-// add gives a new connection a place, and reports whether there is one. The caller closes
-// victim, if it is not nil: its place was taken.
+// add gives a new connection a place, and reports whether there is one. If victim is not nil,
+// its place was taken, and the caller closes it.
 func (t *connTable) add(c *conn) (victim *conn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +114,7 @@ func (t *connTable) admit(c *conn) {
 	c.place, c.admitted = t.admitted.PushBack(c), true
 }
 
-// note stores the state of a connection, and reports whether it is to be closed because
+// note stores the state of a connection, and reports whether the caller must close it because
 // the API ends.
 func (t *connTable) note(c *conn, state fasthttp.ConnState) (closeNow bool) {
 	t.mu.Lock()
@@ -134,7 +134,8 @@ func (t *connTable) note(c *conn, state fasthttp.ConnState) (closeNow bool) {
 	return t.stopping
 }
 
-// reject makes room for answering a connection that has no place; false: there is none.
+// reject registers a connection that is answered 503, and reports whether there is room for
+// one more.
 func (t *connTable) reject(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -151,8 +152,8 @@ func (t *connTable) rejectDone(c *conn) {
 	delete(t.rejected, c)
 }
 
-// stop returns the connections without a request in progress. From now on note reports
-// connections that have no request.
+// stop returns the connections without a request in progress, for the caller to close. From
+// then on note reports each connection whose request has ended.
 func (t *connTable) stop() (idle []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

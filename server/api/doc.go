@@ -12,8 +12,8 @@
 //
 // # Contract
 //
-//   - Nothing that a request says is ignored: a parameter, field or header that the API does
-//     not support, and that would change what the request means, is an error.
+//   - Nothing in a request is ignored: a parameter, document field or header field that the
+//     API does not support, and that would change what the request means, is an error.
 //   - A message is pushed once its request is complete, or not at all.
 //   - An answer that does not count every node of the cluster has "complete":false.
 //   - A push that is to be stored is answered when it is stored.

@@ -25,12 +25,11 @@ import (
 //
 // Receivers are named by users and topics, or by broadcast. There is one payload: data is
 // any JSON and delivered as its text, byte for byte; text is delivered as a text message,
-// base64 (RFC 4648 section 4) decoded as a binary message. A session matched more than
+// base64 (RFC 4648 section 4) is decoded and delivered as a binary message. A session matched more than
 // once receives the message once. A durable message is stored for users, see
-// storedOptions. Durable topics store what is published to them, durable or not; a session
-// that is matched by one and by a name beside it receives the message twice. Unknown
-// fields, and fields that come twice, are errors, because they would change who receives
-// what.
+// storedOptions. A durable topic stores every message, whether the document is durable or
+// not; a session that matches a durable topic and another name receives the message twice.
+// Unknown and repeated fields are errors, because they could change the receivers.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -48,14 +47,14 @@ type document struct {
 	dec jsontext.Decoder
 }
 
-// documentFields are the names of fields.
+// documentFields are the names of a document's fields.
 var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id"}
 
-// documentLimit is the limit of a document with a payload of maxPayload: base64 takes a
-// third more, and JSON may escape; 64 KiB are for names.
+// documentLimit returns the greatest length of a document whose payload has at most
+// maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
 func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
 
-// pushDocument is POST /v1/push.
+// pushDocument serves POST /v1/push.
 func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	d := documents.Get().(*document)
 	defer documents.Put(d)
@@ -91,11 +90,11 @@ func (a *API) readDocument(ctx *fasthttp.RequestCtx, d *document) *problem {
 	return d.parse(body.b)
 }
 
-// documents are free to use. They keep memory for the next payload and names.
+// documents is the pool of free documents, which keep memory for the next payload and names.
 var documents = sync.Pool{New: func() any { return new(document) }}
 
-// dataOptions are for a payload that is delivered as it is: it may have a name twice, and
-// half a surrogate pair in an escape. RFC 8259 allows both (sections 4 and 8.2).
+// dataOptions are the options for a payload that is delivered unchanged: RFC 8259 allows
+// repeated names (section 4) and unpaired surrogates in escapes (section 8.2).
 var dataOptions = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
 // parse reads a document. It copies what it stores in d.
@@ -120,8 +119,8 @@ func (d *document) parse(b []byte) *problem {
 	return d.check()
 }
 
-// decode reads the fields. The decoder rejects names that come twice, and text that is not
-// UTF-8 once unescaped: two users must never become one.
+// decode reads the fields. The decoder rejects repeated names, and strings that are not
+// UTF-8 after unescaping, because two users must never become one.
 func (d *document) decode(dec *jsontext.Decoder) error {
 	if dec.PeekKind() != jsontext.KindBeginObject {
 		return json.UnmarshalDecode(dec, &struct{}{}) // null, or an error

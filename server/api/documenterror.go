@@ -23,8 +23,8 @@ func (e *unknownField) Error() string {
 	return fmt.Sprintf("unknown field %.40q%s", e.name, suggest(e.name, documentFields))
 }
 
-// notDocument describes what is wrong with b, and where. Of b it quotes one character, or
-// the beginning of a name.
+// notDocument describes what is wrong with b, and where. It quotes at most one character of
+// b, or the beginning of a name.
 func notDocument(b []byte, err error) *problem {
 	var unknown *unknownField
 	var syntax *jsontext.SyntacticError

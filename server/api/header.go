@@ -8,8 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// unsupported are header fields that would change the meaning of a request, and that the
-// API does not implement: to ignore them would be to do something else than was asked.
+// unsupported lists header fields that change the meaning of a request and that the API does
+// not implement. Ignoring them would do something other than what was asked.
 var unsupported = []struct {
 	name, hint string
 }{
@@ -23,7 +23,7 @@ var unsupported = []struct {
 	{"X-Method-Override", "send the request with that method"},
 }
 
-// checkHeader rejects a request that may change something for what its header asks.
+// checkHeader rejects a request whose header asks for something that the API does not do.
 func checkHeader(ctx *fasthttp.RequestCtx) *problem {
 	h := &ctx.Request.Header
 	for i := range unsupported {
@@ -50,7 +50,7 @@ func checkCharset(contentType, body []byte) *problem {
 	}
 	_, params, err := mime.ParseMediaType(string(contentType))
 	if err != nil {
-		return nil // nothing is known about the type, then
+		return nil // then the type says nothing about the charset
 	}
 	switch charset := strings.ToLower(params["charset"]); {
 	case charset == "", charset == "utf-8", charset == "utf8", charset == "us-ascii":

@@ -21,7 +21,7 @@ type degradation struct {
 	Reason string `json:"reason"`
 }
 
-// degraded lists what is not available.
+// degraded lists the parts that are not available.
 func (a *API) degraded() (all []degradation) {
 	if st := a.limits.Store; st != nil {
 		if err := st.Ready(); err != nil {

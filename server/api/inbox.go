@@ -22,8 +22,8 @@ type inboxMessage struct {
 	Base64  []byte     `json:"base64,omitzero"`
 }
 
-// getInbox is GET /v1/users/{user}/inbox?after=N: it lists stored messages after an
-// offset, by default after the last one that is acknowledged. It acknowledges nothing.
+// getInbox serves GET /v1/users/{user}/inbox?after=N: it lists stored messages after an
+// offset, by default after the last acknowledged one. It acknowledges nothing.
 func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	st, box := a.limits.Store, store.Box{User: in.user}
 	if st == nil {
@@ -77,7 +77,8 @@ func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// deleteInbox is DELETE /v1/users/{user}/inbox. It frees space, so it works on a full disk.
+// deleteInbox serves DELETE /v1/users/{user}/inbox, also when the disk is full, because it
+// frees space.
 func (a *API) deleteInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.limits.Store == nil {
 		return storedProblem(server.ErrNoStore)

@@ -8,8 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// retryListener retries when accept fails, for want of descriptors for instance.
-// fasthttp would end.
+// retryListener retries when accept fails, for example without a free descriptor. fasthttp
+// would stop serving.
 type retryListener struct {
 	net.Listener
 	api     *API
@@ -47,8 +47,8 @@ func (l *retryListener) Accept() (net.Conn, error) {
 	}
 }
 
-// boundedListener accepts the connections that have a place in the connTable, and answers
-// the others 503. fasthttp would answer in plain text and reset the connection.
+// boundedListener accepts connections that get a place in the connTable, and answers all
+// others with 503. fasthttp would answer in plain text and reset the connection.
 type boundedListener struct {
 	net.Listener // a retryListener
 	api          *API
@@ -87,7 +87,7 @@ func (a *API) reject(c *conn) {
 }
 
 // reject answers the first request, whatever it is, and closes the connection. It waits
-// for the request to begin: clients report an answer that comes earlier as a fault.
+// for the request to begin, because clients report an earlier answer as a protocol error.
 func (c *conn) reject(p *problem) {
 	c.SetDeadline(c.api.now().Add(lingerTime))
 	if _, err := c.Read(make([]byte, 1)); err == nil {

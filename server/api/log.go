@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// logger logs what fasthttp reports. It is about single requests of clients that break the
-// protocol, and so at debug level.
+// logger logs what fasthttp reports, at debug level because it concerns single requests of
+// clients that break the protocol.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Printf(format string, args ...any) {

@@ -120,7 +120,7 @@ func (a *API) waitWithClient(ctx *fasthttp.RequestCtx, d time.Duration) {
 	<-left
 }
 
-// queryInt reads a number out of the query.
+// queryInt returns a number from the query.
 func queryInt(ctx *fasthttp.RequestCtx, name string, otherwise, low, high int) (int, *problem) {
 	args := ctx.QueryArgs()
 	if !args.Has(name) {

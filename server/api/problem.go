@@ -11,8 +11,8 @@ import (
 	"fanfare/server/store"
 )
 
-// problem is what was wrong with a request: an HTTP status, a code for programs and a
-// message for people.
+// problem describes why a request failed: an HTTP status, a code for programs and a message
+// for people.
 type problem struct {
 	Status  int
 	Code    string
@@ -30,8 +30,7 @@ func (p *problem) appendTo(b []byte) []byte {
 	return append(b, "}}\n"...)
 }
 
-// appendString appends a JSON string. In what is not UTF-8, U+FFFD takes the place of
-// invalid bytes.
+// appendString appends a JSON string, with U+FFFD for bytes that are not UTF-8.
 func appendString(b []byte, s string) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b
@@ -55,8 +54,8 @@ var errInternal = &problem{500, "internal", "internal error; the log of the serv
 
 var errPanic = errors.New("api: panic")
 
-// unreadable answers a request whose head fasthttp could not read. The connection ends
-// after it, since the next request cannot be found.
+// unreadable answers a request whose head fasthttp could not read. The connection is closed
+// afterwards, because the start of the next request is unknown.
 func (a *API) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	p := problemf(400, "bad_request", "the request is not HTTP/1.1 that the server understands")
 	var small *fasthttp.ErrSmallBuffer
@@ -73,7 +72,7 @@ func (a *API) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	a.requests.count(nil, p.Status)
 }
 
-// pushProblem is the answer to a push, or a command to sessions, that failed as a whole.
+// pushProblem returns the answer to a push, or a command to sessions, that failed as a whole.
 func pushProblem(err error) *problem {
 	switch {
 	case errors.Is(err, server.ErrTooBig):
@@ -84,7 +83,7 @@ func pushProblem(err error) *problem {
 	return problemf(503, "unavailable", "nothing was sent: %s", err)
 }
 
-// storedProblem is the answer to a push that was to be stored, and failed.
+// storedProblem returns the answer to a durable push that failed.
 func storedProblem(err error) *problem {
 	switch {
 	case errors.Is(err, server.ErrNoStore):
@@ -103,7 +102,7 @@ func storedProblem(err error) *problem {
 	return problemf(503, "unavailable", "the message may not be stored; repeat it with the same id: %s", err)
 }
 
-// readProblem is the answer to a request to read or delete stored messages that failed.
+// readProblem returns the answer to a failed request to list or delete stored messages.
 func readProblem(err error) *problem {
 	if errors.Is(err, store.ErrDiskFull) {
 		return problemf(507, "disk_full", "%s", err)

@@ -14,7 +14,7 @@ import (
 
 // This file has the routes that push one body, byte for byte.
 
-// pushUser is POST /v1/users/{user}/push.
+// pushUser serves POST /v1/users/{user}/push.
 func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	durable, p := wantsDurable(ctx)
 	if p != nil {
@@ -30,7 +30,7 @@ func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	return answerDelivery(ctx)(a.srv.Push(a.quit, in.user, message))
 }
 
-// pushTopic is POST /v1/topics/{topic}/push. Messages to a durable topic are stored.
+// pushTopic serves POST /v1/topics/{topic}/push. Messages to a durable topic are stored.
 func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.srv.Durable(in.topic) {
 		if p := checkStored(ctx); p != nil {
@@ -54,7 +54,7 @@ func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	return answerDelivery(ctx)(a.srv.Publish(a.quit, in.topic, message))
 }
 
-// broadcast is POST /v1/broadcast.
+// broadcast serves POST /v1/broadcast.
 func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
 	message, p := a.message(ctx)
 	if p != nil {
@@ -73,7 +73,7 @@ func (a *API) message(ctx *fasthttp.RequestCtx) (*server.Message, *problem) {
 	return server.NewMessage(op, body.b), nil
 }
 
-// readPayload reads a body that is delivered as it is. The caller frees it.
+// readPayload reads a body that is delivered unchanged. The caller frees it.
 func (a *API) readPayload(ctx *fasthttp.RequestCtx) (*body, server.Op, *problem) {
 	contentType := ctx.Request.Header.ContentType()
 	if media := mediaOf(contentType); len(media) > 10 && bytes.EqualFold(media[:10], []byte("multipart/")) {
@@ -93,8 +93,8 @@ func (a *API) readPayload(ctx *fasthttp.RequestCtx) (*body, server.Op, *problem)
 	return body, op, nil
 }
 
-// opFor decides how a body is delivered: as text if it is UTF-8, which a text frame must
-// be (RFC 6455 section 5.6), and not declared to be binary. So `curl -d`, which declares a
+// opFor decides how a body is delivered: as text if it is UTF-8, as a text frame must be
+// (RFC 6455 section 5.6), and its type is not a binary one. So `curl -d`, which declares a
 // form, sends text.
 func opFor(contentType, body []byte) server.Op {
 	if isBinary(mediaOf(contentType)) || !utf8.Valid(body) {
@@ -103,7 +103,7 @@ func opFor(contentType, body []byte) server.Op {
 	return server.Text
 }
 
-// mediaOf returns the media type without parameters.
+// mediaOf returns the media type of a Content-Type field, without its parameters.
 func mediaOf(contentType []byte) []byte {
 	media, _, _ := bytes.Cut(contentType, []byte(";"))
 	return bytes.TrimSpace(media)

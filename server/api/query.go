@@ -7,8 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// checkQuery rejects parameters that a request does not take, and those that come twice:
-// a misspelt one would change what happens.
+// checkQuery rejects unknown and repeated parameters, because a misspelt one would change
+// what happens.
 func checkQuery(args *fasthttp.Args, known []string) *problem {
 	var seen uint
 	for k := range args.All() {
@@ -24,8 +24,8 @@ func checkQuery(args *fasthttp.Args, known []string) *problem {
 	return nil
 }
 
-// suggest completes a message about an unknown name: with the one that was probably meant,
-// and all that are known.
+// suggest returns the end of a message about an unknown name: the known name that was
+// probably meant, and all known names.
 func suggest(name string, known []string) string {
 	if len(known) == 0 {
 		return "; want none here"
@@ -38,9 +38,9 @@ func suggest(name string, known []string) string {
 	return "; " + want
 }
 
-// distance is the number of bytes to insert, delete or replace, or to swap with their
-// neighbor, to get from a to b, without regard to case: the optimal string alignment. Only
-// the first 40 bytes of a count.
+// distance returns the number of edits that turn a into b, where an edit inserts, deletes or
+// replaces a byte, or swaps two neighbors (optimal string alignment). It ignores case, and
+// all but the first 40 bytes of a.
 func distance(a, b string) int {
 	a, b = strings.ToLower(a[:min(len(a), 40)]), strings.ToLower(b)
 	before, last := make([]int, len(b)+1), make([]int, len(b)+1)

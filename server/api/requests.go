@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requestMetrics counts the requests to the API. Every route, method and status that it
-// answers has a counter from the start, so that a rate is known from the first error on.
+// requestMetrics counts the requests to the API. Every route, method and status has a counter
+// from the start, so that a rate includes the first error.
 type requestMetrics struct {
 	total    *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec

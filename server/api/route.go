@@ -28,8 +28,8 @@ type method struct {
 	body  bool     // whether it takes a body
 	// long: its duration says nothing about the server, and is not measured.
 	long bool
-	// errors are the statuses it answers beside those that all methods do. The metrics
-	// have a counter of each from the start.
+	// errors are the statuses that it answers in addition to those of every method. The
+	// metrics have a counter for each from the start.
 	errors []int
 }
 
@@ -42,9 +42,9 @@ var (
 	noStore     = []int{501, 503, 507}
 )
 
-// routes of the API. GET serves HEAD, too. Where a path contains names there is a second
-// form with the names in the query, for callers behind proxies that decode or clean paths;
-// POST /v1/push has names in its body.
+// routes are the routes of the API. GET serves HEAD, too. A path that contains names has a
+// second form with the names in the query, for callers behind proxies that decode or clean
+// paths; POST /v1/push has names in its body.
 var routes = []route{
 	{path: split("/healthz"), open: true, methods: []method{{name: "GET", serve: (*API).healthz, query: []string{"strict"}, errors: []int{503}}}},
 	{path: split("/readyz"), open: true, methods: []method{{name: "GET", serve: (*API).readyz, errors: []int{503}}}},
@@ -87,10 +87,10 @@ var routes = []route{
 
 func split(path string) []string { return strings.Split(path[1:], "/") }
 
-// pattern is the path as it is written in the table.
+// pattern returns the path as it is written in the table.
 func (r *route) pattern() string { return "/" + strings.Join(r.path, "/") }
 
-// maxSegments is one more than the longest route has.
+// maxSegments is one more than the number of segments of the longest route.
 const maxSegments = 6
 
 // originForm returns the path and query of a target. RFC 9112 section 3.2.2: a server
@@ -106,8 +106,8 @@ func originForm(target []byte) []byte {
 	return nil
 }
 
-// cutPath cuts a path, which begins with "/", into segments, which may be empty, and
-// returns how many there are, maxSegments if more.
+// cutPath cuts a path that begins with "/" into segments, which may be empty, and returns
+// their number, at most len(into).
 func cutPath(path []byte, into [][]byte) (n int) {
 	if len(path) == 0 || path[0] != '/' {
 		return 0
@@ -185,7 +185,7 @@ func (in *names) set(field, name string) {
 	}
 }
 
-// decodeName reads the name of a user or topic out of a path.
+// decodeName returns the name of a user or topic from a segment of a path.
 func decodeName(segment []byte) (string, error) {
 	name := string(segment)
 	if bytes.IndexByte(segment, '%') >= 0 {
@@ -197,7 +197,7 @@ func decodeName(segment []byte) (string, error) {
 	return name, registry.CheckName(name)
 }
 
-// withNames is serve for a route with these names in the query.
+// withNames returns a handler that reads names from the query and calls serve with them.
 func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem, fields ...string) func(*API, *fasthttp.RequestCtx, names) *problem {
 	return func(a *API, ctx *fasthttp.RequestCtx, in names) *problem {
 		for _, field := range fields {
@@ -211,7 +211,7 @@ func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem, fields ..
 	}
 }
 
-// queryName reads a name out of the query.
+// queryName returns a name from the query.
 func queryName(args *fasthttp.Args, field string) (string, *problem) {
 	if !args.Has(field) {
 		return "", problemf(400, "bad_query", "the parameter %s is missing", field)

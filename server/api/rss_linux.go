@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// residentBytes is the memory that the process occupies, proc_pid_statm(5): the
-// second field, in pages.
+// residentBytes returns the resident memory of the process: the second field of
+// proc_pid_statm(5), in pages.
 func residentBytes() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

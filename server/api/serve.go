@@ -7,9 +7,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serve is called by fasthttp for each request. It looks at the target as the client sent
-// it: fasthttp's own path is decoded and cleaned, so that a user named "a/b" or ".." would
-// be lost.
+// serve is called by fasthttp for each request. It reads the target as the client sent it,
+// because fasthttp decodes and cleans its own path, which would lose a user named "a/b" or
+// "..".
 func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	began := a.now()
 	m, p := a.dispatchGuarded(ctx)
@@ -23,7 +23,7 @@ func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// dispatchGuarded is dispatch for handlers that may panic: fasthttp does not recover.
+// dispatchGuarded calls dispatch and recovers from panics, which fasthttp does not.
 func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (m *method, p *problem) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -94,7 +94,7 @@ func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
 	return problemf(404, "not_found", "no such path; in the names of users and topics, percent-encode all characters except letters and digits")
 }
 
-// checkRequest rejects what a request says and its method does not take.
+// checkRequest rejects parameters, header fields and a body that the method does not take.
 func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem {
 	if args := ctx.QueryArgs(); args.Len() > 0 {
 		if p := checkQuery(args, m.query); p != nil {

@@ -2,9 +2,9 @@ package api
 
 import "runtime"
 
-// cpuSlots bound the CPU that long bodies and batches take to check, parse and copy. There
-// is one slot less than processors, so that one is left to short requests and to sessions.
-// A holder must not wait for the network.
+// cpuSlots bounds how many long bodies and batches are checked, parsed and copied at a time.
+// It has one slot less than there are processors, which leaves one to short requests and to
+// sessions. A holder must not wait for the network.
 type cpuSlots chan struct{}
 
 func newCPUSlots() cpuSlots { return make(cpuSlots, max(1, runtime.GOMAXPROCS(0)-1)) }

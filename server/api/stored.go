@@ -20,10 +20,10 @@ import (
 // maxID bounds the ID of a message, in bytes.
 const maxID = 256
 
-// storedOptions checks those of a durable message, from ?durable=true&ttl=1h&id=7 or the
-// fields of a document: the time after which it is not delivered any more ("90s", "1h30m",
-// or a number of seconds; empty: that of the store), and an ID that makes a repetition
-// harmless.
+// storedOptions checks the options of a durable message, which come from the query, as in
+// ?durable=true&ttl=1h&id=7, or from the fields of a document. ttl is the time after which
+// the message is no longer delivered ("90s", "1h30m", or a number of seconds; empty: that of
+// the store), and id makes a retry harmless.
 func storedOptions(ttl, id string) (d time.Duration, p *problem) {
 	if ttl != "" {
 		var err error
@@ -40,7 +40,7 @@ func storedOptions(ttl, id string) (d time.Duration, p *problem) {
 	return d, nil
 }
 
-// wantsDurable reads ?durable=.
+// wantsDurable reads ?durable, and rejects options that need it.
 func wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem) {
 	args := ctx.QueryArgs()
 	if args.Len() == 0 {
@@ -72,8 +72,8 @@ func checkStored(ctx *fasthttp.RequestCtx) *problem {
 	return p
 }
 
-// pushStored is POST /v1/users/{user}/push?durable=true, and a push to a durable topic. It
-// answers when the message is stored.
+// pushStored serves POST /v1/users/{user}/push?durable=true, and a push to a durable topic.
+// It answers when the message is stored.
 func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
 	args := ctx.QueryArgs()
 	for _, name := range []string{"ttl", "id"} {

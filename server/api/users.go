@@ -12,7 +12,7 @@ import (
 	"fanfare/server"
 )
 
-// getUser is GET /v1/users/{user}: it shows a user's sessions. A user without a session is
+// getUser serves GET /v1/users/{user}: it shows a user's sessions. A user without a session is
 // not an error.
 func (a *API) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	list := a.srv.Sessions(a.quit, in.user)
@@ -25,7 +25,7 @@ func (a *API) getUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// getSessions is GET /v1/sessions?user= or ?topic=.
+// getSessions serves GET /v1/sessions?user= or ?topic=.
 func (a *API) getSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
 	args := ctx.QueryArgs()
 	if args.Has("user") == args.Has("topic") {
@@ -37,7 +37,7 @@ func (a *API) getSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return withNames((*API).getSubscribers, "topic")(a, ctx, names{})
 }
 
-// deleteUser is DELETE /v1/users/{user}?code=&reason=: it closes a user's sessions.
+// deleteUser serves DELETE /v1/users/{user}?code=&reason=: it closes a user's sessions.
 func (a *API) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	code, args := server.Code(frame.StatusPolicyViolation), ctx.QueryArgs()
 	if args.Has("code") {
@@ -70,7 +70,7 @@ func answerCount(ctx *fasthttp.RequestCtx, field string, d server.Delivery) {
 	ctx.SetBody(append(appendCount([]byte{'{'}, field, d), "}\n"...))
 }
 
-// getTopic is GET /v1/topics/{topic}: it counts the subscribers.
+// getTopic serves GET /v1/topics/{topic}: it counts the subscribers.
 func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.Subscribers(a.quit, in.topic)
 	if err != nil {
@@ -84,7 +84,7 @@ func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// getSubscribers is GET /v1/topics/{topic}/sessions.
+// getSubscribers serves GET /v1/topics/{topic}/sessions.
 func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem {
 	list := a.srv.TopicSessions(a.quit, in.topic)
 	answerJSON(ctx, struct {
@@ -95,7 +95,7 @@ func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// putSubscriber is PUT /v1/topics/{topic}/users/{user}: it subscribes the sessions that
+// putSubscriber serves PUT /v1/topics/{topic}/users/{user}: it subscribes the sessions that
 // the user has now.
 func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.SubscribeUser(a.quit, in.user, in.topic)
@@ -111,8 +111,8 @@ func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// deleteSubscriber is DELETE /v1/topics/{topic}/users/{user}. A user whose sessions do not
-// subscribe to the topic is not an error, a user without a session is.
+// deleteSubscriber serves DELETE /v1/topics/{topic}/users/{user}. A user without a session is
+// an error; a user whose sessions do not subscribe to the topic is not.
 func (a *API) deleteSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	if list := a.srv.Sessions(a.quit, in.user); len(list.Sessions) == 0 && list.Complete() {
 		return noSession
