@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// counters are the engine's counters. None of them changes per message; for those that
-// do, see traffic.
+// counters are the engine's counters. None of them changes per message; traffic has the
+// counters of bytes, which do.
 type counters struct {
 	opened, closed, rejected atomic.Int64
 	listening                atomic.Int64

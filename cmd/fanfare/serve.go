@@ -22,7 +22,7 @@ type serveCmd struct {
 	Path        string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
 	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy; --echo=false turns it off there." group:"Listeners"`
 	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
-	ConsolePush bool   `help:"Let the test console push, for those who enter an API key in it." group:"Listeners"`
+	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`
 	Pprof       bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
 	authFlags        `embed:""`

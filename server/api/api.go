@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -198,3 +200,9 @@ func (a *API) Shutdown() {
 	a.stop()
 	a.background.Wait()
 }
+
+// logger logs what fasthttp reports, at debug level because it concerns single requests of
+// clients that break the protocol.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Printf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }

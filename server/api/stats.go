@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/valyala/fasthttp"
@@ -143,4 +145,20 @@ func heap() (alloc, inuse uint64) {
 	}
 	metrics.Read(s)
 	return s[0].Value.Uint64(), s[0].Value.Uint64() + s[1].Value.Uint64()
+}
+
+// residentBytes returns the resident memory of the process: the second field of
+// proc_pid_statm(5), in pages; 0 where the system has none.
+func residentBytes() int64 {
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	_, b, _ = bytes.Cut(b, []byte(" "))
+	field, _, _ := bytes.Cut(b, []byte(" "))
+	pages, _ := strconv.ParseInt(string(field), 10, 64)
+	return pages * int64(os.Getpagesize())
 }

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package api
-
-func residentBytes() int64 { return 0 }
