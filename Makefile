@@ -36,4 +36,4 @@ bench: ## Compare fanfare with other servers on this machine, about 4 minutes.
 soak: ## Race closes, attack a server, break a cluster and stores, about 20 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
 	cd bench && go run ./soak attack --minutes 11
-	cd bench && go run ./soak fault --minutes 2
+	cd bench && go run ./soak fault --minutes 1.5

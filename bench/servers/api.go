@@ -52,8 +52,10 @@ func (s *Server) push(ctx context.Context, path string, body []byte) (int, error
 	return answer.Receivers, err
 }
 
-// Connect opens n connections to the API, which later calls use. A server without free descriptors accepts no new ones.
+// Connect opens n connections to the API. Later calls use these and wait for a free one: a server without free
+// descriptors accepts no further ones. No other method may be called at the same time.
 func (s *Server) Connect(ctx context.Context, n int) error {
+	s.slots = make(chan struct{}, n)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	for {
@@ -71,6 +73,7 @@ func (s *Server) Connect(ctx context.Context, n int) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("servers: %s: %d of %d connections to the API are open: %w", s.Spec.Name, s.apiConns.Load(), n, errors.Join(errs...))
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -155,6 +158,14 @@ func (s *Server) fetch(ctx context.Context, method, path string, body []byte) ([
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(callLimit)
+	}
+	if s.slots != nil {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)

@@ -4,15 +4,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestConnect: a server that closes some new connections, because it has few places for them, gets as many as it keeps.
 func TestConnect(t *testing.T) {
+	const want = 7
 	var accepted, open atomic.Int32
 	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; open.Load() < want && i < 100; i++ { // so that calls overlap
+			time.Sleep(time.Millisecond)
+		}
 		w.Write([]byte("{}"))
 	}))
 	api.Config.ConnState = func(c net.Conn, state http.ConnState) {
@@ -27,10 +31,9 @@ func TestConnect(t *testing.T) {
 	}
 	api.Start()
 	defer api.Close()
-	s := &Server{API: strings.TrimPrefix(api.URL, "http://"), http: newAPIClient()}
+	s := &Server{API: api.URL, http: newAPIClient()}
 	s.http.Dial = s.dialAPI
 	defer s.http.CloseIdleConnections()
-	const want = 7
 	if err := s.Connect(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}

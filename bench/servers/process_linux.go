@@ -29,7 +29,8 @@ type Server struct {
 	pid  int    // 0 where it is not known
 	http *fasthttp.Client
 
-	apiConns atomic.Int32 // open connections to the API
+	apiConns atomic.Int32  // open connections to the API
+	slots    chan struct{} // for calls, set by Connect; nil: any number at a time
 
 	// Of a server that Start started:
 	cmd  *exec.Cmd

@@ -17,6 +17,7 @@ type Attack struct {
 	flags    []string                            // of the server
 	environ  []string                            // of the server
 	files    int                                 // the server's descriptor limit; 0: that of this process
+	api      int                                 // connections to the API; 0: as many as healthy clients need
 	loopback bool                                // the server listens on loopback only, and so has no rate limit for /echo
 	own      bool                                // the attackers have a network namespace of their own
 	load     func(ctx context.Context, c *side)  // further load on a server, before the attack as well

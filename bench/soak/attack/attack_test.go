@@ -138,8 +138,8 @@ func TestTwin(t *testing.T) {
 	}
 	for _, s := range r.During {
 		for what, l := range map[string]Latencies{"attacked echo": s.Attacked.Echo, "attacked push": s.Attacked.Push, "twin echo": s.Twin.Echo, "twin push": s.Twin.Push} {
-			// An echo that is due exactly at the end counts, too.
-			if n := l.Count(); n < cfg.Clients || n > cfg.Clients+1 {
+			// Echoes that are due at the end may count, too.
+			if n := l.Count(); n < cfg.Clients || n >= 2*cfg.Clients {
 				t.Errorf("%s: %d messages in a second, want %d", what, n, cfg.Clients)
 			}
 		}

@@ -89,7 +89,9 @@ func All(short bool) []Attack {
 		{
 			Name: "descriptors", Load: fmt.Sprintf("%d clients connect to a server with %d descriptors", n(6000, 1000), n(4096, 600)),
 			count: n(6000, 1000), attack: silent("/ws?user=greedy%d"),
-			files: n(4096, 600), flags: []string{"--max-connections", "100000"}, memory: per(n(4096, 600), 2*kib),
+			// The server has 8 places for connections to its API, because --max-connections exceeds the descriptors.
+			files: n(4096, 600), api: 6, flags: []string{"--max-connections", "100000"}, memory: per(n(4096, 600), 2*kib),
+			need:  Outcome{"opened": n(2500, 1)},
 			check: func(t *trial) { t.metric("fanfare_accept_pauses_total", 1, math.Inf(1)) },
 		},
 		{

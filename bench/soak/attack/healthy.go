@@ -30,8 +30,8 @@ const size = 128
 // grace is how late a message may be before it counts as lost.
 const grace = 10 * time.Second
 
-// startHealthy connects clients to a server. Load clients whose numbers differ have different addresses.
-func startHealthy(ctx context.Context, s *servers.Server, worker []string, clients, number int) (h *healthy, err error) {
+// startHealthy connects clients to a server. Load clients whose numbers differ have different addresses. api is how many connections to the API there are.
+func startHealthy(ctx context.Context, s *servers.Server, worker []string, clients, number, api int) (h *healthy, err error) {
 	h = &healthy{server: s, clients: clients, next: make([]uint32, clients)}
 	for i, f := range []struct {
 		fleet **fleet.Fleet
@@ -49,7 +49,7 @@ func startHealthy(ctx context.Context, s *servers.Server, worker []string, clien
 		}
 	}
 	if err == nil {
-		err = s.Connect(ctx, posters+2) // for pushes, broadcasts and statistics
+		err = s.Connect(ctx, api) // for pushes, broadcasts and statistics
 	}
 	if err != nil {
 		h.close()

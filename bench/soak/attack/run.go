@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,7 +111,7 @@ func (t *trial) serve(ctx context.Context, priority, number int) (_ *side, err e
 	if s.server, err = servers.StartWithKey(ctx, spec, servers.PingInterval, keyOf(t.environ)); err != nil {
 		return nil, err
 	}
-	if s.healthy, err = startHealthy(ctx, s.server, t.cfg.Worker, t.cfg.Clients, number); err != nil {
+	if s.healthy, err = startHealthy(ctx, s.server, t.cfg.Worker, t.cfg.Clients, number, cmp.Or(t.api, posters+2)); err != nil {
 		s.close()
 		return nil, err
 	}
