@@ -135,6 +135,9 @@ func dropPackets(ctx context.Context, t *trial) {
 			if err == nil && int(stats["sessions"]) == want {
 				return true
 			}
+			if t.twin != nil {
+				t.twin.server.Stats(ctx) // so that asking costs both the same
+			}
 			time.Sleep(20 * time.Millisecond)
 		}
 		return false
