@@ -11,7 +11,7 @@ import (
 
 // The page is the fallback of a server. It may have a path beside other pages.
 func ExamplePage() {
-	endpoints := []server.Endpoint{server.Push("/ws")}
+	endpoints := []server.Endpoint{server.PushEndpoint("/ws")}
 	page := &console.Page{Path: "/console", Endpoints: endpoints}
 	cfg := server.Config{Listen: "127.0.0.1:8080", Endpoints: endpoints, Fallback: page}
 	fmt.Println(cfg.Validate())
