@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -49,7 +51,7 @@ func (a *acks) pending(b store.Box, user string) (offset uint64, ok bool) {
 	if len(a.waiting)+len(a.storing) == 0 {
 		return 0, false
 	}
-	name := positionName(b, user)
+	name := subject.PositionName(b, user)
 	waiting, isWaiting := a.waiting[name]
 	storing, isStoring := a.storing[name]
 	return max(waiting.offset, storing.offset), isWaiting || isStoring
@@ -69,13 +71,13 @@ const (
 // A position 0 of an empty box is stored by AckSync only: its caller knows that the
 // user did not invent the box.
 func (s *Store) Ack(b store.Box, user string, offset uint64) {
-	s.note(positionName(b, user), position{offset: offset})
+	s.note(subject.PositionName(b, user), position{offset: offset})
 }
 
 // AckSync is Ack that returns when the position is stored. It returns ErrFull for a
 // new position when Config.Positions is reached.
 func (s *Store) AckSync(ctx context.Context, b store.Box, user string, offset uint64) error {
-	return s.storeAck(ctx, positionName(b, user), position{offset: offset, always: true})
+	return s.storeAck(ctx, subject.PositionName(b, user), position{offset: offset, always: true})
 }
 
 // RenewInterval is how often Renew should be called for the subscribers of topics.
@@ -83,7 +85,7 @@ func (s *Store) RenewInterval() time.Duration { return s.cfg.Age / 2 }
 
 // Renew keeps a stored position from expiring.
 func (s *Store) Renew(b store.Box, user string, offset uint64) {
-	s.note(positionName(b, user), position{offset: offset, renew: true})
+	s.note(subject.PositionName(b, user), position{offset: offset, renew: true})
 }
 
 func (s *Store) note(name string, p position) {
@@ -108,7 +110,7 @@ func (s *Store) note(name string, p position) {
 // the store has no room is rejected, by AckSync with ErrFull.
 func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
 	pending, isPending := s.acks.pending(b, user)
-	if !isPending && s.local != nil && !s.filled.has(hashPosition(b, user)) {
+	if !isPending && s.local != nil && !s.filled.has(account.HashPosition(b, user)) {
 		return 0, false, s.usable()
 	}
 	ctx, cancel, err := s.begin(ctx)
@@ -116,7 +118,7 @@ func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uin
 		return 0, false, err
 	}
 	defer cancel()
-	name := positionName(b, user)
+	name := subject.PositionName(b, user)
 	stored, err := s.storedPosition(ctx, name)
 	if err != nil {
 		return 0, false, err
@@ -145,7 +147,7 @@ type storedPosition struct {
 
 // storedPosition returns the position that is stored under a name.
 func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition, error) {
-	in, err := s.get(ctx, ackKind, query{last: prefixes[ackKind] + name})
+	in, err := s.get(ctx, subject.Ack, query{last: subject.Prefixes[subject.Ack] + name})
 	if in == nil || err != nil {
 		return storedPosition{at: "0"}, err
 	}
@@ -266,11 +268,11 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 }
 
 // boxOfPosition returns the box that a position is about.
-func boxOfPosition(name string) box {
+func boxOfPosition(name string) subject.Box {
 	if _, topic, ok := strings.Cut(name, "."); ok {
-		return boxNamed(topicKind, topic)
+		return subject.Named(subject.Topic, topic)
 	}
-	return boxNamed(inboxKind, name)
+	return subject.Named(subject.Inbox, name)
 }
 
 // nothingToRemember reports whether a new position needs no record, since its box is
@@ -283,7 +285,7 @@ func (s *Store) nothingToRemember(ctx context.Context, name string, p position) 
 			return true, err
 		}
 	}
-	if b.kind == topicKind && s.positionBytes.Load() > s.cfg.Positions/2 {
+	if b.Kind == subject.Topic && s.positionBytes.Load() > s.cfg.Positions/2 {
 		s.stats.rejected.Add(1)
 		return true, fmt.Errorf("%w: positions of topics take half of Positions, which is %d bytes", store.ErrFull, s.cfg.Positions)
 	}
@@ -293,11 +295,11 @@ func (s *Store) nothingToRemember(ctx context.Context, name string, p position) 
 // putPosition stores a position in place of another.
 func (s *Store) putPosition(ctx context.Context, name string, offset uint64, stored storedPosition) error {
 	if s.local != nil {
-		s.filled.add(hashName(ackKind, name))
+		s.filled.add(account.HashName(subject.Ack, name))
 	}
 	// All records of a name have one length: a full stream replaces a record only by
 	// one that is not longer.
-	out := &nats.Msg{Subject: prefixes[ackKind] + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
+	out := &nats.Msg{Subject: subject.Prefixes[subject.Ack] + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
 	if stored.at != "" {
 		out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at}
 	}
@@ -312,7 +314,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 		return s.unavailable(err)
 	}
 	if ack.Error != nil {
-		return s.rejection(ackKind, ack.Error)
+		return s.rejection(subject.Ack, ack.Error)
 	}
 	// About what the record takes, until the stream is asked again.
 	if stored.at == "0" {
@@ -329,7 +331,7 @@ func (s *Store) accountPosition(name string, before time.Time) error {
 	if s.local == nil || before.UnixNano()/int64(s.cfg.Age) == now.UnixNano()/int64(s.cfg.Age) {
 		return nil
 	}
-	if err := s.local.account.position(name, now); err != nil {
+	if err := s.local.account.Position(name, now); err != nil {
 		return s.accountFailed(err)
 	}
 	return nil

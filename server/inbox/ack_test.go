@@ -7,6 +7,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -56,7 +57,7 @@ func TestPositionOfEmptyTopic(t *testing.T) {
 	if !s.storeAcks() {
 		t.Error("not stored")
 	}
-	if st, err := s.state(ctx, ackKind); st.Messages != 0 || err != nil {
+	if st, err := s.state(ctx, subject.Ack); st.Messages != 0 || err != nil {
 		t.Errorf("%+v, %v", st, err)
 	}
 	if _, known, err := s.Acked(ctx, topic("sc.1"), "v"); known || err != nil {

@@ -12,13 +12,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
 // pending is an append that has its place in the order of its box.
 type pending struct {
 	store *Store
-	to    box
+	to    subject.Box
 	entry store.Entry
 	begun time.Time
 	place place
@@ -26,7 +28,7 @@ type pending struct {
 
 // Begin takes a place in the order of appends to a box.
 func (s *Store) Begin(to store.Box, e store.Entry) store.Pending {
-	b := boxOf(to)
+	b := subject.Of(to)
 	return &pending{s, b, e, time.Now(), s.tails.enter(b)}
 }
 
@@ -50,7 +52,7 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	if s.local != nil {
-		s.filled.add(hashName(p.to.kind, p.to.name()))
+		s.filled.add(account.HashName(p.to.Kind, p.to.Name()))
 	}
 	for i := 0; ; i++ {
 		r, err := p.attempt(ctx, t, size)
@@ -146,7 +148,7 @@ func (p *pending) attempt(ctx context.Context, t *tail, size int64) (store.Recei
 
 // lookup reads the end of a box. What was known is kept where it goes further: the
 // offset of a last message that was removed is the link of the next.
-func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
+func (s *Store) lookup(ctx context.Context, b subject.Box, t *tail) error {
 	m, err := s.last(ctx, b)
 	if err != nil {
 		return err
@@ -159,11 +161,11 @@ func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
 	}
 	if s.local == nil && t.prev > 0 && (m == nil || m.Offset < t.prev) {
 		// Removed, or the stream was created again or restored.
-		st, err := s.state(ctx, b.kind)
+		st, err := s.state(ctx, b.Kind)
 		if err != nil {
 			return err
 		}
-		if changed := st.epoch != s.history[b.kind].epoch(); changed || st.Last < t.prev {
+		if changed := st.epoch != s.history[b.Kind].epoch(); changed || st.Last < t.prev {
 			if changed {
 				t.prev = 0
 			}
@@ -184,7 +186,7 @@ func (s *Store) lookup(ctx context.Context, b box, t *tail) error {
 
 // accountFor adds messages after an offset, m and what its links lead to, to the
 // account: their appends got no answer.
-func (s *Store) accountFor(ctx context.Context, b box, m *message, after uint64) (err error) {
+func (s *Store) accountFor(ctx context.Context, b subject.Box, m *message, after uint64) (err error) {
 	for m != nil && m.Offset > after {
 		if err := s.account(b, m.Offset, m.Stored, len(m.Payload)); err != nil {
 			return err
@@ -197,11 +199,11 @@ func (s *Store) accountFor(ctx context.Context, b box, m *message, after uint64)
 }
 
 // account adds a stored message to the account of an embedded store.
-func (s *Store) account(b box, offset uint64, at time.Time, size int) error {
+func (s *Store) account(b subject.Box, offset uint64, at time.Time, size int) error {
 	if s.local == nil {
 		return nil
 	}
-	if err := s.local.account.message(b.kind, offset, at, size, b.name()); err != nil {
+	if err := s.local.account.Message(b.Kind, offset, at, size, b.Name()); err != nil {
 		return s.accountFailed(err)
 	}
 	return nil
@@ -221,9 +223,9 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	}
 	id := ""
 	if p.entry.ID != "" {
-		id = token(p.entry.ID) + "." + p.to.subject
+		id = subject.Token(p.entry.ID) + "." + p.to.Subject
 	}
-	seen := s.history[p.to.kind].last.Load()
+	seen := s.history[p.to.Kind].last.Load()
 	offset, duplicate, err := s.put(ctx, p.to, &m, p.entry.Payload, t.last, id)
 	if err != nil {
 		t.unsure = t.unsure || s.local != nil && errors.Is(err, store.ErrUnavailable)
@@ -238,7 +240,7 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 		s.prepared.Store(false)
 		s.wake()
 	}
-	s.history[p.to.kind].saw(offset)
+	s.history[p.to.Kind].saw(offset)
 	t.last, t.prev, t.sum = offset, offset, m.sum
 	if err := s.account(p.to, offset, time.Now(), len(p.entry.Payload)); err != nil {
 		return store.Receipt{}, err
@@ -248,8 +250,8 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 }
 
 // put appends to the stream, if the last message of the box is at an offset.
-func (s *Store) put(ctx context.Context, to box, m *message, payload []byte, last uint64, id string) (offset uint64, duplicate bool, err error) {
-	out := &nats.Msg{Subject: to.subject, Data: payload, Header: nats.Header{
+func (s *Store) put(ctx context.Context, to subject.Box, m *message, payload []byte, last uint64, id string) (offset uint64, duplicate bool, err error) {
+	out := &nats.Msg{Subject: to.Subject, Data: payload, Header: nats.Header{
 		linkHeader:                            {m.link()},
 		"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(last, 10)},
 	}}
@@ -269,15 +271,15 @@ func (s *Store) put(ctx context.Context, to box, m *message, payload []byte, las
 		return 0, false, s.unavailable(err)
 	}
 	if ack.Error != nil {
-		return 0, false, s.rejection(to.kind, ack.Error)
+		return 0, false, s.rejection(to.Kind, ack.Error)
 	}
 	return ack.Seq, ack.Duplicate, nil
 }
 
 // rejection is the error for a message that JetStream does not store.
-func (s *Store) rejection(k kind, e *apiError) error {
+func (s *Store) rejection(k subject.Kind, e *apiError) error {
 	limit := fmt.Errorf("%w: Disk is %d bytes", store.ErrFull, s.cfg.Disk)
-	if k == ackKind {
+	if k == subject.Ack {
 		limit = fmt.Errorf("%w: Positions is %d bytes", store.ErrFull, s.cfg.Positions)
 	}
 	switch e.Code {

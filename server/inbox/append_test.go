@@ -13,6 +13,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -267,7 +268,7 @@ func TestBytesLimit(t *testing.T) {
 				last = r.Offset
 			}
 			if i == 12 {
-				s.tails.forget(boxOf(box)) // as if another node had written them
+				s.tails.forget(subject.Of(box)) // as if another node had written them
 			}
 		}
 		got, _ := read(t, s, box, 0)
@@ -300,14 +301,6 @@ func TestDiskLimit(t *testing.T) {
 		}
 		if (policy == FullReject) != errors.Is(err, store.ErrFull) {
 			t.Errorf("policy %d: %v", policy, err)
-		}
-	}
-}
-
-func TestToken(t *testing.T) {
-	for name, want := range map[string]string{"alice": "alice", "a.b": "a=2eb", "=": "=3d", "*>": "=2a=3e", "ü": "=c3=bc", "A-_9": "A-_9"} {
-		if got := token(name); got != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
 }

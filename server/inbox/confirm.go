@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -33,7 +34,7 @@ type confirmation struct {
 
 // confirmLast returns the last offset of a stream, of which a first answer said that
 // it is last. It costs a write if the stream has replicas.
-func (s *Store) confirmLast(ctx context.Context, k kind, last uint64) (uint64, error) {
+func (s *Store) confirmLast(ctx context.Context, k subject.Kind, last uint64) (uint64, error) {
 	if !s.replicated.Load() {
 		return last, nil
 	}
@@ -62,7 +63,7 @@ func (s *Store) confirmLast(ctx context.Context, k kind, last uint64) (uint64, e
 }
 
 // confirm writes to a stream, after a while.
-func (s *Store) confirm(ctx context.Context, k kind, own *confirmation) {
+func (s *Store) confirm(ctx context.Context, k subject.Kind, own *confirmation) {
 	defer close(own.done)
 	timer := time.NewTimer(confirmGather)
 	defer timer.Stop()
@@ -77,7 +78,7 @@ func (s *Store) confirm(ctx context.Context, k kind, own *confirmation) {
 	own.last, own.err = s.skipOne(ctx, k)
 	if errors.Is(own.err, store.ErrFull) || errors.Is(own.err, errBoxFull) {
 		// A majority must agree to a purge, too, even to one that removes nothing.
-		if _, own.err = s.purgeStream(ctx, boxNamed(k, noName), 0); own.err == nil {
+		if _, own.err = s.purgeStream(ctx, subject.Named(k, noName), 0); own.err == nil {
 			var st state
 			st, own.err = s.state(ctx, k)
 			own.last = st.Last
@@ -85,13 +86,13 @@ func (s *Store) confirm(ctx context.Context, k kind, own *confirmation) {
 	}
 }
 
-// noName is the name of a box that nothing is stored in: token never returns it.
+// noName is the name of a box that nothing is stored in: subject.Token never returns it.
 const noName = "="
 
 // skipOne makes a stream skip an offset, and returns that.
-func (s *Store) skipOne(ctx context.Context, k kind) (offset uint64, err error) {
-	b := boxNamed(k, noName)
-	in, err := s.request(ctx, b.subject, nil)
+func (s *Store) skipOne(ctx context.Context, k subject.Kind) (offset uint64, err error) {
+	b := subject.Named(k, noName)
+	in, err := s.request(ctx, b.Subject, nil)
 	if err != nil {
 		return 0, s.missing(err)
 	}

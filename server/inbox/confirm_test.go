@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -13,9 +14,9 @@ import (
 // end of the stream, no client is told of a gap; when a majority answers again, it
 // decides.
 func TestIsolatedLeader(t *testing.T) {
-	for _, k := range []kind{inboxKind, topicKind} {
+	for _, k := range []subject.Kind{subject.Inbox, subject.Topic} {
 		box := user("u")
-		if k == topicKind {
+		if k == subject.Topic {
 			box = topic("t")
 		}
 		f := startFakeJetStream(t)
@@ -52,27 +53,27 @@ func TestIsolatedLeaderIsVerified(t *testing.T) {
 	var log logged
 	s := open(t, Config{URL: f.url, Replicas: 3, Timeout: 300 * time.Millisecond, Logger: log.logger()})
 	epoch := s.Epoch(user("u"))
-	s.history[inboxKind].saw(10)
-	f.set(inboxKind, 5, 10, true)
+	s.history[subject.Inbox].saw(10)
+	f.set(subject.Inbox, 5, 10, true)
 	if err := s.verifyStreams(ctx); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("cut off: %v", err)
 	}
-	if s.Ready() == nil || s.history[inboxKind].epoch() != epoch {
-		t.Errorf("ready %v, epoch %q, was %q", s.Ready(), s.history[inboxKind].epoch(), epoch)
+	if s.Ready() == nil || s.history[subject.Inbox].epoch() != epoch {
+		t.Errorf("ready %v, epoch %q, was %q", s.Ready(), s.history[subject.Inbox].epoch(), epoch)
 	}
-	f.set(inboxKind, 5, 10, false)
+	f.set(subject.Inbox, 5, 10, false)
 	eventually(t, "recovery", func() bool { return s.Ready() == nil })
 	if s.Epoch(user("u")) != epoch {
 		t.Errorf("a new epoch: %s", log.String())
 	}
 
 	// The majority agrees that it ends at 6: it was restored.
-	f.set(inboxKind, 5, 5, false)
+	f.set(subject.Inbox, 5, 5, false)
 	if err := s.verifyStreams(ctx); err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
-	last := f.streams[inboxKind.stream()].last
+	last := f.streams[subject.Inbox.Stream()].last
 	f.mu.Unlock()
 	if s.Epoch(user("u")) == epoch || last < 10 {
 		t.Errorf("restored: epoch %q, was %q; ends at %d", s.Epoch(user("u")), epoch, last)
@@ -85,13 +86,13 @@ func TestConfirmationsShareWrites(t *testing.T) {
 	f := startFakeJetStream(t)
 	s := open(t, Config{URL: f.url, Replicas: 3})
 	epoch, before := s.Epoch(user("u")), f.written()
-	s.confirms[inboxKind].mu.Lock() // so that all have asked before the first goes on
+	s.confirms[subject.Inbox].mu.Lock() // so that all have asked before the first goes on
 	var asked sync.WaitGroup
 	for range 50 {
 		asked.Go(func() { continues(t, s, user("u"), epoch, 1000) })
 	}
 	time.Sleep(10 * time.Millisecond)
-	s.confirms[inboxKind].mu.Unlock()
+	s.confirms[subject.Inbox].mu.Unlock()
 	asked.Wait()
 	if n := f.written() - before; n < 1 || n > 10 {
 		t.Errorf("%d writes for 50 questions", n)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -114,7 +116,7 @@ func files(t *testing.T, dir string) map[string][]byte {
 			return err
 		}
 		name, err := filepath.Rel(dir, file)
-		if err == nil && name != "reserve" && name != lockName {
+		if err == nil && name != "reserve" && name != account.LockName {
 			all[name], err = os.ReadFile(file)
 		}
 		return err
@@ -285,10 +287,10 @@ func TestEveryByte(t *testing.T) {
 	})
 	t.Run("closed", func(t *testing.T) {
 		all, a := closed(t)
-		positions := filepath.Join("jetstream", "$G", "streams", ackKind.stream(), "msgs", "1.blk")
-		for file, missed := range map[string]func(*check) bool{
-			"account.log": func(*check) bool { return true },
-			positions:     func(c *check) bool { n, _ := c.setBackPositions(); return n == 0 },
+		positions := filepath.Join("jetstream", "$G", "streams", subject.Ack.Stream(), "msgs", "1.blk")
+		for file, missed := range map[string]func(*account.Check) bool{
+			"account.log": func(*account.Check) bool { return true },
+			positions:     func(c *account.Check) bool { n, _ := c.SetBackPositions(); return n == 0 },
 			"closed":      nil,
 		} {
 			found := everyByte(t, all, file, a, missed)
@@ -301,7 +303,7 @@ func TestEveryByte(t *testing.T) {
 
 // everyByte changes a file in all ways, and returns how often something was found to
 // be missing. Otherwise all must be there, and missed, unless it is nil, must be false.
-func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, missed func(*check) bool) (found int) {
+func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, missed func(*account.Check) bool) (found int) {
 	b := all[file]
 	dir := lay(t, all)
 	for at := range 2 * len(b) {
@@ -314,11 +316,11 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 		if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := inspect(ctx, dir, bootID(), time.Now())
+		c, err := account.Inspect(ctx, dir, bootID(), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.loss.tolerable() {
+		if !c.Loss.Tolerable() {
 			found++
 			continue
 		}
@@ -327,13 +329,13 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 		}
 		for box, messages := range a.messages {
 			for offset := range messages {
-				if in := boxOf(box); !c.streams[in.kind].live.has(offset) {
+				if in := subject.Of(box); !c.Streams[in.Kind].Live.Has(offset) {
 					t.Errorf("%s, %d of %d: message %d is missing", file, at, len(b), offset)
 				}
 			}
 		}
 		for box, name := range a.positions {
-			if c.stored[hashPosition(box, name)] == 0 {
+			if c.Stored[account.HashPosition(box, name)] == 0 {
 				t.Errorf("%s, %d of %d: position of %s is missing", file, at, len(b), name)
 			}
 		}
@@ -341,90 +343,10 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 	return found
 }
 
-// TestPositionsSetBack: a damaged record of a position that leaves an earlier one is
-// announced in the log, with how many users receive messages a second time.
-func TestPositionsSetBack(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, Config{Dir: dir})
-	for _, name := range []string{"u", "v", "w"} {
-		for _, offset := range put(t, s, user(name), "1", "2") {
-			if err := s.AckSync(ctx, user(name), name, offset); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	running := files(t, dir)
-	s.close()
-	all := files(t, dir)
-	positions := filepath.Join("jetstream", "$G", "streams", ackKind.stream(), "msgs", "1.blk")
-	last := func(b []byte, name string) int { return bytes.LastIndex(b, []byte("fanfare.ack."+name)) }
-	for _, test := range []struct {
-		name  string
-		files map[string][]byte
-		do    func(b []byte) []byte
-		want  string // in the log; empty: no warning
-		info  string
-	}{
-		{"payload of the last record", all, func(b []byte) []byte { b[len(b)-10] ^= 1; return b }, "positions=1 users=1", ""},
-		{"last record cut off", all, func(b []byte) []byte { return b[:last(b, "w")-recordHeader] }, `positions=1 users="0 to 1"`, ""},
-		{"within the last record", all, func(b []byte) []byte { return b[:len(b)-5] }, "positions=1 users=1", ""},
-		{"last record of a user in the middle", all, func(b []byte) []byte { b[last(b, "u")+len("fanfare.ack.u")+50] ^= 1; return b }, "positions=1 users=1", ""},
-		{"a name", all, func(b []byte) []byte { b[last(b, "u")+3] ^= 1; return b }, `positions=1 users="0 to 1"`, ""},
-		{"record of a position with a later one", all, func(b []byte) []byte { b[60] ^= 1; return b }, "", ""},
-		{"last write of a process that was killed", running, func(b []byte) []byte { return b[:len(b)-5] }, "", "incomplete last write left out"},
-		{"nothing", all, func(b []byte) []byte { return b }, "", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var log logged
-			s := open(t, Config{Dir: lay(t, with(test.files, positions, change{"", test.do})), Logger: log.logger()})
-			said := log.String()
-			if warned := strings.Contains(said, "receive messages a second time"); warned != (test.want != "") || !strings.Contains(said, test.want) {
-				t.Errorf("got %s, want %q", said, test.want)
-			}
-			if logged := strings.Contains(said, "incomplete last write"); logged != (test.info != "") || !strings.Contains(said, test.info) {
-				t.Errorf("got %s, want %q", said, test.info)
-			}
-			for _, name := range []string{"u", "v", "w"} {
-				if _, known, err := s.Acked(ctx, user(name), name); !known || err != nil {
-					t.Errorf("position of %s: %v, %v", name, known, err)
-				}
-			}
-			log.reset()
-			s.close()
-			open(t, Config{Dir: s.cfg.Dir, Logger: log.logger()})
-			if log.String() != "" {
-				t.Errorf("opened again: %s", log.String())
-			}
-		})
-	}
-}
-
-// TestClosedByAnother: what an orderly end has left is not compared with files that a
-// version which does not know it has changed since.
-func TestClosedByAnother(t *testing.T) {
-	s := open(t, Config{})
-	put(t, s, user("u"), "1")
-	s.close()
-	was, err := os.ReadFile(closingFile(s.cfg.Dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, Config{Dir: s.cfg.Dir})
-	if fileExists(closingFile(s.cfg.Dir)) {
-		t.Error("an open store is said to be closed")
-	}
-	put(t, s, user("u"), "2")
-	s.close()
-	if err := os.WriteFile(closingFile(s.cfg.Dir), was, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	open(t, Config{Dir: s.cfg.Dir})
-}
-
 // TestLossIsCounted: the error says what is missing, and for how many users.
 func TestLossIsCounted(t *testing.T) {
 	all, _ := killed(t)
-	block := filepath.Join("jetstream", "$G", "streams", inboxKind.stream(), "msgs", "1.blk")
+	block := filepath.Join("jetstream", "$G", "streams", subject.Inbox.Stream(), "msgs", "1.blk")
 	for _, test := range []struct {
 		name string
 		c    change

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -25,8 +27,8 @@ func TestDirectoryDisappears(t *testing.T) {
 			return errors.Join(os.Rename(dir, dir+" moved"), os.CopyFS(dir, os.DirFS(dir+" moved")))
 		},
 		"JetStream's part": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "jetstream")) },
-		"a stream":         func(dir string) error { return os.RemoveAll(streamDir(dir, topicKind)) },
-		"the account":      func(dir string) error { return os.Remove(accountFile(dir)) },
+		"a stream":         func(dir string) error { return os.RemoveAll(account.StreamDir(dir, subject.Topic)) },
+		"the account":      func(dir string) error { return os.Remove(account.File(dir)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")

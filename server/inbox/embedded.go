@@ -13,6 +13,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -23,7 +25,7 @@ type embedded struct {
 	dir     string
 	opts    natsserver.Options
 	log     *natsLog
-	account *account
+	account *account.Account
 	boot    string
 	reserve *reserve
 
@@ -44,7 +46,7 @@ func newEmbedded(cfg *Config) *embedded {
 	return &embedded{
 		dir:     cfg.Dir,
 		log:     &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
-		account: newAccount(cfg.Dir, cfg.Sync < 0),
+		account: account.New(cfg.Dir, cfg.Sync < 0),
 		boot:    bootOfMachine(),
 		reserve: newReserve(cfg.Dir),
 		opts: natsserver.Options{
@@ -72,55 +74,8 @@ func (e *embedded) acquire() (err error) {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	e.lock, err = lockDir(filepath.Join(e.dir, lockName))
+	e.lock, err = lockDir(filepath.Join(e.dir, account.LockName))
 	return err
-}
-
-const lockName = "LOCK"
-
-// usedMark begins the lock file and the reserve of a directory in which an account was
-// begun. A directory that has one of them, and neither an account nor messages, has
-// lost them; without a mark it is a new one.
-const usedMark = 'u'
-
-// used reports whether a directory has a mark.
-func used(dir string) bool {
-	for _, name := range []string{lockName, reserveName} {
-		var first [1]byte
-		if f, err := os.Open(filepath.Join(dir, name)); err == nil {
-			n, _ := f.Read(first[:])
-			f.Close()
-			if n == 1 && first[0] == usedMark {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// markUsed marks the directory. On a full disk only what is there is marked.
-func (e *embedded) markUsed() error {
-	e.reserve.used = true
-	reserve, err := os.OpenFile(e.reserve.file, os.O_RDWR, 0)
-	if err == nil {
-		err = errors.Join(writeUsedMark(reserve), reserve.Close())
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return writeUsedMark(e.lock)
-}
-
-// writeUsedMark writes the mark, unless it is there.
-func writeUsedMark(f *os.File) error {
-	var first [1]byte
-	if _, err := f.ReadAt(first[:], 0); err == nil && first[0] == usedMark {
-		return nil
-	}
-	if _, err := f.WriteAt([]byte{usedMark}, 0); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 // InProcessConn is how NATS's client connects, also to a server that was started
@@ -181,7 +136,7 @@ func (e *embedded) stop() {
 // release gives the directory up.
 func (e *embedded) release() {
 	e.stop()
-	e.account.close()
+	e.account.Close()
 	if e.lock != nil {
 		e.lock.Close()
 		e.lock = nil
@@ -190,52 +145,34 @@ func (e *embedded) release() {
 
 // flush brings what was appended to the disk, messages before their account.
 func (e *embedded) flush() error {
-	size, durable := e.account.sizes()
+	size, durable := e.account.Sizes()
 	if size == durable {
 		return nil
 	}
-	for k := range ackKind {
-		if err := syncBlocks(e.dir, k); err != nil {
+	for k := range subject.Ack {
+		if err := account.SyncBlocks(e.dir, k); err != nil {
 			return err
 		}
 	}
-	if _, err := e.account.sync(); err != nil {
+	if _, err := e.account.Sync(); err != nil {
 		return err
 	}
-	e.account.setDurable(size)
+	e.account.SetDurable(size)
 	return nil
-}
-
-// syncBlocks flushes the files of a stream that may have been written of late: the
-// last two blocks. What was appended earlier was flushed earlier.
-func syncBlocks(dir string, k kind) error {
-	blocks, msgs, err := blockFiles(dir, k)
-	if err != nil {
-		return err
-	}
-	for i, blk := range blocks {
-		if i < len(blocks)-2 {
-			if info, err := os.Stat(blk.file); err != nil || time.Since(info.ModTime()) > time.Minute {
-				continue
-			}
-		}
-		f, err := os.Open(blk.file)
-		if os.IsNotExist(err) {
-			continue // removed meanwhile
-		}
-		if err == nil {
-			err = f.Sync()
-			f.Close()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if _, err := os.Stat(msgs); err != nil {
-		return nil // no such stream yet
-	}
-	return syncDir(msgs)
 }
 
 // bootOfMachine is bootID; tests restart the machine.
 var bootOfMachine = bootID
+
+// markUsed marks the directory. On a full disk only what is there is marked.
+func (e *embedded) markUsed() error {
+	e.reserve.used = true
+	reserve, err := os.OpenFile(e.reserve.file, os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(account.WriteUsedMark(reserve), reserve.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return account.WriteUsedMark(e.lock)
+}

@@ -7,23 +7,24 @@ import (
 	"strings"
 	"testing"
 
+	"fanfare/server/inbox/internal/account"
 	"fanfare/server/store"
 )
 
 // TestEmptiedDirectory: a directory that has lost the account and all messages is not
 // taken for a new one, as long as one of the other two files is there.
 func TestEmptiedDirectory(t *testing.T) {
-	account, messages := filepath.Base(accountFile("")), "jetstream"
+	list, messages := filepath.Base(account.File("")), "jetstream"
 	for _, test := range []struct {
 		name    string
 		removed []string
 		opens   bool
 	}{
-		{"account and messages", []string{account, messages}, false},
-		{"all but the lock", []string{account, messages, reserveName}, false},
-		{"all but the reserve", []string{account, messages, lockName}, false},
-		{"all", []string{account, messages, lockName, reserveName}, true},
-		{"lock and reserve", []string{lockName, reserveName}, true},
+		{"account and messages", []string{list, messages}, false},
+		{"all but the lock", []string{list, messages, account.ReserveName}, false},
+		{"all but the reserve", []string{list, messages, account.LockName}, false},
+		{"all", []string{list, messages, account.LockName, account.ReserveName}, true},
+		{"lock and reserve", []string{account.LockName, account.ReserveName}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -22,9 +24,9 @@ type history struct {
 	last atomic.Uint64 // greatest offset seen
 
 	mu     sync.Mutex
-	id     string  // of the present epoch; guarded by mu
-	given  string  // the last epoch that this process gave to the stream; guarded by mu
-	epochs []epoch // of an embedded store, the present one last; guarded by mu
+	id     string          // of the present epoch; guarded by mu
+	given  string          // the last epoch that this process gave to the stream; guarded by mu
+	epochs []account.Epoch // of an embedded store, the present one last; guarded by mu
 }
 
 func newEpochID() string {
@@ -49,25 +51,25 @@ func (h *history) epoch() string {
 }
 
 // begin sets the epochs of an embedded store.
-func (h *history) begin(epochs []epoch, last uint64) {
+func (h *history) begin(epochs []account.Epoch, last uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.epochs, h.id = epochs, epochs[len(epochs)-1].id
+	h.epochs, h.id = epochs, epochs[len(epochs)-1].Id
 	h.last.Store(last)
 }
 
 // covered returns the last offset that an epoch of an embedded store assigned,
 // whether it is known at all, and whether it is the present one.
-func (h *history) covered(k kind, id string) (last uint64, known, present bool) {
+func (h *history) covered(k subject.Kind, id string) (last uint64, known, present bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, e := range h.epochs {
 		switch {
-		case e.id != id:
+		case e.Id != id:
 		case i == len(h.epochs)-1:
 			return h.last.Load(), true, true
 		default:
-			return h.epochs[i+1].began[k], true, false
+			return h.epochs[i+1].Began[k], true, false
 		}
 	}
 	return 0, false, false
@@ -110,29 +112,29 @@ func (s *Store) Continues(ctx context.Context, b store.Box, epoch string, offset
 	return offset <= st.Last && h.epoch() == epoch, nil
 }
 
-func kindOf(b store.Box) kind {
+func kindOf(b store.Box) subject.Kind {
 	if b.Topic != "" {
-		return topicKind
+		return subject.Topic
 	}
-	return inboxKind
+	return subject.Inbox
 }
 
 // keptEpochs bounds the list of an embedded store.
 const keptEpochs = 10_000
 
 // nextEpochs is the list of epochs with a new one.
-func (e *embedded) nextEpochs(c *check, began [2]uint64) []epoch {
-	list := c.tally.epochs
-	if c.loss.unknown != "" {
+func (e *embedded) nextEpochs(c *account.Check, began [2]uint64) []account.Epoch {
+	list := c.Tally.Epochs
+	if c.Loss.Unknown != "" {
 		list = nil // offsets may have been assigned that the account does not show
 	}
 	if n := len(list) - keptEpochs; n > 0 {
 		list = list[n:]
 	}
-	return append(list[:len(list):len(list)], epoch{id: newEpochID(), ms: c.now.UnixMilli(), boot: e.boot, began: began})
+	return append(list[:len(list):len(list)], account.Epoch{Id: newEpochID(), Ms: c.Now.UnixMilli(), Boot: e.boot, Began: began})
 }
 
-func (h *history) list() []epoch {
+func (h *history) list() []account.Epoch {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.epochs

@@ -12,6 +12,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -112,13 +114,13 @@ func TestPositionsOfLaterHistory(t *testing.T) {
 	// Positions of later, messages of earlier.
 	mixed := make(map[string][]byte)
 	for name, b := range before {
-		if strings.Contains(name, ackKind.stream()) {
+		if strings.Contains(name, subject.Ack.Stream()) {
 			b = after[name]
 		}
 		mixed[name] = b
 	}
 	for name, b := range after {
-		if strings.Contains(name, ackKind.stream()) {
+		if strings.Contains(name, subject.Ack.Stream()) {
 			mixed[name] = b
 		}
 	}
@@ -146,7 +148,7 @@ func TestAccountIsCompacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.markForTest(t)
-	was, _ := a.sizes()
+	was, _ := a.Sizes()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -156,11 +158,11 @@ func TestAccountIsCompacted(t *testing.T) {
 			}
 		}
 	}()
-	if err := a.compact(dir, s.limits(), s.history[inboxKind].list()); err != nil {
+	if err := a.Compact(dir, s.limits(), s.history[subject.Inbox].list()); err != nil {
 		t.Fatal(err)
 	}
 	<-written
-	size, _ := a.sizes()
+	size, _ := a.Sizes()
 	if size > was {
 		t.Errorf("%d bytes, were %d", size, was)
 	}
@@ -175,7 +177,7 @@ func TestAccountIsCompacted(t *testing.T) {
 			t.Errorf("%s: got %q", name, got)
 		}
 		// And still misses what is lost.
-		block := filepath.Join("jetstream", "$G", "streams", inboxKind.stream(), "msgs", "1.blk")
+		block := filepath.Join("jetstream", "$G", "streams", subject.Inbox.Stream(), "msgs", "1.blk")
 		dir := lay(t, with(all, block, change{"", func(b []byte) []byte { return nil }}))
 		_, err := Open(ctx, Config{Dir: dir, Messages: 3, Logger: quiet})
 		if err == nil || !strings.Contains(err.Error(), "7 messages of 3 users are missing") {
@@ -242,7 +244,7 @@ func TestAppendWithoutAnswer(t *testing.T) {
 	s := open(t, cfg)
 	put(t, s, user("u"), "1")
 	// As if the answer had not arrived.
-	b := boxOf(user("u"))
+	b := subject.Of(user("u"))
 	p := s.tails.enter(b)
 	tail := p.tail
 	var m message
@@ -256,9 +258,9 @@ func TestAppendWithoutAnswer(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	put(t, s, user("u"), "3")
-	tally, err := readTally(s.local.account.file, -1)
-	if err != nil || tally.messages != 3 {
-		t.Errorf("%d messages are in the account, %v", tally.messages, err)
+	tally, err := account.ReadTally(s.local.account.File, -1)
+	if err != nil || tally.Messages != 3 {
+		t.Errorf("%d messages are in the account, %v", tally.Messages, err)
 	}
 	all := files(t, cfg.Dir)
 	s = open(t, Config{Dir: lay(t, all), Messages: 2})
@@ -276,7 +278,7 @@ func TestOldDirectory(t *testing.T) {
 	s := open(t, Config{Dir: dir})
 	a.check(t, s, false)
 	s.close()
-	if err := os.Remove(accountFile(dir)); err != nil {
+	if err := os.Remove(account.File(dir)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(ctx, Config{Dir: dir, Logger: quiet}); err == nil {
@@ -287,7 +289,7 @@ func TestOldDirectory(t *testing.T) {
 // TestEmptiedNATS: an outside NATS that comes back without its streams gets them
 // again, with a new epoch, by itself.
 func TestEmptiedNATS(t *testing.T) {
-	for _, wiped := range [][]kind{{inboxKind, topicKind, ackKind}, {inboxKind, topicKind}, {inboxKind}} {
+	for _, wiped := range [][]subject.Kind{{subject.Inbox, subject.Topic, subject.Ack}, {subject.Inbox, subject.Topic}, {subject.Inbox}} {
 		dir := t.TempDir()
 		ns := serveNATS(t, natsserver.Options{JetStream: true, Port: natsserver.RANDOM_PORT, StoreDir: dir})
 		url, port := "nats://"+ns.Addr().String(), portOf(t, ns.Addr().String())
@@ -306,7 +308,7 @@ func TestEmptiedNATS(t *testing.T) {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 		for _, k := range wiped {
-			if err := os.RemoveAll(streamDir(dir, k)); err != nil {
+			if err := os.RemoveAll(account.StreamDir(dir, k)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -338,7 +340,7 @@ func TestDeletedStream(t *testing.T) {
 	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
 	put(t, a, user("u"), "1", "2")
 	epoch := a.Epoch(user("u"))
-	if err := a.link.Load().js.DeleteStream(ctx, inboxKind.stream()); err != nil {
+	if err := a.link.Load().js.DeleteStream(ctx, subject.Inbox.Stream()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a new epoch", func() bool {
@@ -369,13 +371,13 @@ func TestStaleLink(t *testing.T) {
 	put(t, a, user("u"), "1", "2", "3")
 	// Not by a store, which would tell the others.
 	js := a.link.Load().js
-	found, err := js.Stream(ctx, inboxKind.stream())
+	found, err := js.Stream(ctx, subject.Inbox.Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sc := found.CachedInfo().Config
 	sc.Metadata = map[string]string{epochKey: newEpochID()}
-	if err := js.DeleteStream(ctx, inboxKind.stream()); err != nil {
+	if err := js.DeleteStream(ctx, subject.Inbox.Stream()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateStream(ctx, sc); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -389,7 +391,7 @@ func TestStaleLink(t *testing.T) {
 	}
 	// A link that is wrong all the same, to a message of another box.
 	m := message{Message: store.Message{Prev: 1}}
-	if _, _, err := b.put(ctx, boxOf(user("u")), &m, []byte("stale"), at[0], ""); err != nil {
+	if _, _, err := b.put(ctx, subject.Of(user("u")), &m, []byte("stale"), at[0], ""); err != nil {
 		t.Fatal(err)
 	}
 	if got, gap := read(t, b, user("u"), 0); strings.Join(got, " ") != "new newer stale" || !gap {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/subject"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -50,11 +51,11 @@ func startFakeJetStream(t *testing.T) *fakeJetStream {
 }
 
 // set sets what a stream says, and where it continues.
-func (f *fakeJetStream) set(k kind, stale, last uint64, cutOff bool) {
+func (f *fakeJetStream) set(k subject.Kind, stale, last uint64, cutOff bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cutOff = cutOff
-	f.streams[k.stream()].stale, f.streams[k.stream()].last = stale, last
+	f.streams[k.Stream()].stale, f.streams[k.Stream()].last = stale, last
 }
 
 func (f *fakeJetStream) written() int {
@@ -101,9 +102,9 @@ func (f *fakeJetStream) answer(m *nats.Msg) {
 	case api == "PURGE":
 		out = map[string]any{"success": true}
 	case api == "":
-		for k := range kinds {
-			if strings.HasPrefix(m.Subject, prefixes[k]) {
-				s = f.streams[k.stream()]
+		for k := range subject.Kinds {
+			if strings.HasPrefix(m.Subject, subject.Prefixes[k]) {
+				s = f.streams[k.Stream()]
 			}
 		}
 		s.last++

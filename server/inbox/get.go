@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -21,7 +22,7 @@ type query struct {
 	last string
 }
 
-// encode returns it in JSON. Subjects need no escapes: see token.
+// encode returns it in JSON. Subjects need no escapes: see subject.Token.
 func (q query) encode() []byte {
 	b := make([]byte, 0, 64+len(q.next)+len(q.last))
 	b = append(b, '{')
@@ -46,14 +47,14 @@ func (q query) encode() []byte {
 //
 // With replicas any of them answers, also one that lags. So the leader is asked for the
 // end of a box.
-func (s *Store) get(ctx context.Context, k kind, q query) (*nats.Msg, error) {
+func (s *Store) get(ctx context.Context, k subject.Kind, q query) (*nats.Msg, error) {
 	if sick := s.sick(); sick != nil {
 		return nil, s.unavailable(sick)
 	}
 	if s.replicated.Load() && q.last != "" {
 		return s.getFromLeader(ctx, k, q)
 	}
-	in, err := s.request(ctx, "$JS.API.DIRECT.GET."+k.stream(), q.encode())
+	in, err := s.request(ctx, "$JS.API.DIRECT.GET."+k.Stream(), q.encode())
 	if err != nil {
 		return nil, s.missing(err)
 	}
@@ -71,8 +72,8 @@ func (s *Store) get(ctx context.Context, k kind, q query) (*nats.Msg, error) {
 }
 
 // getFromLeader asks the leader, which never lags.
-func (s *Store) getFromLeader(ctx context.Context, k kind, q query) (*nats.Msg, error) {
-	in, err := s.request(ctx, "$JS.API.STREAM.MSG.GET."+k.stream(), q.encode())
+func (s *Store) getFromLeader(ctx context.Context, k subject.Kind, q query) (*nats.Msg, error) {
+	in, err := s.request(ctx, "$JS.API.STREAM.MSG.GET."+k.Stream(), q.encode())
 	if err != nil {
 		return nil, s.missing(err)
 	}
@@ -113,7 +114,7 @@ func (s *Store) getFromLeader(ctx context.Context, k kind, q query) (*nats.Msg, 
 
 // getAgain asks the leader for a message that a replica does not have. It was removed
 // only if the leader has been as far.
-func (s *Store) getAgain(ctx context.Context, k kind, offset uint64) (*nats.Msg, error) {
+func (s *Store) getAgain(ctx context.Context, k subject.Kind, offset uint64) (*nats.Msg, error) {
 	st, err := s.state(ctx, k)
 	if err != nil {
 		return nil, err
@@ -125,18 +126,18 @@ func (s *Store) getAgain(ctx context.Context, k kind, offset uint64) (*nats.Msg,
 }
 
 // at returns the message of a box at an offset, nil if the box has none there.
-func (s *Store) at(ctx context.Context, b box, offset uint64) (*message, error) {
+func (s *Store) at(ctx context.Context, b subject.Box, offset uint64) (*message, error) {
 	if offset == 0 {
 		return nil, nil
 	}
-	in, err := s.get(ctx, b.kind, query{seq: offset})
+	in, err := s.get(ctx, b.Kind, query{seq: offset})
 	if in == nil && err == nil && s.replicated.Load() {
-		in, err = s.getAgain(ctx, b.kind, offset)
+		in, err = s.getAgain(ctx, b.Kind, offset)
 	}
 	if in == nil || err != nil {
 		return nil, err
 	}
-	if in.Header.Get("Nats-Subject") != b.subject {
+	if in.Header.Get("Nats-Subject") != b.Subject {
 		return nil, nil // the offset is of a stream that had the name before
 	}
 	m := new(message)
@@ -144,16 +145,16 @@ func (s *Store) at(ctx context.Context, b box, offset uint64) (*message, error) 
 }
 
 // last returns the last message of a box, nil if there is none.
-func (s *Store) last(ctx context.Context, b box) (*message, error) {
-	return s.find(ctx, b.kind, query{last: b.subject})
+func (s *Store) last(ctx context.Context, b subject.Box) (*message, error) {
+	return s.find(ctx, b.Kind, query{last: b.Subject})
 }
 
 // first returns the first message of a box, nil if there is none.
-func (s *Store) first(ctx context.Context, b box) (*message, error) {
-	return s.find(ctx, b.kind, query{next: b.subject, seq: 1})
+func (s *Store) first(ctx context.Context, b subject.Box) (*message, error) {
+	return s.find(ctx, b.Kind, query{next: b.Subject, seq: 1})
 }
 
-func (s *Store) find(ctx context.Context, k kind, q query) (*message, error) {
+func (s *Store) find(ctx context.Context, k subject.Kind, q query) (*message, error) {
 	in, err := s.get(ctx, k, q)
 	if in == nil || err != nil {
 		return nil, err

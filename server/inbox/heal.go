@@ -160,7 +160,7 @@ func (s *Store) acceptAgain(opened bool) {
 	if s.local.reserve.acquire() != nil || s.local.markUsed() != nil {
 		return
 	}
-	if err := s.local.account.raw(nil); err != nil { // what is pending
+	if err := s.local.account.Raw(nil); err != nil { // what is pending
 		s.local.reserve.release()
 		return
 	}
@@ -181,7 +181,7 @@ func (s *Store) accountFailed(err error) error {
 		s.stats.unavailable.Add(1)
 		return why
 	}
-	if s.local.account.raw(nil) == nil {
+	if s.local.account.Raw(nil) == nil {
 		return nil
 	}
 	s.stats.unavailable.Add(1)

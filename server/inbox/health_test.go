@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -32,9 +33,9 @@ func TestSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			silent := box{inboxKind, "silent"}
+			silent := subject.Named(subject.Inbox, "silent")
 			taken := make(chan *nats.Msg, 1)
-			if _, err := nc.ChanSubscribe(silent.subject, taken); err != nil {
+			if _, err := nc.ChanSubscribe(silent.Subject, taken); err != nil {
 				t.Fatal(err)
 			}
 			if err := nc.Flush(); err != nil {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"time"
 
+	"fanfare/server/inbox/internal/subject"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -15,27 +15,18 @@ import (
 // offsets that an earlier one of its name may have assigned, and one that was
 // restored from a backup skips those assigned after the backup.
 
-// firstOfNewStream is the first offset of a stream that is created when offsets up to
-// reached are known to have been assigned. Time makes it greater than those of which
-// nothing is known: JetStream stores less than 1,024 messages in a millisecond. Offsets
-// stay below 2^53, up to which JSON is exact in JavaScript, until 2248. An offset after
-// reached is left out, so that a reader who was there is told of a gap.
-func firstOfNewStream(now time.Time, reached uint64) uint64 {
-	return max(uint64(now.UnixMilli())<<10, reached+2)
-}
-
 // reached returns the greatest offset of a stream that is known to have been
 // assigned: by what this process has seen, and by the position that was stored last.
-func (s *Store) reached(ctx context.Context, k kind, positions *jetstream.StreamInfo) (uint64, error) {
+func (s *Store) reached(ctx context.Context, k subject.Kind, positions *jetstream.StreamInfo) (uint64, error) {
 	seen := s.history[k].last.Load()
 	if positions.State.Msgs == 0 || s.prepared.Load() {
 		return seen, nil
 	}
-	names := prefixes[ackKind] + "*" // see positionName
-	if k == topicKind {
+	names := subject.Prefixes[subject.Ack] + "*" // see positionName
+	if k == subject.Topic {
 		names += ".*"
 	}
-	in, err := s.getFromLeader(ctx, ackKind, query{last: names})
+	in, err := s.getFromLeader(ctx, subject.Ack, query{last: names})
 	if in == nil || err != nil {
 		return seen, err
 	}
@@ -49,7 +40,7 @@ func (s *Store) reached(ctx context.Context, k kind, positions *jetstream.Stream
 // learn takes note of a stream of an outside NATS that is known to have reached an
 // offset. It reports whether the offsets of the stream belong to another history than
 // before.
-func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, reached uint64) (changed bool, err error) {
+func (s *Store) learn(ctx context.Context, k subject.Kind, info *jetstream.StreamInfo, reached uint64) (changed bool, err error) {
 	h := &s.history[k]
 	was, given := h.epoch(), h.givenEpoch()
 	id, last := info.Config.Metadata[epochKey], info.State.LastSeq
@@ -58,7 +49,7 @@ func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, r
 		if last, err = s.confirmLast(ctx, k, last); err != nil {
 			return false, err
 		}
-		found, err := s.link.Load().js.Stream(ctx, k.stream())
+		found, err := s.link.Load().js.Stream(ctx, k.Stream())
 		if err != nil {
 			return false, err
 		}
@@ -67,7 +58,7 @@ func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, r
 	}
 	if last < reached {
 		s.log.Warn("stream ends before an offset that it had reached: offsets in between are skipped",
-			"stream", k.stream(), "last", last, "reached", reached)
+			"stream", k.Stream(), "last", last, "reached", reached)
 		if id == was || was == "" && id != given {
 			if id, err = s.giveEpoch(ctx, k, info.Config); err != nil {
 				return false, err
@@ -82,7 +73,7 @@ func (s *Store) learn(ctx context.Context, k kind, info *jetstream.StreamInfo, r
 		return false, nil
 	}
 	if was != "" {
-		s.log.Warn("stored messages have a new history: clients are told of a gap", "stream", k.stream(), "epoch", id)
+		s.log.Warn("stored messages have a new history: clients are told of a gap", "stream", k.Stream(), "epoch", id)
 	}
 	h.mu.Lock()
 	h.id = id
@@ -99,7 +90,7 @@ func (h *history) givenEpoch() string {
 }
 
 // giveEpoch gives a stream a new epoch.
-func (s *Store) giveEpoch(ctx context.Context, k kind, sc jetstream.StreamConfig) (id string, err error) {
+func (s *Store) giveEpoch(ctx context.Context, k subject.Kind, sc jetstream.StreamConfig) (id string, err error) {
 	sc.Metadata = maps.Clone(sc.Metadata)
 	sc.Metadata[epochKey] = newEpochID()
 	found, err := s.link.Load().js.UpdateStream(ctx, sc)
@@ -123,7 +114,7 @@ const (
 
 // advanceTo makes a stream that ends at an offset continue after another one. What
 // it has skipped when it fails stays skipped.
-func (s *Store) advanceTo(ctx context.Context, k kind, last, reached uint64) (uint64, error) {
+func (s *Store) advanceTo(ctx context.Context, k subject.Kind, last, reached uint64) (uint64, error) {
 	if reached-last > maxSkip {
 		return last, fmt.Errorf("ends at offset %d, and offset %d has been assigned, as after restoring an old backup; restore a newer one, "+
 			"or delete the stream, with its messages, to have it created again", last, reached)
@@ -133,7 +124,7 @@ func (s *Store) advanceTo(ctx context.Context, k kind, last, reached uint64) (ui
 		n := min(reached-last, skipBatch, uint64(s.cfg.Messages))
 		var stored []jetstream.PubAckFuture
 		for range n {
-			f, err := js.PublishAsync(boxNamed(k, noName).subject, nil)
+			f, err := js.PublishAsync(subject.Named(k, noName).Subject, nil)
 			if err != nil {
 				return last, err
 			}
@@ -149,7 +140,7 @@ func (s *Store) advanceTo(ctx context.Context, k kind, last, reached uint64) (ui
 				return last, fmt.Errorf("skipping offsets: %w", ctx.Err())
 			}
 		}
-		if _, err := s.purgeStream(ctx, boxNamed(k, noName), last); err != nil {
+		if _, err := s.purgeStream(ctx, subject.Named(k, noName), last); err != nil {
 			return last, err
 		}
 	}

@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/subject"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // recreate makes stream k of an outside NATS what a restored backup of it would be:
 // the same configuration, with the messages of a store's box from the beginning.
-func recreate(t *testing.T, s *testStore, k kind, first uint64) {
+func recreate(t *testing.T, s *testStore, k subject.Kind, first uint64) {
 	t.Helper()
 	js := s.link.Load().js
-	found, err := js.Stream(ctx, k.stream())
+	found, err := js.Stream(ctx, k.Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func recreate(t *testing.T, s *testStore, k kind, first uint64) {
 	sc.FirstSeq = first
 	// A store that verifies just then may be first.
 	eventually(t, "creation", func() bool {
-		if err := js.DeleteStream(ctx, k.stream()); err != nil {
+		if err := js.DeleteStream(ctx, k.Stream()); err != nil {
 			t.Fatal(err)
 		}
 		_, err := js.CreateStream(ctx, sc)
@@ -41,23 +41,23 @@ func recreate(t *testing.T, s *testStore, k kind, first uint64) {
 // all earlier ones, and is not acknowledged.
 func TestOffsetsNeverGoBack(t *testing.T) {
 	for _, box := range []struct {
-		k    kind
+		k    subject.Kind
 		user bool
-	}{{inboxKind, true}, {topicKind, false}} {
+	}{{subject.Inbox, true}, {subject.Topic, false}} {
 		b := user("u")
 		if !box.user {
 			b = topic("t")
 		}
 		for name, lose := range map[string]func(t *testing.T, s *testStore, at []uint64){
 			"all streams deleted": func(t *testing.T, s *testStore, at []uint64) {
-				for k := range kinds {
-					if err := s.link.Load().js.DeleteStream(ctx, k.stream()); err != nil {
+				for k := range subject.Kinds {
+					if err := s.link.Load().js.DeleteStream(ctx, k.Stream()); err != nil {
 						t.Fatal(err)
 					}
 				}
 			},
 			"one stream deleted": func(t *testing.T, s *testStore, at []uint64) {
-				if err := s.link.Load().js.DeleteStream(ctx, box.k.stream()); err != nil {
+				if err := s.link.Load().js.DeleteStream(ctx, box.k.Stream()); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -117,9 +117,9 @@ func TestRestoredFarBack(t *testing.T) {
 	url := outside(t, natsserver.Options{})
 	s := open(t, Config{URL: url})
 	put(t, s, user("u"), "1")
-	recreate(t, s, inboxKind, 1)
+	recreate(t, s, subject.Inbox, 1)
 	err := s.verifyStreams(ctx)
-	for _, want := range []string{inboxKind.stream(), "ends at offset 0", "delete the stream"} {
+	for _, want := range []string{subject.Inbox.Stream(), "ends at offset 0", "delete the stream"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %q", err, want)
 		}
@@ -128,23 +128,9 @@ func TestRestoredFarBack(t *testing.T) {
 		t.Error("ready")
 	}
 	// What it says helps.
-	if err := s.link.Load().js.DeleteStream(ctx, inboxKind.stream()); err != nil {
+	if err := s.link.Load().js.DeleteStream(ctx, subject.Inbox.Stream()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "recovery", func() bool { return s.Ready() == nil })
 	put(t, s, user("u"), "2")
-}
-
-func TestFirstOfNewStream(t *testing.T) {
-	at := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
-	if first := firstOfNewStream(at(2248), 0); first >= 1<<53 {
-		t.Errorf("%d is not exact in JavaScript", first)
-	}
-	// A clock that was put back.
-	if first := firstOfNewStream(at(2000), 1<<52); first != 1<<52+2 {
-		t.Errorf("got %d", first)
-	}
-	if first := firstOfNewStream(at(2026), 7); first != uint64(at(2026).UnixMilli())<<10 {
-		t.Errorf("got %d", first)
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -61,20 +63,20 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	defer cancel()
 	l := s.local
 	began := time.Now()
-	c, err := inspect(ctx, l.dir, l.boot, began)
+	c, err := account.Inspect(ctx, l.dir, l.boot, began)
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	if !c.loss.tolerable() {
+	if !c.Loss.Tolerable() {
 		if !s.cfg.AcceptLoss {
-			return c.err()
+			return c.Err()
 		}
 	}
 	s.logDamage(c)
-	if err := removeClosing(l.dir); err != nil {
+	if err := account.RemoveClosing(l.dir); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	if err := c.repair(); err != nil {
+	if err := c.Repair(); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
 	if err := s.recordLimits(c); err != nil {
@@ -109,29 +111,29 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 		return err
 	}
 	if took := time.Since(began); took > 5*time.Second {
-		s.log.Info("stored messages verified", "messages", c.tally.messages, "took", took.Round(time.Millisecond))
+		s.log.Info("stored messages verified", "messages", c.Tally.Messages, "took", took.Round(time.Millisecond))
 	}
 	return nil
 }
 
 // logDamage logs what is missing or damaged.
-func (s *Store) logDamage(c *check) {
-	for k := range kinds {
-		st := &c.streams[k]
-		for _, d := range st.damaged {
-			s.log.Warn("damaged part of a block file left out", "stream", k.stream(), "file", d.file, "offset", d.offset, "bytes", d.bytes)
+func (s *Store) logDamage(c *account.Check) {
+	for k := range subject.Kinds {
+		st := &c.Streams[k]
+		for _, d := range st.Damaged {
+			s.log.Warn("damaged part of a block file left out", "stream", k.Stream(), "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
 		}
 	}
-	for _, d := range c.torn {
-		s.log.Info("incomplete last write left out, as a process that is killed may leave one", "file", d.file, "offset", d.offset, "bytes", d.bytes)
+	for _, d := range c.Torn {
+		s.log.Info("incomplete last write left out, as a process that is killed may leave one", "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
 	}
 	s.logSetBack(c)
 	switch {
-	case c.loss.nothing():
-	case c.loss.tolerable():
-		s.log.Warn("a power cut lost stored messages: readers are told of a gap", "missing", c.loss.describe())
+	case c.Loss.Nothing():
+	case c.Loss.Tolerable():
+		s.log.Warn("a power cut lost stored messages: readers are told of a gap", "missing", c.Loss.Describe())
 	default:
-		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "missing", c.loss.describe())
+		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "missing", c.Loss.Describe())
 	}
 }
 
@@ -159,114 +161,107 @@ func (s *Store) connectLocal() error {
 	return nil
 }
 
-func (s *Store) ensureLocalStreams(ctx context.Context, c *check) error {
-	for k := range kinds {
+func (s *Store) ensureLocalStreams(ctx context.Context, c *account.Check) error {
+	for k := range subject.Kinds {
 		var first uint64
-		if k != ackKind && !c.streams[k].exists && c.lastOffset(k) > 0 {
-			first = c.lastOffset(k) + 1
+		if k != subject.Ack && !c.Streams[k].Exists && c.LastOffset(k) > 0 {
+			first = c.LastOffset(k) + 1
 		}
 		if _, _, err := s.ensureStream(ctx, k, first); err != nil {
-			return fmt.Errorf("inbox: stream %s: %w", k.stream(), err)
+			return fmt.Errorf("inbox: stream %s: %w", k.Stream(), err)
 		}
 	}
 	return nil
 }
 
 // recordLimits adds stricter limits to the account before the server applies them.
-func (s *Store) recordLimits(c *check) error {
-	was, l := c.tally.limits, s.limits()
-	if c.tally.valid <= 0 || !c.tally.limited {
+func (s *Store) recordLimits(c *account.Check) error {
+	was, l := c.Tally.Limits, s.limits()
+	if c.Tally.Valid <= 0 || !c.Tally.Limited {
 		return nil
 	}
-	c.tally.add(&entry{what: entryLimits, limits: l})
-	if c.tally.limits == was {
+	c.Tally.Add(&account.Entry{What: account.EntryLimits, Limits: l})
+	if c.Tally.Limits == was {
 		return nil
 	}
 	a := s.local.account
-	if err := a.open(c.tally.valid); err != nil {
+	if err := a.Open(c.Tally.Valid); err != nil {
 		return err
 	}
-	if err := a.raw(appendLimits(nil, l)); err != nil {
+	if err := a.Raw(account.AppendLimits(nil, l)); err != nil {
 		return err
 	}
-	size, err := a.sync()
-	c.tally.valid = size
+	size, err := a.Sync()
+	c.Tally.Valid = size
 	return err
 }
 
 // beginEpoch brings the account up to date, and begins an epoch in it.
-func (s *Store) beginEpoch(ctx context.Context, c *check) error {
+func (s *Store) beginEpoch(ctx context.Context, c *account.Check) error {
 	l := s.local
 	var began [2]uint64
-	for k := range ackKind {
+	for k := range subject.Ack {
 		st, err := s.state(ctx, k)
 		if err != nil {
 			return err
 		}
-		began[k] = max(st.Last, c.lastOffset(k))
-		c.tally.first[k] = max(c.tally.first[k], st.First)
+		began[k] = max(st.Last, c.LastOffset(k))
+		c.Tally.First[k] = max(c.Tally.First[k], st.First)
 	}
-	for k := range kinds { // the account says from here on that all of it is on the disk
-		if err := syncBlocks(l.dir, k); err != nil {
+	for k := range subject.Kinds { // the account says from here on that all of it is on the disk
+		if err := account.SyncBlocks(l.dir, k); err != nil {
 			return fmt.Errorf("inbox: %w", err)
 		}
 	}
 	epochs := l.nextEpochs(c, began)
 	present := epochs[len(epochs)-1]
 	limits := s.limits()
-	if c.mustReplace(limits) {
-		if err := l.account.replace(c, limits, epochs, began); err != nil {
+	if c.MustReplace(limits) {
+		if err := l.account.Replace(c, limits, epochs, began); err != nil {
 			return fmt.Errorf("inbox: account: %w", err)
 		}
 	} else {
-		if err := l.account.open(c.tally.valid); err != nil {
+		if err := l.account.Open(c.Tally.Valid); err != nil {
 			return fmt.Errorf("inbox: account: %w", err)
 		}
-		if err := l.account.raw(appendEpoch(appendLimits(nil, limits), present)); err != nil {
+		if err := l.account.Raw(account.AppendEpoch(account.AppendLimits(nil, limits), present)); err != nil {
 			return fmt.Errorf("inbox: %w", err)
 		}
 	}
-	if _, err := l.account.sync(); err != nil {
+	if _, err := l.account.Sync(); err != nil {
 		return fmt.Errorf("inbox: account: %w", err)
 	}
 	if err := l.markUsed(); err != nil && !isDiskFull(err.Error()) {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	os.Remove(witnessFile(l.dir))
-	s.snapshotSize, _ = l.account.sizes()
-	for k := range ackKind {
+	os.Remove(account.WitnessFile(l.dir))
+	s.snapshotSize, _ = l.account.Sizes()
+	for k := range subject.Ack {
 		s.history[k].begin(epochs, began[k])
 	}
 	return s.fillFilter(c)
 }
 
-func (s *Store) limits() limits {
+func (s *Store) limits() account.Limits {
 	cfg := &s.cfg
-	return limits{uint64(cfg.Messages), cfg.Age, uint64(cfg.Disk), cfg.DiskFull == FullDropOldest, cfg.Sync < 0}
-}
-
-// mustReplace reports whether the account needs a snapshot: it is new, has changed by
-// more than additions, or is much longer than what is alive.
-func (c *check) mustReplace(l limits) bool {
-	t := c.tally
-	return t.valid <= 0 || !t.limited || l != t.limits || !c.loss.nothing() || len(c.adopted) > 0 || len(c.strays) > 0 ||
-		len(t.damaged) > 0 || t.valid > 1<<20
+	return account.Limits{Messages: uint64(cfg.Messages), Age: cfg.Age, Disk: uint64(cfg.Disk),
+		DropOldest: cfg.DiskFull == FullDropOldest, Flush: cfg.Sync < 0}
 }
 
 // fillFilter adds all names that may have messages or positions to the filter.
-func (s *Store) fillFilter(c *check) error {
-	s.filled.reset(len(c.tally.boxes) + len(c.tally.positions) + len(c.strays) + len(c.stored))
-	for h := range c.tally.boxes {
+func (s *Store) fillFilter(c *account.Check) error {
+	s.filled.reset(len(c.Tally.Boxes) + len(c.Tally.Positions) + len(c.Strays) + len(c.Stored))
+	for h := range c.Tally.Boxes {
 		s.filled.add(h)
 	}
-	for h := range c.stored {
+	for h := range c.Stored {
 		s.filled.add(h)
 	}
-	for _, name := range c.loss.positions {
-		s.filled.add(hashName(ackKind, name))
+	for _, name := range c.Loss.Positions {
+		s.filled.add(account.HashName(subject.Ack, name))
 	}
-	for b := range c.loss.boxes {
-		s.filled.add(hashName(b.kind, b.name()))
+	for b := range c.Loss.Boxes {
+		s.filled.add(account.HashName(b.Kind, b.Name()))
 	}
 	return nil
 }
@@ -283,13 +278,13 @@ func (s *Store) closeLocal() {
 	var positions state
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
-		positions, err = s.state(ctx, ackKind)
+		positions, err = s.state(ctx, subject.Ack)
 		cancel()
 	}
 	link.nc.Close()
 	l.stop()
 	if err == nil {
-		err = l.writeClosing(positions.Last, s.history[inboxKind].epoch())
+		err = l.account.WriteClosing(positions.Last, s.history[subject.Inbox].epoch())
 	}
 	if err != nil && s.sick() == nil {
 		s.log.Warn("account not brought up to date", "err", err)

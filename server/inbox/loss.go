@@ -3,6 +3,8 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"strings"
 	"time"
@@ -13,8 +15,8 @@ import (
 // of them. Where messages in between are missing, the links of others show it.
 //
 // Positions that are missing begin at 0: their users get messages a second time.
-func (s *Store) announceLoss(ctx context.Context, c *check) error {
-	for b, upTo := range c.purged {
+func (s *Store) announceLoss(ctx context.Context, c *account.Check) error {
+	for b, upTo := range c.Purged {
 		n, err := s.purgeStream(ctx, b, upTo)
 		if err != nil {
 			return err
@@ -23,28 +25,28 @@ func (s *Store) announceLoss(ctx context.Context, c *check) error {
 			s.log.Warn("deleted messages were in the files again, and are deleted again", "messages", n)
 		}
 	}
-	for b, l := range c.loss.boxes {
-		if err := s.markGap(ctx, c, b, l.last); err != nil {
+	for b, l := range c.Loss.Boxes {
+		if err := s.markGap(ctx, c, b, l.Last); err != nil {
 			return err
 		}
 	}
-	if c.loss.unknown != "" {
+	if c.Loss.Unknown != "" {
 		if err := s.markAllGaps(ctx, c); err != nil {
 			return err
 		}
 	}
-	for _, name := range c.loss.positions {
-		err := s.putPosition(ctx, name, 0, storedPosition{at: "0", when: c.now})
+	for _, name := range c.Loss.Positions {
+		err := s.putPosition(ctx, name, 0, storedPosition{at: "0", when: c.Now})
 		if err != nil && !errors.Is(err, errRaced) { // raced: it is there after all
 			return err
 		}
-		c.strays[name] = c.now.UnixMilli()
+		c.Strays[name] = c.Now.UnixMilli()
 	}
 	return nil
 }
 
 // markGap appends a marker to a box, unless it has a message after an offset.
-func (s *Store) markGap(ctx context.Context, c *check, b box, lost uint64) error {
+func (s *Store) markGap(ctx context.Context, c *account.Check, b subject.Box, lost uint64) error {
 	last, err := s.last(ctx, b)
 	if err != nil {
 		return err
@@ -62,36 +64,33 @@ func (s *Store) markGap(ctx context.Context, c *check, b box, lost uint64) error
 	if err != nil {
 		return fmt.Errorf("marker of a gap: %w", err)
 	}
-	h := hashName(b.kind, b.name())
-	c.tally.box(b.kind, []byte(b.name())).total++
-	c.adopted[h] = append(c.adopted[h], adoptee{b.kind, offset, time.Now().UnixMilli(), 0, b.name()})
-	c.streams[b.kind].live.add(offset)
+	c.Adopt(b, offset, time.Now())
 	return nil
 }
 
 // markAllGaps appends a marker to each box that is known, where it cannot be told
 // which have lost messages. The offset before the first marker was skipped for this:
 // see lastOffset.
-func (s *Store) markAllGaps(ctx context.Context, c *check) error {
-	known := make(map[box]bool)
-	err := c.each(func(e *adoptee, _ int64, _ bool) { known[boxNamed(e.kind, e.name)] = true })
+func (s *Store) markAllGaps(ctx context.Context, c *account.Check) error {
+	known := make(map[subject.Box]bool)
+	err := c.Each(func(e *account.Adoptee, _ int64, _ bool) { known[subject.Named(e.Kind, e.Name)] = true })
 	if err != nil {
 		return err
 	}
 	position := func(name string) {
 		if user, topic, ok := strings.Cut(name, "."); ok {
-			known[boxNamed(topicKind, topic)] = true
+			known[subject.Named(subject.Topic, topic)] = true
 		} else {
-			known[boxNamed(inboxKind, user)] = true
+			known[subject.Named(subject.Inbox, user)] = true
 		}
 	}
-	for name := range c.strays {
+	for name := range c.Strays {
 		position(name)
 	}
-	if c.tally.valid > 0 {
-		_, _, err := readAccount(accountFile(c.dir), c.tally.valid, func(e *entry) {
-			if e.what == entryPosition {
-				position(string(e.name))
+	if c.Tally.Valid > 0 {
+		_, _, err := account.Read(account.File(c.Dir), c.Tally.Valid, func(e *account.Entry) {
+			if e.What == account.EntryPosition {
+				position(string(e.Name))
 			}
 		})
 		if err != nil {
@@ -100,9 +99,22 @@ func (s *Store) markAllGaps(ctx context.Context, c *check) error {
 	}
 	s.log.Warn("every known user and topic gets a gap", "boxes", len(known))
 	for b := range known {
-		if err := s.markGap(ctx, c, b, c.lastOffset(b.kind)); err != nil {
+		if err := s.markGap(ctx, c, b, c.LastOffset(b.Kind)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Store) logSetBack(c *account.Check) {
+	positions, users := c.SetBackPositions()
+	if positions == 0 {
+		return
+	}
+	of := fmt.Sprint(users)
+	if users < positions {
+		of = fmt.Sprintf("%d to %d", users, positions)
+	}
+	s.log.Warn("acknowledged positions are damaged, and earlier ones are used: their users receive messages a second time",
+		"positions", positions, "users", of)
 }

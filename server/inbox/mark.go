@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -17,39 +19,39 @@ func (s *Store) markAccount() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
 	defer cancel()
 	l := s.local
-	var m mark
-	m.ms = time.Now().UnixMilli()
+	var m account.Mark
+	m.Ms = time.Now().UnixMilli()
 	bytes := int64(0)
-	for k := range kinds {
+	for k := range subject.Kinds {
 		st, err := s.state(ctx, k)
 		if err != nil {
 			return err
 		}
-		if k == ackKind {
+		if k == subject.Ack {
 			s.positionBytes.Store(int64(st.Bytes))
 			continue
 		}
-		m.first[k], m.last[k] = st.First, st.Last
+		m.First[k], m.Last[k] = st.First, st.Last
 		bytes += int64(st.Bytes)
 	}
 	s.bytes.Store(bytes)
 	if err := l.flush(); err != nil {
 		return err
 	}
-	size, durable := l.account.sizes()
-	if m.first == s.marked.first && m.last == s.marked.last && size == s.markedSize && durable == size {
+	size, durable := l.account.Sizes()
+	if m.First == s.marked.First && m.Last == s.marked.Last && size == s.markedSize && durable == size {
 		return nil
 	}
-	if err := l.account.mark(m); err != nil {
+	if err := l.account.Mark(m); err != nil {
 		return err
 	}
 	s.marked = m
-	s.markedSize, _ = l.account.sizes()
+	s.markedSize, _ = l.account.Sizes()
 	if s.markedSize > 2*s.snapshotSize+compactMin {
-		if err := l.account.compact(l.dir, s.limits(), s.history[inboxKind].list()); err != nil {
+		if err := l.account.Compact(l.dir, s.limits(), s.history[subject.Inbox].list()); err != nil {
 			return fmt.Errorf("inbox: account: %w", err)
 		}
-		s.snapshotSize, _ = l.account.sizes()
+		s.snapshotSize, _ = l.account.Sizes()
 	}
 	return nil
 }
@@ -62,17 +64,17 @@ func (e *embedded) present() error {
 	held, err := e.lock.Stat()
 	if err == nil {
 		var named os.FileInfo
-		if named, err = os.Stat(filepath.Join(e.dir, lockName)); err == nil && !os.SameFile(held, named) {
+		if named, err = os.Stat(filepath.Join(e.dir, account.LockName)); err == nil && !os.SameFile(held, named) {
 			err = errors.New("another directory has its place")
 		}
 	}
-	for k := range kinds {
+	for k := range subject.Kinds {
 		if err == nil {
-			_, err = os.Stat(filepath.Join(streamDir(e.dir, k), "msgs"))
+			_, err = os.Stat(filepath.Join(account.StreamDir(e.dir, k), "msgs"))
 		}
 	}
 	if err == nil {
-		_, err = os.Stat(e.account.file)
+		_, err = os.Stat(e.account.File)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: the directory %s, or a part of it, has disappeared; restore it and restart: %w",

@@ -3,6 +3,8 @@ package inbox
 import (
 	"bytes"
 	"context"
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"path/filepath"
 	"testing"
 	"time"
@@ -36,16 +38,16 @@ func TestPowerCut(t *testing.T) {
 			}
 			all := files(t, cfg.Dir)
 			s.close()
-			block := filepath.Join("jetstream", "$G", "streams", inboxKind.stream(), "msgs", "1.blk")
-			cut := bytes.LastIndex(all[block], []byte("fanfare.inbox.u")) - recordHeader
+			block := filepath.Join("jetstream", "$G", "streams", subject.Inbox.Stream(), "msgs", "1.blk")
+			cut := bytes.LastIndex(all[block], []byte("fanfare.inbox.u")) - account.RecordHeader
 			all[block] = all[block][:cut]
 			dir := lay(t, all)
-			c, err := inspect(context.Background(), dir, test.boot, time.Now())
+			c, err := account.Inspect(context.Background(), dir, test.boot, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.loss.messages != 1 || c.loss.tolerable() != test.opens {
-				t.Fatalf("%d messages missing, tolerable %v", c.loss.messages, c.loss.tolerable())
+			if c.Loss.Messages != 1 || c.Loss.Tolerable() != test.opens {
+				t.Fatalf("%d messages missing, tolerable %v", c.Loss.Messages, c.Loss.Tolerable())
 			}
 			if !test.opens {
 				return
@@ -67,15 +69,15 @@ func TestPowerCut(t *testing.T) {
 // markForTest brings the account up to date, as happens each second.
 func (s *testStore) markForTest(t *testing.T) {
 	t.Helper()
-	size, _ := s.local.account.sizes()
+	size, _ := s.local.account.Sizes()
 	eventually(t, "mark", func() bool {
-		_, durable := s.local.account.sizes()
+		_, durable := s.local.account.Sizes()
 		return durable >= size
 	})
 	// And the mark itself.
 	eventually(t, "mark", func() bool {
-		tally, err := readTally(s.local.account.file, -1)
-		return err == nil && tally.durable >= size
+		tally, err := account.ReadTally(s.local.account.File, -1)
+		return err == nil && tally.Durable >= size
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -17,7 +18,7 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 		return 0, err
 	}
 	defer cancel()
-	b := boxOf(to)
+	b := subject.Of(to)
 	last, err := s.last(ctx, b)
 	if last == nil || err != nil {
 		return 0, err
@@ -28,10 +29,10 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 }
 
 // purge deletes the messages of a box up to an offset.
-func (s *Store) purge(ctx context.Context, b box, upTo uint64) (uint64, error) {
+func (s *Store) purge(ctx context.Context, b subject.Box, upTo uint64) (uint64, error) {
 	if s.local != nil {
 		// Before it happens, so that what is gone is not taken for lost.
-		if err := s.local.account.purge(b, upTo, time.Now()); err != nil {
+		if err := s.local.account.Purge(b, upTo, time.Now()); err != nil {
 			if err = s.accountFailed(err); err != nil {
 				return 0, err
 			}
@@ -40,9 +41,9 @@ func (s *Store) purge(ctx context.Context, b box, upTo uint64) (uint64, error) {
 	return s.purgeStream(ctx, b, upTo)
 }
 
-func (s *Store) purgeStream(ctx context.Context, b box, upTo uint64) (uint64, error) {
-	body := fmt.Sprintf(`{"filter":%q,"seq":%d}`, b.subject, upTo+1)
-	in, err := s.request(ctx, "$JS.API.STREAM.PURGE."+b.kind.stream(), []byte(body))
+func (s *Store) purgeStream(ctx context.Context, b subject.Box, upTo uint64) (uint64, error) {
+	body := fmt.Sprintf(`{"filter":%q,"seq":%d}`, b.Subject, upTo+1)
+	in, err := s.request(ctx, "$JS.API.STREAM.PURGE."+b.Kind.Stream(), []byte(body))
 	if err != nil {
 		return 0, s.missing(err)
 	}
@@ -61,11 +62,11 @@ func (s *Store) purgeStream(ctx context.Context, b box, upTo uint64) (uint64, er
 
 // purgeRead deletes what the user of an inbox has acknowledged, and returns how many
 // messages that were.
-func (s *Store) purgeRead(ctx context.Context, b box) (uint64, error) {
-	if b.kind != inboxKind {
+func (s *Store) purgeRead(ctx context.Context, b subject.Box) (uint64, error) {
+	if b.Kind != subject.Inbox {
 		return 0, nil
 	}
-	acked, err := s.storedPosition(ctx, b.name())
+	acked, err := s.storedPosition(ctx, b.Name())
 	if err != nil || acked.offset == 0 {
 		return 0, err
 	}

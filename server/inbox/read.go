@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -21,7 +23,7 @@ func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes i
 		return store.Page{}, err
 	}
 	defer cancel()
-	b := boxOf(to)
+	b := subject.Of(to)
 	var p page
 	m, err := s.last(ctx, b)
 	for m != nil && m.Offset > after && err == nil {
@@ -71,9 +73,9 @@ func (p *page) add(m *message, maxBytes int) {
 
 // preceding returns the last message of a box between two offsets, by looking at
 // all of them; nil if there is none.
-func (s *Store) preceding(ctx context.Context, b box, after, before uint64) (last *message, err error) {
+func (s *Store) preceding(ctx context.Context, b subject.Box, after, before uint64) (last *message, err error) {
 	for {
-		m, err := s.find(ctx, b.kind, query{next: b.subject, seq: after + 1})
+		m, err := s.find(ctx, b.Kind, query{next: b.Subject, seq: after + 1})
 		if m == nil || err != nil || m.Offset >= before {
 			return last, err
 		}
@@ -84,7 +86,7 @@ func (s *Store) preceding(ctx context.Context, b box, after, before uint64) (las
 // gap reports whether there may have been messages after an offset and before the
 // first of a page, or inside it. before is the last message at or before the
 // offset, if there is none after it.
-func (s *Store) gap(ctx context.Context, b box, after uint64, p *page, before *message) (bool, error) {
+func (s *Store) gap(ctx context.Context, b subject.Box, after uint64, p *page, before *message) (bool, error) {
 	switch {
 	case p.broken:
 		return true, nil
@@ -97,7 +99,7 @@ func (s *Store) gap(ctx context.Context, b box, after uint64, p *page, before *m
 	}
 	// Whether the box had messages before is not known any more. What expires, or
 	// makes room on the disk, goes from the beginning of the stream.
-	st, err := s.state(ctx, b.kind)
+	st, err := s.state(ctx, b.Kind)
 	return st.First > after+1, err
 }
 
@@ -109,7 +111,7 @@ func (s *Store) Get(ctx context.Context, to store.Box, offset uint64) (*store.Me
 	}
 	defer cancel()
 	s.stats.read.Add(1)
-	m, err := s.at(ctx, boxOf(to), offset)
+	m, err := s.at(ctx, subject.Of(to), offset)
 	if m == nil || err != nil {
 		return nil, err
 	}
@@ -127,7 +129,7 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 		return 0, err
 	}
 	defer cancel()
-	m, err := s.last(ctx, boxOf(to))
+	m, err := s.last(ctx, subject.Of(to))
 	if m == nil || err != nil {
 		return 0, err
 	}
@@ -145,9 +147,9 @@ func (s *Store) knownEmpty(to store.Box) (bool, error) {
 		return false, err
 	}
 	if to.Topic != "" {
-		return !s.filled.has(hashName(topicKind, token(to.Topic))), nil
+		return !s.filled.has(account.HashName(subject.Topic, subject.Token(to.Topic))), nil
 	}
-	return !s.filled.has(hashName(inboxKind, token(to.User))), nil
+	return !s.filled.has(account.HashName(subject.Inbox, subject.Token(to.User))), nil
 }
 
 // Before returns the offset of the last message stored before a time, by the clock
@@ -158,7 +160,7 @@ func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, 
 		return 0, err
 	}
 	defer cancel()
-	b := boxOf(to)
+	b := subject.Of(to)
 	m, err := s.last(ctx, b)
 	for m != nil && err == nil && !m.Stored.Before(t) {
 		prev := m.Prev

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -49,7 +51,7 @@ func TestHole(t *testing.T) {
 	put(t, s, user("v"), "x", "y")
 	at = append(at, put(t, s, box, "5", "6")...)
 	for _, i := range []int{1, 2, 5} {
-		if err := s.link.Load().nc.Publish("$JS.API.STREAM.MSG.DELETE."+inboxKind.stream(),
+		if err := s.link.Load().nc.Publish("$JS.API.STREAM.MSG.DELETE."+subject.Inbox.Stream(),
 			[]byte(`{"seq":`+strconv.FormatUint(at[i], 10)+`}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -165,14 +167,14 @@ func TestFilter(t *testing.T) {
 	f.reset(0)
 	const n = 100_000
 	for i := range n {
-		f.add(hashName(inboxKind, strconv.Itoa(i)))
+		f.add(account.HashName(subject.Inbox, strconv.Itoa(i)))
 	}
 	found := 0
 	for i := range n {
-		if !f.has(hashName(inboxKind, strconv.Itoa(i))) {
+		if !f.has(account.HashName(subject.Inbox, strconv.Itoa(i))) {
 			t.Fatalf("%d is missing", i)
 		}
-		if f.has(hashName(inboxKind, strconv.Itoa(n+i))) {
+		if f.has(account.HashName(subject.Inbox, strconv.Itoa(n+i))) {
 			found++
 		}
 	}

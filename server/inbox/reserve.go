@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"fanfare/server/inbox/internal/account"
 	"fanfare/server/store"
 )
 
@@ -22,9 +23,7 @@ type reserve struct {
 // 100,000 messages take 3 MB.
 const reserveSize = 4 << 20
 
-func newReserve(dir string) *reserve { return &reserve{file: filepath.Join(dir, reserveName)} }
-
-const reserveName = "reserve"
+func newReserve(dir string) *reserve { return &reserve{file: filepath.Join(dir, account.ReserveName)} }
 
 // acquire writes the file, unless it is there. The first byte is usedMark after an
 // account was begun: see used.
@@ -36,7 +35,7 @@ func (r *reserve) acquire() error {
 	b := make([]byte, reserveSize)
 	rand.NewChaCha8([32]byte{}).Read(b)
 	if b[0] = 0; r.used {
-		b[0] = usedMark
+		b[0] = account.UsedMark
 	}
 	f, err := os.OpenFile(r.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
 // makeRoom removes messages of a box that would exceed Config.Bytes with size more,
 // or returns ErrFull, by the policy.
-func (s *Store) makeRoom(ctx context.Context, b box, t *tail, size int64) error {
+func (s *Store) makeRoom(ctx context.Context, b subject.Box, t *tail, size int64) error {
 	// Whether a topic was read by all subscribers is not known.
-	reject := s.cfg.UserFull == FullReject && b.kind == inboxKind
+	reject := s.cfg.UserFull == FullReject && b.Kind == subject.Inbox
 	if reject {
 		if _, err := s.purgeRead(ctx, b); err != nil {
 			return err
@@ -38,7 +39,7 @@ func (s *Store) makeRoom(ctx context.Context, b box, t *tail, size int64) error 
 // dropOldest removes the oldest messages until an eighth of the limit is free after
 // a message of that size: removing them one by one would cost a purge with each
 // append.
-func (s *Store) dropOldest(ctx context.Context, b box, t *tail, size int64) error {
+func (s *Store) dropOldest(ctx context.Context, b subject.Box, t *tail, size int64) error {
 	keep := max(s.cfg.Bytes-s.cfg.Bytes/8-size, 0)
 	// The links lead back from the end, and so to the first that has to go.
 	m, err := s.last(ctx, b)

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -23,22 +25,22 @@ type Store struct {
 	local *embedded // nil: the NATS is an outside one
 
 	link     atomic.Pointer[link] // nil: an embedded server was not started yet
-	history  [kinds]history
-	confirms [kinds]confirmer
+	history  [subject.Kinds]history
+	confirms [subject.Kinds]confirmer
 	tails    tails
 	filled   filter // embedded: names that may have messages or positions
 	acks     acks
 	stats    counters
 	recover  atomic.Pointer[func()] // of OnRecover
 
-	health     atomic.Pointer[health] // replaced when it ended
-	unopened   atomic.Pointer[error]  // why an embedded store is not open yet
-	full       atomic.Pointer[error]  // why an embedded store accepts nothing new
-	prepared   atomic.Bool            // the streams are there
-	replicated atomic.Bool            // and have copies
-	limited    [kinds]atomic.Bool     // the stream got the limits of cfg
+	health     atomic.Pointer[health]     // replaced when it ended
+	unopened   atomic.Pointer[error]      // why an embedded store is not open yet
+	full       atomic.Pointer[error]      // why an embedded store accepts nothing new
+	prepared   atomic.Bool                // the streams are there
+	replicated atomic.Bool                // and have copies
+	limited    [subject.Kinds]atomic.Bool // the stream got the limits of cfg
 	// othersLimits is what was logged of limits that another node gave the stream.
-	othersLimits [kinds]atomic.Pointer[string]
+	othersLimits [subject.Kinds]atomic.Pointer[string]
 
 	trouble  atomic.Pointer[string] // why the streams are not there
 	away     atomic.Pointer[string] // why NATS is not connected
@@ -49,7 +51,7 @@ type Store struct {
 	positionBytes atomic.Int64
 
 	// Owned by the goroutine of runLocal, and by Open and Close.
-	marked       mark
+	marked       account.Mark
 	markedSize   int64
 	snapshotSize int64 // of the account
 

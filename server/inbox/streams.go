@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
@@ -22,44 +23,44 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	infos := make([]*jetstream.StreamInfo, kinds)
-	var created [kinds]bool
+	infos := make([]*jetstream.StreamInfo, subject.Kinds)
+	var created [subject.Kinds]bool
 	var reached [2]uint64
-	for i := range kinds { // positions first, which tell what offsets were assigned
-		k := kinds - 1 - i
+	for i := range subject.Kinds { // positions first, which tell what offsets were assigned
+		k := subject.Kinds - 1 - i
 		var first uint64
 		var err error
-		if k != ackKind {
-			if reached[k], err = s.reached(ctx, k, infos[ackKind]); err != nil {
+		if k != subject.Ack {
+			if reached[k], err = s.reached(ctx, k, infos[subject.Ack]); err != nil {
 				return s.notPrepared(k, err)
 			}
-			first = firstOfNewStream(time.Now(), reached[k])
+			first = subject.FirstOffset(time.Now(), reached[k])
 		}
 		if infos[k], created[k], err = s.ensureStream(ctx, k, first); err != nil {
 			return s.notPrepared(k, err)
 		}
 	}
 	changed := false
-	for k := range ackKind {
+	for k := range subject.Ack {
 		c, err := s.learn(ctx, k, infos[k], reached[k])
 		if err != nil {
 			return s.notPrepared(k, err)
 		}
 		changed = changed || c
 	}
-	if created[inboxKind] || created[topicKind] {
+	if created[subject.Inbox] || created[subject.Topic] {
 		s.link.Load().nc.Publish(verifySubject, nil) // a node that misses it verifies later
 	}
-	s.bytes.Store(int64(infos[inboxKind].State.Bytes + infos[topicKind].State.Bytes))
-	s.positionBytes.Store(int64(infos[ackKind].State.Bytes))
+	s.bytes.Store(int64(infos[subject.Inbox].State.Bytes + infos[subject.Topic].State.Bytes))
+	s.positionBytes.Store(int64(infos[subject.Ack].State.Bytes))
 	if s.trouble.Store(nil); !s.prepared.Swap(true) || changed {
 		s.recovered()
 	}
 	return nil
 }
 
-func (s *Store) notPrepared(k kind, err error) error {
-	err = fmt.Errorf("stream %s: %w", k.stream(), s.explain(err))
+func (s *Store) notPrepared(k subject.Kind, err error) error {
+	err = fmt.Errorf("stream %s: %w", k.Stream(), s.explain(err))
 	why := err.Error()
 	s.trouble.Store(&why)
 	s.prepared.Store(false)
@@ -73,7 +74,7 @@ const streamPatience = 250 * time.Millisecond
 
 // ensureStream creates a stream, with so many offsets skipped, or updates its
 // configuration.
-func (s *Store) ensureStream(ctx context.Context, k kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
+func (s *Store) ensureStream(ctx context.Context, k subject.Kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
 	limit := s.cfg.Timeout
 	if s.local == nil {
 		limit = min(streamPatience, limit)
@@ -89,20 +90,20 @@ func (s *Store) ensureStream(ctx context.Context, k kind, first uint64) (info *j
 	}
 }
 
-func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
+func (s *Store) tryStream(ctx context.Context, k subject.Kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
 	js := s.link.Load().js
-	found, err := js.Stream(ctx, k.stream())
+	found, err := js.Stream(ctx, k.Stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		want := jetstream.StreamConfig{Name: k.stream(), FirstSeq: first}
+		want := jetstream.StreamConfig{Name: k.Stream(), FirstSeq: first}
 		s.configure(&want, k)
 		if found, err = js.CreateStream(ctx, want); err == nil {
-			s.log.Info("stream created", "stream", k.stream())
+			s.log.Info("stream created", "stream", k.Stream())
 		}
 		created = true
 	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was first
 		created = false
-		found, err = js.Stream(ctx, k.stream())
+		found, err = js.Stream(ctx, k.Stream())
 	}
 	if err != nil {
 		return nil, false, err
@@ -119,7 +120,7 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 			if err := s.fits(k, info); err != nil {
 				return nil, false, err
 			}
-			s.log.Warn("stream has other limits and gets those of this configuration", "stream", k.stream(), "changes", list)
+			s.log.Warn("stream has other limits and gets those of this configuration", "stream", k.Stream(), "changes", list)
 			if found, err = js.UpdateStream(ctx, want); err != nil {
 				return nil, false, err
 			}
@@ -136,7 +137,7 @@ func (s *Store) tryStream(ctx context.Context, k kind, first uint64) (info *jets
 // leaveLimits leaves the limits of a stream which this store gave its own before: a
 // node that started later has others. If both insisted, each would undo what the other
 // does for ever.
-func (s *Store) leaveLimits(k kind, have jetstream.StreamConfig, want *jetstream.StreamConfig) {
+func (s *Store) leaveLimits(k subject.Kind, have jetstream.StreamConfig, want *jetstream.StreamConfig) {
 	own := *want
 	want.MaxBytes, want.MaxMsgsPerSubject, want.MaxAge = have.MaxBytes, have.MaxMsgsPerSubject, have.MaxAge
 	want.Discard, want.DiscardNewPerSubject, want.Duplicates = have.Discard, have.DiscardNewPerSubject, have.Duplicates
@@ -144,7 +145,7 @@ func (s *Store) leaveLimits(k kind, have jetstream.StreamConfig, want *jetstream
 	text := fmt.Sprint(list)
 	if was := s.othersLimits[k].Swap(&text); len(list) > 0 && (was == nil || *was != text) {
 		s.log.Warn("stream has got other limits than those of this configuration, from a node that started later; give all nodes the same",
-			"stream", k.stream(), "changes", list)
+			"stream", k.Stream(), "changes", list)
 	}
 }
 
@@ -158,12 +159,12 @@ func limitTooLow(name string, limit int64, what string, stored uint64) error {
 }
 
 // fits returns an error if a stream holds more than it may.
-func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
+func (s *Store) fits(k subject.Kind, info *jetstream.StreamInfo) error {
 	stored := info.State.Bytes
 	switch {
-	case k == ackKind && stored > uint64(s.cfg.Positions):
+	case k == subject.Ack && stored > uint64(s.cfg.Positions):
 		return limitTooLow("Positions", s.cfg.Positions, "acknowledged positions", stored)
-	case k != ackKind && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
+	case k != subject.Ack && s.cfg.DiskFull == FullReject && stored > uint64(s.cfg.Disk):
 		return limitTooLow("Disk", s.cfg.Disk, fmt.Sprint(info.State.Msgs, " messages"), stored)
 	}
 	return nil
@@ -173,23 +174,23 @@ func (s *Store) fits(k kind, info *jetstream.StreamInfo) error {
 const epochKey = "fanfare-epoch"
 
 // configure sets what matters in the configuration of a stream.
-func (s *Store) configure(sc *jetstream.StreamConfig, k kind) {
+func (s *Store) configure(sc *jetstream.StreamConfig, k subject.Kind) {
 	cfg := &s.cfg
 	sc.Storage = jetstream.FileStorage
 	// Fewer than there are would be asked for by one of many nodes whose
 	// configuration lacks Replicas.
 	sc.Replicas = max(sc.Replicas, cfg.Replicas)
 	sc.AllowDirect = true
-	if s.local == nil && k != ackKind && sc.Metadata[epochKey] == "" {
+	if s.local == nil && k != subject.Ack && sc.Metadata[epochKey] == "" {
 		metadata := map[string]string{epochKey: newEpochID()}
 		for key, v := range sc.Metadata {
 			metadata[key] = v
 		}
 		sc.Metadata = metadata
 	}
-	sc.Subjects = []string{prefixes[k] + "*"}
-	if k == ackKind {
-		sc.Subjects = []string{prefixes[k] + "*", prefixes[k] + "*.*"}
+	sc.Subjects = []string{subject.Prefixes[k] + "*"}
+	if k == subject.Ack {
+		sc.Subjects = []string{subject.Prefixes[k] + "*", subject.Prefixes[k] + "*.*"}
 		sc.MaxBytes = cfg.Positions
 		sc.MaxMsgsPerSubject = 1
 		// A position is removed when no message that it concerns can be left. For
@@ -208,7 +209,7 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k kind) {
 		sc.Discard = jetstream.DiscardOld
 	}
 	// Whether a topic was read by all subscribers is not known.
-	sc.DiscardNewPerSubject = cfg.UserFull == FullReject && k == inboxKind
+	sc.DiscardNewPerSubject = cfg.UserFull == FullReject && k == subject.Inbox
 	sc.Duplicates = cfg.Window
 }
 
@@ -223,8 +224,8 @@ type state struct {
 }
 
 // state asks for that of a stream.
-func (s *Store) state(ctx context.Context, k kind) (st state, err error) {
-	in, err := s.request(ctx, "$JS.API.STREAM.INFO."+k.stream(), nil)
+func (s *Store) state(ctx context.Context, k subject.Kind) (st state, err error) {
+	in, err := s.request(ctx, "$JS.API.STREAM.INFO."+k.Stream(), nil)
 	if err != nil {
 		return st, s.missing(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/subject"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -97,7 +98,7 @@ func TestTogether(t *testing.T) {
 	s := open(t, Config{URL: cluster})
 	for deadline := time.Now().Add(limit); s.Ready() != nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
-	found, err := s.link.Load().js.Stream(ctx, inboxKind.stream())
+	found, err := s.link.Load().js.Stream(ctx, subject.Inbox.Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestOtherLimits(t *testing.T) {
 	var first logged
 	s := open(t, Config{URL: at, Logger: first.logger()})
 	put(t, s, user("u"), "kept")
-	found, err := s.link.Load().js.Stream(ctx, inboxKind.stream())
+	found, err := s.link.Load().js.Stream(ctx, subject.Inbox.Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,10 +160,10 @@ func TestOtherLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(first.String(), "node that started later"); n != int(kinds) {
+	if n := strings.Count(first.String(), "node that started later"); n != int(subject.Kinds) {
 		t.Errorf("logged %d times: %s", n, first.String())
 	}
-	if found, err = other.link.Load().js.Stream(ctx, inboxKind.stream()); err != nil {
+	if found, err = other.link.Load().js.Stream(ctx, subject.Inbox.Stream()); err != nil {
 		t.Fatal(err)
 	}
 	if sc := found.CachedInfo().Config; sc.Description != "of the operator" || sc.MaxBytes != 2<<30 {

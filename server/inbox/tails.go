@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"fanfare/server/inbox/internal/subject"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ type tails struct {
 
 type tailShard struct {
 	mu    sync.Mutex
-	tails map[box]*tail // guarded by mu
+	tails map[subject.Box]*tail // guarded by mu
 }
 
 // tailsPerShard: 64 shards of 1024 entries, about 200 bytes each with the name,
@@ -49,12 +50,12 @@ type tail struct {
 func (l *tails) init() {
 	l.seed = maphash.MakeSeed()
 	for i := range l.shards {
-		l.shards[i].tails = make(map[box]*tail)
+		l.shards[i].tails = make(map[subject.Box]*tail)
 	}
 }
 
-func (l *tails) shard(b box) *tailShard {
-	return &l.shards[maphash.String(l.seed, b.subject)%uint64(len(l.shards))]
+func (l *tails) shard(b subject.Box) *tailShard {
+	return &l.shards[maphash.String(l.seed, b.Subject)%uint64(len(l.shards))]
 }
 
 // place is an append's place in the queue of its box.
@@ -66,7 +67,7 @@ type place struct {
 }
 
 // enter takes the next place.
-func (l *tails) enter(b box) place {
+func (l *tails) enter(b subject.Box) place {
 	sh := l.shard(b)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -105,7 +106,7 @@ func (p place) abandon() {
 
 // evictLocked drops an entry that is not in use; the order of the map is random.
 func (sh *tailShard) evictLocked() {
-	var unsure box
+	var unsure subject.Box
 	for b, t := range sh.tails {
 		switch {
 		case t.users > 0:
@@ -120,7 +121,7 @@ func (sh *tailShard) evictLocked() {
 }
 
 // forget drops what is known of the end of a box.
-func (l *tails) forget(b box) {
+func (l *tails) forget(b subject.Box) {
 	p := l.enter(b)
 	if p.before != nil {
 		<-p.before

@@ -1,4 +1,4 @@
-package inbox
+package account
 
 import "math/bits"
 
@@ -6,7 +6,8 @@ import "math/bits"
 // 65,536 need little more than a bit for each.
 type seqSet map[uint64]*[1024]uint64
 
-func (s seqSet) add(seq uint64) {
+// Add adds a sequence.
+func (s seqSet) Add(seq uint64) {
 	page := s[seq>>16]
 	if page == nil {
 		page = new([1024]uint64)
@@ -25,7 +26,8 @@ func (s seqSet) removeAll(others seqSet) {
 	}
 }
 
-func (s seqSet) has(seq uint64) bool {
+// Has reports whether a sequence is in the set.
+func (s seqSet) Has(seq uint64) bool {
 	page := s[seq>>16]
 	return page != nil && page[seq&0xffff/64]&(1<<(seq%64)) != 0
 }

@@ -1,27 +1,28 @@
-package inbox
+package account
 
 import (
 	"bytes"
+	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
-// repair takes the damaged parts out of the block files, so that the server, which
+// Repair takes the damaged parts out of the block files, so that the server, which
 // truncates a block at the first of them, recovers the messages that follow. And it
 // makes each stream continue after the greatest offset ever assigned, so that none
 // is assigned twice. It is safe to repeat.
-func (c *check) repair() error {
-	for k := range kinds {
-		st := &c.streams[k]
+func (c *Check) Repair() error {
+	for k := range subject.Kinds {
+		st := &c.Streams[k]
 		for _, blk := range st.repair {
 			if err := rewrite(k, blk); err != nil {
 				return err
 			}
 		}
-		changed := len(st.repair) > 0 || c.loss.in(k)
-		if k < ackKind && st.exists && st.last < c.lastOffset(k) {
-			if err := c.advance(k, c.lastOffset(k)); err != nil {
+		changed := len(st.repair) > 0 || c.Loss.in(k)
+		if k < subject.Ack && st.Exists && st.last < c.LastOffset(k) {
+			if err := c.advance(k, c.LastOffset(k)); err != nil {
 				return err
 			}
 			changed = true
@@ -30,7 +31,7 @@ func (c *check) repair() error {
 			continue
 		}
 		// The server trusts its index, which describes what the blocks were.
-		index := filepath.Join(streamDir(c.dir, k), "msgs", "index.db")
+		index := filepath.Join(StreamDir(c.Dir, k), "msgs", "index.db")
 		if err := os.Remove(index); err != nil && !os.IsNotExist(err) {
 			return err
 		}
@@ -38,19 +39,19 @@ func (c *check) repair() error {
 	return nil
 }
 
-// lastOffset is the greatest offset that is known to have been assigned. A lost
+// LastOffset is the greatest offset that is known to have been assigned. A lost
 // message is never known by its offset alone where the account is damaged: one more
 // is then skipped, for the markers of gaps to name.
-func (c *check) lastOffset(k kind) uint64 {
-	last := max(c.tally.last[k], c.maxAck[k], c.streams[k].last)
-	if c.loss.unknown != "" {
+func (c *Check) LastOffset(k subject.Kind) uint64 {
+	last := max(c.Tally.last[k], c.maxAck[k], c.Streams[k].last)
+	if c.Loss.Unknown != "" {
 		last++
 	}
 	return last
 }
 
 // rewrite replaces a block by its valid records.
-func rewrite(k kind, blk block) error {
+func rewrite(k subject.Kind, blk block) error {
 	b, err := os.ReadFile(blk.file)
 	if err != nil {
 		return err
@@ -62,8 +63,8 @@ func rewrite(k kind, blk block) error {
 
 // advance adds a block with the tombstone of a message that the stream never had:
 // the server continues after it, as it does after its own.
-func (c *check) advance(k kind, last uint64) error {
-	blocks, msgs, err := blockFiles(c.dir, k)
+func (c *Check) advance(k subject.Kind, last uint64) error {
+	blocks, msgs, err := blockFiles(c.Dir, k)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (c *check) advance(k kind, last uint64) error {
 	if err := os.MkdirAll(msgs, 0o750); err != nil {
 		return err
 	}
-	tombstone := newBlockReader(k, index).tombstone(last, c.now.UnixNano())
+	tombstone := newBlockReader(k, index).tombstone(last, c.Now.UnixNano())
 	return replaceFile(filepath.Join(msgs, fmt.Sprintf("%d.blk", index)), tombstone)
 }
 

@@ -1,9 +1,9 @@
-package inbox
+package account
 
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"fanfare/server/inbox/internal/subject"
 	"hash/crc32"
 	"io/fs"
 	"os"
@@ -22,7 +22,8 @@ type closing struct {
 	epoch     string // the last of the account
 }
 
-func closingFile(dir string) string { return filepath.Join(dir, "closed") }
+// ClosingFile returns the path of the file.
+func ClosingFile(dir string) string { return filepath.Join(dir, "closed") }
 
 func (c closing) encode() []byte {
 	return appendFrame(nil, appendName(appendUvarints(nil, c.account, c.positions), c.epoch))
@@ -31,7 +32,7 @@ func (c closing) encode() []byte {
 // readClosing returns what an orderly end has left, nil if there is nothing or it was
 // damaged.
 func readClosing(dir string) (*closing, error) {
-	b, err := os.ReadFile(closingFile(dir))
+	b, err := os.ReadFile(ClosingFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -50,25 +51,9 @@ func readClosing(dir string) (*closing, error) {
 	return c, nil
 }
 
-// writeClosing writes, after the server has stopped, where the files end.
-func (e *embedded) writeClosing(positions uint64, epoch string) error {
-	err := e.account.raw(nil) // what is pending
-	var size int64
-	if err == nil {
-		size, err = e.account.sync()
-	}
-	if err == nil {
-		err = syncBlocks(e.dir, ackKind)
-	}
-	if err != nil {
-		return err
-	}
-	return replaceFile(closingFile(e.dir), closing{uint64(size), positions, epoch}.encode())
-}
-
-// removeClosing is called before the files change.
-func removeClosing(dir string) error {
-	err := os.Remove(closingFile(dir))
+// RemoveClosing removes the file. It must be called before other files change.
+func RemoveClosing(dir string) error {
+	err := os.Remove(ClosingFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -80,41 +65,41 @@ func removeClosing(dir string) error {
 
 // compareEnd compares where the account ends with where it did when the store was
 // closed, and takes note of an incomplete write if it was not.
-func (c *check) compareEnd() error {
-	closed, err := readClosing(c.dir)
+func (c *Check) compareEnd() error {
+	closed, err := readClosing(c.Dir)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(accountFile(c.dir))
+	info, err := os.Stat(File(c.Dir))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // what that means is found out elsewhere
 		}
 		return err
 	}
-	t, size := c.tally, info.Size()
+	t, size := c.Tally, info.Size()
 	if closed != nil {
 		known := -1
-		for i, e := range t.epochs {
-			if e.id == closed.epoch {
+		for i, e := range t.Epochs {
+			if e.Id == closed.epoch {
 				known = i
 			}
 		}
-		if known >= 0 && known < len(t.epochs)-1 {
+		if known >= 0 && known < len(t.Epochs)-1 {
 			closed = nil // a version that does not know the file has opened the store since
 		}
 	}
 	c.closed = closed
-	switch file := accountFile(c.dir); {
-	case closed == nil && size > t.valid:
-		c.torn = append(c.torn, damage{file, int(t.valid), int(size - t.valid)})
+	switch file := File(c.Dir); {
+	case closed == nil && size > t.Valid:
+		c.Torn = append(c.Torn, damage{file, int(t.Valid), int(size - t.Valid)})
 	case closed == nil:
-	case size > t.valid:
-		t.damaged = append(t.damaged, damage{file, int(t.valid), int(size - t.valid)})
-	case uint64(t.valid) < closed.account:
-		t.damaged = append(t.damaged, damage{file, int(t.valid), int(closed.account) - int(t.valid)})
-	case uint64(t.valid) > closed.account: // cannot be
-		t.damaged = append(t.damaged, damage{file, int(closed.account), int(t.valid) - int(closed.account)})
+	case size > t.Valid:
+		t.damaged = append(t.damaged, damage{file, int(t.Valid), int(size - t.Valid)})
+	case uint64(t.Valid) < closed.account:
+		t.damaged = append(t.damaged, damage{file, int(t.Valid), int(closed.account) - int(t.Valid)})
+	case uint64(t.Valid) > closed.account: // cannot be
+		t.damaged = append(t.damaged, damage{file, int(closed.account), int(t.Valid) - int(closed.account)})
 	}
 	return nil
 }
@@ -128,8 +113,8 @@ type setBack struct {
 
 // read finds what it can in a damaged part of a block of positions.
 func (s *setBack) read(b []byte) {
-	const fields = recordHeader // precede the name
-	prefix, found := []byte(prefixes[ackKind]), false
+	const fields = RecordHeader // precede the name
+	prefix, found := []byte(subject.Prefixes[subject.Ack]), false
 	for at := 0; at+fields <= len(b); at++ {
 		subject := b[at+fields:]
 		n := int(binary.LittleEndian.Uint16(b[at+fields-2:]))
@@ -150,33 +135,37 @@ func (s *setBack) read(b []byte) {
 	}
 }
 
-// setBackPositions returns how many positions were set back, at most, and of how many users
+// SetBackPositions returns how many positions were set back, at most, and of how many users
 // that is known.
-func (c *check) setBackPositions() (positions, users int) {
+func (c *Check) SetBackPositions() (positions, users int) {
 	known := make(map[string]bool)
 	for name, seq := range c.setBack.names {
-		if c.stored[hashName(ackKind, name)] < seq { // else a later record is there
+		if c.Stored[HashName(subject.Ack, name)] < seq { // else a later record is there
 			user, _, _ := strings.Cut(name, ".")
 			known[user] = true
 			positions++
 		}
 	}
 	positions += c.setBack.unnamed
-	if c.closed != nil && c.closed.positions > c.streams[ackKind].last {
-		positions = max(positions, int(c.closed.positions-c.streams[ackKind].last))
+	if c.closed != nil && c.closed.positions > c.Streams[subject.Ack].last {
+		positions = max(positions, int(c.closed.positions-c.Streams[subject.Ack].last))
 	}
 	return positions, len(known)
 }
 
-func (s *Store) logSetBack(c *check) {
-	positions, users := c.setBackPositions()
-	if positions == 0 {
-		return
+// WriteClosing writes where the files end. The server must have stopped.
+func (a *Account) WriteClosing(positions uint64, epoch string) error {
+	err := a.Raw(nil) // what is pending
+	var size int64
+	if err == nil {
+		size, err = a.Sync()
 	}
-	of := fmt.Sprint(users)
-	if users < positions {
-		of = fmt.Sprintf("%d to %d", users, positions)
+	dir := filepath.Dir(a.File)
+	if err == nil {
+		err = SyncBlocks(dir, subject.Ack)
 	}
-	s.log.Warn("acknowledged positions are damaged, and earlier ones are used: their users receive messages a second time",
-		"positions", positions, "users", of)
+	if err != nil {
+		return err
+	}
+	return replaceFile(ClosingFile(dir), closing{uint64(size), positions, epoch}.encode())
 }

@@ -1,4 +1,4 @@
-package inbox
+package account
 
 import (
 	"bytes"
@@ -14,7 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"fanfare/server/inbox/internal/subject"
 	"github.com/minio/highwayhash"
 )
 
@@ -34,7 +36,7 @@ import (
 // number.
 
 const (
-	recordHeader = 22
+	RecordHeader = 22
 	recordHash   = 8
 	hasHeader    = 1 << 31
 	isTombstone  = 1 << 63
@@ -59,28 +61,28 @@ type blockReader struct {
 	prefix []byte // of its subjects
 }
 
-func newBlockReader(k kind, index uint64) *blockReader {
-	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", k.stream(), index))
+func newBlockReader(k subject.Kind, index uint64) *blockReader {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", k.Stream(), index))
 	h, err := highwayhash.New64(key[:])
 	if err != nil {
 		panic("BUG: inbox: " + err.Error())
 	}
-	return &blockReader{h, []byte(prefixes[k])}
+	return &blockReader{h, []byte(subject.Prefixes[k])}
 }
 
 // next returns the record at the beginning of b, if there is a valid one.
 func (r *blockReader) next(b []byte) (rec record, ok bool) {
-	if len(b) < recordHeader+recordHash {
+	if len(b) < RecordHeader+recordHash {
 		return rec, false
 	}
 	le := binary.LittleEndian
 	length, nameLen := le.Uint32(b), int(le.Uint16(b[20:]))
 	size := int(length &^ hasHeader)
-	if size < recordHeader+recordHash+nameLen || size > min(len(b), maxRecord) {
+	if size < RecordHeader+recordHash+nameLen || size > min(len(b), maxRecord) {
 		return rec, false
 	}
 	seq := le.Uint64(b[4:])
-	subject, rest := b[recordHeader:recordHeader+nameLen], b[recordHeader+nameLen:size-recordHash]
+	subject, rest := b[RecordHeader:RecordHeader+nameLen], b[RecordHeader+nameLen:size-recordHash]
 	rec = record{seq: seq &^ (isTombstone | isErased), tomb: seq&isTombstone != 0, erased: seq&isErased != 0 || seq == 0,
 		time: int64(le.Uint64(b[12:])), subject: subject, payload: rest, size: size}
 	// Before the checksum, which is slow for lengths that mean nothing.
@@ -109,8 +111,8 @@ func (r *blockReader) next(b []byte) (rec record, ok bool) {
 // tombstone encodes the record that a message was removed.
 func (r *blockReader) tombstone(seq uint64, ns int64) []byte {
 	le := binary.LittleEndian
-	b := make([]byte, recordHeader, recordHeader+recordHash)
-	le.PutUint32(b, recordHeader+recordHash)
+	b := make([]byte, RecordHeader, RecordHeader+recordHash)
+	le.PutUint32(b, RecordHeader+recordHash)
 	le.PutUint64(b[4:], seq|isTombstone)
 	le.PutUint64(b[12:], uint64(ns))
 	r.hash.Reset()
@@ -120,13 +122,14 @@ func (r *blockReader) tombstone(seq uint64, ns int64) []byte {
 
 // damage is a part of a file that does not verify.
 type damage struct {
-	file   string
-	offset int
-	bytes  int
+	File   string
+	Offset int
+	Bytes  int
 }
 
+// String names the file, the length and the place of the damage.
 func (d damage) String() string {
-	return fmt.Sprintf("%s: %d bytes at %d", filepath.Base(d.file), d.bytes, d.offset)
+	return fmt.Sprintf("%s: %d bytes at %d", filepath.Base(d.File), d.Bytes, d.Offset)
 }
 
 // records calls f for each valid record of a block, with where it begins, and
@@ -145,7 +148,7 @@ func (r *blockReader) records(b []byte, f func(at int, rec record)) (damaged []d
 		if at == len(b) {
 			return damaged, begin
 		}
-		damaged = append(damaged, damage{offset: begin, bytes: at - begin})
+		damaged = append(damaged, damage{Offset: begin, Bytes: at - begin})
 	}
 	return damaged, len(b)
 }
@@ -155,7 +158,7 @@ func (r *blockReader) records(b []byte, f func(at int, rec record)) (damaged []d
 func (r *blockReader) resume(b []byte, begin int) int {
 	if rest := b[begin:]; len(rest) >= 4 {
 		size := int(binary.LittleEndian.Uint32(rest) &^ hasHeader)
-		if size >= recordHeader+recordHash && size < len(rest) {
+		if size >= RecordHeader+recordHash && size < len(rest) {
 			if _, ok := r.next(rest[size:]); ok {
 				return begin + size
 			}
@@ -176,8 +179,8 @@ type block struct {
 }
 
 // blockFiles returns the block files of a stream in order, and their directory.
-func blockFiles(dir string, k kind) (blocks []block, msgs string, err error) {
-	msgs = filepath.Join(streamDir(dir, k), "msgs")
+func blockFiles(dir string, k subject.Kind) (blocks []block, msgs string, err error) {
+	msgs = filepath.Join(StreamDir(dir, k), "msgs")
 	entries, err := os.ReadDir(msgs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, msgs, nil
@@ -193,7 +196,38 @@ func blockFiles(dir string, k kind) (blocks []block, msgs string, err error) {
 	return blocks, msgs, err
 }
 
-// streamDir is where the embedded server stores a stream.
-func streamDir(dir string, k kind) string {
-	return filepath.Join(dir, "jetstream", "$G", "streams", k.stream())
+// StreamDir returns the directory in which the embedded server stores a stream.
+func StreamDir(dir string, k subject.Kind) string {
+	return filepath.Join(dir, "jetstream", "$G", "streams", k.Stream())
+}
+
+// SyncBlocks flushes the files of a stream that may have been written of late: the
+// last two blocks. What was appended earlier was flushed earlier.
+func SyncBlocks(dir string, k subject.Kind) error {
+	blocks, msgs, err := blockFiles(dir, k)
+	if err != nil {
+		return err
+	}
+	for i, blk := range blocks {
+		if i < len(blocks)-2 {
+			if info, err := os.Stat(blk.file); err != nil || time.Since(info.ModTime()) > time.Minute {
+				continue
+			}
+		}
+		f, err := os.Open(blk.file)
+		if os.IsNotExist(err) {
+			continue // removed meanwhile
+		}
+		if err == nil {
+			err = f.Sync()
+			f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(msgs); err != nil {
+		return nil // no such stream yet
+	}
+	return syncDir(msgs)
 }

@@ -1,6 +1,7 @@
-package inbox
+package account
 
 import (
+	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,29 +41,29 @@ func (w *frameWriter) end() {
 
 // writeSnapshot writes what the account and, if they were read, the streams have.
 // covers says that nothing else is alive up to these offsets.
-func (c *check) writeSnapshot(f *os.File, l limits, epochs []epoch, covers [2]uint64) (size int64, err error) {
+func (c *Check) writeSnapshot(f *os.File, l Limits, epochs []Epoch, covers [2]uint64) (size int64, err error) {
 	w := &frameWriter{f: f}
-	b := appendLimits(nil, l)
+	b := AppendLimits(nil, l)
 	for _, e := range epochs {
-		b = appendEpoch(b, e)
+		b = AppendEpoch(b, e)
 	}
 	b = appendCovers(b, covers)
-	w.add(appendMark(b, mark{ms: c.tally.ms, first: c.tally.first, last: c.tally.last}))
+	w.add(appendMark(b, Mark{Ms: c.Tally.ms, First: c.Tally.First, Last: c.Tally.last}))
 	if err := c.copyEntries(w); err != nil {
 		return 0, err
 	}
-	for name, ms := range c.strays {
+	for name, ms := range c.Strays {
 		w.add(appendPosition(b[:0], ms, name))
 	}
-	err = c.each(func(e *adoptee, _ int64, removed bool) {
-		if live := c.streams[e.kind].live; removed || live != nil && !live.has(e.offset) {
+	err = c.Each(func(e *Adoptee, _ int64, removed bool) {
+		if live := c.Streams[e.Kind].Live; removed || live != nil && !live.Has(e.Offset) {
 			return
 		}
-		w.add(appendMessage(b[:0], e.kind, e.offset, e.ms, e.size, e.name))
+		w.add(appendMessage(b[:0], e.Kind, e.Offset, e.ms, e.size, e.Name))
 	})
 	// The last mark says that all before it is on the disk, which it is at the end.
 	w.end()
-	w.add(appendMark(b[:0], mark{ms: c.tally.ms, first: c.tally.first, last: c.tally.last}))
+	w.add(appendMark(b[:0], Mark{Ms: c.Tally.ms, First: c.Tally.First, Last: c.Tally.last}))
 	w.end()
 	if err == nil {
 		err = w.err
@@ -75,28 +76,28 @@ func (c *check) writeSnapshot(f *os.File, l limits, epochs []epoch, covers [2]ui
 
 // copyEntries copies purges and positions that matter: messages that were purged
 // could come back from damaged files while they are not too old.
-func (c *check) copyEntries(w *frameWriter) error {
-	t := c.tally
-	if t.valid <= 0 {
+func (c *Check) copyEntries(w *frameWriter) error {
+	t := c.Tally
+	if t.Valid <= 0 {
 		return nil
 	}
 	copied := make(map[uint64]bool)
 	var b []byte
-	_, _, err := readAccount(accountFile(c.dir), t.valid, func(e *entry) {
-		switch e.what {
+	_, _, err := Read(File(c.Dir), t.Valid, func(e *Entry) {
+		switch e.What {
 		case entryPurge:
-			age := t.limits.age
-			if e.ms+age.Milliseconds() <= c.now.UnixMilli() {
+			age := t.Limits.Age
+			if e.ms+age.Milliseconds() <= c.Now.UnixMilli() {
 				return
 			}
-			b = appendPurge(b[:0], e.kind, e.offset, e.ms, string(e.name))
-		case entryPosition:
-			h := hashName(ackKind, e.name)
-			if copied[h] || t.positions[h] != e.ms || t.positionExpired(e.ms, c.now) {
+			b = appendPurge(b[:0], e.kind, e.offset, e.ms, string(e.Name))
+		case EntryPosition:
+			h := HashName(subject.Ack, e.Name)
+			if copied[h] || t.Positions[h] != e.ms || t.positionExpired(e.ms, c.Now) {
 				return
 			}
 			copied[h] = true
-			b = appendPosition(b[:0], e.ms, string(e.name))
+			b = appendPosition(b[:0], e.ms, string(e.Name))
 		default:
 			return
 		}
@@ -105,9 +106,9 @@ func (c *check) copyEntries(w *frameWriter) error {
 	return err
 }
 
-// replace replaces the account by a snapshot of what check found.
-func (a *account) replace(c *check, l limits, epochs []epoch, covers [2]uint64) error {
-	f, err := os.CreateTemp(filepath.Dir(a.file), "account-*")
+// Replace replaces the account by a snapshot of what c found.
+func (a *Account) Replace(c *Check, l Limits, epochs []Epoch, covers [2]uint64) error {
+	f, err := os.CreateTemp(filepath.Dir(a.File), "account-*")
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (a *account) replace(c *check, l limits, epochs []epoch, covers [2]uint64) 
 
 // swap makes f, with so many bytes, the account. before, which may be nil, is called
 // under the lock and returns how many bytes there are then.
-func (a *account) swap(f *os.File, size int64, before func() (int64, error)) error {
+func (a *Account) swap(f *os.File, size int64, before func() (int64, error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.writing {
@@ -142,28 +143,28 @@ func (a *account) swap(f *os.File, size int64, before func() (int64, error)) err
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), a.file); err != nil {
+	if err := os.Rename(f.Name(), a.File); err != nil {
 		return err
 	}
 	if a.f != nil {
 		a.f.Close()
 	}
 	a.f, a.size, a.durable = f, size, max(size-lag, 0)
-	return syncDir(filepath.Dir(a.file))
+	return syncDir(filepath.Dir(a.File))
 }
 
-// compact replaces the account by a snapshot while entries are added: what was
+// Compact replaces the account by a snapshot while entries are added: what was
 // there is filtered, what comes meanwhile is copied.
-func (a *account) compact(dir string, l limits, epochs []epoch) (err error) {
-	cut, _ := a.sizes()
-	c := &check{dir: dir, now: time.Now()}
-	if c.tally, err = readTally(a.file, cut); err != nil {
+func (a *Account) Compact(dir string, l Limits, epochs []Epoch) (err error) {
+	cut, _ := a.Sizes()
+	c := &Check{Dir: dir, Now: time.Now()}
+	if c.Tally, err = ReadTally(a.File, cut); err != nil {
 		return err
 	}
-	if len(c.tally.damaged) > 0 {
-		return fmt.Errorf("%v", c.tally.damaged[0])
+	if len(c.Tally.damaged) > 0 {
+		return fmt.Errorf("%v", c.Tally.damaged[0])
 	}
-	f, err := os.CreateTemp(filepath.Dir(a.file), "account-*")
+	f, err := os.CreateTemp(filepath.Dir(a.File), "account-*")
 	if err != nil {
 		return err
 	}
@@ -173,11 +174,11 @@ func (a *account) compact(dir string, l limits, epochs []epoch) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	size, err := c.writeSnapshot(f, l, epochs, c.tally.covers)
+	size, err := c.writeSnapshot(f, l, epochs, c.Tally.covers)
 	if err != nil {
 		return err
 	}
-	from, err := os.Open(a.file)
+	from, err := os.Open(a.File)
 	if err != nil {
 		return err
 	}
@@ -188,7 +189,7 @@ func (a *account) compact(dir string, l limits, epochs []epoch) (err error) {
 		return err
 	}
 	for range 3 { // the rest is short
-		upTo, _ := a.sizes()
+		upTo, _ := a.Sizes()
 		if err := more(upTo); err != nil {
 			return err
 		}
@@ -213,4 +214,12 @@ func copyAt(to *os.File, at int64, from *os.File, begin, n int64) (copied int64,
 		copied += int64(len(part))
 	}
 	return copied, nil
+}
+
+// MustReplace reports whether the account needs a snapshot: it is new, has changed by
+// more than additions, or is much longer than what is alive.
+func (c *Check) MustReplace(l Limits) bool {
+	t := c.Tally
+	return t.Valid <= 0 || !t.Limited || l != t.Limits || !c.Loss.Nothing() || len(c.adopted) > 0 || len(c.Strays) > 0 ||
+		len(t.damaged) > 0 || t.Valid > 1<<20
 }

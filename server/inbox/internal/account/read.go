@@ -1,8 +1,9 @@
-package inbox
+package account
 
 import (
 	"encoding/binary"
 	"errors"
+	"fanfare/server/inbox/internal/subject"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -11,17 +12,17 @@ import (
 	"time"
 )
 
-// entry is one entry of the account. name is borrowed until the next one is read.
-type entry struct {
-	what   byte
-	kind   kind
+// Entry is one entry of the account. Name is borrowed until the next one is read.
+type Entry struct {
+	What   byte
+	kind   subject.Kind
 	offset uint64
 	ms     int64
 	size   uint64
-	name   []byte
-	mark   mark
-	limits limits
-	epoch  epoch
+	Name   []byte
+	mark   Mark
+	Limits Limits
+	epoch  Epoch
 	covers [2]uint64
 	frame  int64 // where its frame begins
 }
@@ -41,7 +42,7 @@ const accountWindow = 1 << 20
 // negative. valid is how much of the file is made of
 // complete frames, and what is damaged within; an incomplete frame at the end is
 // not damage. A file that does not exist has size -1.
-func readAccount(file string, limit int64, f func(*entry)) (valid int64, damaged []damage, err error) {
+func Read(file string, limit int64, f func(*Entry)) (valid int64, damaged []damage, err error) {
 	in, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return -1, nil, nil
@@ -58,7 +59,7 @@ func readAccount(file string, limit int64, f func(*entry)) (valid int64, damaged
 		size = min(size, limit)
 	}
 	r := &accountReader{f: in, size: size}
-	var e entry
+	var e Entry
 	for at := int64(0); at < size; {
 		entries, ok, err := r.frame(at)
 		if err != nil {
@@ -128,38 +129,38 @@ func (r *accountReader) bytes(at int64, n int) ([]byte, error) {
 
 // decodeEntries calls f for each entry of a frame, and reports false if one is
 // malformed.
-func decodeEntries(b []byte, frame int64, e *entry, f func(*entry)) bool {
+func decodeEntries(b []byte, frame int64, e *Entry, f func(*Entry)) bool {
 	d := decoder{b: b}
 	for len(d.b) > 0 {
-		*e = entry{what: d.b[0], frame: frame}
+		*e = Entry{What: d.b[0], frame: frame}
 		d.b = d.b[1:]
-		switch e.what {
+		switch e.What {
 		case entryInbox, entryTopic:
-			if e.what == entryTopic {
-				e.kind = topicKind
+			if e.What == entryTopic {
+				e.kind = subject.Topic
 			}
-			e.offset, e.ms, e.size, e.name = d.number(), int64(d.number()), d.number(), d.name()
+			e.offset, e.ms, e.size, e.Name = d.number(), int64(d.number()), d.number(), d.name()
 		case entryPurge:
 			k := d.number()
-			e.offset, e.ms, e.name = d.number(), int64(d.number()), d.name()
-			if e.kind = kind(k); k > uint64(topicKind) {
+			e.offset, e.ms, e.Name = d.number(), int64(d.number()), d.name()
+			if e.kind = subject.Kind(k); k > uint64(subject.Topic) {
 				return false
 			}
-		case entryPosition:
-			e.ms, e.name = int64(d.number()), d.name()
+		case EntryPosition:
+			e.ms, e.Name = int64(d.number()), d.name()
 		case entryEpoch:
-			e.epoch.ms = int64(d.number())
-			e.epoch.began = [2]uint64{d.number(), d.number()}
-			e.epoch.id, e.epoch.boot = string(d.name()), string(d.name())
+			e.epoch.Ms = int64(d.number())
+			e.epoch.Began = [2]uint64{d.number(), d.number()}
+			e.epoch.Id, e.epoch.Boot = string(d.name()), string(d.name())
 		case entryMark:
 			m := &e.mark
-			m.ms = int64(d.number())
-			m.first[inboxKind], m.last[inboxKind] = d.number(), d.number()
-			m.first[topicKind], m.last[topicKind] = d.number(), d.number()
+			m.Ms = int64(d.number())
+			m.First[subject.Inbox], m.Last[subject.Inbox] = d.number(), d.number()
+			m.First[subject.Topic], m.Last[subject.Topic] = d.number(), d.number()
 			m.lag = d.number()
-		case entryLimits:
-			e.limits = limits{messages: d.number(), age: time.Duration(d.number()) * time.Millisecond,
-				disk: d.number(), dropOldest: d.number() != 0, flush: d.number() != 0}
+		case EntryLimits:
+			e.Limits = Limits{Messages: d.number(), Age: time.Duration(d.number()) * time.Millisecond,
+				Disk: d.number(), DropOldest: d.number() != 0, Flush: d.number() != 0}
 		case entryCovers:
 			e.covers = [2]uint64{d.number(), d.number()}
 		default:

@@ -1,7 +1,8 @@
-package inbox
+package account
 
 import (
 	"encoding/binary"
+	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -10,10 +11,10 @@ import (
 	"time"
 )
 
-// account is the file that says, beside the files of the embedded server, what was
+// Account is the file that says, beside the files of the embedded server, what was
 // accepted: the offset and box of each message, before the append returns; what
 // was removed on request, before it is; and the epochs. At the next start the
-// messages are compared with it: see check.
+// messages are compared with it: see Check.
 //
 // The file is a sequence of frames:
 //
@@ -22,8 +23,8 @@ import (
 // in little endian. An entry begins with a byte that says what it is, followed by
 // its numbers as uvarints and its name. Entries are only appended; a compaction
 // replaces the file by a shorter one.
-type account struct {
-	file  string
+type Account struct {
+	File  string
 	flush bool // each write, before add returns
 
 	mu      sync.Mutex
@@ -42,10 +43,10 @@ const (
 	entryInbox    = 'i' // offset, ms, size, name
 	entryTopic    = 't' // offset, ms, size, name
 	entryPurge    = 'x' // kind, offset, ms, name: messages up to the offset are removed
-	entryPosition = 'p' // ms, name: a position is stored
+	EntryPosition = 'p' // ms, name: a position is stored
 	entryEpoch    = 'e' // ms, last offset of inboxes and of topics before it, id, boot
 	entryMark     = 'm' // ms, first and last offset of inboxes, of topics, lag
-	entryLimits   = 'l' // messages, age in ms, disk, drop-oldest, flush
+	EntryLimits   = 'l' // messages, age in ms, disk, drop-oldest, flush
 	entryCovers   = 'c' // offset of inboxes, of topics: all that is alive up to there follows
 )
 
@@ -58,17 +59,20 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func accountFile(dir string) string { return filepath.Join(dir, "account.log") }
+// File returns the path of the account in a directory.
+func File(dir string) string { return filepath.Join(dir, "account.log") }
 
-func newAccount(dir string, flush bool) *account {
-	a := &account{file: accountFile(dir), flush: flush}
+// New returns the account of a directory, for Open. With flush each entry is on the
+// disk before the method that adds it returns.
+func New(dir string, flush bool) *Account {
+	a := &Account{File: File(dir), flush: flush}
 	a.wake.L = &a.mu
 	return a
 }
 
-// open continues a file of so many valid bytes.
-func (a *account) open(size int64) error {
-	f, err := os.OpenFile(a.file, os.O_RDWR|os.O_CREATE, 0o600)
+// Open opens the file, of which the first size bytes are valid, to add entries.
+func (a *Account) Open(size int64) error {
+	f, err := os.OpenFile(a.File, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,8 @@ func (a *account) open(size int64) error {
 	return nil
 }
 
-func (a *account) close() {
+// Close closes the file; entries cannot be added afterwards.
+func (a *Account) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.f != nil {
@@ -95,36 +100,36 @@ func (a *account) close() {
 	}
 }
 
-// message adds one that is stored, and returns when the account has it.
-func (a *account) message(k kind, offset uint64, at time.Time, size int, name string) error {
+// Message adds a stored message, and returns when the entry is written.
+func (a *Account) Message(k subject.Kind, offset uint64, at time.Time, size int, name string) error {
 	a.mu.Lock()
 	a.pending = appendMessage(a.pending, k, offset, at.UnixMilli(), size, name)
 	return a.writeUnlock()
 }
 
-// purge adds that messages of a box are going to be removed, and returns when that is
+// Purge adds that messages of a box are going to be removed, and returns when that is
 // on the disk.
-func (a *account) purge(b box, upTo uint64, at time.Time) error {
+func (a *Account) Purge(b subject.Box, upTo uint64, at time.Time) error {
 	a.mu.Lock()
-	a.pending = appendPurge(a.pending, b.kind, upTo, at.UnixMilli(), b.name())
+	a.pending = appendPurge(a.pending, b.Kind, upTo, at.UnixMilli(), b.Name())
 	if err := a.writeUnlock(); err != nil {
 		return err
 	}
 	// A power cut must not take it and leave the removal.
-	_, err := a.sync()
+	_, err := a.Sync()
 	return err
 }
 
-// position adds that one is stored.
-func (a *account) position(name string, at time.Time) error {
+// Position adds the name of a stored position.
+func (a *Account) Position(name string, at time.Time) error {
 	a.mu.Lock()
 	a.pending = appendPosition(a.pending, at.UnixMilli(), name)
 	return a.writeUnlock()
 }
 
-// mark adds where the streams begin and end, and how much of the account is on the
+// Mark adds where the streams begin and end, and how much of the account is on the
 // disk together with its messages.
-func (a *account) mark(m mark) error {
+func (a *Account) Mark(m Mark) error {
 	a.mu.Lock()
 	for a.writing {
 		a.wake.Wait() // the frame of the mark begins where the file ends
@@ -134,8 +139,8 @@ func (a *account) mark(m mark) error {
 	return a.writeUnlock()
 }
 
-// raw adds entries that are encoded already.
-func (a *account) raw(entries []byte) error {
+// Raw adds encoded entries, and writes those that are still pending after an error.
+func (a *Account) Raw(entries []byte) error {
 	a.mu.Lock()
 	a.pending = append(a.pending, entries...)
 	return a.writeUnlock()
@@ -144,7 +149,7 @@ func (a *account) raw(entries []byte) error {
 // writeUnlock writes what is pending, or waits until another goroutine has: one
 // write serves all that came meanwhile. After an error the entries stay pending,
 // and the next call writes them.
-func (a *account) writeUnlock() error {
+func (a *Account) writeUnlock() error {
 	defer a.mu.Unlock()
 	a.added++
 	mine := a.added
@@ -191,8 +196,8 @@ func writeFrame(f *os.File, frame []byte, at int64, flush bool) error {
 	return nil
 }
 
-// sync flushes the file and returns how much of it is on the disk.
-func (a *account) sync() (size int64, err error) {
+// Sync flushes the file and returns how much of it is on the disk.
+func (a *Account) Sync() (size int64, err error) {
 	a.mu.Lock()
 	f, size := a.f, a.size
 	a.mu.Unlock()
@@ -202,13 +207,16 @@ func (a *account) sync() (size int64, err error) {
 	return size, f.Sync()
 }
 
-func (a *account) setDurable(size int64) {
+// SetDurable notes that the first size bytes, and what they say is stored, are on the
+// disk.
+func (a *Account) SetDurable(size int64) {
 	a.mu.Lock()
 	a.durable = max(a.durable, size)
 	a.mu.Unlock()
 }
 
-func (a *account) sizes() (size, durable int64) {
+// Sizes returns the length of the file, and how much of it is on the disk, in bytes.
+func (a *Account) Sizes() (size, durable int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.size, a.durable
@@ -231,9 +239,9 @@ func appendUvarints(b []byte, numbers ...uint64) []byte {
 	return b
 }
 
-func appendMessage(b []byte, k kind, offset uint64, ms int64, size int, name string) []byte {
+func appendMessage(b []byte, k subject.Kind, offset uint64, ms int64, size int, name string) []byte {
 	what := byte(entryInbox)
-	if k == topicKind {
+	if k == subject.Topic {
 		what = entryTopic
 	}
 	b = binary.AppendUvarint(append(b, what), offset)
@@ -242,58 +250,60 @@ func appendMessage(b []byte, k kind, offset uint64, ms int64, size int, name str
 	return appendName(b, name)
 }
 
-func appendPurge(b []byte, k kind, upTo uint64, ms int64, name string) []byte {
+func appendPurge(b []byte, k subject.Kind, upTo uint64, ms int64, name string) []byte {
 	return appendName(appendUvarints(append(b, entryPurge), uint64(k), upTo, uint64(ms)), name)
 }
 
 func appendPosition(b []byte, ms int64, name string) []byte {
-	return appendName(binary.AppendUvarint(append(b, entryPosition), uint64(ms)), name)
+	return appendName(binary.AppendUvarint(append(b, EntryPosition), uint64(ms)), name)
 }
 
-// mark says where the streams begin and end.
-type mark struct {
-	ms          int64
-	first, last [2]uint64 // by kind
+// Mark is an entry that says where the streams begin and end.
+type Mark struct {
+	Ms          int64
+	First, Last [2]uint64 // by kind
 	lag         uint64    // bytes before the mark's frame that may not be on the disk
 }
 
-func appendMark(b []byte, m mark) []byte {
-	return appendUvarints(append(b, entryMark), uint64(m.ms), m.first[inboxKind], m.last[inboxKind],
-		m.first[topicKind], m.last[topicKind], m.lag)
+func appendMark(b []byte, m Mark) []byte {
+	return appendUvarints(append(b, entryMark), uint64(m.Ms), m.First[subject.Inbox], m.Last[subject.Inbox],
+		m.First[subject.Topic], m.Last[subject.Topic], m.lag)
 }
 
-// limits are those in force while the entries that follow were written.
-type limits struct {
-	messages   uint64
-	age        time.Duration
-	disk       uint64
-	dropOldest bool
-	flush      bool
+// Limits is an entry with the limits in force while the following ones were written.
+type Limits struct {
+	Messages   uint64
+	Age        time.Duration
+	Disk       uint64
+	DropOldest bool
+	Flush      bool
 }
 
-func appendLimits(b []byte, l limits) []byte {
+// AppendLimits appends an entry, for Raw.
+func AppendLimits(b []byte, l Limits) []byte {
 	bit := func(v bool) uint64 {
 		if v {
 			return 1
 		}
 		return 0
 	}
-	return appendUvarints(append(b, entryLimits), l.messages, uint64(l.age.Milliseconds()), l.disk, bit(l.dropOldest), bit(l.flush))
+	return appendUvarints(append(b, EntryLimits), l.Messages, uint64(l.Age.Milliseconds()), l.Disk, bit(l.DropOldest), bit(l.Flush))
 }
 
-// epoch is the time between two opens of a directory.
-type epoch struct {
-	id    string
-	ms    int64
-	boot  string    // of the machine
-	began [2]uint64 // last offset before it, by kind
+// Epoch is an entry that begins each time when the directory is opened.
+type Epoch struct {
+	Id    string
+	Ms    int64
+	Boot  string    // of the machine
+	Began [2]uint64 // last offset before it, by kind
 }
 
-func appendEpoch(b []byte, e epoch) []byte {
-	b = appendUvarints(append(b, entryEpoch), uint64(e.ms), e.began[inboxKind], e.began[topicKind])
-	return appendName(appendName(b, e.id), e.boot)
+// AppendEpoch appends an entry, for Raw.
+func AppendEpoch(b []byte, e Epoch) []byte {
+	b = appendUvarints(append(b, entryEpoch), uint64(e.Ms), e.Began[subject.Inbox], e.Began[subject.Topic])
+	return appendName(appendName(b, e.Id), e.Boot)
 }
 
 func appendCovers(b []byte, covers [2]uint64) []byte {
-	return appendUvarints(append(b, entryCovers), covers[inboxKind], covers[topicKind])
+	return appendUvarints(append(b, entryCovers), covers[subject.Inbox], covers[subject.Topic])
 }
