@@ -17,8 +17,8 @@ import (
 	"fanfare/server/store"
 )
 
-// acks are acknowledged positions that are not stored yet. They only grow, so that
-// many become one.
+// acks holds acknowledged positions that are not stored yet. A position only grows, so
+// several acknowledgements of one box become one write.
 type acks struct {
 	mu      sync.Mutex
 	waiting map[string]position // by name; guarded by mu
@@ -138,7 +138,7 @@ func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uin
 	return stored.offset, stored.at != "0", nil
 }
 
-// storedPosition is a position as JetStream has it.
+// storedPosition is a position read from JetStream.
 type storedPosition struct {
 	offset uint64
 	at     string // the sequence of that message; "0": none; empty: not readable

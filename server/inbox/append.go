@@ -209,8 +209,8 @@ func (s *Store) account(b subject.Box, offset uint64, at time.Time, size int) er
 	return nil
 }
 
-// unlikelyStep is more than other nodes append between two appends of this one: the
-// stream is then verified. One that was created again begins further up.
+// unlikelyStep is more than other nodes usually append between two appends of this one.
+// After a greater step the stream is verified: it may have been created again.
 const unlikelyStep = 1 << 16
 
 // publish stores the message if the box ends at t.

@@ -11,10 +11,10 @@ import (
 	"fanfare/server/store"
 )
 
-// A NATS server that led the replicas of a stream, and is cut off from the others,
-// goes on answering for some seconds with what it had, while another one leads. What
-// its answers lack may exist. A write that is answered proves where a stream ends: a
-// majority has stored it.
+// A NATS server that leads the replicas of a stream and is cut off from the others
+// keeps answering for some seconds from its own copy, while the others elect a new
+// leader and store messages that it does not have. Only an answered write proves where
+// the stream ends, because a majority has stored it.
 
 // confirmGather is how long a confirmation waits for others to share its write, so
 // that clients which name offsets that do not exist cause few.
@@ -32,8 +32,8 @@ type confirmation struct {
 	err  error
 }
 
-// confirmLast returns the last offset of a stream, of which a first answer said that
-// it is last. It costs a write if the stream has replicas.
+// confirmLast returns the last offset of a stream whose leader has answered that it is
+// last. If the stream has replicas it writes to the stream, and the answer counts.
 func (s *Store) confirmLast(ctx context.Context, k subject.Kind, last uint64) (uint64, error) {
 	if !s.replicated.Load() {
 		return last, nil
@@ -86,10 +86,11 @@ func (s *Store) confirm(ctx context.Context, k subject.Kind, own *confirmation) 
 	}
 }
 
-// noName is the name of a box that nothing is stored in: subject.Token never returns it.
+// noName is the name of a box in which no message is stored: subject.Token never returns
+// it.
 const noName = "="
 
-// skipOne makes a stream skip an offset, and returns that.
+// skipOne makes a stream skip one offset, and returns it.
 func (s *Store) skipOne(ctx context.Context, k subject.Kind) (offset uint64, err error) {
 	b := subject.Named(k, noName)
 	in, err := s.request(ctx, b.Subject, nil)

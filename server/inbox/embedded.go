@@ -164,7 +164,7 @@ func (e *embedded) flush() error {
 // bootOfMachine is bootID; tests restart the machine.
 var bootOfMachine = bootID
 
-// markUsed marks the directory. On a full disk only what is there is marked.
+// markUsed marks the lock file and, if it exists, the reserve.
 func (e *embedded) markUsed() error {
 	e.reserve.used = true
 	reserve, err := os.OpenFile(e.reserve.file, os.O_RDWR, 0)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestEmptiedDirectory: a directory that has lost the account and all messages is not
-// taken for a new one, as long as one of the other two files is there.
+// taken for a new one while the lock file or the reserve is left.
 func TestEmptiedDirectory(t *testing.T) {
 	list, messages := filepath.Base(account.File("")), "jetstream"
 	for _, test := range []struct {

@@ -12,7 +12,7 @@ import (
 	"fanfare/server/store"
 )
 
-// history is what is known of the offsets of a stream.
+// history records which offsets of a stream were assigned, and in which epoch.
 //
 // An embedded store begins an epoch each time it is opened, and its account lists
 // them with the last offset before each. A copy of the directory, opened, has the
@@ -122,7 +122,7 @@ func kindOf(b store.Box) subject.Kind {
 // keptEpochs bounds the list of an embedded store.
 const keptEpochs = 10_000
 
-// nextEpochs is the list of epochs with a new one.
+// nextEpochs returns the list of epochs with a new one at the end.
 func (e *embedded) nextEpochs(c *account.Check, began [2]uint64) []account.Epoch {
 	list := c.Tally.Epochs
 	if c.Loss.Unknown != "" {

@@ -21,7 +21,7 @@ var errBoxFull = errors.New("inbox: box full")
 // errNoStream: the stream does not exist.
 var errNoStream = errors.New("inbox: no such stream")
 
-// apiError is an error answer of JetStream.
+// apiError is the error in an answer of JetStream.
 type apiError struct {
 	Status      int    `json:"code"`
 	Code        int    `json:"err_code"`

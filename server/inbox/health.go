@@ -9,7 +9,7 @@ import (
 
 // health of an embedded store. It ends when the server cannot be used any more,
 // with the error as its cause. JetStream does not answer what it could not store:
-// health tells the operations that wait for an answer.
+// The operations that wait for an answer are canceled when health ends.
 type health struct {
 	context.Context
 	end context.CancelCauseFunc
@@ -20,7 +20,8 @@ func newHealth() *health {
 	return &health{ctx, end}
 }
 
-// sick is why an embedded store cannot be used; nil: it can, or is an outside one.
+// sick returns why an embedded store cannot be used; nil if it can be, or is an outside
+// one.
 func (s *Store) sick() error { return context.Cause(s.health.Load()) }
 
 // within bounds an operation by Config.Timeout, and by the health of the store.
@@ -33,7 +34,7 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, func() { stop(); cancel() }
 }
 
-// begin is within for an operation of a caller, if the store can be used.
+// begin bounds an operation like within, and fails if the store cannot be used.
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	s.settle(ctx)
 	if err := s.usable(); err != nil {

@@ -33,7 +33,7 @@ func TestSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			silent := subject.Named(subject.Inbox, "silent")
+			silent := subject.Box{Kind: subject.Inbox, Subject: "silent"}
 			taken := make(chan *nats.Msg, 1)
 			if _, err := nc.ChanSubscribe(silent.Subject, taken); err != nil {
 				t.Fatal(err)

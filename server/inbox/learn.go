@@ -10,10 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Offsets of an outside stream never go back: sessions and positions would take new
-// messages for those that they have. A stream that is created begins beyond all
-// offsets that an earlier one of its name may have assigned, and one that was
-// restored from a backup skips those assigned after the backup.
+// Offsets of an outside stream never decrease. Otherwise a new message could have an
+// offset that a session has received or a user has acknowledged, and would not be
+// delivered. So a new stream begins beyond all offsets that an earlier stream of its
+// name may have assigned, and a stream restored from a backup skips the offsets that
+// were assigned after the backup.
 
 // reached returns the greatest offset of a stream that is known to have been
 // assigned: by what this process has seen, and by the position that was stored last.

@@ -56,7 +56,7 @@ func (s *Store) markAccount() error {
 	return nil
 }
 
-// compactMin is what an account may grow by before it is compacted.
+// compactMin is how much an account grows before it is compacted, in bytes.
 const compactMin = 16 << 20
 
 // present reports why the directory is not what it was; nil: it is.

@@ -12,7 +12,7 @@ import (
 	"fanfare/server/store"
 )
 
-// message is a stored message, with what only this package needs.
+// message is a stored message with the sum that its link carries.
 type message struct {
 	store.Message
 	sum int64 // bytes of payload ever appended to the box, up to this message
@@ -64,5 +64,5 @@ func (m *message) parse(in *nats.Msg) error {
 	return nil
 }
 
-// sumBefore is the sum of the preceding message.
+// sumBefore returns the sum of the preceding message.
 func (m *message) sumBefore() int64 { return m.sum - int64(len(m.Payload)) }

@@ -41,7 +41,7 @@ func (l *natsLog) note(level slog.Level, format string, args []any) {
 	}
 }
 
-// worst is the last warning.
+// worst returns the last warning.
 func (l *natsLog) worst() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

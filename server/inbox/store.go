@@ -150,7 +150,8 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// usable is Ready for operations that need no space: reads and purges.
+// usable returns what Ready returns, except that a full disk is no error: reads and
+// purges need no space.
 func (s *Store) usable() error {
 	if unopened := s.unopened.Load(); unopened != nil {
 		return *unopened

@@ -136,7 +136,7 @@ func (s *Store) tryStream(ctx context.Context, k subject.Kind, first uint64) (in
 
 // leaveLimits leaves the limits of a stream which this store gave its own before: a
 // node that started later has others. If both insisted, each would undo what the other
-// does for ever.
+// did, without end.
 func (s *Store) leaveLimits(k subject.Kind, have jetstream.StreamConfig, want *jetstream.StreamConfig) {
 	own := *want
 	want.MaxBytes, want.MaxMsgsPerSubject, want.MaxAge = have.MaxBytes, have.MaxMsgsPerSubject, have.MaxAge
@@ -213,7 +213,7 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k subject.Kind) {
 	sc.Duplicates = cfg.Window
 }
 
-// state is what STREAM.INFO says of a stream.
+// state is the state of a stream, from STREAM.INFO.
 type state struct {
 	Messages uint64 `json:"messages"`
 	Bytes    uint64 `json:"bytes"`
@@ -223,7 +223,7 @@ type state struct {
 	epoch string // of a stream of an outside NATS
 }
 
-// state asks for that of a stream.
+// state returns the state of a stream.
 func (s *Store) state(ctx context.Context, k subject.Kind) (st state, err error) {
 	in, err := s.request(ctx, "$JS.API.STREAM.INFO."+k.Stream(), nil)
 	if err != nil {
@@ -249,8 +249,8 @@ func (s *Store) state(ctx context.Context, k subject.Kind) (st state, err error)
 	return st, s.unavailable(answer.Error)
 }
 
-// missing is unavailable for an error that may mean that the streams were deleted:
-// they are then created again.
+// missing counts a failed operation and returns its error, like unavailable. If the
+// error may mean that the streams were deleted, they are created again.
 func (s *Store) missing(err error) error {
 	if s.local == nil && (errors.Is(err, nats.ErrNoResponders) || errors.Is(err, errNoStream)) {
 		s.prepared.Store(false)

@@ -88,7 +88,7 @@ func (l *tails) enter(b subject.Box) place {
 	return p
 }
 
-// leave lets the next one go on.
+// leave ends the turn of this append, and begins that of the next.
 func (p place) leave() {
 	p.shard.mu.Lock()
 	p.tail.users--

@@ -13,7 +13,7 @@ import (
 
 // Account is the file that says, beside the files of the embedded server, what was
 // accepted: the offset and box of each message, before the append returns; what
-// was removed on request, before it is; and the epochs. At the next start the
+// is removed on request, before it is removed; and the epochs. At the next start the
 // messages are compared with it: see Check.
 //
 // The file is a sequence of frames:

@@ -44,7 +44,7 @@ const (
 	maxRecord    = 32 << 20
 )
 
-// record is one record of a block. Its slices are those of the block.
+// record is one record of a block. Its slices point into the block.
 type record struct {
 	seq     uint64
 	tomb    bool  // the message seq was removed

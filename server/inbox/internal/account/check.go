@@ -40,7 +40,7 @@ type Check struct {
 	Purged map[subject.Box]uint64
 }
 
-// streamCheck is what the block files of a stream hold.
+// streamCheck lists what the block files of a stream contain.
 type streamCheck struct {
 	Exists  bool
 	Live    seqSet

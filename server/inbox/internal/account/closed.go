@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// closing is written when a store is closed in order, and removed before the next
-// change. It says where the files end, so that a damaged end is not taken for the last
-// write of a process that was killed, which was never reported as stored.
+// closing records where the files ended when the store was closed. It is removed before
+// they change. With it, a damaged end is told from an incomplete last write of a process
+// that was killed; such a write was never reported as stored.
 //
 // The file is one frame of the account's format, with the numbers as uvarints.
 type closing struct {
@@ -104,8 +104,8 @@ func (c *Check) compareEnd() error {
 	return nil
 }
 
-// setBack are positions whose last records are damaged: their users are sent messages
-// that they have acknowledged.
+// setBack collects positions whose last records are damaged. Their users receive
+// messages again that they have acknowledged.
 type setBack struct {
 	names   map[string]uint64 // with the sequence of the last damaged record
 	unnamed int               // records whose names are damaged, too

@@ -10,7 +10,7 @@ import (
 	"fanfare/server/store"
 )
 
-// loss is what is missing.
+// loss lists what the account has and the files do not.
 type loss struct {
 	Boxes     map[subject.Box]*boxLoss
 	Messages  int

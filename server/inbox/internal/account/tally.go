@@ -8,8 +8,8 @@ import (
 	"fanfare/server/store"
 )
 
-// tally is what the account says, in numbers: enough to decide for each message
-// whether it must still be there.
+// tally summarizes the account: it is enough to decide, for each message, whether it
+// must still be stored.
 type tally struct {
 	Valid   int64    // bytes of the file; -1: the file does not exist
 	damaged []damage // of the file
@@ -30,7 +30,7 @@ type tally struct {
 	seen      [2]seqSet        // offsets with an entry
 }
 
-// boxTally is about one box.
+// boxTally summarizes one box.
 type boxTally struct {
 	total  uint32 // entries
 	passed uint32 // entries that were looked at in a second pass
