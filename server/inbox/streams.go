@@ -75,10 +75,10 @@ const streamPatience = 250 * time.Millisecond
 // ensureStream creates a stream, with so many offsets skipped, or updates its
 // configuration.
 func (s *Store) ensureStream(ctx context.Context, k subject.Kind, first uint64) (info *jetstream.StreamInfo, created bool, err error) {
-	limit := s.cfg.Timeout
-	if s.local == nil {
-		limit = min(streamPatience, limit)
+	if s.local != nil { // the server that was just started may be slow
+		return s.tryStream(ctx, k, first)
 	}
+	limit := min(streamPatience, s.cfg.Timeout)
 	for {
 		attempt, cancel := context.WithTimeout(ctx, limit)
 		info, created, err = s.tryStream(attempt, k, first)
