@@ -142,8 +142,9 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 		return server.Answer{}, nil
 	}
 	b := make([]byte, 0, headerSize+64+len(cmd.User)+len(cmd.Topic)+len(cmd.Payload))
-	o := outgoing{subject: t.subject(), at: now,
+	o := outgoing{subject: t.subject(),
 		body: appendCommand(appendNumbers(appendHeader(b, kindCommand, c.id), number), &valid)}
+	o.at = time.Now() // not now: to encode 32 MiB takes a while
 	if cmd.Verb == server.VerbStored {
 		o.stored = &stored{server.Target{User: cmd.User, Topic: cmd.Topic}, cmd.Offset, cmd.Prev}
 	}

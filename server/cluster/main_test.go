@@ -214,6 +214,29 @@ func together(t testing.TB, all []*member) {
 	}
 }
 
+// mustAsk repeats a command until one node replies. On a machine that is busy enough NATS
+// does not read for so long that a node gives it up.
+func (m *member) mustAsk(t testing.TB, to server.Target, cmd *server.Command) server.Answer {
+	t.Helper()
+	var last string
+	for deadline := time.Now().Add(4 * patience); time.Now().Before(deadline); {
+		a, err := m.Ask(t.Context(), to, cmd)
+		if err == nil && len(a.Replies) == 1 && a.Missing == 0 {
+			return a
+		}
+		last = fmt.Sprintf("%d replies, %+v, %v", len(a.Replies), a.Coverage, err)
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("no reply: %s\n%s", last, m.log)
+	return server.Answer{}
+}
+
+// mustSync repeats Sync until it succeeds.
+func (m *member) mustSync(t testing.TB, to server.Target) {
+	t.Helper()
+	await(t, "interest is proven", func() bool { return m.Sync(t.Context(), to) == nil })
+}
+
 // known waits until the nodes know that another one holds a target.
 func known(t testing.TB, to server.Target, all ...*member) {
 	t.Helper()

@@ -45,19 +45,19 @@ func TestMaxPayload(t *testing.T) {
 			known(t, user("alice"), asker)
 			for _, size := range test.sizes {
 				payload := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
-				a, err := asker.Ask(t.Context(), user("alice"), &server.Command{Verb: server.VerbPush, User: "alice", Op: server.Binary, Payload: payload})
-				if err != nil || len(a.Replies) != 1 || a.Replies[0].Count != size {
-					t.Fatalf("%d bytes: %v", size, err)
+				a := asker.mustAsk(t, user("alice"), &server.Command{Verb: server.VerbPush, User: "alice", Op: server.Binary, Payload: payload})
+				if a.Replies[0].Count != size {
+					t.Fatalf("%d bytes arrive as %d", size, a.Replies[0].Count)
 				}
 				if got := holder.node.commands(); !bytes.Equal(got[len(got)-1].Payload, payload) {
 					t.Errorf("%d bytes arrive as %d others", size, len(got[len(got)-1].Payload))
 				}
 			}
-			a, err := asker.Ask(t.Context(), user("alice"), &server.Command{Verb: server.VerbSessions, User: "alice"})
-			if err != nil || len(a.Replies) != 1 || len(a.Replies[0].Sessions) != len(sessions) {
-				t.Errorf("sessions: %v", err)
+			a := asker.mustAsk(t, user("alice"), &server.Command{Verb: server.VerbSessions, User: "alice"})
+			if got := len(a.Replies[0].Sessions); got != len(sessions) {
+				t.Errorf("%d sessions", got)
 			}
-			_, err = asker.Ask(t.Context(), user("alice"), push("alice", strings.Repeat("x", maxMessage)))
+			_, err := asker.Ask(t.Context(), user("alice"), push("alice", strings.Repeat("x", maxMessage)))
 			if !errors.Is(err, server.ErrTooBig) || !strings.Contains(err.Error(), "nodes carry at most 33554432") {
 				t.Errorf("got %v", err)
 			}
@@ -82,9 +82,9 @@ func TestTooBigReply(t *testing.T) {
 	together(t, []*member{holder, asker})
 	holder.Hold(user("alice"))
 	known(t, user("alice"), asker)
-	a, err := asker.Ask(t.Context(), user("alice"), &server.Command{Verb: server.VerbSessions, User: "alice"})
-	if err != nil || len(a.Replies) != 1 || a.Replies[0].Count != len(sessions) || !strings.Contains(a.Replies[0].Error, "nodes carry at most") {
-		t.Errorf("got %d replies, %v", len(a.Replies), err)
+	a := asker.mustAsk(t, user("alice"), &server.Command{Verb: server.VerbSessions, User: "alice"})
+	if a.Replies[0].Count != len(sessions) || !strings.Contains(a.Replies[0].Error, "nodes carry at most") {
+		t.Errorf("got %d, %q", a.Replies[0].Count, a.Replies[0].Error)
 	}
 }
 
@@ -168,7 +168,5 @@ func TestForeignMessages(t *testing.T) {
 	if a, err := all[1].Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(a.Replies) != 1 || m.Stats().Panics != 0 {
 		t.Errorf("afterwards: %+v, %v", a, err)
 	}
-	if m.Nodes() != 2 {
-		t.Errorf("%d nodes", m.Nodes())
-	}
+	await(t, "the other node is there", func() bool { return m.Nodes() == 2 })
 }

@@ -38,7 +38,7 @@ func TestStalledNATS(t *testing.T) {
 			m.Ask(ended, user("elsewhere"), big)
 		}
 		sent := m.Stats().Sent
-		for i := range 200 {
+		for i := range 50 {
 			to := user(string(rune('a' + i)))
 			m.Hold(to)
 			m.Hold(topic("t"))
@@ -52,7 +52,7 @@ func TestStalledNATS(t *testing.T) {
 		}
 		return m.Stats().Sent == sent
 	}
-	await(t, "200 rounds of calls while one write waits", func() bool {
+	await(t, "50 rounds of calls while one write waits", func() bool {
 		if m.Ready() != nil { // noticed: begin anew
 			p.Stall(false)
 			await(t, "reconnected", func() bool { return m.Ready() == nil })
