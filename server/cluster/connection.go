@@ -21,6 +21,8 @@ type connection struct {
 	since      atomic.Pointer[time.Time] // time of the last connect
 	maxPayload atomic.Int64              // what the NATS server allows this account
 
+	traffic natsconn.Traffic
+
 	denied atomic.Bool // reason says what NATS does not permit
 
 	mu     sync.Mutex
@@ -94,6 +96,10 @@ const (
 	// within watchTimeout end the connection.
 	watchEvery   = time.Second
 	watchTimeout = time.Second
+	// watchRate is the least rate, in bytes a second, of a network that nodes use. A
+	// ping follows what was written before it, up to 32 MiB of one command, so each
+	// such number of bytes allows one ping more to fail.
+	watchRate = 2 << 20
 )
 
 // watch ends a connection to a NATS server that accepts bytes but does not answer,
@@ -101,7 +107,9 @@ const (
 func (c *Cluster) watch() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	for failures := 0; ; {
+	failures := 0
+	var written int64 // by the last answer
+	for {
 		select {
 		case <-c.quit:
 			return
@@ -112,6 +120,7 @@ func (c *Cluster) watch() {
 			failures = 0
 			continue
 		}
+		read := c.conn.traffic.Read.Load()
 		err := nc.FlushTimeout(watchTimeout)
 		// The error of FlushTimeout does not tell a connection that is closed for good
 		// from one that is being re-established.
@@ -122,12 +131,13 @@ func (c *Cluster) watch() {
 			c.conn.setReason(fmt.Errorf("NATS must permit %s> for publish and subscribe: %w", prefix, last))
 			c.conn.denied.Store(true)
 		}
-		if !errors.Is(err, nats.ErrTimeout) {
-			failures = 0
+		if !errors.Is(err, nats.ErrTimeout) || c.conn.traffic.Read.Load() != read { // what comes first delays the answer
+			failures, written = 0, c.conn.traffic.Written.Load()
 			continue
 		}
 		// The second attempt tells a pause of this process from one of NATS.
-		if failures++; failures < 2 {
+		before := c.conn.traffic.Written.Load() - written
+		if failures++; failures < 2+int(before/watchRate) {
 			continue
 		}
 		failures = 0
@@ -160,7 +170,9 @@ func (c *Cluster) redial() {
 }
 
 func (c *Cluster) dial() (*nats.Conn, error) {
-	return natsconn.Connect(c.cfg.connection(c.log), natsconn.Handlers{
+	cfg := c.cfg.connection(c.log)
+	cfg.Traffic = &c.conn.traffic
+	return natsconn.Connect(cfg, natsconn.Handlers{
 		Connected: c.connected,
 		Lost:      c.lost,
 		Dropped:   c.slow,

@@ -92,7 +92,7 @@ func TestTooBigReply(t *testing.T) {
 // is not ready and says why.
 func TestLowMaxPayload(t *testing.T) {
 	m := join(t, startNATS(t, maxPayload(512)).url())
-	await(t, "the limit is known", func() bool { return m.Stats().MaxPayload == 512 })
+	await(t, "the limit is known", func() bool { return m.Stats().MaxPayload == 512 && m.Stats().Connected })
 	if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) || !strings.Contains(err.Error(), "512") {
 		t.Errorf("Ready: %v", err)
 	}

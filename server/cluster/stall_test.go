@@ -113,6 +113,21 @@ func TestSilentNATS(t *testing.T) {
 	}
 }
 
+// TestSlowNetwork: a command that takes longer to write than NATS has to answer a ping is
+// not taken for a NATS server that does not read.
+func TestSlowNetwork(t *testing.T) {
+	ns := startNATS(t)
+	p := StartProxy(t, ns.ns.Addr().String(), 4*time.Millisecond) // 32 KiB each, in either direction
+	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	together(t, []*member{other, m})
+	other.Hold(user("alice"))
+	known(t, user("alice"), m)
+	a, err := m.Ask(t.Context(), user("alice"), push("alice", strings.Repeat("x", maxMessage-100)))
+	if s := m.Stats(); err != nil || len(a.Replies) != 1 || s.Stalls != 0 || s.Connects != 1 {
+		t.Errorf("%+v, %v; %d stalls, %d connects", a, err, s.Stalls, s.Connects)
+	}
+}
+
 // TestSlowNode: commands that this node does not serve fast enough are dropped,
 // counted, and make it look for what it was not told.
 func TestSlowNode(t *testing.T) {

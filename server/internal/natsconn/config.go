@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -30,9 +31,14 @@ type Config struct {
 	// Role is what this process uses the connection for: "store" or "cluster". Each
 	// log line has it as the attribute "connection".
 	Role string
+	// Traffic, if not nil, counts the bytes that the kernel accepted and delivered.
+	Traffic *Traffic
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }
+
+// Traffic counts the bytes of a connection, across reconnects.
+type Traffic struct{ Written, Read atomic.Int64 }
 
 // Validate reports what is wrong with a Config, in terms of its fields, without
 // using the network or reading files.

@@ -63,7 +63,10 @@ func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
 	for i, u := range urls {
 		servers[i] = u.String()
 	}
-	d := &dialer{until: time.Now().Add(startTimeout)}
+	d := &dialer{until: time.Now().Add(startTimeout), traffic: cfg.Traffic}
+	if d.traffic == nil {
+		d.traffic = new(Traffic)
+	}
 	c := &conn{log: cfg.Logger.With("connection", cfg.Role), url: Redact(cfg.URL), h: h}
 	opts := append(c.options(), nats.Name(cfg.Name), nats.SetCustomDialer(d))
 	opts = append(opts, files...)
@@ -109,6 +112,7 @@ func permanent(err error) string {
 type dialer struct {
 	until   time.Time // immutable while nats.Connect runs
 	started atomic.Bool
+	traffic *Traffic
 }
 
 var errStartTimeout = errors.New("no time left for another attempt at start")
@@ -125,16 +129,26 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return failingConn{c}, nil
+	return failingConn{c, d.traffic}, nil
 }
 
 // failingConn ends with the first write that fails. NATS's client discards what it
 // buffered then, subscriptions among it, and in some cases goes on; reconnected, it
-// subscribes again.
-type failingConn struct{ net.Conn }
+// subscribes again. It counts what it reads and writes.
+type failingConn struct {
+	net.Conn
+	traffic *Traffic
+}
+
+func (c failingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.traffic.Read.Add(int64(n))
+	return n, err
+}
 
 func (c failingConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
+	c.traffic.Written.Add(int64(n))
 	if err != nil {
 		c.Conn.Close()
 	}

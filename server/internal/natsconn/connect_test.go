@@ -236,7 +236,7 @@ func TestRepeated(t *testing.T) {
 func TestFailingConn(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	c := failingConn{a}
+	c := failingConn{a, new(Traffic)}
 	c.SetWriteDeadline(time.Now().Add(-time.Second))
 	if _, err := c.Write([]byte("x")); err == nil {
 		t.Fatal("the write succeeds")
