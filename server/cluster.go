@@ -19,9 +19,9 @@ var (
 // Cluster connects this process to the other nodes of a cluster. Package cluster
 // implements it over NATS. Without one the server is alone.
 //
-// Hold and Release never wait and call no method of Node: the server calls them with a
-// lock held. Ask waits for replies, but never for the network to accept the command. So
-// a cluster that cannot reach the others costs local sessions nothing.
+// Hold and Release never wait. Ask waits for replies, but never for the network to
+// accept the command. So a cluster that cannot reach the others costs local sessions
+// nothing.
 type Cluster interface {
 	// Join starts serving the commands of other nodes with n. It is called once,
 	// before any other method.

@@ -205,11 +205,15 @@ func (in *interest) sweep(now time.Time) (found bool) {
 	return found
 }
 
-// renew marks all buckets that are wanted, to be subscribed on a new connection. Only
-// the sender calls it.
+// renew marks the buckets that are wanted and whose subscription ended with an earlier
+// connection, so that they are subscribed on the new one. The sender may have subscribed
+// others on it already. Only the sender calls it.
 func (in *interest) renew() {
 	for i := range in.buckets {
 		b := &in.buckets[i]
+		if b.sub != nil && b.sub.IsValid() {
+			continue
+		}
 		b.sub = nil
 		b.mu.Lock()
 		if b.subscribed {

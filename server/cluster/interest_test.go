@@ -87,6 +87,32 @@ func TestInterestFollows(t *testing.T) {
 	await(t, "no bucket is", func() bool { return ns.ns.NumSubscriptions() == before })
 }
 
+// TestRenew: a bucket that the sender has subscribed before the rest of a new connection
+// is not subscribed twice, which would have each command served twice.
+func TestRenew(t *testing.T) {
+	ns := startNATS(t)
+	all := joinAll(t, ns.url(), 2)
+	all[0].Hold(user("alice"))
+	known(t, user("alice"), all[1])
+	before := ns.ns.NumSubscriptions()
+	done := make(chan struct{})
+	all[0].out.put(outgoing{do: func() {
+		all[0].buckets.renew()
+		all[0].followInterest()
+		close(done)
+	}}, 0, true)
+	<-done
+	for _, text := range []string{"one", "two"} { // the second follows all copies of the first
+		all[1].mustAsk(t, user("alice"), push("alice", text))
+	}
+	if got := all[0].node.commands(); len(got) != 2 {
+		t.Errorf("%d commands are served", len(got))
+	}
+	if got := ns.ns.NumSubscriptions(); got != before {
+		t.Errorf("%d subscriptions, before %d", got, before)
+	}
+}
+
 // TestReleaseWithoutHold is a bug of the caller, which would otherwise show as a
 // user who receives nothing.
 func TestReleaseWithoutHold(t *testing.T) {
