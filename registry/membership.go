@@ -51,7 +51,7 @@ func (r *Registry[S]) addMembership(s S, t *topic[S]) (m *membership[S], added b
 		}
 		n++
 	}
-	if n >= r.limits.TopicsPerSession {
+	if n >= r.limits.Load().TopicsPerSession {
 		return nil, false, ErrTooManyTopics
 	}
 	e.topics = &membership[S]{topic: t, next: e.topics, index: pending}

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -44,11 +45,12 @@ const cacheLine = 64
 type Registry[S comparable] struct {
 	// Immutable.
 	entry     func(S) *Entry[S]
-	limits    Limits
 	seed      maphash.Seed // random, so that a client cannot choose names that collide
 	userName  func(S) string
 	topicName func(*topic[S]) string
 	left      membership[S] // Entry.topics of a session that has left is the address of this
+
+	limits atomic.Pointer[Limits] // what it points at is immutable
 
 	users  [userShards]userShard[S]
 	topics [topicShards]topicShard[S]
@@ -67,13 +69,21 @@ type userShard[S any] struct {
 // entry returns the address of the Entry in a session and does nothing else: the registry calls it while
 // it holds a lock.
 func New[S comparable](entry func(S) *Entry[S], limits Limits) *Registry[S] {
-	return &Registry[S]{
+	r := &Registry[S]{
 		entry:     entry,
-		limits:    limits.withDefaults(),
 		seed:      maphash.MakeSeed(),
 		userName:  func(s S) string { return entry(s).user },
 		topicName: func(t *topic[S]) string { return t.name },
 	}
+	r.SetLimits(limits)
+	return r
+}
+
+// SetLimits changes the limits, from the next Join and Subscribe on. Sessions and subscriptions beyond them
+// stay.
+func (r *Registry[S]) SetLimits(limits Limits) {
+	limits = limits.withDefaults()
+	r.limits.Store(&limits)
 }
 
 func (r *Registry[S]) userShardOf(user string) (sh *userShard[S], hash uint64) {
@@ -108,7 +118,7 @@ func (r *Registry[S]) Join(user string, s S) error {
 	for next := first.next; next != none; next = r.entry(next).next {
 		n++
 	}
-	if n >= r.limits.SessionsPerUser {
+	if n >= r.limits.Load().SessionsPerUser {
 		return ErrTooManySessions
 	}
 	e.user, e.next = first.user, first.next
