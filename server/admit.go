@@ -36,7 +36,7 @@ func (ep *endpoint) check(r *Request) error {
 			hosts = append(hosts, host)
 		}
 	}
-	return handshake.Origins(ep.srv.cfg.AllowOrigins).Check(&r.head, hosts...)
+	return handshake.Origins(ep.srv.live().AllowOrigins).Check(&r.head, hosts...)
 }
 
 // admit decides on a request that was checked and whose client was identified.
@@ -133,8 +133,8 @@ func (srv *Server) checkIdentity(id *Identity) error {
 	if err := registry.CheckName(id.User); err != nil {
 		return Reject(http.StatusBadRequest, "user: "+err.Error())
 	}
-	if len(id.Topics) > srv.cfg.TopicsPerSession {
-		return Reject(http.StatusBadRequest, "more than "+strconv.Itoa(srv.cfg.TopicsPerSession)+" topics")
+	if len(id.Topics) > srv.live().TopicsPerSession {
+		return Reject(http.StatusBadRequest, "more than "+strconv.Itoa(srv.live().TopicsPerSession)+" topics")
 	}
 	for _, t := range id.Topics {
 		if err := registry.CheckName(t); err != nil {
@@ -194,7 +194,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return err
 	}
 	srv.stats.handshakes.Add(1)
-	s.armHeartbeat(ticks(srv.cfg.PingInterval))
+	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()
 	if replays {
 		srv.replay.Open(receiver{s})

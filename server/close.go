@@ -97,7 +97,7 @@ func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
 // seal sends the last bytes, see netpoll.Conn.Seal, after the deadline for the rest of
 // the connection is set: a client that has read them may count on it.
 func (s *Session) seal(last []byte, discard bool, then netpoll.Ending) {
-	s.arm(s.srv().cfg.CloseTimeout)
+	s.arm(s.srv().live().CloseTimeout)
 	s.conn.Seal(last, discard, then)
 }
 

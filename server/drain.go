@@ -28,8 +28,8 @@ const (
 // It returns when all connections have ended, or with an error when ctx is done. The
 // server can still push, so that an HTTP API ends between Drain and Shutdown.
 func (srv *Server) Drain(ctx context.Context) error {
-	if srv.cfg.DrainDelay > 0 && srv.status.CompareAndSwap(serving, leaving) {
-		delay := time.NewTimer(srv.cfg.DrainDelay)
+	if srv.live().DrainDelay > 0 && srv.status.CompareAndSwap(serving, leaving) {
+		delay := time.NewTimer(srv.live().DrainDelay)
 		select {
 		case <-delay.C:
 		case <-ctx.Done():
@@ -118,7 +118,7 @@ func (srv *Server) drain(ctx context.Context) {
 			// since the last list.
 			left = srv.closable()
 		}
-		n := min(dueAt(srv.now()-begun, srv.cfg.DrainRate)-closed, len(left))
+		n := min(dueAt(srv.now()-begun, srv.live().DrainRate)-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {
 			case readingRequest, identifying:

@@ -181,11 +181,12 @@ func (r *Rate) validate() error {
 
 // rates returns the limits of a session of ep. A message of MaxMessage must pass, with its
 // headers, and an eighth longer if deflate has not compressed it.
-func (ep *Endpoint) rates() limit.Rates {
-	bytes := int64(ep.Rate.Bytes)
+func (ep *endpoint) rates() limit.Rates {
+	rate := ep.rate.Load()
+	bytes := int64(rate.Bytes)
 	longest := int64(cmp.Or(ep.Rules.MaxMessage, frame.DefaultMaxMessage))
 	return limit.Rates{
-		Messages: int64(ep.Rate.Messages),
+		Messages: int64(rate.Messages),
 		Bytes:    bytes,
 		AtOnce:   max(bytes*limit.Burst, longest+longest/8+1<<10),
 	}
@@ -203,7 +204,7 @@ func (s *Session) overRate() {
 // where there is no limit, and for bytes that may be the answer to a ping, so that an idle
 // session needs no meter.
 func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
-	if ep.Rate.Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
+	if ep.rate.Load().Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
 		return nil
 	}
 	return &s.extend().meter

@@ -69,7 +69,7 @@ func (c *clock) beat() {
 // may still carry their answers, so deadlines begin anew.
 func (c *clock) detectSuspension() {
 	srv, now := c.srv, c.srv.tick.Load()
-	jump := min(ticksPerSecond, max(ticks(srv.cfg.PingTimeout)/2, 3))
+	jump := min(ticksPerSecond, max(ticks(srv.live().PingTimeout)/2, 3))
 	if c.last != 0 && now-c.last > jump {
 		srv.resumed.Store(now)
 		srv.log.Warn("process was suspended; heartbeats restart", "seconds", (time.Duration(now-c.last) * tick).Seconds())
@@ -145,7 +145,7 @@ func (srv *Server) heartbeat(s *Session) {
 		return
 	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
-	interval, timeout := ticks(srv.cfg.PingInterval), ticks(srv.cfg.PingTimeout)
+	interval, timeout := ticks(srv.live().PingInterval), ticks(srv.live().PingTimeout)
 	// If the process was stopped, and nothing has been sent or heard since, a ping from
 	// before means nothing. Many sessions are due at once: each is pinged at a time of
 	// its own within the next interval.
@@ -206,7 +206,7 @@ func (s *Session) armHeartbeat(n uint32) {
 	}
 	s.arm(time.Duration(n) * tick)
 	if p := s.phase(); p == closing || p == lingering {
-		s.arm(s.srv().cfg.CloseTimeout)
+		s.arm(s.srv().live().CloseTimeout)
 	}
 }
 

@@ -113,7 +113,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	}
 	b := append(append(make([]byte, 0, p.held), head...), rest...)
 	p.head, p.early = b[:len(head):len(head)], b[len(head):]
-	left := max(time.Duration(accepted)*tick+srv.cfg.HandshakeTimeout-srv.now(), tick)
+	left := max(time.Duration(accepted)*tick+srv.live().HandshakeTimeout-srv.now(), tick)
 	p.ctx, p.cancel = context.WithTimeout(srv.quit, left)
 	srv.identifying.set(p)
 	s.state.Or(identifierBit)

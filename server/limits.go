@@ -21,7 +21,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 	if srv.trusted(peer) {
 		return nil, true // its request will name the client
 	}
-	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.cfg.ConnectionsPerIP); !ok {
+	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.live().ConnectionsPerIP); !ok {
 		srv.stats.addressFull.Add(1)
 		srv.rejectLog.note(errAddressFull, peer, nil)
 	}
@@ -31,7 +31,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 // limitHandshake checks a complete request against the rates of handshakes, and, if it came
 // through a proxy, against the connections of the client's address.
 func (srv *Server) limitHandshake(s *Session, r *Request) error {
-	if s.source == nil && len(srv.cfg.TrustedProxies) > 0 {
+	if s.source == nil && len(srv.live().TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
 			src, err := srv.enterSource(srv.clientAddress(r, peer))
 			if err != nil {
@@ -45,7 +45,7 @@ func (srv *Server) limitHandshake(s *Session, r *Request) error {
 
 // enterSource counts a connection whose request is known.
 func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
-	src, ok := srv.sources.Enter(addr, srv.cfg.ConnectionsPerIP)
+	src, ok := srv.sources.Enter(addr, srv.live().ConnectionsPerIP)
 	if !ok {
 		srv.stats.addressFull.Add(1)
 		return nil, errAddressFull
@@ -56,11 +56,11 @@ func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 // countHandshake counts a handshake.
 func (srv *Server) countHandshake(src *limit.Source) error {
 	now := srv.tick.Load()
-	if wait, ok := src.Handshake(srv.cfg.HandshakesPerIP, now); !ok {
+	if wait, ok := src.Handshake(srv.live().HandshakesPerIP, now); !ok {
 		srv.stats.handshakeRate.Add(1)
 		return after(errAddressRate, wait)
 	}
-	if wait, ok := srv.handshakeGate.Take(int64(srv.cfg.HandshakeRate), now); !ok {
+	if wait, ok := srv.handshakeGate.Take(int64(srv.live().HandshakeRate), now); !ok {
 		srv.stats.handshakeRate.Add(1)
 		return after(errHandshakeRate, wait)
 	}
@@ -68,7 +68,7 @@ func (srv *Server) countHandshake(src *limit.Source) error {
 }
 
 func (srv *Server) trusted(addr netip.Addr) bool {
-	return limit.Proxies(srv.cfg.TrustedProxies).Contain(addr)
+	return limit.Proxies(srv.live().TrustedProxies).Contain(addr)
 }
 
 // clientAddress takes from a request the client that a trusted proxy names in
@@ -77,7 +77,7 @@ func (srv *Server) trusted(addr netip.Addr) bool {
 // count, so that every way through a proxy is limited.
 func (srv *Server) clientAddress(r *Request, proxy netip.Addr) netip.Addr {
 	r.proxied = true
-	r.client = limit.Proxies(srv.cfg.TrustedProxies).Client(r.head.List("X-Forwarded-For"))
+	r.client = limit.Proxies(srv.live().TrustedProxies).Client(r.head.List("X-Forwarded-For"))
 	if r.client.IsValid() {
 		return limit.CountedAddr(r.client.Addr())
 	}
@@ -123,8 +123,8 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 func (srv *Server) makeRoom(user string, s *Session) error {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)
-	if srv.cfg.SessionsFull != SessionsCloseOldest {
-		wait := ticks(srv.cfg.PingTimeout)
+	if srv.live().SessionsFull != SessionsCloseOldest {
+		wait := ticks(srv.live().PingTimeout)
 		for _, other := range others {
 			wait = min(wait, other.probe())
 		}
@@ -167,7 +167,7 @@ func (srv *Server) closeOldest(sessions []*Session) bool {
 func (s *Session) probe() (wait uint32) {
 	srv := s.srv()
 	now, heard, pinged := srv.tick.Load(), s.heard.Load(), s.pinged.Load()
-	timeout := ticks(srv.cfg.PingTimeout)
+	timeout := ticks(srv.live().PingTimeout)
 	if pinged > heard {
 		return timeout - min(now-pinged, timeout)
 	}

@@ -83,7 +83,7 @@ func (s *Session) Send(op Op, payload []byte) error {
 	}
 	buf := scratch.Get().(*[]byte)
 	b := frame.AppendFrame((*buf)[:0], op, payload)
-	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy))
+	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy()))
 	if cap(b) <= scratchKeep {
 		*buf = b
 	}
@@ -93,7 +93,7 @@ func (s *Session) Send(op Op, payload []byte) error {
 
 // SendMessage is Send for a message with several receivers.
 func (s *Session) SendMessage(m *Message) error {
-	return s.deliver(m, s.srv().userPolicy)
+	return s.deliver(m, s.srv().userPolicy())
 }
 
 // Reply sends a frame as it is, in the session's dialect. Unlike a message it does
@@ -104,7 +104,7 @@ func (s *Session) Reply(p *frame.Prepared) error {
 	if now := s.phase(); now < deciding || now > open {
 		return ErrClosed
 	}
-	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy))
+	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy()))
 }
 
 func (s *Session) deliver(m *Message, policy netpoll.Policy) error {

@@ -132,7 +132,7 @@ func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset
 func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, error) {
 	if !ep.NonBlocking {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, ep.srv.cfg.HandshakeTimeout)
+		ctx, cancel = context.WithTimeout(ctx, ep.srv.live().HandshakeTimeout)
 		defer cancel()
 		defer context.AfterFunc(ep.srv.quit, cancel)()
 	}
@@ -149,7 +149,7 @@ func (srv *Server) checkRoom(from netip.Addr) error {
 	case srv.memory.Short():
 		srv.stats.shortOfMemory.Add(1)
 		return errFull
-	case srv.connections.Load() >= int64(srv.cfg.MaxConnections):
+	case srv.connections.Load() >= int64(srv.live().MaxConnections):
 		srv.stats.full.Add(1)
 		return errFull
 	}

@@ -119,7 +119,7 @@ func (srv *Server) pushLocal(user string, m *Message) int {
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = srv.users.AppendUser(*l, user)
-	n := deliverAll(*l, m, srv.userPolicy)
+	n := deliverAll(*l, m, srv.userPolicy())
 	srv.stats.pushed.Add(int64(n))
 	srv.observePush(toUser, began, n)
 	return n
@@ -133,7 +133,7 @@ func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
 	if except != nil {
 		*l = without(*l, except)
 	}
-	n := deliverMany(*l, m, srv.topicPolicy)
+	n := deliverMany(*l, m, srv.topicPolicy())
 	srv.stats.published.Add(int64(n))
 	srv.observePush(toTopic, began, n)
 	return n
@@ -158,7 +158,7 @@ func (srv *Server) broadcastLocal(m *Message) int {
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, srv.topicPolicy) == nil {
+			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, srv.topicPolicy()) == nil {
 				n++
 			}
 		})
@@ -186,8 +186,8 @@ func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
 		all = all[:from+len(unseen(all[from:], seen))]
 	}
 	*l = all
-	pushed := deliverMany(all[:split], m, srv.userPolicy)
-	published := deliverMany(all[split:], m, srv.topicPolicy)
+	pushed := deliverMany(all[:split], m, srv.userPolicy())
+	published := deliverMany(all[split:], m, srv.topicPolicy())
 	srv.stats.pushed.Add(int64(pushed))
 	srv.stats.published.Add(int64(published))
 	srv.observePush(toSeveral, began, pushed+published)

@@ -23,24 +23,25 @@ import (
 // Server owns a public listener, connections, sessions and timers.
 type Server struct {
 	// Immutable after New.
-	cfg         Config
-	log         *slog.Logger
-	engine      *netpoll.Engine
-	users       *registry.Registry[*Session]
-	wheel       *registry.Wheel[*Session]
-	appTimers   *registry.Wheel[*extension]
-	endpoints   map[string]*endpoint
-	unrouted    *endpoint // of connections whose request has not been read
-	started     time.Time
-	now         func() time.Duration // the server's clock: time since started
-	wall        func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
-	random      func(n int64) int64  // from 0 to n-1
-	userPolicy  netpoll.Policy
-	topicPolicy netpoll.Policy
-	fallback    *fallback       // requests on the public listener that are not handshakes
-	store       store.Store     // Config.Store, guarded; nil: none
-	cluster     Cluster         // Config.Cluster, guarded; nil: none
-	replay      *replay.Service // nil: no store
+	cfg       Config // as New filled it in; see live for the fields that Reconfigure changes
+	log       *slog.Logger
+	engine    *netpoll.Engine
+	users     *registry.Registry[*Session]
+	wheel     *registry.Wheel[*Session]
+	appTimers *registry.Wheel[*extension]
+	endpoints map[string]*endpoint
+	unrouted  *endpoint // of connections whose request has not been read
+	started   time.Time
+	now       func() time.Duration // the server's clock: time since started
+	wall      func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
+	random    func(n int64) int64  // from 0 to n-1
+	fallback  *fallback            // requests on the public listener that are not handshakes
+	store     store.Store          // Config.Store, guarded; nil: none
+	cluster   Cluster              // Config.Cluster, guarded; nil: none
+	replay    *replay.Service      // nil: no store
+
+	// Atomic, and rarely written.
+	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
 
 	// Atomic.
 	tick          atomic.Uint32 // ticks since started; never 0
@@ -66,20 +67,24 @@ type Server struct {
 
 	interest interest
 
+	changing sync.Mutex // held by Reconfigure, around mu
+
 	mu     sync.Mutex
 	public net.Addr // guarded by mu
 }
 
 // endpoint is an Endpoint in use.
 type endpoint struct {
-	Endpoint
-	srv *Server
-	raw [dialectMask + 1]bool // isRaw of each dialect
+	Endpoint // Rate is the one at first; see rate
+	srv      *Server
+	raw      [dialectMask + 1]bool // isRaw of each dialect
+	rate     atomic.Pointer[Rate]  // in force; nil of Server.unrouted
 }
 
 // newEndpoint returns an Endpoint that was validated, for use.
 func newEndpoint(ep Endpoint, srv *Server) *endpoint {
 	e := &endpoint{Endpoint: ep, srv: srv}
+	e.rate.Store(&ep.Rate)
 	for i, d := range ep.Dialects {
 		e.raw[i] = isRaw(d)
 	}
@@ -122,21 +127,20 @@ func newServer(cfg Config) (*Server, error) {
 	}
 	warnAboutDescriptors(&cfg, limit.Descriptors())
 	srv := &Server{
-		cfg:         cfg,
-		log:         cfg.Logger,
-		engine:      engine,
-		sources:     limit.NewSources(),
-		users:       registry.New(entryOf, cfg.limits()),
-		wheel:       registry.NewWheel(timerOf, tick, wheelSlots),
-		appTimers:   registry.NewWheel(appTimerOf, tick, wheelSlots),
-		endpoints:   make(map[string]*endpoint),
-		started:     time.Now(),
-		userPolicy:  cfg.UserFull.policy(netpoll.CloseOnFull),
-		topicPolicy: cfg.TopicFull.policy(netpoll.DropOldest),
-		ended:       make(chan struct{}),
-		timers:      make(chan time.Duration),
-		random:      rand.Int64N,
+		cfg:       cfg,
+		log:       cfg.Logger,
+		engine:    engine,
+		sources:   limit.NewSources(),
+		users:     registry.New(entryOf, cfg.limits()),
+		wheel:     registry.NewWheel(timerOf, tick, wheelSlots),
+		appTimers: registry.NewWheel(appTimerOf, tick, wheelSlots),
+		endpoints: make(map[string]*endpoint),
+		started:   time.Now(),
+		ended:     make(chan struct{}),
+		timers:    make(chan time.Duration),
+		random:    rand.Int64N,
 	}
+	srv.current.Store(&cfg)
 	srv.rejectLog.log = cfg.Logger
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
@@ -198,7 +202,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.mu.Lock()
 	srv.public = ln.Addr()
 	srv.mu.Unlock()
-	srv.localOnly.Store(srv.trustsClients() && IsLoopback(ln.Addr().String()) && ln.Addr().Network() == "tcp")
+	srv.setLocalOnly()
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
 		return fmt.Errorf("server: listen: %w", err)
@@ -207,10 +211,16 @@ func (srv *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
+// setLocalOnly decides whether rejectHost is needed, once the listener is known.
+func (srv *Server) setLocalOnly() {
+	addr := srv.Addr()
+	srv.localOnly.Store(addr != nil && srv.trustsClients() && IsLoopback(addr.String()) && addr.Network() == "tcp")
+}
+
 // trustsClients reports whether an endpoint lets clients choose their user, and clients
 // reach it without a proxy.
 func (srv *Server) trustsClients() bool {
-	return len(srv.cfg.TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
+	return len(srv.live().TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
 // Addr returns the address of the public listener; nil before Start, and without one.
@@ -245,13 +255,13 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 		return nil, nil
 	}
 	s.source = src
-	s.arm(srv.cfg.HandshakeTimeout)
+	s.arm(srv.live().HandshakeTimeout)
 	return &s.conn, handler{s}
 }
 
 // newSession returns nil when the server is full.
 func (srv *Server) newSession(ep *endpoint) *Session {
-	if srv.connections.Add(1) > int64(srv.cfg.MaxConnections) {
+	if srv.connections.Add(1) > int64(srv.live().MaxConnections) {
 		srv.connections.Add(-1)
 		srv.stats.full.Add(1)
 		return nil
@@ -281,8 +291,12 @@ func warnAboutDescriptors(cfg *Config, room int) {
 // Count returns the number of open sessions of this process.
 func (srv *Server) Count() int { return int(srv.sessions.Load()) }
 
-// Config returns the configuration in force: defaults are filled in.
-func (srv *Server) Config() Config { return srv.cfg }
+// Config returns the configuration in force: defaults are filled in, and what Reconfigure
+// has changed.
+func (srv *Server) Config() Config { return *srv.live() }
+
+// live returns the configuration in force, without a copy. It must not be modified.
+func (srv *Server) live() *Config { return srv.current.Load() }
 
 // Status is the phase of a Server's life.
 type Status uint32

@@ -56,6 +56,14 @@ func (w WhenFull) policy(def netpoll.Policy) netpoll.Policy {
 	return def
 }
 
+func (srv *Server) userPolicy() netpoll.Policy {
+	return srv.live().UserFull.policy(netpoll.CloseOnFull)
+}
+
+func (srv *Server) topicPolicy() netpoll.Policy {
+	return srv.live().TopicFull.policy(netpoll.DropOldest)
+}
+
 // outcome turns the outcome of a write into an error, and closes the session if its queue
 // is full and the policy does not allow to drop.
 func (s *Session) outcome(o netpoll.Outcome) error {

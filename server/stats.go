@@ -139,7 +139,7 @@ func (srv *Server) Stats() *Stats {
 		Users:           srv.users.Users(),
 		Topics:          srv.users.Topics(),
 		Connections:     srv.connections.Load(),
-		MaxConnections:  srv.cfg.MaxConnections,
+		MaxConnections:  srv.live().MaxConnections,
 		Workers:         engine.Workers,
 		Nodes:           1,
 		Handshakes:      st.handshakes.Load(),
