@@ -14,18 +14,19 @@ import (
 // in constant time hides the length of the key as well.
 type keyDigest [sha256.Size]byte
 
-func digestKeys(keys []string) (digests []keyDigest) {
+func digestKeys(keys []string) *[]keyDigest {
+	var digests []keyDigest
 	for _, k := range keys {
 		digests = append(digests, sha256.Sum256([]byte(k)))
 	}
-	return digests
+	return &digests
 }
 
 // admit decides whether a request may be served. If the API has keys, the request must
 // present one. If not, only this machine reaches the API (Config.validate), but a browser on
 // this machine would send it the requests of any web page: admit rejects those.
 func (a *API) admit(h *fasthttp.RequestHeader) *problem {
-	if len(a.keys) == 0 {
+	if len(*a.keys.Load()) == 0 {
 		if strings.HasPrefix(a.cfg.Listen, "unix:") {
 			return nil // browsers do not connect to it
 		}
@@ -72,8 +73,8 @@ const chunked = -1 // what fasthttp calls the length of such a body
 func (a *API) knows(key []byte) bool {
 	digest := sha256.Sum256(key)
 	found := 0
-	for i := range a.keys {
-		found |= subtle.ConstantTimeCompare(digest[:], a.keys[i][:])
+	for _, known := range *a.keys.Load() {
+		found |= subtle.ConstantTimeCompare(digest[:], known[:])
 	}
 	return found == 1 && len(key) > 0
 }

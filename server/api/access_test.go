@@ -83,6 +83,28 @@ func TestAPIKeys(t *testing.T) {
 	}
 }
 
+// TestSetKeys: replaced keys hold for the next request, on a connection that is open, too.
+func TestSetKeys(t *testing.T) {
+	const old, replacement = "the-old-key-of-this-server", "the-new-key-of-this-server"
+	s := newAPIServer(t, server.Config{}, Config{Keys: []string{old}}, nil)
+	status := func(key string) int { return s.call("GET", "/v1/stats", "", "Authorization", "Bearer "+key).status }
+	if a, b := status(old), status(replacement); a != 200 || b != 401 {
+		t.Errorf("at first: %d and %d, want 200 and 401", a, b)
+	}
+	if err := s.api.SetKeys([]string{replacement, "short"}); err == nil {
+		t.Error("a short key is accepted")
+	}
+	if a, b := status(old), status(replacement); a != 200 || b != 401 {
+		t.Errorf("after an error: %d and %d, want 200 and 401", a, b)
+	}
+	if err := s.api.SetKeys([]string{replacement}); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := status(old), status(replacement); a != 401 || b != 200 {
+		t.Errorf("after SetKeys: %d and %d, want 401 and 200", a, b)
+	}
+}
+
 // A request without a valid key is rejected by its head: the API does not wait for the body,
 // does not ask for it, and does not take it for the next request.
 func TestAPIRejectsBeforeTheBody(t *testing.T) {

@@ -43,9 +43,8 @@ type API struct {
 	// Immutable after New.
 	cfg        Config
 	srv        *server.Server
-	limits     server.Config // in force
+	limits     server.Config // when the API was made; Server.Reconfigure changes other fields than the API reads here
 	http       *fasthttp.Server
-	keys       []keyDigest
 	prometheus fasthttp.RequestHandler
 	requests   *requestMetrics
 	slots      cpuSlots
@@ -61,15 +60,16 @@ type API struct {
 	answerTotal int64         // maxAnswersTotal
 
 	// Atomic.
-	panics      atomic.Int64 // in handlers
-	unserved    atomic.Int64 // connections rejected because there were too many
-	displaced   atomic.Int64 // connections closed for new ones
-	received    atomic.Int64 // bytes
-	sent        atomic.Int64 // bytes
-	lines       atomic.Int64 // of batches that were served
-	badLines    atomic.Int64 // of batches that were answered with an error
-	answerBytes atomic.Int64 // answers to batches that wait for their clients
-	answersFull atomic.Int64 // batches ended because of answerLimit or answerTotal
+	keys        atomic.Pointer[[]keyDigest] // what it points at is immutable
+	panics      atomic.Int64                // in handlers
+	unserved    atomic.Int64                // connections rejected because there were too many
+	displaced   atomic.Int64                // connections closed for new ones
+	received    atomic.Int64                // bytes
+	sent        atomic.Int64                // bytes
+	lines       atomic.Int64                // of batches that were served
+	badLines    atomic.Int64                // of batches that were answered with an error
+	answerBytes atomic.Int64                // answers to batches that wait for their clients
+	answersFull atomic.Int64                // batches ended because of answerLimit or answerTotal
 
 	background sync.WaitGroup
 	conns      connTable
@@ -89,7 +89,6 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		cfg:         cfg,
 		srv:         srv,
 		limits:      srv.Config(),
-		keys:        digestKeys(cfg.Keys),
 		requests:    newRequestMetrics(),
 		slots:       newCPUSlots(),
 		now:         time.Now,
@@ -100,6 +99,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		answerTotal: maxAnswersTotal,
 		streams:     make(map[*batch]struct{}),
 	}
+	a.keys.Store(digestKeys(cfg.Keys))
 	a.conns.init(cfg.MaxConnections, a.limits.MaxConnections)
 	a.quit, a.stop = context.WithCancel(context.Background())
 	a.prometheus = newMetrics(a)
@@ -126,12 +126,31 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 	return a, nil
 }
 
-// Start opens the listener and serves it until Shutdown.
+// SetKeys changes Config.Keys: the next request on any connection needs one of them. The
+// error is that of Config.Validate; then the keys stay.
+func (a *API) SetKeys(keys []string) error {
+	cfg := a.cfg
+	cfg.Keys = keys
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	a.keys.Store(digestKeys(keys))
+	return nil
+}
+
+// Start opens the listener that Config.Listen names and serves it until Shutdown.
 func (a *API) Start() error {
 	ln, err := server.Listen(a.cfg.Listen)
 	if err != nil {
 		return err
 	}
+	return a.Serve(ln)
+}
+
+// Serve serves a listener until Shutdown, which closes it, and returns at once. It takes
+// the place of Start, and is called once. Config.Listen must be the listener's address: it
+// decides whether keys are required.
+func (a *API) Serve(ln net.Listener) error {
 	if !a.begin(ln) {
 		ln.Close()
 		return net.ErrClosed

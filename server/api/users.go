@@ -101,7 +101,7 @@ func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.SubscribeUser(a.quit, in.user, in.topic)
 	switch {
 	case errors.Is(err, registry.ErrTooManyTopics):
-		return problemf(409, "too_many_topics", "a session has %d subscriptions, its limit; %d sessions of this user subscribe to the topic now", a.limits.TopicsPerSession, d.Receivers)
+		return problemf(409, "too_many_topics", "a session has %d subscriptions, its limit; %d sessions of this user subscribe to the topic now", a.srv.Config().TopicsPerSession, d.Receivers)
 	case errors.Is(err, server.ErrTooBig), errors.Is(err, server.ErrInvalidCommand):
 		return pushProblem(err)
 	case d.Receivers == 0 && d.Complete(): // if err is not nil, the sessions have ended meanwhile
