@@ -16,5 +16,6 @@
 //
 // # Limitations
 //
-// Keys are read once. A token cannot be revoked; it is valid until it expires. Encrypted tokens (JWE) are not supported.
+// JWT's keys are fixed; Tokens can replace them, but does not watch a file. A token cannot
+// be revoked; it is valid until it expires. Encrypted tokens (JWE) are not supported.
 package auth

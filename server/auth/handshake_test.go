@@ -26,8 +26,13 @@ const patience = 20 * time.Second
 // start starts a server whose endpoint /ws wants tokens.
 func start(t *testing.T, keys *Keys, cfg server.Config) *server.Server {
 	t.Helper()
+	return startWith(t, JWT(keys), cfg)
+}
+
+func startWith(t *testing.T, identifier server.Identifier, cfg server.Config) *server.Server {
+	t.Helper()
 	ep := server.PushEndpoint("/ws")
-	ep.Identifier, ep.Insecure = JWT(keys), false
+	ep.Identifier, ep.Insecure = identifier, false
 	cfg.Listen, cfg.Endpoints, cfg.Logger = "127.0.0.1:0", []server.Endpoint{ep}, slog.New(slog.DiscardHandler)
 	srv, err := server.New(cfg)
 	if err != nil {
@@ -150,6 +155,37 @@ func TestCloseExpired(t *testing.T) {
 				t.Errorf("closed %v before it expired", expires.Sub(now))
 			}
 		})
+	}
+}
+
+// TestTokensSetKeys: replaced keys hold for the next handshake, and open sessions stay.
+func TestTokensSetKeys(t *testing.T) {
+	tokens := NewTokens(keysFor(t, "HS256"))
+	srv := startWith(t, tokens.Identify, server.Config{})
+	status := func(algorithm string) int {
+		t.Helper()
+		c, _, _, err := ws.Dial(t.Context(), "ws://"+srv.Addr().String()+"/ws?token="+sign(algorithm, signers[algorithm][0], nil))
+		var rejected ws.StatusError
+		if errors.As(err, &rejected) {
+			return int(rejected)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		return 101
+	}
+	early := connect(t, srv, "?token="+sign("HS256", signers["HS256"][0], nil))
+	if hs, rs := status("HS256"), status("RS256"); hs != 101 || rs != 401 {
+		t.Errorf("at first: %d and %d, want 101 and 401", hs, rs)
+	}
+	tokens.SetKeys(keysFor(t, "RS256"))
+	if hs, rs := status("HS256"), status("RS256"); hs != 401 || rs != 101 {
+		t.Errorf("after SetKeys: %d and %d, want 401 and 101", hs, rs)
+	}
+	srv.Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("x")))
+	if msg, _, err := wsutil.ReadServerData(early); string(msg) != "x" {
+		t.Errorf("the early session received %q, %v", msg, err)
 	}
 }
 
