@@ -36,6 +36,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Validate returns the error with which New would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error { return cfg.validate(nodeID{}) }
+
 func (cfg *Config) validate(id nodeID) error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
