@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"fanfare/server"
@@ -14,70 +13,58 @@ import (
 
 // program is the parts of a running server.
 type program struct {
-	srv     *server.Server
-	api     *api.API
-	store   *inbox.Store // nil: none
-	dataDir string       // of an embedded store
+	cmd       *serveCmd // the flags in force
+	args      []string  // of the command line, for a reload
+	log       *slog.Logger
+	level     *slog.LevelVar
+	inherited *inherited
+
+	srv       *server.Server
+	api       *api.API
+	apiConfig api.Config
+	store     *inbox.Store // nil: none
+	dataDir   string       // of an embedded store
 }
 
 // assemble opens the store, joins the cluster and starts both listeners. An error
 // leaves nothing open.
-func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.Logger) (p *program, err error) {
-	p = new(program)
+func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 	defer func() {
 		if err != nil {
 			p.shutdown(context.Background())
 		}
 	}()
-	keys, err := apiKeys(cmd.APIKeyFile)
-	if err != nil {
-		return p, usage(err)
-	}
-	apiConfig := api.Config{
-		Listen:          cmd.API,
-		Keys:            keys,
-		ReadyNeedsStore: cmd.ReadyNeedsStore,
-		Pprof:           cmd.Pprof,
-		Version:         buildVersion(),
-		Logger:          log,
-	}
-	storeConfig, err := cmd.inboxFlags.store(cmd.MaxPayload, log)
-	if err != nil {
-		return p, usage(err)
-	}
-	// What the user has written is checked before the store is opened, which may take
-	// long and leaves files.
-	if err := validate(cfg, apiConfig, storeConfig); err != nil {
-		return p, usage(err)
-	}
+	cmd, log := p.cmd, p.log
+	cfg := next.server
 	if cmd.NATS != "" {
 		c, err := cluster.New(ctx, cmd.cluster(log))
 		if err != nil {
-			return p, usage(inFlags("cluster", err))
+			return usage(inFlags("cluster", err))
 		}
 		cfg.Cluster = c
 	}
-	if storeConfig != nil {
-		if p.store, err = openStore(ctx, storeConfig); err != nil {
+	if next.store != nil {
+		if p.store, err = openStore(ctx, next.store); err != nil {
 			leave(cfg.Cluster)
-			return p, cmd.storeError(err)
+			return cmd.storeError(err)
 		}
-		cfg.Store, p.dataDir = p.store, storeConfig.Dir
+		cfg.Store, p.dataDir = p.store, next.store.Dir
 	}
 	var page *console.Page
 	if cmd.Console {
-		page = &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(keys) > 0}
+		page = &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
 		cfg.Fallback = page
 	}
 	if p.srv, err = server.New(cfg); err != nil {
 		leave(cfg.Cluster)
-		return p, usage(inFlags("server", err))
+		return usage(inFlags("server", err))
 	}
-	if p.api, err = api.New(p.srv, apiConfig); err != nil {
-		return p, usage(inFlags("api", err))
+	p.apiConfig = next.api
+	if p.api, err = api.New(p.srv, next.api); err != nil {
+		return usage(inFlags("api", err))
 	}
-	if err = p.api.Start(); err != nil {
-		return p, startError(err)
+	if err = p.inherited.start(apiSocket, p.api.Start, p.api.Serve); err != nil {
+		return startError(err)
 	}
 	if page != nil {
 		page.API = p.api.Addr()
@@ -85,28 +72,10 @@ func (cmd *serveCmd) assemble(ctx context.Context, cfg server.Config, log *slog.
 			page.Server, page.Admits = p.srv, p.api.Admits
 		}
 	}
-	if err = p.srv.Start(); err != nil {
-		return p, startError(err)
+	if err = p.inherited.start(publicSocket, p.srv.Start, p.srv.Serve); err != nil {
+		return startError(err)
 	}
-	return p, nil
-}
-
-// validate checks the configurations. That of the store is nil if there is none.
-func validate(cfg server.Config, apiConfig api.Config, storeConfig *inbox.Config) error {
-	var errs []error
-	if storeConfig != nil {
-		cfg.Store = (*inbox.Store)(nil) // Validate asks only whether there is one
-		if err := storeConfig.Validate(); err != nil {
-			errs = append(errs, inFlags("inbox", err))
-		}
-	}
-	if err := cfg.Validate(); err != nil {
-		errs = append(errs, inFlags("server", err))
-	}
-	if err := apiConfig.Validate(); err != nil {
-		errs = append(errs, inFlags("api", err))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // openStore opens the store. If its disk is full, or its NATS is away, it opens, and is

@@ -13,11 +13,14 @@ import (
 // authFlags say how a session's user is identified.
 type authFlags struct {
 	Auth            string        `help:"Who decides which user a session belongs to: none (the client does; for development) or jwt (a signed token does)." enum:"none,jwt" default:"none" group:"Security"`
-	JWTKeyFile      string        `name:"jwt-key-file" help:"Keys that verify tokens: public keys in PEM, or an HMAC secret." placeholder:"FILE" group:"Security"`
-	JWTIssuer       string        `name:"jwt-issuer" help:"Required value of a token's iss." placeholder:"ISS" group:"Security"`
-	JWTAudience     string        `name:"jwt-audience" help:"Value that a token's aud must contain." placeholder:"AUD" group:"Security"`
-	JWTLeeway       time.Duration `name:"jwt-leeway" help:"Maximum difference of the issuer's clock, for exp and nbf." default:"5s" group:"Security"`
-	JWTCloseExpired bool          `name:"jwt-close-expired" help:"Close a session with 3000 when its token expires." group:"Security"`
+	JWTKeyFile      string        `name:"jwt-key-file" help:"Keys that verify tokens: public keys in PEM, or an HMAC secret." placeholder:"FILE" group:"Security" live:"yes"`
+	JWTIssuer       string        `name:"jwt-issuer" help:"Required value of a token's iss." placeholder:"ISS" group:"Security" live:"yes"`
+	JWTAudience     string        `name:"jwt-audience" help:"Value that a token's aud must contain." placeholder:"AUD" group:"Security" live:"yes"`
+	JWTLeeway       time.Duration `name:"jwt-leeway" help:"Maximum difference of the issuer's clock, for exp and nbf." default:"5s" group:"Security" live:"yes"`
+	JWTCloseExpired bool          `name:"jwt-close-expired" help:"Close a session with 3000 when its token has expired by more than --jwt-leeway." group:"Security" live:"yes"`
+
+	tokenKeys *auth.Keys   // nil: --auth none; set by endpoint
+	tokens    *auth.Tokens // likewise
 }
 
 // maxLeeway is far above what clocks differ by; more makes expired tokens valid.
@@ -40,6 +43,7 @@ func (a *authFlags) endpoint(path string) (server.Endpoint, error) {
 		return push, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
 	}
 	keys.Issuer, keys.Audience, keys.Leeway, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTLeeway, a.JWTCloseExpired
-	push.Identifier, push.Insecure = auth.JWT(keys), false // it does not block, as Push's does not
+	a.tokenKeys, a.tokens = keys, auth.NewTokens(keys)
+	push.Identifier, push.Insecure = a.tokens.Identify, false // it does not block, as Push's does not
 	return push, nil
 }

@@ -19,21 +19,24 @@ import (
 type configFile string
 
 // BeforeResolve reads the file before kong resolves the values of flags.
-func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
-	if ctx.Command() != "serve" {
-		return nil
-	}
+func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, into *cli) error {
 	file := string(ctx.FlagValue(trace.Flag).(configFile))
 	if file == "" {
 		return checkEmpty(ctx, given{"config": true})
 	}
-	c, err := k.LoadConfig(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	defer f.Close()
+	c, err := loadConfig(f)
 	if err == nil {
 		err = c.Validate(k.Model)
 	}
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
+	into.lines = c.lines
 	ctx.AddResolver(c)
 	return nil
 }
@@ -42,13 +45,16 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 // without their dashes. The command line has precedence over the environment, the
 // environment over the file, and the file over defaults. kong's own reader of JSON
 // ignores misspelled keys and lets the file override the environment.
-type config map[string]jsontext.Value
+type config struct {
+	values map[string]jsontext.Value
+	lines  map[string]int // of each key, the first is 1
+}
 
 // maxConfigFile is far above the size of a file with every flag.
 const maxConfigFile = 1 << 20
 
-// loadConfig reads a config file; kong calls it for --config.
-func loadConfig(r io.Reader) (kong.Resolver, error) {
+// loadConfig reads a config file.
+func loadConfig(r io.Reader) (*config, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxConfigFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w", err)
@@ -57,12 +63,13 @@ func loadConfig(r io.Reader) (kong.Resolver, error) {
 		return nil, fmt.Errorf("longer than %d bytes: want a config file", maxConfigFile)
 	}
 	var c config
-	err = json.Unmarshal(text, &c)
-	if err == nil && c != nil {
-		return c, nil
+	err = json.Unmarshal(text, &c.values)
+	if err == nil && c.values != nil {
+		c.lines = keyLines(text)
+		return &c, nil
 	}
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		line := 1 + bytes.Count(text[:min(int(e.ByteOffset), len(text))], []byte("\n"))
+		line := lineAt(text, e.ByteOffset)
 		if errors.Is(e, jsontext.ErrDuplicateName) {
 			return nil, fmt.Errorf("the key %q is there more than once, again in line %d", e.JSONPointer.LastToken(), line)
 		}
@@ -73,8 +80,29 @@ func loadConfig(r io.Reader) (kong.Resolver, error) {
 	return nil, errors.New(`want one JSON object, like {"listen": "127.0.0.1:8088"}`)
 }
 
+func lineAt(text []byte, offset int64) int {
+	return 1 + bytes.Count(text[:min(int(offset), len(text))], []byte("\n"))
+}
+
+// keyLines returns the line of each key of a valid object.
+func keyLines(text []byte) map[string]int {
+	lines := make(map[string]int)
+	d := jsontext.NewDecoder(bytes.NewReader(text))
+	d.ReadToken() // {
+	for d.PeekKind() == '"' {
+		key, err := d.ReadToken()
+		if err != nil {
+			break
+		}
+		name := key.String()
+		lines[name] = lineAt(text, d.InputOffset())
+		d.SkipValue()
+	}
+	return lines
+}
+
 // Validate rejects keys that are not flags of serve.
-func (c config) Validate(app *kong.Application) error {
+func (c *config) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	for _, cmd := range app.Children {
 		if cmd.Name == "serve" {
@@ -83,7 +111,7 @@ func (c config) Validate(app *kong.Application) error {
 			}
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(c)) {
+	for _, key := range slices.Sorted(maps.Keys(c.values)) {
 		if !known[key] {
 			return fmt.Errorf("unknown key %q; keys are the flags of serve without their dashes", key)
 		}
@@ -92,13 +120,13 @@ func (c config) Validate(app *kong.Application) error {
 }
 
 // Resolve gives kong the value of a flag that is not on the command line.
-func (c config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (c *config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, ok := os.LookupEnv(env); ok {
 			return nil, nil
 		}
 	}
-	v, ok := c[flag.Name]
+	v, ok := c.values[flag.Name]
 	if !ok {
 		return nil, nil
 	}

@@ -1,6 +1,8 @@
 // Command fanfare is the push server as a program.
 //
 //	fanfare serve                    run the server
+//	fanfare check                    check the configuration of serve, and show what is in force
+//	fanfare health [URL]             ask a server whether it works
 //	fanfare push USER [MESSAGE]      push to a user, or with --topic publish to a topic
 //	fanfare broadcast [MESSAGE]      send to every session
 //	fanfare users USER…              show users' sessions, one line of JSON per user
@@ -16,11 +18,16 @@
 // unset. A flag that has no effect in combination with the others is an error, and so is
 // an unknown or repeated key of the file; an unknown variable is logged.
 //
+// SIGHUP reads all of them again, and the files of keys, and changes what can change while
+// the server runs; if anything is wrong, it changes nothing. A service manager is told when
+// the server is ready, reloads and stops (sd_notify(3)), and may pass listeners
+// (sd_listen_fds(3)).
+//
 // SIGTERM and SIGINT drain: the program answers /readyz with 503 for --drain-delay, stops
 // accepting, closes its sessions at --drain-rate and exits with 0. A second signal ends
 // it at once.
 //
-// Exit codes: 0 success; 1 failure, such as a port in use or an API that does not answer;
-// 2 wrong flags, environment or config file; 3 a user that users was asked for is not
-// connected.
+// Exit codes: 0 success; 1 failure, such as a port in use, an API that does not answer, or
+// a server that is not healthy; 2 wrong flags, environment or config file; 3 a user that
+// users was asked for is not connected.
 package main

@@ -81,6 +81,13 @@ func (f *flush) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (f flush) String() string {
+	if f < 0 {
+		return "always"
+	}
+	return formatDuration(time.Duration(f))
+}
+
 // store is the configuration of the store, nil if there is none. longest is the
 // longest payload that the API accepts, in bytes.
 func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error) {

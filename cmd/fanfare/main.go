@@ -36,10 +36,14 @@ type cli struct {
 	ShowVersion versionFlag `name:"version" help:"Print the version." env:"-"`
 
 	Serve     serveCmd     `cmd:"" help:"Run the server."`
+	Check     checkCmd     `cmd:"" help:"Check a configuration, and show what is in force."`
+	Health    healthCmd    `cmd:"" help:"Ask a server whether it works."`
 	Push      pushCmd      `cmd:"" help:"Push a message to a user, or publish it to a topic."`
 	Broadcast broadcastCmd `cmd:"" help:"Send a message to every session."`
 	Users     usersCmd     `cmd:"" help:"Show the sessions of users."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	lines map[string]int // of the keys in the config file
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -52,7 +56,7 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 		kong.Description("A WebSocket push server for very many idle connections. "+
 			"Every flag is also an environment variable: --ping-interval is FANFARE_PING_INTERVAL."),
 		kong.DefaultEnvars("FANFARE"),
-		kong.Configuration(loadConfig),
+		kong.Bind(into),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		// kong's own formatter repeats the environment variable at every flag.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
@@ -62,8 +66,10 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 	if err != nil {
 		return ctx, err
 	}
-	into.Serve.given = givenFlags(ctx)
-	return ctx, checkEmpty(ctx, into.Serve.given)
+	g := givenFlags(ctx)
+	into.Serve.given, into.Check.given = g, g
+	into.Check.sources = sourcesOf(ctx, into.lines)
+	return ctx, checkEmpty(ctx, g)
 }
 
 // mapDuration is kong's decoder of durations, with days.

@@ -81,7 +81,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 		return nil, err
 	}
 	push.Dialects = []server.Dialect{cmd.plain(), server.V1()}
-	push.Rate = server.Rate{Messages: cmd.MaxMessageRate, Bytes: cmd.MaxByteRate.int()}
+	push.Rate = cmd.rate()
 	push.Compress = cmd.Compression
 	push.Rules.MaxMessage = cmd.MaxMessage.int()
 	deflate := &push.Rules.Deflate

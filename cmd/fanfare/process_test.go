@@ -46,8 +46,15 @@ func startServerIn(t *testing.T, dir string, env []string, args ...string) *proc
 func startServerStoring(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json"}, args...)
-	p := &process{t: t, cmd: command(t, env, args...), lines: make(chan map[string]any, 1000)}
-	p.cmd.Dir = dir
+	cmd := command(t, env, args...)
+	cmd.Dir = dir
+	return startCommand(t, cmd)
+}
+
+// startCommand starts a command that is fanfare serve.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, lines: make(chan map[string]any, 1000)}
 	// A pipe of our own: that of StderrPipe is closed by Wait, and may lose the end.
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // serveCmd has the flags of the server. A field whose name is that of a field of
-// server.Config means the same.
+// server.Config means the same. Flags that are tagged live change on SIGHUP, see reload.
 type serveCmd struct {
 	Config configFile `help:"Read flags from this JSON file: {\"listen\": \"127.0.0.1:8088\", …}." placeholder:"FILE"`
 
@@ -27,25 +27,25 @@ type serveCmd struct {
 
 	authFlags        `embed:""`
 	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`
-	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security"`
-	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one per line; also FANFARE_API_KEY. Required on addresses other than loopback." placeholder:"FILE" group:"Security"`
+	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security" live:"yes"`
+	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one per line; also FANFARE_API_KEY. Required on addresses other than loopback." placeholder:"FILE" group:"Security" live:"yes"`
 
-	MaxConnections   int           `help:"Maximum number of connections; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits"`
-	ConnectionsPerIP int           `name:"connections-per-ip" help:"Maximum number of connections from one address; loopback is exempt." default:"1000" group:"Limits"`
-	HandshakesPerIP  int           `name:"handshakes-per-ip" help:"Handshakes per second from one address, with a burst of ten times as many." default:"50" group:"Limits"`
-	HandshakeRate    int           `help:"Handshakes per second in total, with a burst of ten times as many." default:"20000" group:"Limits"`
-	TrustedProxy     []network     `help:"Address or network of a proxy whose X-Forwarded-For is believed; repeatable." placeholder:"ADDRESS" group:"Limits"`
-	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits"`
-	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits"`
-	TopicsPerSession int           `help:"Maximum number of topics of one session." default:"100" group:"Limits"`
+	MaxConnections   int           `help:"Maximum number of connections; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits" live:"yes"`
+	ConnectionsPerIP int           `name:"connections-per-ip" help:"Maximum number of connections from one address; loopback is exempt." default:"1000" group:"Limits" live:"yes"`
+	HandshakesPerIP  int           `name:"handshakes-per-ip" help:"Handshakes per second from one address, with a burst of ten times as many." default:"50" group:"Limits" live:"yes"`
+	HandshakeRate    int           `help:"Handshakes per second in total, with a burst of ten times as many." default:"20000" group:"Limits" live:"yes"`
+	TrustedProxy     []network     `help:"Address or network of a proxy whose X-Forwarded-For is believed; repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
+	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits" live:"yes"`
+	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits" live:"yes"`
+	TopicsPerSession int           `help:"Maximum number of topics of one session." default:"100" group:"Limits" live:"yes"`
 	PositionsPerUser int           `help:"Maximum number of durable topics, chosen by clients, in which what a user acknowledged is stored." default:"1000" group:"Limits"`
 	PositionsPerIP   int           `name:"positions-per-ip" help:"The same for the users of one address; loopback is exempt." default:"10000" group:"Limits"`
 	MaxMessage       size          `help:"Maximum size of a message from a client." default:"64KiB" group:"Limits"`
 	MaxPayload       size          `help:"Maximum size of a pushed payload." default:"1MiB" group:"Limits"`
-	MaxMessageRate   int           `help:"Messages per second from one session, with a burst of ten times as many." default:"100" group:"Limits"`
-	MaxByteRate      size          `help:"Bytes per second from one session, with a burst of ten times as many." default:"256KiB" group:"Limits"`
+	MaxMessageRate   int           `help:"Messages per second from one session, with a burst of ten times as many." default:"100" group:"Limits" live:"yes"`
+	MaxByteRate      size          `help:"Bytes per second from one session, with a burst of ten times as many." default:"256KiB" group:"Limits" live:"yes"`
 	MaxHeader        size          `help:"Maximum size of a handshake request." default:"8KiB" group:"Limits"`
-	HandshakeTimeout time.Duration `help:"Time from accept to the end of the handshake request." default:"10s" group:"Limits"`
+	HandshakeTimeout time.Duration `help:"Time from accept to the end of the handshake request." default:"10s" group:"Limits" live:"yes"`
 
 	Compression        bool `help:"Offer permessage-deflate (RFC 7692)." group:"Compression"`
 	CompressionLevel   int  `help:"1 (fastest) to 9 (smallest); 0 is as fast as 1 and takes less memory." default:"0" group:"Compression"`
@@ -53,65 +53,106 @@ type serveCmd struct {
 	CompressionRatio   int  `help:"Maximum inflation ratio of a client's message, applied past 64 KiB." default:"100" group:"Compression"`
 	CompressionContext int  `help:"Size of the window that clients may keep between messages, as a power of two from 9 to 15; 0: none. Takes that much memory per session that uses it." default:"0" placeholder:"BITS" group:"Compression"`
 
-	PingInterval time.Duration `help:"Ping a session that sent nothing for this long." default:"25s" group:"Heartbeats"`
-	PingTimeout  time.Duration `help:"Close it if it sends nothing for this much longer." default:"10s" group:"Heartbeats"`
+	PingInterval time.Duration `help:"Ping a session that sent nothing for this long." default:"25s" group:"Heartbeats" live:"yes"`
+	PingTimeout  time.Duration `help:"Close it if it sends nothing for this much longer." default:"10s" group:"Heartbeats" live:"yes"`
 
 	QueueBytes size   `help:"Maximum size of a session's outbound queue." default:"64KiB" group:"Slow consumers"`
-	UserFull   string `help:"What a push to a user does when the queue is full: close the session with 1013, or drop-oldest." enum:"close,drop-oldest" default:"close" group:"Slow consumers"`
-	TopicFull  string `help:"The same for topics and broadcasts." enum:"close,drop-oldest" default:"drop-oldest" group:"Slow consumers"`
+	UserFull   string `help:"What a push to a user does when the queue is full: close the session with 1013, or drop-oldest." enum:"close,drop-oldest" default:"close" group:"Slow consumers" live:"yes"`
+	TopicFull  string `help:"The same for topics and broadcasts." enum:"close,drop-oldest" default:"drop-oldest" group:"Slow consumers" live:"yes"`
 
 	inboxFlags `embed:"" group:"Durable messages"`
 
-	DrainDelay   time.Duration `help:"After SIGTERM, serve for this long while /readyz answers 503, so that load balancers find out." default:"0s" group:"Draining"`
-	DrainRate    int           `help:"Sessions closed per second then." default:"2000" group:"Draining"`
-	DrainTimeout time.Duration `help:"Time after which the remaining connections are closed at once." default:"30s" group:"Draining"`
-	CloseTimeout time.Duration `help:"Time for a client to answer a close frame." default:"5s" group:"Draining"`
+	DrainDelay   time.Duration `help:"After SIGTERM, serve for this long while /readyz answers 503, so that load balancers find out." default:"0s" group:"Draining" live:"yes"`
+	DrainRate    int           `help:"Sessions closed per second then." default:"2000" group:"Draining" live:"yes"`
+	DrainTimeout time.Duration `help:"Time after which the remaining connections are closed at once." default:"30s" group:"Draining" live:"yes"`
+	CloseTimeout time.Duration `help:"Time for a client to answer a close frame." default:"5s" group:"Draining" live:"yes"`
 
 	Transport string `help:"How connections are watched: epoll, easygo, goroutine, or default: epoll on Linux." enum:"default,epoll,easygo,goroutine" default:"default" group:"Engine"`
 	Workers   int    `help:"Maximum number of goroutines that serve ready connections, including those blocked in hooks." default:"1024" group:"Engine"`
 
 	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
-	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging"`
+	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging" live:"yes"`
 
 	given given // set by parse
 }
 
+// Run serves until a signal. SIGHUP reloads.
 func (cmd *serveCmd) Run(k *kong.Kong) error {
-	log := cmd.logger()
-	slog.SetDefault(log)
-	cfg, err := cmd.config(log)
-	if err != nil {
-		return usage(err)
-	}
-	warnOfVariables(k.Model, log)
-	limits := tuneRuntime()
 	// Signals are caught before anything listens, so that none is missed.
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer release()
 	// A second signal has its usual effect, even if the first arrives while the store
 	// is being opened: it ends the process at once.
 	context.AfterFunc(ctx, release)
-	p, err := cmd.assemble(ctx, cfg, log)
+	hangup := make(chan os.Signal, 1) // a reload reads everything: two signals may be one
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+
+	p := &program{cmd: cmd, args: os.Args[1:], level: new(slog.LevelVar)}
+	p.log = cmd.logger(p.level)
+	slog.SetDefault(p.log)
+	var err error
+	if p.inherited, err = inheritListeners(); err != nil {
+		return usage(err)
+	}
+	if err := cmd.checkInherited(p.inherited); err != nil {
+		p.inherited.close()
+		return usage(err)
+	}
+	cmd.adopt(p.inherited)
+	plan, err := cmd.makePlan(p.log)
 	if err != nil {
+		p.inherited.close()
+		return usage(err)
+	}
+	warnOfVariables(k.Model, p.log)
+	limits := tuneRuntime()
+	if err := p.assemble(ctx, plan); err != nil {
+		p.inherited.close()
 		return err
 	}
-	log.Info("serving", "version", buildVersion(), "listen", reachedAt(p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
+	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
 		"api", reachedAt(p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
-	<-ctx.Done()
+	m := newManager(p.log)
+	m.ready(p.srv.Count())
+	go m.watch(ctx, p)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-hangup:
+			m.reloading()
+			p.reload()
+			m.ready(p.srv.Count())
+		}
+	}
 	release() // before the log says that the signal has arrived
-	log.Info("draining", "sessions", p.srv.Count(), "delay", cmd.DrainDelay, "timeout", cmd.DrainTimeout)
-	bound, cancel := context.WithTimeout(context.Background(), cmd.DrainDelay+cmd.DrainTimeout)
+	go func() {
+		for range hangup {
+			p.log.Warn("reload ignored, the server is draining")
+		}
+	}()
+	return p.drain(m)
+}
+
+// drain closes the sessions and ends the program's parts.
+func (p *program) drain(m *manager) error {
+	timeout := p.cmd.DrainDelay + p.cmd.DrainTimeout
+	p.log.Info("draining", "sessions", p.srv.Count(), "delay", p.cmd.DrainDelay, "timeout", p.cmd.DrainTimeout)
+	m.stopping(p.srv.Count(), timeout)
+	bound, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := p.shutdown(bound); err != nil {
-		log.Warn("drained", "err", err)
+		p.log.Warn("drained", "err", err)
 		return nil
 	}
-	log.Info("drained")
+	p.log.Info("drained")
 	return nil
 }
 
-func (cmd *serveCmd) logger() *slog.Logger {
-	opts := &slog.HandlerOptions{Level: slog.Level(cmd.LogLevel)}
+// logger returns the logger; level is set to --log-level.
+func (cmd *serveCmd) logger(level *slog.LevelVar) *slog.Logger {
+	level.Set(slog.Level(cmd.LogLevel))
+	opts := &slog.HandlerOptions{Level: level}
 	if cmd.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	}

@@ -28,11 +28,38 @@ func (s *size) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// String writes a size in the largest unit that divides it.
+func (s size) String() string {
+	for _, unit := range []struct {
+		name  string
+		shift int
+	}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if s != 0 && s%(1<<unit.shift) == 0 {
+			return fmt.Sprintf("%d%s", s>>unit.shift, unit.name)
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
 // int is the size for a setting of that type; on 32-bit systems a larger one is the
 // largest, which the setting's own limit rejects.
 func (s size) int() int { return int(min(int64(s), math.MaxInt)) }
 
 const day = 24 * time.Hour
+
+// formatDuration is the reverse of parseDuration: "7d", not "168h0m0s".
+func formatDuration(d time.Duration) string {
+	if d != 0 && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
 
 // parseDuration reads what time.ParseDuration reads, and days: "7d", "1d12h", "0.5d".
 // Units may be in any case, as those of a size; M is rejected because systemd and others

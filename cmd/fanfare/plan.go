@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"fanfare/server"
+	"fanfare/server/api"
+	"fanfare/server/auth"
+	"fanfare/server/inbox"
+)
+
+// plan is what the flags and the files that they name say, read and validated before
+// anything is opened.
+type plan struct {
+	cmd    *serveCmd
+	server server.Config
+	api    api.Config
+	store  *inbox.Config // nil: none
+	tokens *auth.Keys    // nil: --auth none
+}
+
+// makePlan reads the files, and checks everything that can be checked without a listener
+// or a store: serve, check and a reload find the same errors.
+func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
+	cfg, err := cmd.config(log)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := apiKeys(cmd.APIKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{cmd: cmd, server: cfg, tokens: cmd.tokenKeys}
+	p.api = api.Config{
+		Listen:          cmd.API,
+		Keys:            keys,
+		ReadyNeedsStore: cmd.ReadyNeedsStore,
+		Pprof:           cmd.Pprof,
+		Version:         buildVersion(),
+		Logger:          log,
+	}
+	if p.store, err = cmd.inboxFlags.store(cmd.MaxPayload, log); err != nil {
+		return nil, err
+	}
+	return p, p.validate()
+}
+
+// validate checks the configurations of all packages.
+func (p *plan) validate() error {
+	var errs []error
+	cfg := p.server
+	if p.store != nil {
+		cfg.Store = (*inbox.Store)(nil) // Validate asks only whether there is one
+		if err := p.store.Validate(); err != nil {
+			errs = append(errs, inFlags("inbox", err))
+		}
+	}
+	if p.cmd.NATS != "" && len(errs) == 0 { // both packages check the same URL
+		if err := p.cmd.cluster(cfg.Logger).Validate(); err != nil {
+			errs = append(errs, inFlags("cluster", err))
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		errs = append(errs, inFlags("server", err))
+	}
+	if err := p.api.Validate(); err != nil {
+		errs = append(errs, inFlags("api", err))
+	}
+	return errors.Join(errs...)
+}
