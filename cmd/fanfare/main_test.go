@@ -40,6 +40,9 @@ var (
 	inNamespace = func(*exec.Cmd) {}
 )
 
+// removeStatic removes what buildStatic has built.
+var removeStatic = func() {}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		if err := enterRoot(); err != nil {
@@ -56,6 +59,7 @@ func TestMain(m *testing.M) {
 	}
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
 	code := m.Run()
+	removeStatic()
 	// What has nothing left to do but to end may need a processor for it.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {

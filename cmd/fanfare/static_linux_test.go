@@ -2,24 +2,49 @@ package main
 
 import (
 	"debug/elf"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
 
-// TestStaticBinary builds the program as a release is built, and runs it in a directory
-// that has nothing else.
-func TestStaticBinary(t *testing.T) {
-	root := t.TempDir()
-	file := filepath.Join(root, "fanfare")
+// buildStatic builds the program once as a release is built, in a directory that TestMain
+// removes.
+var buildStatic = sync.OnceValues(func() (file string, err error) {
+	dir, err := os.MkdirTemp("", "fanfare")
+	if err != nil {
+		return "", err
+	}
+	removeStatic = func() { os.RemoveAll(dir) }
+	file = filepath.Join(dir, "fanfare")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v1.2.3-test", "-o", file, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return file, nil
+})
+
+func staticBinary(t *testing.T) string {
+	t.Helper()
+	file, err := buildStatic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestStaticBinary runs the program in a directory that has nothing else.
+func TestStaticBinary(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "fanfare")
+	if err := os.WriteFile(file, must(os.ReadFile(staticBinary(t))), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	f, err := elf.Open(file)
 	if err != nil {
