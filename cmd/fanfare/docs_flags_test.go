@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,13 +55,31 @@ func TestDocsFlagTable(t *testing.T) {
 	}
 }
 
+// TestDocsReload compares the flags that the document says a reload changes with those
+// that do.
+func TestDocsReload(t *testing.T) {
+	_, section, _ := strings.Cut(document(t, flagsDocument), "These flags change:\n")
+	section, _, found := strings.Cut(section, "\n### ")
+	if !found {
+		t.Fatal("found no list of flags")
+	}
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(section, -1) {
+		named[m[1]] = true
+	}
+	if got, want := slices.Sorted(maps.Keys(named)), liveFlags(); !slices.Equal(got, want) {
+		t.Errorf("the document names %q, and these change: %q", got, want)
+	}
+}
+
 // TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
 // of a tool that the documents use.
 func TestDocsFlagsExist(t *testing.T) {
-	known := map[string]bool{"help": true, "topic": true, "no-console": true} // of other commands of fanfare
+	known := map[string]bool{"help": true, "topic": true, "no-console": true, "ready": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
 		"curl":          "json http1.1 max-time fail-with-body",
 		"docker":        "ulimit from chown",
+		"systemctl":     "now",
 		"nats-server":   "jetstream store_dir addr port config",
 		"fanfare-bench": "rounds time warm settle servers baseline scenarios cost pushes minutes",
 		"node":          "experimental-websocket",
