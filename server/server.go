@@ -293,7 +293,14 @@ func (srv *Server) Count() int { return int(srv.sessions.Load()) }
 
 // Config returns the configuration in force: defaults are filled in, and what Reconfigure
 // has changed.
-func (srv *Server) Config() Config { return *srv.live() }
+func (srv *Server) Config() Config {
+	cfg := *srv.live()
+	cfg.Endpoints = slices.Clone(cfg.Endpoints)
+	cfg.AllowOrigins = slices.Clone(cfg.AllowOrigins)
+	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
+	cfg.DurableTopics = slices.Clone(cfg.DurableTopics)
+	return cfg
+}
 
 // live returns the configuration in force, without a copy. It must not be modified.
 func (srv *Server) live() *Config { return srv.current.Load() }

@@ -150,4 +150,16 @@ func TestShutdown(t *testing.T) {
 }
 
 // TestQuickStart compiles the README's program and keeps it in use.
+func TestAllowOrigin(t *testing.T) {
+	srv, err := server.New(server.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Shutdown(t.Context())
+	allowOrigin(srv)
+	if got := srv.Config().AllowOrigins; len(got) != 1 || got[0] != "https://new.example.com" {
+		t.Errorf("origins: %q", got)
+	}
+}
+
 func TestQuickStart(t *testing.T) { quickStart(t.Context(), fromContext, nil) }

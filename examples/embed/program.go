@@ -35,6 +35,14 @@ func push(ctx context.Context, srv *server.Server) error {
 	return nil
 }
 
+func allowOrigin(srv *server.Server) {
+	cfg := srv.Config() // in force, with defaults filled in
+	cfg.AllowOrigins = append(cfg.AllowOrigins, "https://new.example.com")
+	if err := srv.Reconfigure(cfg); err != nil {
+		log.Print("nothing is changed: ", err)
+	}
+}
+
 func shutdown(ctx context.Context, web *http.Server, srv *server.Server) error {
 	return errors.Join(web.Shutdown(ctx), srv.Shutdown(ctx))
 }
