@@ -167,6 +167,7 @@ func (c bufferedConn) Read(p []byte) (int, error) { return c.buffered.Read(p) }
 // receive returns the next message.
 func receive(t *testing.T, c net.Conn) (string, ws.OpCode) {
 	t.Helper()
+	c.SetDeadline(time.Now().Add(bound)) // the test may have started programs meanwhile
 	msg, op, err := wsutil.ReadServerData(c)
 	if err != nil {
 		t.Fatal(err)
