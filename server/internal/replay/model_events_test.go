@@ -371,37 +371,3 @@ func (m *model) serverCloses() {
 	m.Flush(s.receiver)
 	s.phase, s.stage = Ended, ended
 }
-
-func (m *model) storeFails() {
-	m.note("store down: %v", !m.store.down)
-	m.store.setDown(!m.store.down)
-	if !m.store.down {
-		m.recheck()
-	}
-}
-
-func (m *model) storeChanges() {
-	switch m.tape.next(4) {
-	case 0:
-		m.note("store opened again")
-		m.store.reopen()
-	case 1:
-		m.note("store saved")
-		m.store.save()
-	case 2:
-		m.note("store restored")
-		m.store.restore()
-	case 3:
-		m.note("replica lags")
-		m.store.lag = 2
-	}
-}
-
-func (m *model) evict() {
-	box := inboxOf(modelUsers[m.detail(len(modelUsers))])
-	m.note("the first of %v is removed", box)
-	if l := m.store.boxes[box]; len(l) > 0 {
-		m.evicted[l[0].Offset] = true
-	}
-	m.store.removeFirst(box)
-}
