@@ -201,8 +201,10 @@ func TestDrainDelay(t *testing.T) {
 	begun := time.Now()
 	p.signal(syscall.SIGTERM)
 	p.waitLog("draining")
-	if status, _ := p.get(p.api + "/readyz"); status != 503 {
-		t.Errorf("ready: %d", status)
+	for status, _ := p.get(p.api + "/readyz"); status != 503; status, _ = p.get(p.api + "/readyz") {
+		if status != 200 { // the line precedes the change
+			t.Fatalf("ready: %d", status)
+		}
 	}
 	c, _, _, err := ws.Dial(t.Context(), "ws://"+p.public+"/ws?user=alice")
 	if err == nil {
