@@ -18,8 +18,12 @@ import (
 // every command as soon as the environment names it.
 type configFile string
 
-// BeforeResolve reads the file before kong resolves the values of flags.
+// BeforeResolve reads the file before kong resolves the values of flags. If the
+// environment names it, kong calls it for the flags of other commands, too.
 func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, into *cli) error {
+	if cmd := ctx.Selected(); cmd == nil || !slices.Contains(cmd.Flags, trace.Flag) {
+		return nil
+	}
 	file := string(ctx.FlagValue(trace.Flag).(configFile))
 	if file == "" {
 		return checkEmpty(ctx, given{"config": true})

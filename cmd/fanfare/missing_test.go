@@ -98,14 +98,14 @@ func (p *process) joinWithAlice(t *testing.T, other *process) {
 	attempt(t, func() bool {
 		for _, query := range []string{"user=alice", "topic=news", "topic=kept.1", "topic=kept.2"} {
 			var answer struct {
-				Complete    bool
-				Connections []struct{ Node string }
+				Complete bool
+				Sessions []struct{ Node string }
 			}
 			_, body := other.get(other.api + "/v1/sessions?" + query)
 			if err := json.Unmarshal([]byte(body), &answer); err != nil {
 				t.Fatalf("%s: %v", body, err)
 			}
-			if !answer.Complete || len(answer.Connections) == 0 {
+			if !answer.Complete || len(answer.Sessions) == 0 {
 				return false
 			}
 		}
