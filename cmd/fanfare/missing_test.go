@@ -84,7 +84,7 @@ func TestMissingNodes(t *testing.T) {
 // attempt calls f until it reports true.
 func attempt(t *testing.T, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(bound); !f(); {
+	for deadline := time.Now().Add(bound); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("too slow, or wrong")
 		}
