@@ -23,7 +23,7 @@ var (
 	}
 	internal = []string{
 		"fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord",
 	}
 	// parts are what package inbox is made of; Go keeps others from importing them.
 	parts = []string{"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/subject"}
@@ -42,7 +42,7 @@ var arrows = []struct {
 		"the leaves know nothing of each other and of the server, so that each is understood, tested and replaced alone"},
 	{[]string{"fanfare/netpoll"}, []string{"github.com/gobwas/ws"}, nil,
 		"the poller moves bytes; what they mean is not its business"},
-	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
+	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
 		"they take bytes and values: no descriptor can make them wait"},
 	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
 		"a contract that programs implement brings nothing with it"},
