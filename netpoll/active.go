@@ -16,8 +16,8 @@ func (c *Conn) Active() bool {
 	switch {
 	case c.engine == nil || c.hasLocked(flagReleased):
 		return false
-	case c.stream != nil:
-		return c.stream.active()
+	case c.stream() != nil:
+		return c.stream().active()
 	}
 	return c.turn.pending() || unreadBytes(int(c.fd)) > 0
 }

@@ -77,11 +77,11 @@ func TestActiveTLS(t *testing.T) {
 		t.Error("it is not active while its handler runs")
 	}
 	must(t, tc, "y")
-	s.stream.handling.Store(false) // as if the goroutine had not come to its next Read
+	s.stream().handling.Store(false) // as if the goroutine had not come to its next Read
 	if defaultTransport != Goroutine {
 		eventually(t, "the record is seen", s.Active)
 	}
-	s.stream.handling.Store(true)
+	s.stream().handling.Store(true)
 	release <- struct{}{}
 	await(t, inside)
 	release <- struct{}{}

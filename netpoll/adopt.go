@@ -29,7 +29,7 @@ func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 	}
 	e.openStream(nc, c, h)
 	c.handOver(pending)
-	go c.pump(c.stream)
+	go c.pump(c.stream())
 	return nil
 }
 
@@ -53,7 +53,7 @@ func isSocket(v any) bool {
 // handOver calls Handler.Open, and Data with the bytes that were read ahead. The caller
 // holds the turn.
 func (c *Conn) handOver(pending []byte) {
-	if c.stream != nil {
+	if c.stream() != nil {
 		c.openStream()
 		c.deliverAll(pending)
 		return
@@ -70,8 +70,9 @@ func (c *Conn) handOver(pending []byte) {
 // deliverAll gives b to the handler of a connection with a goroutine of its own, which
 // has no other connection to serve first.
 func (c *Conn) deliverAll(b []byte) {
-	c.stream.handling.Store(true)
-	defer c.stream.handling.Store(false)
+	s := c.stream()
+	s.handling.Store(true)
+	defer s.handling.Store(false)
 	for len(b) > 0 && !c.has(flagClosing|flagReleased) {
 		b = b[c.data(b):]
 		c.Uncork()

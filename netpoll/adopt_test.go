@@ -175,7 +175,7 @@ func TestCloseTLSDoesNotBlock(t *testing.T) {
 	tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
 	must(t, tc, "x")
 	expect(t, tc, "x")
-	raw := s.stream.nc.(*tls.Conn).NetConn()
+	raw := s.stream().nc.(*tls.Conn).NetConn()
 	raw.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	io.Copy(raw, zeros{}) // until the socket is full
 	raw.SetWriteDeadline(time.Time{})

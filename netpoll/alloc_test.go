@@ -19,7 +19,7 @@ func TestConnSize(t *testing.T) {
 	}{
 		{"handler", unsafe.Sizeof(c.handler), 16},
 		{"engine, for writes and closes from anywhere", unsafe.Sizeof(c.engine), 8},
-		{"stream, which serves it instead of the poller", unsafe.Sizeof(c.stream), 8},
+		{"via: a goroutine or a layer; nil for most", unsafe.Sizeof(c.via), 8},
 		{"fd", unsafe.Sizeof(c.fd), 4},
 		{"gen, the generation in events", unsafe.Sizeof(c.gen), 4},
 		{"turn, the right to read", unsafe.Sizeof(c.turn), 4},

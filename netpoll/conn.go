@@ -49,7 +49,7 @@ type Conn struct {
 	// Immutable after open.
 	handler Handler
 	engine  *Engine
-	stream  *stream // serves the connection with a goroutine; nil: the poller watches fd
+	via     *via // a goroutine or a layer; nil: fd is read and written as it is
 	fd      int32
 	gen     uint32
 
@@ -73,6 +73,8 @@ const (
 	flagBroken                          // a write failed
 	flagLeftover                        // the engine keeps bytes that Data has not consumed
 	flagPeerEnded                       // the peer ended the stream while sealed bytes were unsent
+	flagEndSealed                       // the layer has sealed the end of the stream
+	flagCut                             // bytes that a layer has sealed were dropped: nothing may follow them
 )
 
 func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
@@ -85,7 +87,10 @@ func (c *Conn) hasLocked(f uint32) bool { return c.flags.Load()&f != 0 }
 func (c *Conn) begin(e *Engine, h Handler, st *stream, fd int) {
 	c.turn.hold()
 	c.mu.Lock()
-	c.handler, c.engine, c.stream, c.fd, c.gen = h, e, st, int32(fd), e.nextGen()
+	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), e.nextGen()
+	if st != nil {
+		c.via = &via{stream: st}
+	}
 	c.mu.Unlock()
 }
 
@@ -113,8 +118,8 @@ func (c *Conn) closeLocked() {
 
 // interrupt makes the holder of the turn look at the flags.
 func (c *Conn) interrupt() {
-	if c.stream != nil {
-		c.stream.interrupt()
+	if s := c.stream(); s != nil {
+		s.interrupt()
 		return
 	}
 	c.wake(0)
@@ -143,6 +148,9 @@ func (c *Conn) release(err error) {
 		h.Release(c)
 	}
 	c.mu.Lock()
+	if l := c.layer(); l != nil {
+		c.farewellLocked(l, err)
+	}
 	switch {
 	case c.hasLocked(flagBroken):
 		if err == nil {
@@ -156,12 +164,15 @@ func (c *Conn) release(err error) {
 	c.closeLocked()
 	c.setLocked(flagReleased) // from here on no writer touches fd
 	c.mu.Unlock()
+	if l := c.layer(); l != nil {
+		l.Release()
+	}
 	if c.has(flagLeftover) {
 		c.engine.dropLeftover(c)
 	}
-	if c.stream != nil {
-		c.stream.onSocket(limitUnsent)
-		c.stream.nc.Close()
+	if s := c.stream(); s != nil {
+		s.onSocket(limitUnsent)
+		s.nc.Close()
 		c.engine.dropStream(c)
 	} else {
 		c.engine.unwatch(c, true)
@@ -197,7 +208,7 @@ func (c *Conn) Queued() int {
 	if c.out == nil {
 		return 0
 	}
-	return c.out.size
+	return c.out.unsent()
 }
 
 // QueuedCost returns what counts against Config.QueueBytes: the bytes that Queued counts
@@ -223,8 +234,8 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	switch {
 	case c.hasLocked(flagReleased) || c.engine == nil:
 		return netip.AddrPort{}
-	case c.stream != nil:
-		return c.stream.remoteAddr()
+	case c.stream() != nil:
+		return c.stream().remoteAddr()
 	}
 	return peerAddr(int(c.fd))
 }

@@ -17,8 +17,9 @@ var ErrDetached = errors.New("netpoll: connection is closed or has unsent bytes"
 func (c *Conn) Detach() (net.Conn, error) {
 	var nc net.Conn
 	var err error
-	if c.stream != nil {
-		nc = c.stream.nc
+	s, l := c.stream(), c.layer()
+	if s != nil {
+		nc = s.nc
 	} else if nc, err = connOf(int(c.fd)); err != nil {
 		return nil, fmt.Errorf("netpoll: detach: %w", err)
 	}
@@ -32,15 +33,18 @@ func (c *Conn) Detach() (net.Conn, error) {
 	}
 	c.mu.Unlock()
 	switch {
-	case !ok && c.stream == nil:
+	case !ok && s == nil:
 		nc.Close() // a duplicate: the connection stays open
 		fallthrough
 	case !ok:
 		return nil, ErrDetached
-	case c.stream != nil:
+	case s != nil:
 		c.engine.dropStream(c)
 	default:
 		c.engine.unwatch(c, false)
+	}
+	if l != nil {
+		nc = &layeredConn{Conn: nc, layer: l}
 	}
 	return nc, nil
 }

@@ -72,6 +72,7 @@ type Engine struct {
 	poller         Poller // nil for Goroutine
 	maxWorkers     int
 	queueBytes     int
+	readBuffer     int
 	buffers        sync.Pool
 	rejectResponse []byte
 	rejected       rejected
@@ -123,6 +124,7 @@ func start(cfg Config, poller Poller) *Engine {
 		poller:         poller,
 		maxWorkers:     cfg.Workers,
 		queueBytes:     cfg.QueueBytes,
+		readBuffer:     cfg.ReadBuffer,
 		rejectResponse: cfg.RejectResponse,
 		log:            cfg.Logger,
 		accept:         acceptFD,

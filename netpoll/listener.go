@@ -30,6 +30,10 @@ func (l *listener) stop() {
 	}
 }
 
+// WatchesListener tells whether Listen takes the descriptor out of ln, so that the
+// connections have one, too.
+func (e *Engine) WatchesListener(ln net.Listener) bool { return e.poller != nil && isSocket(ln) }
+
 // Listen accepts connections from ln until Close or StopAccepting. The engine owns ln
 // from now on, also after an error.
 func (e *Engine) Listen(ln net.Listener, accept Accept) error {
@@ -38,7 +42,7 @@ func (e *Engine) Listen(ln net.Listener, accept Accept) error {
 		return net.ErrClosed
 	}
 	l := &listener{accept: accept, net: ln}
-	if e.poller != nil && isSocket(ln) {
+	if e.WatchesListener(ln) {
 		defer e.done.Done()
 		fd, err := dupDescriptor(ln)
 		if _, ok := ln.(*net.UnixListener); !ok {

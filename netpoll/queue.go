@@ -38,6 +38,11 @@ type queue struct {
 	own     []byte        // storage of the entries that are copies
 	busy    bool          // a goroutine writes the head entry outside of the lock
 	total   *atomic.Int64 // the sum of the sizes of many queues; nil in tests
+
+	// Of a connection with a layer; see sealed.go. Sealed bytes precede the entries.
+	wire         []byte  // sealed bytes that the socket has not accepted; changed by setWire
+	wireBuf      *[]byte // their buffer; nil: none
+	wireMessages int     // messages that end in wire
 }
 
 type entry struct {
@@ -51,20 +56,28 @@ var queues = sync.Pool{New: func() any { return new(queue) }}
 // resize changes size by n, which may be negative.
 func (q *queue) resize(n int) {
 	q.size += n
+	q.count(n)
+}
+
+// count changes total by n.
+func (q *queue) count(n int) {
 	if q.total != nil {
 		q.total.Add(int64(n))
 	}
 }
 
-func (q *queue) empty() bool { return q.head == len(q.entries) }
+func (q *queue) empty() bool { return q.head == len(q.entries) && len(q.wire) == 0 }
+
+// unsent returns how many bytes the socket has not accepted.
+func (q *queue) unsent() int { return q.size + len(q.wire) }
 
 // cost returns what counts against the bound: the bytes and the entries that hold them.
-func (q *queue) cost() int { return q.size + entryCost*(len(q.entries)-q.head) }
+func (q *queue) cost() int { return q.unsent() + entryCost*(len(q.entries)-q.head) }
 
 // begun returns the index of the first entry of which nothing is on the wire, so that
 // it can still be dropped: the head entry, or the one after it.
 func (q *queue) begun() int {
-	if (q.off > 0 || q.busy) && !q.empty() {
+	if (q.off > 0 || q.busy) && q.head < len(q.entries) {
 		return q.head + 1
 	}
 	return q.head
@@ -184,7 +197,7 @@ func (q *queue) messages() (n int) {
 	for _, e := range q.entries[q.head:] {
 		n += int(e.messages)
 	}
-	return n
+	return n + q.wireMessages
 }
 
 // discard drops every entry that has not begun.
@@ -216,12 +229,13 @@ func (q *queue) discardMessages() (dropped int) {
 	return dropped
 }
 
-// sent removes n bytes from the front.
-func (q *queue) sent(n int) {
+// sent removes n bytes from the front, and returns how many messages end in them.
+func (q *queue) sent(n int) (messages int) {
 	q.resize(-n)
 	n += q.off
 	for q.head < len(q.entries) && n >= len(q.entries[q.head].b) {
 		n -= len(q.entries[q.head].b)
+		messages += int(q.entries[q.head].messages)
 		q.entries[q.head] = entry{}
 		q.head++
 	}
@@ -229,6 +243,7 @@ func (q *queue) sent(n int) {
 	if q.head > 32 && q.head*2 > len(q.entries) {
 		q.compact()
 	}
+	return messages
 }
 
 // first returns the unsent bytes of the head entry.
@@ -249,6 +264,7 @@ func (q *queue) front(dst [][]byte, max int) [][]byte {
 // free returns the queue to its pool.
 func (q *queue) free() {
 	q.resize(-q.size)
+	q.freeWire()
 	clear(q.entries)
 	own := q.own[:0]
 	if cap(own) > ownKeep {

@@ -25,6 +25,9 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if ready&Readable == 0 {
 		return true
 	}
+	if l := c.layer(); l != nil {
+		return e.layerTurn(c, l, *w.buf, ready)
+	}
 	buf := *w.buf
 	if e.leftovers.full() {
 		buf = buf[:min(smallRead, len(buf))]

@@ -57,14 +57,15 @@ func (e *Engine) openStream(nc net.Conn, c *Conn, h Handler) {
 
 // openStream calls Handler.Open.
 func (c *Conn) openStream() {
-	c.stream.handling.Store(true)
+	s := c.stream()
+	s.handling.Store(true)
 	c.handler.Open(c)
-	c.stream.handling.Store(false)
+	s.handling.Store(false)
 }
 
 func (c *Conn) serveAccepted() {
 	c.openStream()
-	c.pump(c.stream)
+	c.pump(c.stream())
 }
 
 // pump reads until the connection ends.

@@ -55,6 +55,9 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, 
 	if c.out != nil && (!c.out.empty() || len(b) < corkLimit) {
 		return c.enqueueLocked(b, p, borrowed), false
 	}
+	if l := c.layer(); l != nil {
+		return c.writeSealedLocked(l, b, p, borrowed)
+	}
 	n, err := c.sendLocked(b)
 	if n == len(b) {
 		return Written, false
@@ -98,8 +101,8 @@ func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool) Outcome {
 
 // sendLocked writes what the socket accepts at once. A full socket is not an error.
 func (c *Conn) sendLocked(b []byte) (n int, err error) {
-	if c.stream != nil {
-		n, err = c.stream.send(b)
+	if s := c.stream(); s != nil {
+		n, err = s.send(b)
 	} else {
 		n, err = send(int(c.fd), b)
 	}
@@ -125,8 +128,16 @@ func (c *Conn) flush() {
 }
 
 func (c *Conn) flushLocked() (over bool) {
-	if c.hasLocked(flagClosing|flagReleased) || c.stream != nil && c.stream.draining {
+	if c.hasLocked(flagClosing | flagReleased) {
 		return false
+	}
+	if c.via != nil {
+		if c.via.layer != nil {
+			return c.flushSealedLocked(c.via.layer)
+		}
+		if c.via.stream.draining {
+			return false
+		}
 	}
 	for c.out != nil && !c.out.empty() {
 		n, err := c.sendFrontLocked()
@@ -135,8 +146,8 @@ func (c *Conn) flushLocked() (over bool) {
 			return true
 		}
 		if n == 0 {
-			if c.stream != nil {
-				c.stream.drainLocked(c)
+			if s := c.stream(); s != nil {
+				s.drainLocked(c)
 			}
 			return false // an event follows when there is room
 		}
@@ -146,8 +157,8 @@ func (c *Conn) flushLocked() (over bool) {
 }
 
 func (c *Conn) sendFrontLocked() (n int, err error) {
-	if c.stream != nil {
-		n, err = c.stream.send(c.out.first())
+	if s := c.stream(); s != nil {
+		n, err = s.send(c.out.first())
 	} else {
 		n, err = c.sendQueueLocked()
 	}
@@ -167,8 +178,8 @@ func (c *Conn) flushedLocked() (over bool) {
 	}
 	if c.hasLocked(flagHalfClose) && !c.hasLocked(flagHalfClosed) {
 		c.setLocked(flagHalfClosed)
-		if c.stream != nil {
-			c.stream.closeWrite(c)
+		if s := c.stream(); s != nil {
+			s.closeWrite(c)
 		} else {
 			shutdownWrite(int(c.fd))
 		}
@@ -186,6 +197,9 @@ func (c *Conn) newQueueLocked() {
 func (c *Conn) dropQueueLocked() {
 	if n := c.out.messages(); n > 0 {
 		c.engine.stats.abandoned.Add(int64(n))
+	}
+	if len(c.out.wire) > 0 {
+		c.setLocked(flagCut)
 	}
 	c.freeQueueLocked()
 }
