@@ -15,8 +15,9 @@ import (
 // first group never overlap, nor do those of the second, but one of each may.
 type Layer interface {
 	// Held copies to the front of b the bytes that Open has kept, at most MaxHeld, and
-	// returns how many these are.
-	Held(b []byte) int
+	// returns how many these are. It reports false if nothing more is to be read until
+	// Conn.Resume is called.
+	Held(b []byte) (n int, ok bool)
 	// Pending tells whether Open has something to return even if nothing new arrives.
 	Pending() bool
 	// Open takes the bytes that Held has copied and what was received after them. It
@@ -91,8 +92,8 @@ func (c *Conn) NetConn() net.Conn {
 	return nil
 }
 
-// Resume gives the connection a turn in which Layer.Open is called if it is Pending. Any
-// goroutine may call it.
+// Resume gives the connection a turn in which it is read again, and Layer.Open is called if
+// it is Pending. Any goroutine may call it.
 func (c *Conn) Resume() { c.wake(Readable) }
 
 // WriteRaw is WriteBorrowed for bytes that bypass the Layer, such as those of a handshake.

@@ -37,8 +37,8 @@ func (c *layeredConn) Read(p []byte) (int, error) {
 		if c.buf == nil {
 			c.buf = make([]byte, minLayerBuffer)
 		}
-		held, n := c.layer.Held(c.buf), 0
-		var err error
+		held, _ := c.layer.Held(c.buf)
+		n, err := 0, error(nil)
 		if !c.layer.Pending() {
 			n, err = c.Conn.Read(c.buf[held:])
 		}

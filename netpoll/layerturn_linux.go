@@ -11,7 +11,10 @@ import (
 // decrypted where they are.
 func (e *Engine) layerTurn(c *Conn, l Layer, buf []byte, ready Readiness) bool {
 	for {
-		held := l.Held(buf)
+		held, ok := l.Held(buf)
+		if !ok {
+			return true // Resume follows
+		}
 		room := buf[held:]
 		if e.leftovers.full() {
 			room = room[:min(smallRead, len(room))]
@@ -27,9 +30,9 @@ func (e *Engine) layerTurn(c *Conn, l Layer, buf []byte, ready Readiness) bool {
 			c.release(errno)
 			return false
 		}
-		c.traffic().received.Add(int64(n))
 		ended := errno == 0 && n == 0
 		plain, err := l.Open(buf[:held+n])
+		c.traffic().received.Add(int64(len(plain)))
 		if len(plain) > 0 && !e.deliver(c, plain, ready) {
 			return false
 		}

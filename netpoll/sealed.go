@@ -52,9 +52,9 @@ func (c *Conn) writeSealedLocked(l Layer, b []byte, p Policy, borrowed bool) (ou
 	buf := wireBuffers.Get().(*[]byte)
 	for sealed := 0; sealed < len(b); {
 		piece := b[sealed:min(len(b), sealed+MaxSeal)]
-		*buf = l.Seal((*buf)[:0], piece)
+		*buf = c.sealPieceLocked(l, (*buf)[:0], piece)
 		sealed += len(piece)
-		n, err := c.sendWireLocked(*buf)
+		n, err := send(int(c.fd), *buf)
 		if err != nil {
 			putWireBuffer(buf)
 			c.brokenLocked()
@@ -100,7 +100,7 @@ func (c *Conn) flushSealedLocked(l Layer) (over bool) {
 		if len(q.wire) == 0 {
 			break
 		}
-		n, err := c.sendWireLocked(q.wire)
+		n, err := send(int(c.fd), q.wire)
 		if err != nil {
 			c.brokenLocked()
 			return true
@@ -126,12 +126,12 @@ func (c *Conn) sealQueueLocked(l Layer) {
 	q.useWireBuffer()
 	switch piece := q.firstPiece(); {
 	case len(piece) == MaxSeal || len(piece) == q.size && q.size > 0:
-		q.setWire(l.Seal(q.wire, piece))
+		q.setWire(c.sealPieceLocked(l, q.wire, piece))
 		q.wireMessages = q.sent(len(piece))
 	case q.size > 0:
 		buf := wireBuffers.Get().(*[]byte)
 		*buf = q.gather((*buf)[:0], MaxSeal)
-		q.setWire(l.Seal(q.wire, *buf))
+		q.setWire(c.sealPieceLocked(l, q.wire, *buf))
 		q.wireMessages = q.sent(len(*buf))
 		putWireBuffer(buf)
 	}
@@ -175,13 +175,12 @@ func (c *Conn) farewellLocked(l Layer, why error) {
 	buf := wireBuffers.Get().(*[]byte)
 	*buf = l.End((*buf)[:0], why)
 	c.setLocked(flagEndSealed)
-	c.sendWireLocked(*buf)
+	send(int(c.fd), *buf)
 	putWireBuffer(buf)
 }
 
-// sendWireLocked writes what the socket accepts of sealed bytes.
-func (c *Conn) sendWireLocked(b []byte) (n int, err error) {
-	n, err = send(int(c.fd), b)
-	c.traffic().sent.Add(int64(n))
-	return n, err
+// sealPieceLocked appends to dst what is sent for b.
+func (c *Conn) sealPieceLocked(l Layer, dst, b []byte) []byte {
+	c.traffic().sent.Add(int64(len(b)))
+	return l.Seal(dst, b)
 }

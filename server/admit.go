@@ -193,6 +193,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		srv.sessions.Add(-1)
 		return err
 	}
+	s.forgetTLS()
 	srv.stats.handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()

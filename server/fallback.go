@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +44,9 @@ func newFallback(srv *Server) *fallback {
 		MaxHeaderBytes:    max(srv.cfg.MaxHeader, 4<<10),
 		ErrorLog:          slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
+	f.http.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		return context.WithValue(ctx, tlsKey{}, nc.(*fallbackConn).tls)
+	}
 	f.http.SetKeepAlivesEnabled(false)
 	return f
 }
@@ -67,6 +72,9 @@ type fallbackAddr struct{}
 func (fallbackAddr) Network() string { return "tcp" }
 func (fallbackAddr) String() string  { return "public listener" }
 
+// tlsKey is the key of the connection's tls.ConnectionState in a request's context.
+type tlsKey struct{}
+
 // acquire counts a request. It returns false if maxFallback are being served.
 func (f *fallback) acquire() bool {
 	if f.open.Add(1) > maxFallback {
@@ -90,7 +98,7 @@ func (f *fallback) serve(s *Session, head, rest []byte) {
 		return
 	}
 	read := append(append(make([]byte, 0, len(head)+len(rest)), head...), rest...)
-	c := &fallbackConn{Conn: nc, read: read}
+	c := &fallbackConn{Conn: nc, read: read, tls: s.tlsState()}
 	srv.background.Add(1)
 	c.done = sync.OnceFunc(func() {
 		f.open.Add(-1)
@@ -110,6 +118,7 @@ func (f *fallback) serve(s *Session, head, rest []byte) {
 type fallbackConn struct {
 	net.Conn
 	read []byte
+	tls  *tls.ConnectionState // nil: none
 	done func()
 }
 
@@ -130,6 +139,7 @@ func (c *fallbackConn) Close() error {
 // ServeHTTP answers at the paths of endpoints, and leaves the rest to
 // Config.Fallback.
 func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.TLS, _ = r.Context().Value(tlsKey{}).(*tls.ConnectionState) // net/http knows it of a tls.Conn only
 	if ep := f.srv.endpoints[r.URL.EscapedPath()]; ep != nil {
 		ep.upgradeRequired(w, r)
 		return
@@ -165,9 +175,13 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 	defer nc.Close()
 	// net/http would take the option "upgrade" out of Connection, which Upgrade needs
 	// (RFC 9110 sections 7.8 and 15.5.22).
+	scheme := "ws"
+	if r.TLS != nil {
+		scheme = "wss"
+	}
 	nc.Write((&Rejection{
 		Status: http.StatusUpgradeRequired,
-		Text:   "This is a WebSocket endpoint. Connect to ws://HOST" + ep.example() + " with a WebSocket client.",
+		Text:   "This is a WebSocket endpoint. Connect to " + scheme + "://HOST" + ep.example() + " with a WebSocket client.",
 		Header: http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
 	}).AppendResponse(nil, ep.srv.wall()))
 }

@@ -38,6 +38,10 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	srv := s.srv()
 	first := gathering{arrived: accepted}
 	g := &first
+	if err := s.checkPlain(b); err != nil {
+		s.reject(err, nil)
+		return nil
+	}
 	x := s.ext.Load()
 	if x != nil {
 		g = x.gathering
@@ -114,7 +118,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	if err := r.head.Parse(head); err != nil {
 		return err
 	}
-	r.session = s
+	r.session, r.tls = s, s.tlsState()
 	if host := r.head.Authority(); srv.localOnly.Load() && len(host) > 0 && !handshake.IsLocalHost(host) {
 		return rejectHost(host)
 	}

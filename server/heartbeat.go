@@ -55,6 +55,9 @@ func (c *clock) beat() {
 	if t-c.looked >= ticksPerSecond {
 		c.looked = t
 		srv.sources.Sweep(t)
+		if srv.tls != nil {
+			srv.tls.Sweep()
+		}
 		srv.rejectLog.summarize(t)
 	}
 	srv.wheel.Advance(now, srv.fire)

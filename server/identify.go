@@ -133,7 +133,7 @@ func (p *identification) run() {
 	r := &h.req
 	if p.ctx.Err() == nil {
 		r.head.Parse(p.head) // it was parsed before, without an error
-		r.session, r.client, r.proxied = p.s, p.client, p.proxied
+		r.session, r.client, r.proxied, r.tls = p.s, p.client, p.proxied, p.s.tlsState()
 		id, err := p.ep.identify(p.ctx, r)
 		p.cancel()
 		p.finish(h, id, err)

@@ -23,7 +23,8 @@ var (
 	}
 	internal = []string{
 		"fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay",
+		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
 	}
 	// parts are what package inbox is made of; Go keeps others from importing them.
 	parts = []string{"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/subject"}

@@ -40,6 +40,9 @@ func (srv *Server) limitHandshake(s *Session, r *Request) error {
 			s.source = src
 		}
 	}
+	if s.securedByUs() {
+		return nil // counted before the TLS handshake
+	}
 	return srv.countHandshake(s.source)
 }
 

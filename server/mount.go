@@ -227,13 +227,18 @@ func (a *Adoption) reject(nc net.Conn, err error) error {
 	return rejection
 }
 
-// openAdopted opens the session of a connection that another server has accepted. Any
-// other session opens when its request has arrived.
-func (s *Session) openAdopted() {
-	x := s.ext.Load()
-	if x == nil || x.adopted == nil {
-		return
+// opening is the handler's Open. A connection that another server has accepted opens its
+// session; that of any other opens when its request has arrived.
+func (s *Session) opening() {
+	if x := s.ext.Load(); x != nil && x.adopted != nil {
+		s.openAdopted(x)
+	} else if s.srv().tls != nil {
+		s.secure()
 	}
+}
+
+// openAdopted opens the session of a connection that another server has accepted.
+func (s *Session) openAdopted(x *extension) {
 	a := x.adopted
 	if x.adopted = nil; a.over == nil {
 		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far

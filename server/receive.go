@@ -14,7 +14,7 @@ import (
 // because Session has methods Data and Close for the application.
 type handler struct{ s *Session }
 
-func (h handler) Open(*netpoll.Conn)                 { h.s.openAdopted() }
+func (h handler) Open(*netpoll.Conn)                 { h.s.opening() }
 func (h handler) Data(_ *netpoll.Conn, b []byte) int { return h.s.received(b) }
 func (h handler) Release(*netpoll.Conn)              { h.s.released() }
 func (h handler) Close(*netpoll.Conn, error)         { h.s.ended() }

@@ -111,6 +111,10 @@ func (s *Session) advance(from, to phase) bool {
 // is read, since a close with unread bytes would reset the connection, and the client
 // would not see the answer.
 func (s *Session) sendRejection(r *Rejection) {
+	if s.tlsHandshaking() {
+		s.conn.Close() // no answer can be sent
+		return
+	}
 	s.seal(r.AppendResponse(nil, s.srv().wall()), true, netpoll.HalfClose)
 }
 

@@ -17,6 +17,7 @@ import (
 	"fanfare/registry"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/replay"
+	"fanfare/server/internal/secure"
 	"fanfare/server/store"
 )
 
@@ -39,6 +40,7 @@ type Server struct {
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
 	replay    *replay.Service      // nil: no store
+	tls       *secure.Service      // nil: no TLS
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
@@ -151,6 +153,9 @@ func newServer(cfg Config) (*Server, error) {
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = newEndpoint(ep, srv)
 	}
+	if cfg.TLS != nil {
+		srv.tls = secure.New(secure.Config{TLS: cfg.TLS, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
+	}
 	srv.fallback = newFallback(srv)
 	srv.background.Go(srv.fallback.run)
 	context.AfterFunc(srv.quit, func() { srv.fallback.http.Close() })
@@ -203,6 +208,9 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.public = ln.Addr()
 	srv.mu.Unlock()
 	srv.setLocalOnly()
+	if srv.tls != nil && !srv.engine.WatchesListener(ln) {
+		ln = srv.tls.Listener(ln)
+	}
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
 		return fmt.Errorf("server: listen: %w", err)

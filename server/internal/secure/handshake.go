@@ -1,0 +1,406 @@
+package secure
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
+)
+
+const (
+	recordHeaderLen     = 5
+	recordTypeHandshake = 22
+	// maxUnread is how many bytes crypto/tls may not have read yet before nothing more is
+	// received. After its last message a client sends whatever it wants.
+	maxUnread = 16 << 10
+	// maxIgnored bounds the bytes that arrive after a handshake has failed.
+	maxIgnored = 64 << 10
+)
+
+// Errors of handshakes that crypto/tls does not see.
+var (
+	errNotTLS = errors.New("secure: the client does not speak TLS")
+	errHTTP   = errors.New("secure: client sent an HTTP request to an HTTPS server")
+	errGone   = errors.New("secure: the connection has ended")
+)
+
+// handshake is a connection's handshake, and the net.Conn that crypto/tls sees. It goes
+// through these states, each of which only the function named can begin:
+//
+//	gathering → running (received) → succeeded or failed (finish)
+//	gathering → failed (received)
+type handshake struct {
+	// Immutable.
+	layer *Layer
+	conn  *netpoll.Conn
+	owner Owner
+
+	mu      sync.Mutex
+	arrived sync.Cond
+	phase   phase      // guarded by mu
+	paused  bool       // nothing is received until resume. guarded by mu
+	ended   bool       // the connection has, or is about to; guarded by mu
+	in      []byte     // received, not read by crypto/tls yet. guarded by mu
+	left    int        // bytes of the record that crypto/tls reads. guarded by mu
+	cost    int        // what memory counts. guarded by mu
+	ignored int        // bytes received after the failure. guarded by mu
+	job     *limit.Job // guarded by mu
+
+	// Owned by the goroutine of the handshake; kept is immutable afterwards.
+	secrets map[string][]byte
+	sent    []byte // all records
+	kept    *kept
+}
+
+type phase uint8
+
+const (
+	gathering phase = iota
+	running
+	succeeded
+	failed
+)
+
+func newHandshake(l *Layer, c *netpoll.Conn, owner Owner) *handshake {
+	h := &handshake{layer: l, conn: c, owner: owner}
+	h.arrived.L = &h.mu
+	return h
+}
+
+// received takes bytes of the connection. It reports false if they are not part of the
+// handshake, because that has succeeded.
+func (h *handshake) received(b []byte) (ours bool, err error) {
+	h.mu.Lock()
+	if h.phase == succeeded {
+		h.mu.Unlock()
+		return false, nil
+	}
+	start, err := h.receivedLocked(b)
+	h.mu.Unlock()
+	if start && err == nil {
+		if err = h.owner.Admit(); err == nil {
+			h.start()
+		}
+	}
+	if err == errGone {
+		return true, err
+	}
+	if err != nil {
+		h.fail(err)
+	}
+	return true, nil
+}
+
+// receivedLocked keeps b, and reports whether the ClientHello is complete.
+func (h *handshake) receivedLocked(b []byte) (start bool, err error) {
+	if h.phase == failed || h.ended {
+		if h.ignored += len(b); h.ignored > maxIgnored {
+			return false, errGone
+		}
+		return false, nil
+	}
+	h.in = append(h.in, b...)
+	switch {
+	case !h.holdLocked(cap(h.in) + h.base()):
+		return false, errNoMemory
+	case h.phase == running:
+		h.arrived.Signal()
+		return false, nil
+	case len(h.in) == 0:
+		return false, nil
+	case h.in[0] != recordTypeHandshake && speaksHTTP(h.in):
+		return false, errHTTP
+	case h.in[0] != recordTypeHandshake:
+		return false, errNotTLS
+	}
+	return h.firstRecordLocked(), nil
+}
+
+// accepts tells whether bytes are to be received. If not, resume follows.
+func (h *handshake) accepts() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.paused = h.phase == running && !h.ended && len(h.in) >= maxUnread
+	return !h.paused
+}
+
+// base is what the handshake costs besides its unread bytes.
+func (h *handshake) base() int {
+	if h.phase == running {
+		return handshakeCost
+	}
+	return 0
+}
+
+// firstRecordLocked tells whether a whole record has arrived. A ClientHello may have more
+// than one; crypto/tls waits for those.
+func (h *handshake) firstRecordLocked() bool {
+	return len(h.in) >= recordHeaderLen && len(h.in) >= recordHeaderLen+int(binary.BigEndian.Uint16(h.in[3:]))
+}
+
+// holdLocked counts n bytes as the cost of the handshake.
+func (h *handshake) holdLocked(n int) bool {
+	ok := h.layer.service.memory.Hold(h.cost, n, limit.ForRequest)
+	h.cost = n
+	return ok
+}
+
+// start gives the handshake to the pool.
+func (h *handshake) start() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.phase != gathering || h.ended {
+		return
+	}
+	h.phase = running
+	h.job = h.layer.service.handshakes.Go(h.run)
+}
+
+// run does the handshake, on a goroutine of the pool.
+func (h *handshake) run() {
+	h.mu.Lock()
+	ok := h.holdLocked(cap(h.in) + handshakeCost)
+	h.mu.Unlock()
+	if !ok {
+		h.finish(nil, errNoMemory)
+		return
+	}
+	tc := tls.Server(h, h.config())
+	h.finish(tc, tc.Handshake())
+}
+
+// config is the configuration of this handshake: that of the service, with a
+// KeyLogWriter.
+func (h *handshake) config() *tls.Config {
+	h.secrets = make(map[string][]byte, 2)
+	cfg := h.logKeys(h.layer.service.config())
+	if choose := cfg.GetConfigForClient; choose != nil {
+		cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen != nil {
+				chosen = h.logKeys(chosen)
+			}
+			return chosen, err
+		}
+	}
+	return cfg
+}
+
+// logKeys returns a copy of cfg that tells h the traffic secrets.
+func (h *handshake) logKeys(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	log := keyLog{h.secrets, nil}
+	if w := cfg.KeyLogWriter; w != nil {
+		log.next = w
+	}
+	cfg.KeyLogWriter = log
+	return cfg
+}
+
+// finish ends the handshake.
+func (h *handshake) finish(tc *tls.Conn, err error) {
+	var state tls.ConnectionState
+	if err == nil {
+		state = tc.ConnectionState()
+		err = h.install(tc, &state)
+	}
+	for _, secret := range h.secrets {
+		clear(secret)
+	}
+	h.secrets, h.sent = nil, nil
+	if err != nil {
+		h.fail(err)
+		return
+	}
+	l := h.layer
+	h.mu.Lock()
+	h.holdLocked(0)
+	if h.ended {
+		h.mu.Unlock()
+		if l.kept == nil {
+			l.rec.Erase()
+		}
+		return
+	}
+	l.service.stats.succeeded(&state)
+	l.state = &state
+	if len(h.in) > 0 {
+		l.arrived = true
+		if l.keep(h.in) != nil {
+			l.arrived = false // Pending says so
+		}
+	}
+	h.in, h.job, h.phase = nil, nil, succeeded
+	l.handshake.Store(nil)
+	h.mu.Unlock()
+	h.conn.Resume()
+}
+
+// install prepares the layer for what follows the handshake.
+func (h *handshake) install(tc *tls.Conn, state *tls.ConnectionState) error {
+	l := h.layer
+	read, write := h.secrets[clientSecret], h.secrets[serverSecret]
+	if state.Version != tls.VersionTLS13 || read == nil || write == nil {
+		h.kept = &kept{tls: tc}
+		l.kept = h.kept
+		return nil
+	}
+	h.mu.Lock()
+	left := h.left
+	h.mu.Unlock()
+	if left > 0 {
+		return fmt.Errorf("secure: crypto/tls has left %d bytes of a record", left)
+	}
+	if err := l.rec.Init(state.CipherSuite, read, write); err != nil {
+		return err
+	}
+	l.rec.Skip(h.sent)
+	return nil
+}
+
+// fail ends a handshake that has not succeeded.
+func (h *handshake) fail(err error) {
+	h.mu.Lock()
+	h.in = nil
+	h.holdLocked(0)
+	was := h.phase
+	h.phase = failed
+	ended, paused := h.ended, h.paused
+	h.mu.Unlock()
+	if paused {
+		h.conn.Resume() // the end of the stream may be waiting
+	}
+	if was == failed || ended {
+		return
+	}
+	h.layer.service.stats.failed(err)
+	if err == errHTTP {
+		h.conn.WriteRaw([]byte(plainHTTPAnswer))
+	}
+	h.owner.Failed(err)
+}
+
+// abort makes crypto/tls give up, because nothing can be sent any more.
+func (h *handshake) abort() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.abortLocked()
+}
+
+func (h *handshake) abortLocked() {
+	h.ended = true
+	if h.job != nil && h.job.Cancel() || h.phase == gathering {
+		h.in = nil
+		h.holdLocked(0)
+	}
+	h.arrived.Broadcast()
+}
+
+// end is abort for a connection that is over. It reports false if the handshake has
+// succeeded.
+func (h *handshake) end() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.phase == succeeded {
+		return false
+	}
+	h.abortLocked()
+	return true
+}
+
+// Read gives crypto/tls bytes of one record at a time, so that none of the next one is
+// lost in its buffer.
+func (h *handshake) Read(p []byte) (int, error) {
+	if h.kept != nil {
+		return h.kept.read(p)
+	}
+	n, resume, err := h.take(p)
+	if resume {
+		h.conn.Resume()
+	}
+	return n, err
+}
+
+func (h *handshake) take(p []byte) (n int, resume bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.left == 0 && len(h.in) < recordHeaderLen || len(h.in) == 0 {
+		if h.ended {
+			return 0, false, io.EOF
+		}
+		h.arrived.Wait()
+	}
+	if h.ended {
+		return 0, false, io.EOF
+	}
+	if h.left == 0 {
+		h.left = recordHeaderLen + int(binary.BigEndian.Uint16(h.in[3:]))
+	}
+	n = copy(p, h.in[:min(len(h.in), h.left)])
+	h.left -= n
+	if h.in = h.in[n:]; len(h.in) == 0 {
+		h.in = nil
+	}
+	resume = h.paused && len(h.in) < maxUnread
+	h.paused = h.paused && !resume
+	return n, resume, nil
+}
+
+// Write sends bytes of the handshake.
+func (h *handshake) Write(p []byte) (int, error) {
+	if h.kept != nil {
+		return h.kept.write(p)
+	}
+	h.sent = append(h.sent, p...)
+	if !h.conn.WriteRaw(p).Delivered() {
+		return 0, errGone
+	}
+	return len(p), nil
+}
+
+// RemoteAddr is for GetCertificate and the like, which see h as ClientHelloInfo.Conn.
+func (h *handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.conn.RemoteAddr()) }
+
+// The rest of net.Conn. The owner of the connection keeps the deadline.
+
+func (h *handshake) Close() error                     { return nil }
+func (h *handshake) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (h *handshake) SetDeadline(time.Time) error      { return nil }
+func (h *handshake) SetReadDeadline(time.Time) error  { return nil }
+func (h *handshake) SetWriteDeadline(time.Time) error { return nil }
+
+// Labels of the lines that crypto/tls gives a KeyLogWriter.
+const (
+	clientSecret = "CLIENT_TRAFFIC_SECRET_0"
+	serverSecret = "SERVER_TRAFFIC_SECRET_0"
+)
+
+// keyLog is a KeyLogWriter that takes the traffic secrets from the lines it is given.
+type keyLog struct {
+	secrets map[string][]byte
+	next    io.Writer // the KeyLogWriter of the configuration; may be nil
+}
+
+func (k keyLog) Write(line []byte) (int, error) {
+	f := bytes.Fields(line) // label, random of the client, secret
+	if len(f) == 3 && (string(f[0]) == clientSecret || string(f[0]) == serverSecret) {
+		secret := make([]byte, len(f[2])/2)
+		if _, err := hex.Decode(secret, f[2]); err != nil {
+			return 0, fmt.Errorf("secure: key log: %w", err)
+		}
+		k.secrets[string(f[0])] = secret
+	}
+	if k.next != nil {
+		return k.next.Write(line)
+	}
+	return len(line), nil
+}

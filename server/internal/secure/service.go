@@ -1,0 +1,157 @@
+package secure
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
+	"fanfare/server/internal/tlsrecord"
+)
+
+const (
+	// maxHandshakes bounds the goroutines of handshakes. Most of them wait for the
+	// network, so there are many more than cores. Each takes about 30 KiB.
+	maxHandshakes = 4096
+	// handshakeCost is what a handshake counts against the memory for requests.
+	handshakeCost = 32 << 10
+
+	// maxBusy connections keep their AEADs: 2 KiB each for AES-GCM.
+	maxBusy = 4096
+	// busyFor is how long they keep them, in ticks of 100 ms.
+	busyFor = 10
+
+	ticketKeyLife = 24 * time.Hour
+	maxTicketKeys = 7
+)
+
+// Config configures a Service. All fields but Start are needed.
+type Config struct {
+	TLS    *tls.Config
+	Memory *limit.Memory
+	Tick   func() uint32    // ticks of 100 ms, never 0
+	Start  func(fn func())  // starts a goroutine
+	Time   func() time.Time // nil: time.Now
+}
+
+// Service serves TLS with one configuration, which may be replaced.
+type Service struct {
+	// Immutable.
+	memory     *limit.Memory
+	tick       func() uint32
+	time       func() time.Time
+	handshakes *limit.Pool
+
+	busy  tlsrecord.Cache
+	stats counters
+	base  atomic.Pointer[tls.Config] // for new handshakes
+
+	mu       sync.Mutex
+	keys     [][32]byte // of session tickets, the newest first. guarded by mu
+	changeAt time.Time  // guarded by mu
+}
+
+// New returns a Service.
+func New(cfg Config) *Service {
+	s := &Service{memory: cfg.Memory, tick: cfg.Tick, time: cfg.Time}
+	if s.time == nil {
+		s.time = time.Now
+	}
+	s.busy.Max, s.busy.Idle = maxBusy, busyFor
+	s.handshakes = limit.NewPool(maxHandshakes, cfg.Start)
+	s.SetConfig(cfg.TLS)
+	return s
+}
+
+// SetConfig replaces the configuration for connections that begin their handshake from
+// now on. The Service uses a copy. Tickets for sessions of the old one are not accepted.
+func (s *Service) SetConfig(cfg *tls.Config) {
+	base := cfg.Clone()
+	base.NextProtos = []string{"http/1.1"}
+	base.DynamicRecordSizingDisabled = true // it is meant for web pages, and for TLS 1.2 only
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = nil
+	s.addKeyLocked(base)
+	s.base.Store(base)
+}
+
+// addKeyLocked makes a new key for session tickets.
+func (s *Service) addKeyLocked(base *tls.Config) {
+	var key [32]byte
+	rand.Read(key[:])
+	s.keys = append([][32]byte{key}, s.keys[:min(len(s.keys), maxTicketKeys-1)]...)
+	s.changeAt = s.time().Add(ticketKeyLife)
+	base.SetSessionTicketKeys(s.keys)
+}
+
+// config returns the configuration for a handshake, which must not be changed.
+func (s *Service) config() *tls.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	base := s.base.Load()
+	if !s.time().Before(s.changeAt) {
+		s.addKeyLocked(base)
+	}
+	return base
+}
+
+// Secure puts a Layer on a connection that has just been accepted.
+func (s *Service) Secure(c *netpoll.Conn, owner Owner) error {
+	l := &Layer{service: s}
+	l.handshake.Store(newHandshake(l, c, owner))
+	return c.Secure(l)
+}
+
+// Sweep gives up what connections that are not busy any more have kept. It is called
+// every second.
+func (s *Service) Sweep() { s.busy.Sweep(s.tick()) }
+
+// Owner is what a connection belongs to.
+type Owner interface {
+	// Admit is called before the handshake costs anything: with an error it does not
+	// begin.
+	Admit() error
+	// Failed is called once, if the handshake has failed or was not begun, unless the
+	// connection ended before. The owner seals and closes the connection.
+	Failed(err error)
+}
+
+// Listener returns a net.Listener that accepts from ln and whose connections are served by
+// crypto/tls, for transports with a goroutine for each connection.
+func (s *Service) Listener(ln net.Listener) net.Listener { return listener{ln, s} }
+
+type listener struct {
+	net.Listener
+	service *Service
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &streamConn{tls.Server(nc, l.service.config())}, nil
+}
+
+// streamConn answers clients that speak HTTP without TLS.
+type streamConn struct{ *tls.Conn }
+
+func (c *streamConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if rh, ok := err.(tls.RecordHeaderError); ok && rh.Conn != nil && speaksHTTP(rh.RecordHeader[:]) {
+		rh.Conn.Write([]byte(plainHTTPAnswer))
+	}
+	return n, err
+}
+
+// plainHTTPAnswer is what net/http says in this case.
+const plainHTTPAnswer = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
+	"client sent an HTTP request to an HTTPS server\n"
+
+// speaksHTTP tells whether a stream begins like a request: with the name of a method.
+func speaksHTTP(b []byte) bool { return len(b) > 0 && b[0] >= 'A' && b[0] <= 'Z' }

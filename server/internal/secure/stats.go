@@ -1,0 +1,96 @@
+package secure
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+)
+
+// Reasons for which handshakes fail.
+const (
+	notTLS       = iota // the client does not speak TLS
+	plainHTTP           // it speaks HTTP
+	left                // it has left
+	rejectedByUs        // Owner.Admit
+	noMemory            // memory is short
+	alerted             // the client has sent an alert: it does not trust the certificate, for example
+	version             // no version in common
+	certificate         // the client's certificate is missing or invalid
+	otherFailures
+	reasons
+)
+
+var reasonNames = [reasons]string{
+	notTLS: "not_tls", plainHTTP: "plain_http", left: "client_left", rejectedByUs: "limit", noMemory: "memory",
+	alerted: "client_alert", version: "version", certificate: "client_certificate", otherFailures: "other",
+}
+
+var versionNames = [...]string{"1.0", "1.1", "1.2", "1.3"}
+
+type counters struct {
+	versions [len(versionNames)]atomic.Int64
+	resumed  atomic.Int64
+	failures [reasons]atomic.Int64
+}
+
+func (c *counters) succeeded(state *tls.ConnectionState) {
+	c.versions[min(max(state.Version, tls.VersionTLS10)-tls.VersionTLS10, uint16(len(versionNames)-1))].Add(1)
+	if state.DidResume {
+		c.resumed.Add(1)
+	}
+}
+
+func (c *counters) failed(err error) { c.failures[reason(err)].Add(1) }
+
+// reason classifies an error of a handshake. crypto/tls names few of its errors.
+func reason(err error) int {
+	var op *net.OpError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errHTTP):
+		return plainHTTP
+	case errors.Is(err, errNotTLS), errors.As(err, new(tls.RecordHeaderError)):
+		return notTLS
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errGone):
+		return left
+	case errors.Is(err, errNoMemory):
+		return noMemory
+	case errors.As(err, &op) && op.Op == "remote error":
+		return alerted
+	case errors.As(err, &cert), strings.Contains(err.Error(), "didn't provide a certificate"):
+		return certificate
+	case strings.Contains(err.Error(), "unsupported versions"):
+		return version
+	case !strings.HasPrefix(err.Error(), "tls: ") && !strings.HasPrefix(err.Error(), "secure: "):
+		return rejectedByUs
+	}
+	return otherFailures
+}
+
+// Reason returns the name of the reason for an error given to Owner.Failed.
+func Reason(err error) string { return reasonNames[reason(err)] }
+
+// Stats are counters since New.
+type Stats struct {
+	Handshakes map[string]int64 // by version
+	Resumed    int64            // of them
+	Failures   map[string]int64 // by reason
+	Running    int              // handshakes under way
+	Waiting    int              // handshakes that wait for a goroutine
+}
+
+// Stats returns a snapshot.
+func (s *Service) Stats() Stats {
+	out := Stats{Handshakes: map[string]int64{}, Failures: map[string]int64{}, Resumed: s.stats.resumed.Load()}
+	out.Running, out.Waiting = s.handshakes.Load()
+	for i := range s.stats.versions {
+		out.Handshakes[versionNames[i]] = s.stats.versions[i].Load()
+	}
+	for i := range s.stats.failures {
+		out.Failures[reasonNames[i]] = s.stats.failures[i].Load()
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/http"
+
+	"fanfare/netpoll"
+	"fanfare/server/internal/field"
+	"fanfare/server/internal/secure"
+)
+
+// validateTLS returns the error in Config.TLS that would make every handshake fail.
+func validateTLS(cfg *tls.Config) error {
+	switch {
+	case len(cfg.Certificates) == 0 && cfg.GetCertificate == nil && cfg.GetConfigForClient == nil:
+		return field.Errorf("TLS", "has no certificate: set Certificates, GetCertificate or GetConfigForClient")
+	case cfg.MaxVersion != 0 && cfg.MinVersion > cfg.MaxVersion:
+		return field.Errorf("TLS", "has the MinVersion %s, which is later than the MaxVersion %s", tls.VersionName(cfg.MinVersion), tls.VersionName(cfg.MaxVersion))
+	}
+	return nil
+}
+
+// ErrNoTLS is what SetTLS returns for a Server without Config.TLS.
+var ErrNoTLS = errors.New("server: Config.TLS is nil, so connections are served without TLS")
+
+// SetTLS replaces Config.TLS, for example by one with renewed certificates, for the
+// connections that are accepted from now on. Open connections are not affected. Session
+// tickets of the old one are not accepted any more, so that clients are authenticated by
+// the new one.
+func (srv *Server) SetTLS(cfg *tls.Config) error {
+	if srv.tls == nil {
+		return ErrNoTLS
+	}
+	if err := validateTLS(cfg); err != nil {
+		return err
+	}
+	srv.tls.SetConfig(cfg)
+	return nil
+}
+
+// secure puts TLS between the session and its connection. A connection that a goroutine
+// serves has it already: Serve wraps the listener.
+func (s *Session) secure() {
+	if s.conn.NetConn() != nil {
+		return
+	}
+	if err := s.srv().tls.Secure(&s.conn, tlsOwner{s}); err != nil {
+		panic("BUG: server: " + err.Error())
+	}
+}
+
+// tlsOwner makes a session the owner of a TLS handshake.
+type tlsOwner struct{ s *Session }
+
+// Admit counts the TLS handshake against the rates of handshakes: it costs more than
+// reading the request.
+func (o tlsOwner) Admit() error {
+	return o.s.srv().countHandshake(o.s.source)
+}
+
+// Failed ends the connection. The client may still have to read an alert.
+func (o tlsOwner) Failed(err error) {
+	s := o.s
+	if s.advance(readingRequest, lingering) {
+		var rejection *Rejection
+		if !errors.As(err, &rejection) {
+			rejection = &Rejection{Text: err.Error(), Reason: "TLS handshake failed: " + secure.Reason(err)}
+		}
+		s.noteRejection(rejection, nil)
+		s.seal(nil, true, netpoll.HalfClose)
+	}
+}
+
+// layer returns the session's TLS; nil if there is none, or a goroutine serves the connection.
+func (s *Session) layer() *secure.Layer {
+	l, _ := s.conn.Layer().(*secure.Layer)
+	return l
+}
+
+// tlsState describes the TLS connection of a session that is not open yet; nil if there
+// is none.
+func (s *Session) tlsState() *tls.ConnectionState {
+	if l := s.layer(); l != nil {
+		return l.State()
+	}
+	if nc, ok := s.conn.NetConn().(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := nc.ConnectionState()
+		return &state
+	}
+	return nil
+}
+
+func (s *Session) forgetTLS() {
+	if l := s.layer(); l != nil {
+		l.Forget()
+	}
+}
+
+func (s *Session) tlsHandshaking() bool {
+	l := s.layer()
+	return l != nil && l.Handshaking()
+}
+
+// securedByUs tells whether the session's TLS handshake was counted by tlsOwner.Admit.
+func (s *Session) securedByUs() bool { return s.layer() != nil }
+
+// errHelloOnPlain answers a client that speaks TLS to a listener without it. The client
+// does not understand the answer: it is for the log.
+var errHelloOnPlain = &Rejection{
+	Status: http.StatusBadRequest,
+	Text:   "a TLS handshake arrived at a listener without TLS: use ws:// or http://, or configure TLS (--tls-cert, Config.TLS)",
+	Reason: "TLS handshake at a listener without TLS",
+}
+
+// checkPlain tells a TLS handshake from a request, by its first bytes: the type of the
+// record and the major version, RFC 8446 section 5.1.
+func (s *Session) checkPlain(b []byte) error {
+	if len(b) >= 2 && b[0] == 22 && b[1] == 3 && s.ext.Load() == nil {
+		return errHelloOnPlain
+	}
+	return nil
+}

@@ -1,0 +1,431 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/netpoll"
+)
+
+// overTLS runs a test for each transport with TLS 1.3 and 1.2.
+func overTLS(t *testing.T, test func(t *testing.T, kind netpoll.Transport, version uint16)) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
+			t.Run(tls.VersionName(version), func(t *testing.T) { test(t, kind, version) })
+		}
+	})
+}
+
+// issue returns a certificate, signed by parent or by itself.
+func issue(t testing.TB, name string, parent *tls.Certificate) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: name},
+		DNSNames:     []string{name, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     parent == nil, BasicConstraintsValid: true,
+	}
+	signer, signerKey := template, any(key)
+	if parent != nil {
+		signer, signerKey = parent.Leaf, parent.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, signerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+func serverTLS(t testing.TB) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{issue(t, "server.test", nil)}}
+}
+
+func clientTLS(version uint16) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
+}
+
+// connectTLS opens a connection with TLS.
+func connectTLS(t testing.TB, srv *Server, cfg *tls.Config) *client {
+	t.Helper()
+	c := connect(t, srv)
+	tc := tls.Client(c.Conn, cfg)
+	if err := tc.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	c.Conn, c.br = tc, bufio.NewReader(tc)
+	return c
+}
+
+// dialTLS opens a session with TLS.
+func dialTLS(t testing.TB, srv *Server, cfg *tls.Config, path string, lines ...string) *client {
+	t.Helper()
+	c := connectTLS(t, srv, cfg)
+	c.say(handshakeFor(path, lines...))
+	if resp := c.answer(); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%s: status %d", path, resp.StatusCode)
+	}
+	return c
+}
+
+func TestTLSEcho(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		echo := EchoEndpoint("/echo")
+		echo.Rules.MaxMessage = 1 << 20
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), Endpoints: []Endpoint{echo}, QueueBytes: 1 << 20})
+		c := dialTLS(t, srv, clientTLS(version), "/echo")
+		for _, n := range []int{0, 1, 125, 126, 16<<10 - 10, 16 << 10, 64 << 10, 100_000} {
+			text := strings.Repeat("0123456789", n/10+1)[:n]
+			c.send(Text, text)
+			c.want(Text, text)
+		}
+		c.send(Op(9), "ping")
+		c.want(Op(10), "ping")
+		c.send(Op(8), closePayload(1000, ""))
+		c.wantClose(1000)
+		c.wantEnd() // and not an unexpected end: close_notify has come
+		await(t, "the connection is gone", func() bool { return srv.connections.Load() == 0 })
+	})
+}
+
+// Many messages in one write are answered; the client sends them in records of all sizes.
+func TestTLSManyMessages(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		c := dialTLS(t, srv, clientTLS(version), "/echo")
+		var all []byte
+		for i := range 2000 {
+			all = append(all, masked(Text, true, []byte(fmt.Sprint("message ", i)))...)
+		}
+		go func() {
+			for i, n := 0, 1; i < len(all); n = n%5000 + 37 {
+				end := min(len(all), i+n)
+				c.Conn.Write(all[i:end])
+				i = end
+			}
+		}()
+		for i := range 2000 {
+			c.want(Text, fmt.Sprint("message ", i))
+		}
+	})
+}
+
+func TestTLSPushAndBroadcast(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), QueueBytes: 4 << 20})
+		var clients []*client
+		for i := range 20 {
+			clients = append(clients, dialTLS(t, srv, clientTLS(version), fmt.Sprintf("/ws?user=u%d", i)))
+		}
+		for round := range 20 {
+			text := strings.Repeat("x", 1+round*1000)
+			if d, err := srv.Broadcast(context.Background(), NewMessage(Text, []byte(text))); d.Receivers != 20 || err != nil {
+				t.Fatalf("broadcast: %+v, %v", d, err)
+			}
+			if d, err := srv.Push(context.Background(), "u7", NewMessage(Text, []byte("you"))); d.Receivers != 1 || err != nil {
+				t.Fatalf("push: %+v, %v", d, err)
+			}
+			for i, c := range clients {
+				c.want(Text, text)
+				if i == 7 {
+					c.want(Text, "you")
+				}
+			}
+		}
+	})
+}
+
+// A client that reads late gets everything that its queue holds, in order.
+func TestTLSSlowReader(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
+		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
+		const messages, size = 200, 100_001
+		for i := range messages {
+			m := NewMessage(Text, bytes.Repeat([]byte{byte('a' + i%26)}, size))
+			if d, err := srv.Push(context.Background(), "u", m); d.Receivers != 1 || err != nil {
+				t.Fatal(d, err)
+			}
+		}
+		for i := range messages {
+			c.want(Text, strings.Repeat(string(rune('a'+i%26)), size))
+		}
+	})
+}
+
+// Dropping the oldest messages of a full queue leaves the stream of records whole.
+func TestTLSDropOldest(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
+		const messages, size = 20_000, 1000
+		for i := range messages {
+			text := fmt.Sprintf("%06d", i) + strings.Repeat("x", size)
+			srv.Broadcast(context.Background(), NewMessage(Text, []byte(text)))
+		}
+		if srv.Stats().Dropped["full"] == 0 {
+			t.Fatal("nothing was dropped: the test needs more messages")
+		}
+		last := -1
+		for last < messages-1 {
+			op, payload, err := c.frame()
+			if err != nil || op != Text || len(payload) != 6+size {
+				t.Fatalf("after message %d: %x, %d bytes, %v", last, op, len(payload), err)
+			}
+			var n int
+			fmt.Sscanf(string(payload[:6]), "%d", &n)
+			if n <= last {
+				t.Fatalf("message %d after %d", n, last)
+			}
+			last = n
+		}
+	})
+}
+
+// Requests that are not handshakes work, and know of TLS.
+func TestTLSFallback(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		big := strings.Repeat("answer ", 50_000)
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.TLS == nil || r.TLS.Version != version || r.TLS.ServerName != "server.test" {
+				t.Errorf("r.TLS is %+v", r.TLS)
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			w.Write(body)
+			io.WriteString(w, big)
+		})})
+		cfg := clientTLS(version)
+		cfg.ServerName = "server.test"
+		h := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg}}
+		defer h.CloseIdleConnections()
+		body := strings.Repeat("question ", 20_000)
+		resp, err := h.Post("https://"+srv.Addr().String()+"/page", "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if got, err := io.ReadAll(resp.Body); string(got) != body+big || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		// At an endpoint, the answer names wss.
+		resp, err = h.Get("https://" + srv.Addr().String() + "/ws")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if got, err := io.ReadAll(resp.Body); resp.StatusCode != 426 || !strings.Contains(string(got), "wss://") || err != nil {
+			t.Errorf("%d %q, %v", resp.StatusCode, got, err)
+		}
+		await(t, "the connections are gone", func() bool { return srv.connections.Load() == 0 })
+	})
+}
+
+// An Identifier sees the certificate of the client, on the read turn and on a goroutine.
+func TestTLSClientCertificate(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		ca := issue(t, "ca.test", nil)
+		roots := x509.NewCertPool()
+		roots.AddCert(ca.Leaf)
+		cfg := serverTLS(t)
+		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, roots
+		users := make(chan string, 2)
+		identify := func(_ context.Context, r *Request) (Identity, error) {
+			user := r.TLS().VerifiedChains[0][0].Subject.CommonName
+			users <- user
+			return Identity{User: user}, nil
+		}
+		srv := start(t, Config{Transport: kind, TLS: cfg, Endpoints: []Endpoint{
+			{Path: "/now", Identifier: identify, NonBlocking: true}, {Path: "/later", Identifier: identify},
+		}})
+		client := clientTLS(version)
+		client.Certificates = []tls.Certificate{issue(t, "alice", &ca)}
+		for _, path := range []string{"/now", "/later"} {
+			dialTLS(t, srv, client, path)
+			if user := receive(t, "the identifier", users); user != "alice" {
+				t.Errorf("the user is %q", user)
+			}
+		}
+		// Without a certificate, and with one of another authority.
+		other := issue(t, "other.test", nil)
+		for _, certs := range [][]tls.Certificate{nil, {issue(t, "mallory", &other)}} {
+			c := connect(t, srv)
+			client := clientTLS(version)
+			client.Certificates = certs
+			tc := tls.Client(c.Conn, client)
+			tc.Handshake() // in TLS 1.3 the client learns of it afterwards
+			if _, err := tc.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "remote error: tls:") {
+				t.Errorf("with %d certificates: %v", len(certs), err)
+			}
+		}
+	})
+}
+
+// A client that speaks HTTP to the TLS port learns why it fails.
+func TestTLSPlainHTTP(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		c := connect(t, srv)
+		c.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		got, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(got), "HTTP/1.0 400 ") || !strings.Contains(string(got), "client sent an HTTP request to an HTTPS server") {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+// A TLS handshake at a listener without TLS leaves one line in the log.
+func TestTLSHelloOnPlainListener(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		log := new(logBuffer)
+		srv, clock := startStopped(t, Config{Transport: kind, Logger: log.logger()})
+		for range 3 {
+			c := connect(t, srv)
+			if err := tls.Client(c.Conn, clientTLS(tls.VersionTLS13)).Handshake(); err == nil {
+				t.Error("the handshake succeeds")
+			}
+			await(t, "it is counted", func() bool { return srv.stats.rejected[400].Load() > 0 })
+		}
+		await(t, "all are counted", func() bool { return srv.stats.rejected[400].Load() == 3 })
+		clock.pass(11 * time.Second)
+		if n := log.count(`reason="TLS handshake at a listener without TLS" count=3`); n != 1 {
+			t.Errorf("%d lines, want 1: %s", n, log.buf.String())
+		}
+	})
+}
+
+// Silent clients, and clients that stop in the middle of the handshake, are closed.
+func TestTLSHandshakeTimeout(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		srv, clock := startStopped(t, Config{Transport: kind, TLS: serverTLS(t)})
+		silent := connect(t, srv)
+		half := connect(t, srv)
+		half.say("\x16\x03\x01\x02\x00half of a hello")
+		hello := connect(t, srv) // sends a hello, and nothing after it
+		go tls.Client(onlyFirstWrite{hello.Conn, new(bool)}, clientTLS(tls.VersionTLS13)).Handshake()
+		await(t, "all are there", func() bool { return srv.connections.Load() == 3 })
+		if srv.tls != nil && kind != netpoll.Goroutine {
+			await(t, "the hello is answered", func() bool { return srv.tls.Stats().Running == 1 })
+		}
+		clock.pass(10*time.Second + tick)
+		clock.pass(5*time.Second + tick)
+		await(t, "all are gone", func() bool { return srv.connections.Load() == 0 })
+		silent.wantGone()
+		half.wantGone()
+		await(t, "no handshake is left", func() bool { return srv.tls.Stats().Running == 0 })
+		if n := srv.memory.Held(); n != 0 {
+			t.Errorf("%d bytes are held", n)
+		}
+	})
+}
+
+type onlyFirstWrite struct {
+	net.Conn
+	done *bool
+}
+
+func (w onlyFirstWrite) Write(p []byte) (int, error) {
+	if *w.done {
+		return len(p), nil
+	}
+	*w.done = true
+	return w.Conn.Write(p)
+}
+
+// Sessions are resumed with tickets, until the configuration is replaced.
+func TestTLSResumption(t *testing.T) {
+	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		cfg := clientTLS(version)
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+		resumed := func() bool {
+			c := dialTLS(t, srv, cfg, "/echo")
+			c.send(Text, "x")
+			c.want(Text, "x") // and with it the ticket
+			defer c.Close()
+			return c.Conn.(*tls.Conn).ConnectionState().DidResume
+		}
+		if resumed() {
+			t.Error("the first handshake is resumed")
+		}
+		if !resumed() || !resumed() {
+			t.Error("a handshake is not resumed")
+		}
+		if kind == netpoll.Goroutine {
+			return // its tickets are the same, and SetTLS is tested below
+		}
+		if err := srv.SetTLS(serverTLS(t)); err != nil {
+			t.Fatal(err)
+		}
+		if resumed() {
+			t.Error("a ticket of the old configuration is accepted")
+		}
+		if !resumed() {
+			t.Error("no ticket of the new one is accepted")
+		}
+	})
+}
+
+// SetTLS concerns new connections only.
+func TestSetTLS(t *testing.T) {
+	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		old := dialTLS(t, srv, clientTLS(tls.VersionTLS13), "/echo")
+		renewed := issue(t, "renewed.test", nil)
+		if err := srv.SetTLS(&tls.Config{Certificates: []tls.Certificate{renewed}}); err != nil {
+			t.Fatal(err)
+		}
+		c := dialTLS(t, srv, clientTLS(tls.VersionTLS13), "/echo")
+		if name := c.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName; name != "renewed.test" {
+			t.Errorf("the certificate is that of %s", name)
+		}
+		old.send(Text, "still there")
+		old.want(Text, "still there")
+		if err := srv.SetTLS(&tls.Config{}); err == nil || !strings.Contains(err.Error(), "has no certificate") {
+			t.Errorf("SetTLS without a certificate: %v", err)
+		}
+		if err := start(t, Config{Transport: kind}).SetTLS(serverTLS(t)); err != ErrNoTLS {
+			t.Errorf("SetTLS of a server without TLS: %v", err)
+		}
+	})
+}
+
+func TestTLSConfigErrors(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  *tls.Config
+		want string
+	}{
+		{&tls.Config{}, "TLS has no certificate: set Certificates, GetCertificate or GetConfigForClient"},
+		{&tls.Config{Certificates: make([]tls.Certificate, 1), MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS12},
+			"TLS has the MinVersion TLS 1.3, which is later than the MaxVersion TLS 1.2"},
+	} {
+		if err := (Config{TLS: tt.cfg}).Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v, want %q", err, tt.want)
+		}
+	}
+}
