@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"fanfare/server"
 	"fanfare/server/api"
@@ -24,6 +25,9 @@ type program struct {
 	apiConfig api.Config
 	store     *inbox.Store // nil: none
 	dataDir   string       // of an embedded store
+
+	certsMu sync.Mutex
+	certs   *certificates // nil: no TLS. guarded by certsMu
 }
 
 // assemble opens the store, joins the cluster and starts both listeners. An error

@@ -66,6 +66,7 @@ func (cmd *serveCmd) checkEffect() error {
 		wants string
 	}{
 		{"compression-*", cmd.Compression, "--compression"},
+		{"tls-min tls-client-ca", len(cmd.TLSCert) > 0, "--tls-cert"},
 		{"jwt-*", cmd.Auth == "jwt", "--auth jwt"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"insecure-identity", !server.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},

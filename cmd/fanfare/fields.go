@@ -9,7 +9,7 @@ import (
 
 // flagOf names the flag for each field that an error of a library may name, by package.
 var flagOf = map[string]string{
-	"server.Listen": "listen", "server.InsecureIdentity": "insecure-identity", "server.AllowOrigins": "allow-origin",
+	"server.Listen": "listen", "server.TLS": "tls-cert", "server.InsecureIdentity": "insecure-identity", "server.AllowOrigins": "allow-origin",
 	"server.Workers": "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
 	"server.ConnectionsPerIP": "connections-per-ip", "server.HandshakesPerIP": "handshakes-per-ip",
 	"server.HandshakeRate": "handshake-rate", "server.SessionsPerUser": "sessions-per-user",

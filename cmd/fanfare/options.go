@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,8 +42,16 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
+	if cmd.certs, err = cmd.certificates(); err != nil {
+		return server.Config{}, err
+	}
+	var tlsConfig *tls.Config
+	if cmd.certs != nil {
+		tlsConfig = cmd.certs.current()
+	}
 	return server.Config{
 		Listen:           cmd.Listen,
+		TLS:              tlsConfig,
 		Endpoints:        endpoints,
 		InsecureIdentity: cmd.InsecureIdentity,
 		AllowOrigins:     cmd.AllowOrigin,

@@ -98,7 +98,8 @@ func (p *process) readLog(r io.ReadCloser) {
 // address is HOST:PORT of a URL in the log.
 func address(url any) string {
 	s, _ := url.(string)
-	return strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
+	_, host, _ := strings.Cut(s, "://")
+	return strings.TrimSuffix(host, "/")
 }
 
 // waitLog returns the next line with this message.

@@ -23,6 +23,7 @@ type reloader struct {
 // makePlan.
 var reloaders = []reloader{
 	{"limits", (*program).reloadLimits},
+	{"TLS", (*program).reloadTLS},
 	{"token keys", (*program).reloadTokens},
 	{"API keys", (*program).reloadAPIKeys},
 	{"log level", (*program).reloadLogLevel},
@@ -82,7 +83,9 @@ func (p *program) noteChanges(next *serveCmd) (changed []string) {
 		}
 		name, attrs := flagName(f), []any{"flag", "--" + flagName(f), "old", shown(old), "new", shown(now)}
 		// Settings of tokens follow --auth, which needs a restart.
-		if f.Tag.Get("live") == "" || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
+		// TLS cannot be switched on or off.
+		toggled := strings.HasPrefix(name, "tls-") && (next.certs == nil) != (p.certs == nil)
+		if f.Tag.Get("live") == "" || toggled || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue
 		}

@@ -25,6 +25,7 @@ type serveCmd struct {
 	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`
 	Pprof       bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
 
+	tlsFlags         `embed:""`
 	authFlags        `embed:""`
 	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`
 	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security" live:"yes"`
@@ -73,7 +74,8 @@ type serveCmd struct {
 	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
 	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging" live:"yes"`
 
-	given given // set by parse
+	given given         // set by parse
+	certs *certificates // set by config; nil: no TLS
 }
 
 // Run serves until a signal. SIGHUP reloads.
@@ -111,8 +113,15 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		p.inherited.close()
 		return err
 	}
-	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
-		"api", reachedAt(p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
+	if cmd.certs != nil {
+		p.certs = cmd.certs
+		p.certs.log(p.log, "TLS certificate loaded")
+		every := time.NewTicker(certificatesEvery)
+		defer every.Stop()
+		go p.watchCertificates(ctx, every.C)
+	}
+	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(cmd.scheme(), p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
+		"api", reachedAt("http", p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
@@ -159,12 +168,20 @@ func (cmd *serveCmd) logger(level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
+// scheme is that of the public listener.
+func (cmd *serveCmd) scheme() string {
+	if cmd.certs != nil {
+		return "https"
+	}
+	return "http"
+}
+
 // reachedAt is where a listener can be reached.
-func reachedAt(addr net.Addr) string {
+func reachedAt(scheme string, addr net.Addr) string {
 	if addr.Network() == "unix" {
 		return "unix:" + addr.String()
 	}
-	return "http://" + addr.String() + "/"
+	return scheme + "://" + addr.String() + "/"
 }
 
 // consoleURL is where the console is; empty if it is off, or no browser gets there.
@@ -172,5 +189,5 @@ func (cmd *serveCmd) consoleURL(addr net.Addr) string {
 	if !cmd.Console || addr.Network() == "unix" {
 		return ""
 	}
-	return "http://" + addr.String() + cmd.directory()
+	return cmd.scheme() + "://" + addr.String() + cmd.directory()
 }
