@@ -31,17 +31,18 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 // limitHandshake checks a complete request against the rates of handshakes, and, if it came
 // through a proxy, against the connections of the client's address.
 func (srv *Server) limitHandshake(s *Session, r *Request) error {
+	counted := s.securedByUs() // before the TLS handshake
 	if s.source == nil && len(srv.live().TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
 			src, err := srv.enterSource(srv.clientAddress(r, peer))
 			if err != nil {
 				return err
 			}
-			s.source = src
+			s.source, counted = src, false
 		}
 	}
-	if s.securedByUs() {
-		return nil // counted before the TLS handshake
+	if counted {
+		return nil
 	}
 	return srv.countHandshake(s.source)
 }

@@ -122,7 +122,7 @@ func newServer(cfg Config) (*Server, error) {
 		Workers:        cfg.Workers,
 		QueueBytes:     cfg.QueueBytes,
 		Logger:         cfg.Logger,
-		RejectResponse: errFull.AppendResponse(nil, time.Time{}), // has no Date
+		RejectResponse: rejectResponse(&cfg),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -182,6 +182,15 @@ func newServer(cfg Config) (*Server, error) {
 	}
 	srv.background.Go(srv.runTimers)
 	return srv, nil
+}
+
+// rejectResponse is sent to a connection that is not accepted. Where TLS is expected it is
+// an alert, internal_error, RFC 8446 section 6.2.
+func rejectResponse(cfg *Config) []byte {
+	if cfg.TLS != nil {
+		return []byte{21, 3, 3, 0, 2, 2, 80}
+	}
+	return errFull.AppendResponse(nil, time.Time{}) // has no Date
 }
 
 // wheelSlots: one revolution of 51.2 s is longer than the default heartbeat, so

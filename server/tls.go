@@ -113,10 +113,10 @@ var errHelloOnPlain = &Rejection{
 	Reason: "TLS handshake at a listener without TLS",
 }
 
-// checkPlain tells a TLS handshake from a request, by its first bytes: the type of the
-// record and the major version, RFC 8446 section 5.1.
+// checkPlain tells a TLS handshake from a request by its first byte, the type of the
+// record, RFC 8446 section 5.1.
 func (s *Session) checkPlain(b []byte) error {
-	if len(b) >= 2 && b[0] == 22 && b[1] == 3 && s.ext.Load() == nil {
+	if len(b) > 0 && b[0] == 22 && s.ext.Load() == nil {
 		return errHelloOnPlain
 	}
 	return nil

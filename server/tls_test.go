@@ -163,12 +163,16 @@ func TestTLSSlowReader(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
 		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
-		const messages, size = 200, 100_001
+		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10) // so that the server must queue
+		const messages, size = 80, 100_001
 		for i := range messages {
 			m := NewMessage(Text, bytes.Repeat([]byte{byte('a' + i%26)}, size))
 			if d, err := srv.Push(context.Background(), "u", m); d.Receivers != 1 || err != nil {
 				t.Fatal(d, err)
 			}
+		}
+		if n := only(t, srv, "u").Queued(); n < 10*size {
+			t.Errorf("%d bytes are queued: the test needs more messages", n)
 		}
 		for i := range messages {
 			c.want(Text, strings.Repeat(string(rune('a'+i%26)), size))
@@ -181,7 +185,8 @@ func TestTLSDropOldest(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
 		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
-		const messages, size = 20_000, 1000
+		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
+		const messages, size = 5000, 1000
 		for i := range messages {
 			text := fmt.Sprintf("%06d", i) + strings.Repeat("x", size)
 			srv.Broadcast(context.Background(), NewMessage(Text, []byte(text)))
