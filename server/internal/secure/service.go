@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ const (
 	maxTicketKeys = 7
 )
 
-// Config configures a Service. All fields but Start are needed.
+// Config configures a Service. All fields but Time are needed.
 type Config struct {
 	TLS    *tls.Config
 	Memory *limit.Memory
@@ -46,9 +47,13 @@ type Service struct {
 	time       func() time.Time
 	handshakes *limit.Pool
 
-	busy  tlsrecord.Cache
-	stats counters
-	base  atomic.Pointer[tls.Config] // for new handshakes
+	start func(fn func())
+	free  func() // debug.FreeOSMemory, but for tests
+
+	garbage garbage // owned by the goroutine that calls Sweep
+	busy    tlsrecord.Cache
+	stats   counters
+	base    atomic.Pointer[tls.Config] // for new handshakes
 
 	mu       sync.Mutex
 	keys     [][32]byte // of session tickets, the newest first. guarded by mu
@@ -57,7 +62,7 @@ type Service struct {
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{memory: cfg.Memory, tick: cfg.Tick, time: cfg.Time}
+	s := &Service{memory: cfg.Memory, tick: cfg.Tick, time: cfg.Time, start: cfg.Start, free: debug.FreeOSMemory}
 	if s.time == nil {
 		s.time = time.Now
 	}
@@ -107,9 +112,42 @@ func (s *Service) Secure(c *netpoll.Conn, owner Owner) error {
 	return c.Secure(l)
 }
 
-// Sweep gives up what connections that are not busy any more have kept. It is called
-// every second.
-func (s *Service) Sweep() { s.busy.Sweep(s.tick()) }
+// Sweep gives up what connections that are not busy any more have kept, and what many
+// handshakes have left. It is called every second, by one goroutine.
+func (s *Service) Sweep() {
+	s.busy.Sweep(s.tick())
+	if s.garbage.due(s.stats.ended()) {
+		s.start(s.free)
+	}
+}
+
+// garbage tells when to collect the garbage of handshakes. Each leaves about 75 KiB, and a
+// process that has done many, and then does nothing, keeps the last of it: nothing that
+// it allocates would start a collection.
+type garbage struct {
+	seen      int64 // handshakes at the last sweep
+	collected int64 // handshakes at the last collection
+	quiet     int   // sweeps without one
+}
+
+const (
+	quietSweeps   = 5
+	minHandshakes = 256 // 20 MiB of garbage: less is not worth a collection
+)
+
+// due is given the number of handshakes that have ended.
+func (g *garbage) due(handshakes int64) bool {
+	if handshakes != g.seen {
+		g.seen, g.quiet = handshakes, 0
+		return false
+	}
+	g.quiet++
+	if g.quiet != quietSweeps || handshakes-g.collected < minHandshakes {
+		return false
+	}
+	g.collected = handshakes
+	return true
+}
 
 // Owner is what a connection belongs to.
 type Owner interface {

@@ -43,6 +43,17 @@ func (c *counters) succeeded(state *tls.ConnectionState) {
 	}
 }
 
+// ended returns how many handshakes have ended.
+func (c *counters) ended() (n int64) {
+	for i := range c.versions {
+		n += c.versions[i].Load()
+	}
+	for i := range c.failures {
+		n += c.failures[i].Load()
+	}
+	return n
+}
+
 func (c *counters) failed(err error) { c.failures[reason(err)].Add(1) }
 
 // reason classifies an error of a handshake. crypto/tls names few of its errors.
