@@ -30,8 +30,8 @@ type Config struct {
 	// by the Server and changed every day, whatever SetSessionTicketKeys has set; nodes
 	// that share tickets set WrapSession and UnwrapSession.
 	//
-	// A connection of TLS 1.3 takes 0.3 KiB more than one without TLS, and one of TLS 1.2
-	// 7 KiB: MinVersion rejects those. See docs/tls.md.
+	// An idle connection of TLS 1.3 keeps 0.3 KiB more than one without TLS, and one of TLS
+	// 1.2 7 KiB: MinVersion rejects those. See docs/tls.md.
 	TLS *tls.Config
 	// Fallback serves requests of the public listener that are not WebSocket
 	// handshakes; each connection serves one. nil: they are answered 404, or 426

@@ -250,9 +250,7 @@ func (h *handshake) install(tc *tls.Conn, state *tls.ConnectionState) error {
 	l := h.layer
 	read, write := h.secrets[clientSecret], h.secrets[serverSecret]
 	if state.Version != tls.VersionTLS13 || read == nil || write == nil {
-		h.kept = &kept{tls: tc}
-		l.kept = h.kept
-		return nil
+		return h.keep(tc)
 	}
 	h.mu.Lock()
 	left := h.left
@@ -260,10 +258,18 @@ func (h *handshake) install(tc *tls.Conn, state *tls.ConnectionState) error {
 	if left > 0 {
 		return fmt.Errorf("secure: crypto/tls has left %d bytes of a record", left)
 	}
-	if err := l.rec.Init(state.CipherSuite, read, write); err != nil {
-		return err
+	if l.rec.Init(state.CipherSuite, read, write) != nil {
+		l.rec.Erase()
+		return h.keep(tc)
 	}
 	l.rec.Skip(h.sent)
+	return nil
+}
+
+// keep keeps a tls.Conn whose records package tlsrecord cannot take over.
+func (h *handshake) keep(tc *tls.Conn) error {
+	h.kept = &kept{tls: tc}
+	h.layer.kept = h.kept
 	return nil
 }
 

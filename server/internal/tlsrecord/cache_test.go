@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// An AEAD is kept from the second time on that it is needed within Idle, and as long as
-// it is used.
+// The cache keeps an AEAD that was needed twice within Idle, as long as it is used.
 func TestCache(t *testing.T) {
 	k := &Cache{Max: 2, Idle: 10}
 	server, client := pair(t, tls.TLS_AES_128_GCM_SHA256)

@@ -66,7 +66,7 @@ type direction struct {
 
 // Init sets the state of a connection whose handshake has ended, and on which neither side
 // has sent anything with its first application traffic secret. suite is the identifier of
-// the cipher suite; the secrets are those that protect the peer's and the own records.
+// the cipher suite; readSecret protects the peer's records and writeSecret the own ones.
 func (c *Conn) Init(suite uint16, readSecret, writeSecret []byte) error {
 	i, err := findSuite(suite)
 	if err != nil {
@@ -83,7 +83,8 @@ func (c *Conn) Init(suite uint16, readSecret, writeSecret []byte) error {
 	copy(c.secretOf(&c.out), writeSecret)
 	c.setKey(&c.in)
 	c.setKey(&c.out)
-	return nil
+	_, err = s.aead(c.keyOf(&c.in)) // fails if the process is in FIPS 140-only mode
+	return err
 }
 
 // part returns the secret and the key of a direction.

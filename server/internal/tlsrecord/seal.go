@@ -49,8 +49,8 @@ func (c *Conn) sealRecord(k *Cache, now uint32, dst []byte, contentType byte, co
 
 // Skip tells Seal about records that were sent with the traffic secret before Init:
 // crypto/tls sends session tickets at the end of the handshake. sent are all records of the
-// handshake that this side has sent, in order; those that decrypt with the secret are the
-// ones, because no others do. Skip returns how many there were.
+// handshake that this side has sent, in order: Skip counts the records that decrypt with the
+// secret, and returns their number.
 func (c *Conn) Skip(sent []byte) (records int) {
 	aead := c.build(&c.out)
 	var plain []byte
