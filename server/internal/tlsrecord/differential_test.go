@@ -148,7 +148,12 @@ func TestWithCryptoTLS(t *testing.T) {
 			// A request for an update is answered by crypto/tls with one of its own.
 			go raw.Write(append(server.sealKeyUpdate(noCache, noon, nil, updateRequested), server.seal([]byte("x"))...))
 			buf := make([]byte, 1000)
-			go func() { client.Read(make([]byte, 1)); client.Write([]byte("y")) }()
+			answered := make(chan bool)
+			go func() {
+				defer close(answered)
+				client.Read(make([]byte, 1))
+				client.Write([]byte("y"))
+			}()
 			var got, held []byte
 			for len(got) == 0 {
 				m := copy(buf, held)
@@ -165,6 +170,7 @@ func TestWithCryptoTLS(t *testing.T) {
 			if string(got) != "y" || server.updatesAt == 0 {
 				t.Errorf("after an update: %q, updated %v", got, server.updatesAt != 0)
 			}
+			<-answered // a Close during a Write sends no close_notify
 			go raw.Write(server.SealAlert(noCache, noon, nil, CloseNotify))
 			if n, err := client.Read(buf); n != 0 || err != io.EOF {
 				t.Errorf("after close_notify the client reads %d, %v", n, err)
