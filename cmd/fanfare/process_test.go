@@ -95,11 +95,13 @@ func (p *process) readLog(r io.ReadCloser) {
 	}
 }
 
-// address is HOST:PORT of a URL in the log.
+// address is HOST:PORT of a URL in the log, or unix:PATH.
 func address(url any) string {
 	s, _ := url.(string)
-	_, host, _ := strings.Cut(s, "://")
-	return strings.TrimSuffix(host, "/")
+	if _, host, ok := strings.Cut(s, "://"); ok {
+		return strings.TrimSuffix(host, "/")
+	}
+	return s
 }
 
 // waitLog returns the next line with this message.
