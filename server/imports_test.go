@@ -27,7 +27,9 @@ var (
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
 	}
 	// parts are what package inbox is made of; Go keeps others from importing them.
-	parts = []string{"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/subject"}
+	parts = []string{
+		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
+	}
 )
 
 // The arrows: a package imports only what is below it.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -135,7 +136,7 @@ func lay(t *testing.T, all map[string][]byte) (dir string) {
 	if err := os.WriteFile(filepath.Join(dir, "reserve"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(filepath.Join(dir, "reserve"), reserveSize); err != nil {
+	if err := os.Truncate(filepath.Join(dir, "reserve"), datadir.ReserveSize); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range all {
@@ -316,7 +317,7 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 		if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := account.Inspect(ctx, dir, bootID(), time.Now())
+		c, err := account.Inspect(ctx, dir, datadir.BootID(), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

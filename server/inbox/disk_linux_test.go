@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
 )
 
@@ -165,6 +166,6 @@ func TestRestartsOnFullDisk(t *testing.T) {
 		if acked, _, err := s.Acked(ctx, user("u"), "u"); acked != at[0] || err != nil {
 			t.Errorf("acked %d, %v", acked, err)
 		}
-		s.reject(errDiskFull(dir)) // frees the reserve
+		s.reject(datadir.DiskFull(dir)) // frees the reserve
 	}
 }

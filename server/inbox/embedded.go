@@ -1,19 +1,23 @@
 package inbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -27,7 +31,7 @@ type embedded struct {
 	log     *natsLog
 	account *account.Account
 	boot    string
-	reserve *reserve
+	reserve *datadir.Reserve
 
 	// Owned by Open and then by the goroutine of heal.
 	lock *os.File // nil: not acquired
@@ -48,7 +52,7 @@ func newEmbedded(cfg *Config) *embedded {
 		log:     &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
 		account: account.New(cfg.Dir, cfg.Sync < 0),
 		boot:    bootOfMachine(),
-		reserve: newReserve(cfg.Dir),
+		reserve: datadir.NewReserve(cfg.Dir),
 		opts: natsserver.Options{
 			ServerName:             "fanfare",
 			DontListen:             true,
@@ -74,7 +78,7 @@ func (e *embedded) acquire() (err error) {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
-	e.lock, err = lockDir(filepath.Join(e.dir, account.LockName))
+	e.lock, err = datadir.LockDir(filepath.Join(e.dir, account.LockName))
 	return err
 }
 
@@ -109,8 +113,8 @@ func (e *embedded) start() error {
 	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
 		says := e.log.worst()
 		e.stop()
-		if isDiskFull(says) {
-			return errDiskFull(e.dir)
+		if datadir.IsDiskFull(says) {
+			return datadir.DiskFull(e.dir)
 		}
 		return fmt.Errorf("%w: the store in %s does not start: %s", store.ErrUnavailable, e.dir, says)
 	}
@@ -161,13 +165,13 @@ func (e *embedded) flush() error {
 	return nil
 }
 
-// bootOfMachine is bootID; tests restart the machine.
-var bootOfMachine = bootID
+// bootOfMachine is datadir.BootID; tests restart the machine.
+var bootOfMachine = datadir.BootID
 
 // markUsed marks the lock file and, if it exists, the reserve.
 func (e *embedded) markUsed() error {
-	e.reserve.used = true
-	reserve, err := os.OpenFile(e.reserve.file, os.O_RDWR, 0)
+	e.reserve.Used = true
+	reserve, err := os.OpenFile(e.reserve.File, os.O_RDWR, 0)
 	if err == nil {
 		err = errors.Join(account.WriteUsedMark(reserve), reserve.Close())
 	}
@@ -175,4 +179,47 @@ func (e *embedded) markUsed() error {
 		return err
 	}
 	return account.WriteUsedMark(e.lock)
+}
+
+// natsLog passes on the warnings of the embedded server, and remembers the last.
+type natsLog struct {
+	log    *slog.Logger
+	failed chan string // reason why a stream stopped for good
+
+	mu   sync.Mutex
+	last string // guarded by mu
+}
+
+func (l *natsLog) Noticef(string, ...any) {}
+func (l *natsLog) Debugf(string, ...any)  {}
+func (l *natsLog) Tracef(string, ...any)  {}
+
+func (l *natsLog) Warnf(format string, args ...any)  { l.note(slog.LevelWarn, format, args) }
+func (l *natsLog) Errorf(format string, args ...any) { l.note(slog.LevelError, format, args) }
+func (l *natsLog) Fatalf(format string, args ...any) { l.note(slog.LevelError, format, args) }
+
+func (l *natsLog) note(level slog.Level, format string, args []any) {
+	s := fmt.Sprintf(format, args...)
+	l.log.Log(context.Background(), level, "embedded JetStream reports", "text", s)
+	l.mu.Lock()
+	l.last = s
+	l.mu.Unlock()
+	for _, end := range []string{"ritical write error", "will be DISABLED", "disabling JetStream"} {
+		if strings.Contains(s, end) {
+			select {
+			case l.failed <- s:
+			default:
+			}
+		}
+	}
+}
+
+// worst returns the last warning.
+func (l *natsLog) worst() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == "" {
+		return "JetStream gives no reason"
+	}
+	return "JetStream says: " + l.last
 }

@@ -71,7 +71,7 @@ func TestEmptiedDirectory(t *testing.T) {
 func TestFirstOpenInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	e := newEmbedded(&Config{Dir: dir, Logger: quiet})
-	if err := errors.Join(e.acquire(), e.reserve.acquire()); err != nil {
+	if err := errors.Join(e.acquire(), e.reserve.Acquire()); err != nil {
 		t.Fatal(err)
 	}
 	e.release()

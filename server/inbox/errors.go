@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
 )
 
 // ErrLocked: another process uses the directory.
-var ErrLocked = errors.New("inbox: directory in use")
+var ErrLocked = datadir.ErrLocked
 
 // errRaced: another append to the box was stored first, so that the box does not
 // end where this one assumed.

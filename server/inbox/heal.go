@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
 )
 
@@ -77,8 +78,8 @@ func (s *Store) mark() {
 	err := s.markAccount()
 	switch {
 	case err == nil, s.sick() != nil:
-	case isDiskFull(err.Error()):
-		s.reject(errDiskFull(s.local.dir))
+	case datadir.IsDiskFull(err.Error()):
+		s.reject(datadir.DiskFull(s.local.dir))
 	default:
 		s.log.Warn("account not brought up to date", "err", err)
 	}
@@ -111,7 +112,7 @@ func (s *Store) openAgain() bool {
 // restartLocal starts the server again.
 func (s *Store) restartLocal() {
 	l := s.local
-	l.reserve.release()
+	l.reserve.Release()
 	l.stop()
 	if err := l.start(); err != nil {
 		s.log.Error("embedded JetStream does not start", "err", err)
@@ -149,7 +150,7 @@ func (s *Store) reject(why error) {
 	if s.full.Swap(&why) == nil {
 		s.log.Error("messages cannot be stored; trying again until they can", "err", why)
 	}
-	s.local.reserve.release()
+	s.local.reserve.Release()
 }
 
 // acceptAgain ends what reject began.
@@ -157,11 +158,11 @@ func (s *Store) acceptAgain(opened bool) {
 	if s.full.Load() == nil || !opened || s.sick() != nil {
 		return
 	}
-	if s.local.reserve.acquire() != nil || s.local.markUsed() != nil {
+	if s.local.reserve.Acquire() != nil || s.local.markUsed() != nil {
 		return
 	}
 	if err := s.local.account.Raw(nil); err != nil { // what is pending
-		s.local.reserve.release()
+		s.local.reserve.Release()
 		return
 	}
 	s.full.Store(nil)
@@ -173,8 +174,8 @@ func (s *Store) acceptAgain(opened bool) {
 // it could be written in the space of the reserve.
 func (s *Store) accountFailed(err error) error {
 	why := fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	if isDiskFull(err.Error()) {
-		why = errDiskFull(s.local.dir)
+	if datadir.IsDiskFull(err.Error()) {
+		why = datadir.DiskFull(s.local.dir)
 	}
 	s.reject(why)
 	if !errors.Is(why, store.ErrDiskFull) {

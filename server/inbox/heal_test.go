@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
 )
 
@@ -38,7 +39,7 @@ func TestHeal(t *testing.T) {
 func TestReopenAfterHeal(t *testing.T) {
 	s := open(t, Config{})
 	put(t, s, user("u"), "before")
-	s.reject(errDiskFull(s.cfg.Dir))
+	s.reject(datadir.DiskFull(s.cfg.Dir))
 	eventually(t, "recovery", func() bool { return s.Ready() == nil })
 	put(t, s, user("u"), "after")
 	s.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
 )
 
@@ -47,8 +48,8 @@ func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc,
 
 // illness says what is wrong, and what to do, from what JetStream says.
 func (s *Store) illness(says string) error {
-	if isDiskFull(says) {
-		return errDiskFull(s.local.dir)
+	if datadir.IsDiskFull(says) {
+		return datadir.DiskFull(s.local.dir)
 	}
 	return fmt.Errorf("%w: the disk fails; the store continues by itself when %s can be written again: %s",
 		store.ErrUnavailable, s.local.dir, says)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -24,34 +25,34 @@ func (s *Store) openLocal(ctx context.Context) error {
 	if err != nil {
 		return s.diskError(err)
 	}
-	err = l.reserve.acquire()
+	err = l.reserve.Acquire()
 	full := err != nil
-	if full && !isDiskFull(err.Error()) {
+	if full && !datadir.IsDiskFull(err.Error()) {
 		return fmt.Errorf("inbox: %w", err)
 	}
 	err = s.startLocal(ctx)
-	if err != nil && isDiskFull(err.Error()) && !full {
+	if err != nil && datadir.IsDiskFull(err.Error()) && !full {
 		full = true
-		l.reserve.release()
+		l.reserve.Release()
 		err = s.startLocal(ctx)
 	}
 	if err != nil {
 		var limit limitError
-		if full && !errors.Is(err, store.ErrDamaged) && !errors.As(err, &limit) && !isDiskFull(err.Error()) {
-			err = fmt.Errorf("%w (%w)", errDiskFull(l.dir), err) // JetStream does not always say so
+		if full && !errors.Is(err, store.ErrDamaged) && !errors.As(err, &limit) && !datadir.IsDiskFull(err.Error()) {
+			err = fmt.Errorf("%w (%w)", datadir.DiskFull(l.dir), err) // JetStream does not always say so
 		}
 		return s.diskError(err)
 	}
 	if full {
-		s.reject(errDiskFull(l.dir))
+		s.reject(datadir.DiskFull(l.dir))
 	}
 	return nil
 }
 
 // diskError recognizes a full disk by the words of the system.
 func (s *Store) diskError(err error) error {
-	if !errors.Is(err, store.ErrDiskFull) && isDiskFull(err.Error()) {
-		return fmt.Errorf("%w (%w)", errDiskFull(s.local.dir), err)
+	if !errors.Is(err, store.ErrDiskFull) && datadir.IsDiskFull(err.Error()) {
+		return fmt.Errorf("%w (%w)", datadir.DiskFull(s.local.dir), err)
 	}
 	return err
 }
@@ -231,7 +232,7 @@ func (s *Store) beginEpoch(ctx context.Context, c *account.Check) error {
 	if _, err := l.account.Sync(); err != nil {
 		return fmt.Errorf("inbox: account: %w", err)
 	}
-	if err := l.markUsed(); err != nil && !isDiskFull(err.Error()) {
+	if err := l.markUsed(); err != nil && !datadir.IsDiskFull(err.Error()) {
 		return fmt.Errorf("inbox: %w", err)
 	}
 	os.Remove(account.WitnessFile(l.dir))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
 	"path/filepath"
 	"testing"
@@ -22,7 +23,7 @@ func TestPowerCut(t *testing.T) {
 		opens bool
 	}{
 		{"power cut", Config{}, "another boot", false, true},
-		{"same boot", Config{}, bootID(), false, false},
+		{"same boot", Config{}, datadir.BootID(), false, false},
 		{"flushed", Config{}, "another boot", true, false},
 		{"always flushed", Config{Sync: -1}, "another boot", false, false},
 	} {

@@ -1,13 +1,14 @@
 //go:build !unix
 
-package inbox
+package datadir
 
 import (
 	"fmt"
 	"os"
 )
 
-func lockDir(file string) (*os.File, error) {
+// LockDir only opens the file: the system has no lock that ends with the process.
+func LockDir(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)

@@ -1,13 +1,13 @@
-package inbox
+package datadir
 
 import (
 	"os"
 	"strings"
 )
 
-// bootID names the time since the machine started: what a process wrote, another one
+// BootID names the time since the machine started: what a process wrote, another one
 // reads until then, flushed or not.
-func bootID() string {
+func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""

@@ -1,6 +1,6 @@
 //go:build unix
 
-package inbox
+package datadir
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir keeps a second process out: two JetStreams on the same files destroy
+// LockDir keeps a second process out: two JetStreams on the same files destroy
 // them. The lock goes with the process, however it ends.
-func lockDir(file string) (*os.File, error) {
+func LockDir(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)

@@ -1,0 +1,6 @@
+package datadir
+
+import "errors"
+
+// ErrLocked: another process uses the directory.
+var ErrLocked = errors.New("inbox: directory in use")
