@@ -155,3 +155,15 @@ func (w *waker) close() {
 	unix.Close(w.fd)
 	w.mu.Unlock()
 }
+
+const defaultTransport = Epoll
+
+func newPoller(k Transport) (Poller, error) {
+	switch k {
+	case Epoll:
+		return newEpoll()
+	case Easygo:
+		return newEasygo()
+	}
+	return nil, nil
+}
