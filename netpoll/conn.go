@@ -119,7 +119,7 @@ func (c *Conn) closeLocked() {
 // interrupt makes the holder of the turn look at the flags.
 func (c *Conn) interrupt() {
 	if s := c.stream(); s != nil {
-		s.interrupt()
+		s.interrupt(c)
 		return
 	}
 	c.wake(0)
@@ -172,7 +172,7 @@ func (c *Conn) release(err error) {
 	}
 	if s := c.stream(); s != nil {
 		s.onSocket(limitUnsent)
-		s.nc.Close()
+		s.close(c)
 		c.engine.dropStream(c)
 	} else {
 		c.engine.unwatch(c, true)

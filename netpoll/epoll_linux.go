@@ -135,9 +135,10 @@ func (p *epoll) Close() error {
 // of its own. The lock keeps a late wake from writing to another descriptor that got the
 // number; it is taken only to wake a poller that sleeps.
 type waker struct {
+	fd int // immutable; valid until closed
+
 	mu     sync.Mutex
-	fd     int
-	closed bool
+	closed bool // guarded by mu
 }
 
 func (w *waker) wake() {

@@ -13,6 +13,7 @@ type counters struct {
 	listening                atomic.Int64
 	dropped, abandoned       atomic.Int64
 	broken                   atomic.Int64
+	panics                   atomic.Int64
 	stale                    atomic.Int64
 	starved, starving        atomic.Int64 // starving: listeners that have paused
 	overrun, blocked         atomic.Int64
@@ -39,6 +40,7 @@ type Stats struct {
 	Dropped        int64 // messages dropped because a queue was full
 	Abandoned      int64 // messages that were queued when their connection ended
 	Broken         int64 // connections that ended with a failed write
+	Panics         int64 // panics recovered in a net.Conn that was given to Adopt
 	Stale          int64 // events for a connection that was closed already
 	Starved        int64 // times that accepting paused after an error, as without a free descriptor
 	Overrun        int64 // workers started because a batch took too long
@@ -70,6 +72,7 @@ func (e *Engine) Stats() Stats {
 		Dropped:   s.dropped.Load(),
 		Abandoned: s.abandoned.Load(),
 		Broken:    s.broken.Load(),
+		Panics:    s.panics.Load(),
 		Stale:     s.stale.Load(),
 		Starved:   s.starved.Load(),
 		Overrun:   s.overrun.Load(),

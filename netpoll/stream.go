@@ -1,9 +1,11 @@
 package netpoll
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -81,7 +83,7 @@ func (c *Conn) pump(s *stream) {
 			c.release(nil)
 			return
 		}
-		n, err := s.nc.Read(buf)
+		n, err := s.read(c, buf)
 		if n > 0 {
 			c.traffic().received.Add(int64(n))
 			c.deliverAll(buf[:n])
@@ -137,7 +139,7 @@ func (s *stream) drain(c *Conn) {
 	over := s.drainedLocked(c)
 	c.mu.Unlock()
 	if over {
-		s.interrupt()
+		s.interrupt(c)
 	}
 }
 
@@ -146,7 +148,7 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 		c.out.busy = true
 		b := c.out.first()
 		c.mu.Unlock()
-		n, err := s.nc.Write(b)
+		n, err := s.write(c, b)
 		c.traffic().sent.Add(int64(n))
 		c.mu.Lock()
 		c.out.busy = false
@@ -172,9 +174,9 @@ func (s *stream) drainedLocked(c *Conn) (over bool) {
 
 // interrupt ends a Read or Write that is under way. It does not close nc: the holder of
 // the turn does, because that may block (TLS sends close_notify).
-func (s *stream) interrupt() {
-	if s.nc.SetDeadline(time.Unix(1, 0)) != nil {
-		s.nc.Close()
+func (s *stream) interrupt(c *Conn) {
+	if s.setDeadline(c, time.Unix(1, 0)) != nil {
+		s.close(c)
 	}
 }
 
@@ -188,8 +190,48 @@ func (s *stream) closeWrite(c *Conn) {
 	c.engine.done.Add(1)
 	go func() {
 		defer c.engine.done.Done()
-		half.CloseWrite()
+		var panicked error
+		func() {
+			defer s.recovered(c, "CloseWrite", &panicked)
+			half.CloseWrite()
+		}()
+		if panicked != nil {
+			c.mu.Lock()
+			c.brokenLocked()
+			c.mu.Unlock()
+			s.interrupt(c)
+		}
 	}()
+}
+
+// recovered is deferred around the calls of nc, which Adopt gets from outside: a panic is
+// logged, counted, and the error of the call.
+func (s *stream) recovered(c *Conn, method string, err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("netpoll: panic in %T.%s: %v", s.nc, method, v)
+		c.engine.log.Error("panic recovered", "where", fmt.Sprintf("%T.%s", s.nc, method), "panic", v, "stack", string(debug.Stack()))
+		c.engine.stats.panics.Add(1) // last: a reader of the counter finds it in the log
+	}
+}
+
+func (s *stream) read(c *Conn, b []byte) (n int, err error) {
+	defer s.recovered(c, "Read", &err)
+	return s.nc.Read(b)
+}
+
+func (s *stream) write(c *Conn, b []byte) (n int, err error) {
+	defer s.recovered(c, "Write", &err)
+	return s.nc.Write(b)
+}
+
+func (s *stream) setDeadline(c *Conn, t time.Time) (err error) {
+	defer s.recovered(c, "SetDeadline", &err)
+	return s.nc.SetDeadline(t)
+}
+
+func (s *stream) close(c *Conn) (err error) {
+	defer s.recovered(c, "Close", &err)
+	return s.nc.Close()
 }
 
 func (e *Engine) dropStream(c *Conn) {
@@ -208,7 +250,7 @@ func (s *stream) remoteAddr() netip.AddrPort {
 // streams is the set of connections that have a stream.
 type streams struct {
 	mu  sync.Mutex
-	set map[*Conn]struct{}
+	set map[*Conn]struct{} // guarded by mu
 }
 
 func (s *streams) init() { s.set = make(map[*Conn]struct{}) }

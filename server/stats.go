@@ -157,7 +157,7 @@ func (srv *Server) Stats() *Stats {
 		Dead:            st.dead.Load(),
 		Slow:            st.slow.Load(),
 		Forced:          st.forced.Load(),
-		Panics:          st.panics.Load(),
+		Panics:          st.panics.Load() + engine.Panics,
 		UnfinishedBytes: srv.memory.Held(),
 		Rejected:        srv.rejections(),
 		Limited: map[string]int64{
