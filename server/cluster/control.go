@@ -16,6 +16,10 @@ type controlLoop struct {
 	reconnects bool   // Node.Missed is due after the next round of all
 	lastBeat   time.Time
 	retry      bool // nodes that did not answer are due for another try
+
+	ticker *time.Ticker
+	next   *time.Timer      // the next beat that is not the ticker's
+	again  <-chan time.Time // repeat is due; nil: it is not
 }
 
 const (
@@ -26,52 +30,62 @@ const (
 )
 
 func (c *Cluster) controlLoop() {
-	l := &controlLoop{Cluster: c}
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	beat := time.NewTimer(0)
-	defer beat.Stop()
-	var repeat <-chan time.Time
-	for {
-		var deadline <-chan time.Time
-		if l.current != nil {
-			deadline = time.After(time.Until(l.current.deadline))
-		}
-		select {
-		case <-c.quit:
-			return
-		case m := <-c.control:
-			if l.heard(m) {
-				beat.Reset(beatGather) // a new node wants to know this one
-			}
-		case m := <-c.links.echoes:
-			l.echo(m)
-		case id := <-c.linked:
-			c.log.Debug("node linked", "node", c.peers.nameOf(id))
-			if repeat == nil {
-				repeat = time.After(beatGather)
-			}
-		case <-repeat:
-			repeat = nil
-			l.repeat(true)
-		case <-c.links.wakeup:
-			if l.noticeConnect() {
-				beat.Reset(0)
-			}
-		case <-c.links.changed:
-			gather := beatGather
-			if time.Since(l.lastBeat) < beatGatherMany {
-				gather = beatGatherMany
-			}
-			beat.Reset(gather)
-		case <-beat.C:
-			l.beat()
-		case <-ticker.C:
-			l.tick()
-		case <-deadline:
-		}
-		l.advance(time.Now())
+	l := &controlLoop{Cluster: c, ticker: time.NewTicker(beatEvery), next: time.NewTimer(0)}
+	defer l.ticker.Stop()
+	defer l.next.Stop()
+	for l.step() {
 	}
+}
+
+// step waits for one event and handles it. It returns false when the node leaves. A panic
+// ends the round that is under way, because advance would meet it again.
+func (l *controlLoop) step() (more bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.panicked("panic in the control loop", p)
+			l.endRound()
+			more = true
+		}
+	}()
+	var deadline <-chan time.Time
+	if l.current != nil {
+		deadline = time.After(time.Until(l.current.deadline))
+	}
+	select {
+	case <-l.quit:
+		return false
+	case m := <-l.control:
+		if l.heard(m) {
+			l.next.Reset(beatGather) // a new node wants to know this one
+		}
+	case m := <-l.links.echoes:
+		l.echo(m)
+	case id := <-l.linked:
+		l.log.Debug("node linked", "node", l.peers.nameOf(id))
+		if l.again == nil {
+			l.again = time.After(beatGather)
+		}
+	case <-l.again:
+		l.again = nil
+		l.repeat(true)
+	case <-l.links.wakeup:
+		if l.noticeConnect() {
+			l.next.Reset(0)
+		}
+	case <-l.links.changed:
+		gather := beatGather
+		if time.Since(l.lastBeat) < beatGatherMany {
+			gather = beatGatherMany
+		}
+		l.next.Reset(gather)
+	case <-l.next.C:
+		l.beat()
+	case <-l.ticker.C:
+		l.tick()
+	case <-deadline:
+	}
+	l.advance(time.Now())
+	return true
 }
 
 func (l *controlLoop) tick() {

@@ -37,8 +37,9 @@
 // user, close every session and list sessions with their addresses; one that can
 // subscribe there reads all live messages. So use an account for the nodes alone,
 // with credentials and TLS. A node publishes and subscribes to fanfare.node.> and
-// needs no other permission. It validates every field of what it receives and
-// recovers from panics, so that a malformed message costs a count and a log line.
+// needs no other permission. It validates every field of what it receives, and
+// recovers from a panic in decoding or serving a message, so that a malformed message costs
+// a count and a log line.
 //
 // # Locks
 //

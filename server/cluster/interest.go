@@ -70,6 +70,7 @@ type interest struct {
 }
 
 type bucket struct {
+	// Guarded by mu, except that the sender owns sub.
 	mu         sync.Mutex
 	holds      int
 	subscribed bool

@@ -22,7 +22,7 @@ func (c *Cluster) EachMetric(f func(name, help, label, value string, n int64)) {
 		{"asked_total", "Commands sent to other nodes.", s.Asked},
 		{"missing_answers_total", "Answers of other nodes that did not arrive in time.", s.Missing},
 		{"served_total", "Commands of other nodes that were executed.", s.Served},
-		{"panics_total", "Panics recovered while a command was executed.", s.Panics},
+		{"panics_total", "Panics recovered while messages of other nodes were handled.", s.Panics},
 		{"missed_total", "Times that commands of other nodes may have been lost.", s.Missed},
 		{"repeated_total", "Announcements of stored messages that were repeated.", s.Repeated},
 		{"connects_total", "Connections made to NATS.", s.Connects},

@@ -108,23 +108,41 @@ func (c *Cluster) receive(l *lane) {
 		case <-c.quit:
 			return
 		case m := <-l.in:
-			e, ok := c.whole(&l.partial, m.Data)
-			if !ok {
-				continue
-			}
-			number, n := binary.Uvarint(e.body)
-			if e.kind != kindCommand || n <= 0 {
-				c.malformed(e.from, errTruncated)
-				continue
-			}
-			in := &incoming{from: e.from, number: number, body: e.body[n:], at: time.Now()}
-			if !l.queue.put(in, len(in.body), false) {
-				c.count.slowNode.Add(1)
-				c.warn("command of another node dropped", "slow", "reason", "too many wait", "node", c.peers.nameOf(e.from))
-				c.missed()
-			}
+			c.receiveCommand(l, m)
 		}
 	}
+}
+
+func (c *Cluster) receiveCommand(l *lane, m *nats.Msg) {
+	defer c.recovered("panic in a message of another node")
+	e, ok := c.whole(&l.partial, m.Data)
+	if !ok {
+		return
+	}
+	number, n := binary.Uvarint(e.body)
+	if e.kind != kindCommand || n <= 0 {
+		c.malformed(e.from, errTruncated)
+		return
+	}
+	in := &incoming{from: e.from, number: number, body: e.body[n:], at: time.Now()}
+	if !l.queue.put(in, len(in.body), false) {
+		c.count.slowNode.Add(1)
+		c.warn("command of another node dropped", "slow", "reason", "too many wait", "node", c.peers.nameOf(e.from))
+		c.missed()
+	}
+}
+
+// recovered is deferred around the work for one message, which the others survive. It
+// counts and logs a panic.
+func (c *Cluster) recovered(event string) {
+	if p := recover(); p != nil {
+		c.panicked(event, p)
+	}
+}
+
+func (c *Cluster) panicked(event string, p any, attrs ...any) {
+	c.log.Error(event, append([]any{"panic", p, "stack", string(debug.Stack())}, attrs...)...)
+	c.count.panics.Add(1) // last: a reader of the counter finds it in the log
 }
 
 func (c *Cluster) serveLane(l *lane) {
@@ -151,18 +169,22 @@ func (c *Cluster) serveLane(l *lane) {
 
 // execute decodes and serves a command.
 func (c *Cluster) execute(from nodeID, body []byte) (reply server.Reply) {
+	var cmd *server.Command
+	defer func() {
+		if p := recover(); p != nil {
+			attrs := []any{"node", c.peers.nameOf(from)}
+			if cmd != nil {
+				attrs = append(attrs, "verb", cmd.Verb)
+			}
+			c.panicked("panic in a command of another node", p, attrs...)
+			reply = server.Reply{Error: "internal error: a panic"}
+		}
+	}()
 	cmd, err := decodeCommand(body)
 	if err != nil {
 		c.malformed(from, err)
 		return server.Reply{Error: err.Error()}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			c.count.panics.Add(1)
-			c.log.Error("panic in a command of another node", "verb", cmd.Verb, "node", c.peers.nameOf(from), "panic", p, "stack", string(debug.Stack()))
-			reply = server.Reply{Error: "internal error: a panic"}
-		}
-	}()
 	c.count.served.Add(1)
 	return c.node.Serve(cmd)
 }
@@ -190,10 +212,16 @@ func (c *Cluster) receiveReplies() {
 		case <-c.quit:
 			return
 		case m := <-c.replies:
-			if e, ok := c.whole(&partial, m.Data); ok {
-				c.receiveReply(e)
-			}
+			c.receiveOwn(&partial, m)
 		}
+	}
+}
+
+// receiveOwn handles a message that is addressed to this node.
+func (c *Cluster) receiveOwn(partial *reassembler, m *nats.Msg) {
+	defer c.recovered("panic in a message of another node")
+	if e, ok := c.whole(partial, m.Data); ok {
+		c.receiveReply(e)
 	}
 }
 
@@ -282,12 +310,7 @@ func (c *Cluster) callMissed() {
 		}
 		c.count.missed.Add(1)
 		func() {
-			defer func() {
-				if p := recover(); p != nil {
-					c.count.panics.Add(1)
-					c.log.Error("panic in Node.Missed", "panic", p, "stack", string(debug.Stack()))
-				}
-			}()
+			defer c.recovered("panic in Node.Missed")
 			c.node.Missed()
 		}()
 		select {

@@ -18,7 +18,7 @@ type Stats struct {
 	Asked                   int64 // calls of Ask that sent something
 	Missing                 int64 // sum of Answer.Missing
 	Served                  int64 // commands of other nodes
-	Panics                  int64 // of Node.Serve and Node.Missed
+	Panics                  int64 // recovered, in Node.Serve, Node.Missed and the handling of messages
 	Missed                  int64 // calls of Node.Missed
 	Repeated                int64 // stored commands announced once more
 	Connects                int64 // to NATS
