@@ -31,7 +31,7 @@ func newMetrics(a *API) fasthttp.RequestHandler {
 		a.requests.total,
 		a.requests.seconds,
 		collectors.NewGoCollector(),
-		withoutNetwork{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
+		withoutNetwork{a, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	)
 	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 }
@@ -43,7 +43,10 @@ func (a *API) metrics(ctx *fasthttp.RequestCtx, _ names) *problem {
 
 // withoutNetwork leaves out process_network_*: they count the traffic of every process in
 // the network namespace.
-type withoutNetwork struct{ prometheus.Collector }
+type withoutNetwork struct {
+	api *API
+	prometheus.Collector
+}
 
 func (c withoutNetwork) Describe(ch chan<- *prometheus.Desc) {
 	all := make(chan *prometheus.Desc)
@@ -62,7 +65,7 @@ func (c withoutNetwork) Collect(ch chan<- prometheus.Metric) {
 	all := make(chan prometheus.Metric)
 	go func() {
 		defer close(all)
-		c.Collector.Collect(all)
+		c.api.collect(all, c.Collector.Collect)
 	}()
 	for m := range all {
 		if !isNetwork(m.Desc()) {
@@ -70,6 +73,16 @@ func (c withoutNetwork) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 }
+
+// collect calls f. After a panic, which is logged and counted, the answer to the scrape is
+// 500.
+func (a *API) collect(ch chan<- prometheus.Metric, f func(chan<- prometheus.Metric)) {
+	if !a.guard("prometheus.Collector", func() { f(ch) }) {
+		ch <- prometheus.NewInvalidMetric(panicDesc, errPanic)
+	}
+}
+
+var panicDesc = newDesc("panic", "A panic while metrics were collected.")
 
 func isNetwork(d *prometheus.Desc) bool { return strings.Contains(d.String(), `"process_network_`) }
 
@@ -118,7 +131,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
+func (c *collector) Collect(ch chan<- prometheus.Metric) { c.api.collect(ch, c.collect) }
+
+func (c *collector) collect(ch chan<- prometheus.Metric) {
 	f := c.api.figures()
 	for _, m := range measures {
 		m.collect(f, ch)
