@@ -30,20 +30,28 @@ func (srv *Server) onAllNodes(ctx context.Context, t Target, c *Command, local f
 	if !cl.Shared(t) {
 		// Nodes that this one has not heard of yet get the command all the same;
 		// none answers.
-		answer := ask(ctx, cl, t, c)
+		answer := srv.ask(ctx, t, c)
 		n := local()
 		return n + answer.count(), answer, nil
 	}
 	there := make(chan Answer, 1)
-	go func() { there <- ask(ctx, cl, t, c) }()
+	go func() { there <- srv.ask(ctx, t, c) }()
 	n := local()
 	answer := <-there
 	return n + answer.count(), answer, nil
 }
 
-// ask is Cluster.Ask for a command that Check accepts.
-func ask(ctx context.Context, cl Cluster, t Target, c *Command) Answer {
-	answer, err := cl.Ask(ctx, t, c)
+// ask is Cluster.Ask for a command that Check accepts. After a panic, in the evaluation of
+// the answer, the other nodes count as unreachable.
+func (srv *Server) ask(ctx context.Context, t Target, c *Command) (answer Answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			srv.panicked("answer of the cluster", v)
+			answer = Answer{}
+			answer.Unreachable = fmt.Errorf("%w: panic in the answer of the cluster: %v", ErrUnreachable, v)
+		}
+	}()
+	answer, err := srv.cluster.Ask(ctx, t, c)
 	answer.Unreachable = err
 	for _, r := range answer.Replies {
 		if r.Error != "" && r.Error != errTooManyTopics {
@@ -227,13 +235,9 @@ func (c *Command) checkNames() error {
 // Cluster counts users, one Hold for each session. A topic is held once: sessions end
 // in too many ways to count their subscriptions, so reviewTopics finds the topics that
 // have no subscriber any more.
-//
-// mu is held across Cluster.Hold and Release, which never wait, and across a lookup in
-// the registry, so that a topic that gets its first subscriber during a review is held:
-// interest.mu → registry, and interest.mu → the Cluster.
 type interest struct {
-	// mu is held across Cluster.Hold, Cluster.Release and look-ups in the registry, so that
-	// the cluster is told of a topic in the order in which it is subscribed and released:
+	// mu is held across Cluster.Hold and Release, which never wait, and across a lookup in
+	// the registry, so that a topic that gets its first subscriber during a review is held:
 	// interest.mu → the Cluster's locks, registry locks.
 	mu     sync.Mutex
 	topics map[string]struct{} // held; guarded by mu

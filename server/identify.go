@@ -54,7 +54,7 @@ type identification struct {
 	cancel  context.CancelFunc
 	job     atomic.Pointer[limit.Job]
 
-	turn  sync.Mutex // held while hooks run: it is not a leaf, and no other lock is held with it
+	turn  sync.Mutex // held while hooks run; first in the lock order, see doc.go
 	early []byte     // bytes that followed the request. guarded by turn
 }
 
@@ -130,6 +130,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 func (p *identification) run() {
 	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
+	defer p.recovered()
 	r := &h.req
 	if p.ctx.Err() == nil {
 		r.head.Parse(p.head) // it was parsed before, without an error
@@ -171,6 +172,32 @@ func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 		p.early = p.early[s.process(p.early, s.heard.Load()):]
 		s.conn.Uncork()
 	}
+}
+
+// recovered is deferred around run. A panic outside of the Identifier and the hooks, which
+// recover by themselves, costs the session: the client gets 500, or 1011 if the session is
+// open.
+func (p *identification) recovered() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s := p.s
+	s.srv().panicked("identification", v, "endpoint", p.ep.Path)
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if s.srv().identifying.find(s) == p { // finish ends p by itself, unless end panicked
+		p.end()
+	}
+	switch {
+	case s.phase() >= open:
+		s.end(StatusInternalError, "", true)
+	case s.conn.Queued() == 0:
+		s.reject(errInternal, nil)
+	default: // the answer 101 is corked
+		s.conn.Close()
+	}
+	s.conn.Uncork()
 }
 
 // end gives the session back to the read turn. The caller holds turn, or nothing was

@@ -277,3 +277,28 @@ func (g guardedStore) Continues(ctx context.Context, b store.Box, epoch string, 
 	defer g.recovered("Continues", &err)
 	return g.Store.Continues(ctx, b, epoch, offset)
 }
+
+func (g guardedStore) Purge(ctx context.Context, b store.Box) (n uint64, err error) {
+	defer g.recovered("Purge", &err)
+	return g.Store.Purge(ctx, b)
+}
+
+func (g guardedStore) Ready() (err error) {
+	defer g.recovered("Ready", &err)
+	return g.Store.Ready()
+}
+
+func (g guardedStore) OnRecover(f func()) {
+	defer g.recovered("OnRecover", nil)
+	g.Store.OnRecover(f)
+}
+
+func (g guardedStore) Stats() (s store.Stats) {
+	defer g.recovered("Stats", nil)
+	return g.Store.Stats()
+}
+
+func (g guardedStore) Close() {
+	defer g.recovered("Close", nil)
+	g.Store.Close()
+}
