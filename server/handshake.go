@@ -48,7 +48,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	}
 	before := g.head.Held()
 	head, rest, err := g.head.Take(b, srv.cfg.MaxHeader)
-	if !srv.memory.Hold(before, g.head.Held(), limit.ForRequest) && head == nil && err == nil {
+	if !srv.memory.Hold(before, g.head.Held(), limit.ForRequest()) && head == nil && err == nil {
 		srv.stats.shortOfMemory.Add(1)
 		err = errNoMemory
 	}
@@ -62,7 +62,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	if x != nil {
 		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
 	}
-	defer srv.memory.Hold(g.head.Held(), 0, limit.ForRequest)
+	defer srv.memory.Hold(g.head.Held(), 0, limit.ForRequest())
 	if err != nil {
 		s.reject(err, nil)
 		return nil
@@ -76,7 +76,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 // dropGathering gives up the request of a connection that has ended.
 func (s *Session) dropGathering(x *extension) {
 	if x.gathering != nil {
-		s.srv().memory.Hold(x.gathering.head.Held(), 0, limit.ForRequest)
+		s.srv().memory.Hold(x.gathering.head.Held(), 0, limit.ForRequest())
 		x.gathering = nil
 	}
 }

@@ -106,8 +106,8 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	}
 	srv := s.srv()
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
-	if !srv.memory.Hold(0, p.held, limit.ForRequest) {
-		srv.memory.Hold(p.held, 0, limit.ForRequest)
+	if !srv.memory.Hold(0, p.held, limit.ForRequest()) {
+		srv.memory.Hold(p.held, 0, limit.ForRequest())
 		srv.stats.shortOfMemory.Add(1)
 		return errNoMemory
 	}
@@ -207,7 +207,7 @@ func (p *identification) end() {
 	p.cancel()
 	p.s.state.And(^uint32(identifierBit))
 	srv.identifying.drop(p.s)
-	srv.memory.Hold(p.held, 0, limit.ForRequest)
+	srv.memory.Hold(p.held, 0, limit.ForRequest())
 }
 
 // early keeps bytes that arrive while the client is identified. It returns false if that

@@ -71,7 +71,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 		return left
 	}
 	srv := s.srv()
-	if !srv.memory.Hold(before, after, limit.ForMessage) {
+	if !srv.memory.Hold(before, after, limit.ForMessage()) {
 		srv.stats.shortOfMemory.Add(1)
 		s.fail(errShortOfMemory)
 	}
@@ -85,7 +85,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 // releaseDecoder discards the bytes of an unfinished message.
 func (s *Session) releaseDecoder() {
 	if held := s.dec.Pending(); held > 0 {
-		s.srv().memory.Hold(held, 0, limit.ForMessage)
+		s.srv().memory.Hold(held, 0, limit.ForMessage())
 	}
 	s.dec.Release()
 }

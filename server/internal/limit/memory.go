@@ -33,15 +33,15 @@ type Allowance struct {
 	short int // while memory is short
 }
 
-// Allowances. While the sum is exhausted, a session may go on with a message of
-// typical size; a client that has not finished its request, and is unknown, with the
-// bytes of one segment. While memory is short that is true for both: much comes in
+// ForMessage returns the allowance of a session: while the sum is exhausted, it may go
+// on with a message of typical size. While memory is short it may not: much comes in
 // between two observations, and what a message in its beginning holds comes back at
 // once.
-var (
-	ForMessage = Allowance{full: 4 << 10, short: 1 << 10}
-	ForRequest = Allowance{full: 1 << 10, short: 1 << 10}
-)
+func ForMessage() Allowance { return Allowance{full: 4 << 10, short: 1 << 10} }
+
+// ForRequest returns the allowance of a client that has not finished its request, and is
+// unknown: the bytes of one segment, in either case.
+func ForRequest() Allowance { return Allowance{full: 1 << 10, short: 1 << 10} }
 
 // Hold moves the account of one connection from before to after bytes, and reports
 // whether the connection may keep them. If not, the caller gives them up, and says so

@@ -17,22 +17,22 @@ func TestMemoryHold(t *testing.T) {
 		a      Allowance
 		want   bool
 	}{
-		{"room for a long message", 0, 0, most, ForMessage, true},
-		{"and for a long request", 0, 0, most, ForRequest, true},
-		{"one byte too many in sum", 0, most, 4<<10 + 1, ForMessage, false},
-		{"a typical message beyond the sum", 0, most, 4 << 10, ForMessage, true},
-		{"a request of two segments beyond the sum", 0, most, 1<<10 + 1, ForRequest, false},
-		{"a request of one segment beyond the sum", 0, most, 1 << 10, ForRequest, true},
-		{"a long message while memory is short", limit, 0, 1<<10 + 1, ForMessage, false},
-		{"a short message while memory is short", limit, 0, 1 << 10, ForMessage, true},
-		{"a long request while memory is short", limit, 0, 1<<10 + 1, ForRequest, false},
-		{"a short request while memory is short", limit, 0, 1 << 10, ForRequest, true},
-		{"less than before, while memory is short", limit, 0, 0, ForMessage, true},
+		{"room for a long message", 0, 0, most, ForMessage(), true},
+		{"and for a long request", 0, 0, most, ForRequest(), true},
+		{"one byte too many in sum", 0, most, 4<<10 + 1, ForMessage(), false},
+		{"a typical message beyond the sum", 0, most, 4 << 10, ForMessage(), true},
+		{"a request of two segments beyond the sum", 0, most, 1<<10 + 1, ForRequest(), false},
+		{"a request of one segment beyond the sum", 0, most, 1 << 10, ForRequest(), true},
+		{"a long message while memory is short", limit, 0, 1<<10 + 1, ForMessage(), false},
+		{"a short message while memory is short", limit, 0, 1 << 10, ForMessage(), true},
+		{"a long request while memory is short", limit, 0, 1<<10 + 1, ForRequest(), false},
+		{"a short request while memory is short", limit, 0, 1 << 10, ForRequest(), true},
+		{"less than before, while memory is short", limit, 0, 0, ForMessage(), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var m Memory
 			m.Observe(tt.used, limit)
-			m.Hold(0, tt.others, ForMessage)
+			m.Hold(0, tt.others, ForMessage())
 			if got := m.Hold(0, tt.after, tt.a); got != tt.want {
 				t.Errorf("%t, want %t", got, tt.want)
 			}
@@ -40,7 +40,7 @@ func TestMemoryHold(t *testing.T) {
 				t.Errorf("%d bytes are held, want %d", got, want)
 			}
 			m.Hold(tt.after, 0, tt.a)
-			m.Hold(tt.others, 0, ForMessage)
+			m.Hold(tt.others, 0, ForMessage())
 			if m.Held() != 0 {
 				t.Errorf("%d bytes are held in the end", m.Held())
 			}
@@ -50,7 +50,7 @@ func TestMemoryHold(t *testing.T) {
 
 func TestMemoryShort(t *testing.T) {
 	var m Memory
-	if !m.Hold(0, 1<<40>>10, ForRequest) || m.Short() {
+	if !m.Hold(0, 1<<40>>10, ForRequest()) || m.Short() {
 		t.Error("limited before anything was observed")
 	}
 	const limit = 1000

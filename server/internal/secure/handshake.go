@@ -147,7 +147,7 @@ func (h *handshake) firstRecordLocked() bool {
 
 // holdLocked counts n bytes as the cost of the handshake.
 func (h *handshake) holdLocked(n int) bool {
-	ok := h.layer.service.memory.Hold(h.cost, n, limit.ForRequest)
+	ok := h.layer.service.memory.Hold(h.cost, n, limit.ForRequest())
 	h.cost = n
 	return ok
 }

@@ -91,8 +91,8 @@ func (l *Layer) keep(rest []byte) error {
 	if len(rest) == 0 && len(l.held) == 0 {
 		return nil
 	}
-	if !l.service.memory.Hold(len(l.held), len(rest), limit.ForMessage) {
-		l.service.memory.Hold(len(rest), 0, limit.ForMessage)
+	if !l.service.memory.Hold(len(l.held), len(rest), limit.ForMessage()) {
+		l.service.memory.Hold(len(rest), 0, limit.ForMessage())
 		l.held, l.noMemory = nil, true
 		return errNoMemory
 	}
@@ -144,7 +144,7 @@ func (l *Layer) Release() {
 	if h := l.handshake.Load(); h != nil && h.end() {
 		return // its goroutine releases what it makes
 	}
-	l.service.memory.Hold(len(l.held), 0, limit.ForMessage)
+	l.service.memory.Hold(len(l.held), 0, limit.ForMessage())
 	l.held, l.state = nil, nil
 	if l.kept == nil {
 		l.rec.Erase()
