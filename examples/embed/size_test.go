@@ -7,9 +7,12 @@ import (
 	"testing"
 )
 
-// TestSize holds what a program pays for the server: at most 2 MiB more than for
-// gorilla/websocket. Should it fail, look at what go list -deps fanfare/server names.
+// TestSize bounds what the server adds to a program: at most 2 MiB more than
+// gorilla/websocket. If it fails, see what go list -deps fanfare/server names.
 func TestSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds two programs")
+	}
 	const most = 2 << 20
 	size := func(program string) int64 {
 		file := filepath.Join(t.TempDir(), program)
