@@ -91,6 +91,7 @@ type Engine struct {
 	asleep       atomic.Bool          // the harvester waits, or is about to
 	workers      atomic.Int32         // running
 	harvestedAt  atomic.Int64         // when the batch was harvested, ns since start
+	began        time.Time            // start; immutable
 	clock        func() time.Duration // since start; time.Since, but for tests
 	events       []Event              // owned by the harvester
 	monitorSleep monitorSleep
@@ -130,8 +131,8 @@ func start(cfg Config, poller Poller) *Engine {
 		accept:         acceptFD,
 		events:         make([]Event, batchSize),
 	}
-	began := time.Now()
-	e.clock = func() time.Duration { return time.Since(began) }
+	e.began = time.Now()
+	e.clock = func() time.Duration { return time.Since(e.began) }
 	e.buffers.New = func() any { b := make([]byte, cfg.ReadBuffer); return &b }
 	e.streams.init()
 	e.leftovers.init(&e.buffers)
