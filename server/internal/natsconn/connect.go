@@ -44,7 +44,9 @@ type Handlers struct {
 
 // Connect returns a connection that is established, or will be as soon as a NATS
 // server accepts it. An error is one that retrying does not cure.
-func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
+func Connect(cfg Config, h Handlers) (*nats.Conn, error) { return connect(cfg, h, time.Now) }
+
+func connect(cfg Config, h Handlers, now func() time.Time) (*nats.Conn, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -63,11 +65,11 @@ func Connect(cfg Config, h Handlers) (*nats.Conn, error) {
 	for i, u := range urls {
 		servers[i] = u.String()
 	}
-	d := &dialer{until: time.Now().Add(startTimeout), traffic: cfg.Traffic}
+	d := &dialer{now: now, until: now().Add(startTimeout), traffic: cfg.Traffic}
 	if d.traffic == nil {
 		d.traffic = new(Traffic)
 	}
-	c := &conn{log: cfg.Logger.With("connection", cfg.Role), url: Redact(cfg.URL), h: h}
+	c := &conn{now: now, log: cfg.Logger.With("connection", cfg.Role), url: Redact(cfg.URL), h: h}
 	opts := append(c.options(), nats.Name(cfg.Name), nats.SetCustomDialer(d))
 	opts = append(opts, files...)
 	all := strings.Join(servers, ",")
@@ -110,7 +112,8 @@ func permanent(err error) string {
 // dialer gives the attempts within Connect a common deadline, so that a
 // list of servers which do not answer does not hold up the start.
 type dialer struct {
-	until   time.Time // immutable while nats.Connect runs
+	now     func() time.Time // the clock; time.Now, but for tests
+	until   time.Time        // immutable while nats.Connect runs
 	started atomic.Bool
 	traffic *Traffic
 }
@@ -120,7 +123,7 @@ var errStartTimeout = errors.New("no time left for another attempt at start")
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	timeout := dialTimeout
 	if !d.started.Load() {
-		timeout = min(timeout, time.Until(d.until))
+		timeout = min(timeout, d.until.Sub(d.now()))
 		if timeout <= 0 {
 			return nil, errStartTimeout
 		}
@@ -157,6 +160,7 @@ func (c failingConn) Write(b []byte) (int, error) {
 
 // conn logs what happens to a connection.
 type conn struct {
+	now func() time.Time // the clock; time.Now, but for tests
 	log *slog.Logger
 	url string // redacted
 	h   Handlers
@@ -200,13 +204,13 @@ func (c *conn) options() []nats.Option {
 			if errors.Is(err, errStartTimeout) {
 				return // Connect has not returned yet
 			}
-			if c.repeated.allow("reconnect "+err.Error(), time.Now()) {
+			if c.repeated.allow("reconnect "+err.Error(), c.now()) {
 				c.log.Warn("NATS reconnect failed", "url", c.url, "err", err)
 			}
 			c.lost(err)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			if c.repeated.allow(err.Error(), time.Now()) {
+			if c.repeated.allow(err.Error(), c.now()) {
 				c.log.Warn("NATS reports an error", "url", c.url, "err", err)
 			}
 			if errors.Is(err, nats.ErrSlowConsumer) && c.h.Dropped != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,15 +159,53 @@ func TestSilentServers(t *testing.T) {
 		urls = append(urls, l.Addr().String())
 	}
 	var log logs
-	began := time.Now()
-	nc, err := Connect(Config{URL: strings.Join(urls, ","), Logger: log.logger()}, Handlers{})
+	begin := time.Unix(1000, 0)
+	var calls atomic.Int64
+	now := func() time.Time { // Connect sets its deadline, and the first attempt begins; then the time is over
+		if calls.Add(1) <= 2 {
+			return begin
+		}
+		return begin.Add(startTimeout)
+	}
+	nc, err := connect(Config{URL: strings.Join(urls, ","), Logger: log.logger()}, Handlers{}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
-	// All twelve, twice, would take 48 s.
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("Connect took %v", took)
+	if !strings.Contains(log.String(), errStartTimeout.Error()) {
+		t.Errorf("the servers were tried one after another: %s", log.String())
+	}
+}
+
+// TestStartDeadline: the attempts within Connect end with startTimeout, those after it
+// do not.
+func TestStartDeadline(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	begin := time.Unix(1000, 0)
+	for _, test := range []struct {
+		after   time.Duration
+		started bool
+		want    error
+	}{
+		{0, false, nil},
+		{startTimeout - dialTimeout, false, nil},
+		{startTimeout, false, errStartTimeout},
+		{time.Hour, false, errStartTimeout},
+		{time.Hour, true, nil},
+	} {
+		d := &dialer{now: func() time.Time { return begin.Add(test.after) }, until: begin.Add(startTimeout), traffic: new(Traffic)}
+		d.started.Store(test.started)
+		c, err := d.Dial("tcp", l.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		if err != test.want {
+			t.Errorf("after %v, started %v: %v, want %v", test.after, test.started, err, test.want)
+		}
 	}
 }
 
