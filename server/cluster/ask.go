@@ -127,7 +127,7 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 	if err := checkCommand(&valid); err != nil {
 		return server.Answer{}, fmt.Errorf("cluster: %w", err)
 	}
-	t, now := targetOf(to), time.Now()
+	t, now := targetOf(to), c.now()
 	nodes := c.peers.holding(t, now)
 	var a *ask
 	var number uint64 // 0: no reply is wanted
@@ -144,7 +144,7 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 	b := make([]byte, 0, headerSize+64+len(cmd.User)+len(cmd.Topic)+len(cmd.Payload))
 	o := outgoing{subject: t.subject(),
 		body: appendCommand(appendNumbers(appendHeader(b, kindCommand, c.id), number), &valid)}
-	o.at = time.Now() // not now: to encode 32 MiB takes a while
+	o.at = c.now() // not now: to encode 32 MiB takes a while
 	if cmd.Verb == server.VerbStored {
 		o.stored = &stored{server.Target{User: cmd.User, Topic: cmd.Topic}, cmd.Offset, cmd.Prev}
 	}
@@ -187,7 +187,7 @@ func (c *Cluster) await(ctx context.Context, a *ask) {
 	timer := time.NewTimer(c.cfg.Timeout)
 	defer timer.Stop()
 	for {
-		wait, done := a.next(time.Now(), c.cfg.Timeout)
+		wait, done := a.next(c.now(), c.cfg.Timeout)
 		if done {
 			return
 		}

@@ -21,6 +21,7 @@ type Cluster struct {
 	cfg Config
 	log *slog.Logger
 	id  nodeID
+	now func() time.Time // the clock; time.Now, but for tests
 
 	nc   atomic.Pointer[nats.Conn]
 	node server.Node // immutable after Join
@@ -55,11 +56,14 @@ var _ server.Cluster = (*Cluster)(nil)
 // New connects to NATS. It returns soon, without an error, if no NATS server
 // answers: the connection is established as soon as one does. ctx bounds nothing
 // but the call itself.
-func New(ctx context.Context, cfg Config) (*Cluster, error) {
+func New(ctx context.Context, cfg Config) (*Cluster, error) { return start(ctx, cfg, time.Now) }
+
+func start(ctx context.Context, cfg Config, now func() time.Time) (*Cluster, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	c := &Cluster{
+		now:     now,
 		out:     newQueue[outgoing](maxQueued, maxQueuedBytes),
 		control: make(chan *nats.Msg, 4<<10),
 		replies: make(chan *nats.Msg, burst),
@@ -142,7 +146,7 @@ func (c *Cluster) Leave() {
 func (c *Cluster) Name() string { return c.cfg.Name }
 
 // Nodes returns the number of live nodes, this one included.
-func (c *Cluster) Nodes() int { return 1 + len(c.peers.holding(everyone, time.Now())) }
+func (c *Cluster) Nodes() int { return 1 + len(c.peers.holding(everyone, c.now())) }
 
 // Ready returns nil while there is a connection to NATS on which this node may
 // publish and subscribe, else the reason.

@@ -21,8 +21,8 @@ func TestCommands(t *testing.T) {
 		m.Hold(topic("news"))
 	}
 	await(t, "interest is known", func() bool {
-		return len(all[2].peers.holding(targetOf(user("alice")), time.Now())) == 2 &&
-			len(all[2].peers.holding(targetOf(topic("news")), time.Now())) == 2
+		return len(all[2].peers.holding(targetOf(user("alice")), all[2].now())) == 2 &&
+			len(all[2].peers.holding(targetOf(topic("news")), all[2].now())) == 2
 	})
 	for _, test := range []struct {
 		name string
@@ -80,7 +80,7 @@ func TestReplies(t *testing.T) {
 		all = append(all, m)
 	}
 	together(t, all)
-	await(t, "interest is known", func() bool { return len(asker.peers.holding(targetOf(user("älice")), time.Now())) == 2 })
+	await(t, "interest is known", func() bool { return len(asker.peers.holding(targetOf(user("älice")), asker.now())) == 2 })
 	a, err := asker.Ask(t.Context(), user("älice"), &server.Command{Verb: server.VerbSessions, User: "älice"})
 	if err != nil || a.Missing != 0 || len(a.Replies) != 2 {
 		t.Fatalf("got %+v, %v", a, err)

@@ -171,7 +171,7 @@ func TestReplyEncoding(t *testing.T) {
 
 // offline is a Cluster without a connection, for what needs none.
 func offline(n server.Node) *Cluster {
-	c := &Cluster{node: n, log: slog.New(slog.DiscardHandler), missing: make(chan struct{}, 1),
+	c := &Cluster{now: time.Now, node: n, log: slog.New(slog.DiscardHandler), missing: make(chan struct{}, 1),
 		out: newQueue[outgoing](maxQueued, maxQueuedBytes), linked: make(chan nodeID, 1)}
 	c.peers.init(c.id, "test")
 	c.asks.init()

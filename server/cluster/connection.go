@@ -55,7 +55,7 @@ func (c *Cluster) connected(nc *nats.Conn, _ bool) {
 	if most := nc.MaxPayload(); most < minPayload {
 		c.log.Error("NATS max_payload is too small for a cluster", "connection", role, "max_payload", most, "min", minPayload)
 	}
-	now := time.Now()
+	now := c.now()
 	c.conn.since.Store(&now) // before the first generation, which says that it is set
 	c.conn.generation.Add(1)
 	c.conn.denied.Store(false)

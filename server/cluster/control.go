@@ -49,7 +49,7 @@ func (l *controlLoop) step() (more bool) {
 	}()
 	var deadline <-chan time.Time
 	if l.current != nil {
-		deadline = time.After(time.Until(l.current.deadline))
+		deadline = time.After(l.current.deadline.Sub(l.now()))
 	}
 	select {
 	case <-l.quit:
@@ -74,7 +74,7 @@ func (l *controlLoop) step() (more bool) {
 		}
 	case <-l.links.changed:
 		gather := beatGather
-		if time.Since(l.lastBeat) < beatGatherMany {
+		if l.now().Sub(l.lastBeat) < beatGatherMany {
 			gather = beatGatherMany
 		}
 		l.next.Reset(gather)
@@ -84,12 +84,12 @@ func (l *controlLoop) step() (more bool) {
 		l.tick()
 	case <-deadline:
 	}
-	l.advance(time.Now())
+	l.advance(l.now())
 	return true
 }
 
 func (l *controlLoop) tick() {
-	now := time.Now()
+	now := l.now()
 	if l.buckets.sweep(now) {
 		l.out.wake()
 	}
@@ -113,7 +113,7 @@ func (l *controlLoop) noticeConnect() bool {
 }
 
 func (l *controlLoop) beat() {
-	now := time.Now()
+	now := l.now()
 	l.lastBeat = now
 	if !l.conn.up.Load() {
 		return
@@ -140,7 +140,7 @@ func (l *controlLoop) heard(m *nats.Msg) bool {
 			l.malformed(e.from, err)
 			return false
 		}
-		n := l.peers.hear(e.from, b, time.Now())
+		n := l.peers.hear(e.from, b, l.now())
 		if n.isNew {
 			l.log.Info("node joined", "node", b.name, "id", e.from.String())
 		}

@@ -128,7 +128,7 @@ func (c *Cluster) Release(to server.Target) {
 	b.holds--
 	last := b.holds == 0
 	if last {
-		b.idle = time.Now()
+		b.idle = c.now()
 	}
 	b.mu.Unlock()
 	if last {
@@ -138,7 +138,7 @@ func (c *Cluster) Release(to server.Target) {
 
 // Shared reports whether another live node is known to hold the target.
 func (c *Cluster) Shared(to server.Target) bool {
-	return c.peers.shared(targetOf(to), time.Now())
+	return c.peers.shared(targetOf(to), c.now())
 }
 
 // held returns the buckets that this node holds.

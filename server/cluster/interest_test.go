@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"sync"
 	"testing"
-	"time"
 
 	"fanfare/server"
 )
@@ -58,7 +57,7 @@ func TestInterestFollows(t *testing.T) {
 				to := user(fmt.Sprint((w + i) % users))
 				m.Hold(to)
 				if i%7 == 0 {
-					m.buckets.sweep(time.Now().Add(2 * linger))
+					m.buckets.sweep(m.now().Add(2 * linger))
 					m.out.wake()
 				}
 				m.Release(to)
@@ -82,7 +81,7 @@ func TestInterestFollows(t *testing.T) {
 	for i := range users {
 		m.Release(user(fmt.Sprint(i)))
 	}
-	m.buckets.sweep(time.Now().Add(2 * linger))
+	m.buckets.sweep(m.now().Add(2 * linger))
 	m.out.wake()
 	await(t, "no bucket is", func() bool { return ns.ns.NumSubscriptions() == before })
 }

@@ -200,7 +200,7 @@ func (l *controlLoop) probeAgain(id nodeID) {
 		return
 	}
 	if _, ok := r.need[id]; ok {
-		l.try(outgoing{subject: replySubject(id), body: appendProbe(l.id, kindProbe, r.number), at: time.Now()})
+		l.try(outgoing{subject: replySubject(id), body: appendProbe(l.id, kindProbe, r.number), at: l.now()})
 	}
 }
 
@@ -232,7 +232,7 @@ func (l *controlLoop) finish(r *round, sent bool) {
 		switch {
 		case wasLinked:
 		case repeats:
-			l.post(outgoing{subject: replySubject(id), body: appendHeader(nil, kindLinked, l.id), at: time.Now()})
+			l.post(outgoing{subject: replySubject(id), body: appendHeader(nil, kindLinked, l.id), at: l.now()})
 		default:
 			missed = true
 		}

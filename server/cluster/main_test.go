@@ -167,6 +167,21 @@ type member struct {
 	log  *Log
 }
 
+// clock is the clock of a node under test. Its time is years before the machine's, so that
+// a node that uses both does not work, and the test can advance it.
+type clock struct {
+	began time.Time
+	added atomic.Int64 // ns
+}
+
+func newClock() *clock { return &clock{began: time.Now()} }
+
+func (c *clock) now() time.Time {
+	return time.Unix(1e9, 0).Add(time.Since(c.began) + time.Duration(c.added.Load()))
+}
+
+func (c *clock) advance(d time.Duration) { c.added.Add(int64(d)) }
+
 func join(t testing.TB, url string, change ...func(*Config)) *member {
 	t.Helper()
 	return joinNode(t, &fakeNode{}, url, change...)
@@ -174,13 +189,19 @@ func join(t testing.TB, url string, change ...func(*Config)) *member {
 
 func joinNode(t testing.TB, node *fakeNode, url string, change ...func(*Config)) *member {
 	t.Helper()
+	return joinAt(t, time.Now, node, url, change...)
+}
+
+// joinAt is joinNode with a clock.
+func joinAt(t testing.TB, now func() time.Time, node *fakeNode, url string, change ...func(*Config)) *member {
+	t.Helper()
 	log := new(Log)
 	// No node is given up because the machine is slow.
 	cfg := Config{URL: url, Timeout: 20 * time.Second, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {
 		f(&cfg)
 	}
-	c, err := New(t.Context(), cfg)
+	c, err := start(t.Context(), cfg, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +230,7 @@ func together(t testing.TB, all []*member) {
 	t.Helper()
 	for _, m := range all {
 		await(t, "nodes know each other", func() bool {
-			return m.Nodes() == len(all) && m.Ready() == nil && len(m.peers.unlinked(time.Now())) == 0
+			return m.Nodes() == len(all) && m.Ready() == nil && len(m.peers.unlinked(m.now())) == 0
 		})
 	}
 }

@@ -17,7 +17,9 @@ import (
 func TestDeadNode(t *testing.T) {
 	ns := startNATS(t)
 	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	alive, dies := join(t, ns.url(), short), join(t, "nats://"+p.Addr(), func(cfg *Config) { cfg.Name = "dies:8081" })
+	clock := newClock()
+	alive := joinAt(t, clock.now, &fakeNode{}, ns.url(), short)
+	dies := join(t, "nats://"+p.Addr(), func(cfg *Config) { cfg.Name = "dies:8081" })
 	together(t, []*member{alive, dies})
 	dies.Hold(user("alice"))
 	known(t, user("alice"), alive)
@@ -32,6 +34,7 @@ func TestDeadNode(t *testing.T) {
 	if got := alive.Stats().Missing; got != 1 {
 		t.Errorf("%d are counted as missing", got)
 	}
+	clock.advance(beatLost)
 	await(t, "the node is gone", func() bool { return alive.Nodes() == 1 })
 	if a, err := alive.Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || a.Missing != 0 {
 		t.Errorf("afterwards: %+v, %v", a, err)

@@ -98,7 +98,7 @@ func (r *repeats) take(early bool) (list []stored) {
 
 // repeat sends stored commands once more.
 func (l *controlLoop) repeat(early bool) {
-	now := time.Now()
+	now := l.now()
 	if l.conn.ready() != nil {
 		return
 	}

@@ -66,7 +66,7 @@ func (c *Cluster) flushOut() {
 			return
 		case o.do != nil:
 			o.do()
-		case !o.at.IsZero() && time.Since(o.at) > staleAfter:
+		case !o.at.IsZero() && c.now().Sub(o.at) > staleAfter:
 			c.dropped(o, &c.count.expired, "waited too long", nil)
 		default:
 			c.publish(o)
@@ -129,7 +129,7 @@ func (c *Cluster) publish(o outgoing) {
 		c.count.sent.Add(1)
 		c.count.sentBytes.Add(int64(len(part)))
 	}
-	if o.stored != nil && c.repeats.early(time.Now(), &c.conn) {
+	if o.stored != nil && c.repeats.early(c.now(), &c.conn) {
 		c.repeats.keepEarly(*o.stored)
 	}
 }

@@ -124,7 +124,7 @@ func (c *Cluster) receiveCommand(l *lane, m *nats.Msg) {
 		c.malformed(e.from, errTruncated)
 		return
 	}
-	in := &incoming{from: e.from, number: number, body: e.body[n:], at: time.Now()}
+	in := &incoming{from: e.from, number: number, body: e.body[n:], at: c.now()}
 	if !l.queue.put(in, len(in.body), false) {
 		c.count.slowNode.Add(1)
 		c.warn("command of another node dropped", "slow", "reason", "too many wait", "node", c.peers.nameOf(e.from))
@@ -201,7 +201,7 @@ func (c *Cluster) reply(in *incoming, r *server.Reply) {
 		b = body(&server.Reply{Count: r.Count, Error: fmt.Sprintf("reply is %d bytes, nodes carry at most %d", len(b), maxMessage)})
 	}
 	// A reply that is dropped is counted as missing by the node that asked.
-	c.dispatch(outgoing{subject: replySubject(in.from), body: b, at: time.Now()})
+	c.dispatch(outgoing{subject: replySubject(in.from), body: b, at: c.now()})
 }
 
 // receiveReplies receives the messages that are addressed to this node.
@@ -245,7 +245,7 @@ func (c *Cluster) receiveReply(e envelope) {
 	a := c.asks.find(number)
 	switch {
 	case e.kind == kindWorking && a != nil:
-		a.working(e.from, time.Now())
+		a.working(e.from, c.now())
 	case e.kind == kindReply:
 		r, err := decodeReply(e.body[n:])
 		if err != nil {
@@ -266,10 +266,11 @@ func (c *Cluster) reportWorking() {
 		select {
 		case <-c.quit:
 			return
-		case now := <-ticker.C:
+		case <-ticker.C:
 			if !c.conn.up.Load() {
 				continue
 			}
+			now := c.now()
 			for _, l := range c.lanes {
 				for _, in := range l.late(now) {
 					c.try(outgoing{subject: replySubject(in.from), at: now,

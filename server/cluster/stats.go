@@ -91,7 +91,7 @@ func (l *limiter) allow(key string, now time.Time) bool {
 
 // warn logs an event, at most once a minute for each event and key.
 func (c *Cluster) warn(event, key string, args ...any) {
-	if c.limit.allow(event+"\x00"+key, time.Now()) {
+	if c.limit.allow(event+"\x00"+key, c.now()) {
 		c.log.Warn(event, args...)
 	}
 }
