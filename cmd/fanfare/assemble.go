@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"fanfare/server"
 	"fanfare/server/api"
@@ -117,7 +119,30 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 		}
 	}
 	if p.store != nil {
-		p.store.Close()
+		if e := closeWithin(storeTimeout, p.store.Close); err == nil {
+			err = e
+		}
 	}
 	return err
+}
+
+// storeTimeout is how long the store may take to close its files. An embedded NATS server
+// that met a full disk at a bad moment may hang for ever.
+const storeTimeout = 15 * time.Second
+
+var errStoreHangs = errors.New("the store does not close; its files are as after a kill, and the next start checks them")
+
+// closeWithin calls f and returns errStoreHangs if it takes longer than d.
+func closeWithin(d time.Duration, f func()) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(d):
+		return errStoreHangs
+	}
 }
