@@ -11,7 +11,8 @@
 // Calls to the Handler of one connection never overlap. Open is the first and Close the
 // last, and each comes exactly once. (If the engine cannot watch a connection that Accept
 // has accepted, Close is the only call.) turn.go draws the state machine of the read turn,
-// the right to make these calls.
+// the right to make these calls. No Handler is called with a lock held: locks are leaves,
+// except that Conn.mu is held during calls of a Layer, which must call no method of the Conn.
 //
 // The slice that Data receives is borrowed until it returns; Data may modify it.
 //

@@ -57,6 +57,7 @@ type Registry[S comparable] struct {
 }
 
 type userShard[S any] struct {
+	// Guarded by mu.
 	mu       sync.Mutex
 	users    table[S] // the first session of each user; with the mark chained others follow through Entry.next
 	sessions int32    // in all of the shard's chains

@@ -8,6 +8,7 @@ import "sync"
 // from which Stop and Schedule can remove it, and Advance does not meet a timer again that is scheduled
 // while the slot fires. Between calls of Advance due is empty.
 type slot[S comparable] struct {
+	// Guarded by mu.
 	mu           sync.Mutex
 	waiting, due S // the first timer of each list
 	armed        int

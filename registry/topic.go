@@ -12,6 +12,7 @@ import (
 const topicShards = 64
 
 type topicShard[S any] struct {
+	// Guarded by mu.
 	mu     sync.Mutex
 	topics table[*topic[S]]
 

@@ -28,8 +28,8 @@ type Cluster interface {
 	// before any other method.
 	Join(n Node) error
 	// Hold adds one to the interest in a user or topic, and Release takes one away.
-	// Commands for a target reach the nodes whose interest is not zero. Both are called
-	// with a lock of the server held, and must not call the Node.
+	// Commands for a target reach the nodes whose interest is not zero. Both may be
+	// called with a lock of the server held, and must not call the Node.
 	Hold(t Target)
 	Release(t Target)
 	// Sync returns nil when commands that other nodes send from now on reach this

@@ -45,7 +45,7 @@
 //
 // All locks are leaves: none is held while another is acquired, or while the NATS
 // client is called. Callers may hold locks of their own: package server holds
-// interest.mu during Hold and Release.
+// interest.mu during Hold and Release of a topic.
 //
 // # Limitations
 //

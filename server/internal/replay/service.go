@@ -11,9 +11,10 @@ import (
 // Service delivers the stored messages of a server. All methods may be called from
 // any goroutine; none blocks on the store.
 //
-// Locks: session.mu -> shard.mu; session.mu -> Service.mu; session.mu ->
-// refusals.mu; session.mu -> quota.mu; session.mu -> whatever the Receiver locks. Those on the right are
-// leaves.
+// Locks: session.mu -> shard.mu, Service.mu, refusals.mu, quota.mu, and whatever the
+// Receiver, the Store (in Epoch and Ack) and the Logger lock. Those on the right are leaves,
+// except that obtain holds shard.mu while it calls the Receiver's User, Phase, AckMode, Pings
+// and Since, which must not acquire a lock that is held when session.mu is acquired.
 type Service struct {
 	cfg    Config
 	ctx    context.Context
@@ -40,6 +41,7 @@ type Service struct {
 }
 
 type shard struct {
+	// Guarded by mu.
 	mu       sync.Mutex
 	sessions map[uint64]*session
 	// left has, by receiver, where sessions ended that needed no state any longer. A
