@@ -124,7 +124,7 @@ func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uin
 		return 0, false, err
 	}
 	known = stored.at != "0"
-	if b.Topic != "" && known && time.Since(stored.when) > s.RenewInterval() {
+	if b.Topic != "" && known && s.now().Sub(stored.when) > s.RenewInterval() {
 		s.Renew(b, user, stored.offset)
 	}
 	if isPending && (pending > stored.offset || !known) {
@@ -327,7 +327,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 // one that changes, once for each Config.Age, so that the entry does not expire
 // before the position does.
 func (s *Store) accountPosition(name string, before time.Time) error {
-	now := time.Now()
+	now := s.now()
 	if s.local == nil || before.UnixNano()/int64(s.cfg.Age) == now.UnixNano()/int64(s.cfg.Age) {
 		return nil
 	}

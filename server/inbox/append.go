@@ -29,7 +29,7 @@ type pending struct {
 // Begin takes a place in the order of appends to a box.
 func (s *Store) Begin(to store.Box, e store.Entry) store.Pending {
 	b := subject.Of(to)
-	return &pending{s, b, e, time.Now(), s.tails.enter(b)}
+	return &pending{s, b, e, s.now(), s.tails.enter(b)}
 }
 
 // Finish stores the entry and returns when it is stored.
@@ -96,7 +96,7 @@ func (p *pending) awaitTurn(ctx context.Context) error {
 			if at := time.Unix(0, s.answered.Load()); at.After(since) {
 				since = at
 			}
-			left := s.cfg.Timeout - time.Since(since)
+			left := s.cfg.Timeout - s.now().Sub(since)
 			if left <= 0 {
 				return fmt.Errorf("earlier appends to the box got no answer: %w", context.DeadlineExceeded)
 			}
@@ -219,7 +219,7 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	var m message
 	m.Prev, m.Binary, m.sum = t.prev, p.entry.Binary, t.sum+size
 	if p.entry.TTL > 0 {
-		m.Expires = time.Now().Add(p.entry.TTL)
+		m.Expires = s.now().Add(p.entry.TTL)
 	}
 	id := ""
 	if p.entry.ID != "" {
@@ -242,7 +242,7 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	}
 	s.history[p.to.Kind].saw(offset)
 	t.last, t.prev, t.sum = offset, offset, m.sum
-	if err := s.account(p.to, offset, time.Now(), len(p.entry.Payload)); err != nil {
+	if err := s.account(p.to, offset, s.now(), len(p.entry.Payload)); err != nil {
 		return store.Receipt{}, err
 	}
 	s.stats.appended.Add(1)

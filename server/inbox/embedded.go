@@ -148,13 +148,13 @@ func (e *embedded) release() {
 }
 
 // flush brings what was appended to the disk, messages before their account.
-func (e *embedded) flush() error {
+func (e *embedded) flush(now time.Time) error {
 	size, durable := e.account.Sizes()
 	if size == durable {
 		return nil
 	}
 	for k := range subject.Ack {
-		if err := account.SyncBlocks(e.dir, k); err != nil {
+		if err := account.SyncBlocks(e.dir, k, now); err != nil {
 			return err
 		}
 	}

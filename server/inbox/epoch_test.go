@@ -158,7 +158,7 @@ func TestAccountIsCompacted(t *testing.T) {
 			}
 		}
 	}()
-	if err := a.Compact(dir, s.limits(), s.history[subject.Inbox].list()); err != nil {
+	if err := a.Compact(dir, s.limits(), s.history[subject.Inbox].list(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	<-written

@@ -128,7 +128,8 @@ func (s *Store) restartLocal() {
 // awaitLink waits until the client is connected to a server that was just started.
 func (s *Store) awaitLink() bool {
 	nc := s.link.Load().nc
-	for deadline := time.Now().Add(linkPatience); time.Now().Before(deadline); {
+	deadline := time.After(linkPatience)
+	for waiting := true; waiting; {
 		// The client may not have noticed yet that the former server has ended,
 		// which does not answer.
 		if nc.IsConnected() && nc.FlushTimeout(linkPatience) == nil {
@@ -137,6 +138,8 @@ func (s *Store) awaitLink() bool {
 		select {
 		case <-s.quit:
 			return false
+		case <-deadline:
+			waiting = false
 		case <-time.After(time.Millisecond):
 		}
 	}

@@ -63,7 +63,7 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	l := s.local
-	began := time.Now()
+	began := s.now()
 	c, err := account.Inspect(ctx, l.dir, l.boot, began)
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)
@@ -111,7 +111,7 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	if err := s.beginEpoch(ctx, c); err != nil {
 		return err
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := s.now().Sub(began); took > 5*time.Second {
 		s.log.Info("stored messages verified", "messages", c.Tally.Messages, "took", took.Round(time.Millisecond))
 	}
 	return nil
@@ -210,7 +210,7 @@ func (s *Store) beginEpoch(ctx context.Context, c *account.Check) error {
 		c.Tally.First[k] = max(c.Tally.First[k], st.First)
 	}
 	for k := range subject.Kinds { // the account says from here on that all of it is on the disk
-		if err := account.SyncBlocks(l.dir, k); err != nil {
+		if err := account.SyncBlocks(l.dir, k, s.now()); err != nil {
 			return fmt.Errorf("inbox: %w", err)
 		}
 	}
@@ -285,7 +285,7 @@ func (s *Store) closeLocal() {
 	link.nc.Close()
 	l.stop()
 	if err == nil {
-		err = l.account.WriteClosing(positions.Last, s.history[subject.Inbox].epoch())
+		err = l.account.WriteClosing(positions.Last, s.history[subject.Inbox].epoch(), s.now())
 	}
 	if err != nil && s.sick() == nil {
 		s.log.Warn("account not brought up to date", "err", err)

@@ -66,7 +66,7 @@ func (s *Store) markGap(ctx context.Context, c *account.Check, b subject.Box, lo
 	if err != nil {
 		return fmt.Errorf("marker of a gap: %w", err)
 	}
-	c.Adopt(b, offset, time.Now())
+	c.Adopt(b, offset, s.now())
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (s *Store) compareStreams(ctx context.Context, c *account.Check) error {
 			return err
 		}
 	}
-	c.Now = time.Now() // messages may have expired meanwhile
+	c.Now = s.now() // messages may have expired meanwhile
 	var want [2]uint64
 	if c.Tally.Valid >= 0 {
 		err := c.Each(func(e *account.Adoptee, _ int64, removed bool) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
@@ -20,7 +19,7 @@ func (s *Store) markAccount() error {
 	defer cancel()
 	l := s.local
 	var m account.Mark
-	m.Ms = time.Now().UnixMilli()
+	m.Ms = s.now().UnixMilli()
 	bytes := int64(0)
 	for k := range subject.Kinds {
 		st, err := s.state(ctx, k)
@@ -35,7 +34,7 @@ func (s *Store) markAccount() error {
 		bytes += int64(st.Bytes)
 	}
 	s.bytes.Store(bytes)
-	if err := l.flush(); err != nil {
+	if err := l.flush(s.now()); err != nil {
 		return err
 	}
 	size, durable := l.account.Sizes()
@@ -48,7 +47,7 @@ func (s *Store) markAccount() error {
 	s.marked = m
 	s.markedSize, _ = l.account.Sizes()
 	if s.markedSize > 2*s.snapshotSize+compactMin {
-		if err := l.account.Compact(l.dir, s.limits(), s.history[subject.Inbox].list()); err != nil {
+		if err := l.account.Compact(l.dir, s.limits(), s.history[subject.Inbox].list(), s.now()); err != nil {
 			return fmt.Errorf("inbox: account: %w", err)
 		}
 		s.snapshotSize, _ = l.account.Sizes()

@@ -121,8 +121,14 @@ func (s *Store) settle(ctx context.Context) {
 	verifying := func() bool {
 		return s.local == nil && !s.prepared.Load() && s.trouble.Load() == nil && s.link.Load().nc.IsConnected()
 	}
-	for deadline := time.Now().Add(s.cfg.Timeout); verifying() && time.Now().Before(deadline); {
+	var deadline <-chan time.Time
+	for verifying() {
+		if deadline == nil {
+			deadline = time.After(s.cfg.Timeout)
+		}
 		select {
+		case <-deadline:
+			return
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Millisecond):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
@@ -32,7 +31,7 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 func (s *Store) purge(ctx context.Context, b subject.Box, upTo uint64) (uint64, error) {
 	if s.local != nil {
 		// Before it happens, so that what is gone is not taken for lost.
-		if err := s.local.account.Purge(b, upTo, time.Now()); err != nil {
+		if err := s.local.account.Purge(b, upTo, s.now()); err != nil {
 			if err = s.accountFailed(err); err != nil {
 				return 0, err
 			}

@@ -22,7 +22,8 @@ type Store struct {
 	// Immutable after Open.
 	cfg   Config
 	log   *slog.Logger
-	local *embedded // nil: the NATS is an outside one
+	now   func() time.Time // the one clock; timers and tickers only wait
+	local *embedded        // nil: the NATS is an outside one
 
 	link     atomic.Pointer[link] // nil: an embedded server was not started yet
 	history  [subject.Kinds]history
@@ -77,11 +78,14 @@ type counters struct {
 //
 // An embedded store whose disk is full opens, and so does one whose outside NATS
 // cannot be reached: Ready returns the reason until the store can be used.
-func Open(ctx context.Context, cfg Config) (*Store, error) {
+func Open(ctx context.Context, cfg Config) (*Store, error) { return openWithClock(ctx, cfg, time.Now) }
+
+// openWithClock is Open with the clock now.
+func openWithClock(ctx context.Context, cfg Config, now func() time.Time) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, log: cfg.Logger, quit: make(chan struct{}), kick: make(chan struct{}, 1)}
+	s := &Store{cfg: cfg, log: cfg.Logger, now: now, quit: make(chan struct{}), kick: make(chan struct{}, 1)}
 	s.tails.init()
 	s.acks.init()
 	s.health.Store(newHealth())
@@ -217,7 +221,7 @@ func (s *Store) requestMsg(ctx context.Context, m *nats.Msg) (*nats.Msg, error) 
 	}
 	in, err := l.nc.RequestMsgWithContext(ctx, m)
 	if err == nil {
-		s.answered.Store(time.Now().UnixNano())
+		s.answered.Store(s.now().UnixNano())
 	}
 	return in, err
 }

@@ -35,7 +35,7 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 			if reached[k], err = s.reached(ctx, k, infos[subject.Ack]); err != nil {
 				return s.notPrepared(k, err)
 			}
-			first = subject.FirstOffset(time.Now(), reached[k])
+			first = subject.FirstOffset(s.now(), reached[k])
 		}
 		if infos[k], created[k], err = s.ensureStream(ctx, k, first); err != nil {
 			return s.notPrepared(k, err)

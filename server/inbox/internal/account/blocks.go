@@ -202,15 +202,16 @@ func StreamDir(dir string, k subject.Kind) string {
 }
 
 // SyncBlocks flushes the files of a stream that may have been written of late: the
-// last two blocks. What was appended earlier was flushed earlier.
-func SyncBlocks(dir string, k subject.Kind) error {
+// last two blocks, and those written in the minute before now. What was appended
+// earlier was flushed earlier.
+func SyncBlocks(dir string, k subject.Kind, now time.Time) error {
 	blocks, msgs, err := blockFiles(dir, k)
 	if err != nil {
 		return err
 	}
 	for i, blk := range blocks {
 		if i < len(blocks)-2 {
-			if info, err := os.Stat(blk.file); err != nil || time.Since(info.ModTime()) > time.Minute {
+			if info, err := os.Stat(blk.file); err != nil || now.Sub(info.ModTime()) > time.Minute {
 				continue
 			}
 		}

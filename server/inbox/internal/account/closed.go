@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // closing records where the files ended when the store was closed. It is removed before
@@ -154,7 +155,7 @@ func (c *Check) SetBackPositions() (positions, users int) {
 }
 
 // WriteClosing writes where the files end. The server must have stopped.
-func (a *Account) WriteClosing(positions uint64, epoch string) error {
+func (a *Account) WriteClosing(positions uint64, epoch string, now time.Time) error {
 	err := a.Raw(nil) // what is pending
 	var size int64
 	if err == nil {
@@ -162,7 +163,7 @@ func (a *Account) WriteClosing(positions uint64, epoch string) error {
 	}
 	dir := filepath.Dir(a.File)
 	if err == nil {
-		err = SyncBlocks(dir, subject.Ack)
+		err = SyncBlocks(dir, subject.Ack, now)
 	}
 	if err != nil {
 		return err

@@ -154,10 +154,10 @@ func (a *Account) swap(f *os.File, size int64, before func() (int64, error)) err
 }
 
 // Compact replaces the account by a snapshot while entries are added: what was
-// there is filtered, what comes meanwhile is copied.
-func (a *Account) Compact(dir string, l Limits, epochs []Epoch) (err error) {
+// there is filtered by what has expired at now, what comes meanwhile is copied.
+func (a *Account) Compact(dir string, l Limits, epochs []Epoch, now time.Time) (err error) {
 	cut, _ := a.Sizes()
-	c := &Check{Dir: dir, Now: time.Now()}
+	c := &Check{Dir: dir, Now: now}
 	if c.Tally, err = ReadTally(a.File, cut); err != nil {
 		return err
 	}
