@@ -256,7 +256,7 @@ func tryDamaged(t *testing.T, damaged map[string][]byte, a *accepted) (refused b
 	if err != nil {
 		t.Fatalf("AcceptLoss: %v", err)
 	}
-	if !strings.Contains(log.String(), "stored messages are missing") {
+	if !strings.Contains(log.String(), "stored messages missing") {
 		t.Errorf("not logged: %s", log.String())
 	}
 	a.check(t, opened, true)

@@ -109,7 +109,7 @@ func TestQuietLog(t *testing.T) {
 			t.Error(line)
 		}
 	}
-	if !strings.Contains(log.String(), "messages can be stored again") {
+	if !strings.Contains(log.String(), "store accepts messages again") {
 		t.Errorf("got %s", log.String())
 	}
 }

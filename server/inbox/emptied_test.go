@@ -51,7 +51,7 @@ func TestEmptiedDirectory(t *testing.T) {
 			}
 			var log logged
 			s = open(t, Config{Dir: dir, AcceptLoss: true, Logger: log.logger()})
-			if !strings.Contains(log.String(), "stored messages are missing") {
+			if !strings.Contains(log.String(), "stored messages missing") {
 				t.Errorf("not logged: %s", log.String())
 			}
 			if continues(t, s, user("u"), epoch, at[2]) {

@@ -81,7 +81,7 @@ func (s *Store) mark() {
 	case datadir.IsDiskFull(err.Error()):
 		s.reject(datadir.DiskFull(s.local.dir))
 	default:
-		s.log.Warn("account not brought up to date", "err", err)
+		s.log.Warn("account update failed", "err", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *Store) restartLocal() {
 	l.reserve.Release()
 	l.stop()
 	if err := l.start(); err != nil {
-		s.log.Error("embedded JetStream does not start", "err", err)
+		s.log.Error("embedded JetStream start failed", "err", err, "retry", healInterval)
 		return
 	}
 	if !s.awaitLink() {
@@ -143,7 +143,7 @@ func (s *Store) awaitLink() bool {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	s.log.Error("embedded JetStream does not answer", "waited", linkPatience)
+	s.log.Error("embedded JetStream unresponsive", "waited", linkPatience, "retry", healInterval)
 	return false
 }
 
@@ -151,7 +151,7 @@ func (s *Store) awaitLink() bool {
 // written.
 func (s *Store) reject(why error) {
 	if s.full.Swap(&why) == nil {
-		s.log.Error("messages cannot be stored; trying again until they can", "err", why)
+		s.log.Error("store rejects messages", "err", why, "retry", healInterval)
 	}
 	s.local.reserve.Release()
 }
@@ -169,7 +169,7 @@ func (s *Store) acceptAgain(opened bool) {
 		return
 	}
 	s.full.Store(nil)
-	s.log.Info("messages can be stored again")
+	s.log.Info("store accepts messages again")
 	s.recovered()
 }
 

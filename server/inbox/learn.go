@@ -58,8 +58,8 @@ func (s *Store) learn(ctx context.Context, k subject.Kind, info *jetstream.Strea
 		id, last = info.Config.Metadata[epochKey], max(last, info.State.LastSeq)
 	}
 	if last < reached {
-		s.log.Warn("stream ends before an offset that it had reached: offsets in between are skipped",
-			"stream", k.Stream(), "last", last, "reached", reached)
+		s.log.Warn("stream offsets skipped", "stream", k.Stream(), "last", last, "reached", reached,
+			"cause", "the stream ends before an offset that was assigned")
 		if id == was || was == "" && id != given {
 			if id, err = s.giveEpoch(ctx, k, info.Config); err != nil {
 				return false, err
@@ -74,7 +74,7 @@ func (s *Store) learn(ctx context.Context, k subject.Kind, info *jetstream.Strea
 		return false, nil
 	}
 	if was != "" {
-		s.log.Warn("stored messages have a new history: clients are told of a gap", "stream", k.Stream(), "epoch", id)
+		s.log.Warn("stream history changed", "stream", k.Stream(), "epoch", id, "effect", "clients get a gap")
 	}
 	h.mu.Lock()
 	h.id = id

@@ -117,24 +117,27 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 	return nil
 }
 
+// effectOfLoss is the log attribute of lost messages that the store opens without.
+const effectOfLoss = "the store opens, and readers get a gap"
+
 // logDamage logs what is missing or damaged.
 func (s *Store) logDamage(c *account.Check) {
 	for k := range subject.Kinds {
 		st := &c.Streams[k]
 		for _, d := range st.Damaged {
-			s.log.Warn("damaged part of a block file left out", "stream", k.Stream(), "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
+			s.log.Warn("damaged part of a block file discarded", "stream", k.Stream(), "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
 		}
 	}
 	for _, d := range c.Torn {
-		s.log.Info("incomplete last write left out, as a process that is killed may leave one", "file", d.File, "offset", d.Offset, "bytes", d.Bytes)
+		s.log.Info("incomplete last write discarded", "file", d.File, "offset", d.Offset, "bytes", d.Bytes, "cause", "the process was killed")
 	}
 	s.logSetBack(c)
 	switch {
 	case c.Loss.Nothing():
 	case c.Loss.Tolerable():
-		s.log.Warn("a power cut lost stored messages: readers are told of a gap", "missing", c.Loss.Describe())
+		s.log.Warn("stored messages lost in a power cut", "missing", c.Loss.Describe(), "effect", effectOfLoss)
 	default:
-		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "missing", c.Loss.Describe())
+		s.log.Error("stored messages missing", "missing", c.Loss.Describe(), "effect", effectOfLoss)
 	}
 }
 
@@ -147,7 +150,7 @@ func (s *Store) connectLocal() error {
 		nats.ReconnectJitter(10*time.Millisecond, 10*time.Millisecond),
 		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			s.log.Warn("embedded JetStream client reports", "err", err)
+			s.log.Warn("embedded JetStream client error", "err", err)
 		}),
 	)
 	if err != nil {
@@ -288,6 +291,6 @@ func (s *Store) closeLocal() {
 		err = l.account.WriteClosing(positions.Last, s.history[subject.Inbox].epoch(), s.now())
 	}
 	if err != nil && s.sick() == nil {
-		s.log.Warn("account not brought up to date", "err", err)
+		s.log.Warn("account update failed", "err", err)
 	}
 }

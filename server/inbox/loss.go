@@ -24,7 +24,7 @@ func (s *Store) announceLoss(ctx context.Context, c *account.Check) error {
 			return err
 		}
 		if n > 0 {
-			s.log.Warn("deleted messages were in the files again, and are deleted again", "messages", n)
+			s.log.Warn("deleted messages found again and deleted", "messages", n)
 		}
 	}
 	for b, l := range c.Loss.Boxes {
@@ -99,7 +99,7 @@ func (s *Store) markAllGaps(ctx context.Context, c *account.Check) error {
 			return err
 		}
 	}
-	s.log.Warn("every known user and topic gets a gap", "boxes", len(known))
+	s.log.Warn("gap added to all known users and topics", "boxes", len(known))
 	for b := range known {
 		if err := s.markGap(ctx, c, b, c.LastOffset(b.Kind)); err != nil {
 			return err
@@ -117,8 +117,8 @@ func (s *Store) logSetBack(c *account.Check) {
 	if users < positions {
 		of = fmt.Sprintf("%d to %d", users, positions)
 	}
-	s.log.Warn("acknowledged positions are damaged, and earlier ones are used: their users receive messages a second time",
-		"positions", positions, "users", of)
+	s.log.Warn("positions damaged", "positions", positions, "users", of,
+		"effect", "earlier positions are used; these users receive messages a second time")
 }
 
 // compareStreams compares what the server has recovered with the account.
@@ -154,7 +154,7 @@ func (s *Store) compareStreams(ctx context.Context, c *account.Check) error {
 		if !s.cfg.AcceptLoss {
 			return fmt.Errorf("%w; restore %s from a backup; %w", err, s.local.dir, account.ErrAcceptLoss)
 		}
-		s.log.Error("stored messages are missing, which AcceptLoss accepts: readers are told of a gap", "err", err)
+		s.log.Error("stored messages missing", "err", err, "effect", effectOfLoss)
 		c.Loss.Unknown = err.Error()
 		// An offset for the markers to name: see lastOffset.
 		for k := range subject.Ack {

@@ -85,9 +85,10 @@ func (s *Store) warnOfMaxPayload(accepts int64) {
 		return
 	}
 	if s.local != nil {
-		s.log.Warn("messages longer than the embedded store accepts are rejected", "longest", accepts-headroom, "MaxPayload", s.cfg.MaxPayload)
+		s.log.Warn("payload limit of the embedded store too low", "longest", accepts-headroom, "MaxPayload", s.cfg.MaxPayload,
+			"effect", "longer messages are rejected")
 		return
 	}
-	s.log.Warn("messages longer than NATS accepts are rejected; raise max_payload in the configuration of NATS",
-		"max_payload", accepts, "want", want, "longest", accepts-headroom)
+	s.log.Warn("max_payload of NATS too low", "max_payload", accepts, "want", want, "longest", accepts-headroom,
+		"effect", "longer messages are rejected", "advice", "raise max_payload in the configuration of NATS")
 }

@@ -39,7 +39,7 @@ func TestMaxPayload(t *testing.T) {
 			var log logged
 			cfg.Logger = log.logger()
 			s := open(t, cfg)
-			if warned := strings.Contains(log.String(), "are rejected"); warned != (test.warns != "") || !strings.Contains(log.String(), test.warns) {
+			if warned := strings.Contains(log.String(), "too low"); warned != (test.warns != "") || !strings.Contains(log.String(), test.warns) {
 				t.Errorf("logged %s, want %q", log.String(), test.warns)
 			}
 			// With the longest names and ID.

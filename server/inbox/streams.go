@@ -121,7 +121,7 @@ func (s *Store) tryStream(ctx context.Context, k subject.Kind, first uint64) (in
 			if err := s.fits(k, info); err != nil {
 				return nil, false, err
 			}
-			s.log.Warn("stream has other limits and gets those of this configuration", "stream", k.Stream(), "changes", list)
+			s.log.Warn("updating stream limits", "stream", k.Stream(), "changes", list)
 			if found, err = js.UpdateStream(ctx, want); err != nil {
 				return nil, false, err
 			}
@@ -145,8 +145,8 @@ func (s *Store) leaveLimits(k subject.Kind, have jetstream.StreamConfig, want *j
 	list := changes(own, *want)
 	text := fmt.Sprint(list)
 	if was := s.othersLimits[k].Swap(&text); len(list) > 0 && (was == nil || *was != text) {
-		s.log.Warn("stream has got other limits than those of this configuration, from a node that started later; give all nodes the same",
-			"stream", k.Stream(), "changes", list)
+		s.log.Warn("stream limits changed by another node", "stream", k.Stream(), "changes", list,
+			"advice", "give all nodes the same limits")
 	}
 }
 

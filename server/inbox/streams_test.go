@@ -160,7 +160,7 @@ func TestOtherLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(first.String(), "node that started later"); n != int(subject.Kinds) {
+	if n := strings.Count(first.String(), "limits changed by another node"); n != int(subject.Kinds) {
 		t.Errorf("logged %d times: %s", n, first.String())
 	}
 	if found, err = other.link.Load().js.Stream(ctx, subject.Inbox.Stream()); err != nil {
