@@ -11,7 +11,7 @@ import (
 	"fanfare/server/store"
 )
 
-// A NATS server that leads the replicas of a stream and is cut off from the others
+// A NATS server that leads the replicas of a stream and is partitioned from the others
 // keeps answering for some seconds from its own copy, while the others elect a new
 // leader and store messages that it does not have. Only an answered write proves where
 // the stream ends, because a majority has stored it.

@@ -10,7 +10,7 @@ import (
 	"fanfare/server/store"
 )
 
-// TestIsolatedLeader: while a leader of replicas that is cut off answers with an older
+// TestIsolatedLeader: while a leader of replicas that is partitioned answers with an older
 // end of the stream, no client is told of a gap; when a majority answers again, it
 // decides.
 func TestIsolatedLeader(t *testing.T) {
@@ -24,7 +24,7 @@ func TestIsolatedLeader(t *testing.T) {
 		epoch := s.Epoch(box)
 		f.set(k, 5, 10, true)
 		if ok, err := s.Continues(ctx, box, epoch, 8); ok || !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("%v: cut off: continues %v, %v", box, ok, err)
+			t.Errorf("%v: partitioned: continues %v, %v", box, ok, err)
 		}
 		if !continues(t, s, box, epoch, 5) {
 			t.Errorf("%v: a position that the leader knows does not continue", box)
@@ -56,7 +56,7 @@ func TestIsolatedLeaderIsVerified(t *testing.T) {
 	s.history[subject.Inbox].saw(10)
 	f.set(subject.Inbox, 5, 10, true)
 	if err := s.verifyStreams(ctx); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("cut off: %v", err)
+		t.Errorf("partitioned: %v", err)
 	}
 	if s.Ready() == nil || s.history[subject.Inbox].epoch() != epoch {
 		t.Errorf("ready %v, epoch %q, was %q", s.Ready(), s.history[subject.Inbox].epoch(), epoch)

@@ -36,7 +36,7 @@
 // Open succeeds while an outside NATS is away or the disk is full; Ready says why the
 // store cannot be used, and it recovers by itself. Streams that an outside NATS has
 // lost are created again, with a new epoch and greater offsets than any before. An
-// answer of a NATS server that is cut off from the other replicas does not make a
+// answer of a NATS server that is partitioned from the other replicas does not make a
 // client's position invalid: a majority decides. While the disk is full an embedded store
 // accepts nothing, but reads and purges, in space that it reserved. If its directory
 // disappears, it stays unavailable until the process is started again.

@@ -14,15 +14,15 @@ import (
 )
 
 // fakeJetStream answers for JetStream, on a NATS without it, so that a test decides
-// what a leader that is cut off says, and when.
+// what a leader that is partitioned says, and when.
 type fakeJetStream struct {
 	t   *testing.T
 	url string
 
-	mu      sync.Mutex
-	streams map[string]*fakeStream // guarded by mu
-	cutOff  bool                   // from the majority, so that nothing is written; guarded by mu
-	writes  int                    // messages stored; guarded by mu
+	mu          sync.Mutex
+	streams     map[string]*fakeStream // guarded by mu
+	partitioned bool                   // from the majority, so that nothing is written; guarded by mu
+	writes      int                    // messages stored; guarded by mu
 }
 
 type fakeStream struct {
@@ -51,10 +51,10 @@ func startFakeJetStream(t *testing.T) *fakeJetStream {
 }
 
 // set sets what a stream says, and where it continues.
-func (f *fakeJetStream) set(k subject.Kind, stale, last uint64, cutOff bool) {
+func (f *fakeJetStream) set(k subject.Kind, stale, last uint64, partitioned bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cutOff = cutOff
+	f.partitioned = partitioned
 	f.streams[k.Stream()].stale, f.streams[k.Stream()].last = stale, last
 }
 
@@ -87,7 +87,7 @@ func (f *fakeJetStream) answer(m *nats.Msg) {
 		out = s.info()
 	case api == "MSG.GET":
 		out = failed(codeNoMessage)
-	case f.cutOff:
+	case f.partitioned:
 		return
 	case api == "CREATE", api == "UPDATE":
 		if s == nil {

@@ -46,7 +46,7 @@ func (s *Store) learn(ctx context.Context, k subject.Kind, info *jetstream.Strea
 	was, given := h.epoch(), h.givenEpoch()
 	id, last := info.Config.Metadata[epochKey], info.State.LastSeq
 	if was != "" && id != was || last < reached {
-		// A server that is cut off from the others answers with what it had.
+		// A server that is partitioned from the others answers with what it had.
 		if last, err = s.confirmLast(ctx, k, last); err != nil {
 			return false, err
 		}
