@@ -147,7 +147,7 @@ type storedPosition struct {
 
 // storedPosition returns the position that is stored under a name.
 func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition, error) {
-	in, err := s.get(ctx, subject.Ack, query{last: subject.Prefixes[subject.Ack] + name})
+	in, err := s.get(ctx, subject.Ack, query{last: subject.Ack.Prefix() + name})
 	if in == nil || err != nil {
 		return storedPosition{at: "0"}, err
 	}
@@ -299,7 +299,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	}
 	// All records of a name have one length: a full stream replaces a record only by
 	// one that is not longer.
-	out := &nats.Msg{Subject: subject.Prefixes[subject.Ack] + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
+	out := &nats.Msg{Subject: subject.Ack.Prefix() + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
 	if stored.at != "" {
 		out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at}
 	}

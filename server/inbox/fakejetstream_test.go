@@ -103,7 +103,7 @@ func (f *fakeJetStream) answer(m *nats.Msg) {
 		out = map[string]any{"success": true}
 	case api == "":
 		for k := range subject.Kinds {
-			if strings.HasPrefix(m.Subject, subject.Prefixes[k]) {
+			if strings.HasPrefix(m.Subject, k.Prefix()) {
 				s = f.streams[k.Stream()]
 			}
 		}

@@ -189,9 +189,9 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k subject.Kind) {
 		}
 		sc.Metadata = metadata
 	}
-	sc.Subjects = []string{subject.Prefixes[k] + "*"}
+	sc.Subjects = []string{k.Prefix() + "*"}
 	if k == subject.Ack {
-		sc.Subjects = []string{subject.Prefixes[k] + "*", subject.Prefixes[k] + "*.*"}
+		sc.Subjects = []string{k.Prefix() + "*", k.Prefix() + "*.*"}
 		sc.MaxBytes = cfg.Positions
 		sc.MaxMsgsPerSubject = 1
 		// A position is removed when no message that it concerns can be left. For

@@ -67,7 +67,7 @@ func newBlockReader(k subject.Kind, index uint64) *blockReader {
 	if err != nil {
 		panic("BUG: inbox: " + err.Error())
 	}
-	return &blockReader{h, []byte(subject.Prefixes[k])}
+	return &blockReader{h, []byte(k.Prefix())}
 }
 
 // next returns the record at the beginning of b, if there is a valid one.

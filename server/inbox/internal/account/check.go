@@ -157,7 +157,7 @@ func (c *Check) readStream(ctx context.Context, k subject.Kind) error {
 				st.Live.Add(rec.seq)
 				st.bytes += int64(rec.size)
 				if !c.Tally.seen[k].Has(rec.seq) {
-					name := strings.TrimPrefix(string(rec.subject), subject.Prefixes[k])
+					name := strings.TrimPrefix(string(rec.subject), k.Prefix())
 					unknown = append(unknown, Adoptee{k, rec.seq, rec.time / 1e6, len(rec.payload), name})
 				}
 			}
@@ -196,7 +196,7 @@ func (c *Check) readStream(ctx context.Context, k subject.Kind) error {
 }
 
 func (c *Check) readPosition(rec record) {
-	name := strings.TrimPrefix(string(rec.subject), subject.Prefixes[subject.Ack])
+	name := strings.TrimPrefix(string(rec.subject), subject.Ack.Prefix())
 	h := HashName(subject.Ack, name)
 	c.Stored[h] = max(c.Stored[h], rec.seq)
 	if _, ok := c.Tally.Positions[h]; !ok {

@@ -115,7 +115,7 @@ type setBack struct {
 // read finds what it can in a damaged part of a block of positions.
 func (s *setBack) read(b []byte) {
 	const fields = RecordHeader // precede the name
-	prefix, found := []byte(subject.Prefixes[subject.Ack]), false
+	prefix, found := []byte(subject.Ack.Prefix()), false
 	for at := 0; at+fields <= len(b); at++ {
 		subject := b[at+fields:]
 		n := int(binary.LittleEndian.Uint16(b[at+fields-2:]))

@@ -20,11 +20,13 @@ const (
 
 var streams = [Kinds]string{"FANFARE_INBOX", "FANFARE_TOPIC", "FANFARE_ACK"}
 
-// Prefixes are the beginnings of the subjects of each stream.
-var Prefixes = [Kinds]string{"fanfare.inbox.", "fanfare.topic.", "fanfare.ack."}
+var prefixes = [Kinds]string{"fanfare.inbox.", "fanfare.topic.", "fanfare.ack."}
 
 // Stream returns the name of the stream.
 func (k Kind) Stream() string { return streams[k] }
+
+// Prefix returns what the subjects of the stream begin with.
+func (k Kind) Prefix() string { return prefixes[k] }
 
 // Box is a store.Box as a subject of JetStream.
 type Box struct {
@@ -35,16 +37,16 @@ type Box struct {
 // Of returns the subject of a box.
 func Of(b store.Box) Box {
 	if b.Topic != "" {
-		return Box{Topic, Prefixes[Topic] + Token(b.Topic)}
+		return Box{Topic, prefixes[Topic] + Token(b.Topic)}
 	}
-	return Box{Inbox, Prefixes[Inbox] + Token(b.User)}
+	return Box{Inbox, prefixes[Inbox] + Token(b.User)}
 }
 
 // Name returns the subject without its prefix.
-func (b Box) Name() string { return strings.TrimPrefix(b.Subject, Prefixes[b.Kind]) }
+func (b Box) Name() string { return strings.TrimPrefix(b.Subject, prefixes[b.Kind]) }
 
 // Named returns the box with a Name.
-func Named(k Kind, name string) Box { return Box{k, Prefixes[k] + name} }
+func Named(k Kind, name string) Box { return Box{k, prefixes[k] + name} }
 
 // PositionName returns the subject, without its prefix, under which the position of a
 // user in a box is stored: "user" for the user's inbox, "user.topic" for a topic.
