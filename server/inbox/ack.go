@@ -275,9 +275,9 @@ func boxOfPosition(name string) subject.Box {
 	return subject.Named(subject.Inbox, name)
 }
 
-// nothingToRemember reports whether a new position needs no record, since its box is
-// empty, and returns ErrFull if the store has no room for one: otherwise a client that
-// invents names of topics could fill it.
+// nothingToRemember reports whether a new position needs no record because its box is
+// empty. It returns ErrFull if a record is needed and does not fit; otherwise a
+// client could fill the store with invented topic names.
 func (s *Store) nothingToRemember(ctx context.Context, name string, p position) (bool, error) {
 	b := boxOfPosition(name)
 	if p.offset == 0 && !p.always {

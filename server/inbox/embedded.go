@@ -147,7 +147,8 @@ func (e *embedded) release() {
 	}
 }
 
-// flush brings what was appended to the disk, messages before their account.
+// flush syncs appended messages to disk, and then the account. The time now decides
+// which files may have been written of late.
 func (e *embedded) flush(now time.Time) error {
 	size, durable := e.account.Sizes()
 	if size == durable {

@@ -9,17 +9,17 @@ import (
 	"fanfare/server/store"
 )
 
-// ErrLocked: another process uses the directory.
+// ErrLocked reports that another process uses the directory.
 var ErrLocked = datadir.ErrLocked
 
-// errRaced: another append to the box was stored first, so that the box does not
-// end where this one assumed.
+// errRaced reports that another append was stored first, so the box does not end where
+// this append expected.
 var errRaced = errors.New("inbox: another append was stored first")
 
-// errBoxFull: the box has Config.Messages messages, and none may be removed.
+// errBoxFull reports that the box has Config.Messages messages, and none may be removed.
 var errBoxFull = errors.New("inbox: box full")
 
-// errNoStream: the stream does not exist.
+// errNoStream reports that the stream does not exist.
 var errNoStream = errors.New("inbox: no such stream")
 
 // apiError is the error in an answer of JetStream.

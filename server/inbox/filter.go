@@ -8,8 +8,8 @@ import (
 
 // filter is a set of hashes that may contain more than was added, but never less:
 // a Bloom filter that grows. An embedded store, which knows every append, asks it
-// whether a user may have messages at all: of most who log in the answer is no, and
-// costs nothing.
+// whether a user may have messages at all: for most users who log in the answer is no,
+// and costs nothing.
 type filter struct {
 	layers atomic.Pointer[[]*filterLayer]
 	mu     sync.Mutex // one goroutine adds

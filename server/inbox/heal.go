@@ -156,7 +156,7 @@ func (s *Store) reject(why error) {
 	s.local.reserve.Release()
 }
 
-// acceptAgain ends what reject began.
+// acceptAgain makes the store accept messages again, after reject.
 func (s *Store) acceptAgain(opened bool) {
 	if s.full.Load() == nil || !opened || s.sick() != nil {
 		return

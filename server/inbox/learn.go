@@ -23,7 +23,7 @@ func (s *Store) reached(ctx context.Context, k subject.Kind, positions *jetstrea
 	if positions.State.Msgs == 0 || s.prepared.Load() {
 		return seen, nil
 	}
-	names := subject.Ack.Prefix() + "*" // see positionName
+	names := subject.Ack.Prefix() + "*" // see subject.PositionName
 	if k == subject.Topic {
 		names += ".*"
 	}

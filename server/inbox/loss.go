@@ -72,7 +72,7 @@ func (s *Store) markGap(ctx context.Context, c *account.Check, b subject.Box, lo
 
 // markAllGaps appends a marker to each box that is known, where it cannot be told
 // which have lost messages. The offset before the first marker was skipped for this:
-// see lastOffset.
+// see LastOffset.
 func (s *Store) markAllGaps(ctx context.Context, c *account.Check) error {
 	known := make(map[subject.Box]bool)
 	err := c.Each(func(e *account.Adoptee, _ int64, _ bool) { known[subject.Named(e.Kind, e.Name)] = true })
@@ -156,7 +156,7 @@ func (s *Store) compareStreams(ctx context.Context, c *account.Check) error {
 		}
 		s.log.Error("stored messages missing", "err", err, "effect", effectOfLoss)
 		c.Loss.Unknown = err.Error()
-		// An offset for the markers to name: see lastOffset.
+		// An offset for the markers to name: see LastOffset.
 		for k := range subject.Ack {
 			if _, err := s.skipOne(ctx, k); err != nil {
 				return err

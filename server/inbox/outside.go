@@ -136,7 +136,7 @@ func (s *Store) settle(ctx context.Context) {
 	}
 }
 
-// explain adds what to do to what an outside NATS says, or does not say.
+// explain adds advice to an error from an outside NATS, or to a missing answer.
 func (s *Store) explain(err error) error {
 	var said *jetstream.APIError
 	var answer *apiError

@@ -40,7 +40,7 @@ type Store struct {
 	prepared   atomic.Bool                // the streams are there
 	replicated atomic.Bool                // and have copies
 	limited    [subject.Kinds]atomic.Bool // the stream got the limits of cfg
-	// othersLimits is what was logged of limits that another node gave the stream.
+	// othersLimits holds the other node's limits that were last logged for a stream.
 	othersLimits [subject.Kinds]atomic.Pointer[string]
 
 	trouble  atomic.Pointer[string] // why the streams are not there

@@ -107,8 +107,8 @@ func (a *Account) Message(k subject.Kind, offset uint64, at time.Time, size int,
 	return a.writeUnlock()
 }
 
-// Purge adds that messages of a box are going to be removed, and returns when that is
-// on the disk.
+// Purge records that messages of a box are about to be removed, and returns when the
+// record is on disk.
 func (a *Account) Purge(b subject.Box, upTo uint64, at time.Time) error {
 	a.mu.Lock()
 	a.pending = appendPurge(a.pending, b.Kind, upTo, at.UnixMilli(), b.Name())

@@ -39,9 +39,9 @@ func (c *Check) Repair() error {
 	return nil
 }
 
-// LastOffset is the greatest offset that is known to have been assigned. A lost
-// message is never known by its offset alone where the account is damaged: one more
-// is then skipped, for the markers of gaps to name.
+// LastOffset returns the greatest offset known to be assigned. If it is not known which
+// messages are missing (Loss.Unknown), it returns one more: that offset is skipped, and
+// gap markers name it.
 func (c *Check) LastOffset(k subject.Kind) uint64 {
 	last := max(c.Tally.last[k], c.maxAck[k], c.Streams[k].last)
 	if c.Loss.Unknown != "" {
