@@ -62,30 +62,38 @@ func (r *Rules) Validate() error {
 	d := &r.Deflate
 	switch {
 	case r.MaxMessage < 0 || r.MaxMessage > maxMaxMessage:
-		return invalid("MaxMessage", "is %d: want 0 (for %d) to %d", r.MaxMessage, DefaultMaxMessage, maxMaxMessage)
+		return &ruleError{"MaxMessage", fmt.Sprintf("is %d: want 1 to %d", r.MaxMessage, maxMaxMessage), DefaultMaxMessage}
 	case d.Level < 0 || d.Level > 9:
-		return invalid("Deflate.Level", "is %d: want 0 to 9", d.Level)
+		return &ruleError{"Deflate.Level", fmt.Sprintf("is %d: want 0 to 9", d.Level), 0}
 	case d.MinSize < 0:
-		return invalid("Deflate.MinSize", "is %d: want 0 (for %d) or more", d.MinSize, defaultMinSize)
+		return &ruleError{"Deflate.MinSize", fmt.Sprintf("is %d: want 1 or more", d.MinSize), defaultMinSize}
 	case d.MaxRatio < 0:
-		return invalid("Deflate.MaxRatio", "is %d: want 0 (for %d) or more", d.MaxRatio, defaultMaxRatio)
+		return &ruleError{"Deflate.MaxRatio", fmt.Sprintf("is %d: want 1 or more", d.MaxRatio), defaultMaxRatio}
 	case d.ContextBits != 0 && (d.ContextBits < 9 || d.ContextBits > 15):
-		return invalid("Deflate.ContextBits", "is %d: want 0 or 9 to 15", d.ContextBits)
+		return &ruleError{"Deflate.ContextBits", fmt.Sprintf("is %d: want 0 or 9 to 15", d.ContextBits), 0}
 	}
 	return nil
 }
 
 // ruleError is an error in one field of Rules.
-type ruleError struct{ field, problem string }
-
-func invalid(field, problem string, args ...any) error {
-	return &ruleError{field, fmt.Sprintf(problem, args...)}
+type ruleError struct {
+	field, problem string
+	def            int // for which the value 0 stands; 0: it stands for itself
 }
 
-// Field is the name of the field, for programs that call the setting something else.
+// Field returns the name of the field, for programs that call the setting something else.
 func (e *ruleError) Field() string { return e.field }
 
-func (e *ruleError) Error() string { return e.field + " " + e.problem }
+// Problem returns what is wrong, without the default: a program that has flags names it in
+// its help.
+func (e *ruleError) Problem() string { return e.problem }
+
+func (e *ruleError) Error() string {
+	if e.def == 0 {
+		return e.field + " " + e.problem
+	}
+	return fmt.Sprintf("%s %s, or 0 for the default of %d", e.field, e.problem, e.def)
+}
 
 func (r *Rules) maxMessage() int {
 	if r.MaxMessage <= 0 {

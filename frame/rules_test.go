@@ -53,6 +53,9 @@ func TestCompressedMessageMayBeLarger(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
+	if got, want := (&Rules{MaxMessage: -1}).Validate().Error(), "MaxMessage is -1: want 1 to 1073741824, or 0 for the default of 65536"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	for _, tt := range []struct {
 		rules Rules
 		field string // that is wrong; empty: none
@@ -71,8 +74,14 @@ func TestValidate(t *testing.T) {
 	} {
 		var field string
 		err := tt.rules.Validate()
-		if e, ok := err.(interface{ Field() string }); ok {
+		if e, ok := err.(interface {
+			Field() string
+			Problem() string
+		}); ok {
 			field = e.Field()
+			if p := e.Problem(); strings.Contains(p, "default") || !strings.HasPrefix(err.Error(), field+" "+p) {
+				t.Errorf("problem %q of %v", p, err)
+			}
 		}
 		if field != tt.field || err != nil && !strings.HasPrefix(err.Error(), field+" is ") {
 			t.Errorf("%+v: %v", tt.rules, err)

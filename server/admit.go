@@ -36,7 +36,7 @@ func (ep *endpoint) check(r *Request) error {
 			hosts = append(hosts, host)
 		}
 	}
-	return handshake.Origins(ep.srv.live().AllowOrigins).Check(&r.head, hosts...)
+	return handshake.Origins(ep.srv.live().AllowOrigins).Check(&r.head, ep.srv.cfg.FieldName, hosts...)
 }
 
 // admit decides on a request that was checked and whose client was identified.

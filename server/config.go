@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -129,6 +128,11 @@ type Config struct {
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
 
+	// FieldName returns what the program calls a field of Config, such as the flag that
+	// sets it, for log lines and for answers to rejected handshakes that tell an operator
+	// what to change. It is called concurrently. nil: "Config." followed by the field's
+	// name.
+	FieldName func(field string) string
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -249,7 +253,7 @@ func (cfg *Config) validate() error {
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("server: %w", errors.Join(errs...))
+		return field.Wrapf("server: %w", errors.Join(errs...))
 	}
 	return nil
 }
@@ -281,11 +285,11 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	}
 	for _, ep := range cfg.Endpoints {
 		if srv.endpoints[ep.Path] == nil {
-			return fmt.Errorf("server: %w", field.Errorf("Endpoints", "has one at %s, which the server does not serve: endpoints cannot be added while it runs", ep.Path))
+			return field.Wrapf("server: %w", field.Errorf("Endpoints", "has one at %s, which the server does not serve: endpoints cannot be added while it runs", ep.Path))
 		}
 	}
 	if len(cfg.Endpoints) != len(srv.endpoints) {
-		return fmt.Errorf("server: %w", field.Errorf("Endpoints", "has %d endpoints, the server serves %d: they cannot be removed while it runs", len(cfg.Endpoints), len(srv.endpoints)))
+		return field.Wrapf("server: %w", field.Errorf("Endpoints", "has %d endpoints, the server serves %d: they cannot be removed while it runs", len(cfg.Endpoints), len(srv.endpoints)))
 	}
 	srv.changing.Lock()
 	defer srv.changing.Unlock()

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -61,21 +60,34 @@ func (ep *Endpoint) validate() error {
 		ep.Dialects = []Dialect{Plain()}
 	}
 	if len(ep.Dialects) > dialectMask+1 {
-		return fmt.Errorf("endpoint %s: %w", ep.Path, field.Errorf("Dialects", "has %d values: want at most %d", len(ep.Dialects), dialectMask+1))
+		return &endpointError{ep.Path, field.Errorf("Dialects", "has %d values: want at most %d", len(ep.Dialects), dialectMask+1)}
 	}
 	for _, d := range ep.Dialects {
 		if p := d.Protocol(); p != "" && !handshake.ValidProtocol(p) {
-			return fmt.Errorf("endpoint %s: %w", ep.Path, field.Errorf("Dialects", "has the sub-protocol %q, which is not a token (RFC 6455 section 4.1)", p))
+			return &endpointError{ep.Path, field.Errorf("Dialects", "has the sub-protocol %q, which is not a token (RFC 6455 section 4.1)", p)}
 		}
 	}
 	if err := ep.Rate.validate(); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
+		return &endpointError{ep.Path, err}
 	}
 	if err := ep.Rules.Validate(); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.Path, err)
+		return &endpointError{ep.Path, err}
 	}
 	return nil
 }
+
+// endpointError is an error in a field of one endpoint.
+type endpointError struct {
+	path string
+	err  error
+}
+
+// EndpointPath returns the path of the endpoint, for programs whose endpoints share their
+// settings and so their errors.
+func (e *endpointError) EndpointPath() string { return e.path }
+
+func (e *endpointError) Error() string { return "endpoint " + e.path + ": " + e.err.Error() }
+func (e *endpointError) Unwrap() error { return e.err }
 
 // Identity says to which user a session belongs, and what it may do.
 type Identity struct {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
@@ -120,7 +121,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	}
 	r.session, r.tls = s, s.tlsState()
 	if host := r.head.Authority(); srv.localOnly.Load() && len(host) > 0 && !handshake.IsLocalHost(host) {
-		return rejectHost(host)
+		return srv.rejectHost(host)
 	}
 	if !r.head.IsUpgrade() {
 		return errPlain
@@ -165,11 +166,11 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 // rejectHost protects a server on loopback that believes what clients say against DNS
 // rebinding: a page makes its own name resolve to this machine, and so has the same
 // origin as this server.
-func rejectHost(host []byte) error {
+func (srv *Server) rejectHost(host []byte) error {
 	return &Rejection{
 		Status: http.StatusForbidden,
 		Text: "the Host field names " + handshake.Quote(host) + ", not this machine; a server that identifies users by the query and listens on loopback " +
-			"accepts IP addresses and localhost only, unless a proxy is trusted (--trusted-proxy, Config.TrustedProxies)",
+			"accepts IP addresses and localhost only, unless a proxy is trusted (" + field.Setting(srv.cfg.FieldName, "TrustedProxies") + ")",
 		Reason: "host is not local",
 	}
 }

@@ -44,7 +44,7 @@ func TestDNSRebinding(t *testing.T) {
 				if got != status {
 					t.Errorf("%s: status %d, want %d", host, got, status)
 				}
-				if got == 403 && !strings.Contains(body, "--trusted-proxy, Config.TrustedProxies") {
+				if got == 403 && !strings.Contains(body, "(Config.TrustedProxies)") {
 					t.Errorf("%s: %q does not say what to do", host, body)
 				}
 			}

@@ -68,7 +68,7 @@ func TestRejectionsAreLogged(t *testing.T) {
 		srv := start(t, Config{Transport: kind, MaxConnections: 1, Logger: logger, AllowOrigins: []string{"https://app.example"}})
 		for _, tt := range []struct{ request, want string }{
 			{handshakeFor("/echo", "Origin: https://evil.example"), `level=DEBUG msg="handshake rejected" status=403 text="pages of origin \"https://evil.example\" may not connect: ` +
-				`it is not that of host \"localhost\", and the allowed origins (--allow-origin, Config.AllowOrigins) do not contain it" address=127.0.0.1 origin="\"https://evil.example\""`},
+				`it is not that of host \"localhost\", and the allowed origins (Config.AllowOrigins) do not contain it" address=127.0.0.1 origin="\"https://evil.example\""`},
 			{handshakeFor("/nowhere"), `status=404`},
 			{"\x00 not HTTP\r\n", `status=400 text="malformed request line" address=127.0.0.1 origin="\"\""`},
 			{"\x16\x03\x01", `status=400 text="a TLS handshake arrived at a listener without TLS: `},

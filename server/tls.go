@@ -105,19 +105,22 @@ func (s *Session) tlsHandshaking() bool {
 // securedByUs tells whether the session's TLS handshake was counted by tlsOwner.Admit.
 func (s *Session) securedByUs() bool { return s.layer() != nil }
 
-// errHelloOnPlain answers a client that speaks TLS to a listener without it. The client
-// does not understand the answer: it is for the log.
-var errHelloOnPlain = &Rejection{
-	Status: http.StatusBadRequest,
-	Text:   "a TLS handshake arrived at a listener without TLS: use ws:// or http://, or configure TLS (--tls-cert, Config.TLS)",
-	Reason: "TLS handshake at a listener without TLS",
+// rejectHello answers a client that speaks TLS to a listener without it. The client does
+// not understand the answer: it is for the log.
+func (srv *Server) rejectHello() error {
+	return &Rejection{
+		Status: http.StatusBadRequest,
+		Text: "a TLS handshake arrived at a listener without TLS: use ws:// or http://, or configure TLS (" +
+			field.Setting(srv.cfg.FieldName, "TLS") + ")",
+		Reason: "TLS handshake at a listener without TLS",
+	}
 }
 
 // checkPlain tells a TLS handshake from a request by its first byte, the type of the
 // record, RFC 8446 section 5.1.
 func (s *Session) checkPlain(b []byte) error {
 	if len(b) > 0 && b[0] == 22 && s.ext.Load() == nil {
-		return errHelloOnPlain
+		return s.srv().rejectHello()
 	}
 	return nil
 }

@@ -177,6 +177,12 @@ func TestInFlags(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
+	const library = "server: PingInterval is 1ns: want 100ms to 24h\n" +
+		"endpoint /a: MaxMessage is -1: want 1 to 1073741824, or 0 for the default of 65536\n" +
+		"endpoint /b: MaxMessage is -1: want 1 to 1073741824, or 0 for the default of 65536"
+	if got := err.Error(); got != library {
+		t.Errorf("got  %s\nwant %s", got, library)
+	}
 	worded := inFlags("server", err)
 	const want = "--ping-interval is 1ns: want 100ms to 24h; --max-message is -1: want 1 to 1073741824"
 	if got := oneLine(worded.Error()); got != want {

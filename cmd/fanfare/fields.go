@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -10,7 +9,8 @@ import (
 // flagOf names the flag for each field that an error of a library may name, by package.
 var flagOf = map[string]string{
 	"server.Listen": "listen", "server.TLS": "tls-cert", "server.InsecureIdentity": "insecure-identity", "server.AllowOrigins": "allow-origin",
-	"server.Workers": "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
+	"server.TrustedProxies": "trusted-proxy",
+	"server.Workers":        "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
 	"server.ConnectionsPerIP": "connections-per-ip", "server.HandshakesPerIP": "handshakes-per-ip",
 	"server.HandshakeRate": "handshake-rate", "server.SessionsPerUser": "sessions-per-user",
 	"server.SessionsFull": "sessions-full", "server.TopicsPerSession": "topics-per-session",
@@ -35,38 +35,71 @@ var flagOf = map[string]string{
 	"cluster.Name": "node-name",
 }
 
-// zeroForDefault is how libraries say that zero is the default; here it is an error.
-var zeroForDefault = regexp.MustCompile(`want 0 \(for \d+\)`)
-
-// fieldError is an error that names a field of a Config, with which its text begins.
+// fieldError is an error that names a field of a Config. Problem is the text that follows
+// the name, without the default for which the value 0 stands: here 0 is an error.
 type fieldError interface {
 	error
 	Field() string
+	Problem() string
+}
+
+// endpointError is an error in one endpoint. All endpoints have the same flags.
+type endpointError interface{ EndpointPath() string }
+
+// rewordable is an error whose text contains those of other errors.
+type rewordable interface {
+	Reword(words func(error) string) string
 }
 
 // inFlags words an error of a library for the command line: where the error names a
 // field of a package's Config, the flag takes its place.
 func inFlags(pkg string, err error) error {
-	text := strings.TrimPrefix(err.Error(), pkg+": ")
-	for _, e := range fieldErrors(err) {
-		if flag, ok := flagOf[pkg+"."+e.Field()]; ok {
-			problem := strings.TrimPrefix(e.Error(), e.Field())
-			problem = zeroForDefault.ReplaceAllString(problem, "want 1")
-			text = strings.Replace(text, e.Error(), "--"+flag+problem, 1)
+	return &worded{strings.TrimPrefix(wording{pkg}.of(err), pkg+": "), err}
+}
+
+// fieldName is server.Config.FieldName: a field that has no flag keeps its name.
+func fieldName(field string) string {
+	if flag, ok := flagOf["server."+field]; ok {
+		return "--" + flag
+	}
+	return "Config." + field
+}
+
+// wording words errors of a package.
+type wording struct{ pkg string }
+
+// of returns the text of err with flags in place of fields.
+func (w wording) of(err error) string {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case fieldError:
+		if flag, ok := flagOf[w.pkg+"."+e.Field()]; ok {
+			return "--" + flag + " " + e.Problem()
+		}
+	case endpointError:
+		return w.of(errors.Unwrap(err))
+	case rewordable:
+		return e.Reword(w.of)
+	case interface{ Unwrap() []error }:
+		if all := e.Unwrap(); err.Error() == errors.Join(all...).Error() {
+			return w.ofAll(all)
+		}
+	case interface{ Unwrap() error }: // a type around an error, with the error's text
+		if inner := e.Unwrap(); inner != nil && inner.Error() == err.Error() {
+			return w.of(inner)
 		}
 	}
-	// Endpoints have the same settings, and so the same errors.
+	return err.Error()
+}
+
+// ofAll returns a line for each error; endpoints that share a flag share its error.
+func (w wording) ofAll(all []error) string {
 	var lines []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "endpoint ") {
-			_, line, _ = strings.Cut(line, ": ")
-		}
-		if !slices.Contains(lines, line) {
+	for _, err := range all {
+		if line := w.of(err); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
-	return &worded{strings.Join(lines, "\n"), err}
+	return strings.Join(lines, "\n")
 }
 
 // worded is an error in words of the command line.
@@ -77,20 +110,3 @@ type worded struct {
 
 func (w *worded) Error() string { return w.text }
 func (w *worded) Unwrap() error { return w.err }
-
-// fieldErrors returns all errors in the tree of err that name a field.
-func fieldErrors(err error) (found []fieldError) {
-	if e, ok := err.(fieldError); ok { //nolint:errorlint // the tree is walked here
-		return []fieldError{e}
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range many.Unwrap() {
-			found = append(found, fieldErrors(e)...)
-		}
-		return found
-	}
-	if e := errors.Unwrap(err); e != nil {
-		return fieldErrors(e)
-	}
-	return nil
-}

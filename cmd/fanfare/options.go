@@ -79,6 +79,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		DrainDelay:       cmd.DrainDelay,
 		DrainRate:        cmd.DrainRate,
 		DurableTopics:    cmd.DurableTopic,
+		FieldName:        fieldName,
 		Logger:           log,
 	}, nil
 }

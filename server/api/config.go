@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"fanfare/server"
@@ -59,7 +58,7 @@ func (cfg *Config) validate() error {
 		errs = append(errs, field.Errorf("MaxConnections", "is %d: want at least 1, or 0 for the default", cfg.MaxConnections))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("api: %w", errors.Join(errs...))
+		return field.Wrapf("api: %w", errors.Join(errs...))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fanfare/server"
+	"fanfare/server/internal/field"
 )
 
 // Cluster implements server.Cluster over NATS. Its methods may be called by any
@@ -60,7 +60,7 @@ func New(ctx context.Context, cfg Config) (*Cluster, error) { return start(ctx, 
 
 func start(ctx context.Context, cfg Config, now func() time.Time) (*Cluster, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, field.Wrapf("cluster: %w", err)
 	}
 	c := &Cluster{
 		now:     now,
@@ -83,7 +83,7 @@ func start(ctx context.Context, cfg Config, now func() time.Time) (*Cluster, err
 	c.links.init()
 	nc, err := c.dial()
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, field.Wrapf("cluster: %w", err)
 	}
 	c.nc.Store(nc)
 	return c, nil

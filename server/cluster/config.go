@@ -3,7 +3,6 @@ package cluster
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -61,7 +60,7 @@ func (cfg *Config) validate(id nodeID) error {
 		errs = append(errs, field.Errorf("Timeout", "is %v: want 10ms to 1m", cfg.Timeout))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("cluster: %w", errors.Join(errs...))
+		return field.Wrapf("cluster: %w", errors.Join(errs...))
 	}
 	return nil
 }

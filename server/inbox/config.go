@@ -148,7 +148,7 @@ func (cfg *Config) validate() error {
 		errs = append(errs, field.Errorf("Sync", "is %v: want 10ms to 1h, or less than 0 for each append", cfg.Sync))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("inbox: %w", errors.Join(errs...))
+		return field.Wrapf("inbox: %w", errors.Join(errs...))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
+	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
 
@@ -76,7 +77,7 @@ func (e *embedded) acquire() (err error) {
 		return nil
 	}
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
-		return fmt.Errorf("inbox: %w", err)
+		return field.Wrapf("inbox: %w", err)
 	}
 	e.lock, err = datadir.LockDir(filepath.Join(e.dir, account.LockName))
 	return err
@@ -103,7 +104,7 @@ func (e *embedded) start() error {
 	opts := e.opts // the server keeps what it is given, and changes that
 	ns, err := natsserver.NewServer(&opts)
 	if err != nil {
-		return fmt.Errorf("inbox: %w", err)
+		return field.Wrapf("inbox: %w", err)
 	}
 	ns.SetLoggerV2(e.log, false, false, false)
 	e.mu.Lock()

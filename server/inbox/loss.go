@@ -9,6 +9,7 @@ import (
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
+	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
 
@@ -152,7 +153,7 @@ func (s *Store) compareStreams(ctx context.Context, c *account.Check) error {
 		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d (%s)",
 			store.ErrDamaged, k.Stream(), st[k].Messages, st[k].Last, want[k], last, s.local.log.worst())
 		if !s.cfg.AcceptLoss {
-			return fmt.Errorf("%w; restore %s from a backup; %w", err, s.local.dir, account.ErrAcceptLoss)
+			return field.Wrapf("%w; restore %s from a backup; %w", err, s.local.dir, account.ErrAcceptLoss)
 		}
 		s.log.Error("stored messages missing", "err", err, "effect", effectOfLoss)
 		c.Loss.Unknown = err.Error()

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/internal/field"
 	"fanfare/server/internal/natsconn"
 	"fanfare/server/store"
 )
@@ -30,12 +31,12 @@ func (s *Store) connect() error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("inbox: %w", err)
+		return field.Wrapf("inbox: %w", err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(s.cfg.Timeout))
 	if err != nil {
 		nc.Close()
-		return fmt.Errorf("inbox: %w", err)
+		return field.Wrapf("inbox: %w", err)
 	}
 	_, err = nc.Subscribe(verifySubject, func(*nats.Msg) {
 		s.prepared.Store(false)
@@ -43,7 +44,7 @@ func (s *Store) connect() error {
 	})
 	if err != nil {
 		nc.Close()
-		return fmt.Errorf("inbox: %w", err)
+		return field.Wrapf("inbox: %w", err)
 	}
 	s.link.Store(&link{nc, js})
 	return nil

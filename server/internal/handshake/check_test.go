@@ -157,7 +157,7 @@ func TestHandshakeAllocatesNothing(t *testing.T) {
 		if err != nil || len(rest) > 0 {
 			t.Fatal(err)
 		}
-		err = errors.Join(r.Parse(head), Check(&r), origins.Check(&r, r.Authority()))
+		err = errors.Join(r.Parse(head), Check(&r), origins.Check(&r, nil, r.Authority()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"fanfare/server/internal/field"
 )
 
 // Origins are the origins of pages that may connect beside those of the same host:
@@ -51,8 +53,8 @@ func validScheme(s string) bool {
 //
 // hosts are what the request's host is called: its authority and, if a trusted proxy
 // rewrites that, what it was before. The scheme is not compared: behind a proxy that
-// terminates TLS the server does not know its own.
-func (o Origins) Check(r *Request, hosts ...[]byte) error {
+// terminates TLS the server does not know its own. name is Config.FieldName.
+func (o Origins) Check(r *Request, name func(field string) string, hosts ...[]byte) error {
 	origin, n := r.Field("Origin")
 	if n == 0 {
 		return nil
@@ -76,7 +78,7 @@ func (o Origins) Check(r *Request, hosts ...[]byte) error {
 			nearly = nearly || EqualFold(hostname(rest), string(hostname(host)))
 		}
 	}
-	return rejectOrigin(origin, hosts, nearly)
+	return rejectOrigin(origin, hosts, nearly, field.Setting(name, "AllowOrigins"))
 }
 
 // defaultPort returns the port that a serialized origin leaves out, with its colon.
@@ -99,7 +101,7 @@ func hostname(host []byte) []byte {
 }
 
 // rejectOrigin explains what the origin was compared with.
-func rejectOrigin(origin []byte, hosts [][]byte, nearly bool) error {
+func rejectOrigin(origin []byte, hosts [][]byte, nearly bool, setting string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pages of origin %s may not connect: it is not that of host ", Quote(origin))
 	for i, host := range hosts {
@@ -108,7 +110,7 @@ func rejectOrigin(origin []byte, hosts [][]byte, nearly bool) error {
 		}
 		b.WriteString(Quote(host))
 	}
-	b.WriteString(", and the allowed origins (--allow-origin, Config.AllowOrigins) do not contain it")
+	b.WriteString(", and the allowed origins (" + setting + ") do not contain it")
 	if nearly {
 		b.WriteString(" (only the port differs: a proxy may forward Host without it)")
 	}

@@ -71,7 +71,7 @@ func TestOrigins(t *testing.T) {
 			}
 			var r Request
 			r.Add("Origin", test.origin)
-			err := Origins(test.allowed).Check(&r, []byte(test.host))
+			err := Origins(test.allowed).Check(&r, nil, []byte(test.host))
 			if (err == nil) != test.want {
 				t.Errorf("%v", err)
 			}
@@ -100,17 +100,19 @@ func TestOriginsHosts(t *testing.T) {
 	for _, tt := range []struct {
 		hosts []string
 		want  []string // in the text; nil: allowed
+		name  func(field string) string
 	}{
-		{[]string{"inner", "app.example:8443"}, nil},
-		{[]string{"inner"}, []string{`"https://app.example:8443"`, `host "inner"`, "--allow-origin, Config.AllowOrigins"}},
-		{[]string{"inner", "outer"}, []string{`host "inner" or "outer"`}},
-		{[]string{"app.example"}, []string{"only the port differs"}},
+		{[]string{"inner", "app.example:8443"}, nil, nil},
+		{[]string{"inner"}, []string{`"https://app.example:8443"`, `host "inner"`, "the allowed origins (Config.AllowOrigins) do not"}, nil},
+		{[]string{"inner"}, []string{"the allowed origins (my AllowOrigins) do not"}, func(f string) string { return "my " + f }},
+		{[]string{"inner", "outer"}, []string{`host "inner" or "outer"`}, nil},
+		{[]string{"app.example"}, []string{"only the port differs"}, nil},
 	} {
 		var hosts [][]byte
 		for _, h := range tt.hosts {
 			hosts = append(hosts, []byte(h))
 		}
-		err := Origins{"https://other"}.Check(&r, hosts...)
+		err := Origins{"https://other"}.Check(&r, tt.name, hosts...)
 		if tt.want == nil {
 			if err != nil {
 				t.Errorf("%q: %v", tt.hosts, err)

@@ -49,7 +49,7 @@ func TestPeers(t *testing.T) {
 			if err := Check(&r); err != nil {
 				t.Error(err)
 			}
-			if err := Origins(nil).Check(&r, r.Authority()); err != nil {
+			if err := Origins(nil).Check(&r, nil, r.Authority()); err != nil {
 				t.Error(err)
 			}
 			if string(r.Path) != "/ws" {

@@ -109,6 +109,6 @@ func (c *Check) Err() error {
 	if len(files) > 0 {
 		damaged = fmt.Sprintf(" (%d damaged parts of files, the first: %s)", len(files), files[0])
 	}
-	return fmt.Errorf("%w: %s%s; restore %s from a backup; %w",
+	return field.Wrapf("%w: %s%s; restore %s from a backup; %w",
 		store.ErrDamaged, c.Loss.Describe(), damaged, c.Dir, ErrAcceptLoss)
 }
