@@ -42,7 +42,7 @@ func (f *inboxFlags) dataDir(log *slog.Logger) string {
 	}
 	dir := defaultDataDir()
 	if _, err := os.Stat(localDataDir); err == nil && dir != localDataDir {
-		log.Warn("a data directory is here that is not used", "found", localDataDir, "used", dir, "advice", "to use it, start with --data-dir "+localDataDir)
+		log.Warn("unused data directory", "found", localDataDir, "used", dir, "advice", "to use it, start with --data-dir "+localDataDir)
 	}
 	return dir
 }

@@ -50,7 +50,7 @@ func TestDataDirIsCreatedAndPrinted(t *testing.T) {
 	}
 }
 
-// TestUnusedDataDir: a directory of an earlier version is not ignored in silence.
+// TestUnusedDataDir: a directory of an earlier version is not ignored silently.
 func TestUnusedDataDir(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, localDataDir), 0o700); err != nil {

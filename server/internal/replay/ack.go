@@ -123,7 +123,7 @@ func (s *session) wrongPong(q *outstanding) {
 	}
 	s.noAcks, s.alone = true, nil
 	s.svc.counters.unanswered.Add(1)
-	s.svc.cfg.Logger.Warn("client does not answer pings with their payload (RFC 6455, 5.5.3): stored messages are not acknowledged",
+	s.svc.cfg.Logger.Warn("pong without the payload of its ping", "effect", "stored messages of this session are not acknowledged (RFC 6455 section 5.5.3)",
 		"user", s.user, "session", s.receiver.ID())
 	s.goOn()
 }
@@ -204,7 +204,7 @@ func (s *session) explicit(st *stream, epoch string, offset uint64) error {
 	if st.check {
 		s.wake()
 	}
-	if st.refused {
+	if st.overQuota {
 		return ErrPositions
 	}
 	return nil

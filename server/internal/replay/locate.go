@@ -20,8 +20,8 @@ type place struct {
 	acked  uint64 // the position that the user has acknowledged, if it was asked for
 	known  bool   // a position of the user is stored
 	pinned bool
-	// refused: quota does not allow the user a position here.
-	refused bool
+	// overQuota: quota does not allow the user a position here.
+	overQuota bool
 	// partial: the box is empty, and after was not looked up.
 	partial bool
 	// unsure: after is acked, which may cover messages that were stored since the
@@ -118,7 +118,7 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	}
 	if st.remember {
 		if !st.exempt && !v.quota.allow(user, j.box.Topic, j.addr, v.cfg.Now()) {
-			p.refused = true
+			p.overQuota = true
 			return nil
 		}
 		switch err := db.AckSync(ctx, j.box, user, p.after); {
@@ -178,8 +178,8 @@ func (s *session) located(st *stream, p place) {
 	if p.unsure && st.noticed() && st.want <= p.acked {
 		return // asked again, with job.noticed
 	}
-	if st.place(p); p.refused {
-		s.refuse(st)
+	if st.place(p); p.overQuota {
+		s.leaveUnstored(st)
 	}
 	if s.svc.cfg.Sync != nil && !(s.second && st == &s.inbox) {
 		s.svc.lookLater(s.receiver, st.box.Topic)

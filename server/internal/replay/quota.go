@@ -85,19 +85,19 @@ func (s *session) mayStore(st *stream) bool {
 		return true
 	}
 	if !s.svc.quota.allow(s.user, st.box.Topic, s.receiver.Address(), s.svc.cfg.Now()) {
-		s.refuse(st)
+		s.leaveUnstored(st)
 		return false
 	}
-	st.known, st.refused = true, false
+	st.known, st.overQuota = true, false
 	return true
 }
 
-// refuse notes that the position of a stream is not stored. The caller holds mu.
-func (s *session) refuse(st *stream) {
-	if st.refused {
+// leaveUnstored notes that the position of a stream is not stored. The caller holds mu.
+func (s *session) leaveUnstored(st *stream) {
+	if st.overQuota {
 		return
 	}
-	st.refused = true
+	st.overQuota = true
 	s.svc.counters.unstored.Add(1)
 	s.svc.logUnstored(s.user, st.box.Topic, s.receiver.Address())
 }
@@ -110,6 +110,6 @@ func (v *Service) logUnstored(user, topic string, addr netip.Addr) {
 	if last != 0 && now-last < int64(time.Minute) || !v.unstoredLogged.CompareAndSwap(last, now) {
 		return
 	}
-	v.cfg.Logger.Warn("position not stored: the user, or the address, has as many as it may; more are counted only",
+	v.cfg.Logger.Warn("position not stored", "reason", "the user or the address has the maximum number of positions; further ones are only counted",
 		"user", user, "topic", topic, "address", addr)
 }

@@ -27,7 +27,7 @@ type Receiver interface {
 	AckMode() AckMode
 	Pings() bool
 	// Queued is the size of the outbound queue, counted as the bound of the queue
-	// counts it: 32 bytes for each entry beside its bytes. 0: it is empty.
+	// counts it: 32 bytes for each entry in addition to its bytes. 0: it is empty.
 	Queued() int
 
 	// Begin tells the client where a stream begins: a hello for the inbox, the
@@ -40,7 +40,7 @@ type Receiver interface {
 	// Dialect is equal for receivers whose Encode returns the same. It is comparable.
 	Dialect() any
 	// WriteStored writes or queues a stored message. It returns false if the
-	// session does not accept it and is ending; it is never dropped in silence.
+	// session does not accept it and is ending; it is never dropped silently.
 	WriteStored(f Frame) bool
 	// WriteLive writes a live message that was held, by the policy of the message,
 	// and reports whether it was written or queued.

@@ -15,7 +15,7 @@ type Stats struct {
 	Refused    int64 `json:"refused"`    // sessions that ended with 1009 while a stored message was in flight
 	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused, or could not be encoded, twice
 	Ignored    int64 `json:"ignored"`    // acknowledgements for an earlier epoch of their session
-	Unstored   int64 `json:"unstored"`   // positions in topics not stored, as a user or an address has as many as it may
+	Unstored   int64 `json:"unstored"`   // positions in topics not stored, as a user or an address has the maximum number of them
 	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
 	Dropped    int64 `json:"dropped"`    // live messages held when their session ended
 	Panics     int64 `json:"panics"`     // sessions ended because of a panic

@@ -30,10 +30,10 @@ type stream struct {
 	check  bool // ask the store for its epoch and last offset
 	gap    bool // messages before the next one are missing
 	known  bool // a position of the user is stored, or was counted by quota
-	// refused: quota does not allow the user a position here.
-	refused bool
-	pinned  bool // a position is stored, so that a later session resumes there
-	solo    bool // the next message was refused once, and goes alone
+	// overQuota: quota does not allow the user a position here.
+	overQuota bool
+	pinned    bool // a position is stored, so that a later session resumes there
+	solo      bool // the next message was refused once, and goes alone
 	// continued: the offsets of the last of past continue in epoch.
 	continued bool
 	tries     uint8
