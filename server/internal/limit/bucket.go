@@ -51,21 +51,20 @@ func (b *Bucket) TakeOf(n, rate, size int64, now uint32) bool {
 // PutBack returns tokens that were taken too early.
 func (b *Bucket) PutBack(n int64) { b.left += n * int64(TicksPerSecond) }
 
-// MostWait is the longest time that Turns.Next returns.
+// MostWait is the longest time that RetryAfter.Next returns.
 const MostWait = 30 * time.Second
 
-// Turns tells clients that were rejected at the rate of a Bucket when to come back: each
-// is told the time at which the bucket has a token for it, if all that were told an
-// earlier time take theirs. So they do not all come back for the same token. The zero
-// value has told nothing.
-type Turns struct {
+// RetryAfter computes Retry-After for rejected clients: each one is given the time of the
+// next unpromised token, so that they do not all return for the same one. The zero value
+// has promised nothing.
+type RetryAfter struct {
 	promised int64  // tokens × TicksPerSecond
 	last     uint32 // tick up to which promised tokens are due
 }
 
-// Next returns the time until the next token of b, of which Take has just returned false,
-// that is not promised; at most MostWait. The rate is that of Take.
-func (t *Turns) Next(b *Bucket, rate int64, now uint32) time.Duration {
+// Next returns the time until b has a token that is not promised to another client, at
+// most MostWait. Call it after Take returned false, with the same rate.
+func (t *RetryAfter) Next(b *Bucket, rate int64, now uint32) time.Duration {
 	t.promised = max(t.promised-int64(now-t.last)*rate, 0)
 	t.last = now
 	most := int64(MostWait/Tick) * rate
@@ -77,17 +76,17 @@ func (t *Turns) Next(b *Bucket, rate int64, now uint32) time.Duration {
 // Gate is a Bucket that goroutines share.
 type Gate struct {
 	mu     sync.Mutex
-	bucket Bucket // guarded by mu
-	turns  Turns  // guarded by mu
+	bucket Bucket     // guarded by mu
+	retry  RetryAfter // guarded by mu
 }
 
 // Take is Bucket.Take for one token. If there is none, it returns the time after which to
-// try again, see Turns.
+// try again, see RetryAfter.
 func (g *Gate) Take(rate int64, now uint32) (wait time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.bucket.Take(1, rate, now) {
 		return 0, true
 	}
-	return g.turns.Next(&g.bucket, rate, now), false
+	return g.retry.Next(&g.bucket, rate, now), false
 }

@@ -89,9 +89,9 @@ func TestGateIsShared(t *testing.T) {
 	}
 }
 
-// TestTurns: each client that is rejected is told when there is a token for it. Those
+// TestRetryAfter: each client that is rejected is told when there is a token for it. Those
 // that come back at that time are accepted, and the longest wait is bounded.
-func TestTurns(t *testing.T) {
+func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		rate     int64
 		rejected int

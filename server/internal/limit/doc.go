@@ -2,7 +2,7 @@
 // handshakes and messages per second, and memory.
 //
 //   - Bucket is a token bucket; Meter is the pair of buckets of one session, and
-//     Gate is a bucket that goroutines share. Turns tells clients that were rejected
+//     Gate is a bucket that goroutines share. RetryAfter tells clients that were rejected
 //     at a rate when to come back.
 //   - Sources counts connections and handshakes per address; Proxies finds the
 //     address of a client that comes through a load balancer.

@@ -28,7 +28,7 @@ type Source struct {
 	// Guarded by shard.mu.
 	open       int
 	handshakes Bucket
-	turns      Turns
+	retry      RetryAfter
 }
 
 // NewSources returns an empty Sources.
@@ -94,7 +94,7 @@ func (src *Source) Leave() {
 }
 
 // Handshake counts a handshake, and reports whether rate per second permits it. If not,
-// it returns the time after which to try again, see Turns.
+// it returns the time after which to try again, see RetryAfter.
 func (src *Source) Handshake(rate int, now uint32) (wait time.Duration, ok bool) {
 	if src == nil {
 		return 0, true
@@ -104,7 +104,7 @@ func (src *Source) Handshake(rate int, now uint32) (wait time.Duration, ok bool)
 	if src.handshakes.Take(1, int64(rate), now) {
 		return 0, true
 	}
-	return src.turns.Next(&src.handshakes, int64(rate), now), false
+	return src.retry.Next(&src.handshakes, int64(rate), now), false
 }
 
 // Sweep forgets sources without connections. It keeps those whose bucket may not be
