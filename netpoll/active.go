@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// Active tells whether the connection has input that its Handler has not processed:
+// Active reports whether the connection has input that its Handler has not processed:
 // bytes that the kernel has received, bytes that were read and not consumed, or a read
 // turn that is queued or running. A caller that takes silence for the death of the peer
 // asks it first, because a Handler that blocks, or workers that others keep busy, look

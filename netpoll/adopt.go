@@ -33,13 +33,13 @@ func (e *Engine) Adopt(nc net.Conn, c *Conn, h Handler, pending []byte) error {
 	return nil
 }
 
-// Watches tells whether Adopt takes the descriptor out of nc. It does not if nc
+// Watches reports whether Adopt takes the descriptor out of nc. It does not if nc
 // transforms or observes the bytes: a TLS connection, or a wrapper that counts them.
 func (e *Engine) Watches(nc net.Conn) bool {
 	return e.poller != nil && isSocket(nc)
 }
 
-// isSocket tells whether v is a plain socket. It names the types, because a type that
+// isSocket reports whether v is a plain socket. It names the types, because a type that
 // embeds a *net.TCPConn has a SyscallConn, too, and may do anything in Read, Write and
 // Close.
 func isSocket(v any) bool {

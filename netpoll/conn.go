@@ -181,7 +181,7 @@ func (c *Conn) release(err error) {
 	c.handler.Close(c, err)
 }
 
-// CanWrite tells whether bytes can still be written: neither Close nor Seal was
+// CanWrite reports whether bytes can still be written: neither Close nor Seal was
 // called, and the connection is not known to be broken.
 func (c *Conn) CanWrite() bool { return !c.has(flagSealed) }
 

@@ -21,7 +21,7 @@ type Layer interface {
 	// returns how many these are. It reports false if nothing more is to be read until
 	// Conn.Resume is called.
 	Held(b []byte) (n int, ok bool)
-	// Pending tells whether Open has something to return even if nothing new arrives.
+	// Pending reports whether Open has something to return even if nothing new arrives.
 	Pending() bool
 	// Open takes the bytes that Held has copied and what was received after them. It
 	// returns what they mean, in the memory of b, and keeps what is incomplete. The

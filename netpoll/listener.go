@@ -30,7 +30,7 @@ func (l *listener) stop() {
 	}
 }
 
-// WatchesListener tells whether Listen takes the descriptor out of ln, so that the
+// WatchesListener reports whether Listen takes the descriptor out of ln, so that the
 // connections have one, too.
 func (e *Engine) WatchesListener(ln net.Listener) bool { return e.poller != nil && isSocket(ln) }
 

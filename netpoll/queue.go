@@ -185,7 +185,7 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p, 1})
 }
 
-// follows tells whether b lies in own directly before start, so that one entry, and one
+// follows reports whether b lies in own directly before start, so that one entry, and one
 // element of a writev, can hold both.
 func follows(b, own []byte, start int) bool {
 	return len(b) <= start && &b[len(b)-1] == &own[start-1]

@@ -94,7 +94,7 @@ func (e *Engine) deliver(c *Conn, b []byte, ready Readiness) bool {
 	}
 }
 
-// peerEnded tells whether the end of the peer's stream ends the connection.
+// peerEnded reports whether the end of the peer's stream ends the connection.
 func (c *Conn) peerEnded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -54,7 +54,7 @@ func (c *Conn) sealLocked(last []byte, discard bool, then Ending) (first, over b
 	return first, c.flushLocked()
 }
 
-// peerEndedLocked tells whether the end of the peer's stream ends the connection. It
+// peerEndedLocked reports whether the end of the peer's stream ends the connection. It
 // does not while sealed bytes are unsent: the peer may have shut down only its sending
 // side and still read. Only the holder of the turn may call it.
 func (c *Conn) peerEndedLocked() bool {

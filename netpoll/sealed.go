@@ -114,7 +114,7 @@ func (c *Conn) flushSealedLocked(l Layer) (over bool) {
 	return c.flushedLocked()
 }
 
-// endDueLocked tells whether the layer must end the stream when the queue is empty.
+// endDueLocked reports whether the layer must end the stream when the queue is empty.
 func (c *Conn) endDueLocked() bool {
 	return c.hasLocked(flagCloseFlushed|flagHalfClose) && !c.hasLocked(flagEndSealed)
 }

@@ -84,7 +84,7 @@ func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
 	}
 }
 
-// pending tells whether the turn is queued, or held.
+// pending reports whether the turn is queued, or held.
 func (t *turn) pending() bool {
 	switch t.word.Load() & turnMask {
 	case turnQueued, turnRunning, turnAgain:

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// kernelHolds tells whether the kernel still holds a socket with unsent bytes between
+// kernelHolds reports whether the kernel still holds a socket with unsent bytes between
 // two addresses of this machine, see proc_net_tcp(5).
 func kernelHolds(t testing.TB, from, to net.Addr) bool {
 	t.Helper()

@@ -17,7 +17,7 @@ const (
 	Gone
 )
 
-// Delivered tells whether the bytes were written or queued.
+// Delivered reports whether the bytes were written or queued.
 func (o Outcome) Delivered() bool { return o <= Queued }
 
 // Write sends b, or queues what the kernel does not accept now. b is shared: it may be

@@ -24,7 +24,7 @@ func readFrame(t testing.TB, r io.Reader) (f ws.Frame) {
 	return f
 }
 
-// inflated reads a message, and tells whether it came compressed.
+// inflated reads a message, and reports whether it came compressed.
 func (c *client) inflated() (payload []byte, compressed bool) {
 	c.t.Helper()
 	f := readFrame(c.t, c.br)

@@ -128,7 +128,7 @@ func appendString(b, text []byte) []byte {
 	return append(b, '"')
 }
 
-// object is what the server sends beside messages.
+// object is what the server sends in addition to messages.
 type object struct {
 	Type    string  `json:"type"`
 	Code    string  `json:"code,omitempty"`
@@ -359,5 +359,5 @@ func resumeParams(topics []string) map[string]resumeParam {
 const errNoOffset = "an epoch without its offset: send the offset that came with the epoch as well"
 
 // errNoEpoch: without the epoch it is unknown whether the offset still denotes the
-// same message, and messages could be skipped in silence.
+// same message, and messages could be skipped silently.
 const errNoEpoch = "an offset without its epoch: send the epoch that came with the offset as well"

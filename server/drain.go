@@ -137,7 +137,8 @@ func (srv *Server) drain(ctx context.Context) {
 	}
 }
 
-// dueAt returns how many sessions are closed when the drain has taken this long: at once those of a first step, and one.
+// dueAt returns how many sessions the drain should have closed after took. The first step
+// is due at once and closes at least one.
 func dueAt(took time.Duration, rate int) int {
 	return int((took+drainStep).Seconds()*float64(rate)) + 1
 }

@@ -210,8 +210,8 @@ func (p *identification) end() {
 	srv.memory.Hold(p.held, 0, limit.ForRequest())
 }
 
-// early keeps bytes that arrive while the client is identified. It returns false if that
-// has ended in the meantime.
+// early keeps bytes that arrive during identification. It returns false if identification
+// has ended.
 func (s *Session) early(b []byte) bool {
 	p := s.srv().identifying.find(s)
 	if p == nil {

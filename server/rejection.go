@@ -14,6 +14,16 @@ import (
 	"fanfare/server/internal/handshake"
 )
 
+// A handshake is rejected in one of these steps, in this order:
+//
+//   - accept: a limit on connections (limits.go), or draining;
+//   - TLS: package secure, and checkPlain for TLS at a plain listener (tls.go);
+//   - gathering: the size and the deadline of the request, and memory (handshake.go);
+//   - the request: its path, Host and rate (handshake.go), the rules of RFC 6455 and its
+//     origin (endpoint.check in admit.go);
+//   - identity: the Identifier and its deadline (identify.go);
+//   - admission: topics, sub-protocol, and the limits per user (endpoint.admit in admit.go).
+
 // Rejection is an error that is the answer to a handshake: an HTTP
 // Status of 400 to 599, a Text, and further Header fields if any. Reason, if not empty,
 // takes the place of Text in the log, for texts that differ from client to client.
@@ -35,8 +45,8 @@ func after(r *Rejection, d time.Duration) *Rejection {
 	return &again
 }
 
-// spread replaces Retry-After in rejections that many clients get at once, and of which
-// nobody knows when their reason ends: these clients come back at different times.
+// spread sets a random Retry-After on rejections that many clients receive at once and
+// whose end is not known, so that the clients return at different times.
 func (srv *Server) spread(r *Rejection) *Rejection {
 	switch r {
 	case errGoingAway, errFull, errNoMemory, errAddressFull, errIdentifySlow:

@@ -293,7 +293,7 @@ func (s *Session) MaySubscribe(topic string) bool {
 	return x != nil && Covers(x.maySubscribe, topic)
 }
 
-// SetTimer has Hooks.OnTimer called once, after d. A further call replaces the time.
+// SetTimer schedules one call of Hooks.OnTimer after d. A further call replaces the time.
 func (s *Session) SetTimer(d time.Duration) {
 	srv, x := s.srv(), s.extend()
 	srv.appTimers.Schedule(x, srv.now()+d)

@@ -19,7 +19,7 @@ type stats struct {
 	handshakeRate atomic.Int64 // handshakes rejected for their rate
 	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
 	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
-	shortOfMemory atomic.Int64 // connections rejected for want of memory
+	shortOfMemory atomic.Int64 // connections rejected because memory is short
 	aborted       atomic.Int64 // connections that ended before their request was complete
 	received      atomic.Int64 // messages from clients
 	pushed        atomic.Int64 // deliveries
@@ -126,7 +126,7 @@ type ReplayStats struct {
 	Refused    int64 `json:"too_big_closes" metric:"too_big_closes_total" help:"Sessions that the client closed with 1009 while a stored message was in flight."`
 	Skipped    int64 `json:"skipped" metric:"skipped_total" help:"Stored messages skipped because clients closed with 1009, or the dialect failed to encode them, twice."`
 	Ignored    int64 `json:"ignored_acks" metric:"ignored_acks_total" help:"Acknowledgements for an earlier epoch of their session."`
-	Unstored   int64 `json:"unstored_positions" metric:"unstored_positions_total" help:"Positions in durable topics not stored because the user or the address has as many as it may."`
+	Unstored   int64 `json:"unstored_positions" metric:"unstored_positions_total" help:"Positions in durable topics not stored because the user or the address has the maximum number of them."`
 	Unanswered int64 `json:"unanswered" metric:"unanswered_total" help:"Sessions that do not answer pings properly."`
 	Dropped    int64 `json:"held_dropped" metric:"held_dropped_total" help:"Live messages that waited for older stored ones when their session ended."`
 	Panics     int64 `json:"panics" metric:"panics_total" help:"Sessions closed because of a panic during replay."`

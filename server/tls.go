@@ -102,7 +102,7 @@ func (s *Session) tlsHandshaking() bool {
 	return l != nil && l.Handshaking()
 }
 
-// securedByUs tells whether the session's TLS handshake was counted by tlsOwner.Admit.
+// securedByUs reports whether the session's TLS handshake was counted by tlsOwner.Admit.
 func (s *Session) securedByUs() bool { return s.layer() != nil }
 
 // rejectHello answers a client that speaks TLS to a listener without it. The client does

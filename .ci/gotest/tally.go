@@ -165,7 +165,7 @@ func reason(output []string) string {
 	return cmp.Or(strings.Join(lines, " "), "no reason given")
 }
 
-// names are the skipped tests, sorted.
+// names returns the skipped tests, sorted.
 func (t *tally) names() []name {
 	var all []name
 	for n := range t.skipped {

@@ -18,7 +18,7 @@ type checkCmd struct {
 }
 
 // Run prints one line for each flag: its name, its value, and where that is from. The exit
-// code tells whether serve would accept the configuration; nothing is opened or written.
+// code reports whether serve would accept the configuration; nothing is opened or written.
 func (cmd *checkCmd) Run(k *kong.Kong) error {
 	log := cmd.logger(new(slog.LevelVar))
 	_, err := cmd.makePlan(log)

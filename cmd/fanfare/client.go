@@ -188,7 +188,7 @@ type usersCmd struct {
 	Names []string `arg:"" name:"user" help:"Users."`
 }
 
-// Run prints one line of JSON for each user. The exit code tells whether all of them
+// Run prints one line of JSON for each user. The exit code reports whether all of them
 // are connected.
 func (cmd *usersCmd) Run() error {
 	offline := false

@@ -13,8 +13,8 @@ import (
 	"fanfare/server/store"
 )
 
-// inboxFlags are those for durable messages. A field whose name, without "Inbox", is
-// that of a field of inbox.Config means the same.
+// inboxFlags are the flags for durable messages. A field that, without "Inbox", is named
+// like a field of inbox.Config means the same.
 type inboxFlags struct {
 	DataDir      string `help:"Directory for durable messages; none disables them. By default $STATE_DIRECTORY, or fanfare in $XDG_STATE_HOME or ~/.local/state." placeholder:"DIR"`
 	NATS         string `name:"nats" help:"Store durable messages in this NATS cluster with JetStream instead, and share sessions with the other nodes that use it: nats://a,nats://b." placeholder:"URL"`
@@ -135,7 +135,7 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 	}, nil
 }
 
-// plain is the dialect of clients without fanfare.v1.
+// plain returns the dialect of clients without fanfare.v1.
 func (f *inboxFlags) plain() server.Dialect {
 	if f.PlainAck == "none" {
 		return server.PlainUnacknowledged()

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// apiKeyEnv holds one more key of the API, for programs that are given secrets so.
+	// apiKeyEnv names the variable that holds an additional API key, for platforms that
+	// pass secrets in the environment.
 	apiKeyEnv = "FANFARE_API_KEY"
 	// maxKeyLength is far more than a key has, so a longer line is not one: it may be
 	// the wrong file.

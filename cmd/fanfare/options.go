@@ -84,7 +84,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	}, nil
 }
 
-// endpoints are those of the public listener. All have the same limits.
+// endpoints returns the endpoints of the public listener. All have the same limits.
 func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	push, err := cmd.endpoint(cmd.Path)
 	if err != nil {

@@ -69,7 +69,7 @@ func (p *program) tryReload() (changed []string, err error) {
 	return p.noteChanges(next), nil
 }
 
-// noteChanges copies the flags that have changed into p.cmd, and logs those that need a
+// noteChanges copies the flags that have changed into p.cmd, and logs the flags that need a
 // restart.
 func (p *program) noteChanges(next *serveCmd) (changed []string) {
 	changed = []string{}

@@ -168,7 +168,7 @@ func (p *program) reloadTLS(next *plan) (func() error, error) {
 	}, nil
 }
 
-// same tells whether two configurations are made of the same files and flags.
+// same reports whether two configurations are made of the same files and flags.
 func (c *certificates) same(d *certificates) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

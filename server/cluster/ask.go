@@ -10,7 +10,7 @@ import (
 	"fanfare/server"
 )
 
-// maxWait bounds an Ask whose nodes all say that they are working on it.
+// maxWait bounds Ask even if every node keeps reporting that the command is in progress.
 const maxWait = 30 * time.Second
 
 // asks holds the calls of Ask that wait for replies.

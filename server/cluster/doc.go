@@ -17,7 +17,7 @@
 //
 // Commands are not stored. Messages that must not be lost are in a store, which a
 // node reads when it may have missed an announcement: Node.Missed is called after the
-// connection broke, when a node that was cut off comes back, when its numbered
+// connection broke, when a node that was partitioned comes back, when its numbered
 // beats show a loss, and when this node was too slow. Commands of VerbStored that
 // were dropped are sent once more without the message.
 //

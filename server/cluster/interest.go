@@ -61,7 +61,7 @@ type bitmap [2 * Buckets / 8]byte
 func (b *bitmap) set(t target)      { b[t/8] |= 1 << (t % 8) }
 func (b *bitmap) has(t target) bool { return b[t/8]&(1<<(t%8)) != 0 }
 
-// interest is which buckets this node wants to receive. Hold and Release change this
+// interest records the buckets that this node wants to receive. Hold and Release change this
 // state without waiting; the sender makes the subscriptions follow later.
 type interest struct {
 	version atomic.Uint64 // counts changes that need a subscription

@@ -13,7 +13,7 @@ const (
 	beatEvery = time.Second
 	beatLost  = 3500 * time.Millisecond
 	// peerForgotten is how long a node that is gone is remembered: if it comes
-	// back, it was cut off, and what it sent in between was lost.
+	// back, it was partitioned, and what it sent in between was lost.
 	peerForgotten = time.Hour
 	// duplicateBeats of another node with this node's name show that it lives on. A
 	// node that was killed and started again sees none of its predecessor.

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxQueued and maxQueuedBytes bound what waits for the sender: commands and
-	// replies. They wait while NATS does not read, at most until natsconn gives
+	// maxQueued and maxQueuedBytes bound the commands and replies queued for the
+	// sender. They wait while NATS does not read, at most until natsconn gives
 	// the connection up.
 	maxQueued      = 64 << 10
 	maxQueuedBytes = 64 << 20

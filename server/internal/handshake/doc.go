@@ -3,7 +3,7 @@
 //
 //   - Head gathers a request from reads until it is complete, within a bound.
 //   - Request.Parse takes its request line and fields apart.
-//   - Check tells whether it is a valid handshake, Origins.Check whether a browser may
+//   - Check reports whether it is a valid handshake, Origins.Check whether a browser may
 //     make it from its page, and ChooseProtocol selects the sub-protocol.
 //   - AppendResponse is the answer that accepts, Rejection.AppendResponse the one that
 //     rejects.

@@ -44,7 +44,8 @@ func isToken(b []byte) bool {
 // ValidProtocol checks the name of a sub-protocol, RFC 6455 section 4.1 item 10.
 func ValidProtocol(name string) bool { return httpguts.ValidHeaderFieldName(name) } // the grammar is that of a token
 
-// isUpgradeProtocol checks a name that may have a version, RFC 9110 section 7.8.
+// isUpgradeProtocol reports whether b is a protocol name, with or without a version (RFC
+// 9110 section 7.8).
 func isUpgradeProtocol(b []byte) bool {
 	name, version, has := bytes.Cut(b, slash)
 	return isToken(name) && (!has || isToken(version))

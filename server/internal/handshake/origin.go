@@ -11,7 +11,7 @@ import (
 	"fanfare/server/internal/field"
 )
 
-// Origins are the origins of pages that may connect beside those of the same host:
+// Origins are the origins of pages that may connect in addition to those of the same host:
 // serialized origins (RFC 6454, 6.2) such as "https://app.example.com", "null" or
 // "capacitor://localhost"; "scheme://*.host", which matches any name below host; and
 // "*".

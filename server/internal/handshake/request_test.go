@@ -289,7 +289,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// looksFurther tells whether net/http's reader may have rejected the request for
+// looksFurther reports whether net/http's reader may have rejected the request for
 // what is looked at later here: by checkUpgrade, or by looking for the path.
 func looksFurther(r *Request) bool {
 	_, hosts := r.Field("Host")

@@ -123,7 +123,7 @@ func (h *handshake) receivedLocked(b []byte) (start bool, err error) {
 	return h.firstRecordLocked(), nil
 }
 
-// accepts tells whether bytes are to be received. If not, resume follows.
+// accepts reports whether bytes are to be received. If not, resume follows.
 func (h *handshake) accepts() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,7 +139,7 @@ func (h *handshake) base() int {
 	return 0
 }
 
-// firstRecordLocked tells whether a whole record has arrived. A ClientHello may have more
+// firstRecordLocked reports whether a whole record has arrived. A ClientHello may have more
 // than one; crypto/tls waits for those.
 func (h *handshake) firstRecordLocked() bool {
 	return len(h.in) >= recordHeaderLen && len(h.in) >= recordHeaderLen+int(binary.BigEndian.Uint16(h.in[3:]))

@@ -38,7 +38,7 @@ func (l *Layer) State() *tls.ConnectionState { return l.state }
 // Forget gives up the state: an idle connection does not need it.
 func (l *Layer) Forget() { l.state = nil }
 
-// Handshaking tells whether the handshake has not ended.
+// Handshaking reports whether the handshake has not ended.
 func (l *Layer) Handshaking() bool { return l.handshake.Load() != nil }
 
 // Held implements netpoll.Layer.

@@ -191,5 +191,5 @@ func (c *streamConn) Read(p []byte) (int, error) {
 const plainHTTPAnswer = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
 	"client sent an HTTP request to an HTTPS server\n"
 
-// speaksHTTP tells whether a stream begins like a request: with the name of a method.
+// speaksHTTP reports whether a stream begins like a request: with the name of a method.
 func speaksHTTP(b []byte) bool { return len(b) > 0 && b[0] >= 'A' && b[0] <= 'Z' }

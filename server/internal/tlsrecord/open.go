@@ -39,7 +39,7 @@ func (c *Conn) fault() error {
 
 func (c *Conn) violated(a Alert) { c.over, c.alert = peerViolated, a }
 
-// Over tells whether Open will return an error whatever it is given.
+// Over reports whether Open will return an error whatever it is given.
 func (c *Conn) Over() bool { return c.over != stillOpen }
 
 // Open decrypts the complete records at the front of b, in place. It returns their
