@@ -37,7 +37,7 @@ func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err 
 
 // identification is a handshake that waits for an Identifier, or for a place to run it.
 // identifierBit is set in the session's state meanwhile, and the rights of the read turn
-// over the session's fields are those of the holder of turn:
+// over the session's fields are those of the holder of identification.mu:
 //
 //	read turn: identifyLater ──▶ goroutine: finish opens the session or rejects it ──▶ read turn
 //
@@ -54,8 +54,8 @@ type identification struct {
 	cancel  context.CancelFunc
 	job     atomic.Pointer[limit.Job]
 
-	turn  sync.Mutex // held while hooks run; first in the lock order, see doc.go
-	early []byte     // bytes that followed the request. guarded by turn
+	mu    sync.Mutex // held while hooks run; first in the lock order, see doc.go
+	early []byte     // bytes that followed the request. guarded by mu
 }
 
 // maxEarly bounds the bytes that a client sends before its handshake is answered. RFC
@@ -140,8 +140,8 @@ func (p *identification) run() {
 		p.finish(h, id, err)
 		return
 	}
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.end()
 }
 
@@ -149,8 +149,8 @@ func (p *identification) run() {
 // or the client has left.
 func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 	s := p.s
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	defer p.end()
 	if !s.enter(admitting, 0) {
 		return
@@ -184,8 +184,8 @@ func (p *identification) recovered() {
 	}
 	s := p.s
 	s.srv().panicked("identification", v, "endpoint", p.ep.Path)
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if s.srv().identifying.find(s) == p { // finish ends p by itself, unless end panicked
 		p.end()
 	}
@@ -200,7 +200,7 @@ func (p *identification) recovered() {
 	s.conn.Uncork()
 }
 
-// end gives the session back to the read turn. The caller holds turn, or nothing was
+// end gives the session back to the read turn. The caller holds mu, or nothing was
 // started.
 func (p *identification) end() {
 	srv := p.s.srv()
@@ -217,8 +217,8 @@ func (s *Session) early(b []byte) bool {
 	if p == nil {
 		return false
 	}
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case s.state.Load()&identifierBit == 0:
 		return false
@@ -241,9 +241,9 @@ func (s *Session) cancelIdentification() (p *identification) {
 	}
 	p.cancel()
 	if job := p.job.Load(); job != nil && job.Cancel() {
-		p.turn.Lock()
+		p.mu.Lock()
 		p.end()
-		p.turn.Unlock()
+		p.mu.Unlock()
 	}
 	return p
 }
@@ -252,8 +252,8 @@ func (s *Session) cancelIdentification() (p *identification) {
 // session is just opening elsewhere, it waits for that: Close is the handler's last call.
 func (s *Session) enterEnded(code Code) (was phase) {
 	if p := s.cancelIdentification(); p != nil {
-		p.turn.Lock()
-		defer p.turn.Unlock()
+		p.mu.Lock()
+		defer p.mu.Unlock()
 	}
 	was = s.phase()
 	s.enter(ended, code)

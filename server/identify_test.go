@@ -240,9 +240,9 @@ func earlyBytes(srv *Server) (n int) {
 	}
 	srv.identifying.mu.Unlock()
 	for _, p := range all {
-		p.turn.Lock()
+		p.mu.Lock()
 		n += len(p.early)
-		p.turn.Unlock()
+		p.mu.Unlock()
 	}
 	return n
 }
