@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -23,15 +22,15 @@ type Config struct {
 	// Listen is the address of the public listener, as for the function Listen. Empty:
 	// none, connections come through a Mount only.
 	Listen string
-	// TLS serves the public listener with TLS; nil: without. New copies it, and
-	// Server.SetTLS replaces it. It needs a certificate: Certificates, GetCertificate or
-	// GetConfigForClient. NextProtos is always http/1.1. Keys of session tickets are made
-	// by the Server and changed every day, whatever SetSessionTicketKeys has set; nodes
-	// that share tickets set WrapSession and UnwrapSession.
+	// TLS serves the public listener with TLS; nil: without. NewTLS makes it of a
+	// tls.Config, and Server.SetTLS replaces that. It needs a certificate: Certificates,
+	// GetCertificate or GetConfigForClient. NextProtos is always http/1.1. Keys of session
+	// tickets are made by the Server and changed every day, whatever SetSessionTicketKeys
+	// has set; nodes that share tickets set WrapSession and UnwrapSession.
 	//
 	// An idle connection of TLS 1.3 keeps 0.3 KiB more than one without TLS, and one of TLS
 	// 1.2 7 KiB: MinVersion rejects those. See docs/tls.md.
-	TLS *tls.Config
+	TLS *TLS
 	// Fallback serves requests of the public listener that are not WebSocket
 	// handshakes; each connection serves one. nil: they are answered 404, or 426
 	// at the path of an endpoint.
@@ -211,7 +210,7 @@ func (cfg *Config) validate() error {
 		}
 	}
 	if cfg.TLS != nil {
-		if err := validateTLS(cfg.TLS); err != nil {
+		if err := validateTLS(cfg.TLS.config); err != nil {
 			errs = append(errs, err)
 		}
 	}

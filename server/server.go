@@ -40,7 +40,7 @@ type Server struct {
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
 	replay    *replay.Service      // nil: no store
-	tls       *secure.Service      // nil: no TLS
+	tls       tlsService           // nil: no TLS
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
@@ -154,7 +154,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.endpoints[ep.Path] = newEndpoint(ep, srv)
 	}
 	if cfg.TLS != nil {
-		srv.tls = secure.New(secure.Config{TLS: cfg.TLS, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
+		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
 	}
 	srv.fallback = newFallback(srv)
 	srv.background.Go(srv.fallback.run)

@@ -3,12 +3,34 @@ package server
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/http"
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/secure"
 )
+
+// TLS is a Config.TLS. The code that serves TLS, 0.2 MiB, is linked only into programs that
+// call NewTLS.
+type TLS struct {
+	config *tls.Config
+	start  func(secure.Config) tlsService
+}
+
+// NewTLS returns a Config.TLS that serves connections with a copy of cfg.
+func NewTLS(cfg *tls.Config) *TLS {
+	return &TLS{cfg, func(c secure.Config) tlsService { return secure.New(c) }}
+}
+
+// tlsService is a secure.Service.
+type tlsService interface {
+	Secure(c *netpoll.Conn, owner secure.Owner) error
+	Listener(ln net.Listener) net.Listener
+	SetConfig(cfg *tls.Config)
+	Sweep()
+	Stats() secure.Stats
+}
 
 // validateTLS returns the error in Config.TLS that would make every handshake fail.
 func validateTLS(cfg *tls.Config) error {

@@ -87,7 +87,7 @@ func TestTLSEchoAllocations(t *testing.T) {
 			continue // serves TLS with a tls.Conn
 		}
 		t.Run(kind.String(), func(t *testing.T) {
-			srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+			srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 			for _, size := range []int{16, 128, 1000} {
 				log := new(bytes.Buffer)
 				cfg := clientTLS(tls.VersionTLS13)

@@ -16,7 +16,7 @@ import (
 func TestTLSFallback(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
 		big := strings.Repeat("answer ", 50_000)
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.TLS == nil || r.TLS.Version != version || r.TLS.ServerName != "server.test" {
 				t.Errorf("r.TLS is %+v", r.TLS)
 			}
@@ -67,7 +67,7 @@ func TestTLSClientCertificate(t *testing.T) {
 			users <- user
 			return Identity{User: user}, nil
 		}
-		srv := start(t, Config{Transport: kind, TLS: cfg, Endpoints: []Endpoint{
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(cfg), Endpoints: []Endpoint{
 			{Path: "/now", Identifier: identify, NonBlocking: true}, {Path: "/later", Identifier: identify},
 		}})
 		client := clientTLS(version)
@@ -96,7 +96,7 @@ func TestTLSClientCertificate(t *testing.T) {
 // Sessions are resumed with tickets, until the configuration is replaced.
 func TestTLSResumption(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		cfg := clientTLS(version)
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 		resumed := func() bool {
@@ -130,7 +130,7 @@ func TestTLSResumption(t *testing.T) {
 // SetTLS concerns new connections only.
 func TestSetTLS(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		old := dialTLS(t, srv, clientTLS(tls.VersionTLS13), "/echo")
 		renewed := issue(t, "renewed.test", nil)
 		if err := srv.SetTLS(&tls.Config{Certificates: []tls.Certificate{renewed}}); err != nil {

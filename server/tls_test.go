@@ -95,7 +95,7 @@ func TestTLSEcho(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
 		echo := EchoEndpoint("/echo")
 		echo.Rules.MaxMessage = 1 << 20
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), Endpoints: []Endpoint{echo}, QueueBytes: 1 << 20})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), Endpoints: []Endpoint{echo}, QueueBytes: 1 << 20})
 		c := dialTLS(t, srv, clientTLS(version), "/echo")
 		for _, n := range []int{0, 1, 125, 126, 16<<10 - 10, 16 << 10, 64 << 10, 100_000} {
 			text := strings.Repeat("0123456789", n/10+1)[:n]
@@ -114,7 +114,7 @@ func TestTLSEcho(t *testing.T) {
 // Many messages in one write are answered; the client sends them in records of all sizes.
 func TestTLSManyMessages(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		c := dialTLS(t, srv, clientTLS(version), "/echo")
 		var all []byte
 		for i := range 2000 {
@@ -135,7 +135,7 @@ func TestTLSManyMessages(t *testing.T) {
 
 func TestTLSPushAndBroadcast(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), QueueBytes: 4 << 20})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), QueueBytes: 4 << 20})
 		var clients []*client
 		for i := range 20 {
 			clients = append(clients, dialTLS(t, srv, clientTLS(version), fmt.Sprintf("/ws?user=u%d", i)))
@@ -161,7 +161,7 @@ func TestTLSPushAndBroadcast(t *testing.T) {
 // A client that reads late gets everything that its queue holds, in order.
 func TestTLSSlowReader(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
 		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10) // so that the server must queue
 		const messages, size = 80, 100_001
@@ -183,7 +183,7 @@ func TestTLSSlowReader(t *testing.T) {
 // Dropping the oldest messages of a full queue leaves the stream of records whole.
 func TestTLSDropOldest(t *testing.T) {
 	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
 		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
 		const messages, size = 5000, 1000
@@ -213,7 +213,7 @@ func TestTLSDropOldest(t *testing.T) {
 // A client that speaks HTTP to the TLS port learns why it fails.
 func TestTLSPlainHTTP(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		c := connect(t, srv)
 		c.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		got, err := io.ReadAll(c)
@@ -246,7 +246,7 @@ func TestTLSHelloOnPlainListener(t *testing.T) {
 // Silent clients, and clients that stop in the middle of the handshake, are closed.
 func TestTLSHandshakeTimeout(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, clock := startStopped(t, Config{Transport: kind, TLS: serverTLS(t)})
+		srv, clock := startStopped(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
 		silent := connect(t, srv)
 		half := connect(t, srv)
 		half.say("\x16\x03\x01\x02\x00half of a hello")
@@ -290,7 +290,7 @@ func TestTLSConfigErrors(t *testing.T) {
 		{&tls.Config{Certificates: make([]tls.Certificate, 1), MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS12},
 			"TLS has the MinVersion TLS 1.3, which is later than the MaxVersion TLS 1.2"},
 	} {
-		if err := (Config{TLS: tt.cfg}).Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := (Config{TLS: NewTLS(tt.cfg)}).Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,9 +44,9 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if cmd.certs, err = cmd.certificates(); err != nil {
 		return server.Config{}, err
 	}
-	var tlsConfig *tls.Config
+	var tlsConfig *server.TLS
 	if cmd.certs != nil {
-		tlsConfig = cmd.certs.current()
+		tlsConfig = server.NewTLS(cmd.certs.current())
 	}
 	return server.Config{
 		Listen:           cmd.Listen,
