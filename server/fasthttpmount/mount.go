@@ -2,6 +2,7 @@ package fasthttpmount
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -25,7 +26,7 @@ func Upgrade(m *server.Mount, ctx *fasthttp.RequestCtx, id server.Identity) erro
 }
 
 func upgrade(m *server.Mount, ctx *fasthttp.RequestCtx, id *server.Identity) error {
-	a, err := m.Begin(ctx, hosted(ctx), id)
+	a, err := m.Begin(contextOf(ctx), hosted(ctx), id)
 	if err != nil {
 		reject(ctx, err.(*server.Rejection))
 		return err
@@ -34,6 +35,27 @@ func upgrade(m *server.Mount, ctx *fasthttp.RequestCtx, id *server.Identity) err
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { hijacked(a, c) })
 	return nil
+}
+
+// requestContext is the context of a request. Goroutines that package context starts may ask
+// it for values when fasthttp already uses the RequestCtx for the next request.
+type requestContext struct {
+	context.Context // ends when the fasthttp.Server shuts down
+	values          map[any]any
+}
+
+func (c requestContext) Value(key any) any { return c.values[key] }
+
+// contextOf returns the context of a request, with its user values.
+func contextOf(ctx *fasthttp.RequestCtx) requestContext {
+	c := requestContext{Context: ctx}
+	ctx.VisitUserValuesAll(func(key, value any) {
+		if c.values == nil {
+			c.values = make(map[any]any)
+		}
+		c.values[key] = value
+	})
+	return c
 }
 
 // hijacked is called on a goroutine of fasthttp after the handler has returned. Unless

@@ -13,6 +13,7 @@ import (
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/inbox/internal/subject"
+	"fanfare/server/internal/field"
 	"fanfare/server/store"
 )
 
@@ -172,7 +173,7 @@ func (s *Store) ensureLocalStreams(ctx context.Context, c *account.Check) error 
 			first = c.LastOffset(k) + 1
 		}
 		if _, _, err := s.ensureStream(ctx, k, first); err != nil {
-			return fmt.Errorf("inbox: stream %s: %w", k.Stream(), err)
+			return field.Wrapf("inbox: stream %s: %w", k.Stream(), err)
 		}
 	}
 	return nil

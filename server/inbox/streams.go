@@ -61,11 +61,11 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 }
 
 func (s *Store) notPrepared(k subject.Kind, err error) error {
-	err = fmt.Errorf("stream %s: %w", k.Stream(), s.explain(err))
+	err = field.Wrapf("stream %s: %w", k.Stream(), s.explain(err))
 	why := err.Error()
 	s.trouble.Store(&why)
 	s.prepared.Store(false)
-	return fmt.Errorf("inbox: %w", err)
+	return field.Wrapf("inbox: %w", err)
 }
 
 // streamPatience is how long the first request for a stream may take with an outside
