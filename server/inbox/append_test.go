@@ -95,7 +95,7 @@ func TestLongQueue(t *testing.T) {
 	for name, answers := range map[string]int{"seven answers": 7, "none": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &Store{cfg: Config{Timeout: timeout}}
+				s := &Store{cfg: Config{Timeout: timeout}, now: time.Now}
 				before := make(chan struct{})
 				p := &pending{store: s, begun: time.Now(), place: place{before: before}}
 				done := make(chan error, 1)
@@ -124,7 +124,7 @@ func TestLongQueue(t *testing.T) {
 func TestStalledQueue(t *testing.T) {
 	const timeout = time.Second
 	synctest.Test(t, func(t *testing.T) {
-		s := &Store{cfg: Config{Timeout: timeout}}
+		s := &Store{cfg: Config{Timeout: timeout}, now: time.Now}
 		began := time.Now()
 		var queue sync.WaitGroup
 		for range 3 {
