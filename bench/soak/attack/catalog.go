@@ -128,7 +128,7 @@ func All(short bool) []Attack {
 		},
 		{
 			Name: "per-user", Load: fmt.Sprintf("%d clients connect as one user, who may have 16 sessions", n(200, 50)),
-			count: n(200, 50), attack: silent("/ws?user=twin&n=%d"), memory: baseMemory,
+			count: n(200, 50), attack: silent("/ws?user=twin&topic=n%d"), memory: baseMemory,
 			need: Outcome{"rejected 429, Retry-After": 1}, most: Outcome{"opened": 16},
 			counters: []string{limited("sessions_per_user")},
 		},
