@@ -314,7 +314,7 @@ func TestTLSForeignClients(t *testing.T) {
 				expect("KEYUPDATE") // it takes what follows in the same read for a part of the command
 			}
 			text := fmt.Sprintf("message %d", i)
-			io.WriteString(in, string(ws.MustCompileFrame(ws.MaskFrameWith(ws.NewTextFrame([]byte(text)), [4]byte{1, 1, 1, 1}))))
+			in.Write(ws.MustCompileFrame(ws.MaskFrameWith(ws.NewTextFrame([]byte(text)), [4]byte{1, 1, 1, 1})))
 			expect(text)
 		}
 	})

@@ -27,10 +27,7 @@ type Layer struct {
 	rec tlsrecord.Conn
 }
 
-var (
-	errNoMemory = errors.New("secure: memory is short, and an incomplete record must be kept")
-	errEnded    = errors.New("secure: the handshake has failed")
-)
+var errNoMemory = errors.New("secure: memory is short, and an incomplete record must be kept")
 
 // State returns the state of the connection after its handshake, until Forget is called.
 func (l *Layer) State() *tls.ConnectionState { return l.state }
