@@ -85,8 +85,8 @@ func (n node) Missed() {
 }
 
 // Serve executes a command of another node. It waits for nothing except the walk of
-// a broadcast over all sessions. The command is checked again although package cluster has done so:
-// what is sent to clients must be right whatever implements Cluster.
+// a broadcast over all sessions. The command is checked again although package cluster
+// has done so: what is sent to clients must be right whatever implements Cluster.
 func (n node) Serve(c *Command) (r Reply) {
 	srv := n.srv
 	defer func() {

@@ -154,11 +154,11 @@ func without(list []*Session, s *Session) []*Session {
 // broadcastLocal walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
 func (srv *Server) broadcastLocal(m *Message) int {
-	began := srv.now()
+	began, policy := srv.now(), srv.topicPolicy()
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, srv.topicPolicy()) == nil {
+			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, policy) == nil {
 				n++
 			}
 		})
