@@ -2,7 +2,6 @@ package secure
 
 import (
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -142,7 +141,8 @@ func (h *handshake) base() int {
 // firstRecordLocked reports whether a whole record has arrived. A ClientHello may have more
 // than one; crypto/tls waits for those.
 func (h *handshake) firstRecordLocked() bool {
-	return len(h.in) >= recordHeaderLen && len(h.in) >= recordHeaderLen+int(binary.BigEndian.Uint16(h.in[3:]))
+	n, _ := recordLen(h.in) // crypto/tls rejects one that is too long
+	return n > 0 && len(h.in) >= n
 }
 
 // holdLocked counts n bytes as the cost of the handshake.
@@ -336,7 +336,7 @@ func (h *handshake) take(p []byte) (n int, resume bool, err error) {
 		return 0, false, io.EOF
 	}
 	if h.left == 0 {
-		h.left = recordHeaderLen + int(binary.BigEndian.Uint16(h.in[3:]))
+		h.left, _ = recordLen(h.in)
 	}
 	n = copy(p, h.in[:min(len(h.in), h.left)])
 	h.left -= n
