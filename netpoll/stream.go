@@ -190,12 +190,7 @@ func (s *stream) closeWrite(c *Conn) {
 	c.engine.done.Add(1)
 	go func() {
 		defer c.engine.done.Done()
-		var panicked error
-		func() {
-			defer s.recovered(c, "CloseWrite", &panicked)
-			half.CloseWrite()
-		}()
-		if panicked != nil {
+		if s.halfClose(c, half) != nil {
 			c.mu.Lock()
 			c.brokenLocked()
 			c.mu.Unlock()
@@ -227,6 +222,13 @@ func (s *stream) write(c *Conn, b []byte) (n int, err error) {
 func (s *stream) setDeadline(c *Conn, t time.Time) (err error) {
 	defer s.recovered(c, "SetDeadline", &err)
 	return s.nc.SetDeadline(t)
+}
+
+// halfClose calls CloseWrite. Only a panic is an error.
+func (s *stream) halfClose(c *Conn, half interface{ CloseWrite() error }) (err error) {
+	defer s.recovered(c, "CloseWrite", &err)
+	half.CloseWrite()
+	return nil
 }
 
 func (s *stream) close(c *Conn) (err error) {
