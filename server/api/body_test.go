@@ -1,9 +1,10 @@
 package api
 
 import (
-	"fanfare/server/inbox"
 	"strings"
 	"testing"
+
+	"fanfare/server/inbox"
 )
 
 // TestLongBodiesNeedACPUSlot: while no slot is free, long bodies and batches wait and

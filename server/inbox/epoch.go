@@ -54,7 +54,7 @@ func (h *history) epoch() string {
 func (h *history) begin(epochs []account.Epoch, last uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.epochs, h.id = epochs, epochs[len(epochs)-1].Id
+	h.epochs, h.id = epochs, epochs[len(epochs)-1].ID
 	h.last.Store(last)
 }
 
@@ -65,7 +65,7 @@ func (h *history) covered(k subject.Kind, id string) (last uint64, known, presen
 	defer h.mu.Unlock()
 	for i, e := range h.epochs {
 		switch {
-		case e.Id != id:
+		case e.ID != id:
 		case i == len(h.epochs)-1:
 			return h.last.Load(), true, true
 		default:
@@ -131,7 +131,7 @@ func (e *embedded) nextEpochs(c *account.Check, began [2]uint64) []account.Epoch
 	if n := len(list) - keptEpochs; n > 0 {
 		list = list[n:]
 	}
-	return append(list[:len(list):len(list)], account.Epoch{Id: newEpochID(), Ms: c.Now.UnixMilli(), Boot: e.boot, Began: began})
+	return append(list[:len(list):len(list)], account.Epoch{ID: newEpochID(), Ms: c.Now.UnixMilli(), Boot: e.boot, Began: began})
 }
 
 func (h *history) list() []account.Epoch {

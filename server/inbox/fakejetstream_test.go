@@ -6,11 +6,11 @@ import (
 	"sync"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/inbox/internal/subject"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // fakeJetStream answers for JetStream, on a NATS without it, so that a test decides

@@ -6,8 +6,9 @@ import (
 	"maps"
 	"strconv"
 
-	"fanfare/server/inbox/internal/subject"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // Offsets of an outside stream never decrease. Otherwise a new message could have an

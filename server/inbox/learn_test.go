@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/inbox/internal/subject"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // recreate makes stream k of an outside NATS what a restored backup of it would be:

@@ -3,12 +3,13 @@ package inbox
 import (
 	"bytes"
 	"context"
-	"fanfare/server/inbox/internal/account"
-	"fanfare/server/inbox/internal/datadir"
-	"fanfare/server/inbox/internal/subject"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/datadir"
+	"fanfare/server/inbox/internal/subject"
 )
 
 // TestPowerCut: what a power cut may cost according to Sync does not keep the store

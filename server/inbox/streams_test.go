@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/inbox/internal/subject"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // natsCluster starts three, and returns their URL.

@@ -1,10 +1,11 @@
 package inbox
 
 import (
-	"fanfare/server/inbox/internal/subject"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // tails remembers the end of boxes that this process appended to, and lets their

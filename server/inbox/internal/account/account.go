@@ -2,13 +2,14 @@ package account
 
 import (
 	"encoding/binary"
-	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // Account is the file that says, beside the files of the embedded server, what was
@@ -228,6 +229,16 @@ func appendFrame(b, entries []byte) []byte {
 	return append(b, entries...)
 }
 
+// frameContent returns what appendFrame was given for b. It returns false if b is not one
+// whole frame, or damaged.
+func frameContent(b []byte) (entries []byte, ok bool) {
+	if len(b) < frameHeader || binary.LittleEndian.Uint32(b) != uint32(len(b)-frameHeader) {
+		return nil, false
+	}
+	entries = b[frameHeader:]
+	return entries, crc32.Checksum(entries, castagnoli) == binary.LittleEndian.Uint32(b[4:])
+}
+
 func appendName(b []byte, name string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(name))), name...)
 }
@@ -292,7 +303,7 @@ func AppendLimits(b []byte, l Limits) []byte {
 
 // Epoch is an entry that begins each time when the directory is opened.
 type Epoch struct {
-	Id    string
+	ID    string
 	Ms    int64
 	Boot  string    // of the machine
 	Began [2]uint64 // last offset before it, by kind
@@ -301,7 +312,7 @@ type Epoch struct {
 // AppendEpoch appends an entry, for Raw.
 func AppendEpoch(b []byte, e Epoch) []byte {
 	b = appendUvarints(append(b, entryEpoch), uint64(e.Ms), e.Began[subject.Inbox], e.Began[subject.Topic])
-	return appendName(appendName(b, e.Id), e.Boot)
+	return appendName(appendName(b, e.ID), e.Boot)
 }
 
 func appendCovers(b []byte, covers [2]uint64) []byte {

@@ -16,8 +16,9 @@ import (
 	"strings"
 	"time"
 
-	"fanfare/server/inbox/internal/subject"
 	"github.com/minio/highwayhash"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // The block files of JetStream's file store, read while no server uses them. The

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // Check is the comparison of the files of an embedded store with its account,

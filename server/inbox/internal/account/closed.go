@@ -3,13 +3,13 @@ package account
 import (
 	"encoding/binary"
 	"errors"
-	"fanfare/server/inbox/internal/subject"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // closing records where the files ended when the store was closed. It is removed before
@@ -40,11 +40,11 @@ func readClosing(dir string) (*closing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b) < frameHeader || binary.LittleEndian.Uint32(b) != uint32(len(b)-frameHeader) ||
-		binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[frameHeader:], castagnoli) {
+	content, ok := frameContent(b)
+	if !ok {
 		return nil, nil
 	}
-	d := decoder{b: b[frameHeader:]}
+	d := decoder{b: content}
 	c := &closing{account: d.number(), positions: d.number(), epoch: string(d.name())}
 	if d.bad {
 		return nil, nil
@@ -82,7 +82,7 @@ func (c *Check) compareEnd() error {
 	if closed != nil {
 		known := -1
 		for i, e := range t.Epochs {
-			if e.Id == closed.epoch {
+			if e.ID == closed.epoch {
 				known = i
 			}
 		}

@@ -1,8 +1,9 @@
 package account
 
 import (
-	"fanfare/server/inbox/internal/subject"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // compare finds out what is missing.

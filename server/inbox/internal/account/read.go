@@ -3,13 +3,13 @@ package account
 import (
 	"encoding/binary"
 	"errors"
-	"fanfare/server/inbox/internal/subject"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // Entry is one entry of the account. Name is borrowed until the next one is read.
@@ -98,7 +98,7 @@ func (r *accountReader) frame(at int64) (entries []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	n, sum := int64(binary.LittleEndian.Uint32(head)), binary.LittleEndian.Uint32(head[4:])
+	n := int64(binary.LittleEndian.Uint32(head))
 	if n == 0 || n > maxFrame || at+frameHeader+n > r.size || strings.IndexByte("itxpemlc", head[frameHeader]) < 0 {
 		return nil, false, nil
 	}
@@ -106,8 +106,8 @@ func (r *accountReader) frame(at int64) (entries []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	entries = all[frameHeader:]
-	return entries, crc32.Checksum(entries, castagnoli) == sum, nil
+	entries, ok = frameContent(all)
+	return entries, ok, nil
 }
 
 // bytes returns n bytes of the file, which has them.
@@ -151,7 +151,7 @@ func decodeEntries(b []byte, frame int64, e *Entry, f func(*Entry)) bool {
 		case entryEpoch:
 			e.epoch.Ms = int64(d.number())
 			e.epoch.Began = [2]uint64{d.number(), d.number()}
-			e.epoch.Id, e.epoch.Boot = string(d.name()), string(d.name())
+			e.epoch.ID, e.epoch.Boot = string(d.name()), string(d.name())
 		case entryMark:
 			m := &e.mark
 			m.Ms = int64(d.number())

@@ -2,10 +2,11 @@ package account
 
 import (
 	"bytes"
-	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // Repair takes the damaged parts out of the block files, so that the server, which

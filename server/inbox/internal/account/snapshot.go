@@ -1,11 +1,12 @@
 package account
 
 import (
-	"fanfare/server/inbox/internal/subject"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"fanfare/server/inbox/internal/subject"
 )
 
 // A snapshot is an account with only what is still alive. One is written at Open,
