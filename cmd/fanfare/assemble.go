@@ -127,7 +127,7 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 }
 
 // storeTimeout is how long the store may take to close its files. An embedded NATS server
-// that met a full disk at a bad moment may hang for ever.
+// that met a full disk at a bad moment may never stop.
 const storeTimeout = 15 * time.Second
 
 var errStoreHangs = errors.New("the store does not close; its files are as after a kill, and the next start checks them")

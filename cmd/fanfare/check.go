@@ -24,10 +24,7 @@ func (cmd *checkCmd) Run(k *kong.Kong) error {
 	_, err := cmd.makePlan(log)
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	v := reflect.ValueOf(&cmd.serveCmd).Elem()
-	for _, f := range reflect.VisibleFields(v.Type()) {
-		if f.Anonymous || !f.IsExported() {
-			continue
-		}
+	for _, f := range flagFields {
 		name := flagName(f)
 		text := shown(v.FieldByIndex(f.Index))
 		if unset, ok := cmd.unset(name, text); ok {

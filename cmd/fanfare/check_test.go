@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,8 +36,8 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, r.stdout)
 		}
 	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		if f.IsExported() && !f.Anonymous && !strings.Contains("\n"+r.stdout, "\n"+flagName(f)+" ") {
+	for _, f := range flagFields {
+		if !strings.Contains("\n"+r.stdout, "\n"+flagName(f)+" ") {
 			t.Errorf("--%s is missing", flagName(f))
 		}
 	}

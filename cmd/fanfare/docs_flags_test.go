@@ -31,10 +31,7 @@ func TestDocsFlagTable(t *testing.T) {
 	}
 	// Where the default is not a value, the table has words.
 	words := map[string]string{"max-connections": "by descriptors", "allow-origin": "the same host"}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		if f.Anonymous || !f.IsExported() {
-			continue
-		}
+	for _, f := range flagFields {
 		name, def := flagName(f), f.Tag.Get("default")
 		if w, ok := words[name]; ok {
 			def = w

@@ -9,6 +9,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -180,6 +181,11 @@ func (cmd *serveCmd) checkZeros() error {
 }
 
 var upper = regexp.MustCompile(`[A-Z]`)
+
+// flagFields are the fields of serveCmd that are flags.
+var flagFields = slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[serveCmd]()), func(f reflect.StructField) bool {
+	return f.Anonymous || !f.IsExported()
+})
 
 // flagName of a field, as kong makes it.
 func flagName(f reflect.StructField) string {

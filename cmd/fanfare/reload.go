@@ -73,17 +73,15 @@ func (p *program) tryReload() (changed []string, err error) {
 // restart.
 func (p *program) noteChanges(next *serveCmd) (changed []string) {
 	changed = []string{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		if f.Anonymous || !f.IsExported() {
-			continue
-		}
+	for _, f := range flagFields {
 		old, now := reflect.ValueOf(p.cmd).Elem().FieldByIndex(f.Index), reflect.ValueOf(next).Elem().FieldByIndex(f.Index)
 		if reflect.DeepEqual(old.Interface(), now.Interface()) {
 			continue
 		}
-		name, attrs := flagName(f), []any{"flag", "--" + flagName(f), "old", shown(old), "new", shown(now)}
-		// Settings of tokens follow --auth, which needs a restart.
-		// TLS cannot be switched on or off.
+		name := flagName(f)
+		attrs := []any{"flag", "--" + name, "old", shown(old), "new", shown(now)}
+		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
+		// on or off.
 		toggled := strings.HasPrefix(name, "tls-") && (next.certs == nil) != (p.certs == nil)
 		if f.Tag.Get("live") == "" || toggled || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)

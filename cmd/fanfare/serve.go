@@ -179,9 +179,9 @@ func (cmd *serveCmd) scheme() string {
 // reachedAt is where a listener can be reached.
 func reachedAt(scheme string, addr net.Addr) string {
 	if addr.Network() == "unix" {
-		return "unix:" + addr.String()
+		return addressOf(addr)
 	}
-	return scheme + "://" + addr.String() + "/"
+	return scheme + "://" + addressOf(addr) + "/"
 }
 
 // consoleURL is where the console is; empty if it is off, or no browser gets there.

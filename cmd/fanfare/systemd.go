@@ -51,7 +51,7 @@ func (m *manager) stopping(sessions int, bound time.Duration) {
 }
 
 // stopMargin is for what follows the drain: closing the store, and hooks that return late.
-const stopMargin = 15 * time.Second
+const stopMargin = storeTimeout
 
 // watch sends WATCHDOG=1 at half of the interval that the manager has set (WATCHDOG_USEC,
 // sd_watchdog_enabled(3)), as long as both listeners of p answer. It returns when ctx is

@@ -205,10 +205,10 @@ func (c *certificates) Reload(log *slog.Logger, set func(*tls.Config) error) err
 // log logs each certificate in use, as a warning if clients will reject it.
 func (c *certificates) log(log *slog.Logger, msg string) {
 	for i, cert := range c.current().Certificates {
-		level := slog.LevelInfo
+		level, event := slog.LevelInfo, msg
 		if now := time.Now(); now.After(cert.Leaf.NotAfter) || now.Before(cert.Leaf.NotBefore) {
-			level, msg = slog.LevelWarn, msg+", but it is not valid today"
+			level, event = slog.LevelWarn, msg+", but it is not valid today"
 		}
-		log.Log(context.Background(), level, msg, "file", c.flags.TLSCert[i], "names", cert.Leaf.DNSNames, "from", cert.Leaf.NotBefore, "until", cert.Leaf.NotAfter)
+		log.Log(context.Background(), level, event, "file", c.flags.TLSCert[i], "names", cert.Leaf.DNSNames, "from", cert.Leaf.NotBefore, "until", cert.Leaf.NotAfter)
 	}
 }
