@@ -18,9 +18,9 @@ import (
 // first group never overlap, nor do those of the second, but one of each may.
 type Layer interface {
 	// Held copies to the front of b the bytes that Open has kept, at most MaxHeld, and
-	// returns how many these are. It reports false if nothing more is to be read until
-	// Conn.Resume is called.
-	Held(b []byte) (n int, ok bool)
+	// returns how many these are, and how many more may be received after them, at most
+	// what is left of b. If that is 0, nothing is received until Conn.Resume is called.
+	Held(b []byte) (n, room int)
 	// Pending reports whether Open has something to return even if nothing new arrives.
 	Pending() bool
 	// Open takes the bytes that Held has copied and what was received after them. It

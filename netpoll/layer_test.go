@@ -28,9 +28,9 @@ func invert(dst, b []byte) []byte {
 	return dst
 }
 
-func (f *frames) Held(b []byte) (int, bool) { return copy(b, f.held), true }
-func (f *frames) Pending() bool             { return f.over != nil }
-func (f *frames) Release()                  { f.released.Store(true) }
+func (f *frames) Held(b []byte) (n, room int) { n = copy(b, f.held); return n, len(b) - n }
+func (f *frames) Pending() bool               { return f.over != nil }
+func (f *frames) Release()                    { f.released.Store(true) }
 
 func (f *frames) Open(b []byte) (plain []byte, err error) {
 	w := 0

@@ -106,11 +106,11 @@ func (c *Conn) peerEnded() bool {
 // decrypted where they are.
 func (e *Engine) layerTurn(c *Conn, l Layer, buf []byte, ready Readiness) bool {
 	for {
-		held, ok := l.Held(buf)
-		if !ok {
+		held, most := l.Held(buf)
+		if most == 0 {
 			return true // Resume follows
 		}
-		room := buf[held:]
+		room := buf[held : held+most]
 		if e.leftovers.full() {
 			room = room[:min(smallRead, len(room))]
 		}

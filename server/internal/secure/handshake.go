@@ -16,8 +16,9 @@ import (
 const (
 	recordHeaderLen     = 5
 	recordTypeHandshake = 22
-	// maxUnread is how many bytes crypto/tls may not have read yet before nothing more is
-	// received. After its last message a client sends whatever it wants.
+	// maxUnread bounds the bytes that were received and crypto/tls has not read yet. After
+	// its last message a client sends whatever it wants, and the layer keeps what is left
+	// at the end: netpoll.MaxHeld is more.
 	maxUnread = 16 << 10
 	// maxIgnored bounds the bytes that arrive after a handshake has failed.
 	maxIgnored = 64 << 10
@@ -122,12 +123,19 @@ func (h *handshake) receivedLocked(b []byte) (start bool, err error) {
 	return h.firstRecordLocked(), nil
 }
 
-// accepts reports whether bytes are to be received. If not, resume follows.
-func (h *handshake) accepts() bool {
+// room returns how many bytes may be received. If that is 0, resume follows.
+func (h *handshake) room() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.paused = h.phase == running && !h.ended && len(h.in) >= maxUnread
-	return !h.paused
+	switch {
+	case h.phase == succeeded:
+		return 0 // the layer is about to go on without h, see finish
+	case h.phase == failed || h.ended:
+		return maxUnread // which is ignored
+	}
+	room := maxUnread - len(h.in)
+	h.paused = room == 0
+	return room
 }
 
 // base is what the handshake costs besides its unread bytes.
@@ -138,11 +146,11 @@ func (h *handshake) base() int {
 	return 0
 }
 
-// firstRecordLocked reports whether a whole record has arrived. A ClientHello may have more
-// than one; crypto/tls waits for those.
+// firstRecordLocked reports whether a whole record has arrived, or as much of it as may be
+// unread. A ClientHello may have more than one; crypto/tls waits for those.
 func (h *handshake) firstRecordLocked() bool {
 	n, _ := recordLen(h.in) // crypto/tls rejects one that is too long
-	return n > 0 && len(h.in) >= n
+	return n > 0 && len(h.in) >= min(n, maxUnread)
 }
 
 // holdLocked counts n bytes as the cost of the handshake.

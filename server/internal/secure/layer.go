@@ -39,13 +39,14 @@ func (l *Layer) Forget() { l.state = nil }
 func (l *Layer) Handshaking() bool { return l.handshake.Load() != nil }
 
 // Held implements netpoll.Layer.
-func (l *Layer) Held(b []byte) (n int, ok bool) {
+func (l *Layer) Held(b []byte) (n, room int) {
 	if h := l.handshake.Load(); h != nil {
 		l.gave = false
-		return 0, h.accepts()
+		return 0, h.room()
 	}
 	l.gave = true
-	return copy(b, l.held), true
+	n = copy(b, l.held)
+	return n, len(b) - n
 }
 
 // Pending implements netpoll.Layer.
