@@ -239,3 +239,20 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	}
 	return peerAddr(int(c.fd))
 }
+
+// Active reports whether the connection has input that its Handler has not processed:
+// bytes that the kernel has received, bytes that were read and not consumed, or a read
+// turn that is queued or running. A caller that takes silence for the death of the peer
+// asks it first, because a Handler that blocks, or workers that others keep busy, look
+// like silence. It costs a system call if no turn is queued or running.
+func (c *Conn) Active() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.engine == nil || c.hasLocked(flagReleased):
+		return false
+	case c.stream() != nil:
+		return c.stream().active()
+	}
+	return c.turn.pending() || unreadBytes(int(c.fd)) > 0
+}

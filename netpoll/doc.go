@@ -27,7 +27,7 @@
 //
 // Conn.Write never blocks. It queues what the kernel does not accept, up to
 // Config.QueueBytes. Beyond that the message's [Policy] decides, in one function,
-// queue.admit. A message that has begun to go out is always finished, and an empty queue
+// queue.makeRoom. A message that has begun to go out is always finished, and an empty queue
 // accepts any message, so a queue may hold one message more than its bound.
 //
 // When the peer ends the stream the connection ends, and its queue is dropped: a peer that

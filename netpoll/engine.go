@@ -25,7 +25,7 @@ type Config struct {
 	// ReadBuffer is the size of a worker's read buffer. 0: 64 KiB.
 	ReadBuffer int
 	// RejectResponse is sent to a connection that Accept rejects, as much of it as
-	// fits the socket's buffer; reject.go says how the peer gets to read it. Empty:
+	// fits the socket's buffer; linger.go says how the peer gets to read it. Empty:
 	// nothing is sent.
 	RejectResponse []byte
 	// Logger receives errors that an operator must know of. nil: slog.Default().
@@ -75,7 +75,7 @@ type Engine struct {
 	readBuffer     int
 	buffers        sync.Pool
 	rejectResponse []byte
-	rejected       rejected
+	lingering      lingerList
 	log            *slog.Logger
 
 	stats   counters
@@ -137,7 +137,7 @@ func start(cfg Config, poller Poller) *Engine {
 	e.streams.init()
 	e.leftovers.init(&e.buffers)
 	e.retry = e.stoppedTimer(e.retryAccept)
-	e.rejected.timer = e.stoppedTimer(func() { e.rejected.expire(e.now()) })
+	e.lingering.timer = e.stoppedTimer(func() { e.lingering.expire(e.now()) })
 	if poller != nil {
 		e.monitorSleep.init()
 		e.done.Add(1)
@@ -278,7 +278,7 @@ func (e *Engine) Close() error {
 	}
 	e.StopAccepting()
 	e.retry.Stop()
-	e.rejected.end()
+	e.lingering.end()
 	e.table.each((*Conn).Close)
 	for _, c := range e.streams.all() {
 		c.Close()

@@ -89,7 +89,7 @@ func (e *Engine) acceptLoop(l *listener) {
 				if half, ok := nc.(interface{ CloseWrite() error }); ok {
 					half.CloseWrite()
 				}
-				e.rejected.hold(func() { nc.Close() }, e.now())
+				e.lingering.hold(func() { nc.Close() }, e.now())
 				continue
 			}
 			e.openStream(nc, c, h)

@@ -77,7 +77,7 @@ func (e *Engine) accepted(l *listener, fd int, peer netip.AddrPort) {
 		e.stats.rejected.Add(1)
 		send(fd, e.rejectResponse)
 		shutdownWrite(fd)
-		e.rejected.hold(func() { hangUp(fd) }, e.now())
+		e.lingering.hold(func() { hangUp(fd) }, e.now())
 		return
 	}
 	if err := e.open(fd, c, h); err != nil {

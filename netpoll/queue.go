@@ -39,7 +39,7 @@ type queue struct {
 	busy    bool          // a goroutine writes the head entry outside of the lock
 	total   *atomic.Int64 // the sum of the sizes of many queues; nil in tests
 
-	// Of a connection with a layer; see sealed.go. Sealed bytes precede the entries.
+	// Of a connection with a layer; see layer.go. Sealed bytes precede the entries.
 	wire         []byte  // sealed bytes that the socket has not accepted; changed by setWire
 	wireBuf      *[]byte // their buffer; nil: none
 	wireMessages int     // messages that end in wire
@@ -83,11 +83,11 @@ func (q *queue) begun() int {
 	return q.head
 }
 
-// admit decides what happens to a message of n bytes in a queue that may cost limit:
+// makeRoom decides what happens to a message of n bytes in a queue that may cost limit:
 // whether it is accepted, and how many older messages were dropped for it. An empty
 // queue accepts any message, because otherwise a long one would never fit. Nothing is
 // dropped unless that makes enough room.
-func (q *queue) admit(n, limit int, p Policy) (ok bool, dropped int) {
+func (q *queue) makeRoom(n, limit int, p Policy) (ok bool, dropped int) {
 	over := q.cost() + n + entryCost - limit
 	switch {
 	case over <= 0 || q.empty():

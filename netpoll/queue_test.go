@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-func TestAdmit(t *testing.T) {
+func TestMakeRoom(t *testing.T) {
 	const limit = 1000
 	type msg struct {
 		n int
@@ -59,9 +59,9 @@ func TestAdmit(t *testing.T) {
 			q.sent(tt.sent)
 			q.busy = tt.busy
 			before := q.size
-			ok, dropped := q.admit(tt.n, limit, tt.p)
+			ok, dropped := q.makeRoom(tt.n, limit, tt.p)
 			if ok != tt.ok || dropped != tt.dropped {
-				t.Errorf("admit = %v, %d dropped, want %v, %d", ok, dropped, tt.ok, tt.dropped)
+				t.Errorf("makeRoom = %v, %d dropped, want %v, %d", ok, dropped, tt.ok, tt.dropped)
 			}
 			if dropped == 0 && q.size != before {
 				t.Errorf("size went from %d to %d", before, q.size)
@@ -127,7 +127,7 @@ func (m *queueModel) step(op byte, arg int) {
 func (m *queueModel) write(b []byte, p Policy, borrowed bool) {
 	was := m.q.cost()
 	empty := m.q.empty()
-	ok, dropped := m.q.admit(len(b), m.limit, p)
+	ok, dropped := m.q.makeRoom(len(b), m.limit, p)
 	var freed, droppable int
 	kept := m.list[:0:0]
 	for _, e := range m.list {
@@ -153,9 +153,9 @@ func (m *queueModel) write(b []byte, p Policy, borrowed bool) {
 	case dropped > 0:
 		m.t.Fatalf("more messages dropped than could be")
 	case ok != (empty || over-droppable <= slack):
-		m.t.Fatalf("admit = %v: %d bytes over, %d droppable, slack %d, empty %v", ok, over, droppable, slack, empty)
+		m.t.Fatalf("makeRoom = %v: %d bytes over, %d droppable, slack %d, empty %v", ok, over, droppable, slack, empty)
 	case freed > 0 && p != DropOldest, freed > 0 && !ok:
-		m.t.Fatalf("dropped for policy %d, admitted %v", p, ok)
+		m.t.Fatalf("dropped for policy %d, accepted %v", p, ok)
 	}
 	m.list = kept
 	if ok {
@@ -331,7 +331,7 @@ func TestQueueDropsInPlace(t *testing.T) {
 		moves, tail := 0, 0
 		use := func() {
 			head := q.head
-			if ok, dropped := q.admit(size, limit, DropOldest); !ok || dropped > 1 {
+			if ok, dropped := q.makeRoom(size, limit, DropOldest); !ok || dropped > 1 {
 				t.Fatalf("accepted %t, %d dropped", ok, dropped)
 			}
 			if q.head < head {

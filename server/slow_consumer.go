@@ -64,7 +64,7 @@ func (srv *Server) topicPolicy() netpoll.Policy {
 	return srv.live().TopicFull.policy(netpoll.DropOldest)
 }
 
-// outcome turns the outcome of a write into an error. The policy was applied by admit in
+// outcome turns the outcome of a write into an error. The policy was applied by queue.makeRoom in
 // netpoll/queue.go; outcome closes the session if its queue is full and the policy does not
 // allow to drop.
 func (s *Session) outcome(o netpoll.Outcome) error {

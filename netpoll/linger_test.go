@@ -11,7 +11,7 @@ import (
 
 // Rejected connections linger for a second, and at most maxLingering of them.
 func TestRejectedLinger(t *testing.T) {
-	var r rejected
+	var r lingerList
 	r.timer = time.NewTimer(time.Hour)
 	defer r.end()
 	var closed []int
