@@ -75,9 +75,9 @@ func (s *Session) secure() {
 // tlsOwner makes a session the owner of a TLS handshake.
 type tlsOwner struct{ s *Session }
 
-// Admit counts the TLS handshake against the rates of handshakes: it costs more than
+// Allow counts the TLS handshake against the rates of handshakes: it costs more than
 // reading the request.
-func (o tlsOwner) Admit() error {
+func (o tlsOwner) Allow() error {
 	return o.s.srv().countHandshake(o.s.source)
 }
 
@@ -124,7 +124,7 @@ func (s *Session) tlsHandshaking() bool {
 	return l != nil && l.Handshaking()
 }
 
-// securedByUs reports whether the session's TLS handshake was counted by tlsOwner.Admit.
+// securedByUs reports whether the session's TLS handshake was counted by tlsOwner.Allow.
 func (s *Session) securedByUs() bool { return s.layer() != nil }
 
 // rejectHello answers a client that speaks TLS to a listener without it. The client does

@@ -75,7 +75,7 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 	if page != nil {
 		page.API = p.api.Addr()
 		if cmd.ConsolePush {
-			page.Server, page.Admits = p.srv, p.api.Admits
+			page.Server, page.Authorizes = p.srv, p.api.Authorizes
 		}
 	}
 	if err = p.inherited.start(publicSocket, p.srv.Start, p.srv.Serve); err != nil {

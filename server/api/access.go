@@ -22,10 +22,10 @@ func digestKeys(keys []string) *[]keyDigest {
 	return &digests
 }
 
-// admit decides whether a request may be served. If the API has keys, the request must
+// authorize decides whether a request may be served. If the API has keys, the request must
 // present one. If not, only this machine reaches the API (Config.validate), but a browser on
-// this machine would send it the requests of any web page: admit rejects those.
-func (a *API) admit(h *fasthttp.RequestHeader) *problem {
+// this machine would send it the requests of any web page: authorize rejects those.
+func (a *API) authorize(h *fasthttp.RequestHeader) *problem {
 	if len(*a.keys.Load()) == 0 {
 		if strings.HasPrefix(a.cfg.Listen, "unix:") {
 			return nil // browsers do not connect to it
@@ -38,27 +38,27 @@ func (a *API) admit(h *fasthttp.RequestHeader) *problem {
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")
 }
 
-// admitted calls admit for a request that is about to be served. A connection with an
-// admitted request keeps its place; after a rejection the connection is closed.
-func (a *API) admitted(ctx *fasthttp.RequestCtx) *problem {
-	if p := a.admit(&ctx.Request.Header); p != nil {
+// authorizeConn calls authorize for a request that is about to be served. A connection with an
+// authorized request keeps its place; after a rejection the connection is closed.
+func (a *API) authorizeConn(ctx *fasthttp.RequestCtx) *problem {
+	if p := a.authorize(&ctx.Request.Header); p != nil {
 		ctx.SetConnectionClose()
 		return p
 	}
 	if c := connOf(ctx); c != nil && !c.known {
 		c.known = true
-		a.conns.admit(c)
+		a.conns.markAuthorized(c)
 	}
 	return nil
 }
 
-// dropBody removes the body of a request that will not be admitted. Otherwise fasthttp
+// dropBody removes the body of a request that will not be authorized. Otherwise fasthttp
 // asks for it, if the client sent Expect: 100-continue, and waits for its first byte before
 // it calls the handler. The connection is closed after the answer, because bytes of the body
 // may still arrive.
 func (a *API) dropBody(h *fasthttp.RequestHeader) (_ fasthttp.RequestConfig) {
 	expects := len(h.Peek("Expect")) > 0
-	if n := h.ContentLength(); (n > 0 || n == chunked || expects) && a.admit(h) != nil {
+	if n := h.ContentLength(); (n > 0 || n == chunked || expects) && a.authorize(h) != nil {
 		h.SetContentLength(0)
 		h.Del("Expect")
 		h.SetConnectionClose()
@@ -79,9 +79,9 @@ func (a *API) knows(key []byte) bool {
 	return found == 1 && len(key) > 0
 }
 
-// Admits reports whether key is one of the API's keys; false if it has none. It is for other
+// Authorizes reports whether key is one of the keys of the API. It is for other
 // interfaces of the program that the operator protects with the same keys.
-func (a *API) Admits(key string) bool { return a.knows([]byte(key)) }
+func (a *API) Authorizes(key string) bool { return a.knows([]byte(key)) }
 
 // bearer returns the credentials of an Authorization field of that scheme, RFC 6750
 // section 2.1, and nil of any other.

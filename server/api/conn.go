@@ -17,9 +17,9 @@ type conn struct {
 	api *API // immutable
 
 	// Guarded by connTable.mu.
-	place    *list.Element // nil: none
-	admitted bool          // in which of the lists
-	state    fasthttp.ConnState
+	place      *list.Element // nil: none
+	authorized bool          // in which of the lists
+	state      fasthttp.ConnState
 
 	// Owned by the goroutine that serves the connection.
 
@@ -27,7 +27,7 @@ type conn struct {
 	// body even if more was announced, and half a message would be delivered.
 	ended   bool
 	read    int          // bytes since the last yield
-	known   bool         // a request was admitted
+	known   bool         // a request was authorized
 	answers *answerQueue // of the batch in progress; nil: none
 
 	// unread: the client may still be sending a request that was rejected. A close with

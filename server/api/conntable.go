@@ -10,7 +10,7 @@ import (
 // connTable holds the open connections of the API, and decides what happens to a new one
 // when there are too many.
 //
-// A connection is anonymous until a request of it has been admitted: with an API key, or
+// A connection is anonymous until a request of it has been authorized: with an API key, or
 // without one if the API needs none. Anonymous connections have at most half of the
 // places. A new connection is anonymous; if it has no place, the oldest anonymous
 // connection is closed for it, or, if there is none, the one that has been idle for
@@ -22,11 +22,11 @@ type connTable struct {
 	descriptors int      // the descriptor limit of the process if limit follows from it; else 0
 	full        *problem // the answer to a connection that has no place
 
-	mu        sync.Mutex
-	stopping  bool               // guarded by mu
-	anonymous list.List          // of *conn, the oldest first; guarded by mu
-	admitted  list.List          // of *conn, the longest idle first; guarded by mu
-	rejected  map[*conn]struct{} // being answered 503, not in the lists; guarded by mu
+	mu         sync.Mutex
+	stopping   bool               // guarded by mu
+	anonymous  list.List          // of *conn, the oldest first; guarded by mu
+	authorized list.List          // of *conn, the longest idle first; guarded by mu
+	rejected   map[*conn]struct{} // being answered 503, not in the lists; guarded by mu
 }
 
 const (
@@ -66,7 +66,7 @@ func (t *connTable) add(c *conn) (victim *conn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch n := t.anonymous.Len(); {
-	case n+t.admitted.Len() < t.limit && n < max(t.limit/2, 1):
+	case n+t.authorized.Len() < t.limit && n < max(t.limit/2, 1):
 	case n > 0:
 		victim = t.anonymous.Front().Value.(*conn)
 	default:
@@ -81,9 +81,9 @@ func (t *connTable) add(c *conn) (victim *conn, ok bool) {
 	return victim, true
 }
 
-// idleLocked returns the admitted connection that has been idle for longest.
+// idleLocked returns the authorized connection that has been idle for longest.
 func (t *connTable) idleLocked() *conn {
-	for e := t.admitted.Front(); e != nil; e = e.Next() {
+	for e := t.authorized.Front(); e != nil; e = e.Next() {
 		if c := e.Value.(*conn); c.state != fasthttp.StateActive {
 			return c
 		}
@@ -95,23 +95,23 @@ func (t *connTable) removeLocked(c *conn) {
 	switch {
 	case c.place == nil:
 		return
-	case c.admitted:
-		t.admitted.Remove(c.place)
+	case c.authorized:
+		t.authorized.Remove(c.place)
 	default:
 		t.anonymous.Remove(c.place)
 	}
 	c.place = nil
 }
 
-// admit notes that a request of the connection has been admitted.
-func (t *connTable) admit(c *conn) {
+// markAuthorized notes that a request of the connection has been authorized.
+func (t *connTable) markAuthorized(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place == nil || c.admitted {
+	if c.place == nil || c.authorized {
 		return
 	}
 	t.anonymous.Remove(c.place)
-	c.place, c.admitted = t.admitted.PushBack(c), true
+	c.place, c.authorized = t.authorized.PushBack(c), true
 }
 
 // note stores the state of a connection, and reports whether the caller must close it because
@@ -125,8 +125,8 @@ func (t *connTable) note(c *conn, state fasthttp.ConnState) (closeNow bool) {
 		t.removeLocked(c)
 		return false
 	case fasthttp.StateIdle:
-		if c.admitted && c.place != nil {
-			t.admitted.MoveToBack(c.place)
+		if c.authorized && c.place != nil {
+			t.authorized.MoveToBack(c.place)
 		}
 	case fasthttp.StateActive:
 		return false
@@ -182,11 +182,11 @@ func (t *connTable) all() (open []*conn) {
 func (t *connTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.anonymous.Len() + t.admitted.Len()
+	return t.anonymous.Len() + t.authorized.Len()
 }
 
 func (t *connTable) eachLocked(yield func(*conn) bool) {
-	for _, l := range []*list.List{&t.anonymous, &t.admitted} {
+	for _, l := range []*list.List{&t.anonymous, &t.authorized} {
 		for e := l.Front(); e != nil; e = e.Next() {
 			if !yield(e.Value.(*conn)) {
 				return

@@ -117,20 +117,20 @@ func TestConnTableOrder(t *testing.T) {
 		}
 		return c
 	}
-	admit := func(c *conn) {
+	authorize := func(c *conn) {
 		table.note(c, fasthttp.StateActive)
-		table.admit(c)
+		table.markAuthorized(c)
 	}
 	a := add(nil, true)
 	b := add(nil, true)
 	c := add(a, true) // half of the places
-	admit(b)
-	admit(c)
+	authorize(b)
+	authorize(c)
 	d := add(nil, true)
 	e := add(nil, true)
 	f := add(d, true) // all places, two of them anonymous
-	admit(e)
-	admit(f)
+	authorize(e)
+	authorize(f)
 	add(nil, false) // all are active
 	table.note(c, fasthttp.StateIdle)
 	table.note(b, fasthttp.StateIdle)
@@ -142,7 +142,7 @@ func TestConnTableOrder(t *testing.T) {
 		t.Errorf("%d connections, want 4", n)
 	}
 	table.note(c, fasthttp.StateClosed) // was closed for g
-	table.admit(a)                      // was closed for c
+	table.markAuthorized(a)             // was closed for c
 	if n := table.len(); n != 4 {
 		t.Errorf("%d connections, want 4", n)
 	}

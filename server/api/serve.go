@@ -70,7 +70,7 @@ func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
 		}
 		*m = r.method(ctx.Method())
 		if !r.open {
-			if p := a.admitted(ctx); p != nil {
+			if p := a.authorizeConn(ctx); p != nil {
 				return p
 			}
 		}
@@ -88,7 +88,7 @@ func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
 		}
 		return (*m).serve(a, ctx, in)
 	}
-	if p := a.admitted(ctx); p != nil {
+	if p := a.authorizeConn(ctx); p != nil {
 		return p
 	}
 	return problemf(404, "not_found", "no such path; in the names of users and topics, percent-encode all characters except letters and digits")

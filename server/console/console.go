@@ -47,10 +47,10 @@ type Page struct {
 	API net.Addr
 	// APIKey says that the API requires a key, so that the page's example has one.
 	APIKey bool
-	// Server and Admits let the page push: Admits reports whether a key may. nil: the page
+	// Server and Authorizes let the page push: Authorizes reports whether a key may. nil: the page
 	// does not push.
 	Server *server.Server
-	Admits func(key string) bool
+	Authorizes func(key string) bool
 }
 
 // ServeHTTP implements http.Handler.

@@ -209,7 +209,7 @@ func TestConsole(t *testing.T) {
 
 // TestConsolePush: the page pushes if the operator lets it, and the key is right.
 func TestConsolePush(t *testing.T) {
-	page := Page{Admits: func(key string) bool { return key == testKey }}
+	page := Page{Authorizes: func(key string) bool { return key == testKey }}
 	srv := start(t, server.Config{}, page)
 	b := openBrowser(t)
 	b.open("http://" + srv.Addr().String() + "/#user=alice&topic=news")

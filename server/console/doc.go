@@ -12,7 +12,7 @@
 //     script and style, by their hashes, and connections to its own server.
 //   - It speaks fanfare.v1 or receives plain messages, shows the state of its session, and
 //     says why a handshake was rejected or a session closed.
-//   - It pushes only if Page.Admits is set, and then each push needs a key, which the page
+//   - It pushes only if Page.Authorizes is set, and then each push needs a key, which the page
 //     keeps in its form and nowhere else. Otherwise it shows a curl command.
 //   - The address of the API is disclosed only if it is loopback.
 //

@@ -38,7 +38,7 @@ func start(t *testing.T, cfg server.Config, page Page) *server.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if page.Admits != nil {
+	if page.Authorizes != nil {
 		page.Server = srv
 	}
 	t.Cleanup(func() {

@@ -17,14 +17,14 @@ import (
 // This file serves the form of the page that pushes.
 
 // canPush reports whether the operator lets the page push.
-func (p *Page) canPush() bool { return p.Server != nil && p.Admits != nil }
+func (p *Page) canPush() bool { return p.Server != nil && p.Authorizes != nil }
 
 // push serves POST at the page's path: the body is a text message for ?user=NAME,
 // ?topic=NAME or ?all. It needs a key, so that no page of another site and no client of the
 // public listener can push.
 func (p *Page) push(w http.ResponseWriter, r *http.Request) (status int, text string) {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || !p.Admits(strings.TrimSpace(key)) {
+	if !strings.EqualFold(scheme, "Bearer") || !p.Authorizes(strings.TrimSpace(key)) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="fanfare"`) // RFC 9110, 15.5.2
 		return http.StatusUnauthorized, "no API key of this server"
 	}

@@ -12,7 +12,7 @@ import (
 // TestPush sends requests to a page that may push, and to one that may not.
 func TestPush(t *testing.T) {
 	srv := start(t, server.Config{MaxPayload: 1024}, Page{})
-	pushes := &Page{Path: "/x/", Server: srv, Admits: func(key string) bool { return key == testKey }}
+	pushes := &Page{Path: "/x/", Server: srv, Authorizes: func(key string) bool { return key == testKey }}
 	for _, test := range []struct {
 		name, method, target, authorization, body string
 		status                                    int
@@ -55,7 +55,7 @@ func TestPush(t *testing.T) {
 			}
 		})
 	}
-	for name, p := range map[string]*Page{"no server": {Admits: pushes.Admits}, "no key": {Server: srv}} {
+	for name, p := range map[string]*Page{"no server": {Authorizes: pushes.Authorizes}, "no key": {Server: srv}} {
 		if resp, body := serve(p, http.MethodPost, "/?all"); resp.StatusCode != 405 || !strings.Contains(body, "GET, HEAD\n") {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
 		}

@@ -85,7 +85,7 @@ func (h *handshake) received(b []byte) (ours bool, err error) {
 	start, err := h.receivedLocked(b)
 	h.mu.Unlock()
 	if start && err == nil {
-		if err = h.owner.Admit(); err == nil {
+		if err = h.owner.Allow(); err == nil {
 			h.start()
 		}
 	}

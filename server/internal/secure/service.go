@@ -151,9 +151,9 @@ func (g *garbage) due(handshakes int64) bool {
 
 // Owner is what a connection belongs to.
 type Owner interface {
-	// Admit is called before the handshake costs anything: with an error it does not
+	// Allow is called before the handshake costs anything: with an error it does not
 	// begin.
-	Admit() error
+	Allow() error
 	// Failed is called once, if the handshake has failed or was not begun, unless the
 	// connection ended before. The owner seals and closes the connection.
 	Failed(err error)

@@ -14,7 +14,7 @@ const (
 	notTLS       = iota // the client does not speak TLS
 	plainHTTP           // it speaks HTTP
 	left                // it has left
-	rejectedByUs        // Owner.Admit
+	rejectedByUs        // Owner.Allow
 	noMemory            // memory is short
 	alerted             // the client has sent an alert: it does not trust the certificate, for example
 	version             // no version in common
