@@ -13,6 +13,7 @@ import (
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
+	"fanfare/server/listen"
 	"fanfare/server/store"
 )
 
@@ -227,10 +228,10 @@ func (cfg *Config) validate() error {
 			errs = append(errs, field.Errorf("Endpoints", "has two endpoints at %s", ep.Path))
 		}
 		seen[ep.Path] = true
-		if ep.Rate.UnlimitedOnLoopback && IsLoopback(cfg.Listen) {
+		if ep.Rate.UnlimitedOnLoopback && listen.IsLoopback(cfg.Listen) {
 			ep.Rate.Unlimited = true
 		}
-		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !IsLoopback(cfg.Listen) {
+		if cfg.Listen != "" && ep.Insecure && !cfg.InsecureIdentity && !listen.IsLoopback(cfg.Listen) {
 			errs = append(errs, field.Errorf("Listen", "is %s, which is not loopback, and clients of %s choose their user themselves: "+
 				"identify users by Endpoint.Identifier, listen on 127.0.0.1, or set InsecureIdentity", cfg.Listen, ep.Path))
 		}

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -10,7 +10,6 @@ import (
 	"fanfare/frame"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
-	"fanfare/server/internal/limit"
 )
 
 // Endpoint configures one path of the public listener, or a Mount.
@@ -159,68 +158,85 @@ type Hooks struct {
 	OnClose func(s *Session, why CloseError)
 }
 
-// Rate limits what one session may send. A session that exceeds it is closed with
-// 1008. The zero value is the default.
-type Rate struct {
-	// Messages per second, control frames included. 0: 100, far more than a person or
-	// a device sends to a push server.
-	Messages int
-	// Bytes per second, those of headers and empty fragments included; a compressed
-	// message counts as what it inflates to, if that is more. 0: 256 KiB. A session
-	// that was quiet may send ten times as many at once, and in any case one message
-	// of Rules.MaxMessage.
-	Bytes int
-	// Unlimited switches the limits off, UnlimitedOnLoopback does where Config.Listen
-	// is loopback or a Unix socket.
-	Unlimited, UnlimitedOnLoopback bool
-}
-
-func (r *Rate) validate() error {
-	for _, f := range []struct {
-		name string
-		v    *int
-		def  int
-	}{{"Rate.Messages", &r.Messages, 100}, {"Rate.Bytes", &r.Bytes, 256 << 10}} {
-		if *f.v == 0 {
-			*f.v = f.def
+// servePlain answers a request that is not a handshake: at the paths of endpoints it says how
+// to connect, and the rest is left to Config.Fallback.
+func (srv *Server) servePlain(w http.ResponseWriter, r *http.Request) {
+	if ep := srv.endpoints[r.URL.EscapedPath()]; ep != nil {
+		ep.upgradeRequired(w, r)
+		return
+	}
+	if srv.cfg.Fallback == nil {
+		plainText(w, http.StatusNotFound, "nothing is at this path")
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			srv.panicked("Config.Fallback", v)
+			panic(http.ErrAbortHandler) // net/http closes the connection
 		}
-		if *f.v < 0 || int64(*f.v) > limit.MaxRate {
-			return field.Errorf(f.name, "is %d: want 1 to %d", *f.v, int64(limit.MaxRate))
-		}
+	}()
+	srv.cfg.Fallback.ServeHTTP(w, r)
+}
+
+// upgradeRequired tells a client that speaks HTTP how to use the endpoint.
+func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET") // RFC 6455 section 4.1: a handshake is nothing else
+		plainText(w, http.StatusMethodNotAllowed, "only GET is possible here")
+		return
 	}
-	return nil
-}
-
-// rates returns the limits of a session of ep. A message of MaxMessage must pass, with its
-// headers, and an eighth longer if deflate has not compressed it.
-func (ep *endpoint) rates() limit.Rates {
-	rate := ep.rate.Load()
-	bytes := int64(rate.Bytes)
-	longest := int64(cmp.Or(ep.Rules.MaxMessage, frame.DefaultMaxMessage))
-	return limit.Rates{
-		Messages: int64(rate.Messages),
-		Bytes:    bytes,
-		AtOnce:   max(bytes*limit.Burst, longest+longest/8+1<<10),
+	if r.Header.Get(checkHeader) != "" {
+		ep.answerCheck(w, r)
+		return
 	}
-}
-
-var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "too much at once"}
-
-// overRate closes a session that exceeds its endpoint's Rate.
-func (s *Session) overRate() {
-	s.srv().stats.overRate.Add(1)
-	s.fail(errOverRate)
-}
-
-// metered returns the meter for a read of n bytes. It returns nil if the read is free:
-// where there is no limit, and for bytes that may be the answer to a ping, so that an idle
-// session needs no meter.
-func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
-	if ep.rate.Load().Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
-		return nil
+	nc, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic("BUG: server: a fallback connection cannot be hijacked: " + err.Error())
 	}
-	return &s.extend().meter
+	defer nc.Close()
+	// net/http would take the option "upgrade" out of Connection, which Upgrade needs
+	// (RFC 9110 sections 7.8 and 15.5.22).
+	scheme := "ws"
+	if r.TLS != nil {
+		scheme = "wss"
+	}
+	nc.Write((&Rejection{
+		Status: http.StatusUpgradeRequired,
+		Text:   "This is a WebSocket endpoint. Connect to " + scheme + "://HOST" + ep.example() + " with a WebSocket client.",
+		Header: http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
+	}).AppendResponse(nil, ep.srv.wall()))
 }
 
-// maxPong is the length of the longest pong.
-const maxPong = 2 + 4 + 125
+func plainText(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}
+
+// example is the path of the endpoint, with the query that its clients need.
+func (ep *endpoint) example() string {
+	switch ep.Credentials() {
+	case "query":
+		return ep.Path + "?user=NAME&topic=TOPIC"
+	case "token":
+		return ep.Path + "?token=TOKEN"
+	}
+	return ep.Path
+}
+
+// Credentials returns how the endpoint identifies users: "none", "query", or "token" for
+// everything that proves an identity. It is for pages that say how to connect, such as that
+// of package console.
+func (ep *Endpoint) Credentials() string {
+	switch {
+	case ep.Identifier == nil:
+		return "none"
+	case ep.Insecure:
+		return "query"
+	}
+	return "token"
+}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanfare/server/internal/fallback"
 )
 
 // plainRequest makes one ordinary request to the public listener.
@@ -38,7 +40,9 @@ func plainRequest(t *testing.T, srv *Server, method, target string) (*http.Respo
 // fasthttp's own.
 func TestFallbackRequestsAreBounded(t *testing.T) {
 	srv := start(t, Config{})
-	srv.fallback.open.Store(maxFallback)
+	for range fallback.MaxRequests {
+		srv.fallback.Acquire()
+	}
 	resp, body := plainRequest(t, srv, "GET", "/")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" || body != "too many requests at once\n" {
 		t.Errorf("%d %v %q", resp.StatusCode, resp.Header, body)
@@ -46,14 +50,16 @@ func TestFallbackRequestsAreBounded(t *testing.T) {
 	if n := srv.Stats().Limited["plain_requests"]; n != 1 {
 		t.Errorf("%d were counted, want 1", n)
 	}
-	srv.fallback.open.Store(maxFallback - 1)
+	srv.fallback.Release()
 	for range 2 { // the first gives its place back
 		if resp, _ := plainRequest(t, srv, "GET", "/"); resp.StatusCode != 404 {
 			t.Errorf("%d below the bound", resp.StatusCode)
 		}
-		await(t, "the place is free", func() bool { return srv.fallback.open.Load() == maxFallback-1 })
+		await(t, "the place is free", func() bool { return srv.fallback.Open() == fallback.MaxRequests-1 })
 	}
-	srv.fallback.open.Store(0)
+	for range fallback.MaxRequests - 1 {
+		srv.fallback.Release()
+	}
 }
 
 func TestFallbackRequests(t *testing.T) {

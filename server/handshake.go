@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 
 	"fanfare/server/internal/field"
@@ -101,10 +102,11 @@ func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 	case errors.Is(err, errIdentifying):
 		return nil
 	case errors.Is(err, errPlain):
-		if f := s.srv().fallback; f.acquire() {
-			f.serve(s, head, rest)
+		if s.srv().fallback.Acquire() {
+			s.servePlain(head, rest)
 			return nil
 		}
+		s.srv().stats.fallbackFull.Add(1)
 		err = errFallbackFull
 	}
 	s.reject(err, &h.req)
@@ -172,5 +174,61 @@ func (srv *Server) rejectHost(host []byte) error {
 		Text: "the Host field names " + handshake.Quote(host) + ", not this machine; a server that identifies users by the query and listens on loopback " +
 			"accepts IP addresses and localhost only, unless a proxy is trusted (" + field.Setting(srv.cfg.FieldName, "TrustedProxies") + ")",
 		Reason: "host is not local",
+	}
+}
+
+// servePlain gives the connection to net/http, for a request that fallback.Acquire has
+// counted.
+func (s *Session) servePlain(head, rest []byte) {
+	srv := s.srv()
+	srv.stats.fallback.Add(1)
+	s.enter(ended, 0)
+	srv.wheel.Stop(s)
+	nc, err := s.conn.Detach()
+	if err != nil {
+		srv.fallback.Release()
+		s.conn.Close()
+		return
+	}
+	srv.background.Add(1)
+	srv.fallback.Serve(nc, slices.Concat(head, rest), s.tlsState(), func() {
+		srv.uncount(s)
+		srv.background.Done()
+	})
+}
+
+// checkHeader marks a plain GET request at an endpoint as a question: the answer is what
+// a WebSocket handshake with the same query and header would get. Browsers do not tell
+// pages why a handshake was rejected, and with curl it takes four headers.
+const checkHeader = "Fanfare-Check"
+
+// answerCheck answers such a request. It counts as a handshake against the rates, so that
+// it gives an attacker no more attempts at guessing a token. A page of another site cannot send
+// it: the header makes browsers ask first, with OPTIONS.
+func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
+	h := handshakeBuffers.Get().(*handshakeBuffer)
+	defer h.free()
+	h.req.fromHTTP(r)
+	for _, f := range [][2]string{
+		{"Upgrade", "websocket"}, {"Connection", "Upgrade"},
+		{"Sec-WebSocket-Version", "13"}, {"Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="},
+	} {
+		if r.Header.Get(f[0]) == "" || f[0] == "Connection" {
+			h.req.head.Add(f[0], f[1])
+		}
+	}
+	_, err := ep.decideHosted(r.Context(), h, nil)
+	var rejection *Rejection
+	switch {
+	case err == nil:
+		plainText(w, http.StatusOK, "the handshake would be accepted")
+	case errors.As(err, &rejection):
+		for name, values := range rejection.Header {
+			w.Header()[name] = values
+		}
+		plainText(w, rejection.Status, rejection.Text)
+	default:
+		ep.srv.log.Error("handshake check failed", "err", err)
+		plainText(w, errInternal.Status, errInternal.Text)
 	}
 }

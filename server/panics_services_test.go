@@ -58,7 +58,7 @@ func TestPanicInCluster(t *testing.T) {
 			if err := srv.Shutdown(ctx); err != nil {
 				t.Error(err)
 			}
-			if srv.Stats().Panics == 0 || log.count("where=Cluster."+method) == 0 || log.count("cluster_calls_test.go") == 0 {
+			if srv.Stats().Panics == 0 || log.count("where=Cluster."+method) == 0 || log.count("commands_test.go") == 0 {
 				t.Errorf("%d panics are counted", srv.Stats().Panics)
 			}
 		})

@@ -74,7 +74,9 @@ var (
 	errAddressRate   = retryAfter(http.StatusTooManyRequests, "too many handshakes from this address", "1")
 	errHandshakeRate = retryAfter(http.StatusServiceUnavailable, "too many handshakes at once", "1")
 	errUserFull      = retryAfter(http.StatusTooManyRequests, "this user has too many connections", "1")
-	errInternal      = Reject(http.StatusInternalServerError, "internal error").(*Rejection)
+	// errFallbackFull: fallback.MaxRequests are being served.
+	errFallbackFull = retryAfter(http.StatusServiceUnavailable, "too many requests at once", "1")
+	errInternal     = Reject(http.StatusInternalServerError, "internal error").(*Rejection)
 )
 
 // reject answers a handshake with an HTTP error and ends the connection. It takes back

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -15,9 +16,11 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/fallback"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
+	"fanfare/server/listen"
 	"fanfare/server/store"
 )
 
@@ -36,7 +39,7 @@ type Server struct {
 	now       func() time.Duration // the server's clock: time since started
 	wall      func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
 	random    func(n int64) int64  // from 0 to n-1
-	fallback  *fallback            // requests on the public listener that are not handshakes
+	fallback  *fallback.Server     // requests on the public listener that are not handshakes
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
 	replay    *replay.Service      // nil: no store
@@ -156,9 +159,8 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.TLS != nil {
 		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
 	}
-	srv.fallback = newFallback(srv)
-	srv.background.Go(srv.fallback.run)
-	context.AfterFunc(srv.quit, func() { srv.fallback.http.Close() })
+	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
+	srv.background.Go(srv.fallback.Run)
 	srv.interest.topics = make(map[string]struct{})
 	if cfg.Cluster != nil {
 		srv.cluster = guardedCluster{cfg.Cluster, srv}
@@ -203,9 +205,9 @@ func (srv *Server) Start() error {
 		srv.status.CompareAndSwap(starting, serving)
 		return nil
 	}
-	ln, err := Listen(srv.cfg.Listen)
+	ln, err := listen.Open(srv.cfg.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("server: %w", err)
 	}
 	return srv.Serve(ln)
 }
@@ -231,7 +233,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 // setLocalOnly decides whether rejectHost is needed, once the listener is known.
 func (srv *Server) setLocalOnly() {
 	addr := srv.Addr()
-	srv.localOnly.Store(addr != nil && srv.trustsClients() && IsLoopback(addr.String()) && addr.Network() == "tcp")
+	srv.localOnly.Store(addr != nil && srv.trustsClients() && listen.IsLoopback(addr.String()) && addr.Network() == "tcp")
 }
 
 // trustsClients reports whether an endpoint lets clients choose their user, and clients

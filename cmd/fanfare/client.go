@@ -15,7 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"fanfare/server"
+	"fanfare/server/listen"
 )
 
 var errNotFanfare = errors.New("the server at --api is not fanfare")
@@ -94,7 +94,7 @@ func (c *client) do(method string, segments []string, contentType string, body [
 func (c *client) target() (base string, transport *http.Transport, err error) {
 	transport = &http.Transport{}
 	if !strings.Contains(c.API, "://") {
-		if err := server.ValidateAddr(c.API); err != nil {
+		if err := listen.Validate(c.API); err != nil {
 			return "", nil, fmt.Errorf("--api: %w, or a URL", err)
 		}
 	}

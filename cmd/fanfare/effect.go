@@ -10,7 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"fanfare/server"
+	"fanfare/server/listen"
 )
 
 // given are the flags that the user has set, on the command line, in the environment or
@@ -69,7 +69,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"tls-min tls-client-ca", len(cmd.TLSCert) > 0, "--tls-cert"},
 		{"jwt-*", cmd.Auth == "jwt", "--auth jwt"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
-		{"insecure-identity", !server.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
+		{"insecure-identity", !listen.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
 		{"nats-* node-name", cmd.NATS != "", "--nats"},
 		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},

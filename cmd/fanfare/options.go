@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fanfare/server"
+	"fanfare/server/listen"
 )
 
 // config turns the flags into the configuration of the server.
@@ -110,7 +111,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 // development reports whether the clients are programs on this machine that name their
 // user themselves.
 func (cmd *serveCmd) development() bool {
-	return cmd.Auth == "none" && server.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
+	return cmd.Auth == "none" && listen.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
 }
 
 // servesEcho reports whether there is an echo endpoint: --echo decides, where it is given.
@@ -150,14 +151,14 @@ func (cmd *serveCmd) directory() string {
 // checkListeners rejects invalid addresses, and addresses that need authentication.
 func (cmd *serveCmd) checkListeners() error {
 	for _, l := range []struct{ flag, addr string }{{"listen", cmd.Listen}, {"api", cmd.API}} {
-		if err := server.ValidateAddr(l.addr); err != nil {
+		if err := listen.Validate(l.addr); err != nil {
 			return fmt.Errorf("--%s: %w", l.flag, err)
 		}
 	}
 	if cmd.Listen == cmd.API && !strings.HasSuffix(cmd.Listen, ":0") {
 		return fmt.Errorf("--listen and --api are both %s: want an address for each", cmd.Listen)
 	}
-	if cmd.Auth == "none" && !cmd.InsecureIdentity && !server.IsLoopback(cmd.Listen) {
+	if cmd.Auth == "none" && !cmd.InsecureIdentity && !listen.IsLoopback(cmd.Listen) {
 		return fmt.Errorf("--listen is %s, which is not loopback, and with --auth none clients choose their user themselves: "+
 			"use --auth jwt, listen on 127.0.0.1, or give --insecure-identity", cmd.Listen)
 	}

@@ -162,7 +162,7 @@ func activated(t *testing.T, names string, sockets []net.Listener, args ...strin
 	return cmd
 }
 
-func listen(t *testing.T, network, addr string) net.Listener {
+func mustListen(t *testing.T, network, addr string) net.Listener {
 	t.Helper()
 	ln, err := net.Listen(network, addr)
 	if err != nil {
@@ -175,7 +175,7 @@ func listen(t *testing.T, network, addr string) net.Listener {
 // TestActivation: both listeners may come from the service manager, by name, and their
 // addresses decide what flags would.
 func TestActivation(t *testing.T) {
-	public, api := listen(t, "tcp", "127.0.0.1:0"), listen(t, "unix", filepath.Join(t.TempDir(), "api"))
+	public, api := mustListen(t, "tcp", "127.0.0.1:0"), mustListen(t, "unix", filepath.Join(t.TempDir(), "api"))
 	// A client that connects before the program runs is served by it.
 	early, err := net.Dial("tcp", public.Addr().String())
 	if err != nil {
@@ -207,7 +207,7 @@ func TestActivation(t *testing.T) {
 
 // TestActivationOfOne: a single socket is the public one, whatever its name.
 func TestActivationOfOne(t *testing.T) {
-	public := listen(t, "tcp", "127.0.0.1:0")
+	public := mustListen(t, "tcp", "127.0.0.1:0")
 	p := startCommand(t, activated(t, "fanfare.socket", []net.Listener{public}, "--api=127.0.0.1:0"))
 	if p.public != public.Addr().String() {
 		t.Errorf("listens on %s", p.public)
@@ -216,8 +216,8 @@ func TestActivationOfOne(t *testing.T) {
 }
 
 func TestActivationErrors(t *testing.T) {
-	first, second := listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0")
-	all := listen(t, "tcp", "0.0.0.0:0")
+	first, second := mustListen(t, "tcp", "127.0.0.1:0"), mustListen(t, "tcp", "127.0.0.1:0")
+	all := mustListen(t, "tcp", "0.0.0.0:0")
 	for _, test := range []struct {
 		name, names string
 		sockets     []net.Listener

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/listen"
 )
 
 const (
@@ -140,9 +141,9 @@ func (a *API) SetKeys(keys []string) error {
 
 // Start opens the listener that Config.Listen names and serves it until Shutdown.
 func (a *API) Start() error {
-	ln, err := server.Listen(a.cfg.Listen)
+	ln, err := listen.Open(a.cfg.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("api: %w", err)
 	}
 	return a.Serve(ln)
 }

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"log/slog"
 
-	"fanfare/server"
 	"fanfare/server/internal/field"
+	"fanfare/server/listen"
 )
 
 // Config of an API. Zero is the safe default of every field but Listen.
 type Config struct {
-	// Listen is the address of the listener, as for server.Listen.
+	// Listen is the address of the listener, as for listen.Open.
 	Listen string
 	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
 	// this machine only: Listen must be loopback or a Unix socket.
@@ -50,7 +50,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, field.Errorf("Keys", "has a key of %d bytes: want at least %d", len(key), minKey))
 		}
 	}
-	if len(cfg.Keys) == 0 && !server.IsLoopback(cfg.Listen) {
+	if len(cfg.Keys) == 0 && !listen.IsLoopback(cfg.Listen) {
 		errs = append(errs, field.Errorf("Keys", "is empty, and the API listens on %s, which is not loopback: "+
 			"set a key, or listen on 127.0.0.1", cfg.Listen))
 	}

@@ -49,7 +49,7 @@ type Page struct {
 	APIKey bool
 	// Server and Authorizes let the page push: Authorizes reports whether a key may. nil: the page
 	// does not push.
-	Server *server.Server
+	Server     *server.Server
 	Authorizes func(key string) bool
 }
 

@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 	"unicode/utf8"
 
 	"fanfare/frame"
@@ -16,59 +14,126 @@ import (
 	"fanfare/server/store"
 )
 
-// onAllNodes does something on this node, and has the other nodes that hold the
-// target do it at the same time. It returns the sum of the counts. An error says
-// that nothing was done anywhere.
-func (srv *Server) onAllNodes(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
-	cl := srv.cluster
-	if cl == nil {
-		return local(), Answer{}, nil
-	}
-	if err := cl.Check(c); err != nil {
-		return 0, Answer{}, err
-	}
-	if !cl.Shared(t) {
-		// Nodes that this one has not heard of yet get the command all the same;
-		// none answers.
-		answer := srv.ask(ctx, t, c)
-		n := local()
-		return n + answer.count(), answer, nil
-	}
-	there := make(chan Answer, 1)
-	go func() { there <- srv.ask(ctx, t, c) }()
-	n := local()
-	answer := <-there
-	return n + answer.count(), answer, nil
+// This file has what is done on all nodes: the methods of Server send a Command to the
+// other nodes and do the same on this one, and node.Serve executes the commands of others.
+
+// Disconnect closes all sessions of a user, on all nodes, and returns their number.
+func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
+	c := &Command{Verb: VerbClose, User: user, Code: code, Reason: reason}
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.disconnectLocal(user, code, reason) })
+	return Delivery{n, answer.Coverage}, err
 }
 
-// ask is Cluster.Ask for a command that Check accepts. After a panic, in the evaluation of
-// the answer, the other nodes count as unreachable.
-func (srv *Server) ask(ctx context.Context, t Target, c *Command) (answer Answer) {
-	defer func() {
-		if v := recover(); v != nil {
-			srv.panicked("answer of the cluster", v)
-			answer = Answer{}
-			answer.Unreachable = fmt.Errorf("%w: panic in the answer of the cluster: %v", ErrUnreachable, v)
+func (srv *Server) disconnectLocal(user string, code Code, reason string) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.Close(code, reason) {
+			n++
 		}
-	}()
-	answer, err := srv.cluster.Ask(ctx, t, c)
-	answer.Unreachable = err
+	}
+	return n
+}
+
+// SessionList describes the sessions of a user or a topic.
+type SessionList struct {
+	// Sessions in the order in which they were opened.
+	Sessions []SessionInfo
+	// Coverage says whether the list is complete.
+	Coverage
+}
+
+// Sessions lists the sessions of a user, on all nodes.
+func (srv *Server) Sessions(ctx context.Context, user string) SessionList {
+	return srv.sessionsOnAllNodes(ctx, Target{User: user})
+}
+
+// TopicSessions lists the sessions that subscribe to a topic, on all nodes.
+func (srv *Server) TopicSessions(ctx context.Context, topic string) SessionList {
+	return srv.sessionsOnAllNodes(ctx, Target{Topic: topic})
+}
+
+func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionList) {
+	var local []SessionInfo
+	_, answer, err := srv.onAllNodes(ctx, t, &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}, func() int {
+		local = srv.sessionsLocal(t)
+		return len(local)
+	})
+	l.Sessions, l.Coverage = local, answer.Coverage
+	if err != nil {
+		l.Unreachable = err
+	}
 	for _, r := range answer.Replies {
-		if r.Error != "" && r.Error != errTooManyTopics {
-			answer.Missing++
-			if r.Node != "" {
-				answer.MissingNodes = append(answer.MissingNodes, r.Node)
-			}
-		}
+		l.Sessions = append(l.Sessions, r.Sessions...)
 	}
-	answer.Coverage = answer.tidy()
-	return answer
+	if l.Unreachable == nil && srv.cluster != nil {
+		l.Unreachable = srv.cluster.Ready()
+	}
+	slices.SortFunc(l.Sessions, func(x, y SessionInfo) int { return x.Opened.Compare(y.Opened) })
+	return l
 }
 
-// count is the number of sessions that the other nodes have reported.
-func (a Answer) count() (n int) {
-	for _, r := range a.Replies {
-		n += r.Count
+func (srv *Server) sessionsLocal(t Target) []SessionInfo {
+	all := []SessionInfo{}
+	list := srv.users.AppendUser(nil, t.User)
+	if t.User == "" {
+		list = srv.users.AppendTopic(nil, t.Topic)
+	}
+	for _, s := range list {
+		if s.phase() == open {
+			all = append(all, s.info())
+		}
+	}
+	return all
+}
+
+// Subscribers returns the number of sessions that subscribe to a topic, on all
+// nodes.
+func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
+	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, &Command{Verb: VerbSubscribers, Topic: topic},
+		func() int { return srv.users.TopicSessions(topic) })
+	return Delivery{n, answer.Coverage}, err
+}
+
+// SubscribeUser subscribes the sessions that a user has now, on all nodes, to a
+// topic, and returns how many do. Sessions that are opened later do not. The error
+// is registry.ErrTooManyTopics if a session has no room for one more.
+func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
+	var failed error
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbSubscribe, User: user, Topic: topic}, func() (n int) {
+		n, failed = srv.subscribeLocal(user, topic)
+		return n
+	})
+	for _, r := range answer.Replies {
+		if r.Error == errTooManyTopics {
+			failed = registry.ErrTooManyTopics
+		}
+	}
+	return Delivery{n, answer.Coverage}, errors.Join(err, failed)
+}
+
+func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if e := s.Subscribe(topic); e != nil {
+			err = e
+			continue
+		}
+		n++
+	}
+	return n, err
+}
+
+// UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
+// returns how many subscribed.
+func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic},
+		func() int { return srv.unsubscribeLocal(user, topic) })
+	return Delivery{n, answer.Coverage}, err
+}
+
+func (srv *Server) unsubscribeLocal(user, topic string) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.Unsubscribe(topic) {
+			n++
+		}
 	}
 	return n
 }
@@ -229,74 +294,4 @@ func (c *Command) checkNames() error {
 		}
 	}
 	return nil
-}
-
-// interest is the set of topics for which this node wants the commands of others. The
-// Cluster counts users, one Hold for each session. A topic is held once: sessions end
-// in too many ways to count their subscriptions, so reviewTopics finds the topics that
-// have no subscriber any more.
-type interest struct {
-	// mu is held across Cluster.Hold and Release, which never wait, and across a lookup in
-	// the registry, so that a topic that gets its first subscriber during a review is held:
-	// interest.mu → the Cluster's locks, registry locks.
-	mu     sync.Mutex
-	topics map[string]struct{} // held; guarded by mu
-}
-
-// reviewInterval is how often topics without subscribers are looked for.
-const reviewInterval = 10 * time.Second
-
-func (srv *Server) holdUser(user string) {
-	if cl := srv.cluster; cl != nil && user != "" {
-		cl.Hold(Target{User: user})
-	}
-}
-
-func (srv *Server) releaseUser(user string) {
-	if cl := srv.cluster; cl != nil && user != "" {
-		cl.Release(Target{User: user})
-	}
-}
-
-// holdTopic is called after a session has subscribed.
-func (srv *Server) holdTopic(topic string) {
-	cl := srv.cluster
-	if cl == nil {
-		return
-	}
-	in := &srv.interest
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if _, held := in.topics[topic]; !held {
-		in.topics[topic] = struct{}{}
-		cl.Hold(Target{Topic: topic})
-	}
-}
-
-// reviewTopics is the goroutine that releases topics without subscribers.
-func (srv *Server) reviewTopics() {
-	ticker := time.NewTicker(reviewInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-srv.quit.Done():
-			return
-		case <-ticker.C:
-			srv.releaseTopics()
-		}
-	}
-}
-
-func (srv *Server) releaseTopics() {
-	in := &srv.interest
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for topic := range in.topics {
-		// A session subscribes before it calls holdTopic, so one that is missed
-		// here holds the topic again.
-		if srv.users.TopicSessions(topic) == 0 {
-			delete(in.topics, topic)
-			srv.cluster.Release(Target{Topic: topic})
-		}
-	}
 }

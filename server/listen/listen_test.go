@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"io/fs"
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func TestListenUnix(t *testing.T) {
+func TestOpenUnix(t *testing.T) {
 	uid, gid := strconv.Itoa(os.Getuid()), strconv.Itoa(os.Getgid())
 	for _, test := range []struct {
 		name, settings string
@@ -35,8 +35,8 @@ func TestListenUnix(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s")
-			invalid := ValidateAddr("unix:" + path + test.settings)
-			ln, err := Listen("unix:" + path + test.settings)
+			invalid := Validate("unix:" + path + test.settings)
+			ln, err := Open("unix:" + path + test.settings)
 			if err == nil {
 				defer ln.Close()
 			}
@@ -69,7 +69,7 @@ func TestListenUnix(t *testing.T) {
 }
 
 // The owner of a socket is set, which takes the rights of root.
-func TestListenUnixOwner(t *testing.T) {
+func TestOpenUnixOwner(t *testing.T) {
 	access := socketAccess{-1, 12345, 23456}
 	path := filepath.Join(t.TempDir(), "s")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -91,12 +91,12 @@ func TestListenUnixOwner(t *testing.T) {
 	}
 }
 
-func TestValidateAddr(t *testing.T) {
+func TestValidate(t *testing.T) {
 	for addr, valid := range map[string]bool{
 		"127.0.0.1:8080": true, ":0": true, "[::1]:80": true, "host:http": true, "unix:/a": true, "unix:a?mode=0600": true,
 		"8080": false, "127.0.0.1": false, "127.0.0.1:99999": false, "::1:80": false, "unix:": false, "unix:?mode=0600": false, "": false,
 	} {
-		if err := ValidateAddr(addr); (err == nil) != valid {
+		if err := Validate(addr); (err == nil) != valid {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}

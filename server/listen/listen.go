@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"fmt"
@@ -13,21 +13,13 @@ import (
 	"syscall"
 )
 
-// Listen opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket. A socket
+// Open opens a listener: "host:port" for TCP, "unix:PATH" for a Unix socket. A socket
 // that a killed process has left is removed.
 //
 // "unix:PATH?mode=0660&owner=USER:GROUP" sets the mode, in octal, and the owner of a
 // socket: names or numbers, of which one may be left out, as in "USER" or ":GROUP".
 // Without a mode, the umask decides.
-func Listen(addr string) (net.Listener, error) {
-	ln, err := listen(addr)
-	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	return ln, nil
-}
-
-func listen(addr string) (net.Listener, error) {
+func Open(addr string) (net.Listener, error) {
 	rest, ok := strings.CutPrefix(addr, "unix:")
 	if !ok {
 		return net.Listen("tcp", addr)
@@ -48,9 +40,9 @@ func listen(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// ValidateAddr returns what is wrong with an address for Listen, nil if nothing is, without
-// using it: for programs that check a configuration before they run it.
-func ValidateAddr(addr string) error {
+// Validate returns what is wrong with an address for Open, or nil. It does not use the
+// address: it is for programs that check a configuration before they run it.
+func Validate(addr string) error {
 	if rest, ok := strings.CutPrefix(addr, "unix:"); ok {
 		_, _, err := parseUnix(rest)
 		return err

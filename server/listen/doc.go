@@ -1,0 +1,6 @@
+// Package listen opens the listeners that addresses name: "host:port" for TCP, and
+// "unix:PATH?mode=0660&owner=USER:GROUP" for a Unix socket with its mode and owner.
+//
+// The public listener of package server and the API take such addresses. A Unix socket that
+// a killed process has left is removed; one on which a process still listens is an error.
+package listen
