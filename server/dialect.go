@@ -65,7 +65,8 @@ type Content struct {
 	Gap bool
 }
 
-// Position is where a box starts for a client.
+// Position is where a box starts for a client: not an offset alone, but an offset with the
+// box and the epoch that it belongs to, and whether messages before it are missing.
 type Position struct {
 	Topic  string // empty: the user's inbox
 	Epoch  string

@@ -32,7 +32,7 @@ type stats struct {
 	slow          atomic.Int64 // sessions closed because their queue was full
 	overRate      atomic.Int64 // sessions closed because they sent too much at once
 	forced        atomic.Int64 // closing handshakes that took too long
-	panics        atomic.Int64 // in hooks, dialects, the cluster and the store
+	panics        atomic.Int64 // in hooks, dialects, Config.Fallback, the cluster and the store
 	fallback      atomic.Int64 // plain requests on the public listener
 	closes        [5000]atomic.Int64
 	latency       [pushKinds]latency
@@ -79,7 +79,7 @@ type Stats struct {
 	Dead          int64 `json:"missed_heartbeats" metric:"missed_heartbeats_total" help:"Sessions closed because of a missed heartbeat."`
 	Slow          int64 `json:"slow_consumers"` // sessions closed because their queue was full: Dropped["slow"]
 	Forced        int64 `json:"forced_closes" metric:"forced_closes_total" help:"Closing handshakes that timed out."`
-	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks."`
+	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks, dialects, Config.Fallback, the cluster, the store, and connections given to Adopt."`
 
 	Rejected  map[string]int64 `json:"rejected_by_status" metric:"rejected_total,status" help:"Rejected connections and handshakes, by HTTP status."`
 	Limited   map[string]int64 `json:"stopped_by_limit" metric:"limited_total,limit" help:"Connections, handshakes, sessions and requests stopped by a limit."`
@@ -123,7 +123,7 @@ type ReplayStats struct {
 	Resets     int64 `json:"resets" metric:"resets_total" help:"Sessions that resumed with an offset of another epoch."`
 	Expired    int64 `json:"expired" metric:"expired_total" help:"Stored messages not delivered because they had expired."`
 	Damaged    int64 `json:"damaged" metric:"damaged_total" help:"Reads of stored messages that found damage."`
-	Refused    int64 `json:"too_big_closes" metric:"too_big_closes_total" help:"Sessions that the client closed with 1009 while a stored message was in flight."`
+	TooBig     int64 `json:"too_big_closes" metric:"too_big_closes_total" help:"Sessions that the client closed with 1009 while a stored message was in flight."`
 	Skipped    int64 `json:"skipped" metric:"skipped_total" help:"Stored messages skipped because clients closed with 1009, or the dialect failed to encode them, twice."`
 	Ignored    int64 `json:"ignored_acks" metric:"ignored_acks_total" help:"Acknowledgements for an earlier epoch of their session."`
 	Unstored   int64 `json:"unstored_positions" metric:"unstored_positions_total" help:"Positions in durable topics not stored because the user or the address has the maximum number of them."`

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Box names one sequence of stored messages: the inbox of User, or the durable
-// topic Topic. Exactly one of the two is set.
+// Box names one sequence of stored messages. It is not only an inbox: it is the inbox of
+// User, or the durable topic Topic. Exactly one of the two is set.
 type Box struct{ User, Topic string }
 
 // Entry is a message to store.

@@ -99,7 +99,7 @@ func (s *session) pong(payload []byte) bool {
 		}
 	}
 	if s.alone != nil {
-		s.svc.refusals.forget(s.alone.key(s.user))
+		s.svc.failures.forget(s.alone.key(s.user))
 		s.alone = nil
 	}
 	clear(q.marks)

@@ -35,7 +35,7 @@ type Config struct {
 	Receivers iter.Seq[Receiver]
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// Logger gets damage, refused messages and panics. Default slog.Default().
+	// Logger gets damage, skipped messages and panics. Default slog.Default().
 	Logger *slog.Logger
 }
 

@@ -32,8 +32,8 @@
 // costs one look at the store, and has no session after it. At most Config.Workers
 // goroutines wait for the store; a storm of logins is served in turn.
 //
-// A message that clients of a user refused twice with close code 1009, or that
-// Receiver.Encode failed for twice, is skipped for that user (refusals.go). A client
+// A message for which clients of a user closed twice with code 1009, or that
+// Receiver.Encode failed for twice, is skipped for that user (failures.go). A client
 // that answers pings with another payload acknowledges nothing, and gets its messages as
 // the outbound queue drains: closing it would have it come back for the same messages.
 //
@@ -54,5 +54,5 @@
 // session may miss a message that another device acknowledges before the first look at
 // the store and whose notice comes after it. A proxy that terminates WebSocket answers
 // pings itself; use AckNone or AckExplicit there. The message that made a client close
-// with 1009 is guessed: the largest in flight. Refusals are counted in memory.
+// with 1009 is guessed: the largest in flight. Failures are counted in memory.
 package replay

@@ -129,10 +129,10 @@ func (m *model) acking(b store.Box, user string, from, to uint64, known bool) {
 // was missing for some time.
 func (m *model) skipped(user string, b store.Box, offset uint64) bool {
 	for _, epoch := range epochNames[:m.store.epochs+1] {
-		k := refusalKey{user: user, box: b, epoch: epoch, offset: offset}
-		refused := m.refusals.count(k)
+		k := failureKey{user: user, box: b, epoch: epoch, offset: offset}
+		failed := m.failures.count(k)
 		k.dialect = poison
-		if refused >= mostTries || m.refusals.count(k) >= mostTries {
+		if failed >= mostTries || m.failures.count(k) >= mostTries {
 			return true
 		}
 	}

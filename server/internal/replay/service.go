@@ -11,7 +11,7 @@ import (
 // Service delivers the stored messages of a server. All methods may be called from
 // any goroutine; none blocks on the store.
 //
-// Locks: session.mu -> shard.mu, Service.mu, refusals.mu, quota.mu, and whatever the
+// Locks: session.mu -> shard.mu, Service.mu, failures.mu, quota.mu, and whatever the
 // Receiver, the Store (in Epoch and Ack) and the Logger lock. Those on the right are leaves,
 // except that obtain holds shard.mu while it calls the Receiver's User, Phase, AckMode, Pings
 // and Since, which must not acquire a lock that is held when session.mu is acquired.
@@ -24,7 +24,7 @@ type Service struct {
 	serial         atomic.Uint64 // of pings, unique so that a late pong never matches another ping
 	checking       atomic.Bool   // a Recheck is to begin
 	unstoredLogged atomic.Int64  // Unix time of the last log of it, in nanoseconds
-	refusals       refusals
+	failures       failures
 	quota          quota
 	counters       counters
 	renewTime      time.Time // of the next renewal; owned by tick

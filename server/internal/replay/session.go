@@ -38,7 +38,7 @@ type session struct {
 	// Flow.
 	flight  int          // bytes written and not covered by a pong
 	largest inFlight     // of the messages that no ping follows yet
-	alone   *inFlight    // a message that was refused before is in flight on its own
+	alone   *inFlight    // a message that failed before is in flight on its own
 	ping    *outstanding // the ping that is outstanding; nil: none
 	noAcks  bool         // the client does not answer pings properly
 

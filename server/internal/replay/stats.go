@@ -12,8 +12,8 @@ type Stats struct {
 	Resets     int64 `json:"resets"`     // sessions whose offset belonged to another history
 	Expired    int64 `json:"expired"`    // messages passed over as they had expired
 	Damaged    int64 `json:"damaged"`    // reads that found damage
-	Refused    int64 `json:"refused"`    // sessions that ended with 1009 while a stored message was in flight
-	Skipped    int64 `json:"skipped"`    // messages passed over as they were refused, or could not be encoded, twice
+	TooBig     int64 `json:"too_big"`    // sessions that ended with 1009 while a stored message was in flight
+	Skipped    int64 `json:"skipped"`    // messages passed over because they were too big for clients, or could not be encoded, twice
 	Ignored    int64 `json:"ignored"`    // acknowledgements for an earlier epoch of their session
 	Unstored   int64 `json:"unstored"`   // positions in topics not stored, as a user or an address has the maximum number of them
 	Unanswered int64 `json:"unanswered"` // sessions that do not answer pings properly
@@ -23,7 +23,7 @@ type Stats struct {
 
 type counters struct {
 	sessions, replayed, gaps, resets, expired, damaged,
-	refused, skipped, ignored, unstored, unanswered, dropped, panics atomic.Int64
+	tooBig, skipped, ignored, unstored, unanswered, dropped, panics atomic.Int64
 }
 
 // Stats returns the counters.
@@ -40,7 +40,7 @@ func (v *Service) Stats() Stats {
 		Resets:     c.resets.Load(),
 		Expired:    c.expired.Load(),
 		Damaged:    c.damaged.Load(),
-		Refused:    c.refused.Load(),
+		TooBig:     c.tooBig.Load(),
 		Skipped:    c.skipped.Load(),
 		Ignored:    c.ignored.Load(),
 		Unstored:   c.unstored.Load(),

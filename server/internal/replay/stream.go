@@ -33,7 +33,7 @@ type stream struct {
 	// overQuota: quota does not allow the user a position here.
 	overQuota bool
 	pinned    bool // a position is stored, so that a later session resumes there
-	solo      bool // the next message was refused once, and goes alone
+	solo      bool // the next message failed once, and goes alone
 	// continued: the offsets of the last of past continue in epoch.
 	continued bool
 	tries     uint8

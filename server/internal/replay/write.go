@@ -60,13 +60,13 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	key := refusalKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
-	switch s.svc.refusals.count(key) {
+	key := failureKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
+	switch s.svc.failures.count(key) {
 	case 0:
 	case mostTries - 1:
 		st.solo = true
 	default:
-		s.skipRefused(st, key, tooBig)
+		s.skipFailed(st, key, tooBig)
 		return true
 	}
 	if s.stopped() || !s.mayBegin(st) {

@@ -9,7 +9,7 @@ import (
 
 // limited reads like a client with a limit for messages: it returns what it has
 // read, and whether it closes with 1009.
-func limited(g *rig, r *receiver, limit int) (got []string, refused bool) {
+func limited(g *rig, r *receiver, limit int) (got []string, tooBig bool) {
 	for w := r.read(); w != nil; w = r.read() {
 		switch {
 		case w.kind == "ping":
@@ -25,9 +25,9 @@ func limited(g *rig, r *receiver, limit int) (got []string, refused bool) {
 	return got, false
 }
 
-// TestRefusedMessage: the client closes with 1009 twice, then the message is
+// TestTooBigMessage: the client closes with 1009 twice, then the message is
 // skipped, and what follows it comes.
-func TestRefusedMessage(t *testing.T) {
+func TestTooBigMessage(t *testing.T) {
 	for _, mode := range []AckMode{AckByPong, AckExplicit, AckNone} {
 		g := newRig(t)
 		b := inboxOf("alice")
@@ -40,9 +40,9 @@ func TestRefusedMessage(t *testing.T) {
 		var all []string
 		for range 8 {
 			r := g.connect("alice", mode)
-			got, refused := limited(g, r, 100)
+			got, tooBig := limited(g, r, 100)
 			all = append(all, got...)
-			if !refused {
+			if !tooBig {
 				break
 			}
 			closes++
@@ -51,19 +51,19 @@ func TestRefusedMessage(t *testing.T) {
 		if closes > 4 || !slices.Contains(all, "before") || !strings.HasPrefix(all[len(all)-1], "after") || !announced && mode != AckByPong {
 			t.Errorf("mode %d: %d closes, got %q", mode, closes, all)
 		}
-		if s := g.Stats(); s.Refused != 4 || s.Skipped < 2 || s.Gaps == 0 {
+		if s := g.Stats(); s.TooBig != 4 || s.Skipped < 2 || s.Gaps == 0 {
 			t.Errorf("mode %d: %+v", mode, s)
 		}
 		// Another user of the topic, and another message, are not concerned.
-		if g.refusals.count(refusalKey{user: "bob", box: b, epoch: "e1", offset: 2}) != 0 || g.refusals.count(refusalKey{user: "alice", box: b, epoch: "e1", offset: 1}) != 0 {
+		if g.failures.count(failureKey{user: "bob", box: b, epoch: "e1", offset: 2}) != 0 || g.failures.count(failureKey{user: "alice", box: b, epoch: "e1", offset: 1}) != 0 {
 			t.Errorf("mode %d: another message is counted", mode)
 		}
 	}
 }
 
-// TestRefusalOfALiveMessage: the stored message that was in flight at the time is
+// TestTooBigLiveMessage: the stored message that was in flight at the time is
 // accepted when it comes again, and is forgotten.
-func TestRefusalOfALiveMessage(t *testing.T) {
+func TestTooBigLiveMessage(t *testing.T) {
 	g := newRig(t)
 	b := inboxOf("alice")
 	for range 3 {
@@ -74,7 +74,7 @@ func TestRefusalOfALiveMessage(t *testing.T) {
 		g.want(r, true, "stored")
 		g.close(r, codeTooBig)
 	}
-	if s := g.Stats(); s.Skipped != 0 || s.Refused != 3 || g.refusals.some.Load() {
+	if s := g.Stats(); s.Skipped != 0 || s.TooBig != 3 || g.failures.some.Load() {
 		t.Errorf("%+v", s)
 	}
 	// Only 1009 counts, and not after messages were discarded.
@@ -85,13 +85,13 @@ func TestRefusalOfALiveMessage(t *testing.T) {
 	r := g.connect("alice", AckByPong)
 	g.Discard(r)
 	g.close(r, codeTooBig)
-	if s := g.Stats(); s.Refused != 3 {
+	if s := g.Stats(); s.TooBig != 3 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// TestRefusedMessageGoesAlone: the second time nothing else is in flight.
-func TestRefusedMessageGoesAlone(t *testing.T) {
+// TestFailedMessageGoesAlone: the second time nothing else is in flight.
+func TestFailedMessageGoesAlone(t *testing.T) {
 	g := newRig(t)
 	b := inboxOf("alice")
 	for i := range 5 {
@@ -116,20 +116,20 @@ func TestRefusedMessageGoesAlone(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreBounded(t *testing.T) {
-	var r refusals
-	key := func(i int) refusalKey { return refusalKey{user: fmt.Sprint(i)} }
-	for i := range 3 * mostRefusals {
+func TestFailuresAreBounded(t *testing.T) {
+	var r failures
+	key := func(i int) failureKey { return failureKey{user: fmt.Sprint(i)} }
+	for i := range 3 * mostFailures {
 		r.add(key(i))
 		r.add(key(i))
 	}
-	if len(r.counts) != mostRefusals || len(r.order) != mostRefusals {
+	if len(r.counts) != mostFailures || len(r.order) != mostFailures {
 		t.Errorf("%d counts, %d in order", len(r.counts), len(r.order))
 	}
-	if r.count(key(0)) != 0 || r.count(key(3*mostRefusals-1)) != 2 {
+	if r.count(key(0)) != 0 || r.count(key(3*mostFailures-1)) != 2 {
 		t.Error("the oldest entries must make room")
 	}
-	for i := range 3 * mostRefusals {
+	for i := range 3 * mostFailures {
 		r.forget(key(i))
 	}
 	if len(r.counts) != 0 || r.order != nil || r.some.Load() {

@@ -13,32 +13,32 @@ import (
 // accepts (RFC 6455, 7.4.1).
 const codeTooBig = 1009
 
-// mostRefusals bounds the table: about 1 MiB with the longest names. The oldest
+// mostFailures bounds the table: about 1 MiB with the longest names. The oldest
 // entry makes room, and its message is tried again.
-const mostRefusals = 4096
+const mostFailures = 4096
 
 // mostTries is how often a message is tried before it is skipped.
 const mostTries = 2
 
-// refusals counts how often delivery of a message to a user failed because of the
+// failures counts how often delivery of a message to a user failed because of the
 // message.
 //
 // A client may have closed with 1009 while the message was in flight. Only the largest
 // message in flight is counted: if any was too big for the client, that was. When it
-// is sent again it is alone in flight, so that the second refusal concerns no other
+// is sent again it is alone in flight, so that the second failure concerns no other
 // stored message.
 //
 // Or Receiver.Encode returned nil for it. This is counted for each dialect, as another
 // dialect may be able to encode the message.
-type refusals struct {
+type failures struct {
 	some atomic.Bool // the table is not empty
 
 	mu     sync.Mutex
-	counts map[refusalKey]refusal // guarded by mu
-	order  []refusalKey           // guarded by mu; with keys that were forgotten
+	counts map[failureKey]failure // guarded by mu
+	order  []failureKey           // guarded by mu; with keys that were forgotten
 }
 
-type refusalKey struct {
+type failureKey struct {
 	user    string
 	box     store.Box
 	epoch   string
@@ -46,21 +46,21 @@ type refusalKey struct {
 	dialect any // that cannot encode the message; nil: clients closed with 1009
 }
 
-type refusal struct {
+type failure struct {
 	count  int
 	logged bool // that the message is skipped
 }
 
-func (m *inFlight) key(user string) refusalKey {
-	return refusalKey{user: user, box: m.stream.box, epoch: m.epoch, offset: m.offset}
+func (m *inFlight) key(user string) failureKey {
+	return failureKey{user: user, box: m.stream.box, epoch: m.epoch, offset: m.offset}
 }
 
 // add counts a failure, and returns how many there were.
-func (t *refusals) add(k refusalKey) (count int) {
+func (t *failures) add(k failureKey) (count int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
-		t.counts = make(map[refusalKey]refusal)
+		t.counts = make(map[failureKey]failure)
 	}
 	r := t.counts[k]
 	r.count++
@@ -68,7 +68,7 @@ func (t *refusals) add(k refusalKey) (count int) {
 	if r.count == 1 {
 		t.order = append(t.order, k)
 	}
-	for len(t.order) > mostRefusals {
+	for len(t.order) > mostFailures {
 		delete(t.counts, t.order[0])
 		t.order = t.order[1:]
 	}
@@ -76,7 +76,7 @@ func (t *refusals) add(k refusalKey) (count int) {
 	return r.count
 }
 
-func (t *refusals) count(k refusalKey) int {
+func (t *failures) count(k failureKey) int {
 	if !t.some.Load() {
 		return 0
 	}
@@ -87,7 +87,7 @@ func (t *refusals) count(k refusalKey) int {
 
 // log reports whether the skip of a message has still to be logged, once for each
 // entry of the table.
-func (t *refusals) log(k refusalKey) bool {
+func (t *failures) log(k failureKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.counts[k]
@@ -99,7 +99,7 @@ func (t *refusals) log(k refusalKey) bool {
 	return true
 }
 
-func (t *refusals) forget(k refusalKey) {
+func (t *failures) forget(k failureKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.counts, k)
@@ -109,10 +109,10 @@ func (t *refusals) forget(k refusalKey) {
 	}
 }
 
-// skipRefused passes over a message that was refused as often as it is tried.
-func (s *session) skipRefused(st *stream, k refusalKey, reason string) {
+// skipFailed passes over a message whose delivery has failed mostTries times.
+func (s *session) skipFailed(st *stream, k failureKey, reason string) {
 	s.svc.counters.skipped.Add(1)
-	if s.svc.refusals.log(k) {
+	if s.svc.failures.log(k) {
 		s.svc.cfg.Logger.Warn("stored message skipped", "reason", reason,
 			"user", s.user, "topic", st.box.Topic, "offset", k.offset)
 	}
@@ -126,11 +126,11 @@ var ErrEncode = errors.New("replay: a stored message cannot be encoded")
 // message: the first time that ends the session, since a reconnect may help, and the
 // second time the message is skipped.
 func (s *session) encode(st *stream, m *Message) Frame {
-	k := refusalKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
-	if s.svc.refusals.some.Load() {
+	k := failureKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
+	if s.svc.failures.some.Load() {
 		k.dialect = s.receiver.Dialect()
-		if s.svc.refusals.count(k) >= mostTries {
-			s.skipRefused(st, k, cannotEncode)
+		if s.svc.failures.count(k) >= mostTries {
+			s.skipFailed(st, k, cannotEncode)
 			return nil
 		}
 	}
@@ -139,8 +139,8 @@ func (s *session) encode(st *stream, m *Message) Frame {
 		return f
 	}
 	k.dialect = s.receiver.Dialect()
-	if s.svc.refusals.add(k) >= mostTries {
-		s.skipRefused(st, k, cannotEncode)
+	if s.svc.failures.add(k) >= mostTries {
+		s.skipFailed(st, k, cannotEncode)
 		return nil
 	}
 	s.broken = true
@@ -154,7 +154,8 @@ const (
 	tooBig       = "clients closed with 1009 twice"
 )
 
-// blame counts the refusal of the message that the client most likely refused.
+// blame is called when a client has closed with 1009. It counts a failure of the message
+// that was most likely too big for the client.
 func (s *session) blame() {
 	worst := s.largest
 	if s.ping != nil && s.ping.largest.cost >= worst.cost {
@@ -166,6 +167,6 @@ func (s *session) blame() {
 	if worst.stream == nil || s.discarded.Load() {
 		return
 	}
-	s.svc.counters.refused.Add(1)
-	s.svc.refusals.add(worst.key(s.user))
+	s.svc.counters.tooBig.Add(1)
+	s.svc.failures.add(worst.key(s.user))
 }
