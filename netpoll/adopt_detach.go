@@ -124,7 +124,7 @@ func (c *Conn) Detach() (net.Conn, error) {
 		c.engine.unwatch(c, false)
 	}
 	if l != nil {
-		nc = &layeredConn{Conn: nc, layer: l}
+		nc = &layeredConn{Conn: nc, layer: l, engine: c.engine}
 	}
 	return nc, nil
 }
@@ -132,7 +132,8 @@ func (c *Conn) Detach() (net.Conn, error) {
 // layeredConn is a detached connection with its Layer.
 type layeredConn struct {
 	net.Conn
-	layer Layer
+	layer  Layer
+	engine *Engine // for its clock
 
 	reading sync.Mutex // held by Read, also while it waits for the socket
 	buf     []byte     // guarded by reading
@@ -207,7 +208,7 @@ func (c *layeredConn) end(why error) {
 	if !c.ended {
 		c.ended = true
 		c.wire = c.layer.End(c.wire[:0], why)
-		c.Conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+		c.Conn.SetWriteDeadline(c.engine.deadline(farewellTimeout))
 		c.Conn.Write(c.wire)
 	}
 }

@@ -293,5 +293,8 @@ func (e *Engine) Close() error {
 	return e.poller.Close()
 }
 
+// deadline returns the time that is d from now, for a net.Conn.
+func (e *Engine) deadline(d time.Duration) time.Time { return e.began.Add(e.now() + d) }
+
 // now returns the time since the engine started.
 func (e *Engine) now() time.Duration { return e.clock() }

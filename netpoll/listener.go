@@ -84,7 +84,7 @@ func (e *Engine) acceptLoop(l *listener) {
 			c, h := l.accept(netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
 			if c == nil {
 				e.stats.rejected.Add(1)
-				nc.SetWriteDeadline(e.began.Add(e.now() + acceptPause))
+				nc.SetWriteDeadline(e.deadline(acceptPause))
 				nc.Write(e.rejectResponse)
 				if half, ok := nc.(interface{ CloseWrite() error }); ok {
 					half.CloseWrite()
