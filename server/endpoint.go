@@ -127,14 +127,19 @@ var anyTopic = []string{"*"}
 // FromQuery trusts the query: ?user=NAME (or userId), &topic= any number of
 // times. It is for development.
 func FromQuery(_ context.Context, r *Request) (Identity, error) {
-	user := r.Query("user")
+	user, topics := r.Query("user"), r.QueryAll("topic")
 	if user == "" {
 		user = r.Query("userId")
 	}
 	if user == "" {
-		return Identity{}, Reject(http.StatusBadRequest, "no user: connect to "+r.Path()+"?user=NAME")
+		rejection := &Rejection{Status: http.StatusBadRequest, Text: "no user: connect to " + r.Path() + "?user=NAME"}
+		rejection.Reason = rejection.Text
+		if unread := r.Unread(); len(unread) > 0 { // a misspelled one
+			rejection.Text += "; the query has " + strings.Join(unread, ", ")
+		}
+		return Identity{}, rejection
 	}
-	return Identity{User: user, Topics: r.QueryAll("topic"), MaySubscribe: anyTopic}, nil
+	return Identity{User: user, Topics: topics, MaySubscribe: anyTopic}, nil
 }
 
 // Hooks are the functions of an application that an endpoint calls. All are optional. Hooks

@@ -34,6 +34,10 @@ func TestQueryParameters(t *testing.T) {
 		{"/echo", "", accepted},
 		{"/echo?", "", accepted},
 
+		{"/ws?usr=a", "", `no user: connect to /ws?user=NAME; the query has "usr"`},
+		{"/ws?usr=a&topic=b&x=1&y%C3%A4=1&x=2&%zz", "", `the query has "usr", "x", "y\u00e4", "%zz"`},
+		{"/ws?a=1&b=1&c=1&d=1&e=1", "", `the query has "a", "b", "c", "d"` + "\n"},
+		{"/ws?user=&topic=b", "", "no user: connect to /ws?user=NAME\n"},
 		{"/ws?user=a&topik=x", "", `query parameter "topik" has no effect in a handshake without a sub-protocol: want topic, user`},
 		{"/ws?user=a&topik=x", v1, `query parameter "topik" has no effect in a handshake with the sub-protocol fanfare.v1: want epoch, offset, topic, user`},
 		{"/ws?user=a&token=x", "", `query parameter "token" has no effect`},

@@ -203,6 +203,26 @@ func spokenIn(d Dialect) string {
 	return "without a sub-protocol"
 }
 
+// Unread returns the names of up to four query parameters that Query and QueryAll were not
+// asked for so far, quoted. It is for the text of an Identifier that misses a parameter, which
+// may be misspelled.
+func (r *Request) Unread() (names []string) {
+	for k := range r.head.Pairs {
+		name, err := unescape(k)
+		if err != nil {
+			name = k
+		}
+		if quoted := handshake.Quote(name); len(name) > 0 && r.asked(name) == nil && !slices.Contains(names, quoted) {
+			if names = append(names, quoted); len(names) == maxUnread {
+				break
+			}
+		}
+	}
+	return names
+}
+
+const maxUnread = 4
+
 // expected lists the parameters that were asked for. Those of single topics are left out.
 func (r *Request) expected() string {
 	var names []string

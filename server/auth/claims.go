@@ -12,11 +12,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// claims are the claims that this package reads. Names that differ only in case are other
-// claims (RFC 7519 section 10.1.1) and are ignored.
+// claims are the claims that this package reads, nil where a token lacks one. Names that
+// differ only in case are other claims (RFC 7519 section 10.1.1) and are ignored.
 type claims struct {
-	Subject   string   `json:"sub"`
-	Issuer    string   `json:"iss"`
+	Subject   *string  `json:"sub"`
+	Issuer    *string  `json:"iss"`
 	Audience  audience `json:"aud"`
 	Expires   *date    `json:"exp"`
 	NotBefore *date    `json:"nbf"`
@@ -32,14 +32,26 @@ var wanted = map[string]string{
 
 const numericDate = "a number, the seconds since 1970" // RFC 7519 section 2
 
+// nullError is an error of claims.UnmarshalJSON.
+type nullError struct {
+	claim   string
+	element bool // of the claim's list
+}
+
+func (e *nullError) Error() string { return "claim " + e.claim + " is null" }
+
 var errNotUTF8 = errors.New("claims are not UTF-8")
 
 // UnmarshalJSON decodes the claims strictly, for package jwt, which would use
 // encoding/json: that ignores case, lets the last of several equal names win, and
-// replaces invalid UTF-8, so that two users could become one.
+// replaces invalid UTF-8, so that two users could become one. A claim that is null is an
+// error: it would count as absent, and so would a restriction such as nbf.
 func (c *claims) UnmarshalJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return errNotUTF8
+	}
+	if name, element := nullClaim(b); name != "" {
+		return &nullError{name, element}
 	}
 	type plain claims // without this method
 	return json.Unmarshal(b, (*plain)(c))
@@ -87,9 +99,17 @@ func (a *audience) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires.numeric(), nil }
 func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.NotBefore.numeric(), nil }
 func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.IssuedAt.numeric(), nil }
-func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
-func (c *claims) GetSubject() (string, error)                  { return c.Subject, nil }
+func (c *claims) GetIssuer() (string, error)                   { return text(c.Issuer), nil }
+func (c *claims) GetSubject() (string, error)                  { return text(c.Subject), nil }
 func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return jwt.ClaimStrings(c.Audience), nil }
+
+// text returns the text of a claim; empty if it is absent.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
 
 func (d *date) numeric() *jwt.NumericDate {
 	if d == nil {

@@ -11,8 +11,8 @@
 // A key decides which algorithm verifies a token, never the token itself (RFC 8725
 // section 3.1): HS256 for a secret, RS256, ES256 and EdDSA for public keys. The names
 // of claims are compared exactly, a repeated name or text that is not UTF-8 makes the
-// token malformed, and so does a claim of a wrong type. A client is told what is wrong
-// with its token, but no value of it.
+// token malformed, and so does a claim of a wrong type or null. A client is told what is
+// wrong with its token, but no value of it.
 //
 // # Limitations
 //

@@ -14,7 +14,8 @@ import (
 // JWT returns an Identifier for users who prove who they are with a JSON Web Token. It
 // does not block: set Endpoint.NonBlocking. The client sends the token as
 // "Authorization: Bearer TOKEN" or, since browsers let pages set no header, as
-// ?token=TOKEN; the header has precedence. The claims are:
+// ?token=TOKEN. A request with different tokens in both places is rejected with 400. The
+// claims are:
 //
 //   - sub, required, a string: the user;
 //   - exp, required, a number: when the token expires. A session outlives its token,
@@ -56,14 +57,53 @@ func newVerifier(keys *Keys) *verifier {
 
 // identify is a server.Identifier.
 func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identity, error) {
-	token := r.Query("token")
-	if header := bearer(r.Header("Authorization")); header != "" {
-		token = header
+	topics := r.QueryAll("topic")
+	token, err := credential(r)
+	if err != nil {
+		return server.Identity{}, err
 	}
-	if token == "" {
-		return server.Identity{}, unauthorized("no token: send Authorization: Bearer TOKEN, or ?token=TOKEN")
+	return v.verify(token, topics)
+}
+
+// credential returns the token that a request presents. RFC 6750 section 2: a client "MUST
+// NOT use more than one method to transmit the token", and section 3.1 wants 400 for it. The
+// same token twice is harmless. An Authorization field of another scheme beside ?token= is
+// for a proxy on the way.
+func credential(r *server.Request) (string, error) {
+	query, fields := r.Query("token"), r.Headers("Authorization")
+	if len(fields) > 1 {
+		return "", server.Reject(http.StatusBadRequest, "the request has more than one Authorization field: send one")
 	}
-	return v.verify(token, r.QueryAll("topic"))
+	header, scheme := "", ""
+	if len(fields) == 1 {
+		header, scheme = bearer(fields[0])
+	}
+	switch {
+	case scheme == bearerScheme && header == "":
+		return "", server.Reject(http.StatusBadRequest, "the Authorization field has the scheme Bearer and no token: send Authorization: Bearer TOKEN")
+	case query != "" && header != "" && query != header:
+		return "", server.Reject(http.StatusBadRequest, "the request has one token in the Authorization field and another in the query parameter token: send one of them")
+	case header != "":
+		return header, nil
+	case query != "":
+		return query, nil
+	}
+	const how = ": send Authorization: Bearer TOKEN, or ?token=TOKEN"
+	if len(fields) == 1 {
+		return "", unauthorized("no token, and the Authorization field has another scheme than Bearer" + how)
+	}
+	return "", noToken(how, r.Unread())
+}
+
+// noToken rejects a request without a token, and names the query parameters that have not
+// been read, one of which may be a misspelled token.
+func noToken(how string, unread []string) error {
+	r := unauthorized("no token" + how)
+	r.Reason = r.Text
+	if len(unread) > 0 {
+		r.Text += "; the query has " + strings.Join(unread, ", ")
+	}
+	return r
 }
 
 // verify returns the identity that a token proves, subscribed to the topics that the
@@ -71,16 +111,19 @@ func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identi
 func (v *verifier) verify(token string, asked []string) (server.Identity, error) {
 	var c claims
 	if _, err := v.parser.ParseWithClaims(token, &c, v.keys.forToken); err != nil {
-		return server.Identity{}, unauthorized(v.problem(&c, err))
+		return server.Identity{}, unauthorized(v.problem(token, &c, err))
 	}
-	if c.Subject == "" {
+	switch {
+	case c.Subject == nil:
 		return server.Identity{}, unauthorized("the token lacks the claim sub, which names the user")
+	case *c.Subject == "":
+		return server.Identity{}, unauthorized("the token's claim sub is empty: want the name of the user")
 	}
 	topics, err := c.topics(asked)
 	if err != nil {
 		return server.Identity{}, err
 	}
-	id := server.Identity{User: c.Subject, Topics: topics, MaySubscribe: c.Topics}
+	id := server.Identity{User: *c.Subject, Topics: topics, MaySubscribe: c.Topics}
 	if v.keys.CloseExpired {
 		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required
 	}
@@ -88,7 +131,7 @@ func (v *verifier) verify(token string, asked []string) (server.Identity, error)
 }
 
 // unauthorized is RFC 6750 section 3.
-func unauthorized(why string) error {
+func unauthorized(why string) *server.Rejection {
 	return &server.Rejection{Status: http.StatusUnauthorized, Text: why, Header: http.Header{"Www-Authenticate": {`Bearer realm="fanfare"`}}}
 }
 
@@ -111,12 +154,14 @@ func (c *claims) topics(asked []string) ([]string, error) {
 	return asked, nil
 }
 
-// bearer returns the credentials of an Authorization header of that scheme (RFC 6750
-// section 2.1), or nothing if it has another.
-func bearer(header string) string {
-	const scheme = "bearer "
-	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
-		return ""
+const bearerScheme = "bearer"
+
+// bearer returns the credentials of an Authorization field of that scheme (RFC 6750 section
+// 2.1), which is in any case, and the scheme in lower case.
+func bearer(field string) (token, scheme string) {
+	scheme, rest, _ := strings.Cut(strings.TrimSpace(field), " ")
+	if scheme = strings.ToLower(scheme); scheme != bearerScheme {
+		return "", scheme
 	}
-	return strings.TrimSpace(header[len(scheme):])
+	return strings.TrimSpace(rest), scheme
 }

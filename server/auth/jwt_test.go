@@ -87,7 +87,7 @@ func TestClaims(t *testing.T) {
 		{"not valid yet", set("nbf", now+60), "", "not valid yet (claim nbf)"},
 		{"valid in a moment", set("nbf", now+2), "", ""},
 		{"no sub", set("sub", nil), "", "lacks the claim sub"},
-		{"empty sub", set("sub", ""), "", "lacks the claim sub"},
+		{"empty sub", set("sub", ""), "", "the token's claim sub is empty: want the name of the user"},
 		{"sub is a number", set("sub", 42), "", "the token's claim sub is a number: want a string"},
 		{"sub is an object", set("sub", map[string]any{"id": 1}), "", "claim sub is an object: want a string"},
 		{"topics is a string", set("topics", "news"), "", "claim topics is a string: want a list of strings"},
@@ -99,6 +99,10 @@ func TestClaims(t *testing.T) {
 		{"other issuer", set("iss", "them"), "us", "another issuer (claim iss)"},
 		{"no issuer", nil, "us", "lacks the claim iss"},
 		{"issuer is a number", set("iss", 7), "us", "claim iss is a number: want a string"},
+		{"issuer is empty", set("iss", ""), "us", "claim iss is empty"},
+		{"no algorithm", func(h, _ map[string]any) { delete(h, "alg") }, "", "the token's header lacks alg"},
+		{"algorithm is a number", func(h, _ map[string]any) { h["alg"] = 7 }, "", "the token's header lacks alg"},
+		{"unknown algorithm", func(h, _ map[string]any) { h["alg"] = "XX" }, "", "no key for the token's algorithm"},
 		{"issuer in another case", set("ISS", "us"), "us", "lacks the claim iss"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,7 +121,7 @@ func TestClaims(t *testing.T) {
 	for _, tt := range []struct {
 		audience any
 		want     string
-	}{{"push", ""}, {[]string{"x", "push"}, ""}, {"x", "another audience (claim aud)"}, {nil, "lacks the claim aud"}, {[]any{"push", 7}, "claim aud has an element that is a number"}} {
+	}{{"push", ""}, {[]string{"x", "push"}, ""}, {"x", "another audience (claim aud)"}, {nil, "lacks the claim aud"}, {"", "claim aud is empty"}, {[]string{}, "claim aud is empty"}, {[]any{"push", 7}, "claim aud has an element that is a number"}} {
 		_, err := verified(keys, sign("HS256", signers["HS256"][0], set("aud", tt.audience)))
 		checkRejection(t, err, 401, tt.want)
 	}
@@ -140,22 +144,40 @@ func TestClaimNames(t *testing.T) {
 		{"only Exp", "", `{"sub":"alice","Exp":9999999999}`, "lacks the claim exp"},
 		{"case of nbf", "", `{"sub":"alice",` + later + `,"nbf":9999999998,"NBF":1}`, "not valid yet"},
 		{"type of another case", "", `{"sub":"alice","SUB":7,"Topics":7,` + later + `}`, valid},
-		{"sub twice", "", `{"sub":"alice","sub":"bob",` + later + `}`, "has the claim sub more than once"},
-		{"sub twice, equal", "", `{"sub":"alice","sub":"alice",` + later + `}`, "has the claim sub more than once"},
-		{"sub twice, escaped", "", `{"sub":"alice","s\u0075b":"bob",` + later + `}`, "has the claim sub more than once"},
-		{"exp twice", "", `{"sub":"alice","exp":1,` + later + `}`, "has the claim exp more than once"},
-		{"topics twice", "", `{"sub":"alice","topics":["a"],"topics":["*"],` + later + `}`, "has the claim topics more than once"},
-		{"unknown claim twice", "", `{"sub":"alice","x":1,"x":2,` + later + `}`, "has a claim more than once"},
+		{"sub twice", "", `{"sub":"alice","sub":"bob",` + later + `}`, "its claims set has sub more than once"},
+		{"sub twice, equal", "", `{"sub":"alice","sub":"alice",` + later + `}`, "its claims set has sub more than once"},
+		{"sub twice, escaped", "", `{"sub":"alice","s\u0075b":"bob",` + later + `}`, "its claims set has sub more than once"},
+		{"exp twice", "", `{"sub":"alice","exp":1,` + later + `}`, "its claims set has exp more than once"},
+		{"topics twice", "", `{"sub":"alice","topics":["a"],"topics":["*"],` + later + `}`, "its claims set has topics more than once"},
+		{"unknown claim twice", "", `{"sub":"alice","x":1,"x":2,` + later + `}`, "its claims set has a name more than once"},
 		{"exp overflows a float", "", `{"sub":"alice","exp":1e400}`, "claim exp is out of range"},
 		{"user is not UTF-8", "", "{\"sub\":\"al\xffice\"," + later + "}", "not valid UTF-8"},
 		{"unknown claim is not UTF-8", "", "{\"sub\":\"alice\",\"x\":\"\xc3\"," + later + "}", "not valid UTF-8"},
-		{"half a surrogate pair", "", `{"sub":"al\ud800ice",` + later + `}`, "malformed JSON"},
+		{"half a surrogate pair", "", `{"sub":"al\ud800ice",` + later + `}`, "its claims set has half of a surrogate pair"},
+		{"half a surrogate pair in a name", "", `{"sub":"alice","\udc00":1,` + later + `}`, "its claims set has half of a surrogate pair"},
+		{"name twice in an object", "", `{"sub":"alice","x":{"sub":1,"sub":2},` + later + `}`, "its claims set has an object inside that has a name more than once"},
+		{"name twice in an object of a list", "", `{"sub":"alice","x":[{"a":1,"a":2}],` + later + `}`, "its claims set has an object inside"},
+		{"bytes after the claims", "", `{"sub":"alice",` + later + `}x`, "its claims set has bytes after its JSON object"},
+		{"a second object", "", `{"sub":"alice",` + later + `} {}`, "its claims set has bytes after its JSON object"},
+		{"space after the claims", "", `{"sub":"alice",` + later + "} \r\n\t", valid},
+		{"half an object", "", `{"sub":"alice"`, "its claims set is malformed JSON"},
+		{"nothing", "", ``, "its claims set is not a JSON object"},
+		{"sub is null", "", `{"sub":null,` + later + `}`, "the token's claim sub is null: want a string, or no such claim"},
+		{"exp is null", "", `{"sub":"alice","exp":null}`, "claim exp is null: want a number"},
+		{"nbf is null", "", `{"sub":"alice","nbf":null,` + later + `}`, "claim nbf is null: want a number"},
+		{"aud is null", "", `{"sub":"alice","aud":null,` + later + `}`, "claim aud is null"},
+		{"topics is null", "", `{"sub":"alice","topics":null,` + later + `}`, "claim topics is null"},
+		{"topics has a null", "", `{"sub":"alice","topics":["a",null],` + later + `}`, "claim topics has an element that is null: want a list of strings"},
+		{"unknown claim is null", "", `{"sub":"alice","x":null,"y":{"sub":null},` + later + `}`, valid},
+		{"text null in a claim", "", `{"sub":"alice","x":"null",` + later + `}`, valid},
 		{"name is not UTF-8", "", "{\"sub\":\"alice\",\"\xff\":1," + later + "}", "not valid UTF-8"},
 		{"list", "", `["sub","alice"]`, "not a JSON object"},
-		{"null", "", `null`, "lacks the claim exp"},
+		{"null", "", `null`, "not a JSON object"},
 		{"text", "", `alice`, "malformed"},
-		{"algorithm twice", `{"alg":"none","alg":"HS256"}`, `{"sub":"alice",` + later + `}`, "malformed"},
-		{"header is not UTF-8", "{\"alg\":\"HS256\",\"kid\":\"\xff\"}", `{"sub":"alice",` + later + `}`, "malformed"},
+		{"algorithm twice", `{"alg":"none","alg":"HS256"}`, `{"sub":"alice",` + later + `}`, "its header has alg more than once"},
+		{"bytes after the header", `{"alg":"HS256"}x`, `{"sub":"alice",` + later + `}`, "its header has bytes after its JSON object"},
+		{"header is a list", `["HS256"]`, `{"sub":"alice",` + later + `}`, "its header is not a JSON object"},
+		{"header is not UTF-8", "{\"alg\":\"HS256\",\"kid\":\"\xff\"}", `{"sub":"alice",` + later + `}`, "its header is not valid UTF-8"},
 		{"extension in another case", `{"alg":"HS256","Crit":["x"]}`, `{"sub":"alice",` + later + `}`, valid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -210,6 +232,26 @@ func TestSpelling(t *testing.T) {
 	last := strings.IndexByte(alphabet, token[len(token)-1])
 	_, err := verified(keysFor(t, "HS256"), token[:len(token)-1]+alphabet[last+1:last+2])
 	checkRejection(t, err, 401, "malformed")
+}
+
+// TestStructure: each fault in the outer form of a token has its own words.
+func TestStructure(t *testing.T) {
+	good := sign("HS256", signers["HS256"][0], nil)
+	parts := strings.Split(good, ".")
+	for _, tt := range []struct{ name, token, want string }{
+		{"one part", "x", "want three parts separated by dots (RFC 7515), not 1"},
+		{"two parts", parts[0] + "." + parts[1], "not 2"},
+		{"encrypted", good + "..", "encrypted tokens (JWE)"},
+		{"header is not base64", "$." + parts[1] + "." + parts[2], "its header is not base64url"},
+		{"claims of standard base64", parts[0] + ".ab+/." + parts[2], "its claims set is not base64url"},
+		{"padded signature", good + "=", "its signature is padded with =: want base64url without padding"},
+		{"no signature", parts[0] + "." + parts[1] + ".", "signature was not made with a key of the server"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := verified(keysFor(t, "HS256"), tt.token)
+			checkRejection(t, err, 401, tt.want)
+		})
+	}
 }
 
 func TestTopics(t *testing.T) {
