@@ -32,7 +32,11 @@ func (a *API) authorize(h *fasthttp.RequestHeader) *problem {
 		}
 		return local(h)
 	}
-	if a.knows(bearer(h.Peek("Authorization"))) {
+	fields := h.PeekAll("Authorization")
+	if len(fields) > 1 { // RFC 9110, 5.3: the field is not a list
+		return problemf(400, "bad_header", "the request has %d Authorization fields: send one", len(fields))
+	}
+	if len(fields) == 1 && a.knows(bearer(fields[0])) {
 		return nil
 	}
 	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")

@@ -73,6 +73,12 @@ func TestAPIKeys(t *testing.T) {
 			}
 		})
 	}
+	for _, second := range []string{"Bearer garbage", "Bearer " + one, "Basic eDp5"} {
+		got := s.ask("GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + one + "\r\nAuthorization: " + second + "\r\n\r\n")
+		if got.status != 400 || !strings.Contains(got.body, "the request has 2 Authorization fields: send one") {
+			t.Errorf("a second field %q: got %v", second, got)
+		}
+	}
 	c := s.raw()
 	c.Write([]byte("GET /v1/stats HTTP/1.1\r\nBroken\x00: x\r\nAuthorization: Bearer " + one + "\r\n\r\n"))
 	if got := readAnswer(t, c); got.status != 400 || strings.Contains(got.body, one) {

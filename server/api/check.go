@@ -10,27 +10,56 @@ import (
 )
 
 // unsupported lists header fields that change the meaning of a request and that the API does
-// not implement. Ignoring them would do something other than what was asked.
-var unsupported = []struct {
-	name, hint string
-}{
-	{"Content-Range", "send the whole body"}, // RFC 9110, 14.5
-	{"Idempotency-Key", "repeat durable messages with the same id parameter or field"},
-	{"If-Match", "the API has no conditional requests"}, // RFC 9110, 13.1
-	{"If-None-Match", "the API has no conditional requests"},
-	{"If-Unmodified-Since", "the API has no conditional requests"},
-	{"X-Http-Method-Override", "send the request with that method"},
-	{"X-Http-Method", "send the request with that method"},
-	{"X-Method-Override", "send the request with that method"},
+// not implement, in the form that fasthttp gives to names. Ignoring them would do something
+// other than what was asked. Not in the list are Range, which a server MUST ignore except in
+// a GET (RFC 9110, 14.2), and Prefer, of which a server MUST ignore what it does not know (RFC
+// 7240 section 2).
+var unsupported = map[string]string{
+	"Content-Range":       "send the whole body",                                 // RFC 9110, 14.5
+	"If-Match":            noConditions,                                          // RFC 9110, 13.1
+	"If-None-Match":       noConditions,                                          //
+	"If-Unmodified-Since": noConditions,                                          //
+	"Ttl":                 "use the parameters durable and ttl",                  // RFC 8030, 5.2
+	"Urgency":             "every message is sent at once",                       // RFC 8030, 5.3
+	"Topic":               "no message replaces another; a topic is in the path", // RFC 8030, 5.4
+	"Crypto-Key":          "send the body as it is",                              // of Web Push before RFC 8291
+	"Encryption":          "send the body as it is",                              //
+	"Idempotency-Key":     sameID,
+	"X-Idempotency-Key":   sameID,
+	"Nats-Msg-Id":         sameID,
+	"Apns-Id":             sameID,
+	"Apns-Collapse-Id":    "no message replaces another",
+	"Apns-Expiration":     "use the parameters durable and ttl",
+	"Apns-Priority":       "every message is sent at once",
+	"Apns-Push-Type":      "this is not the API of APNs",
+	"Apns-Topic":          "this is not the API of APNs",
 }
 
-// checkHeader rejects a request whose header asks for something that the API does not do.
-func checkHeader(ctx *fasthttp.RequestCtx) *problem {
+// overrides are header fields that ask for another method than that of the request.
+var overrides = map[string]bool{"X-Http-Method-Override": true, "X-Http-Method": true, "X-Method-Override": true}
+
+const (
+	noConditions = "the API has no conditional requests"
+	sameID       = "repeat durable messages with the same id parameter or field"
+)
+
+// checkHeader rejects a request whose header asks for something that the API does not do. A
+// GET may have conditions, which caches and browsers add.
+func checkHeader(ctx *fasthttp.RequestCtx, get bool) *problem {
 	h := &ctx.Request.Header
-	for i := range unsupported {
-		if u := &unsupported[i]; len(h.Peek(u.name)) > 0 {
-			return problemf(400, "bad_header", "the header field %s is not supported: %s", u.name, u.hint)
+	for name, value := range h.All() {
+		if len(value) == 0 {
+			continue
 		}
+		if overrides[string(name)] {
+			return problemf(400, "bad_header", "the header field %s is not supported: send the request with that method", name)
+		}
+		if hint := unsupported[string(name)]; hint != "" && !get {
+			return problemf(400, "bad_header", "the header field %s is not supported: %s", fieldName(name), hint)
+		}
+	}
+	if get {
+		return nil
 	}
 	// RFC 9110, 10.1.1.
 	if expect := h.Peek("Expect"); len(expect) > 0 && !bytes.EqualFold(expect, []byte("100-continue")) {
@@ -41,6 +70,14 @@ func checkHeader(ctx *fasthttp.RequestCtx) *problem {
 		return problemf(415, "unsupported_encoding", "Content-Encoding %.40q is not supported: send the body as it is", coding)
 	}
 	return nil
+}
+
+// fieldName returns the usual spelling of a name of unsupported.
+func fieldName(name []byte) string {
+	if string(name) == "Ttl" {
+		return "TTL"
+	}
+	return string(name)
 }
 
 // checkCharset rejects a body whose text is in another encoding than UTF-8. Bodies that

@@ -101,10 +101,8 @@ func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem {
 			return p
 		}
 	}
-	if m.name != "GET" {
-		if p := checkHeader(ctx); p != nil {
-			return p
-		}
+	if p := checkHeader(ctx, m.name == "GET"); p != nil {
+		return p
 	}
 	if m.body {
 		return nil
