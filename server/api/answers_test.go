@@ -149,6 +149,27 @@ func TestAPIBatchLingers(t *testing.T) {
 	<-done
 }
 
+// TestAPIBatchEnds: after the last answer of a batch that has ended early, a client that
+// neither sends nor closes is disconnected.
+func TestAPIBatchEnds(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.answerLimit, a.pause = 1, 20*time.Millisecond })
+	c := s.raw()
+	io.WriteString(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+	for s.api.answersFull.Load() == 0 {
+		if _, err := c.Write(bytes.Repeat([]byte("!\n"), 4<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rest, err := io.ReadAll(c); err != nil || !bytes.HasSuffix(rest, []byte("read answers while sending\"}}\n\r\n0\r\n\r\n")) {
+		t.Fatalf("%.100q at the end, %v", rest[max(len(rest)-100, 0):], err)
+	}
+	for deadline := time.Now().Add(patience); len(s.api.conns.all()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still open")
+		}
+	}
+}
+
 // TestAPIBatchShutdownWhileUnread: queued answers do not delay the end of the API.
 func TestAPIBatchShutdownWhileUnread(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, func(a *API) { a.grace, a.answerLimit = 50*time.Millisecond, 1<<10 })

@@ -55,6 +55,7 @@ type API struct {
 	// Immutable after New; tests set other values.
 	now         func() time.Time
 	idle        time.Duration // batchIdle
+	pause       time.Duration // lingerPause
 	stall       time.Duration // batchStall
 	grace       time.Duration // stopGrace
 	answerLimit int           // maxAnswers
@@ -94,6 +95,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		slots:       newCPUSlots(),
 		now:         time.Now,
 		idle:        batchIdle,
+		pause:       lingerPause,
 		stall:       batchStall,
 		grace:       stopGrace,
 		answerLimit: maxAnswers,

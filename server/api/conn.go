@@ -33,7 +33,8 @@ type conn struct {
 	// unread: the client may still be sending a request that was rejected. A close with
 	// unread bytes resets the connection, and the client would not see the answer.
 	unread atomic.Bool
-	// patient: linger for longer, for a client that sends a whole batch before it reads.
+	// patient: linger for longer, for a client that sends a whole batch before it reads, until
+	// it pauses.
 	patient atomic.Bool
 }
 
@@ -41,6 +42,8 @@ const (
 	// lingerTime and lingerBytes bound what is read of a request that was rejected.
 	lingerTime  = time.Second
 	lingerBytes = 16 << 20
+	// lingerPause ends the patience with a client that has stopped sending.
+	lingerPause = 5 * time.Second
 )
 
 // connOf returns the connection of a request; nil in a test without one.
@@ -95,13 +98,18 @@ func (c *conn) Close() error {
 
 // linger discards what the client still sends, within limits.
 func (c *conn) linger() {
-	d, left := lingerTime, lingerBytes
+	d, pause, left := lingerTime, lingerTime, lingerBytes
 	if c.patient.Load() {
-		d, left = c.api.idle, discardBytes
+		d, pause, left = c.api.idle, c.api.pause, discardBytes
 	}
-	c.Conn.SetReadDeadline(c.api.now().Add(d))
+	end := c.api.now().Add(d)
 	discarded := make([]byte, 16<<10)
 	for left > 0 {
+		deadline := c.api.now().Add(pause)
+		if deadline.After(end) {
+			deadline = end
+		}
+		c.Conn.SetReadDeadline(deadline)
 		n, err := c.Read(discarded)
 		if left -= n; err != nil {
 			return
