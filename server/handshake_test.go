@@ -160,8 +160,8 @@ func TestHandshake(t *testing.T) {
 		{"4.2.2, 4: none that is spoken", request("+Sec-WebSocket-Protocol: other"), 101, "-Sec-WebSocket-Protocol"},
 		{"4.2.2, 4: no case is ignored", request("+Sec-WebSocket-Protocol: CHAT"), 101, "-Sec-WebSocket-Protocol"},
 		{"4.2.2, 4: none offered", request(), 101, "-Sec-WebSocket-Protocol"},
-		{"4.3: empty", request("+Sec-WebSocket-Protocol:"), 400, ""},
-		{"4.3: nothing but commas", request("+Sec-WebSocket-Protocol: , ,"), 400, ""},
+		{"4.3: empty", request("+Sec-WebSocket-Protocol:"), 101, "-Sec-WebSocket-Protocol"},
+		{"4.3: nothing but commas", request("+Sec-WebSocket-Protocol: , ,"), 101, "-Sec-WebSocket-Protocol"},
 		{"4.3: no token", request("+Sec-WebSocket-Protocol: a b"), 400, ""},
 		{"4.3: no token either", request("+Sec-WebSocket-Protocol: chat, \"x\""), 400, ""},
 

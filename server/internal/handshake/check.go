@@ -38,7 +38,9 @@ func Check(r *Request) error {
 	if key, n := r.Field("Sec-WebSocket-Key"); n != 1 || !isKey(key) { // item 5; 11.3.1: "MUST NOT appear more than once"
 		return errKey
 	}
-	if v, n := r.Field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" { // item 6, section 4.4
+	// Item 6, section 4.4. The field of a request has one version, not a list: a client that
+	// names two would not learn which of them is spoken.
+	if v, n := r.Field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" {
 		return errWebSocketVersion
 	}
 	// A body would be read as frames, and what a proxy takes for a body can be made to
@@ -48,15 +50,13 @@ func Check(r *Request) error {
 	if lengths > 1 || lengths == 1 && string(length) != "0" || codings > 0 {
 		return errBody
 	}
-	_, lists := r.Field("Sec-WebSocket-Protocol") // item 8; section 4.3: 1#token
-	offers := 0
+	// Item 8. Section 4.3 wants at least one member. A field without any offers nothing, as no
+	// field does, and some clients send it for an empty list; gorilla, coder and gobwas accept
+	// it, too.
 	for p := range r.List("Sec-WebSocket-Protocol") {
-		if offers++; !isToken(p) {
+		if !isToken(p) {
 			return errProtocols
 		}
-	}
-	if lists > 0 && offers == 0 {
-		return errProtocols
 	}
 	return nil
 }

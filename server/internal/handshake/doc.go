@@ -17,8 +17,9 @@
 // where they permit it and clients need it: a key is decoded as leniently as other
 // servers do (the RFC's own example has bits after its end), an empty line before the
 // request is ignored, and lists may be repeated, have empty members and come in any
-// order. It is strict where leniency helps request smuggling: lines end with CRLF only,
-// folding, a space before a colon, and a body are errors.
+// order. It is strict where leniency helps request smuggling: lines end with CRLF only, and
+// one that ends with LF alone is rejected at once; folding, a space before a colon, and a
+// body are errors.
 //
 // # Borrowed memory
 //

@@ -265,11 +265,11 @@ func FuzzRequest(f *testing.F) {
 		f.Add(crlfs(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		end := bytes.Index(b, headEnd)
+		end := bytes.Index(b, []byte("\r\n\r\n"))
 		if end < 0 {
 			return
 		}
-		head := b[:end+len(headEnd)]
+		head := b[:end+len([]byte("\r\n\r\n"))]
 		var r Request
 		if r.Parse(head) != nil {
 			return
