@@ -31,10 +31,8 @@ func (ep *endpoint) check(r *Request) error {
 	}
 	hosts := make([][]byte, 0, 4)
 	hosts = append(hosts, r.head.Authority())
-	if r.proxied { // a page cannot set this field
-		for host := range r.head.List("X-Forwarded-Host") {
-			hosts = append(hosts, host)
-		}
+	if r.proxied {
+		hosts = ep.srv.appendForwardedHosts(hosts, r)
 	}
 	return handshake.Origins(ep.srv.live().AllowOrigins).Check(&r.head, ep.srv.cfg.FieldName, hosts...)
 }

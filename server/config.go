@@ -76,6 +76,10 @@ type Config struct {
 	// whose X-Forwarded-Host is compared with Origin, too. A connection that comes
 	// through one without an address counts as the proxy's own, on loopback too.
 	TrustedProxies []netip.Prefix
+	// Forwarded says that these proxies name the client, and the host, in Forwarded (RFC
+	// 7239) instead. Only one of both is read: a proxy that writes one of them passes on what
+	// the client has sent in the other.
+	Forwarded bool
 	// SessionsPerUser bounds the sessions of one user on this node: in a cluster of
 	// n nodes a user may have n times as many. 0: 16.
 	SessionsPerUser int
@@ -265,8 +269,8 @@ func (cfg *Config) limits() registry.Limits {
 // Reconfigure changes the configuration of a running server. These fields of cfg take
 // effect:
 //
-//   - AllowOrigins, TrustedProxies, HandshakeTimeout, HandshakesPerIP and HandshakeRate
-//     for handshakes from now on;
+//   - AllowOrigins, TrustedProxies, Forwarded, HandshakeTimeout, HandshakesPerIP and
+//     HandshakeRate for handshakes from now on;
 //   - MaxConnections, ConnectionsPerIP, SessionsPerUser, SessionsFull and
 //     TopicsPerSession for new connections, sessions and subscriptions: what exceeds a
 //     lower limit stays;
@@ -296,6 +300,7 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	next := srv.Config()
 	next.AllowOrigins = cfg.AllowOrigins
 	next.TrustedProxies = cfg.TrustedProxies
+	next.Forwarded = cfg.Forwarded
 	next.HandshakeTimeout = cfg.HandshakeTimeout
 	next.HandshakesPerIP = cfg.HandshakesPerIP
 	next.HandshakeRate = cfg.HandshakeRate

@@ -66,6 +66,11 @@ func (ep *Endpoint) validate() error {
 			return &endpointError{ep.Path, field.Errorf("Dialects", "has the sub-protocol %q, which is not a token (RFC 6455 section 4.1)", p)}
 		}
 	}
+	for _, name := range ep.AllowQuery {
+		if strings.ContainsAny(name, "&=?#") || strings.Contains(strings.TrimSuffix(name, "*"), "*") || name == "" {
+			return &endpointError{ep.Path, field.Errorf("AllowQuery", "has %q: want the name of a parameter, or its beginning and a *", name)}
+		}
+	}
 	if err := ep.Rate.validate(); err != nil {
 		return &endpointError{ep.Path, err}
 	}

@@ -36,7 +36,11 @@ func (srv *Server) limitHandshake(s *Session, r *Request) error {
 	counted := s.securedByUs() // before the TLS handshake
 	if s.source == nil && len(srv.live().TrustedProxies) > 0 {
 		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
-			src, err := srv.enterSource(srv.clientAddress(r, peer))
+			addr, err := srv.clientAddress(r, peer)
+			if err != nil {
+				return err
+			}
+			src, err := srv.enterSource(addr)
 			if err != nil {
 				return err
 			}
@@ -78,16 +82,52 @@ func (srv *Server) trusted(addr netip.Addr) bool {
 }
 
 // clientAddress takes from a request the client that a trusted proxy names in
-// X-Forwarded-For, and returns the address under which the request is counted: the
-// client's, or the proxy's if it does not name one. Unlike elsewhere loopback addresses
+// X-Forwarded-For or Forwarded, and returns the address under which the request is counted:
+// the client's, or the proxy's if it does not name one. Unlike elsewhere loopback addresses
 // count, so that every way through a proxy is limited.
-func (srv *Server) clientAddress(r *Request, proxy netip.Addr) netip.Addr {
+//
+// Only the field of Config.Forwarded is read: proxies that write one of them pass on what the
+// client has sent in the other.
+func (srv *Server) clientAddress(r *Request, proxy netip.Addr) (netip.Addr, error) {
 	r.proxied = true
-	r.client = limit.Proxies(srv.live().TrustedProxies).Client(r.head.List("X-Forwarded-For"))
-	if r.client.IsValid() {
-		return limit.CountedAddr(r.client.Addr())
+	proxies := limit.Proxies(srv.live().TrustedProxies)
+	if srv.live().Forwarded {
+		hops, err := r.head.Forwarded()
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		r.client = proxies.Client(func(yield func([]byte) bool) {
+			for _, hop := range hops {
+				if !yield([]byte(hop.For)) {
+					return
+				}
+			}
+		})
+	} else {
+		r.client = proxies.Client(r.head.List("X-Forwarded-For"))
 	}
-	return limit.CountedAddr(proxy)
+	if r.client.IsValid() {
+		return limit.CountedAddr(r.client.Addr()), nil
+	}
+	return limit.CountedAddr(proxy), nil
+}
+
+// appendForwardedHosts appends the hosts that the request was sent to, as trusted proxies say
+// that have replaced the Host field. A page cannot set these fields.
+func (srv *Server) appendForwardedHosts(hosts [][]byte, r *Request) [][]byte {
+	if !srv.live().Forwarded {
+		for host := range r.head.List("X-Forwarded-Host") {
+			hosts = append(hosts, host)
+		}
+		return hosts
+	}
+	hops, _ := r.head.Forwarded() // clientAddress has returned the error
+	for _, hop := range hops {
+		if hop.Host != "" {
+			hosts = append(hosts, []byte(hop.Host))
+		}
+	}
+	return hosts
 }
 
 // errShortOfMemory is 1013, "try again later".

@@ -101,7 +101,10 @@ func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset
 	peer := r.peer.Addr()
 	from := limit.PeerAddr(peer)
 	if srv.trusted(peer) {
-		from = srv.clientAddress(r, peer)
+		var err error
+		if from, err = srv.clientAddress(r, peer); err != nil {
+			return nil, err
+		}
 	}
 	if r.head.IsUpgrade() { // else it is not a handshake, and rejected as such
 		if err := srv.checkRoom(from); err != nil {

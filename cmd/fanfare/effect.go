@@ -74,6 +74,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
 		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(apiKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
+		{"forwarded", len(cmd.TrustedProxy) > 0, "--trusted-proxy"},
 		{"trusted-proxy", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
 	} {
 		if rule.holds {

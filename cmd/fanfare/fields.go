@@ -9,8 +9,8 @@ import (
 // flagOf names the flag for each field that an error of a library may name, by package.
 var flagOf = map[string]string{
 	"server.Listen": "listen", "server.TLS": "tls-cert", "server.InsecureIdentity": "insecure-identity", "server.AllowOrigins": "allow-origin",
-	"server.TrustedProxies": "trusted-proxy",
-	"server.Workers":        "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
+	"server.TrustedProxies": "trusted-proxy", "server.Forwarded": "forwarded", "server.AllowQuery": "allow-query",
+	"server.Workers": "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
 	"server.ConnectionsPerIP": "connections-per-ip", "server.HandshakesPerIP": "handshakes-per-ip",
 	"server.HandshakeRate": "handshake-rate", "server.SessionsPerUser": "sessions-per-user",
 	"server.SessionsFull": "sessions-full", "server.TopicsPerSession": "topics-per-session",
@@ -25,7 +25,7 @@ var flagOf = map[string]string{
 
 	"api.Listen": "api", "api.Keys": "api-key-file",
 
-	"inbox.URL": "nats", "inbox.Credentials": "nats-creds", "inbox.Cert": "nats-cert", "inbox.Key": "nats-key",
+	"inbox.Dir": "data-dir", "inbox.URL": "nats", "inbox.CA": "nats-ca", "cluster.CA": "nats-ca", "inbox.Credentials": "nats-creds", "inbox.Cert": "nats-cert", "inbox.Key": "nats-key",
 	"inbox.Replicas": "nats-replicas", "inbox.Messages": "inbox-messages", "inbox.Bytes": "inbox-bytes",
 	"inbox.Age": "inbox-age", "inbox.Disk": "inbox-disk", "inbox.Positions": "inbox-positions",
 	"inbox.UserFull": "inbox-full", "inbox.DiskFull": "inbox-disk-full", "inbox.Window": "inbox-window",

@@ -64,6 +64,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		HandshakesPerIP:  cmd.HandshakesPerIP,
 		HandshakeRate:    cmd.HandshakeRate,
 		TrustedProxies:   prefixes(cmd.TrustedProxy),
+		Forwarded:        cmd.Forwarded,
 		SessionsPerUser:  cmd.SessionsPerUser,
 		SessionsFull:     sessionsFull,
 		TopicsPerSession: cmd.TopicsPerSession,
@@ -95,6 +96,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	push.Rate = cmd.rate()
 	push.Compress = cmd.Compression
 	push.Rules.MaxMessage = cmd.MaxMessage.int()
+	push.AllowQuery = cmd.AllowQuery
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
@@ -104,7 +106,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	echo := server.EchoEndpoint(cmd.echoPath())
 	echo.Rate = push.Rate // the endpoint needs no token
 	echo.Rate.UnlimitedOnLoopback = cmd.development()
-	echo.Compress, echo.Rules = push.Compress, push.Rules
+	echo.Compress, echo.Rules, echo.AllowQuery = push.Compress, push.Rules, push.AllowQuery
 	return []server.Endpoint{push, echo}, nil
 }
 
@@ -174,6 +176,9 @@ func (cmd *serveCmd) checkZeros() error {
 		case reflect.TypeFor[int](), reflect.TypeFor[size](), reflect.TypeFor[time.Duration]():
 			def := f.Tag.Get("default")
 			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && def != "0" && def != "0s" && f.Name != "JWTLeeway" {
+				if v.Int() < 0 {
+					return fmt.Errorf("--%s is %v: want more than 0", flagName(f), v)
+				}
 				return fmt.Errorf("--%s is %v: it cannot be switched off", flagName(f), v)
 			}
 		}

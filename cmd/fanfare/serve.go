@@ -29,12 +29,14 @@ type serveCmd struct {
 	authFlags        `embed:""`
 	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`
 	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security" live:"yes"`
+	AllowQuery       []string `help:"Query parameter that a handshake may have although the server does not read it, or a prefix such as utm_*; repeatable. Any other unknown parameter is rejected." placeholder:"NAME" group:"Security"`
 	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one per line; also FANFARE_API_KEY. Required on addresses other than loopback." placeholder:"FILE" group:"Security" live:"yes"`
 
 	MaxConnections   int           `help:"Maximum number of connections; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits" live:"yes"`
 	ConnectionsPerIP int           `name:"connections-per-ip" help:"Maximum number of connections from one address; loopback is exempt." default:"1000" group:"Limits" live:"yes"`
 	HandshakesPerIP  int           `name:"handshakes-per-ip" help:"Handshakes per second from one address, with a burst of ten times as many." default:"50" group:"Limits" live:"yes"`
 	HandshakeRate    int           `help:"Handshakes per second in total, with a burst of ten times as many." default:"20000" group:"Limits" live:"yes"`
+	Forwarded        bool          `help:"The trusted proxies name the client in Forwarded (RFC 7239), not in X-Forwarded-For, which is then ignored." group:"Limits" live:"yes"`
 	TrustedProxy     []network     `help:"Address or network of a proxy whose X-Forwarded-For is believed; repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
 	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits" live:"yes"`
 	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits" live:"yes"`
