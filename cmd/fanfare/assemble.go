@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -54,7 +55,12 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 			leave(cfg.Cluster)
 			return cmd.storeError(err)
 		}
-		cfg.Store, p.dataDir = p.store, next.store.Dir
+		cfg.Store = p.store
+		if p.dataDir = next.store.Dir; p.dataDir != "" {
+			if dir, err := filepath.Abs(p.dataDir); err == nil { // for the log
+				p.dataDir = dir
+			}
+		}
 	}
 	var page *console.Page
 	if cmd.Console {

@@ -56,7 +56,7 @@ func TestCheckFails(t *testing.T) {
 		{"--workers 0", "--workers is 0"},
 		{"--auth jwt --jwt-key-file /nowhere", "--jwt-key-file: open /nowhere"},
 		{"--api-key-file /nowhere", "--api-key-file: open /nowhere"},
-		{"--api 0.0.0.0:8081", "--api-key-file is empty"},
+		{"--api 0.0.0.0:8081", "--api is 0.0.0.0:8081, which is not loopback: give --api-key-file"},
 		{"--inbox-disk 1K", "--inbox-disk is 1024"},
 		{"--nats a --node-name a/b", `--node-name is "a/b"`},
 		{"--nats http://a", `fanfare: --nats "http://a" has an unknown scheme`},

@@ -135,17 +135,23 @@ func (c *config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 		return nil, nil
 	}
 	switch v.Kind() {
-	case 'n':
-		return nil, nil
+	case 'n': // the default would come into force without a word
+		return nil, errors.New("is null: want a value, or leave the key out")
 	case '0':
 		return string(v), nil // 1048576 stays itself, and does not become 1.048576e+06
 	case 't', 'f':
+		if !flag.IsBool() {
+			return nil, fmt.Errorf("want a string or a number, not %s", v)
+		}
 		return v.Kind() == 't', nil
 	case '"':
 		var s string
 		err := json.Unmarshal(v, &s)
 		return s, err
 	case '[':
+		if !flag.IsSlice() {
+			return nil, errors.New("want one value, not a list")
+		}
 		var list []string
 		if json.Unmarshal(v, &list) != nil || slices.Contains(list, "") { // null becomes empty
 			return nil, errors.New("want a list of strings that are not empty")

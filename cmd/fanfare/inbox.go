@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"fanfare/server"
@@ -16,7 +17,7 @@ import (
 // inboxFlags are the flags for durable messages. A field that, without "Inbox", is named
 // like a field of inbox.Config means the same.
 type inboxFlags struct {
-	DataDir      string `help:"Directory for durable messages; none disables them. By default $STATE_DIRECTORY, or fanfare in $XDG_STATE_HOME or ~/.local/state." placeholder:"DIR"`
+	DataDir      string `help:"Directory for durable messages; none disables them. By default $STATE_DIRECTORY, or fanfare in $XDG_STATE_HOME or ~/.local/state; without a home directory /var/lib/fanfare for root." placeholder:"DIR"`
 	NATS         string `name:"nats" help:"Store durable messages in this NATS cluster with JetStream instead, and share sessions with the other nodes that use it: nats://a,nats://b." placeholder:"URL"`
 	NATSCreds    string `name:"nats-creds" help:"NATS credentials file." placeholder:"FILE"`
 	NATSCA       string `name:"nats-ca" help:"Certificate authorities that verify NATS servers, PEM." placeholder:"FILE"`
@@ -100,6 +101,9 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 	dir := f.dataDir(log)
 	if dir == "" && f.NATS == "" {
 		return nil, nil
+	}
+	if info, err := os.Stat(dir); dir != "" && err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("--data-dir is %s, which is not a directory: give --data-dir a directory for durable messages, or none", dir)
 	}
 	full, err := inbox.ParseWhenFull(f.InboxFull)
 	if err != nil {

@@ -15,7 +15,11 @@ const (
 	// the wrong file.
 	maxKeyLength = 4 << 10
 	maxKeyFile   = 1 << 20
+	minKeyLength = 16 // as api.Config.Keys
 )
+
+// notInKey reports whether a key with r cannot be sent, RFC 6750 section 2.1.
+func notInKey(r rune) bool { return r <= ' ' || r > '~' }
 
 // apiKeys reads the keys of the API: one per line; # begins a comment. With several a
 // new key can be introduced before the old one is removed. No error contains a key.
@@ -42,8 +46,7 @@ func apiKeys(file string) (keys []string, err error) {
 				continue
 			case len(line) > maxKeyLength:
 				return nil, fmt.Errorf("--api-key-file: line %d of %s has %d bytes: want one key of at most %d per line", number, file, len(line), maxKeyLength)
-			case strings.ContainsFunc(line, func(r rune) bool { return r <= ' ' || r > '~' }):
-				// RFC 6750 section 2.1: such a key cannot be sent.
+			case strings.ContainsFunc(line, notInKey):
 				return nil, fmt.Errorf("--api-key-file: line %d of %s is not a key: want letters, digits and punctuation, without spaces", number, file)
 			}
 			keys = append(keys, line)
@@ -53,6 +56,9 @@ func apiKeys(file string) (keys []string, err error) {
 		}
 	}
 	if key := os.Getenv(apiKeyEnv); key != "" {
+		if strings.ContainsFunc(key, notInKey) {
+			return nil, fmt.Errorf("%s is not a key: want letters, digits and punctuation, without spaces", apiKeyEnv)
+		}
 		keys = append(keys, key)
 	}
 	return keys, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -64,12 +65,28 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 		kong.KindMapper(reflect.Int, kong.MapperFunc(mapInt)),
 	).Parse(args)
 	if err != nil {
-		return ctx, err
+		return ctx, plainWords(err)
 	}
 	g := givenFlags(ctx)
 	into.Serve.given, into.Check.given = g, g
 	into.Check.sources = sourcesOf(ctx, into.lines)
 	return ctx, checkEmpty(ctx, g)
+}
+
+// lacksValue matches what kong says of a flag without a value, and of one whose value begins
+// with a dash: that could be the next flag.
+var lacksValue = regexp.MustCompile(`^(--[a-z-]+): expected \S+ value but got "([^"]*)" \((<EOL>|short flag|long flag)\)`)
+
+// plainWords words such an error of kong.
+func plainWords(err error) error {
+	m := lacksValue.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return err
+	case m[3] == "<EOL>":
+		return &worded{m[1] + " needs a value", err}
+	}
+	return &worded{fmt.Sprintf("%s needs a value, and %q looks like a flag: if it is the value, write %s=%[2]s", m[1], m[2], m[1]), err}
 }
 
 // mapDuration is kong's decoder of durations, with days.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 
 	"fanfare/server"
 	"fanfare/server/api"
@@ -30,6 +32,12 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 	keys, err := apiKeys(cmd.APIKeyFile)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(os.Getenv(apiKeyEnv)); n > 0 && n < minKeyLength {
+		return nil, fmt.Errorf("%s has %d bytes: want a key of at least %d", apiKeyEnv, n, minKeyLength)
+	}
+	if len(keys) == 0 && !server.IsLoopback(cmd.API) {
+		return nil, fmt.Errorf("--api is %s, which is not loopback: give --api-key-file, or set %s, or listen on 127.0.0.1", cmd.API, apiKeyEnv)
 	}
 	p := &plan{cmd: cmd, server: cfg, tokens: cmd.tokenKeys}
 	p.api = api.Config{

@@ -8,15 +8,19 @@ import (
 )
 
 const (
-	noDataDir    = "none"
-	localDataDir = "fanfare-data" // in the working directory
+	noDataDir     = "none"
+	localDataDir  = "fanfare-data"     // in the working directory
+	systemDataDir = "/var/lib/fanfare" // where systemd makes the directory of a service of that name
 )
 
 // defaultDataDir is where durable messages are stored unless --data-dir says so: the
 // directory that systemd has made for the service (systemd.exec(5), StateDirectory=),
-// or the one for the state of programs (XDG Base Directory Specification), or, without
-// a home directory, one in the working directory.
-func defaultDataDir() string {
+// or the one for the state of programs (XDG Base Directory Specification). Without a home
+// directory the program is a service: it is the directory for those, if root runs it, or one
+// in the working directory.
+func defaultDataDir() string { return defaultDataDirOf(os.Geteuid() == 0) }
+
+func defaultDataDirOf(root bool) string {
 	if dirs := os.Getenv("STATE_DIRECTORY"); dirs != "" {
 		dir, _, _ := strings.Cut(dirs, ":")
 		return dir
@@ -28,6 +32,9 @@ func defaultDataDir() string {
 		if info, err := os.Stat(home); err == nil && info.IsDir() {
 			return filepath.Join(home, ".local", "state", "fanfare")
 		}
+	}
+	if root {
+		return systemDataDir
 	}
 	return localDataDir
 }

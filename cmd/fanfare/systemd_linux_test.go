@@ -228,7 +228,7 @@ func TestActivationErrors(t *testing.T) {
 		{"a name twice", "public:public", []net.Listener{first, second}, nil, `socket "public", descriptor 4, is the second of its name`},
 		{"another address", "public", []net.Listener{first}, []string{"--listen=127.0.0.1:1"}, "--listen is 127.0.0.1:1, but the service manager has opened the public socket at " + first.Addr().String()},
 		{"no token beyond loopback", "public", []net.Listener{all}, nil, "which is not loopback, and with --auth none"},
-		{"no key beyond loopback", "api", []net.Listener{all}, nil, "--api-key-file is empty"},
+		{"no key beyond loopback", "api", []net.Listener{all}, nil, "which is not loopback: give --api-key-file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out, err := activated(t, test.names, test.sockets, test.args...).CombinedOutput()

@@ -26,7 +26,7 @@ type tlsFlags struct {
 func (f *tlsFlags) certificates() (*certificates, error) {
 	switch {
 	case len(f.TLSCert) != len(f.TLSKey):
-		return nil, fmt.Errorf("--tls-cert is given %d times and --tls-key %d times: want one key for each certificate", len(f.TLSCert), len(f.TLSKey))
+		return nil, fmt.Errorf("want one --tls-key for each --tls-cert: certificates are %d, and keys %d", len(f.TLSCert), len(f.TLSKey))
 	case len(f.TLSCert) == 0:
 		return nil, nil
 	}

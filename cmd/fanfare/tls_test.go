@@ -328,7 +328,7 @@ func TestTLSFlagErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--tls-cert=" + certA}, "--tls-cert is given 1 times and --tls-key 0 times: want one key for each certificate"},
+		{[]string{"--tls-cert=" + certA}, "want one --tls-key for each --tls-cert: certificates are 1, and keys 0"},
 		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyB}, "private key does not match public key"},
 		{[]string{"--tls-cert=/nowhere.crt", "--tls-key=" + keyA}, "--tls-cert: open /nowhere.crt: no such file or directory"},
 		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyA, "--tls-client-ca=" + keyA}, "--tls-client-ca: " + keyA + " has no certificate in PEM"},

@@ -118,7 +118,7 @@ func redactOne(s string) string {
 			scheme += hidden + "@" // a token, or not known to be a user name
 		}
 	}
-	if !isHost(strings.TrimSuffix(host, "/")) {
+	if nothing := ok && rest == ""; !nothing && !isHost(strings.TrimSuffix(host, "/")) {
 		host = hidden
 	}
 	return scheme + host

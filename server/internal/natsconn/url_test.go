@@ -80,6 +80,8 @@ func TestRedact(t *testing.T) {
 		"nats://token@host":               "nats://xxxxx@host",
 		"user:secret@host, tls://b:4222/": "user:xxxxx@host,tls://b:4222/",
 		"nats://user:s@cr@t@[::1]:4222":   "nats://user:xxxxx@[::1]:4222",
+		"nats://":                         "nats://",
+		"nats://secret@":                  "nats://xxxxx@xxxxx",
 		"":                                "xxxxx",
 	} {
 		if got := Redact(list); got != want {
