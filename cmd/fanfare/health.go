@@ -43,6 +43,9 @@ func (cmd *healthCmd) Run() error {
 		path = ""
 	}
 	base, transport, err := c.target()
+	if err != nil && cmd.URL != "" { // it is not --api that is wrong
+		return usage(&worded{"URL" + strings.TrimPrefix(err.Error(), "--api"), err})
+	}
 	if err != nil {
 		return usage(err)
 	}

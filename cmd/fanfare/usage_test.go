@@ -45,6 +45,8 @@ func TestWrongUsage(t *testing.T) {
 		{name: "NATS without a host", args: "serve --nats nats://", want: `--nats "nats://" has no host: want one as in nats://host:4222`},
 		{name: "API beyond loopback without a key", args: "serve --api 0.0.0.0:0", want: "--api is 0.0.0.0:0, which is not loopback: give --api-key-file, or set FANFARE_API_KEY"},
 		{name: "short key in the environment", args: "serve", env: "FANFARE_API_KEY=short", want: "FANFARE_API_KEY has 5 bytes: want a key of at least 16"},
+		{name: "URL of health", args: "health ftp://x", want: `fanfare: URL is "ftp://x": want HOST:PORT`},
+		{name: "address of health", args: "health nonsense", want: `fanfare: URL: "nonsense" is not an address`},
 		{name: "negative size", args: "serve --max-message=-1", want: "--max-message: want a size like 65536, 64KiB or 1MiB, not \"-1\""},
 		{name: "negative size after a space", args: "serve --max-message -1", want: `--max-message needs a value, and "-1" looks like a flag: if it is the value, write --max-message=-1; see fanfare serve --help`},
 		{name: "flag in place of a value", args: "serve --listen --echo", want: `--listen needs a value, and "--echo" looks like a flag`},
