@@ -10,6 +10,7 @@ import (
 	"fanfare/server/api"
 	"fanfare/server/auth"
 	"fanfare/server/inbox"
+	"fanfare/server/listen"
 )
 
 // plan is what the flags and the files that they name say, read and validated before
@@ -36,7 +37,7 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 	if n := len(os.Getenv(apiKeyEnv)); n > 0 && n < minKeyLength {
 		return nil, fmt.Errorf("%s has %d bytes: want a key of at least %d", apiKeyEnv, n, minKeyLength)
 	}
-	if len(keys) == 0 && !server.IsLoopback(cmd.API) {
+	if len(keys) == 0 && !listen.IsLoopback(cmd.API) {
 		return nil, fmt.Errorf("--api is %s, which is not loopback: give --api-key-file, or set %s, or listen on 127.0.0.1", cmd.API, apiKeyEnv)
 	}
 	p := &plan{cmd: cmd, server: cfg, tokens: cmd.tokenKeys}
