@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,9 @@ func TestStaticBinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if bits32 := f.Class == elf.ELFCLASS32; bits32 != (strconv.IntSize == 32) {
+		t.Errorf("the binary is of %v, and an int of the test has %d bits", f.Class, strconv.IntSize)
+	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			t.Error("the binary needs a dynamic linker")
