@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"fanfare/frame"
@@ -68,7 +69,10 @@ func TestEchoAllocations(t *testing.T) {
 			payload := bytes.Repeat([]byte("x"), size)
 			message, answer := masked(Text, true, payload), make([]byte, frame.HeaderSize(size)+size)
 			echo := func(n int) {
-				for range n {
+				for i := range n {
+					if i%100 == 0 {
+						c.Conn.SetDeadline(time.Now().Add(30 * time.Second))
+					}
 					if _, err := c.Conn.Write(message); err != nil {
 						t.Fatal(err)
 					}
