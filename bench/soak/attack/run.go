@@ -131,8 +131,8 @@ func keyOf(environ []string) string {
 var errHarm = errors.New("attack: healthy clients were harmed")
 
 // measure runs the healthy clients of both servers, second by second and in the same seconds, until d has passed
-// and enough is closed, or limit has passed.
-func (t *trial) measure(ctx context.Context, d, limit time.Duration, enough <-chan struct{}) (seconds []Second, err error) {
+// and all of enough are closed, or limit has passed.
+func (t *trial) measure(ctx context.Context, d, limit time.Duration, enough ...<-chan struct{}) (seconds []Second, err error) {
 	began := time.Now()
 	for {
 		var s Second
@@ -164,22 +164,21 @@ func (t *trial) measure(ctx context.Context, d, limit time.Duration, enough <-ch
 			}
 		}
 		took := time.Since(began)
-		if err != nil || took > limit || took > d-time.Second/4 && closed(enough) {
+		if err != nil || took > limit || took > d-time.Second/4 && closed(enough...) {
 			return seconds, err
 		}
 	}
 }
 
-func closed(c <-chan struct{}) bool {
-	if c == nil {
-		return true
+func closed(all ...<-chan struct{}) bool {
+	for _, c := range all {
+		select {
+		case <-c:
+		default:
+			return false
+		}
 	}
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+	return true
 }
 
 // patience is how much longer an attack may take to reach its counts. Only a test waits for a slow machine; where
@@ -193,7 +192,7 @@ func (t *trial) patience() time.Duration {
 
 func (t *trial) run(ctx context.Context) (err error) {
 	pid := t.attacked.server.PID()
-	if t.result.Before, err = t.measure(ctx, t.cfg.Before, t.cfg.Before, nil); err != nil {
+	if t.result.Before, err = t.measure(ctx, t.cfg.Before, t.cfg.Before); err != nil {
 		return fmt.Errorf("attack: %s: before the attack: %w %q", t.Name, err, t.result.Broken)
 	}
 	if t.result.Rest, err = proc.RSS(pid); err != nil {
@@ -213,6 +212,7 @@ func (t *trial) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.stop()
+	enough := []<-chan struct{}{p.enough}
 	if t.harmless != nil && t.twin != nil {
 		order := t.order
 		order.Addr, order.Harmless = t.twin.server.Listen, true
@@ -221,6 +221,7 @@ func (t *trial) run(ctx context.Context) (err error) {
 			return err
 		}
 		defer h.stop()
+		enough = append(enough, h.enough)
 		defer func() {
 			if stats, err := t.twin.server.Stats(ctx); err == nil {
 				t.note("the twin had %.0f further sessions without harm", stats["sessions"]-float64(2*t.twin.healthy.clients))
@@ -231,10 +232,9 @@ func (t *trial) run(ctx context.Context) (err error) {
 	defer stop()
 	var others sync.WaitGroup
 	others.Go(func() { t.watchKernel(besideCtx) })
-	enough := p.enough
 	if t.beside != nil {
 		done := make(chan struct{})
-		enough = done
+		enough = append(enough, done)
 		others.Go(func() {
 			defer close(done)
 			select {
@@ -244,7 +244,7 @@ func (t *trial) run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	t.result.During, err = t.measure(ctx, t.cfg.During, t.cfg.During+t.patience(), enough)
+	t.result.During, err = t.measure(ctx, t.cfg.During, t.cfg.During+t.patience(), enough...)
 	stop()
 	others.Wait()
 	took := time.Since(began)
