@@ -23,11 +23,11 @@ build: ## Build bin/fanfare, a static program.
 run: build ## Build and start the server at http://127.0.0.1:8080/; ARGS='--flag …' passes flags.
 	$(BIN) serve $(ARGS)
 
-test: ## Install what the tests need and run them all, with and without the race detector.
+test: ## Install what the tests need and run them all: with and without the race detector, and on 32 bits.
 	@.ci/setup
 	@.ci/test $(MODULES)
 
-lint: ## Run gofmt, go vet (Linux and macOS), staticcheck and govulncheck.
+lint: ## Run gofmt, go vet (Linux on 64 and 32 bits, macOS), staticcheck and govulncheck.
 	@GOVULNCHECK=$(GOVULNCHECK) STATICCHECK=$(STATICCHECK) .ci/lint $(MODULES)
 
 bench: ## Compare fanfare with other servers on this machine, about 4 minutes.

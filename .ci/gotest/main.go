@@ -1,120 +1,148 @@
-// Command gotest runs the tests of the modules named as arguments, twice: all of them with the race detector, and then,
-// without it, those that were skipped. Tests of what an operation costs are skipped under the race detector, which
-// allocates and makes system calls of its own.
+// Command gotest runs the tests of the modules named as arguments: all of them with the race detector, and without it
+// those that were skipped. Tests of what an operation costs are skipped under the race detector, which allocates and
+// makes system calls of its own. A test that one pass skips and the other does not reach is a failure.
+//
+// The modules are tested side by side. The package with the most test code starts first, so that no long one is left at
+// the end. What is built without the race detector is built as a release is, so that tests, the programs that they
+// build, and lint share one set of compiled packages.
+//
+// The tests of -bits32 run once more, as programs for 32 bits.
 //
 // It prints a line per package when the package is done, and at the end every test that was skipped in both passes,
 // with its reason. In CI (the variable CI is not empty) a skipped test that .ci/skips does not allow is a failure.
 package main
 
 import (
-	"cmp"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 func main() {
 	skips := flag.String("skips", ".ci/skips", "`file` of the tests that may be skipped")
+	var bits32 []string
+	flag.Func("bits32", "`arguments` of go test for tests that also run as programs for 32 bits; may be repeated", func(args string) error {
+		bits32 = append(bits32, args)
+		return nil
+	})
 	flag.Parse()
-	if err := run(*skips, strings.Fields(os.Getenv("TESTFLAGS")), flag.Args()); err != nil {
+	if err := run(*skips, strings.Fields(os.Getenv("TESTFLAGS")), bits32, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		os.Exit(1)
 	}
 }
 
-func run(skips string, flags, modules []string) error {
+func run(skips string, flags, bits32, modules []string) error {
 	rules, err := readRules(skips)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	var failed []name
-	var skipped []string
+	results, errs := make([]result, len(modules)+1), make([]error, len(modules)+1)
+	var all sync.WaitGroup
+	for i, module := range modules {
+		all.Go(func() { results[i], errs[i] = testModule(module, flags) })
+	}
+	if len(bits32) > 0 {
+		all.Go(func() { results[len(modules)], errs[len(modules)] = testBits32(bits32, flags) })
+	}
+	all.Wait()
+	var total result
+	for _, r := range results {
+		total.add(r)
+	}
 	forbidden := 0
-	for _, module := range modules {
-		fmt.Printf("%s: all tests, with the race detector\n", module)
-		race := newTally(os.Stdout, time.Now)
-		if err := goTest(race, module, slices.Concat([]string{"-race", "-shuffle=on"}, flags, []string{"./..."})); err != nil {
-			return err
-		}
-		failed = append(failed, race.failed...)
-		plain, err := again(module, race, flags)
-		if err != nil {
-			return err
-		}
-		failed = append(failed, plain.failed...)
-		for _, n := range plain.names() {
-			why := allowed(rules, n)
-			skipped = append(skipped, fmt.Sprintf("SKIP %s: %s", n, plain.skipped[n]))
-			if why == "" {
-				forbidden++
-				skipped = append(skipped, "     not on the list "+skips)
-			}
+	for _, s := range total.skipped {
+		fmt.Printf("SKIP %s: %s\n", s.name, s.reason)
+		if allowed(rules, s.name) == "" {
+			forbidden++
+			fmt.Println("     not on the list " + skips)
 		}
 	}
-	if len(skipped) > 0 {
-		fmt.Println(strings.Join(skipped, "\n"))
+	for _, n := range total.unreached {
+		fmt.Printf("FAIL %s: skipped with the race detector, and not reached without it\n", n)
 	}
 	fmt.Printf("took %v\n", time.Since(began).Round(time.Second))
-	if len(failed) > 0 {
-		return fmt.Errorf("%d failed:\n  %s", len(failed), strings.Join(list(failed), "\n  "))
+	if failed := slices.Concat(total.failed, total.unreached); len(failed) > 0 {
+		errs = append(errs, fmt.Errorf("%d failed:\n  %s", len(failed), strings.Join(list(failed), "\n  ")))
 	}
 	if forbidden > 0 && os.Getenv("CI") != "" {
-		return fmt.Errorf("%d tests were skipped that %s does not allow", forbidden, skips)
+		errs = append(errs, fmt.Errorf("%d tests were skipped that %s does not allow", forbidden, skips))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// again runs the tests that a pass skipped, without the race detector.
-func again(module string, race *tally, flags []string) (*tally, error) {
+// A result is what the tests of a module came to.
+type result struct {
+	failed    []name
+	skipped   []skip // in both passes
+	unreached []name // skipped in one pass, and not run in the other
+}
+
+type skip struct {
+	name   name
+	reason string
+}
+
+func (r *result) add(o result) {
+	r.failed = slices.Concat(r.failed, o.failed)
+	r.skipped = slices.Concat(r.skipped, o.skipped)
+	r.unreached = slices.Concat(r.unreached, o.unreached)
+}
+
+func testModule(module string, flags []string) (result, error) {
+	packages, err := longestFirst(module)
+	if err != nil {
+		return result{}, err
+	}
+	race := newTally(os.Stdout, time.Now)
+	if err := goTest(race, module, withRace, slices.Concat(flags, packages)); err != nil {
+		return result{}, err
+	}
 	plain := newTally(os.Stdout, time.Now)
-	tests := map[string][]string{} // by package
-	for _, n := range race.names() {
-		if top := n.top().test; !slices.Contains(tests[n.pkg], top) {
-			tests[n.pkg] = append(tests[n.pkg], top)
+	plain.note = ", without the race detector"
+	if tests, packages := race.again(packages); len(tests) > 0 {
+		only := "-run=^(" + strings.Join(tests, "|") + ")$"
+		if err := goTest(plain, module, withoutRace, slices.Concat(flags, []string{only}, packages)); err != nil {
+			return result{}, err
 		}
 	}
-	if len(tests) > 0 {
-		fmt.Printf("%s: %d tests that were skipped, without the race detector\n", module, len(race.skipped))
-	}
-	for _, pkg := range slices.Sorted(maps.Keys(tests)) {
-		only := "-run=^(" + strings.Join(tests[pkg], "|") + ")$"
-		if err := goTest(plain, module, slices.Concat(flags, []string{"-count=1", only, pkg})); err != nil {
-			return nil, err
-		}
-	}
-	return plain, nil
+	return compare(race, plain), nil
 }
 
-// goTest runs go test -json and adds what it prints to t. A failed test is not an error.
-func goTest(t *tally, module string, args []string) error {
-	dir, err := filepath.Abs(module)
-	if err != nil {
-		return err
+// testBits32 runs tests of the main module as programs for 32 bits. What they skip runs in a pass of testModule.
+func testBits32(runs, flags []string) (r result, err error) {
+	for _, args := range runs {
+		t := newTally(os.Stdout, time.Now)
+		t.note = ", on 32 bits"
+		if err := goTest(t, ".", on32Bits, slices.Concat(flags, strings.Fields(args))); err != nil {
+			return r, err
+		}
+		r.failed = append(r.failed, t.failed...)
 	}
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
+	return r, nil
+}
+
+// compare judges the two passes of a module.
+func compare(race, plain *tally) result {
+	r := result{failed: slices.Concat(race.failed, plain.failed)}
+	for _, n := range race.names() {
+		if !plain.reached(n) {
+			r.unreached = append(r.unreached, n)
+		}
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	// A test that ran in the first pass is in the second one, too, if it has the name of a skipped one of another package.
+	for _, n := range plain.names() {
+		if !race.ended[n] {
+			r.skipped = append(r.skipped, skip{n, plain.skipped[n]})
+		}
 	}
-	readErr := t.read(out)
-	io.Copy(io.Discard, out)
-	err = cmd.Wait()
-	if err != nil && len(t.failed) == 0 {
-		return cmp.Or(readErr, fmt.Errorf("go test %s: %w", strings.Join(args, " "), err))
-	}
-	return readErr
+	return r
 }
 
 func list(names []name) (lines []string) {

@@ -37,15 +37,16 @@ type tally struct {
 	now     func() time.Time
 	began   map[string]time.Time // packages that are running
 	output  map[name][]string    // of tests that are running, and of packages under the name ""
-	ran     map[string]int       // tests per package that passed or failed
+	ended   map[name]bool        // tests that passed or failed
 	skipped map[name]string      // and why
 	failed  []name
 	printed time.Time
+	note    string // at the end of the line of a package
 }
 
 func newTally(out io.Writer, now func() time.Time) *tally {
 	return &tally{
-		out: out, now: now, printed: now(), began: map[string]time.Time{}, output: map[name][]string{}, ran: map[string]int{}, skipped: map[name]string{},
+		out: out, now: now, printed: now(), began: map[string]time.Time{}, output: map[name][]string{}, ended: map[name]bool{}, skipped: map[name]string{},
 	}
 }
 
@@ -99,9 +100,9 @@ func (t *tally) endTest(n name, action string) {
 	case "fail":
 		t.failed = append(t.failed, n)
 		t.print("%s", strings.Join(t.output[n], ""))
-		t.ran[n.pkg]++
+		t.ended[n] = true
 	default:
-		t.ran[n.pkg]++
+		t.ended[n] = true
 	}
 	delete(t.output, n)
 }
@@ -110,7 +111,12 @@ func (t *tally) endTest(n name, action string) {
 func (t *tally) end(e event) {
 	pkg := name{e.Package, ""}
 	delete(t.began, e.Package)
-	skipped := 0
+	ran, skipped := 0, 0
+	for n := range t.ended {
+		if n.pkg == e.Package {
+			ran++
+		}
+	}
 	for n := range t.skipped {
 		if n.pkg == e.Package {
 			skipped++
@@ -129,7 +135,7 @@ func (t *tally) end(e event) {
 	case "skip":
 		t.print("ok   %s, without tests\n", e.Package)
 	default:
-		t.print("ok   %s %.1fs, %d tests, %d skipped\n", e.Package, e.Elapsed, t.ran[e.Package], skipped)
+		t.print("ok   %s %.1fs, %d tests, %d skipped%s\n", e.Package, e.Elapsed, ran, skipped, t.note)
 	}
 	for n := range t.output {
 		if n.pkg == e.Package {
@@ -173,4 +179,20 @@ func (t *tally) names() []name {
 	}
 	slices.SortFunc(all, func(a, b name) int { return cmp.Compare(a.String(), b.String()) })
 	return all
+}
+
+// again returns the test functions that were skipped or had a subtest skipped, and those of the packages that have
+// them, in the same order.
+func (t *tally) again(packages []string) (tests, in []string) {
+	for n := range t.skipped {
+		tests, in = append(tests, n.top().test), append(in, n.pkg)
+	}
+	slices.Sort(tests)
+	return slices.Compact(tests), slices.DeleteFunc(slices.Clone(packages), func(p string) bool { return !slices.Contains(in, p) })
+}
+
+// reached reports whether a test ran or was skipped.
+func (t *tally) reached(n name) bool {
+	_, skipped := t.skipped[n]
+	return skipped || t.ended[n]
 }

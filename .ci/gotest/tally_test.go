@@ -1,8 +1,10 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,60 @@ func TestTally(t *testing.T) {
 	}
 	if err := tl.read(strings.NewReader("{")); err == nil {
 		t.Error("half an event is not an error")
+	}
+}
+
+// TestCompare: a test that the first pass skips has to be seen in the second one.
+func TestCompare(t *testing.T) {
+	pass := func(actions ...string) *tally {
+		tl := newTally(io.Discard, time.Now)
+		for _, a := range actions {
+			action, test, _ := strings.Cut(a, " ")
+			pkg, test, _ := strings.Cut(test, " ")
+			tl.add(event{Action: action, Package: pkg, Test: test})
+		}
+		return tl
+	}
+	for _, tt := range []struct {
+		name                       string
+		race, plain                *tally
+		failed, skipped, unreached string
+	}{
+		{"runs then", pass("skip a T"), pass("pass a T"), "", "", ""},
+		{"fails then", pass("skip a T"), pass("fail a T"), "a T", "", ""},
+		{"is skipped twice", pass("skip a T"), pass("skip a T"), "", "a T", ""},
+		{"is not reached", pass("skip a T"), pass("pass a U"), "", "", "a T"},
+		{"is of another package", pass("skip a T"), pass("pass b T"), "", "", "a T"},
+		{"has a new name", pass("pass a T", "skip a T/x1"), pass("pass a T", "pass a T/x2"), "", "", "a T/x1"},
+		{"is a part of one that is skipped then", pass("pass a T", "skip a T/x"), pass("skip a T"), "", "", "a T/x"},
+		{"has a namesake", pass("skip a T", "pass b T"), pass("pass a T", "skip b T"), "", "", ""},
+	} {
+		r := compare(tt.race, tt.plain)
+		var skipped []name
+		for _, s := range r.skipped {
+			skipped = append(skipped, s.name)
+		}
+		for what, c := range map[string][2]string{
+			"failed": {strings.Join(list(r.failed), ", "), tt.failed}, "skipped": {strings.Join(list(skipped), ", "), tt.skipped},
+			"unreached": {strings.Join(list(r.unreached), ", "), tt.unreached},
+		} {
+			if c[0] != c[1] {
+				t.Errorf("a test that %s: %s: %q, want %q", tt.name, what, c[0], c[1])
+			}
+		}
+	}
+}
+
+// TestLongestFirst lists this module.
+func TestLongestFirst(t *testing.T) {
+	if got, err := longestFirst("."); err != nil || len(got) != 1 || got[0] != "gotest" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := longestFirst("../.."); err != nil || !slices.Contains(got[:3], "fanfare/cmd/fanfare") {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := longestFirst("/nowhere"); err == nil {
+		t.Error("no directory is no error")
 	}
 }
 

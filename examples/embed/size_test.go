@@ -16,7 +16,7 @@ func TestSize(t *testing.T) {
 	const most = 2 << 20
 	size := func(program string) int64 {
 		file := filepath.Join(t.TempDir(), program)
-		cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", file, "./testdata/"+program)
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./testdata/"+program)
 		cmd.Env = append(os.Environ(), "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
