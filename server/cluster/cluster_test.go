@@ -189,9 +189,7 @@ func TestNames(t *testing.T) {
 	together(t, []*member{a, b, c, d})
 	for _, m := range []*member{c, d} {
 		await(t, "the duplicate is noticed", func() bool { return m.Stats().DuplicateNames == 1 })
-		if m.log.Count("another node has the name of this one") != 1 {
-			t.Error("not logged")
-		}
+		await(t, "it is logged", func() bool { return m.log.Count("another node has the name of this one") == 1 })
 	}
 	c.Hold(user("alice"))
 	known(t, user("alice"), d)
@@ -212,9 +210,9 @@ func TestClocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the clock is noticed", func() bool { return m.Stats().ClocksAhead == 1 })
-	if m.log.Count(`msg="the clock of another node is ahead of this one's; synchronize both" node=fast:8081 ahead=`) != 1 {
-		t.Errorf("logged %s", m.log.String())
-	}
+	await(t, "it is logged", func() bool {
+		return m.log.Count(`msg="the clock of another node is ahead of this one's; synchronize both" node=fast:8081 ahead=`) == 1
+	})
 	if m.Shared(user("nothing held")) || m.Stats().Dropped.Malformed != 0 {
 		t.Errorf("the beat was not understood: %+v", m.Stats().Dropped)
 	}
