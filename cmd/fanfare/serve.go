@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -127,9 +128,13 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
-	for ctx.Err() == nil {
+	hung := false
+	for ctx.Err() == nil && !hung {
 		select {
 		case <-ctx.Done():
+		case <-p.storeHung():
+			hung = true
+			p.log.Error("stopping, so that a new process can use the store", "err", p.store.Ready())
 		case <-hangup:
 			m.reloading()
 			p.reload()
@@ -142,11 +147,23 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 			p.log.Warn("reload ignored, the server is draining")
 		}
 	}()
-	return p.drain(m)
+	if p.drain(m); hung {
+		return fmt.Errorf("the store hangs: %w", p.store.Ready())
+	}
+	return nil
+}
+
+// storeHung returns a channel that is closed when the store can be used by a new process
+// only.
+func (p *program) storeHung() <-chan struct{} {
+	if p.store == nil {
+		return nil
+	}
+	return p.store.Hung()
 }
 
 // drain closes the sessions and ends the program's parts.
-func (p *program) drain(m *manager) error {
+func (p *program) drain(m *manager) {
 	timeout := p.cmd.DrainDelay + p.cmd.DrainTimeout
 	p.log.Info("draining", "sessions", p.srv.Count(), "delay", p.cmd.DrainDelay, "timeout", p.cmd.DrainTimeout)
 	m.stopping(p.srv.Count(), timeout)
@@ -154,10 +171,9 @@ func (p *program) drain(m *manager) error {
 	defer cancel()
 	if err := p.shutdown(bound); err != nil {
 		p.log.Warn("drained", "err", err)
-		return nil
+		return
 	}
 	p.log.Info("drained")
-	return nil
 }
 
 // logger returns the logger; level is set to --log-level.

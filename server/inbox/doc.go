@@ -39,7 +39,7 @@
 // answer of a NATS server that is partitioned from the other replicas does not make a
 // client's position invalid: a majority decides. While the disk is full an embedded store
 // accepts nothing, but reads and purges, in space that it reserved. If its directory
-// disappears, it stays unavailable until the process is started again.
+// disappears, or its server hangs (Hung), the process must be started again.
 //
 // # Borrowed memory
 //

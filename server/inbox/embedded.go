@@ -34,8 +34,13 @@ type embedded struct {
 	boot    string
 	reserve *datadir.Reserve
 
+	// shutdown ends a server and returns when it has ended; tests have it hang.
+	shutdown func(*natsserver.Server)
+	patience time.Duration // stopPatience
+
 	// Owned by Open and then by the goroutine of heal.
-	lock *os.File // nil: not acquired
+	lock     *os.File      // nil: not acquired
+	stopping chan struct{} // closed when a server that is shut down has ended; nil: none is
 
 	mu sync.Mutex
 	ns *natsserver.Server // nil: not started; guarded by mu
@@ -47,13 +52,22 @@ const startTimeout = 5 * time.Minute
 // maxPayload of the embedded server; NATS advises against more.
 const maxPayload = 8 << 20
 
+// stopPatience is how long a server may take to stop: longer than a slow disk takes to
+// flush what is in memory.
+const stopPatience = 20 * time.Second
+
 func newEmbedded(cfg *Config) *embedded {
 	return &embedded{
-		dir:     cfg.Dir,
-		log:     &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
-		account: account.New(cfg.Dir, cfg.Sync < 0),
-		boot:    bootOfMachine(),
-		reserve: datadir.NewReserve(cfg.Dir),
+		shutdown: func(ns *natsserver.Server) {
+			ns.Shutdown()
+			ns.WaitForShutdown()
+		},
+		patience: stopPatience,
+		dir:      cfg.Dir,
+		log:      &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
+		account:  account.New(cfg.Dir, cfg.Sync < 0),
+		boot:     bootOfMachine(),
+		reserve:  datadir.NewReserve(cfg.Dir),
 		opts: natsserver.Options{
 			ServerName:             "fanfare",
 			DontListen:             true,
@@ -101,6 +115,9 @@ func (e *embedded) server() *natsserver.Server {
 
 // start starts a server on the files.
 func (e *embedded) start() error {
+	if err := e.stop(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
 	opts := e.opts // the server keeps what it is given, and changes that
 	ns, err := natsserver.NewServer(&opts)
 	if err != nil {
@@ -122,25 +139,51 @@ func (e *embedded) start() error {
 	return nil
 }
 
-// stop stops the server, which flushes all files.
-func (e *embedded) stop() {
+// errHangs reports that the embedded server does not stop. No other one may be started on
+// its files: the server has them open, and its timers go on writing to them.
+var errHangs = errors.New("the embedded NATS server hangs")
+
+// stop stops the server, which flushes all files. It returns errHangs if the server does
+// not stop in time; another call finds out whether it has stopped since.
+func (e *embedded) stop() error {
 	e.mu.Lock()
 	ns := e.ns
 	e.ns = nil
 	e.mu.Unlock()
+	patience := e.patience
 	if ns != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
+		done := make(chan struct{})
+		e.stopping = done
+		go func() {
+			defer close(done)
+			e.shutdown(ns)
+		}()
+	} else if e.stopping != nil {
+		patience = 0 // an earlier call has waited
+	}
+	if e.stopping != nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-e.stopping:
+			e.stopping = nil
+		case <-timer.C:
+			return errHangs
+		}
 	}
 	select {
 	case <-e.log.failed: // reported by the server that was stopped
 	default:
 	}
+	return nil
 }
 
-// release gives the directory up.
+// release gives the directory up. If the server hangs, the directory stays locked for as
+// long as the process lives.
 func (e *embedded) release() {
-	e.stop()
+	if e.stop() != nil {
+		return
+	}
 	e.account.Close()
 	if e.lock != nil {
 		e.lock.Close()

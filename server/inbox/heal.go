@@ -14,6 +14,10 @@ import (
 // failed, answers nothing any more until its server is started again. That is done
 // at once, in the space of the reserve, so that messages can be read and deleted.
 // New ones are accepted when the reserve can be written again.
+//
+// A server that hangs, because of a deadlock or a disk that does not answer, cannot be
+// replaced in this process: see errHangs. Hung tells the program, whose end frees the
+// directory for the next process.
 
 const (
 	// watchInterval is how often the directory is looked at.
@@ -22,6 +26,9 @@ const (
 	healInterval = time.Second
 	// linkPatience bounds the wait for a connection inside of the process.
 	linkPatience = 5 * time.Second
+	// silentMarks is how many requests of mark in a row get no answer, each within
+	// Config.Timeout, before the server is started again.
+	silentMarks = 3
 )
 
 // runLocal watches the embedded store, and heals it.
@@ -39,9 +46,7 @@ func (s *Store) runLocal(opened bool) {
 			return
 		case says := <-s.local.log.failed:
 			if opened && !gone {
-				s.health.Load().end(s.illness(says))
-				s.log.Error("stored messages unavailable", "err", s.sick())
-				s.restartLocal()
+				s.fallIll(s.illness(says))
 			}
 		case <-watch.C:
 			if err := s.watch(); opened && !gone && err != nil {
@@ -73,9 +78,14 @@ func (s *Store) watch() error {
 	return s.local.present()
 }
 
-// mark brings the account up to date, and logs why it cannot.
+// mark brings the account up to date, and logs why it cannot. It is also how a server that
+// answers nothing is noticed.
 func (s *Store) mark() {
 	err := s.markAccount()
+	if s.silent.tooLong(err) && s.sick() == nil {
+		s.fallIll(fmt.Errorf("%w: the embedded NATS server does not answer", store.ErrUnavailable))
+		return
+	}
 	switch {
 	case err == nil, s.sick() != nil:
 	case datadir.IsDiskFull(err.Error()):
@@ -84,6 +94,38 @@ func (s *Store) mark() {
 		s.log.Warn("account update failed", "err", err)
 	}
 }
+
+// silence counts requests in a row that got no answer.
+type silence int
+
+// tooLong counts a request that ended with err, and reports whether silentMarks in a row got
+// no answer.
+func (n *silence) tooLong(err error) bool {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		*n = 0
+		return false
+	}
+	*n++
+	if *n < silentMarks {
+		return false
+	}
+	*n = 0
+	return true
+}
+
+// fallIll notes why the server cannot be used any more, and starts it again.
+func (s *Store) fallIll(why error) {
+	s.health.Load().end(why)
+	s.log.Error("stored messages unavailable", "err", why)
+	s.restartLocal()
+}
+
+// Hung returns a channel that is closed when the embedded NATS server does not stop within
+// a bound, because of a deadlock or a disk that does not answer. The store stays unavailable
+// until the server has stopped, which may be never, and the directory stays locked: a
+// program whose supervisor starts it again should end. With an outside NATS the channel
+// stays open.
+func (s *Store) Hung() <-chan struct{} { return s.hung }
 
 // openAgain tries to open the store, and reports whether it is open.
 func (s *Store) openAgain() bool {
@@ -103,6 +145,9 @@ func (s *Store) openAgain() bool {
 		s.recovered()
 		return true
 	}
+	if errors.Is(err, errHangs) {
+		s.reportHang(errHangs)
+	}
 	if was := s.unopened.Swap(&err); (*was).Error() != err.Error() {
 		s.log.Error("stored messages unavailable", "err", err)
 	}
@@ -113,7 +158,10 @@ func (s *Store) openAgain() bool {
 func (s *Store) restartLocal() {
 	l := s.local
 	l.reserve.Release()
-	l.stop()
+	if err := l.stop(); err != nil {
+		s.reportHang(err)
+		return
+	}
 	if err := l.start(); err != nil {
 		s.log.Error("embedded JetStream start failed", "err", err, "retry", healInterval)
 		return
@@ -123,6 +171,22 @@ func (s *Store) restartLocal() {
 	}
 	s.reject(s.sick())
 	s.health.Store(newHealth())
+}
+
+// reportHang says that the server hangs, once.
+func (s *Store) reportHang(err error) {
+	select {
+	case <-s.hung:
+		return
+	default:
+	}
+	err = fmt.Errorf("%w: %w; restart the process: another server cannot use %s while this one has its files open",
+		store.ErrUnavailable, err, s.local.dir)
+	h := newHealth()
+	h.end(err)
+	s.health.Store(h)
+	s.log.Error("stored messages unavailable", "err", err)
+	close(s.hung)
 }
 
 // awaitLink waits until the client is connected to a server that was just started.

@@ -2,7 +2,9 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"fanfare/server/inbox/internal/datadir"
 	"fanfare/server/store"
@@ -38,6 +40,7 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 // begin bounds an operation like within, and fails if the store cannot be used.
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	s.settle(ctx)
+	s.awaitHeal(ctx)
 	if err := s.usable(); err != nil {
 		s.stats.unavailable.Add(1)
 		return nil, nil, err
@@ -53,4 +56,27 @@ func (s *Store) illness(says string) error {
 	}
 	return fmt.Errorf("%w: the disk fails; the store continues by itself when %s can be written again: %s",
 		store.ErrUnavailable, s.local.dir, says)
+}
+
+// awaitHeal waits, for Config.Timeout at most, while an embedded server that met a full
+// disk is started again: reads and purges continue then.
+func (s *Store) awaitHeal(ctx context.Context) {
+	if s.local == nil || !errors.Is(s.sick(), store.ErrDiskFull) {
+		return
+	}
+	deadline := time.NewTimer(s.cfg.Timeout)
+	defer deadline.Stop()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for errors.Is(s.sick(), store.ErrDiskFull) {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-s.quit:
+			return
+		}
+	}
 }

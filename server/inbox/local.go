@@ -279,7 +279,10 @@ func (s *Store) closeLocal() {
 	if link == nil {
 		return
 	}
-	err := s.markAccount()
+	err := s.sick()
+	if err == nil {
+		err = s.markAccount()
+	}
 	var positions state
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
@@ -287,7 +290,9 @@ func (s *Store) closeLocal() {
 		cancel()
 	}
 	link.nc.Close()
-	l.stop()
+	if hangs := l.stop(); err == nil {
+		err = hangs
+	}
 	if err == nil {
 		err = l.account.WriteClosing(positions.Last, s.history[subject.Inbox].epoch(), s.now())
 	}

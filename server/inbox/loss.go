@@ -20,7 +20,11 @@ import (
 // Positions that are missing begin at 0: their users get messages a second time.
 func (s *Store) announceLoss(ctx context.Context, c *account.Check) error {
 	for b, upTo := range c.Purged {
-		n, err := s.purgeStream(ctx, b, upTo)
+		err := s.makePurgeRoom()
+		if err != nil {
+			return err
+		}
+		n, err := s.purgeLocal(ctx, b, upTo)
 		if err != nil {
 			return err
 		}

@@ -52,12 +52,14 @@ type Store struct {
 	positionBytes atomic.Int64
 
 	// Owned by the goroutine of runLocal, and by Open and Close.
+	silent       silence // of the embedded server
 	marked       account.Mark
 	markedSize   int64
 	snapshotSize int64 // of the account
 
 	kick       chan struct{} // the background goroutine has something to do
 	quit       chan struct{}
+	hung       chan struct{} // closed when the embedded server hangs
 	background sync.WaitGroup
 }
 
@@ -85,7 +87,7 @@ func openWithClock(ctx context.Context, cfg Config, now func() time.Time) (*Stor
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, log: cfg.Logger, now: now, quit: make(chan struct{}), kick: make(chan struct{}, 1)}
+	s := &Store{cfg: cfg, log: cfg.Logger, now: now, quit: make(chan struct{}), hung: make(chan struct{}), kick: make(chan struct{}, 1)}
 	s.tails.init()
 	s.acks.init()
 	s.health.Store(newHealth())

@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -59,9 +60,30 @@ func (r *Reserve) Acquire() error {
 // Release frees the space.
 func (r *Reserve) Release() { os.Remove(r.File) }
 
+// HasRoom returns an error if so many bytes cannot be written in a directory.
+func HasRoom(dir string, bytes int) error {
+	file := filepath.Join(dir, "room")
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file)
+	b := make([]byte, bytes)
+	rand.NewChaCha8([32]byte{}).Read(b) // for file systems that compress
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+
 // IsDiskFull recognizes what systems say of a disk, or a quota, without room.
 func IsDiskFull(text string) bool {
 	return strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded")
+}
+
+// NoRoomToDelete returns store.ErrDiskFull for a directory in which not even a deletion can
+// be recorded.
+func NoRoomToDelete(dir string) error {
+	return fmt.Errorf("%w: not even room to delete messages: free some space where %s is, %d MiB at least; the store continues by itself",
+		store.ErrDiskFull, dir, ReserveSize>>20)
 }
 
 // DiskFull returns store.ErrDiskFull for a directory, with what to do.
