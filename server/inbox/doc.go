@@ -23,7 +23,7 @@
 // An embedded store keeps an account of what was accepted beside the files of
 // JetStream, and compares the two at Open: every message is verified by checksum. If
 // one is missing, for whatever reason, Open returns ErrDamaged with the number of
-// messages and users, and changes nothing. With Config.AcceptLoss it opens: readers
+// messages and users, and changes nothing. The lock file says how far both went. With Config.AcceptLoss it opens: readers
 // of a box whose messages are missing get Page.Gap. If the last messages of a box are
 // missing, the box ends with a marker, an expired message, so that Last is greater
 // than the last offset read; acknowledging it ends the gap. Lost positions begin at 0.

@@ -239,6 +239,9 @@ func (s *Store) beginEpoch(ctx context.Context, c *account.Check) error {
 	if err := l.markUsed(); err != nil && !datadir.IsDiskFull(err.Error()) {
 		return fmt.Errorf("inbox: %w", err)
 	}
+	if err := l.account.BeginEpoch(present.ID, began); err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
 	os.Remove(account.WitnessFile(l.dir))
 	s.snapshotSize, _ = l.account.Sizes()
 	for k := range subject.Ack {

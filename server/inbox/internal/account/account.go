@@ -38,6 +38,10 @@ type Account struct {
 	added   uint64   // batches; guarded by mu
 	written uint64   // batches; guarded by mu
 	writing bool     // guarded by mu
+
+	water *os.File  // the lock file; nil: no epoch was begun. guarded by mu
+	epoch string    // the last one. guarded by mu
+	last  [2]uint64 // greatest offset with an entry, by kind; guarded by mu
 }
 
 const (
@@ -99,11 +103,16 @@ func (a *Account) Close() {
 		a.f.Close()
 		a.f = nil
 	}
+	if a.water != nil {
+		a.water.Close()
+		a.water = nil
+	}
 }
 
 // Message adds a stored message, and returns when the entry is written.
 func (a *Account) Message(k subject.Kind, offset uint64, at time.Time, size int, name string) error {
 	a.mu.Lock()
+	a.last[k] = max(a.last[k], offset)
 	a.pending = appendMessage(a.pending, k, offset, at.UnixMilli(), size, name)
 	return a.writeUnlock()
 }
@@ -137,7 +146,11 @@ func (a *Account) Mark(m Mark) error {
 	}
 	m.lag = uint64(a.size - a.durable)
 	a.pending = appendMark(a.pending, m)
-	return a.writeUnlock()
+	water := a.water
+	if err := a.writeUnlock(); err != nil || water == nil {
+		return err
+	}
+	return water.Sync()
 }
 
 // Raw adds encoded entries, and writes those that are still pending after an error.
@@ -169,8 +182,12 @@ func (a *Account) writeUnlock() error {
 		a.writing = true
 		upTo, entries, f, at := a.added, len(a.pending), a.f, a.size
 		a.spare = appendFrame(a.spare[:0], a.pending)
+		water := a.waterLocked(at + int64(len(a.spare)))
 		a.mu.Unlock()
 		err := writeFrame(f, a.spare, at, a.flush)
+		if err == nil {
+			water()
+		}
 		a.mu.Lock()
 		a.writing = false
 		a.wake.Broadcast()

@@ -99,6 +99,7 @@ func Inspect(ctx context.Context, dir, boot string, now time.Time) (*Check, erro
 			c.Loss.Unknown = "the account of what was stored, " + File(dir) + ", is cut"
 		}
 	}
+	c.compareHighWater()
 	return c, c.compare()
 }
 

@@ -21,6 +21,8 @@ type loss struct {
 	power int
 	// unknown says why it cannot be told what is missing; empty: it can.
 	Unknown string
+	// unknownPower: a power cut may have cost it, according to Config.Sync.
+	unknownPower bool
 }
 
 type boxLoss struct {
@@ -29,7 +31,7 @@ type boxLoss struct {
 
 // Tolerable reports whether no more is missing than a power cut may cost.
 func (l *loss) Tolerable() bool {
-	return l.Unknown == "" && l.Messages == l.power && (len(l.Positions) == 0 || l.power > 0)
+	return (l.Unknown == "" || l.unknownPower) && l.Messages == l.power && (len(l.Positions) == 0 || l.power > 0 || l.unknownPower)
 }
 
 // in reports whether something of a stream is missing.

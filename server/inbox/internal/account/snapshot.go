@@ -144,6 +144,10 @@ func (a *Account) swap(f *os.File, size int64, before func() (int64, error)) err
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	dir := filepath.Dir(a.File)
+	if err := clearHighWater(dir); err != nil {
+		return err
+	}
 	if err := os.Rename(f.Name(), a.File); err != nil {
 		return err
 	}
@@ -151,7 +155,11 @@ func (a *Account) swap(f *os.File, size int64, before func() (int64, error)) err
 		a.f.Close()
 	}
 	a.f, a.size, a.durable = f, size, max(size-lag, 0)
-	return syncDir(filepath.Dir(a.File))
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	a.waterLocked(size)()
+	return nil
 }
 
 // Compact replaces the account by a snapshot while entries are added: what was

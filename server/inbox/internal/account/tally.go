@@ -19,6 +19,8 @@ type tally struct {
 	Epochs   []Epoch
 	covers   [2]uint64
 	last     [2]uint64 // greatest offset, by kind
+	marks    [2]uint64 // last offsets in the last mark, by kind
+	settled  [2]uint64 // and in the one before: all up to there had entries at the last mark
 	First    [2]uint64 // all before was removed, by kind
 	Durable  int64     // all before this frame is on the disk
 	marked   int64     // frame of the last mark
@@ -100,6 +102,7 @@ func (t *tally) Add(e *Entry) {
 		t.ms = max(t.ms, e.epoch.Ms)
 	case entryMark:
 		t.marked = e.frame
+		t.settled, t.marks = t.marks, e.mark.Last
 		t.Durable = max(t.Durable, e.frame-int64(e.mark.lag))
 		for k := range t.First {
 			t.First[k] = max(t.First[k], e.mark.First[k])
