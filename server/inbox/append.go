@@ -175,6 +175,7 @@ func (s *Store) lookup(ctx context.Context, b subject.Box, t *tail) error {
 	}
 	if m == nil {
 		t.last, t.base = 0, t.sum
+		t.prev = max(t.prev, s.ends.of(b))
 	} else {
 		t.last, t.sum = m.Offset, m.sum
 		t.prev = max(t.prev, m.Offset)
@@ -203,6 +204,7 @@ func (s *Store) account(b subject.Box, offset uint64, at time.Time, size int) er
 	if s.local == nil {
 		return nil
 	}
+	s.ends.stored(b, offset)
 	if err := s.local.account.Message(b.Kind, offset, at, size, b.Name()); err != nil {
 		return s.accountFailed(err)
 	}

@@ -256,7 +256,8 @@ func (s *Store) limits() account.Limits {
 		DropOldest: cfg.DiskFull == FullDropOldest, Flush: cfg.Sync < 0}
 }
 
-// fillFilter adds all names that may have messages or positions to the filter.
+// fillFilter adds all names that may have messages or positions to the filter, and notes
+// where the boxes end.
 func (s *Store) fillFilter(c *account.Check) error {
 	s.filled.reset(len(c.Tally.Boxes) + len(c.Tally.Positions) + len(c.Strays) + len(c.Stored))
 	for h := range c.Tally.Boxes {
@@ -270,6 +271,9 @@ func (s *Store) fillFilter(c *account.Check) error {
 	}
 	for b := range c.Loss.Boxes {
 		s.filled.add(account.HashName(b.Kind, b.Name()))
+	}
+	if s.cfg.DiskFull == FullDropOldest {
+		s.ends.begin(c.Ends())
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 		return 0, err
 	}
 	n, err := s.purge(ctx, b, last.Offset)
+	if err == nil {
+		s.ends.deleted(b, last.Offset)
+	}
 	s.tails.forget(b)
 	return n, err
 }

@@ -92,6 +92,8 @@ func (s *Store) gap(ctx context.Context, b subject.Box, after uint64, p *page, b
 		return true, nil
 	case p.first > 0 && p.prev > 0:
 		return p.prev > after, nil
+	case p.first == 0 && before == nil && s.ends.of(b) > 0: // all were removed
+		return s.ends.of(b) > after, nil
 	case after == 0: // nothing is known to have been there
 		return false, nil
 	case p.first == 0 && before != nil: // the box ends there
@@ -118,8 +120,9 @@ func (s *Store) Get(ctx context.Context, to store.Box, offset uint64) (*store.Me
 	return &m.Message, nil
 }
 
-// Last returns the offset of the last message of the box, 0 if it is empty. For most
-// users without messages an embedded store knows that without asking JetStream.
+// Last returns the offset of the last message of the box, 0 if it is empty. It may have been
+// removed to make room: Read then returns a gap. For most users without messages an embedded
+// store knows that without asking JetStream.
 func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	if empty, err := s.knownEmpty(to); empty || err != nil {
 		return 0, err
@@ -129,9 +132,13 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 		return 0, err
 	}
 	defer cancel()
-	m, err := s.last(ctx, subject.Of(to))
-	if m == nil || err != nil {
+	b := subject.Of(to)
+	m, err := s.last(ctx, b)
+	if err != nil {
 		return 0, err
+	}
+	if m == nil {
+		return s.ends.of(b), nil
 	}
 	return m.Offset, nil
 }
@@ -162,6 +169,9 @@ func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, 
 	defer cancel()
 	b := subject.Of(to)
 	m, err := s.last(ctx, b)
+	if m == nil && err == nil {
+		return s.ends.of(b), nil // what is removed was stored earlier
+	}
 	for m != nil && err == nil && !m.Stored.Before(t) {
 		prev := m.Prev
 		if m, err = s.at(ctx, b, prev); m == nil {

@@ -29,6 +29,7 @@ type Store struct {
 	history  [subject.Kinds]history
 	confirms [subject.Kinds]confirmer
 	tails    tails
+	ends     ends
 	filled   filter // embedded: names that may have messages or positions
 	acks     acks
 	stats    counters

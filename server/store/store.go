@@ -89,7 +89,8 @@ type Store interface {
 	Read(ctx context.Context, b Box, after uint64, maxBytes int) (Page, error)
 	// Get returns the message at an offset, nil if there is none.
 	Get(ctx context.Context, b Box, offset uint64) (*Message, error)
-	// Last returns the offset of the last message of the box, 0 if it is empty.
+	// Last returns the offset of the last message of the box, 0 if it is empty. The
+	// message may be gone: if Read then returns none, and a gap, readers learn of it.
 	Last(ctx context.Context, b Box) (uint64, error)
 	// Before returns the offset of the last message stored before a time, by the
 	// clock of the store, 0 if there is none.

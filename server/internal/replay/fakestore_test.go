@@ -155,7 +155,7 @@ func (f *fakeStore) last(b store.Box) (offset uint64) {
 	if l := f.boxes[b]; len(l) > 0 {
 		return l[len(l)-1].Offset
 	}
-	return 0
+	return f.removed[b] // as package inbox has it
 }
 
 func (f *fakeStore) position(b store.Box, user string) (uint64, bool) {
@@ -214,6 +214,9 @@ func (f *fakeStore) Last(ctx context.Context, b store.Box) (offset uint64, err e
 
 func (f *fakeStore) Before(ctx context.Context, b store.Box, t time.Time) (offset uint64, err error) {
 	err = f.do("before", func() {
+		if len(f.boxes[b]) == 0 {
+			offset = f.removed[b]
+		}
 		for _, m := range f.boxes[b] {
 			if m.Stored.Before(t) {
 				offset = m.Offset

@@ -185,7 +185,7 @@ func (s *session) page(st *stream, a answer) {
 		st.tries = lagTries
 	}
 	if len(messages) == 0 {
-		if st.tries++; st.tries <= lagTries {
+		if st.tries++; st.tries <= lagTries && !a.page.Gap {
 			s.storeFailed()
 			return
 		}

@@ -120,6 +120,23 @@ func (c *Check) Adopt(b subject.Box, offset uint64, at time.Time) {
 	c.Streams[b.Kind].Live.Add(offset)
 }
 
+// Ends returns, by HashName, the offset of the last message that each box had, unless it was
+// removed on request.
+func (c *Check) Ends() map[uint64]uint64 {
+	last := make(map[uint64]uint64, len(c.Tally.Boxes))
+	for h, b := range c.Tally.Boxes {
+		if b.last > b.purged {
+			last[h] = b.last
+		}
+	}
+	for h, list := range c.adopted {
+		for _, a := range list {
+			last[h] = max(last[h], a.Offset)
+		}
+	}
+	return last
+}
+
 // hasMessages reports whether a server has used the directory.
 func (c *Check) hasMessages() bool {
 	return c.Streams[subject.Inbox].Exists || c.Streams[subject.Topic].Exists || c.Streams[subject.Ack].Exists

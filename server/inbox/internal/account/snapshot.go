@@ -57,7 +57,9 @@ func (c *Check) writeSnapshot(f *os.File, l Limits, epochs []Epoch, covers [2]ui
 		w.add(appendPosition(b[:0], ms, name))
 	}
 	err = c.Each(func(e *Adoptee, _ int64, removed bool) {
-		if live := c.Streams[e.Kind].Live; removed || live != nil && !live.Has(e.Offset) {
+		live := c.Streams[e.Kind].Live
+		box := c.Tally.Boxes[HashName(e.Kind, e.Name)]
+		if (removed || live != nil && !live.Has(e.Offset)) && !c.Tally.end(box, e.Offset, e.ms, c.Now) {
 			return
 		}
 		w.add(appendMessage(b[:0], e.Kind, e.Offset, e.ms, e.size, e.Name))

@@ -37,6 +37,7 @@ type boxTally struct {
 	total  uint32 // entries
 	passed uint32 // entries that were looked at in a second pass
 	purged uint64 // all up to this offset was removed
+	last   uint64 // greatest offset with an entry
 }
 
 var hashSeed = maphash.MakeSeed()
@@ -88,7 +89,9 @@ func (t *tally) Add(e *Entry) {
 			return
 		}
 		t.seen[e.kind].Add(e.offset)
-		t.box(e.kind, e.Name).total++
+		b := t.box(e.kind, e.Name)
+		b.total++
+		b.last = max(b.last, e.offset)
 		t.Messages++
 		t.last[e.kind] = max(t.last[e.kind], e.offset)
 	case entryPurge:
@@ -147,6 +150,12 @@ func (t *tally) removed(k subject.Kind, b *boxTally, offset uint64, ms int64, no
 		uint64(b.total-b.passed) >= t.Limits.Messages ||
 		ms+t.Limits.Age.Milliseconds() <= latest+expirySlack.Milliseconds() ||
 		offset < t.First[k]
+}
+
+// end reports whether a message was the last of its box, and was removed at the limit of
+// the disk. Its entry is kept for as long as the message would have been.
+func (t *tally) end(b *boxTally, offset uint64, ms int64, now time.Time) bool {
+	return t.Limits.DropOldest && offset == b.last && offset > b.purged && ms+t.Limits.Age.Milliseconds() > now.UnixMilli()
 }
 
 // rewind allows another pass.
