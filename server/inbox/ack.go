@@ -316,6 +316,9 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	if ack.Error != nil {
 		return s.rejection(subject.Ack, ack.Error)
 	}
+	if s.local != nil {
+		s.local.blocks[subject.Ack].written.Store(true)
+	}
 	// About what the record takes, until the stream is asked again.
 	if stored.at == "0" {
 		s.positionBytes.Add(int64(len(name)) + 100)

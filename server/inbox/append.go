@@ -275,6 +275,9 @@ func (s *Store) put(ctx context.Context, to subject.Box, m *message, payload []b
 	if ack.Error != nil {
 		return 0, false, s.rejection(to.Kind, ack.Error)
 	}
+	if s.local != nil {
+		s.local.blocks[to.Kind].written.Store(true)
+	}
 	return ack.Seq, ack.Duplicate, nil
 }
 

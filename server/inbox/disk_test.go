@@ -28,7 +28,13 @@ func TestDirectoryDisappears(t *testing.T) {
 		},
 		"JetStream's part": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "jetstream")) },
 		"a stream":         func(dir string) error { return os.RemoveAll(account.StreamDir(dir, subject.Topic)) },
-		"the account":      func(dir string) error { return os.Remove(account.File(dir)) },
+		"the last block": func(dir string) error {
+			return os.Remove(filepath.Join(account.StreamDir(dir, subject.Inbox), "msgs", "1.blk"))
+		},
+		"a description": func(dir string) error {
+			return os.Remove(filepath.Join(account.StreamDir(dir, subject.Inbox), "meta.inf"))
+		},
+		"the account": func(dir string) error { return os.Remove(account.File(dir)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")

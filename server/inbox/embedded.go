@@ -42,6 +42,8 @@ type embedded struct {
 	lock     *os.File      // nil: not acquired
 	stopping chan struct{} // closed when a server that is shut down has ended; nil: none is
 
+	blocks [subject.Kinds]lastBlock
+
 	mu sync.Mutex
 	ns *natsserver.Server // nil: not started; guarded by mu
 }
@@ -117,6 +119,10 @@ func (e *embedded) server() *natsserver.Server {
 func (e *embedded) start() error {
 	if err := e.stop(); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	for k := range e.blocks { // the server removes what it finds empty
+		e.blocks[k].greatest = 0
+		e.blocks[k].written.Store(false)
 	}
 	opts := e.opts // the server keeps what it is given, and changes that
 	ns, err := natsserver.NewServer(&opts)

@@ -72,7 +72,7 @@ func (s *Store) runLocal(opened bool) {
 }
 
 func (s *Store) watch() error {
-	if s.local.lock == nil {
+	if s.local.lock == nil || s.local.server() == nil {
 		return nil
 	}
 	return s.local.present()

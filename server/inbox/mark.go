@@ -69,7 +69,10 @@ func (e *embedded) present() error {
 	}
 	for k := range subject.Kinds {
 		if err == nil {
-			_, err = os.Stat(filepath.Join(account.StreamDir(e.dir, k), "msgs"))
+			_, err = os.Stat(filepath.Join(account.StreamDir(e.dir, k), "meta.inf"))
+		}
+		if err == nil {
+			err = e.blocks[k].present(e.dir, k)
 		}
 	}
 	if err == nil {

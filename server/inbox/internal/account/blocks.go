@@ -197,6 +197,18 @@ func blockFiles(dir string, k subject.Kind) (blocks []block, msgs string, err er
 	return blocks, msgs, err
 }
 
+// LastBlock returns the greatest number of a block file of a stream, 0 if it has none.
+func LastBlock(dir string, k subject.Kind) (uint64, error) {
+	blocks, msgs, err := blockFiles(dir, k)
+	if err == nil && len(blocks) > 0 {
+		return blocks[len(blocks)-1].index, nil
+	}
+	if err == nil {
+		_, err = os.Stat(msgs)
+	}
+	return 0, err
+}
+
 // StreamDir returns the directory in which the embedded server stores a stream.
 func StreamDir(dir string, k subject.Kind) string {
 	return filepath.Join(dir, "jetstream", "$G", "streams", k.Stream())
