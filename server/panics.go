@@ -263,11 +263,6 @@ func (g guardedStore) RenewInterval() (d time.Duration) {
 	return g.Store.RenewInterval()
 }
 
-func (g guardedStore) ClockSkew() (d time.Duration) {
-	defer g.recovered("ClockSkew", nil)
-	return g.Store.ClockSkew()
-}
-
 func (g guardedStore) Epoch(b store.Box) (epoch string) {
 	defer g.recovered("Epoch", nil)
 	return g.Store.Epoch(b)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"fanfare/server"
 	"fanfare/server/store"
@@ -89,6 +90,10 @@ func TestDurableTopic(t *testing.T) {
 	})
 	c.Close()
 	await(t, "alice is gone", func() bool { return len(all[1].Sessions(t.Context(), "alice").Sessions) == 0 })
+	await(t, "the store can tell that the first message is older", func() bool {
+		at, err := all[1].store.Before(t.Context(), store.Box{Topic: "news.a"}, time.Now())
+		return err == nil && at == first
+	})
 	second, third := publish("y"), publish("z")
 	c = all[1].dial("user=alice&topic=news.a")
 	if m := c.hear(); m.Type != "hello" {

@@ -43,3 +43,47 @@ func TestClock(t *testing.T) {
 		})
 	}
 }
+
+// TestClockOfNATS: the clock of an outside NATS differs from this machine's by more than is
+// assumed when it is not known. What was stored before a time is told all the same.
+func TestClockOfNATS(t *testing.T) {
+	for _, behind := range []time.Duration{time.Hour, -time.Hour} {
+		now := func() time.Time { return time.Now().Add(-behind) }
+		s, err := openWithClock(ctx, Config{URL: outside(t, natsserver.Options{}), Logger: quiet}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		at := put(t, s, user("u"), "1")[0]
+		// 50 minutes leave room for a slow machine.
+		for _, test := range []struct {
+			t    time.Time
+			want uint64
+		}{{now().Add(50 * time.Minute), at}, {now().Add(-50 * time.Minute), 0}} {
+			if got, err := s.Before(ctx, user("u"), test.t); got != test.want || err != nil {
+				t.Errorf("behind by %v: %d, %v, want %d", behind, got, err, test.want)
+			}
+		}
+	}
+}
+
+// TestStoreClock: of the difference between two clocks the least possible one counts.
+func TestStoreClock(t *testing.T) {
+	at := time.Date(2040, 5, 6, 7, 8, 9, 0, time.UTC)
+	var c storeClock
+	if got := c.earliest(at); got != at.Add(-unknownClock) {
+		t.Errorf("not known: %v", got)
+	}
+	c.note(time.Time{}, at)
+	if got := c.earliest(at); got != at.Add(-unknownClock) {
+		t.Errorf("an answer without a time: %v", got)
+	}
+	c.note(at.Add(time.Minute), at)
+	if got := c.earliest(at); got != at.Add(time.Minute-clockSlack) {
+		t.Errorf("ahead: %v", got)
+	}
+	c.note(at.Add(-time.Second), at) // or the answer took a second
+	if got := c.earliest(at); got != at.Add(-time.Second-clockSlack) {
+		t.Errorf("behind, or slow: %v", got)
+	}
+}

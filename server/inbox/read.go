@@ -159,8 +159,8 @@ func (s *Store) knownEmpty(to store.Box) (bool, error) {
 	return !s.filled.has(account.HashName(subject.Inbox, subject.Token(to.User))), nil
 }
 
-// Before returns the offset of the last message stored before a time, by the clock
-// of the store, 0 if there is none.
+// Before returns the offset of the last message that was certainly stored before a time of
+// this machine's clock, 0 if there is none.
 func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, error) {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
@@ -168,6 +168,9 @@ func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, 
 	}
 	defer cancel()
 	b := subject.Of(to)
+	if s.local == nil {
+		t = s.clocks[b.Kind].earliest(t)
+	}
 	m, err := s.last(ctx, b)
 	if m == nil && err == nil {
 		return s.ends.of(b), nil // what is removed was stored earlier

@@ -41,6 +41,7 @@ type Store struct {
 	prepared   atomic.Bool                // the streams are there
 	replicated atomic.Bool                // and have copies
 	limited    [subject.Kinds]atomic.Bool // the stream got the limits of cfg
+	clocks     [subject.Kinds]storeClock  // of an outside NATS
 	// othersLimits holds the other node's limits that were last logged for a stream.
 	othersLimits [subject.Kinds]atomic.Pointer[string]
 
@@ -181,15 +182,6 @@ func (s *Store) usable() error {
 		}
 	}
 	return nil
-}
-
-// ClockSkew is the maximum difference assumed between the clocks of an outside NATS
-// and of this machine.
-func (s *Store) ClockSkew() time.Duration {
-	if s.local != nil {
-		return 0
-	}
-	return 2 * time.Second
 }
 
 // Stats returns counters since Open.

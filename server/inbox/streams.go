@@ -40,6 +40,7 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 		if infos[k], created[k], err = s.ensureStream(ctx, k, first); err != nil {
 			return s.notPrepared(k, err)
 		}
+		s.clocks[k].note(infos[k].TimeStamp, s.now())
 	}
 	changed := false
 	for k := range subject.Ack {

@@ -92,8 +92,10 @@ type Store interface {
 	// Last returns the offset of the last message of the box, 0 if it is empty. The
 	// message may be gone: if Read then returns none, and a gap, readers learn of it.
 	Last(ctx context.Context, b Box) (uint64, error)
-	// Before returns the offset of the last message stored before a time, by the
-	// clock of the store, 0 if there is none.
+	// Before returns the offset of the last message that was certainly stored before a
+	// time of this machine's clock, 0 if there is none. A store with another clock
+	// subtracts what it does not know of the difference: sessions that open at t miss
+	// nothing that is stored afterwards, and get again what was stored just before.
 	Before(ctx context.Context, b Box, t time.Time) (uint64, error)
 
 	// Acked returns the offset up to which a user has acknowledged a box, and
@@ -126,9 +128,6 @@ type Store interface {
 	// that resumes there has missed messages.
 	Continues(ctx context.Context, b Box, epoch string, offset uint64) (bool, error)
 
-	// ClockSkew is the maximum difference assumed between the clock of the store
-	// and this machine's; 0 if they are the same clock.
-	ClockSkew() time.Duration
 	// Ready returns nil if the store can be used, as far as it knows without
 	// using it, and otherwise the reason, for an operator to read.
 	Ready() error

@@ -50,9 +50,8 @@
 // A position belongs to a user: what one device acknowledges is read for all. Of two
 // sessions that subscribe a topic for the first time at once, the acknowledgement of one
 // covers the other. A first-time subscriber without Subscription.Remember that gets no
-// message has no position. If the clock of the store is another one (Store.ClockSkew), a
-// session may miss a message that another device acknowledges before the first look at
-// the store and whose notice comes after it. A proxy that terminates WebSocket answers
+// message has no position. What was stored and acknowledged just before a session opened is
+// delivered to it again if the store cannot tell whether that was earlier. A proxy that terminates WebSocket answers
 // pings itself; use AckNone or AckExplicit there. The message that made a client close
 // with 1009 is guessed: the largest in flight. Failures are counted in memory.
 package replay

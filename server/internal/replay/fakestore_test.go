@@ -29,9 +29,9 @@ type fakeStore struct {
 	removed map[store.Box]uint64 // the last offset that was removed
 	acked   map[position]uint64
 	down    bool
-	skew    time.Duration
-	lag     int // so many reads return nothing
-	lastLag int // so many times Last returns 0
+	skew    time.Duration // by which the clock of the store may differ, as far as it knows
+	lag     int           // so many reads return nothing
+	lastLag int           // so many times Last returns 0
 	damaged map[uint64]bool
 	recover func()
 	calls   map[string]int
@@ -218,7 +218,7 @@ func (f *fakeStore) Before(ctx context.Context, b store.Box, t time.Time) (offse
 			offset = f.removed[b]
 		}
 		for _, m := range f.boxes[b] {
-			if m.Stored.Before(t) {
+			if m.Stored.Before(t.Add(-f.skew)) {
 				offset = m.Offset
 			}
 		}
@@ -276,7 +276,6 @@ func (f *fakeStore) Purge(context.Context, store.Box) (uint64, error) {
 	panic("not used")
 }
 func (f *fakeStore) RenewInterval() time.Duration { return time.Hour }
-func (f *fakeStore) ClockSkew() time.Duration     { return f.skew }
 func (f *fakeStore) Ready() error                 { return nil }
 func (f *fakeStore) OnRecover(g func())           { f.recover = g }
 func (f *fakeStore) Stats() store.Stats           { return store.Stats{} }

@@ -24,9 +24,6 @@ type place struct {
 	overQuota bool
 	// partial: the box is empty, and after was not looked up.
 	partial bool
-	// unsure: after is acked, which may cover messages that were stored since the
-	// stream was wanted.
-	unsure bool
 }
 
 // quick reports whether an empty inbox is all there is to know: the session will
@@ -101,15 +98,7 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	if p.pinned && p.acked == 0 {
 		return nil
 	}
-	skew := db.ClockSkew()
-	if p.pinned && skew > 0 && !j.noticed {
-		// If the clocks differ, Before may name a message that was acknowledged
-		// before the session opened: every client that reconnects would get the last
-		// messages again.
-		p.after, p.unsure = p.acked, true
-		return nil
-	}
-	if p.after, err = db.Before(ctx, j.box, st.since.Add(-skew)); err != nil {
+	if p.after, err = db.Before(ctx, j.box, st.since); err != nil {
 		return err
 	}
 	if p.pinned {
@@ -174,9 +163,6 @@ func (s *session) located(st *stream, p place) {
 	if p.partial && (len(s.topics) > 0 || st.want > 0 || st.check) {
 		st.full = true // the session stays, so that its position matters
 		return
-	}
-	if p.unsure && st.noticed() && st.want <= p.acked {
-		return // asked again, with job.noticed
 	}
 	if st.place(p); p.overQuota {
 		s.leaveUnstored(st)

@@ -57,7 +57,7 @@ func (s *modelSession) checkStored(w *wire) {
 	if ok {
 		s.checkNext(at, b)
 	}
-	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs {
+	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs && s.before(b) {
 		faultf("session %d: %s was acknowledged before the session was attached", s.id, w.text)
 	}
 	s.at[b.Box] = Begin{Epoch: b.Epoch, Offset: b.Offset}
@@ -78,6 +78,18 @@ func (s *modelSession) checkStored(w *wire) {
 	if len(s.queue) > 0 && s.Queued()+w.size+entryCost > s.limit {
 		faultf("session %d: replay fills the queue", s.id)
 	}
+}
+
+// before reports whether the store can tell that a message was stored before the session was
+// attached.
+func (s *modelSession) before(b *Message) bool {
+	f := s.m.store
+	for _, msg := range f.boxes[b.Box] {
+		if msg.Offset == b.Offset {
+			return f.skew == 0 || msg.Stored.Before(s.since.Add(-f.skew))
+		}
+	}
+	return true
 }
 
 // checkNext compares a message with the one before it.

@@ -69,10 +69,6 @@ func (s Start) clone() Start {
 
 func (st *stream) expect(offset uint64) { st.want = max(st.want, offset) }
 
-// noticed reports whether messages may have been stored since the stream was wanted,
-// and are not located. The caller holds mu.
-func (st *stream) noticed() bool { return st.want > 0 || st.check }
-
 // pending reports whether there is something to read.
 func (st *stream) pending() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
 

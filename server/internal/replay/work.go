@@ -19,8 +19,6 @@ type job struct {
 	offset uint64
 	bytes  int
 	quick  bool // locate: an empty box is all that needs to be known
-	// noticed: messages may have been stored since the stream was wanted.
-	noticed bool
 }
 
 type jobKind uint8
@@ -60,7 +58,7 @@ func (s *session) plan() (j job) {
 	s.each(func(st *stream) bool {
 		switch {
 		case !st.placed:
-			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st), noticed: st.noticed()}
+			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st)}
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
