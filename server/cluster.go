@@ -88,7 +88,7 @@ const (
 	VerbPublish                     // Topic, Op, Payload, Except
 	VerbBroadcast                   // Op, Payload
 	VerbPushMany                    // Users, Topics, Op, Payload
-	VerbStored                      // User or Topic, Offset, Prev; Op and Payload unless Op is 0
+	VerbStored                      // User or Topic, Epoch, Offset, Prev; Op and Payload unless Op is 0
 	VerbClose                       // User, Code, Reason
 	VerbSessions                    // User or Topic; Reply.Sessions
 	VerbSubscribers                 // Topic
@@ -102,6 +102,7 @@ type Command struct {
 	Op            Op // Text or Binary; 0: VerbStored without the message
 	User, Topic   string
 	Users, Topics []string
+	Epoch         string // that Offset and Prev belong to
 	Offset, Prev  uint64
 	Code          Code
 	Reason        string

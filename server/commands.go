@@ -179,11 +179,13 @@ func (n node) Serve(c *Command) (r Reply) {
 		box := store.Box{User: c.User, Topic: c.Topic}
 		epoch := srv.store.Epoch(box)
 		var m *Message
-		if c.Op != 0 && epoch != "" { // else sessions read it when the store is back
+		// Otherwise sessions read it when the store is back, or has learned of the epoch
+		// in which the other node has stored it: one of the two nodes is late.
+		if c.Op != 0 && epoch != "" && epoch == c.Epoch {
 			m = NewMessage(c.Op, c.Payload)
 			m.setPosition(box, epoch, c.Offset)
 		}
-		r.Count = srv.announce(box, epoch, c.Offset, c.Prev, m, srv.now())
+		r.Count = srv.announce(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
 	case VerbClose:
 		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
 	case VerbSessions:
@@ -231,6 +233,8 @@ func (srv *Server) check(c *Command) error {
 		switch {
 		case c.Topic != "" && !srv.Durable(c.Topic):
 			return fmt.Errorf("topic %q is not durable on this node", c.Topic)
+		case c.Epoch == "":
+			return errors.New("no epoch")
 		case c.Offset == 0 || c.Offset > math.MaxInt64 || c.Prev >= c.Offset:
 			return fmt.Errorf("invalid offset %d after %d", c.Offset, c.Prev)
 		case c.Op == 0: // the message is read from the store

@@ -249,14 +249,15 @@ func TestServeRejectsInvalidCommands(t *testing.T) {
 		"push many: bad user":          {Verb: VerbPushMany, Users: []string{"u", bad}, Op: Text},
 		"push many: bad topic":         {Verb: VerbPushMany, Topics: []string{"t", ""}, Op: Text},
 		"push many: pong":              {Verb: VerbPushMany, Users: []string{"u"}, Op: 10},
-		"stored: no box":               {Verb: VerbStored, Offset: 1, Op: Text},
-		"stored: two boxes":            {Verb: VerbStored, User: "u", Topic: "t", Offset: 1, Op: Text},
-		"stored: ping":                 {Verb: VerbStored, User: "u", Offset: 1, Op: 9},
-		"stored: no offset":            {Verb: VerbStored, User: "u", Op: Text},
-		"stored: offset of 2^63":       {Verb: VerbStored, User: "u", Offset: 1 << 63, Op: Text},
-		"stored: previous not before":  {Verb: VerbStored, User: "u", Offset: 3, Prev: 3, Op: Text},
-		"stored: not UTF-8":            {Verb: VerbStored, User: "u", Offset: 1, Op: Text, Payload: []byte(notUTF8)},
-		"stored: topic not durable":    {Verb: VerbStored, Topic: "t", Offset: 1, Op: Text},
+		"stored: no box":               {Verb: VerbStored, Epoch: "e", Offset: 1, Op: Text},
+		"stored: two boxes":            {Verb: VerbStored, Epoch: "e", User: "u", Topic: "t", Offset: 1, Op: Text},
+		"stored: ping":                 {Verb: VerbStored, Epoch: "e", User: "u", Offset: 1, Op: 9},
+		"stored: no offset":            {Verb: VerbStored, User: "u", Epoch: "e", Op: Text},
+		"stored: no epoch":             {Verb: VerbStored, User: "u", Offset: 1, Op: Text},
+		"stored: offset of 2^63":       {Verb: VerbStored, Epoch: "e", User: "u", Offset: 1 << 63, Op: Text},
+		"stored: previous not before":  {Verb: VerbStored, Epoch: "e", User: "u", Offset: 3, Prev: 3, Op: Text},
+		"stored: not UTF-8":            {Verb: VerbStored, Epoch: "e", User: "u", Offset: 1, Op: Text, Payload: []byte(notUTF8)},
+		"stored: topic not durable":    {Verb: VerbStored, Epoch: "e", Topic: "t", Offset: 1, Op: Text},
 		"close: code 0":                {Verb: VerbClose, User: "u"},
 		"close: code 1006":             {Verb: VerbClose, User: "u", Code: 1006},
 		"close: code 5000":             {Verb: VerbClose, User: "u", Code: 5000},
@@ -303,7 +304,7 @@ func TestServeRejectsInvalidCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := n.Serve(&Command{Verb: VerbStored, User: "u", Offset: st.Offset, Prev: st.Prev}); r.Error != "" || r.Count != 1 {
+	if r := n.Serve(&Command{Verb: VerbStored, User: "u", Epoch: srv.store.Epoch(store.Box{User: "u"}), Offset: st.Offset, Prev: st.Prev}); r.Error != "" || r.Count != 1 {
 		t.Errorf("stored: %+v", r)
 	}
 	if m := c.hear(); m.Text != "5" || m.Offset != st.Offset {

@@ -203,11 +203,29 @@ func TestStoredElsewhereWithoutEpoch(t *testing.T) {
 	st.mu.Lock()
 	st.epoch = ""
 	st.mu.Unlock()
-	node{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Offset: r.Offset, Prev: r.Prev})
+	node{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: r.Offset, Prev: r.Prev})
 	push(srv, "alice", Text, []byte("live"))
 	c.wantText(`{"type":"message","text":"live"}`)
 	st.set("a")
 	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"a","offset":%d,"text":"x"}`, r.Offset))
+}
+
+// A message that another node stored in another epoch is not taken for one of this node's:
+// its offset would hide the messages up to there.
+func TestStoredElsewhereInAnotherEpoch(t *testing.T) {
+	cfg, st := withEpoch(t, "b")
+	srv := start(t, cfg)
+	c := dial(t, srv, "/ws?user=alice", speaksV1)
+	c.wantText(`{"type":"hello","user":"alice","epoch":"b","offset":0}`)
+	if r := (node{srv}).Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: 1 << 40}); r.Error != "" {
+		t.Fatal(r.Error)
+	}
+	r, err := st.Store.Begin(store.Box{User: "alice"}, store.Entry{Payload: []byte("y")}).Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	node{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("y"), Epoch: "b", Offset: r.Offset, Prev: r.Prev})
+	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"b","offset":%d,"text":"y"}`, r.Offset))
 }
 
 // A client that acknowledges with the epoch that a message had, after the epoch has

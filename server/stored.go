@@ -111,7 +111,7 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	if epoch == "" || p.epoch != "" && p.epoch != epoch {
 		return Stored{}, fmt.Errorf("%w: the epoch of the box changed while the message was stored; repeat it with the same ID", store.ErrUnavailable)
 	}
-	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Offset: r.Offset, Prev: r.Prev}
+	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Epoch: epoch, Offset: r.Offset, Prev: r.Prev}
 	message := p.message
 	if r.Duplicate {
 		message = nil // sessions that have it must not get it again

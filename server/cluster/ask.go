@@ -146,7 +146,7 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 		body: appendCommand(appendNumbers(appendHeader(b, kindCommand, c.id), number), &valid)}
 	o.at = c.now() // not now: to encode 32 MiB takes a while
 	if cmd.Verb == server.VerbStored {
-		o.stored = &stored{server.Target{User: cmd.User, Topic: cmd.Topic}, cmd.Offset, cmd.Prev}
+		o.stored = &stored{server.Target{User: cmd.User, Topic: cmd.Topic}, cmd.Epoch, cmd.Offset, cmd.Prev}
 	}
 	if err := c.dispatch(o); err != nil {
 		c.count.missing.Add(int64(len(nodes)))

@@ -20,7 +20,7 @@ const (
 	hasTopic
 	hasUsers
 	hasTopics
-	hasOffset // Offset and Prev
+	hasOffset // Epoch, Offset and Prev
 	hasCode   // Code and Reason
 	hasExcept
 	hasPayload // Op and Payload
@@ -53,6 +53,8 @@ const (
 	// maxName bounds users, topics and session IDs. A handshake of 60 KiB has room
 	// for less.
 	maxName = 64 << 10
+	// maxEpoch bounds an epoch of a store.
+	maxEpoch = 32
 	// maxOffset is what fits into an int64, as offsets of JetStream do.
 	maxOffset = 1<<63 - 1
 	// maxReason is what a close frame has room for after the code (RFC 6455, 5.5).
@@ -75,8 +77,12 @@ func checkCommand(c *server.Command) error {
 		return err
 	}
 	switch {
-	case f&hasOffset == 0 && (c.Offset != 0 || c.Prev != 0):
+	case f&hasOffset == 0 && (c.Epoch != "" || c.Offset != 0 || c.Prev != 0):
 		return invalid("verb %d with an offset", c.Verb)
+	case f&hasOffset != 0 && c.Epoch == "":
+		return invalid("verb %d without an epoch", c.Verb)
+	case len(c.Epoch) > maxEpoch || !utf8.ValidString(c.Epoch):
+		return invalid("epoch %.40q: want at most %d bytes of UTF-8", c.Epoch, maxEpoch)
 	case c.Offset > maxOffset || c.Prev > c.Offset:
 		return invalid("offset %d after %d", c.Offset, c.Prev)
 	case f&hasCode == 0 && (c.Code != 0 || c.Reason != ""):
@@ -174,7 +180,7 @@ func appendCommand(b []byte, c *server.Command) []byte {
 		b = appendStrings(b, c.Topics)
 	}
 	if f&hasOffset != 0 {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, c.Offset), c.Prev)
+		b = binary.AppendUvarint(binary.AppendUvarint(appendString(b, c.Epoch), c.Offset), c.Prev)
 	}
 	if f&hasCode != 0 {
 		b = appendString(binary.AppendUvarint(b, uint64(c.Code)), c.Reason)
@@ -209,7 +215,7 @@ func decodeCommand(b []byte) (*server.Command, error) {
 		c.Topics = r.strings()
 	}
 	if f&hasOffset != 0 {
-		c.Offset, c.Prev = r.uvarint(), r.uvarint()
+		c.Epoch, c.Offset, c.Prev = r.string(), r.uvarint(), r.uvarint()
 	}
 	if f&hasCode != 0 {
 		code := r.uvarint()

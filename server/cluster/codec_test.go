@@ -22,8 +22,8 @@ var examples = []server.Command{
 	{Verb: server.VerbBroadcast, Op: server.Text, Payload: []byte("x")},
 	{Verb: server.VerbPushMany, Users: []string{"a", "b"}, Topics: []string{"t"}, Op: server.Text, Payload: []byte("x")},
 	{Verb: server.VerbPushMany, Op: server.Text},
-	{Verb: server.VerbStored, User: "a", Offset: maxOffset, Prev: maxOffset - 1, Op: server.Text, Payload: []byte("x")},
-	{Verb: server.VerbStored, Topic: "t", Offset: 1},
+	{Verb: server.VerbStored, User: "a", Epoch: "e", Offset: maxOffset, Prev: maxOffset - 1, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbStored, Topic: "t", Epoch: "e", Offset: 1},
 	{Verb: server.VerbClose, User: "a", Code: 4999, Reason: strings.Repeat("x", maxReason)},
 	{Verb: server.VerbSessions, User: "a"},
 	{Verb: server.VerbSessions, Topic: "t"},
@@ -72,13 +72,16 @@ func TestInvalidCommands(t *testing.T) {
 		"reserved opcode":           {Verb: server.VerbBroadcast, Op: 0xf, Payload: text},
 		"opcode of 8 bits":          {Verb: server.VerbBroadcast, Op: 0x81, Payload: text},
 		"text is not UTF-8":         {Verb: server.VerbPush, User: "a", Op: server.Text, Payload: []byte{0xff}},
-		"offset of 2^63":            {Verb: server.VerbStored, User: "a", Offset: 1 << 63, Op: server.Text, Payload: text},
-		"offset of 2^64-1":          {Verb: server.VerbStored, User: "a", Offset: 1<<64 - 1, Prev: 1<<64 - 1},
-		"prev after offset":         {Verb: server.VerbStored, User: "a", Offset: 5, Prev: 6},
-		"stored for user and topic": {Verb: server.VerbStored, User: "a", Topic: "t", Offset: 1},
-		"stored for neither":        {Verb: server.VerbStored, Offset: 1},
+		"offset of 2^63":            {Verb: server.VerbStored, User: "a", Epoch: "e", Offset: 1 << 63, Op: server.Text, Payload: text},
+		"offset of 2^64-1":          {Verb: server.VerbStored, User: "a", Epoch: "e", Offset: 1<<64 - 1, Prev: 1<<64 - 1},
+		"prev after offset":         {Verb: server.VerbStored, User: "a", Epoch: "e", Offset: 5, Prev: 6},
+		"stored for user and topic": {Verb: server.VerbStored, User: "a", Topic: "t", Epoch: "e", Offset: 1},
+		"stored without an epoch":   {Verb: server.VerbStored, User: "a", Offset: 1},
+		"epoch of 33 bytes":         {Verb: server.VerbStored, User: "a", Epoch: strings.Repeat("e", 33), Offset: 1},
+		"epoch that is not UTF-8":   {Verb: server.VerbStored, User: "a", Epoch: "\xff", Offset: 1},
+		"stored for neither":        {Verb: server.VerbStored, Epoch: "e", Offset: 1},
 		"sessions of neither":       {Verb: server.VerbSessions},
-		"stored payload, no opcode": {Verb: server.VerbStored, User: "a", Offset: 1, Payload: text},
+		"stored payload, no opcode": {Verb: server.VerbStored, User: "a", Epoch: "e", Offset: 1, Payload: text},
 		"push to no user":           {Verb: server.VerbPush, Op: server.Text, Payload: text},
 		"publish to no topic":       {Verb: server.VerbPublish, Op: server.Text, Payload: text},
 		"user is not UTF-8":         {Verb: server.VerbPush, User: "\xff", Op: server.Text, Payload: text},
@@ -95,6 +98,7 @@ func TestInvalidCommands(t *testing.T) {
 		"unused user":               {Verb: server.VerbBroadcast, User: "a", Op: server.Text},
 		"unused topic":              {Verb: server.VerbPush, User: "a", Topic: "t", Op: server.Text},
 		"unused list":               {Verb: server.VerbPush, User: "a", Users: []string{"b"}, Op: server.Text},
+		"unused epoch":              {Verb: server.VerbPush, User: "a", Epoch: "e", Op: server.Text},
 		"unused offset":             {Verb: server.VerbPush, User: "a", Offset: 1, Op: server.Text},
 		"unused code":               {Verb: server.VerbPush, User: "a", Code: 1000, Op: server.Text},
 		"unused reason":             {Verb: server.VerbPush, User: "a", Reason: "x", Op: server.Text},
@@ -248,7 +252,7 @@ func FuzzCommand(f *testing.F) {
 	f.Add(appendReply(appendNumbers(appendHeader(nil, kindReply, from), 1), &server.Reply{Count: 1, Sessions: []server.SessionInfo{{ID: "x", Topics: []string{"t"}}}}))
 	f.Add(appendProbe(from, kindProbe, 7))
 	f.Add((&beat{sequence: 1, name: "x"}).append(appendHeader(nil, kindBeat, from)))
-	f.Add(appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &server.Command{Verb: server.VerbStored, User: "a", Offset: 1 << 63}))
+	f.Add(appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &server.Command{Verb: server.VerbStored, User: "a", Epoch: "e", Offset: 1 << 63}))
 	f.Add(appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &server.Command{Verb: server.VerbPush, User: "a", Op: 9, Payload: make([]byte, 126)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := offline(strictNode{})

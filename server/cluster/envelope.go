@@ -8,7 +8,7 @@ import (
 
 // version is raised when nodes of both versions cannot work together. A node drops
 // messages of other versions, counts them, and logs that.
-const version = 1
+const version = 2
 
 // kind of a message between nodes.
 type kind byte

@@ -153,7 +153,7 @@ func TestLostAnnouncement(t *testing.T) {
 	ns.stop()
 	await(t, "the outage is noticed", func() bool { return all[1].Ready() != nil })
 	for offset := range uint64(3) {
-		cmd := &server.Command{Verb: server.VerbStored, User: "alice", Offset: offset + 1, Prev: offset, Op: server.Text, Payload: []byte("x")}
+		cmd := &server.Command{Verb: server.VerbStored, User: "alice", Epoch: "e", Offset: offset + 1, Prev: offset, Op: server.Text, Payload: []byte("x")}
 		if _, err := all[1].Ask(t.Context(), user("alice"), cmd); !errors.Is(err, server.ErrUnreachable) {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func TestForeignMessages(t *testing.T) {
 	for _, subject := range []string{everySubject, targetOf(user("alice")).subject(), replySubject(all[0].id), controlSubject, markSubject(all[0].id, 1)} {
 		for _, body := range [][]byte{
 			nil, {1}, make([]byte, 5000), appendHeader(nil, 'q', from), appendHeader(nil, kindCommand, from),
-			command(server.Command{Verb: server.VerbStored, User: "alice", Offset: 1 << 63, Op: server.Text}),
+			command(server.Command{Verb: server.VerbStored, User: "alice", Epoch: "e", Offset: 1 << 63, Op: server.Text}),
 			command(server.Command{Verb: server.VerbBroadcast, Op: 9, Payload: make([]byte, 126)}),
 			command(server.Command{Verb: server.VerbPush, User: "alice", Op: server.Text, Payload: []byte{0xff}}),
 		} {
@@ -159,7 +159,7 @@ func TestForeignMessages(t *testing.T) {
 		d := m.Stats().Dropped
 		return d.Incomplete == 100 && d.Version >= 100 && d.Malformed >= malformed*3/5
 	})
-	if n := m.log.Count("protocol version 2"); n != 1 {
+	if n := m.log.Count("protocol version 3"); n != 1 {
 		t.Errorf("the version is logged %d times", n)
 	}
 	if got := m.node.commands(); len(got) != 0 {

@@ -152,10 +152,15 @@ func TestRepeats(t *testing.T) {
 		}
 	}
 	cn.generation.Store(1)
-	r.keepEarly(stored{user("a"), 1, 0})
-	r.keepLost(stored{user("b"), 5, 4})
-	r.keepLost(stored{user("b"), 3, 2}) // an older one
+	r.keepEarly(stored{user("a"), "e", 1, 0})
+	r.keepLost(stored{user("b"), "e", 5, 4})
+	r.keepLost(stored{user("b"), "e", 3, 2}) // an older one
 	if list := r.take(false); len(list) != 1 || list[0].offset != 5 {
+		t.Errorf("got %+v", list)
+	}
+	r.keepLost(stored{user("b"), "e", 5, 4})
+	r.keepLost(stored{user("b"), "f", 1, 0}) // of a later epoch
+	if list := r.take(false); len(list) != 1 || list[0].epoch != "f" {
 		t.Errorf("got %+v", list)
 	}
 	for range 2 { // for each node that is linked
@@ -168,12 +173,12 @@ func TestRepeats(t *testing.T) {
 		t.Errorf("got %+v", list)
 	}
 	for i := range maxRepeats {
-		r.keepLost(stored{topic(string(rune(i))), 1, 0})
+		r.keepLost(stored{topic(string(rune(i))), "e", 1, 0})
 	}
 	if r.takeOverflow() {
 		t.Error("overflow too early")
 	}
-	r.keepLost(stored{topic("one more"), 1, 0})
+	r.keepLost(stored{topic("one more"), "e", 1, 0})
 	if !r.takeOverflow() || r.takeOverflow() || len(r.lost) != 1 {
 		t.Errorf("overflow is not told once; %d are kept", len(r.lost))
 	}

@@ -21,6 +21,7 @@ const (
 // stored is what a command of VerbStored says without the message.
 type stored struct {
 	to           server.Target
+	epoch        string
 	offset, prev uint64
 }
 
@@ -50,7 +51,7 @@ func (r *repeats) keep(list *map[server.Target]stored, s stored) {
 	if *list == nil {
 		*list = make(map[server.Target]stored)
 	}
-	if old, ok := (*list)[s.to]; ok && old.offset > s.offset {
+	if old, ok := (*list)[s.to]; ok && old.epoch == s.epoch && old.offset > s.offset {
 		return
 	}
 	if len(*list) >= maxRepeats {
@@ -108,7 +109,7 @@ func (l *controlLoop) repeat(early bool) {
 		l.repeats.mu.Unlock()
 	}
 	for _, s := range l.repeats.take(early) {
-		cmd := server.Command{Verb: server.VerbStored, User: s.to.User, Topic: s.to.Topic, Offset: s.offset, Prev: s.prev}
+		cmd := server.Command{Verb: server.VerbStored, User: s.to.User, Topic: s.to.Topic, Epoch: s.epoch, Offset: s.offset, Prev: s.prev}
 		body := appendCommand(appendNumbers(appendHeader(nil, kindCommand, l.id), 0), &cmd)
 		l.count.repeated.Add(1)
 		l.dispatch(outgoing{subject: targetOf(s.to).subject(), body: body, at: now, stored: &s})

@@ -138,7 +138,7 @@ func TestFirstCommands(t *testing.T) {
 	first := join(t, a.url())
 	await(t, "connected", func() bool { return first.Ready() == nil })
 	to := user("alice")
-	cmd := &server.Command{Verb: server.VerbStored, User: "alice", Offset: 7, Prev: 5, Op: server.Text, Payload: []byte("x")}
+	cmd := &server.Command{Verb: server.VerbStored, User: "alice", Epoch: "e", Offset: 7, Prev: 5, Op: server.Text, Payload: []byte("x")}
 	if _, err := first.Ask(t.Context(), to, cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestFirstCommands(t *testing.T) {
 	together(t, []*member{first, second})
 	await(t, "the command is repeated", func() bool {
 		for _, c := range second.node.commands() {
-			if c.Verb == server.VerbStored && c.User == "alice" && c.Offset == 7 && c.Prev == 5 && c.Op == 0 {
+			if c.Verb == server.VerbStored && c.User == "alice" && c.Epoch == "e" && c.Offset == 7 && c.Prev == 5 && c.Op == 0 {
 				return true
 			}
 		}
