@@ -112,7 +112,7 @@ func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Deliv
 
 func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
 	for _, s := range srv.users.AppendUser(nil, user) {
-		if e := s.Subscribe(topic); e != nil {
+		if _, e := s.subscribe(topic, nil, true); e != nil {
 			err = e
 			continue
 		}

@@ -125,7 +125,7 @@ type Config struct {
 	// one /64 of IPv6, within the time for which positions are stored (with package
 	// inbox twice its Age). It concerns topics that clients choose: those of
 	// Identity.Topics count if a name in Identity.MaySubscribe that ends with "*"
-	// permits them, inboxes never. Beyond it messages are delivered, and the user resumes in
+	// permits them, those of SubscribeUser and inboxes never. Beyond it messages are delivered, and the user resumes in
 	// further topics only where the client names its offset. 0: 1,000 and 10,000.
 	PositionsPerUser, PositionsPerIP int
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this

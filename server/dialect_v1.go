@@ -248,7 +248,7 @@ func (r *command) subscribe(s *Session) {
 		}
 		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
 	}
-	begins, err := s.subscribe(r.Topic, after)
+	begins, err := s.subscribe(r.Topic, after, false)
 	switch {
 	case errors.Is(err, registry.ErrTooManyTopics):
 		sendError(s, "too_many_topics", "the session has as many subscriptions as it may")

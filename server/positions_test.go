@@ -60,6 +60,34 @@ func TestPositionsLimits(t *testing.T) {
 	}
 }
 
+// Topics to which SubscribeUser subscribes the sessions of a user do not count, and so leave
+// room for those that the client chooses.
+func TestPositionsOfServerSideTopics(t *testing.T) {
+	cfg := withTopics(t)
+	cfg.PositionsPerUser, cfg.PositionsPerIP = 1, 1
+	srv := start(t, cfg)
+	c := dial(t, srv, "/ws?user=alice", speaksV1)
+	c.hear()
+	for i := range 4 {
+		topic := fmt.Sprint("news.", i)
+		if i == 2 {
+			c.send(Text, fmt.Sprintf(`{"type":"subscribe","topic":%q}`, topic))
+		} else if d, err := srv.SubscribeUser(t.Context(), "alice", topic); d.Receivers != 1 || err != nil {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		c.hear()
+		st := publishDurable(t, srv, topic, "x")
+		if m := c.hear(); m.Type != "message" || m.Topic != topic {
+			t.Fatalf("got %+v", m)
+		}
+		c.send(Text, fmt.Sprintf(`{"type":"ack","topic":%q,"epoch":%q,"offset":%d}`, topic, st.Epoch, st.Offset))
+		followed(t, srv, topic, "alice", st.Offset)
+	}
+	if n := srv.Stats().Replay.Unstored; n != 0 {
+		t.Errorf("%d are counted, want none", n)
+	}
+}
+
 // Topics of a handshake count if a client may have chosen their names.
 func TestPositionsOfHandshakeTopics(t *testing.T) {
 	for _, test := range []struct {

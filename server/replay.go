@@ -117,9 +117,10 @@ func (s *Session) replayDetach() {
 	s.srv().replay.Detach(receiver{s}, code)
 }
 
-// subscribeDurable subscribes to a durable topic.
-func (s *Session) subscribeDurable(topic string, after *Position) (begins bool, err error) {
-	sub := replay.Subscription{Topic: topic}
+// subscribeDurable subscribes to a durable topic. exempt says that the client cannot have
+// chosen the name.
+func (s *Session) subscribeDurable(topic string, after *Position, exempt bool) (begins bool, err error) {
+	sub := replay.Subscription{Topic: topic, Exempt: exempt}
 	if after != nil {
 		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
 	}

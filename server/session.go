@@ -248,25 +248,27 @@ func (s *Session) SetData(v any) {
 // malformed, or the session has too many subscriptions or is closed. The messages of a
 // durable topic are delivered from the position that the user has acknowledged.
 func (s *Session) Subscribe(topic string) error {
-	_, err := s.subscribe(topic, nil)
+	_, err := s.subscribe(topic, nil, false)
 	return err
 }
 
 // SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
 // a position.
 func (s *Session) SubscribeAfter(p Position) error {
-	_, err := s.subscribe(p.Topic, &p)
+	_, err := s.subscribe(p.Topic, &p, false)
 	return err
 }
 
 // subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
-func (s *Session) subscribe(topic string, after *Position) (begins bool, err error) {
+// exempt says that the client cannot have chosen the name, so that its position is not
+// limited by Config.PositionsPerUser and PositionsPerIP.
+func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins bool, err error) {
 	if err := registry.CheckName(topic); err != nil {
 		return false, err
 	}
 	srv := s.srv()
 	if srv.Durable(topic) {
-		begins, err = s.subscribeDurable(topic, after)
+		begins, err = s.subscribeDurable(topic, after, exempt)
 	} else {
 		_, err = srv.users.Subscribe(s, topic)
 	}

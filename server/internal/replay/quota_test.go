@@ -177,6 +177,35 @@ func TestPositionsOfRememberedTopics(t *testing.T) {
 	}
 }
 
+// TestServerSubscribesOverQuota: a topic in which the client may store no position is
+// subscribed by the server, too. What the client has acknowledged is stored then.
+func TestServerSubscribesOverQuota(t *testing.T) {
+	g := newRig(t, func(c *Config) { c.PositionsPerUser = 1 })
+	r := g.connect("alice", AckExplicit)
+	g.take(r, true)
+	var offset uint64
+	for _, name := range []string{"first", "second"} {
+		g.Subscribe(r, Subscription{Topic: name}, func() error { return nil })
+		g.work()
+		offset = g.push(topic(name), "m", r)
+		g.work()
+		g.take(r, true)
+		if err := g.Ack(r, name, "e1", offset); (err == nil) != (name == "first") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	g.wantAcked(topic("second"), "alice", -1)
+	g.Subscribe(r, Subscription{Topic: "second", Exempt: true}, func() error { return nil })
+	g.wantAcked(topic("second"), "alice", int(offset))
+	offset = g.push(topic("second"), "m", r)
+	g.work()
+	g.take(r, true)
+	if err := g.Ack(r, "second", "e1", offset); err != nil {
+		t.Error(err)
+	}
+	g.wantAcked(topic("second"), "alice", int(offset))
+}
+
 // TestQuotaCountsPositionsOnce: a client that reconnects and resumes stores the same
 // positions again.
 func TestQuotaCountsPositionsOnce(t *testing.T) {

@@ -123,6 +123,10 @@ func (s *session) stream(b store.Box) *stream {
 // add returns the stream of a topic and whether it is new. The caller holds mu.
 func (s *session) add(sub Subscription) (st *stream, added bool) {
 	if st := s.stream(store.Box{Topic: sub.Topic}); st != nil {
+		if sub.Exempt && !st.exempt {
+			st.exempt, st.overQuota = true, false
+			s.report(st)
+		}
 		return st, false
 	}
 	st = newTopicStream(sub, s.svc.cfg.Now())
