@@ -26,9 +26,10 @@ func (s *troubledStore) Ready() error {
 }
 func (*troubledStore) OnRecover(func())             {}
 func (*troubledStore) RenewInterval() time.Duration { return time.Hour }
-func (*troubledStore) ClockSkew() time.Duration     { return 0 }
 func (*troubledStore) Epoch(store.Box) string       { return "" }
-func (*troubledStore) Stats() store.Stats           { return store.Stats{Bytes: 5, MaxBytes: 10} }
+func (*troubledStore) Stats() store.Stats {
+	return store.Stats{InboxBytes: 5, MaxInboxBytes: 10, PositionBytes: 3}
+}
 
 // fakeCluster is a cluster of three nodes. missing says which of the others do not answer.
 type fakeCluster struct {

@@ -71,7 +71,7 @@ func TestMetricsFromTheStart(t *testing.T) {
 		"fanfare_received_bytes_total 0", "fanfare_sent_bytes_total 0", "fanfare_queued_bytes 0",
 		"fanfare_connections_limit 100", "fanfare_api_connections_limit 7", `fanfare_dropped_total{reason="slow"} 0`,
 		"fanfare_api_panics_total 0", "fanfare_api_batch_lines_total 0",
-		"fanfare_store_bytes 5", "fanfare_store_bytes_limit 10", "fanfare_store_appended_total 0",
+		"fanfare_store_inbox_bytes 5", "fanfare_store_inbox_bytes_limit 10", "fanfare_store_position_bytes 3", "fanfare_store_appended_total 0",
 		"fanfare_replay_gaps_total 0", "fanfare_replay_skipped_total 0", "fanfare_replay_unanswered_total 0", "fanfare_replay_panics_total 0",
 		"fanfare_cluster_ready 1", "fanfare_cluster_connects_total 2", `fanfare_cluster_dropped_total{reason="expired"} 3`,
 		`node="node-1"`, "fanfare_nodes 3", "fanfare_api_connections 1",
@@ -84,7 +84,7 @@ func TestMetricsFromTheStart(t *testing.T) {
 		t.Error("the traffic of other processes is among the metrics")
 	}
 	stats := s.call("GET", "/v1/stats", "").body
-	for _, want := range []string{`"node":"node-1"`, `"connects_total":2`, `"dropped_total_expired":3`, `"max_bytes":10`, `"gaps":0`} {
+	for _, want := range []string{`"node":"node-1"`, `"connects_total":2`, `"dropped_total_expired":3`, `"max_inbox_bytes":10`, `"gaps":0`} {
 		if !strings.Contains(stats, want) {
 			t.Errorf("no %q in %s", want, stats)
 		}

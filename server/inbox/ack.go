@@ -285,7 +285,7 @@ func (s *Store) nothingToRemember(ctx context.Context, name string, p position) 
 			return true, err
 		}
 	}
-	if b.Kind == subject.Topic && s.positionBytes.Load() > s.cfg.Positions/2 {
+	if b.Kind == subject.Topic && s.bytes[subject.Ack].Load() > s.cfg.Positions/2 {
 		s.stats.rejected.Add(1)
 		return true, fmt.Errorf("%w: positions of topics take half of Positions, which is %d bytes", store.ErrFull, s.cfg.Positions)
 	}
@@ -321,7 +321,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	}
 	// About what the record takes, until the stream is asked again.
 	if stored.at == "0" {
-		s.positionBytes.Add(int64(len(name)) + 100)
+		s.bytes[subject.Ack].Add(int64(len(name)) + 100)
 	}
 	return nil
 }

@@ -20,20 +20,16 @@ func (s *Store) markAccount() error {
 	l := s.local
 	var m account.Mark
 	m.Ms = s.now().UnixMilli()
-	bytes := int64(0)
 	for k := range subject.Kinds {
 		st, err := s.state(ctx, k)
 		if err != nil {
 			return err
 		}
-		if k == subject.Ack {
-			s.positionBytes.Store(int64(st.Bytes))
-			continue
+		s.bytes[k].Store(int64(st.Bytes))
+		if k != subject.Ack {
+			m.First[k], m.Last[k] = st.First, st.Last
 		}
-		m.First[k], m.Last[k] = st.First, st.Last
-		bytes += int64(st.Bytes)
 	}
-	s.bytes.Store(bytes)
 	if err := l.flush(s.now()); err != nil {
 		return err
 	}

@@ -45,13 +45,11 @@ type Store struct {
 	// othersLimits holds the other node's limits that were last logged for a stream.
 	othersLimits [subject.Kinds]atomic.Pointer[string]
 
-	trouble  atomic.Pointer[string] // why the streams are not there
-	away     atomic.Pointer[string] // why NATS is not connected
-	tooLow   atomic.Int64           // max_payload of NATS that was logged
-	answered atomic.Int64           // when NATS last answered a write, ns since 1970
-	bytes    atomic.Int64           // of messages that are stored
-	// positionBytes are those of positions.
-	positionBytes atomic.Int64
+	trouble  atomic.Pointer[string]      // why the streams are not there
+	away     atomic.Pointer[string]      // why NATS is not connected
+	tooLow   atomic.Int64                // max_payload of NATS that was logged
+	answered atomic.Int64                // when NATS last answered a write, ns since 1970
+	bytes    [subject.Kinds]atomic.Int64 // that are stored, as far as it was asked for
 
 	// Owned by the goroutine of runLocal, and by Open and Close.
 	silent       silence // of the embedded server
@@ -195,8 +193,10 @@ func (s *Store) Stats() store.Stats {
 		Read:        c.read.Load(),
 		Acked:       c.acked.Load(),
 		Unavailable: c.unavailable.Load(),
-		Bytes:       s.bytes.Load(),
-		MaxBytes:    2 * s.cfg.Disk, // inboxes and topics have Disk each
+
+		InboxBytes: s.bytes[subject.Inbox].Load(), MaxInboxBytes: s.cfg.Disk,
+		TopicBytes: s.bytes[subject.Topic].Load(), MaxTopicBytes: s.cfg.Disk,
+		PositionBytes: s.bytes[subject.Ack].Load(), MaxPositionBytes: s.cfg.Positions,
 	}
 }
 

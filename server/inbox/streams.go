@@ -53,8 +53,9 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	if created[subject.Inbox] || created[subject.Topic] {
 		s.link.Load().nc.Publish(verifySubject, nil) // a node that misses it verifies later
 	}
-	s.bytes.Store(int64(infos[subject.Inbox].State.Bytes + infos[subject.Topic].State.Bytes))
-	s.positionBytes.Store(int64(infos[subject.Ack].State.Bytes))
+	for k, info := range infos {
+		s.bytes[k].Store(int64(info.State.Bytes))
+	}
 	if s.trouble.Store(nil); !s.prepared.Swap(true) || changed {
 		s.recovered()
 	}

@@ -151,6 +151,11 @@ type Stats struct {
 	Read        int64 `json:"read" metric:"read_total" help:"Messages read."`
 	Acked       int64 `json:"acked" metric:"acked_total" help:"Acknowledged offsets stored."`
 	Unavailable int64 `json:"unavailable" metric:"unavailable_total" help:"Operations that failed."`
-	Bytes       int64 `json:"bytes" metric:"bytes" help:"Bytes stored."`
-	MaxBytes    int64 `json:"max_bytes" metric:"bytes_limit" help:"Limit of fanfare_store_bytes; 0 if unknown."`
+	// The bytes that are stored, with their limits; 0 if unknown.
+	InboxBytes       int64 `json:"inbox_bytes" metric:"inbox_bytes" help:"Bytes of stored messages in inboxes."`
+	MaxInboxBytes    int64 `json:"max_inbox_bytes" metric:"inbox_bytes_limit" help:"Limit of fanfare_store_inbox_bytes; 0 if unknown."`
+	TopicBytes       int64 `json:"topic_bytes" metric:"topic_bytes" help:"Bytes of stored messages of durable topics."`
+	MaxTopicBytes    int64 `json:"max_topic_bytes" metric:"topic_bytes_limit" help:"Limit of fanfare_store_topic_bytes; 0 if unknown."`
+	PositionBytes    int64 `json:"position_bytes" metric:"position_bytes" help:"Bytes of stored acknowledged positions."`
+	MaxPositionBytes int64 `json:"max_position_bytes" metric:"position_bytes_limit" help:"Limit of fanfare_store_position_bytes; 0 if unknown."`
 }
