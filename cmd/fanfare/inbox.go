@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"fanfare/server"
@@ -43,6 +44,9 @@ type inboxFlags struct {
 	PlainAck        string `help:"How clients without fanfare.v1 acknowledge durable messages: pong, or none, for a proxy that answers pings itself." enum:"pong,none" default:"pong"`
 	ReadyNeedsStore bool   `help:"Answer /readyz with 503 while durable messages cannot be stored."`
 }
+
+// defaultWindow is the default of --inbox-window, and of inbox.Config.Window.
+const defaultWindow = 2 * time.Minute
 
 // storeError adds to an error of the store what the operator can do.
 func (f *inboxFlags) storeError(err error) error {
@@ -105,6 +109,16 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 	if info, err := os.Stat(dir); dir != "" && err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("--data-dir is %s, which is not a directory: give --data-dir a directory for durable messages, or none", dir)
 	}
+	if dir != "" {
+		var err error
+		if dir, err = filepath.Abs(dir); err != nil { // for the log, and for errors
+			return nil, fmt.Errorf("--data-dir: %w", err)
+		}
+	}
+	window := f.InboxWindow
+	if window == defaultWindow {
+		window = 0 // which a shorter --inbox-age shortens
+	}
 	full, err := inbox.ParseWhenFull(f.InboxFull)
 	if err != nil {
 		return nil, err
@@ -132,7 +146,7 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 		Positions:   int64(f.InboxPositions),
 		UserFull:    full,
 		DiskFull:    diskFull,
-		Window:      f.InboxWindow,
+		Window:      window,
 		Sync:        time.Duration(f.InboxSync),
 		MaxPayload:  int64(longest),
 		Logger:      log,

@@ -36,7 +36,7 @@ type Config struct {
 	Messages int
 	Bytes    int64
 	// MaxPayload is the longest payload, in bytes, that the program is going to append,
-	// if it bounds them. Open warns if NATS does not accept that. 0: not known.
+	// if it bounds them. Open logs if NATS does not accept that. 0: not known.
 	MaxPayload int64
 	// Age is how long a message is stored. 0: 7 days.
 	Age time.Duration
@@ -137,12 +137,15 @@ func (cfg *Config) validate() error {
 		v, low, high time.Duration
 	}{
 		{"Age", cfg.Age, time.Second, 10 * 365 * 24 * time.Hour},
-		{"Window", cfg.Window, 100 * time.Millisecond, cfg.Age},
+		{"Window", cfg.Window, 100 * time.Millisecond, 10 * 365 * 24 * time.Hour},
 		{"Timeout", cfg.Timeout, 10 * time.Millisecond, time.Minute},
 	} {
 		if f.v < f.low || f.v > f.high {
 			errs = append(errs, field.Errorf(f.name, "is %v: want %v to %v", f.v, f.low, f.high))
 		}
+	}
+	if cfg.Window > cfg.Age {
+		errs = append(errs, field.Errorf("Window", "is %v: want at most Age, which is %v", cfg.Window, cfg.Age))
 	}
 	if cfg.Sync >= 0 && (cfg.Sync < 10*time.Millisecond || cfg.Sync > time.Hour) {
 		errs = append(errs, field.Errorf("Sync", "is %v: want 10ms to 1h, or less than 0 for each append", cfg.Sync))

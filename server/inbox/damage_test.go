@@ -348,6 +348,29 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 	return found
 }
 
+// TestDamagedDescription: a damaged file that describes a stream is written again, and
+// named in the log without JetStream's words. No message is missing.
+func TestDamagedDescription(t *testing.T) {
+	all, a := closed(t)
+	for _, name := range []string{"meta.inf", "meta.sum"} {
+		file := filepath.Join("jetstream", "$G", "streams", subject.Inbox.Stream(), name)
+		for _, c := range []change{
+			{"gone", func([]byte) []byte { return nil }},
+			{"wrong", func(b []byte) []byte { b[3] ^= 1; return b }},
+		} {
+			dir := lay(t, with(all, file, c))
+			var log logged
+			s := open(t, Config{Dir: dir, Logger: log.logger()})
+			a.check(t, s, false)
+			want := "file=" + filepath.Join(dir, filepath.Dir(file), "meta.inf")
+			if text := log.String(); strings.Count(text, want) != 1 || strings.Contains(text, "JetStream") {
+				t.Errorf("%s %s: logged %s, want %s", name, c.name, text, want)
+			}
+			s.close()
+		}
+	}
+}
+
 // TestLossIsCounted: the error says what is missing, and for how many users.
 func TestLossIsCounted(t *testing.T) {
 	all, _ := killed(t)

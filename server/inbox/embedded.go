@@ -251,6 +251,9 @@ func (l *natsLog) Fatalf(format string, args ...any) { l.note(slog.LevelError, f
 
 func (l *natsLog) note(level slog.Level, format string, args []any) {
 	s := fmt.Sprintf(format, args...)
+	if strings.Contains(s, "metafile") || strings.Contains(s, "tream checksum file") {
+		level = slog.LevelDebug // Check.Descriptions has it
+	}
 	l.log.Log(context.Background(), level, "embedded JetStream reports", "text", s)
 	l.mu.Lock()
 	l.last = s

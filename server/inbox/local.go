@@ -132,6 +132,9 @@ func (s *Store) logDamage(c *account.Check) {
 	for _, d := range c.Torn {
 		s.log.Info("incomplete last write discarded", "file", d.File, "offset", d.Offset, "bytes", d.Bytes, "cause", "the process was killed")
 	}
+	for _, file := range c.Descriptions {
+		s.log.Warn("description of a stream damaged", "file", file, "effect", "it is written again; its messages are verified")
+	}
 	s.logSetBack(c)
 	switch {
 	case c.Loss.Nothing():

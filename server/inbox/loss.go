@@ -154,8 +154,8 @@ func (s *Store) compareStreams(ctx context.Context, c *account.Check) error {
 		if st[k].Messages >= want[k] && st[k].Last >= last {
 			continue
 		}
-		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d (%s)",
-			store.ErrDamaged, k.Stream(), st[k].Messages, st[k].Last, want[k], last, s.local.log.worst())
+		err := fmt.Errorf("%w: messages are missing: stream %s has %d up to offset %d, expected %d up to %d",
+			store.ErrDamaged, k.Stream(), st[k].Messages, st[k].Last, want[k], last)
 		if !s.cfg.AcceptLoss {
 			return field.Wrapf("%w; restore %s from a backup; %w", err, s.local.dir, account.ErrAcceptLoss)
 		}

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
@@ -78,7 +79,7 @@ func (s *Store) tooBig(size int64) error {
 }
 
 // warnOfMaxPayload logs, once for each value, that NATS accepts less than what is
-// going to be appended.
+// going to be appended: as information if only the headers do not fit.
 func (s *Store) warnOfMaxPayload(accepts int64) {
 	want := min(s.cfg.MaxPayload, s.cfg.Bytes) + headroom
 	if s.cfg.MaxPayload == 0 || accepts >= want || s.tooLow.Swap(accepts) == accepts {
@@ -89,6 +90,10 @@ func (s *Store) warnOfMaxPayload(accepts int64) {
 			"effect", "longer messages are rejected")
 		return
 	}
-	s.log.Warn("max_payload of NATS too low", "max_payload", accepts, "want", want, "longest", accepts-headroom,
+	level := slog.LevelInfo // the defaults of both differ by headroom only
+	if want-headroom > accepts {
+		level = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), level, "max_payload of NATS too low", "max_payload", accepts, "want", want, "longest", accepts-headroom,
 		"effect", "longer messages are rejected", "advice", "raise max_payload in the configuration of NATS")
 }

@@ -24,7 +24,8 @@ func TestMaxPayload(t *testing.T) {
 		explanation string
 	}{
 		{mib, Config{}, "", mib - headroom, mib - headroom + 1, "at most 1044480 can be stored while max_payload of NATS is 1048576"},
-		{mib, Config{MaxPayload: mib}, "max_payload=1048576 want=1052672 longest=1044480", mib - headroom, mib, "max_payload of NATS is 1048576"},
+		{mib, Config{MaxPayload: mib}, "level=INFO msg=\"max_payload of NATS too low\" max_payload=1048576 want=1052672 longest=1044480", mib - headroom, mib, "max_payload of NATS is 1048576"},
+		{mib, Config{MaxPayload: mib + 1, Bytes: 2 * mib}, "level=WARN msg=\"max_payload of NATS too low\"", mib - headroom, mib, "max_payload of NATS is 1048576"},
 		{mib + headroom, Config{MaxPayload: mib}, "", mib, mib + 1, "the limit of a user or topic, Bytes, is 1048576"},
 		{mib, Config{MaxPayload: 4 * mib, Bytes: 1024}, "", 1024, 1025, "Bytes, is 1024"},
 		{mib, Config{MaxPayload: mib - headroom}, "", mib - headroom, mib, "max_payload"},

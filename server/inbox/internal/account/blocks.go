@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -195,6 +196,29 @@ func blockFiles(dir string, k subject.Kind) (blocks []block, msgs string, err er
 	}
 	slices.SortFunc(blocks, func(a, b block) int { return cmp.Compare(a.index, b.index) })
 	return blocks, msgs, err
+}
+
+// damagedDescriptions returns the files that describe a stream, and are missing or damaged:
+// without them the server does not know the stream.
+func damagedDescriptions(dir string) (files []string) {
+	for k := range subject.Kinds {
+		if _, err := os.Stat(StreamDir(dir, k)); err != nil {
+			continue
+		}
+		file := filepath.Join(StreamDir(dir, k), "meta.inf")
+		meta, err := os.ReadFile(file)
+		sum, sumErr := os.ReadFile(filepath.Join(StreamDir(dir, k), "meta.sum"))
+		key := sha256.Sum256([]byte(k.Stream()))
+		h, hashErr := highwayhash.New64(key[:])
+		if hashErr != nil {
+			panic("BUG: inbox: " + hashErr.Error())
+		}
+		h.Write(meta)
+		if err != nil || sumErr != nil || hex.EncodeToString(h.Sum(nil)) != string(sum) {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // LastBlock returns the greatest number of a block file of a stream, 0 if it has none.

@@ -31,6 +31,9 @@ type Check struct {
 	// strays are positions that are stored and not in the account, with their time.
 	Strays map[string]int64
 
+	// Descriptions are the files that describe streams and are missing or damaged.
+	Descriptions []string
+
 	closed  *closing // nil: the process was killed
 	Torn    []damage // incomplete last writes of a process that was killed
 	setBack setBack
@@ -71,6 +74,7 @@ func Inspect(ctx context.Context, dir, boot string, now time.Time) (*Check, erro
 	if c.Tally, err = ReadTally(File(dir), -1); err != nil {
 		return nil, err
 	}
+	c.Descriptions = damagedDescriptions(dir)
 	if err := c.compareEnd(); err != nil {
 		return nil, err
 	}
