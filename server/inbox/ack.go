@@ -317,7 +317,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 		return s.rejection(subject.Ack, ack.Error)
 	}
 	if s.local != nil {
-		s.local.blocks[subject.Ack].written.Store(true)
+		s.local.blocks[subject.Ack].Stored()
 	}
 	// About what the record takes, until the stream is asked again.
 	if stored.at == "0" {

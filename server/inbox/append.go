@@ -276,7 +276,7 @@ func (s *Store) put(ctx context.Context, to subject.Box, m *message, payload []b
 		return 0, false, s.rejection(to.Kind, ack.Error)
 	}
 	if s.local != nil {
-		s.local.blocks[to.Kind].written.Store(true)
+		s.local.blocks[to.Kind].Stored()
 	}
 	return ack.Seq, ack.Duplicate, nil
 }

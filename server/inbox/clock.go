@@ -9,7 +9,7 @@ import (
 // the NATS server which leads it, is ahead of this machine's. The answers to requests for
 // the stream have the time of that clock.
 type storeClock struct {
-	least atomic.Int64 // ns; negative: it may be behind by so much. 0: not known yet
+	least atomic.Int64 // ns, negative if the clock may be slow; 0: not known yet
 }
 
 const (

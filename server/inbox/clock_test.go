@@ -61,7 +61,7 @@ func TestClockOfNATS(t *testing.T) {
 			want uint64
 		}{{now().Add(50 * time.Minute), at}, {now().Add(-50 * time.Minute), 0}} {
 			if got, err := s.Before(ctx, user("u"), test.t); got != test.want || err != nil {
-				t.Errorf("behind by %v: %d, %v, want %d", behind, got, err, test.want)
+				t.Errorf("a clock that is slow by %v: %d, %v, want %d", behind, got, err, test.want)
 			}
 		}
 	}
@@ -84,6 +84,6 @@ func TestStoreClock(t *testing.T) {
 	}
 	c.note(at.Add(-time.Second), at) // or the answer took a second
 	if got := c.earliest(at); got != at.Add(-time.Second-clockSlack) {
-		t.Errorf("behind, or slow: %v", got)
+		t.Errorf("a slow clock, or a slow answer: %v", got)
 	}
 }

@@ -42,7 +42,7 @@ type embedded struct {
 	lock     *os.File      // nil: not acquired
 	stopping chan struct{} // closed when a server that is shut down has ended; nil: none is
 
-	blocks [subject.Kinds]lastBlock
+	blocks [subject.Kinds]account.BlockWatch
 
 	mu sync.Mutex
 	ns *natsserver.Server // nil: not started; guarded by mu
@@ -120,9 +120,8 @@ func (e *embedded) start() error {
 	if err := e.stop(); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	for k := range e.blocks { // the server removes what it finds empty
-		e.blocks[k].greatest = 0
-		e.blocks[k].written.Store(false)
+	for k := range e.blocks {
+		e.blocks[k].Reset()
 	}
 	opts := e.opts // the server keeps what it is given, and changes that
 	ns, err := natsserver.NewServer(&opts)

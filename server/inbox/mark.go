@@ -68,7 +68,7 @@ func (e *embedded) present() error {
 			_, err = os.Stat(filepath.Join(account.StreamDir(e.dir, k), "meta.inf"))
 		}
 		if err == nil {
-			err = e.blocks[k].present(e.dir, k)
+			err = e.blocks[k].Present(e.dir, k)
 		}
 	}
 	if err == nil {

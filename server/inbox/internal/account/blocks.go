@@ -221,8 +221,8 @@ func damagedDescriptions(dir string) (files []string) {
 	return files
 }
 
-// LastBlock returns the greatest number of a block file of a stream, 0 if it has none.
-func LastBlock(dir string, k subject.Kind) (uint64, error) {
+// lastBlock returns the greatest number of a block file of a stream, 0 if it has none.
+func lastBlock(dir string, k subject.Kind) (uint64, error) {
 	blocks, msgs, err := blockFiles(dir, k)
 	if err == nil && len(blocks) > 0 {
 		return blocks[len(blocks)-1].index, nil

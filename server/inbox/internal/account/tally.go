@@ -153,7 +153,7 @@ func (t *tally) removed(k subject.Kind, b *boxTally, offset uint64, ms int64, no
 }
 
 // end reports whether a message was the last of its box, and was removed at the limit of
-// the disk. Its entry is kept for as long as the message would have been.
+// the disk. Its entry stays until the message would have expired.
 func (t *tally) end(b *boxTally, offset uint64, ms int64, now time.Time) bool {
 	return t.Limits.DropOldest && offset == b.last && offset > b.purged && ms+t.Limits.Age.Milliseconds() > now.UnixMilli()
 }

@@ -101,7 +101,7 @@ func (a *Account) BeginEpoch(epoch string, last [2]uint64) error {
 
 // waterLocked returns a function that writes how far the account goes, to be called when so
 // many bytes of it are written. The caller holds mu; the function needs no lock, and calls
-// must not overlap. That it fails is no error: what is there then says less.
+// must not overlap. It ignores errors: the lock file then says less.
 func (a *Account) waterLocked(size int64) func() {
 	f, h := a.water, highWater{size, a.last, a.epoch}
 	return func() {
