@@ -153,6 +153,7 @@ func (s *Store) connectLocal() error {
 		nats.ReconnectWait(10*time.Millisecond),
 		nats.ReconnectJitter(10*time.Millisecond, 10*time.Millisecond),
 		nats.ReconnectBufSize(-1),
+		nats.FlusherTimeout(s.cfg.Timeout), // a server that hangs does not read
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.log.Warn("embedded JetStream client error", "err", err)
 		}),
