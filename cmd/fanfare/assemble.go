@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -56,11 +55,7 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 			return cmd.storeError(err)
 		}
 		cfg.Store = p.store
-		if p.dataDir = next.store.Dir; p.dataDir != "" {
-			if dir, err := filepath.Abs(p.dataDir); err == nil { // for the log
-				p.dataDir = dir
-			}
-		}
+		p.dataDir = next.store.Dir
 	}
 	var page *console.Page
 	if cmd.Console {
