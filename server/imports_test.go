@@ -26,6 +26,8 @@ var (
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
 	}
+	// clients are programs at the other end.
+	clients = []string{"fanfare/client", "fanfare/client/js/build"}
 	// parts are what package inbox is made of; Go keeps others from importing them.
 	parts = []string{
 		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
@@ -65,6 +67,8 @@ var arrows = []struct {
 		"the store implements a contract and can be used without a server"},
 	{parts, []string{"fanfare", "github.com/nats-io"}, append([]string{"fanfare/server/store", "fanfare/server/internal/field"}, parts...),
 		"the files of a store are read without a NATS and without the store"},
+	{clients, []string{"fanfare"}, nil,
+		"a client needs nothing of the server"},
 	{[]string{"fanfare/cmd/fanfare"}, append([]string{"fanfare/server/internal"}, leaves...), nil,
 		"the program uses what any embedder may use"},
 }
@@ -77,6 +81,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/golang-jwt", "auth"},
 	{"github.com/alecthomas/kong", "cmd"},
 	{"github.com/mailru/easygo", "netpoll"},
+	{"github.com/coder/websocket", "client"},
 }
 
 func under(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
@@ -138,7 +143,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, list := range [][]string{leaves, adapters, internal, parts} {
+	for _, list := range [][]string{leaves, adapters, internal, parts, clients} {
 		for _, pkg := range list {
 			if _, ok := seen[pkg]; !ok {
 				t.Errorf("package %s was not seen: was it renamed?", pkg)
@@ -147,7 +152,7 @@ func TestImports(t *testing.T) {
 	}
 	for from := range seen {
 		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/listen" || under(from, "fanfare/cmd") ||
-			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from)
+			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(clients, from)
 		if !known {
 			t.Errorf("package %s has no place in the rules", from)
 		}
@@ -182,6 +187,9 @@ func TestImportRules(t *testing.T) {
 		{"fanfare/server/inbox", "fanfare/server/inbox/internal/account", true},
 		{"fanfare/server/inbox/internal/account", "fanfare/server/inbox", false},
 		{"fanfare/server/inbox/internal/account", "github.com/nats-io/nats.go", false},
+		{"fanfare/client", "fanfare/server", false},
+		{"fanfare/server", "github.com/coder/websocket", false},
+		{"fanfare/client", "github.com/coder/websocket", true},
 		{"fanfare/cmd/fanfare", "fanfare/netpoll", false},
 		{"fanfare/cmd/fanfare", "fanfare/server/api", true},
 	} {
@@ -203,7 +211,7 @@ func TestDependenciesOfAnEmbedder(t *testing.T) {
 		t.Fatalf("go list names %q", deps)
 	}
 	for _, dep := range deps {
-		for _, heavy := range []string{"github.com/nats-io", "github.com/prometheus", "github.com/valyala", "github.com/golang-jwt", "github.com/alecthomas"} {
+		for _, heavy := range []string{"github.com/nats-io", "github.com/prometheus", "github.com/valyala", "github.com/golang-jwt", "github.com/alecthomas", "github.com/coder/websocket"} {
 			if under(dep, heavy) {
 				t.Errorf("fanfare/server depends on %s", dep)
 			}
