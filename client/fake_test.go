@@ -157,11 +157,20 @@ func (s *fakeServer) drop() {
 	s.t.Helper()
 	n := s.count()
 	s.last().fail(&CloseError{Code: 1006, Err: errors.New("reset")})
-	time.Sleep(time.Minute)
+	s.await(n + 1)
 	s.expect("connection lost: reset")
-	if s.count() != n+1 {
-		s.t.Fatalf("%d handshakes, want %d", s.count(), n+1)
+}
+
+// await waits until there were n handshakes.
+func (s *fakeServer) await(n int) {
+	s.t.Helper()
+	for range 1000 {
+		if s.count() >= n {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
+	s.t.Fatalf("%d handshakes, want %d", s.count(), n)
 }
 
 func (c *fakeConn) fail(err error) {

@@ -8,9 +8,15 @@ import (
 	"time"
 )
 
-// TestDocsClientAndServer runs the complete client against a real server whose process
-// is killed, whose storage is replaced by a backup, and whose storage is lost.
+// TestDocsClientAndServer runs the complete client of the document, and the library,
+// against a real server whose process is killed, whose storage is replaced by a backup,
+// and whose storage is lost.
 func TestDocsClientAndServer(t *testing.T) {
+	t.Run("document", func(t *testing.T) { testClientAndServer(t, clients(t)) })
+	t.Run("library", func(t *testing.T) { testClientAndServer(t, libraryClients(t)) })
+}
+
+func testClientAndServer(t *testing.T, n *node) {
 	ports, dir, backup := freePorts(t, 2), t.TempDir(), t.TempDir()
 	public, api := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
 	data := dir + "/data"
@@ -29,7 +35,6 @@ func TestDocsClientAndServer(t *testing.T) {
 
 	p := start()
 	push("one")
-	n := clients(t)
 	n.connect("ws://"+public+"/ws?user=bob", "bob", "scores.final")
 	n.expect(`["bob",null,"one"]`)
 	publish("0:1")

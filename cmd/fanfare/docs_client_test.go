@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,12 +13,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"fanfare/client/js/build"
 )
 
 // node is a JavaScript program that runs the examples of a document. What they write to
@@ -199,6 +203,52 @@ func clients(t *testing.T) *node {
 	if function == "" {
 		t.Fatal("docs/protocol.md has no function connect")
 	}
+	return startClients(t, function)
+}
+
+// libraryClients is clients with the JavaScript library.
+func libraryClients(t *testing.T) *node {
+	return startClients(t, "import {Client, localStorageStore} from "+strconv.Quote("file://"+buildLibrary(t))+`;
+function connect({url, user, topics, onMessage, onGap}) {
+  const client = new Client({url, user, store: localStorageStore(), minDelay: 500});
+  client.inbox(onMessage);
+  for (const topic of topics) client.subscribe(topic, onMessage);
+  client.on("gap", ({topic}) => onGap(topic));
+  client.on("error", error => { if (error.kind !== "close" && error.kind !== "handshake") console.log(error.kind); });
+  client.connect();
+  return client;
+}
+`)
+}
+
+// buildLibrary returns the file of the library.
+func buildLibrary(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := build.Into(t.Context(), dir)
+	if errors.Is(err, build.ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "dist", "index.js")
+}
+
+// TestDocsLibrary runs the example of the JavaScript library.
+func TestDocsLibrary(t *testing.T) {
+	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--durable-topic=scores.*")
+	example := docBlocks(t, "docs/clients.md", "js")[0]
+	n := startNode(t, strings.NewReplacer("127.0.0.1:8080", p.public, `"fanfare-client"`, strconv.Quote("file://"+buildLibrary(t))).Replace(example.text))
+	waitOnline(t, p.api, "bob")
+	post(t, "http://"+p.api+"/v1/users/bob/push?durable=true&id=1", "text/plain", "one")
+	post(t, "http://"+p.api+"/v1/topics/scores.final/push?id=2", "text/plain", "2:1")
+	n.expectAnyOrder("inbox one", "scores.final 2:1")
+	waitAcked(t, p)
+}
+
+// startClients runs a function connect as clients says.
+func startClients(t *testing.T, function string) *node {
 	return startNode(t, function+`
 import {createInterface} from "node:readline";
 const open = new Map();

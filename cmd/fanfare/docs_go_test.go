@@ -8,14 +8,18 @@ import (
 )
 
 // quoted are the packages from which the documents quote Go; the tests of each run it.
-const quoted = docRoot + "/examples/embed/*.go"
+var quoted = []string{docRoot + "/examples/embed/*.go", docRoot + "/client/example_test.go"}
 
 // TestDocsGo checks that every block of Go is a part of a program that is compiled and
 // tested: its lines follow each other there, at any depth of indentation.
 func TestDocsGo(t *testing.T) {
-	files, err := filepath.Glob(quoted)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("found no programs at %s: %v", quoted, err)
+	var files []string
+	for _, pattern := range quoted {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("found no programs at %s: %v", pattern, err)
+		}
+		files = append(files, found...)
 	}
 	var programs strings.Builder
 	for _, f := range files {
@@ -30,7 +34,7 @@ func TestDocsGo(t *testing.T) {
 		for _, b := range docBlocks(t, file, "go") {
 			n++
 			if !strings.Contains(programs.String(), "\n"+outdented(b.text)) {
-				t.Errorf("%s: this is not in %s:\n%s", b, quoted, b.text)
+				t.Errorf("%s: this is not in %q:\n%s", b, quoted, b.text)
 			}
 		}
 	}
