@@ -211,7 +211,7 @@ func TestSilence(t *testing.T) {
 		s.say(hello(1, "E1"))
 		time.Sleep(20*time.Second + 1)
 		s.expect("ping")
-		s.last().mute = true
+		s.last().mute.Store(true)
 		time.Sleep(15 * time.Second)
 		s.expect("ping", "connection lost: no answer to a ping within 5s")
 		s.end()

@@ -92,19 +92,25 @@ func ExampleClient_Subscribe() {
 	done := make(chan error)
 	go func() { done <- c.Run(ctx) }()
 	received := make(chan *client.Message)
-	c.Subscribe("scores.final", func(_ context.Context, m *client.Message) error { received <- m; return nil })
-	for {
-		d, err := srv.PublishStored(ctx, "scores.final", server.Entry{Op: server.Text, Payload: []byte("2:1")})
-		if err != nil {
-			fmt.Println(err)
-			return
+	c.Subscribe("scores.final", func(ctx context.Context, m *client.Message) error {
+		select {
+		case received <- m:
+		case <-ctx.Done():
 		}
-		if d.Receivers > 0 {
+		return ctx.Err()
+	})
+	// A first-time subscriber receives what is published after the server has subscribed it.
+	for m := (*client.Message)(nil); m == nil && ctx.Err() == nil; {
+		if _, err := srv.PublishStored(ctx, "scores.final", server.Entry{Op: server.Text, Payload: []byte("2:1")}); err != nil {
+			fmt.Println(err)
 			break
 		}
+		select {
+		case m = <-received:
+			fmt.Println(m.Topic, m.Text())
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	m := <-received
-	fmt.Println(m.Topic, m.Text())
 	cancel()
 	<-done
 	// Output: scores.final 2:1

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,7 @@ type fakeConn struct {
 	over   chan struct{}
 	once   sync.Once
 	err    error
-	mute   bool // does not answer pings
+	mute   atomic.Bool // does not answer pings
 }
 
 // run runs a client against a fake server. subscribe is called before Run.
@@ -205,7 +206,7 @@ func (c *fakeConn) Write(_ context.Context, b []byte) error {
 
 func (c *fakeConn) Ping(ctx context.Context) error {
 	c.srv.log("ping")
-	if c.mute {
+	if c.mute.Load() {
 		<-ctx.Done()
 	}
 	return ctx.Err()
