@@ -235,7 +235,7 @@ func (b *box) take(it *item) {
 	}
 	if it.message != nil {
 		if b.handler == nil {
-			return // nobody has seen it
+			return // no handler has seen it
 		}
 		b.acked, b.unsent = &p.Offset, true
 	}

@@ -18,6 +18,8 @@
 //
 // # Limitations
 //
+//   - The page has a client of its own, not that of client/js: it speaks plain messages, too,
+//     and shows what a library hides, such as duplicates and close codes.
 //   - The page pushes text, and no durable messages to users.
 //   - It keeps the last 500 messages, and shows 4,096 characters of each.
 package console

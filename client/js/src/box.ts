@@ -169,7 +169,7 @@ export class Box {
     this._sleepers.forEach(wake => wake());
     const at = item._position;
     if (!at || item._history !== this._history || this._handled && this._handled.offset >= at.offset) return;
-    if (item._message && !this._handlers.size) return; // nobody has seen it
+    if (item._message && !this._handlers.size) return; // no handler has seen it
     this._acked = item._message ? at.offset : undefined;
     this._save({offset: at.offset, epoch: this._received!.epoch});
   }
