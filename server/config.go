@@ -13,6 +13,7 @@ import (
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
 	"fanfare/server/store"
 )
@@ -80,6 +81,12 @@ type Config struct {
 	// 7239) instead. Only one of both is read: a proxy that writes one of them passes on what
 	// the client has sent in the other.
 	Forwarded bool
+	// ProxyProtocol are the proxies, such as a load balancer for TCP, whose connections begin
+	// with a PROXY protocol header, version 1 or 2, before TLS if there is TLS. The client
+	// that it names takes the place of the peer: for limits, logs, Session.RemoteAddr and
+	// TrustedProxies. A connection of such a proxy without a header is rejected, and so is
+	// one that has a header and comes from elsewhere.
+	ProxyProtocol []netip.Prefix
 	// SessionsPerUser bounds the sessions of one user on this node: in a cluster of
 	// n nodes a user may have n times as many. 0: 16.
 	SessionsPerUser int
@@ -215,7 +222,7 @@ func (cfg *Config) validate() error {
 		}
 	}
 	if cfg.TLS != nil {
-		if err := validateTLS(cfg.TLS.config); err != nil {
+		if err := secure.Validate(cfg.TLS.config); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -269,7 +276,7 @@ func (cfg *Config) limits() registry.Limits {
 // Reconfigure changes the configuration of a running server. These fields of cfg take
 // effect:
 //
-//   - AllowOrigins, TrustedProxies, Forwarded, HandshakeTimeout, HandshakesPerIP and
+//   - AllowOrigins, TrustedProxies, Forwarded, ProxyProtocol, HandshakeTimeout, HandshakesPerIP and
 //     HandshakeRate for handshakes from now on;
 //   - MaxConnections, ConnectionsPerIP, SessionsPerUser, SessionsFull and
 //     TopicsPerSession for new connections, sessions and subscriptions: what exceeds a
@@ -300,6 +307,7 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	next := srv.Config()
 	next.AllowOrigins = cfg.AllowOrigins
 	next.TrustedProxies = cfg.TrustedProxies
+	next.ProxyProtocol = cfg.ProxyProtocol
 	next.Forwarded = cfg.Forwarded
 	next.HandshakeTimeout = cfg.HandshakeTimeout
 	next.HandshakesPerIP = cfg.HandshakesPerIP

@@ -121,7 +121,7 @@ func (srv *Server) drain(ctx context.Context) {
 		n := min(dueAt(srv.now()-begun, srv.live().DrainRate)-closed, len(left))
 		for _, s := range left[:n] {
 			switch s.phase() {
-			case readingRequest, identifying:
+			case readingProxyHeader, readingRequest, identifying:
 				s.rejectEarly(errGoingAway)
 			case open:
 				s.Close(frame.StatusGoingAway, "server is going away")

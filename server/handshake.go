@@ -28,9 +28,13 @@ func (h *handshakeBuffer) free() {
 
 // gathering is a request that comes in pieces; owned by the read turn.
 type gathering struct {
+	proxy   []byte // a part of the PROXY protocol header
 	head    handshake.Head
 	arrived uint32 // tick at which the connection was accepted
 }
+
+// held returns the memory that it takes, in bytes.
+func (g *gathering) held() int { return cap(g.proxy) + g.head.Held() }
 
 // readRequest takes bytes of the opening handshake, and returns the bytes that follow it,
 // for the decoder. Afterwards the session is open, or rejected, or an Identifier has it, or
@@ -45,7 +49,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 		return nil
 	}
 	x := s.ext.Load()
-	if x != nil {
+	if x != nil && x.gathering != nil {
 		g = x.gathering
 	}
 	before := g.head.Held()
@@ -55,14 +59,18 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 		err = errNoMemory
 	}
 	if head == nil && err == nil {
-		if x == nil {
+		if g == &first {
 			kept := first
 			s.extend().gathering = &kept
 		}
 		return nil
 	}
 	if x != nil {
-		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
+		// An idle session has none, unless it keeps the address that a proxy has named. Only
+		// the read turn uses it so far.
+		if x.gathering = nil; !x.client.valid {
+			s.ext.Store(nil)
+		}
 	}
 	defer srv.memory.Hold(g.head.Held(), 0, limit.ForRequest())
 	if err != nil {
@@ -78,7 +86,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 // dropGathering gives up the request of a connection that has ended.
 func (s *Session) dropGathering(x *extension) {
 	if x.gathering != nil {
-		s.srv().memory.Hold(x.gathering.head.Held(), 0, limit.ForRequest())
+		s.srv().memory.Hold(x.gathering.held(), 0, limit.ForRequest())
 		x.gathering = nil
 	}
 }
@@ -191,7 +199,7 @@ func (s *Session) servePlain(head, rest []byte) {
 		return
 	}
 	srv.background.Add(1)
-	srv.fallback.Serve(nc, slices.Concat(head, rest), s.tlsState(), func() {
+	srv.fallback.Serve(s.namingClient(nc), slices.Concat(head, rest), s.tlsState(), func() {
 		srv.uncount(s)
 		srv.background.Done()
 	})

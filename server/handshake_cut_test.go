@@ -21,12 +21,19 @@ import (
 // the client gets. The server has to be the one that ends the connection.
 func talk(t *testing.T, srv *Server, pieces ...string) string {
 	t.Helper()
+	return talkAs(t, srv, readingRequest, pieces...)
+}
+
+// talkAs is talk for a session that begins in a phase.
+func talkAs(t *testing.T, srv *Server, begins phase, pieces ...string) string {
+	t.Helper()
 	here, there, err := socketPair(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer here.Close()
 	s := srv.newSession(srv.unrouted)
+	s.state.Store(uint32(begins) << phaseShift)
 	if err := srv.engine.Adopt(there, &s.conn, reads{handler{s}, pieces}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func (srv *Server) fire(s *Session) {
 		return
 	}
 	switch p {
-	case readingRequest:
+	case readingProxyHeader, readingRequest:
 		s.rejectEarly(errTooSlow)
 	case identifying:
 		s.rejectEarly(errIdentifySlow)

@@ -18,12 +18,12 @@ var (
 	leaves = []string{"fanfare/netpoll", "fanfare/frame", "fanfare/registry"}
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
-		"fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/console",
+		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/console",
 		"fanfare/server/fasthttpmount", "fanfare/server/inbox",
 	}
 	internal = []string{
 		"fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/replay",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
 	}
 	// clients are programs at the other end.
@@ -77,7 +77,10 @@ var arrows = []struct {
 var libraries = []struct{ library, packages string }{
 	{"github.com/valyala/fasthttp", "api fasthttpmount"},
 	{"github.com/prometheus", "api"},
-	{"github.com/nats-io", "inbox cluster internal/natsconn"},
+	{"github.com/nats-io", "acme inbox cluster internal/natsconn"},
+	{"github.com/caddyserver/certmagic", "acme"},
+	{"github.com/mholt/acmez", "acme"},
+	{"go.uber.org/zap", "acme"},
 	{"github.com/golang-jwt", "auth"},
 	{"github.com/alecthomas/kong", "cmd"},
 	{"github.com/mailru/easygo", "netpoll"},
@@ -211,7 +214,7 @@ func TestDependenciesOfAnEmbedder(t *testing.T) {
 		t.Fatalf("go list names %q", deps)
 	}
 	for _, dep := range deps {
-		for _, heavy := range []string{"github.com/nats-io", "github.com/prometheus", "github.com/valyala", "github.com/golang-jwt", "github.com/alecthomas", "github.com/coder/websocket"} {
+		for _, heavy := range []string{"github.com/nats-io", "github.com/prometheus", "github.com/valyala", "github.com/golang-jwt", "github.com/alecthomas", "github.com/coder/websocket", "github.com/caddyserver", "go.uber.org"} {
 			if under(dep, heavy) {
 				t.Errorf("fanfare/server depends on %s", dep)
 			}

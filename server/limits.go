@@ -20,8 +20,8 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 		srv.rejectLog.note(errFull, peer, nil)
 		return nil, false
 	}
-	if srv.trusted(peer) {
-		return nil, true // its request will name the client
+	if srv.announces(peer) || srv.trusted(peer) {
+		return nil, true // its header, or its request, will name the client
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.live().ConnectionsPerIP); !ok {
 		srv.stats.addressFull.Add(1)
@@ -35,7 +35,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 func (srv *Server) limitHandshake(s *Session, r *Request) error {
 	counted := s.securedByUs() // before the TLS handshake
 	if s.source == nil && len(srv.live().TrustedProxies) > 0 {
-		if peer := s.conn.RemoteAddr().Addr(); srv.trusted(peer) {
+		if peer := s.RemoteAddr().Addr(); srv.trusted(peer) {
 			addr, err := srv.clientAddress(r, peer)
 			if err != nil {
 				return err

@@ -27,7 +27,13 @@ func (s *Session) received(b []byte) (n int) {
 	if state&identifierBit != 0 && s.early(b) {
 		return n
 	}
-	if phaseOf(state) == readingRequest {
+	switch phaseOf(state) {
+	case readingProxyHeader:
+		if b = s.readProxyHeader(b, heard); len(b) == 0 {
+			return n
+		}
+		fallthrough
+	case readingRequest:
 		if b = s.readRequest(b, heard); len(b) == 0 {
 			return n
 		}

@@ -17,6 +17,7 @@ import (
 // A handshake is rejected in one of these steps, in this order:
 //
 //   - accept: a limit on connections (limits.go), or draining;
+//   - the PROXY protocol header (proxyprotocol.go);
 //   - TLS: package secure, and checkPlain for TLS at a plain listener (tls.go);
 //   - gathering: the size and the deadline of the request, and memory (handshake.go);
 //   - the request: its path, Host and rate (handshake.go), the rules of RFC 6455 and its
@@ -96,7 +97,7 @@ func (s *Session) reject(err error, r *Request) {
 // rejectEarly is reject for goroutines that do not hold the read turn. It has no effect
 // unless the server waits for the request, or for an Identifier.
 func (s *Session) rejectEarly(r *Rejection) {
-	if s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
+	if s.advance(readingProxyHeader, lingering) || s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
 		s.srv().stats.reject(r.Status)
 		r = s.srv().spread(r)
 		s.noteRejection(r, nil)
@@ -151,7 +152,7 @@ func (s *Session) noteRejection(rejection *Rejection, r *Request) {
 		addr = r.RemoteAddr()
 		origin, _ = r.head.Field("Origin")
 	} else {
-		addr = s.conn.RemoteAddr()
+		addr = s.RemoteAddr()
 	}
 	s.srv().rejectLog.note(rejection, addr.Addr(), origin)
 }

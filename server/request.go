@@ -90,7 +90,7 @@ func (r *Request) RemoteAddr() netip.AddrPort {
 	case r.client.IsValid():
 		return r.client
 	case r.session != nil:
-		return r.session.conn.RemoteAddr()
+		return r.session.RemoteAddr()
 	}
 	return r.peer
 }

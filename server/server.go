@@ -220,7 +220,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.mu.Unlock()
 	srv.setLocalOnly()
 	if srv.tls != nil && !srv.engine.WatchesListener(ln) {
-		ln = srv.tls.Listener(ln)
+		ln = srv.tls.Listener(proxyListener{ln, srv})
 	}
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
@@ -239,7 +239,7 @@ func (srv *Server) setLocalOnly() {
 // trustsClients reports whether an endpoint lets clients choose their user, and clients
 // reach it without a proxy.
 func (srv *Server) trustsClients() bool {
-	return len(srv.live().TrustedProxies) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
+	return len(srv.live().TrustedProxies)+len(srv.live().ProxyProtocol) == 0 && slices.ContainsFunc(srv.cfg.Endpoints, func(ep Endpoint) bool { return ep.Insecure })
 }
 
 // Addr returns the address of the public listener; nil before Start, and without one.
@@ -274,6 +274,9 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 		return nil, nil
 	}
 	s.source = src
+	if srv.announces(peer.Addr()) {
+		s.state.Store(uint32(readingProxyHeader) << phaseShift)
+	}
 	s.arm(srv.live().HandshakeTimeout)
 	return &s.conn, handler{s}
 }
@@ -287,6 +290,7 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	}
 	s := new(Session)
 	s.ep.Store(ep)
+	s.state.Store(uint32(readingRequest) << phaseShift)
 	s.heard.Store(srv.tick.Load())
 	return s
 }
@@ -317,6 +321,7 @@ func (srv *Server) Config() Config {
 	cfg.Endpoints = slices.Clone(cfg.Endpoints)
 	cfg.AllowOrigins = slices.Clone(cfg.AllowOrigins)
 	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
+	cfg.ProxyProtocol = slices.Clone(cfg.ProxyProtocol)
 	cfg.DurableTopics = slices.Clone(cfg.DurableTopics)
 	return cfg
 }

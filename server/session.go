@@ -63,14 +63,15 @@ func (s *Session) srv() *Server        { return s.ep.Load().srv }
 type phase uint32
 
 const (
-	readingRequest phase = iota // gathering the request
-	deciding                    // the request is complete, and is checked in the read turn
-	identifying                 // an Identifier has it
-	admitting                   // the Identifier has returned
-	open                        // messages flow
-	closing                     // our close frame is out, theirs is awaited
-	lingering                   // nothing is sent any more; the peer is to end the stream
-	ended                       // the connection has ended
+	readingProxyHeader phase = iota // of a connection from Config.ProxyProtocol
+	readingRequest                  // gathering the request
+	deciding                        // the request is complete, and is checked in the read turn
+	identifying                     // an Identifier has it
+	admitting                       // the Identifier has returned
+	open                            // messages flow
+	closing                         // our close frame is out, theirs is awaited
+	lingering                       // nothing is sent any more; the peer is to end the stream
+	ended                           // the connection has ended
 )
 
 // Session.state is one word, so that a broadcast reads everything that it needs to know

@@ -20,6 +20,7 @@ type stats struct {
 	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
 	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
 	shortOfMemory atomic.Int64 // connections rejected because memory is short
+	proxyHeaders  atomic.Int64 // PROXY protocol headers that were rejected
 	aborted       atomic.Int64 // connections that ended before their request was complete
 	received      atomic.Int64 // messages from clients
 	pushed        atomic.Int64 // deliveries
@@ -43,7 +44,7 @@ func (st *stats) close(code Code)   { st.closes[code].Add(1) }
 
 // unfinished counts a connection that never became a session.
 func (st *stats) unfinished(was phase) {
-	if was == readingRequest {
+	if was <= readingRequest {
 		st.aborted.Add(1)
 	}
 }
@@ -81,6 +82,8 @@ type Stats struct {
 	Forced        int64 `json:"forced_closes" metric:"forced_closes_total" help:"Closing handshakes that timed out."`
 	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks, dialects, Config.Fallback, the cluster, the store, and connections given to Adopt."`
 
+	ProxyErrors int64 `json:"proxy_header_errors" metric:"proxy_header_errors_total" help:"Connections rejected for their PROXY protocol header: missing, malformed, or from another address than the proxies'."`
+
 	Rejected  map[string]int64 `json:"rejected_by_status" metric:"rejected_total,status" help:"Rejected connections and handshakes, by HTTP status."`
 	Limited   map[string]int64 `json:"stopped_by_limit" metric:"limited_total,limit" help:"Connections, handshakes, sessions and requests stopped by a limit."`
 	Delivered map[string]int64 `json:"messages_delivered" metric:"delivered_total,kind" help:"Messages written or queued to a session, by kind of push."`
@@ -108,6 +111,8 @@ type Stats struct {
 	// Waits has the batches of ready connections.
 	Waits Histogram `json:"batches" metric:"batch_seconds" help:"Upper bound of the time that a ready connection waited for its turn: from the poll to the last turn of its batch."`
 
+	// TLS is nil without TLS.
+	TLS *TLSStats `json:"tls,omitzero" metric:"tls_"`
 	// Replay is nil without a store.
 	Replay *ReplayStats `json:"replay,omitzero" metric:"replay_"`
 }
@@ -158,6 +163,7 @@ func (srv *Server) Stats() *Stats {
 		Slow:            st.slow.Load(),
 		Forced:          st.forced.Load(),
 		Panics:          st.panics.Load() + engine.Panics,
+		ProxyErrors:     st.proxyHeaders.Load(),
 		UnfinishedBytes: srv.memory.Held(),
 		Rejected:        srv.rejections(),
 		Limited: map[string]int64{
@@ -197,6 +203,9 @@ func (srv *Server) Stats() *Stats {
 	}
 	for k := range st.latency {
 		out.Delivery[pushKind(k).String()] = st.latency[k].histogram()
+	}
+	if srv.tls != nil {
+		out.TLS = newTLSStats(srv.tls.Stats())
 	}
 	if srv.replay != nil {
 		r := ReplayStats(srv.replay.Stats())

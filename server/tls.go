@@ -8,6 +8,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/field"
+	"fanfare/server/internal/proxyproto"
 	"fanfare/server/internal/secure"
 )
 
@@ -32,17 +33,6 @@ type tlsService interface {
 	Stats() secure.Stats
 }
 
-// validateTLS returns the error in Config.TLS that would make every handshake fail.
-func validateTLS(cfg *tls.Config) error {
-	switch {
-	case len(cfg.Certificates) == 0 && cfg.GetCertificate == nil && cfg.GetConfigForClient == nil:
-		return field.Errorf("TLS", "has no certificate: set Certificates, GetCertificate or GetConfigForClient")
-	case cfg.MaxVersion != 0 && cfg.MinVersion > cfg.MaxVersion:
-		return field.Errorf("TLS", "has the MinVersion %s, which is later than the MaxVersion %s", tls.VersionName(cfg.MinVersion), tls.VersionName(cfg.MaxVersion))
-	}
-	return nil
-}
-
 // ErrNoTLS is what SetTLS returns for a Server without Config.TLS.
 var ErrNoTLS = errors.New("server: Config.TLS is nil, so connections are served without TLS")
 
@@ -54,7 +44,7 @@ func (srv *Server) SetTLS(cfg *tls.Config) error {
 	if srv.tls == nil {
 		return ErrNoTLS
 	}
-	if err := validateTLS(cfg); err != nil {
+	if err := secure.Validate(cfg); err != nil {
 		return err
 	}
 	srv.tls.SetConfig(cfg)
@@ -84,7 +74,7 @@ func (o tlsOwner) Allow() error {
 // Failed ends the connection. The client may still have to read an alert.
 func (o tlsOwner) Failed(err error) {
 	s := o.s
-	if s.advance(readingRequest, lingering) {
+	if s.advance(readingProxyHeader, lingering) || s.advance(readingRequest, lingering) {
 		var rejection *Rejection
 		if !errors.As(err, &rejection) {
 			rejection = &Rejection{Text: err.Error(), Reason: "TLS handshake failed: " + secure.Reason(err)}
@@ -139,10 +129,17 @@ func (srv *Server) rejectHello() error {
 }
 
 // checkPlain tells a TLS handshake from a request by its first byte, the type of the
-// record, RFC 8446 section 5.1.
+// record, RFC 8446 section 5.1. It rejects PROXY protocol headers, too.
 func (s *Session) checkPlain(b []byte) error {
-	if len(b) > 0 && b[0] == 22 && s.ext.Load() == nil {
+	x := s.ext.Load()
+	if first := x == nil || x.gathering == nil || x.gathering.head.Held() == 0; !first {
+		return nil
+	}
+	switch {
+	case len(b) > 0 && b[0] == 22:
 		return s.srv().rejectHello()
+	case proxyproto.Announced(b):
+		return s.srv().rejectProxyHeader()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,6 +64,7 @@ type API struct {
 
 	// Atomic.
 	keys        atomic.Pointer[[]keyDigest] // what it points at is immutable
+	tls         atomic.Pointer[tls.Config]  // nil: no TLS; what it points at is immutable
 	panics      atomic.Int64                // in handlers
 	unserved    atomic.Int64                // connections rejected because there were too many
 	displaced   atomic.Int64                // connections closed for new ones
@@ -72,6 +74,8 @@ type API struct {
 	badLines    atomic.Int64                // of batches that were answered with an error
 	answerBytes atomic.Int64                // answers to batches that wait for their clients
 	answersFull atomic.Int64                // batches ended because of answerLimit or answerTotal
+
+	tlsHandshakes, tlsFailed, proxyHeaders atomic.Int64 // proxyHeaders: missing or malformed
 
 	background sync.WaitGroup
 	conns      connTable
@@ -103,6 +107,9 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		streams:     make(map[*batch]struct{}),
 	}
 	a.keys.Store(digestKeys(cfg.Keys))
+	if cfg.TLS != nil {
+		a.useTLS(cfg.TLS)
+	}
 	a.conns.init(cfg.MaxConnections, a.limits.MaxConnections)
 	a.quit, a.stop = context.WithCancel(context.Background())
 	a.prometheus = newMetrics(a)

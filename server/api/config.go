@@ -1,10 +1,14 @@
 package api
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"strings"
 
 	"fanfare/server/internal/field"
+	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
 )
 
@@ -15,6 +19,12 @@ type Config struct {
 	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
 	// this machine only: Listen must be loopback or a Unix socket.
 	Keys []string
+	// TLS serves the listener with TLS; nil: without. It needs a certificate, and
+	// API.SetTLS replaces it. NextProtos is always http/1.1. A Unix socket stays without.
+	TLS *tls.Config
+	// ProxyProtocol are the proxies whose connections begin with a PROXY protocol header,
+	// as in server.Config.
+	ProxyProtocol []netip.Prefix
 	// MaxConnections bounds the connections that are open at a time. 0: half of the
 	// descriptors that the server leaves to other uses, at most 4,096.
 	MaxConnections int
@@ -53,6 +63,14 @@ func (cfg *Config) validate() error {
 	if len(cfg.Keys) == 0 && !listen.IsLoopback(cfg.Listen) {
 		errs = append(errs, field.Errorf("Keys", "is empty, and the API listens on %s, which is not loopback: "+
 			"set a key, or listen on 127.0.0.1", cfg.Listen))
+	}
+	if cfg.TLS != nil {
+		if strings.HasPrefix(cfg.Listen, "unix:") {
+			errs = append(errs, field.Errorf("TLS", "has no effect at %s: a Unix socket is served without TLS", cfg.Listen))
+		}
+		if err := secure.Validate(cfg.TLS); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if cfg.MaxConnections < 0 {
 		errs = append(errs, field.Errorf("MaxConnections", "is %d: want at least 1, or 0 for the default", cfg.MaxConnections))

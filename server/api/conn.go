@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server/internal/secure"
 )
 
 // conn is a connection of the API.
@@ -117,8 +119,15 @@ func (c *conn) linger() {
 	}
 }
 
-// abort closes the connection at once.
-func (c *conn) abort() { c.Conn.Close() }
+// abort closes the connection at once. The Close of a TLS connection would wait for a
+// client that does not read.
+func (c *conn) abort() {
+	if tc, ok := c.Conn.(*secure.Conn); ok {
+		tc.NetConn().Close()
+		return
+	}
+	c.Conn.Close()
+}
 
 // retryListener retries when accept fails, for example without a free descriptor. fasthttp
 // would stop serving.
@@ -139,7 +148,7 @@ func (l *retryListener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		if err == nil {
 			l.retries = 0
-			return &conn{Conn: c, api: l.api}, nil
+			return &conn{Conn: l.api.secure(c), api: l.api}, nil
 		}
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err

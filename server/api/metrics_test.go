@@ -152,7 +152,7 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 		"HeapAllocBytes": "go_memstats_heap_alloc_bytes", "HeapInuseBytes": "go_memstats_heap_inuse_bytes",
 		"Metrics": "Measured", "Version": "info", "Node": "info", "Transport": "info", "Status": "/readyz",
 	}
-	for _, part := range []any{figures{}, server.Stats{}, server.ReplayStats{}, apiFigures{}, storeFigures{}, store.Stats{}, clusterFigures{}} {
+	for _, part := range []any{figures{}, server.Stats{}, server.ReplayStats{}, server.TLSStats{}, apiFigures{}, storeFigures{}, store.Stats{}, clusterFigures{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(part)) {
 			_, exception := exceptions[f.Name]
 			_, metric := f.Tag.Lookup("metric")

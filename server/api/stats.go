@@ -45,6 +45,9 @@ type apiFigures struct {
 	Lines          int64 `json:"batch_lines" metric:"batch_lines_total" help:"Lines of batches that were served."`
 	BadLines       int64 `json:"batch_lines_failed" metric:"batch_lines_failed_total" help:"Lines of batches that were answered with an error."`
 	AnswerBytes    int64 `json:"batch_answer_bytes" metric:"batch_answer_bytes" help:"Answers to batches that their clients have not read."`
+	TLSHandshakes  int64 `json:"tls_handshakes" metric:"tls_handshakes_total" help:"TLS handshakes completed at the API."`
+	TLSFailed      int64 `json:"tls_handshakes_failed" metric:"tls_handshakes_failed_total" help:"TLS handshakes that failed at the API."`
+	ProxyErrors    int64 `json:"proxy_header_errors" metric:"proxy_header_errors_total" help:"Connections of the API whose PROXY protocol header is missing or malformed."`
 	AnswersFull    int64 `json:"batch_answers_too_many"` // batches ended because of that; in Limited
 }
 
@@ -92,6 +95,9 @@ func (a *API) figures() *figures {
 			Lines:          a.lines.Load(),
 			BadLines:       a.badLines.Load(),
 			AnswerBytes:    a.answerBytes.Load(),
+			TLSHandshakes:  a.tlsHandshakes.Load(),
+			TLSFailed:      a.tlsFailed.Load(),
+			ProxyErrors:    a.proxyHeaders.Load(),
 			AnswersFull:    a.answersFull.Load(),
 		},
 	}

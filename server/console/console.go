@@ -45,6 +45,8 @@ type Page struct {
 	Endpoints []server.Endpoint
 	// API is where the HTTP API listens; nil: unknown.
 	API net.Addr
+	// APITLS says that the API speaks TLS.
+	APITLS bool
 	// APIKey says that the API requires a key, so that the page's example has one.
 	APIKey bool
 	// Server and Authorizes let the page push: Authorizes reports whether a key may. nil: the page
@@ -126,8 +128,12 @@ func (p *Page) options() string {
 // apiURL is where the page's example says that the API is. Its address is disclosed only
 // if it is loopback, and so of no use elsewhere.
 func (p *Page) apiURL() string {
-	if tcp, ok := p.API.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		return "http://" + tcp.String()
+	scheme := "http://"
+	if p.APITLS {
+		scheme = "https://"
 	}
-	return "http://API"
+	if tcp, ok := p.API.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		return scheme + tcp.String()
+	}
+	return scheme + "API"
 }

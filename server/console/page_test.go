@@ -65,6 +65,10 @@ func TestAPIAddress(t *testing.T) {
 			t.Errorf("%v: the page lacks %s", test.api, test.want)
 		}
 	}
+	secured := &Page{API: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8081}, APITLS: true}
+	if _, body := serve(secured, "GET", "/"); !strings.Contains(body, `data-api="https://127.0.0.1:8081"`) {
+		t.Error("the page calls an API with TLS without it")
+	}
 }
 
 func TestPagePaths(t *testing.T) {

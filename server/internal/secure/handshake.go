@@ -53,6 +53,10 @@ type handshake struct {
 	ignored int        // bytes received after the failure. guarded by mu
 	job     *limit.Job // guarded by mu
 
+	// Owned by the read turn.
+	prefaced bool   // what precedes the ClientHello has arrived
+	before   []byte // a part of that
+
 	// Owned by the goroutine of the handshake; kept is immutable afterwards.
 	secrets map[string][]byte
 	sent    []byte // all records
@@ -82,10 +86,23 @@ func (h *handshake) received(b []byte) (ours bool, err error) {
 		h.mu.Unlock()
 		return false, nil
 	}
-	start, err := h.receivedLocked(b)
+	var start bool
+	if !h.prefaced && h.phase == gathering && !h.ended {
+		h.mu.Unlock()
+		if b, err = h.preface(b); err != nil {
+			h.fail(err)
+			return true, nil
+		}
+		h.mu.Lock()
+	}
+	if h.prefaced || h.phase != gathering || h.ended {
+		start, err = h.receivedLocked(b)
+	}
 	h.mu.Unlock()
 	if start && err == nil {
-		if err = h.owner.Allow(); err == nil {
+		if rejected := h.owner.Allow(); rejected != nil {
+			err = &notAllowedError{rejected}
+		} else {
 			h.start()
 		}
 	}
@@ -96,6 +113,29 @@ func (h *handshake) received(b []byte) (ours bool, err error) {
 		h.fail(err)
 	}
 	return true, nil
+}
+
+// preface gives the owner what precedes the ClientHello, and returns what follows.
+func (h *handshake) preface(b []byte) (rest []byte, err error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if len(h.before) > 0 {
+		b = append(h.before, b...)
+	}
+	n, err := h.owner.Preface(b)
+	if err != nil || n >= 0 {
+		h.before, h.prefaced = nil, err == nil
+		return b[n:], err
+	}
+	h.before = append([]byte(nil), b...)
+	h.mu.Lock()
+	ok := h.ended || h.holdLocked(cap(h.before))
+	h.mu.Unlock()
+	if !ok {
+		return nil, errNoMemory
+	}
+	return nil, nil
 }
 
 // receivedLocked keeps b, and reports whether the ClientHello is complete.
@@ -277,13 +317,15 @@ func (h *handshake) fail(err error) {
 	h.phase = failed
 	ended, paused := h.ended, h.paused
 	h.mu.Unlock()
+	if was == running || was == gathering && !ended && h.prefaced {
+		h.layer.service.stats.failed(err)
+	}
 	if paused {
 		h.conn.Resume() // the end of the stream may be waiting
 	}
 	if was == failed || ended {
 		return
 	}
-	h.layer.service.stats.failed(err)
 	if err == errHTTP {
 		h.conn.WriteRaw([]byte(plainHTTPAnswer))
 	}
@@ -369,7 +411,7 @@ func (h *handshake) Write(p []byte) (int, error) {
 }
 
 // RemoteAddr is for GetCertificate and the like, which see h as ClientHelloInfo.Conn.
-func (h *handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.conn.RemoteAddr()) }
+func (h *handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.owner.RemoteAddr()) }
 
 // The rest of net.Conn. The owner of the connection keeps the deadline.
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -154,6 +155,12 @@ type Owner interface {
 	// Allow is called before the handshake costs anything: with an error it does not
 	// begin.
 	Allow() error
+	// Preface is called in the read turn with what arrives before the ClientHello, until
+	// it returns how many bytes of b precede that, or an error, which ends the handshake.
+	// -1: more bytes are needed, and b comes again with them. b has at least one byte.
+	Preface(b []byte) (n int, err error)
+	// RemoteAddr is the client's address, for GetCertificate and the like.
+	RemoteAddr() netip.AddrPort
 	// Failed is called once, if the handshake has failed or was not begun, unless the
 	// connection ended before. The owner seals and closes the connection.
 	Failed(err error)
@@ -173,23 +180,5 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &streamConn{tls.Server(nc, l.service.config())}, nil
+	return NewConn(nc, l.service.config(), l.service.stats.over), nil
 }
-
-// streamConn answers clients that speak HTTP without TLS.
-type streamConn struct{ *tls.Conn }
-
-func (c *streamConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if rh, ok := err.(tls.RecordHeaderError); ok && rh.Conn != nil && speaksHTTP(rh.RecordHeader[:]) {
-		rh.Conn.Write([]byte(plainHTTPAnswer))
-	}
-	return n, err
-}
-
-// plainHTTPAnswer is what net/http says in this case.
-const plainHTTPAnswer = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
-	"client sent an HTTP request to an HTTPS server\n"
-
-// speaksHTTP reports whether a stream begins like a request: with the name of a method.
-func speaksHTTP(b []byte) bool { return len(b) > 0 && b[0] >= 'A' && b[0] <= 'Z' }

@@ -90,15 +90,16 @@ func TestReason(t *testing.T) {
 		{errHTTP, "plain_http"},
 		{errNotTLS, "not_tls"},
 		{tls.RecordHeaderError{}, "not_tls"},
-		{io.EOF, "client_left"},
-		{fmt.Errorf("tls: %w", io.ErrUnexpectedEOF), "client_left"},
+		{io.EOF, "connection_ended"},
+		{fmt.Errorf("tls: %w", io.ErrUnexpectedEOF), "connection_ended"},
 		{errNoMemory, "memory"},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "client_alert"},
 		{errors.New("tls: client didn't provide a certificate"), "client_certificate"},
 		{&tls.CertificateVerificationError{Err: errors.New("x")}, "client_certificate"},
 		{errors.New("tls: client offered only unsupported versions: [301]"), "version"},
 		{errors.New("tls: no cipher suite supported by both client and server"), "other"},
-		{errors.New("too many handshakes"), "limit"},
+		{&notAllowedError{errors.New("too many handshakes")}, "limit"},
+		{errors.New("no certificate available"), "other"}, // of GetCertificate
 	} {
 		if got := Reason(tt.err); got != tt.want {
 			t.Errorf("%v: %s, want %s", tt.err, got, tt.want)

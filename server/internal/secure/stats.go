@@ -13,7 +13,7 @@ import (
 const (
 	notTLS       = iota // the client does not speak TLS
 	plainHTTP           // it speaks HTTP
-	left                // it has left
+	left                // the connection ended: it has left, or took too long
 	rejectedByUs        // Owner.Allow
 	noMemory            // memory is short
 	alerted             // the client has sent an alert: it does not trust the certificate, for example
@@ -24,7 +24,7 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	notTLS: "not_tls", plainHTTP: "plain_http", left: "client_left", rejectedByUs: "limit", noMemory: "memory",
+	notTLS: "not_tls", plainHTTP: "plain_http", left: "connection_ended", rejectedByUs: "limit", noMemory: "memory",
 	alerted: "client_alert", version: "version", certificate: "client_certificate", otherFailures: "other",
 }
 
@@ -43,6 +43,15 @@ func (c *counters) succeeded(state *tls.ConnectionState) {
 	}
 }
 
+// over counts a handshake of a Conn.
+func (c *counters) over(state *tls.ConnectionState, err error) {
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	c.succeeded(state)
+}
+
 // ended returns how many handshakes have ended.
 func (c *counters) ended() (n int64) {
 	for i := range c.versions {
@@ -55,6 +64,12 @@ func (c *counters) ended() (n int64) {
 }
 
 func (c *counters) failed(err error) { c.failures[reason(err)].Add(1) }
+
+// notAllowedError is an error of Owner.Allow.
+type notAllowedError struct{ err error }
+
+func (e *notAllowedError) Error() string { return e.err.Error() }
+func (e *notAllowedError) Unwrap() error { return e.err }
 
 // reason classifies an error of a handshake. crypto/tls names few of its errors.
 func reason(err error) int {
@@ -75,7 +90,7 @@ func reason(err error) int {
 		return certificate
 	case strings.Contains(err.Error(), "unsupported versions"):
 		return version
-	case !strings.HasPrefix(err.Error(), "tls: ") && !strings.HasPrefix(err.Error(), "secure: "):
+	case errors.As(err, new(*notAllowedError)):
 		return rejectedByUs
 	}
 	return otherFailures
@@ -90,12 +105,13 @@ type Stats struct {
 	Resumed    int64            // of them
 	Failures   map[string]int64 // by reason
 	Running    int              // handshakes under way
+	Limit      int              // of Running
 	Waiting    int              // handshakes that wait for a goroutine
 }
 
 // Stats returns a snapshot.
 func (s *Service) Stats() Stats {
-	out := Stats{Handshakes: map[string]int64{}, Failures: map[string]int64{}, Resumed: s.stats.resumed.Load()}
+	out := Stats{Handshakes: map[string]int64{}, Failures: map[string]int64{}, Resumed: s.stats.resumed.Load(), Limit: maxHandshakes}
 	out.Running, out.Waiting = s.handshakes.Load()
 	for i := range s.stats.versions {
 		out.Handshakes[versionNames[i]] = s.stats.versions[i].Load()
