@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/server"
+	"fanfare/server/acme"
 	"fanfare/server/api"
 	"fanfare/server/cluster"
 	"fanfare/server/console"
@@ -25,11 +26,12 @@ type program struct {
 	srv       *server.Server
 	api       *api.API
 	apiConfig api.Config
-	store     *inbox.Store // nil: none
-	dataDir   string       // of an embedded store
+	store     *inbox.Store  // nil: none
+	acme      *acme.Manager // nil: certificates are not obtained
+	dataDir   string        // of an embedded store
 
 	certsMu sync.Mutex
-	certs   *certificates // nil: no TLS. guarded by certsMu
+	secured []secured // set by useCertificates, in the order of certsPair; what is in it is guarded by certsMu
 }
 
 // assemble opens the store, joins the cluster and starts both listeners. An error
@@ -57,6 +59,16 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		cfg.Store = p.store
 		p.dataDir = next.store.Dir
 	}
+	if next.acme != nil {
+		if p.acme, err = acme.New(*next.acme); err != nil {
+			leave(cfg.Cluster)
+			return usage(inFlags("acme", err))
+		}
+		cfg.TLS = server.NewTLS(p.obtained(cmd.certs.public(), cmd.certs.public().Config()))
+		if c := cmd.certs.api(); c != nil {
+			next.api.TLS = p.obtained(c, c.Config())
+		}
+	}
 	var page *console.Page
 	if cmd.Console {
 		page = &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
@@ -74,13 +86,18 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		return startError(err)
 	}
 	if page != nil {
-		page.API = p.api.Addr()
+		page.API, page.APITLS = p.api.Addr(), cmd.apiTLS()
 		if cmd.ConsolePush {
 			page.Server, page.Authorizes = p.srv, p.api.Authorizes
 		}
 	}
 	if err = p.inherited.start(publicSocket, p.srv.Start, p.srv.Serve); err != nil {
 		return startError(err)
+	}
+	if p.acme != nil { // the authority connects to the public listener
+		if err = p.acme.Start(p.srv.Addr()); err != nil {
+			return inFlags("acme", err)
+		}
 	}
 	return nil
 }
@@ -118,6 +135,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 		if e := p.srv.Shutdown(ctx); err == nil {
 			err = e
 		}
+	}
+	if p.acme != nil {
+		p.acme.Close()
 	}
 	if p.store != nil {
 		if e := closeWithin(storeTimeout, p.store.Close); err == nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"fanfare/cmd/fanfare/internal/certs"
 	"fanfare/server/listen"
 )
 
@@ -25,6 +26,7 @@ type client struct {
 	API        string        `name:"api" help:"The server's API: HOST:PORT, unix:PATH or a URL." default:"127.0.0.1:8081"`
 	APIKeyFile string        `name:"api-key-file" help:"File whose first key is sent; by default the key in FANFARE_API_KEY." placeholder:"FILE"`
 	Timeout    time.Duration `help:"Time limit of the request." default:"10s"`
+	TLS        certs.Client  `embed:""`
 }
 
 // longestAnswer is far above what the API answers: the number of a user's sessions is
@@ -92,7 +94,11 @@ func (c *client) do(method string, segments []string, contentType string, body [
 // target returns the URL and the transport for --api, which is written as for serve or
 // as a URL.
 func (c *client) target() (base string, transport *http.Transport, err error) {
-	transport = &http.Transport{}
+	cfg, err := c.TLS.Config(strings.HasPrefix(c.API, "https://"))
+	if err != nil {
+		return "", nil, err
+	}
+	transport = &http.Transport{TLSClientConfig: cfg}
 	if !strings.Contains(c.API, "://") {
 		if err := listen.Validate(c.API); err != nil {
 			return "", nil, fmt.Errorf("--api: %w, or a URL", err)

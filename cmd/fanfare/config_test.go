@@ -14,6 +14,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/acme"
 	"fanfare/server/api"
 	"fanfare/server/cluster"
 	"fanfare/server/inbox"
@@ -93,7 +94,7 @@ func TestRepeatedFlag(t *testing.T) {
 func TestEveryFieldHasAFlag(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	cert, key := newAuthority(t).pair("site", "localhost")
-	cmd := parseServe(t, "--tls-cert="+cert, "--tls-key="+key, "--pprof", "--listen=0.0.0.0:0", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--forwarded", "--max-connections=7", "--transport=epoll",
+	cmd := parseServe(t, "--tls-cert="+cert, "--tls-key="+key, "--pprof", "--listen=0.0.0.0:0", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--forwarded", "--proxy-protocol=10.0.0.0/8", "--max-connections=7", "--transport=epoll",
 		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
 	cfg, err := cmd.config(log)
 	if err != nil {
@@ -108,10 +109,20 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	managed := []string{"--acme-domain=a.test", "--acme-agree", "--acme-email=a@b.test", "--acme-ca=https://a.test", "--acme-ca-root=" + cert, "--acme-http=127.0.0.1:80"}
+	alone, err := parseServe(t, append(managed, "--data-dir="+t.TempDir())...).acme(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := parseServe(t, append(managed, "--nats=a")...).acme(log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		configs []any
 		except  string
 	}{
+		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
 		{[]any{cfg}, "Fallback Store Cluster " + // set by assemble
 			"Identifiers"}, // auth.JWT does not block
 		{[]any{*embedded, *other}, "Timeout"},
@@ -142,6 +153,7 @@ func TestFlagOfFields(t *testing.T) {
 		"api":     {reflect.TypeFor[api.Config]()},
 		"inbox":   {reflect.TypeFor[inbox.Config]()},
 		"cluster": {reflect.TypeFor[cluster.Config]()},
+		"acme":    {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
 	}
 	for field, flag := range flagOf {
 		if !flags[flag] {

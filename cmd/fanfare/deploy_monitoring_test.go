@@ -84,6 +84,9 @@ func TestDeployMetrics(t *testing.T) {
 	for wait := bound; wait > 0 && !strings.Contains(exported, "fanfare_closes_total{"); wait -= pollEvery {
 		exported = string(get(t, "http://"+p.api+"/metrics"))
 	}
+	pem := filepath.Join(t.TempDir(), "site.pem")
+	certificate(t, pem)
+	exported += string(get(t, "http://"+startServer(t, nil, "--tls-cert="+pem, "--tls-key="+pem).api+"/metrics"))
 	has := func(name, label string) bool {
 		pattern := `(?m)^` + name + `(\{| )`
 		if label != "" {

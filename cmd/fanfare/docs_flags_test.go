@@ -72,7 +72,7 @@ func TestDocsReload(t *testing.T) {
 // TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
 // of a tool that the documents use.
 func TestDocsFlagsExist(t *testing.T) {
-	known := map[string]bool{"help": true, "topic": true, "no-console": true, "ready": true} // of other commands of fanfare
+	known := map[string]bool{"help": true, "topic": true, "no-console": true, "ready": true, "ca": true, "server-name": true, "client-cert": true, "client-key": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
 		"curl":          "json http1.1 max-time fail-with-body",
 		"docker":        "ulimit from chown",
@@ -153,6 +153,9 @@ func TestDocsMetrics(t *testing.T) {
 	for deadline := bound; deadline > 0 && !bytes.Contains(text, []byte("fanfare_closes_total{")); deadline -= pollEvery {
 		text = get(t, "http://"+p.api+"/metrics")
 	}
+	pem := filepath.Join(t.TempDir(), "site.pem")
+	certificate(t, pem)
+	text = append(text, get(t, "http://"+startServer(t, nil, "--tls-cert="+pem, "--tls-key="+pem).api+"/metrics")...)
 	n := 0
 	for file, doc := range documents(t) {
 		for _, m := range regexp.MustCompile("`(fanfare_[a-z_]+)(\\{([a-z]+)\\})?`").FindAllStringSubmatch(doc, -1) {

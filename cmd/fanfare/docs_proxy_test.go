@@ -37,6 +37,7 @@ type proxy struct {
 	before, after string // "DIR" is the directory of the test
 	replace       []string
 	args          []string // after which the file's name comes
+	block         int      // which of the language's blocks it is
 }
 
 var proxies = []proxy{
@@ -139,13 +140,13 @@ type site struct{ addr string }
 func (px *proxy) start(t *testing.T, program string, p *process) site {
 	t.Helper()
 	found := docBlocks(t, flagsDocument, px.lang)
-	if len(found) != 1 {
+	if len(found) <= px.block {
 		t.Fatalf("%s has %d configurations for %s", flagsDocument, len(found), px.name)
 	}
 	dir, port := t.TempDir(), freePorts(t, 1)[0]
 	certificate(t, filepath.Join(dir, "site.pem"))
 	addresses := []string{"127.0.0.1:8080", p.public, "port 8081", "port " + p.api[strings.LastIndex(p.api, ":")+1:]}
-	text := strings.NewReplacer(append(px.replace, addresses...)...).Replace(found[0].text)
+	text := strings.NewReplacer(append(px.replace, addresses...)...).Replace(found[px.block].text)
 	text = strings.NewReplacer("PORT", port, "DIR", dir).Replace(px.before + text + px.after)
 	file := filepath.Join(dir, "config")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -66,7 +66,13 @@ func (cmd *serveCmd) checkEffect() error {
 		wants string
 	}{
 		{"compression-*", cmd.Compression, "--compression"},
-		{"tls-min tls-client-ca", len(cmd.TLSCert) > 0, "--tls-cert"},
+		{"tls-min tls-client-ca api-tls-shared", cmd.publicTLS(), "--tls-cert or --acme-domain"},
+		{"tls-ocsp", len(cmd.TLSCert) > 0, "--tls-cert"},
+		{"acme-agree acme-email acme-ca acme-ca-root acme-http", len(cmd.ACMEDomain) > 0, "--acme-domain"},
+		{"acme-domain", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT, which the authority reaches"},
+		{"api-tls-min api-tls-client-ca", cmd.apiTLS(), "--api-tls-cert or --api-tls-shared"},
+		{"api-tls-ocsp", len(cmd.APITLSCert) > 0, "--api-tls-cert"},
+		{"api-tls-*", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: a Unix socket is served without TLS"},
 		{"jwt-*", cmd.Auth == "jwt", "--auth jwt"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"insecure-identity", !listen.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
@@ -74,8 +80,9 @@ func (cmd *serveCmd) checkEffect() error {
 		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
 		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(apiKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
+		{"trusted-proxy proxy-protocol", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
+		{"api-proxy-protocol", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: connections to a Unix socket have no address"},
 		{"forwarded", len(cmd.TrustedProxy) > 0, "--trusted-proxy"},
-		{"trusted-proxy", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
 	} {
 		if rule.holds {
 			continue

@@ -9,7 +9,7 @@ import (
 // flagOf names the flag for each field that an error of a library may name, by package.
 var flagOf = map[string]string{
 	"server.Listen": "listen", "server.TLS": "tls-cert", "server.InsecureIdentity": "insecure-identity", "server.AllowOrigins": "allow-origin",
-	"server.TrustedProxies": "trusted-proxy", "server.Forwarded": "forwarded", "server.AllowQuery": "allow-query",
+	"server.TrustedProxies": "trusted-proxy", "server.ProxyProtocol": "proxy-protocol", "server.Forwarded": "forwarded", "server.AllowQuery": "allow-query",
 	"server.Workers": "workers", "server.QueueBytes": "queue-bytes", "server.MaxConnections": "max-connections",
 	"server.ConnectionsPerIP": "connections-per-ip", "server.HandshakesPerIP": "handshakes-per-ip",
 	"server.HandshakeRate": "handshake-rate", "server.SessionsPerUser": "sessions-per-user",
@@ -23,7 +23,10 @@ var flagOf = map[string]string{
 	"server.Deflate.MinSize": "compression-min", "server.Deflate.MaxRatio": "compression-ratio",
 	"server.Deflate.ContextBits": "compression-context",
 
-	"api.Listen": "api", "api.Keys": "api-key-file",
+	"api.Listen": "api", "api.Keys": "api-key-file", "api.TLS": "api-tls-cert",
+
+	"acme.Domains": "acme-domain", "acme.Agreed": "acme-agree", "acme.CA": "acme-ca", "acme.HTTP": "acme-http", "acme.Dir": "data-dir",
+	"acme.URL": "nats", "acme.Credentials": "nats-creds", "acme.Cert": "nats-cert", "acme.Key": "nats-key",
 
 	"inbox.Dir": "data-dir", "inbox.URL": "nats", "inbox.CA": "nats-ca", "cluster.CA": "nats-ca", "inbox.Credentials": "nats-creds", "inbox.Cert": "nats-cert", "inbox.Key": "nats-key",
 	"inbox.Replicas": "nats-replicas", "inbox.Messages": "inbox-messages", "inbox.Bytes": "inbox-bytes",

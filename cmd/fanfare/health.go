@@ -10,6 +10,8 @@ import (
 	neturl "net/url"
 	"strings"
 	"time"
+
+	"fanfare/cmd/fanfare/internal/certs"
 )
 
 // healthCmd is for health checks in places that have no curl, such as an image with
@@ -19,6 +21,8 @@ type healthCmd struct {
 	API     string        `name:"api" help:"The server's API: HOST:PORT, unix:PATH or a URL." default:"127.0.0.1:8081"`
 	Ready   bool          `env:"-" help:"Ask /readyz, whether new sessions are welcome, instead of /healthz."`
 	Timeout time.Duration `help:"Time limit of the request." default:"10s"`
+	TLS     certs.Client  `embed:""`
+	Served  certs.Served  `embed:""`
 	URL     string        `arg:"" optional:"" help:"The API, in place of --api, or the whole URL to ask."`
 }
 
@@ -31,9 +35,18 @@ func (cmd *healthCmd) Run() error {
 	if cmd.Ready {
 		path = "/readyz"
 	}
-	c := client{API: cmd.API}
+	c := client{API: cmd.API, TLS: cmd.TLS}
 	if cmd.URL != "" {
 		c.API = cmd.URL
+	}
+	if !strings.Contains(c.API, "://") && !strings.HasPrefix(c.API, "unix:") {
+		secure, err := cmd.Served.Trust(&c.TLS)
+		if err != nil {
+			return usage(err)
+		}
+		if secure {
+			c.API = "https://" + c.API
+		}
 	}
 	// A URL with a path says itself what is to be asked.
 	if u, err := neturl.Parse(c.API); err == nil && strings.Contains(c.API, "://") && strings.Trim(u.Path, "/") != "" {

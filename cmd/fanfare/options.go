@@ -43,12 +43,12 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
-	if cmd.certs, err = cmd.certificates(); err != nil {
+	if cmd.certs, err = cmd.tlsFlags.open(time.Now()); err != nil {
 		return server.Config{}, err
 	}
 	var tlsConfig *server.TLS
-	if cmd.certs != nil {
-		tlsConfig = server.NewTLS(cmd.certs.current())
+	if c := cmd.certs.public(); c != nil {
+		tlsConfig = server.NewTLS(new(program).obtained(c, c.Config()))
 	}
 	return server.Config{
 		Listen:           cmd.Listen,
@@ -64,6 +64,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		HandshakesPerIP:  cmd.HandshakesPerIP,
 		HandshakeRate:    cmd.HandshakeRate,
 		TrustedProxies:   prefixes(cmd.TrustedProxy),
+		ProxyProtocol:    prefixes(cmd.ProxyProtocol),
 		Forwarded:        cmd.Forwarded,
 		SessionsPerUser:  cmd.SessionsPerUser,
 		SessionsFull:     sessionsFull,
@@ -113,7 +114,7 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 // development reports whether the clients are programs on this machine that name their
 // user themselves.
 func (cmd *serveCmd) development() bool {
-	return cmd.Auth == "none" && listen.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy) == 0
+	return cmd.Auth == "none" && listen.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy)+len(cmd.ProxyProtocol) == 0
 }
 
 // servesEcho reports whether there is an echo endpoint: --echo decides, where it is given.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"fanfare/server"
+	"fanfare/server/acme"
 	"fanfare/server/api"
 	"fanfare/server/auth"
 	"fanfare/server/inbox"
@@ -20,6 +21,7 @@ type plan struct {
 	server server.Config
 	api    api.Config
 	store  *inbox.Config // nil: none
+	acme   *acme.Config  // nil: none
 	tokens *auth.Keys    // nil: --auth none
 }
 
@@ -46,8 +48,15 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 		Keys:            keys,
 		ReadyNeedsStore: cmd.ReadyNeedsStore,
 		Pprof:           cmd.Pprof,
+		ProxyProtocol:   prefixes(cmd.APIProxyProtocol),
 		Version:         buildVersion(),
 		Logger:          log,
+	}
+	if c := cmd.certs.api(); c != nil {
+		p.api.TLS = new(program).obtained(c, c.Config())
+	}
+	if p.acme, err = cmd.acme(log); err != nil {
+		return nil, err
 	}
 	if p.store, err = cmd.inboxFlags.store(cmd.MaxPayload, log); err != nil {
 		return nil, err
@@ -68,6 +77,11 @@ func (p *plan) validate() error {
 	if p.cmd.NATS != "" && len(errs) == 0 { // both packages check the same URL
 		if err := p.cmd.cluster(cfg.Logger).Validate(); err != nil {
 			errs = append(errs, inFlags("cluster", err))
+		}
+	}
+	if p.acme != nil && len(errs) == 0 { // likewise
+		if err := p.acme.Validate(); err != nil {
+			errs = append(errs, inFlags("acme", err))
 		}
 	}
 	if err := cfg.Validate(); err != nil {

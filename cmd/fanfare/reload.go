@@ -82,8 +82,7 @@ func (p *program) noteChanges(next *serveCmd) (changed []string) {
 		attrs := []any{"flag", "--" + name, "old", shown(old), "new", shown(now)}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off.
-		toggled := strings.HasPrefix(name, "tls-") && (next.certs == nil) != (p.certs == nil)
-		if f.Tag.Get("live") == "" || toggled || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
+		if f.Tag.Get("live") == "" || p.togglesTLS(name, next) || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue
 		}

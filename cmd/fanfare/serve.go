@@ -21,7 +21,7 @@ type serveCmd struct {
 	Listen      string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
 	API         string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
 	Path        string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
-	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy; --echo=false turns it off there." group:"Listeners"`
+	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy and --proxy-protocol; --echo=false turns it off there." group:"Listeners"`
 	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
 	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`
 	Pprof       bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
@@ -39,6 +39,8 @@ type serveCmd struct {
 	HandshakeRate    int           `help:"Handshakes per second in total, with a burst of ten times as many." default:"20000" group:"Limits" live:"yes"`
 	Forwarded        bool          `help:"The trusted proxies name the client in Forwarded (RFC 7239), not in X-Forwarded-For, which is then ignored." group:"Limits" live:"yes"`
 	TrustedProxy     []network     `help:"Address or network of a proxy whose X-Forwarded-For is believed; repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
+	ProxyProtocol    []network     `help:"Address or network of a proxy whose connections begin with a PROXY protocol header, version 1 or 2; required from there, rejected from elsewhere. Repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
+	APIProxyProtocol []network     `name:"api-proxy-protocol" help:"The same for the API listener." placeholder:"ADDRESS" group:"Limits"`
 	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits" live:"yes"`
 	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits" live:"yes"`
 	TopicsPerSession int           `help:"Maximum number of topics of one session." default:"100" group:"Limits" live:"yes"`
@@ -77,8 +79,8 @@ type serveCmd struct {
 	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
 	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging" live:"yes"`
 
-	given given         // set by parse
-	certs *certificates // set by config; nil: no TLS
+	given given     // set by parse
+	certs certsPair // set by config
 }
 
 // Run serves until a signal. SIGHUP reloads.
@@ -116,15 +118,9 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		p.inherited.close()
 		return err
 	}
-	if cmd.certs != nil {
-		p.certs = cmd.certs
-		p.certs.log(p.log, "TLS certificate loaded")
-		every := time.NewTicker(certificatesEvery)
-		defer every.Stop()
-		go p.watchCertificates(ctx, every.C)
-	}
-	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(cmd.scheme(), p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
-		"api", reachedAt("http", p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
+	p.useCertificates(ctx, cmd.certs)
+	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(schemeOf(cmd.publicTLS()), p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
+		"api", reachedAt(schemeOf(cmd.apiTLS()), p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
@@ -186,9 +182,9 @@ func (cmd *serveCmd) logger(level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
-// scheme is that of the public listener.
-func (cmd *serveCmd) scheme() string {
-	if cmd.certs != nil {
+// schemeOf is the scheme of the URLs of a listener.
+func schemeOf(tls bool) string {
+	if tls {
 		return "https"
 	}
 	return "http"
@@ -207,5 +203,5 @@ func (cmd *serveCmd) consoleURL(addr net.Addr) string {
 	if !cmd.Console || addr.Network() == "unix" {
 		return ""
 	}
-	return cmd.scheme() + "://" + addr.String() + cmd.directory()
+	return schemeOf(cmd.publicTLS()) + "://" + addr.String() + cmd.directory()
 }

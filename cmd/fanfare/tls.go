@@ -2,148 +2,116 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
-	"slices"
-	"sync"
+	"path/filepath"
+	"strings"
 	"time"
+
+	"fanfare/cmd/fanfare/internal/certs"
+	"fanfare/server/acme"
 )
 
 // tlsFlags say how the public listener speaks TLS.
 type tlsFlags struct {
 	TLSCert     []string `name:"tls-cert" help:"Serve the public listener with TLS: a file with the certificate and its chain in PEM; repeatable, the client's SNI chooses." placeholder:"FILE" group:"TLS" live:"yes"`
 	TLSKey      []string `name:"tls-key" help:"File with the private key in PEM, one for each --tls-cert, in the same order." placeholder:"FILE" group:"TLS" live:"yes"`
+	TLSOCSP     []string `name:"tls-ocsp" help:"File with an OCSP response in DER that is stapled to the certificate, one for each --tls-cert; - for a certificate without." placeholder:"FILE" group:"TLS" live:"yes"`
 	TLSMin      string   `name:"tls-min" help:"Minimum version: 1.2 or 1.3. A connection of TLS 1.2 takes about 7 KiB more memory." enum:"1.2,1.3" default:"1.2" group:"TLS" live:"yes"`
 	TLSClientCA string   `name:"tls-client-ca" help:"Require client certificates, signed by an authority in this file in PEM." placeholder:"FILE" group:"TLS" live:"yes"`
+
+	acmeFlags `embed:""`
+
+	APITLSShared   bool     `name:"api-tls-shared" help:"Serve the API listener with TLS, too, with the certificates of the public listener." group:"TLS"`
+	APITLSCert     []string `name:"api-tls-cert" help:"Serve the API listener with TLS, with a certificate of its own; as --tls-cert." placeholder:"FILE" group:"TLS" live:"yes"`
+	APITLSKey      []string `name:"api-tls-key" help:"As --tls-key, for --api-tls-cert." placeholder:"FILE" group:"TLS" live:"yes"`
+	APITLSOCSP     []string `name:"api-tls-ocsp" help:"As --tls-ocsp, for --api-tls-cert." placeholder:"FILE" group:"TLS" live:"yes"`
+	APITLSMin      string   `name:"api-tls-min" help:"Minimum version on the API listener: 1.2 or 1.3." enum:"1.2,1.3" default:"1.2" group:"TLS" live:"yes"`
+	APITLSClientCA string   `name:"api-tls-client-ca" help:"Require certificates of the API's clients, besides an API key." placeholder:"FILE" group:"TLS" live:"yes"`
 }
 
-// certificates returns what the flags name; nil without TLS.
-func (f *tlsFlags) certificates() (*certificates, error) {
-	switch {
-	case len(f.TLSCert) != len(f.TLSKey):
-		return nil, fmt.Errorf("want one --tls-key for each --tls-cert: certificates are %d, and keys %d", len(f.TLSCert), len(f.TLSKey))
-	case len(f.TLSCert) == 0:
-		return nil, nil
-	}
-	c := &certificates{flags: *f}
-	if _, err := c.reload(); err != nil {
-		return nil, err
-	}
-	return c, nil
+var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// publicTLS reports whether the public listener has TLS, apiTLS whether the API's has.
+func (f *tlsFlags) publicTLS() bool { return len(f.TLSCert)+len(f.ACMEDomain) > 0 }
+func (f *tlsFlags) apiTLS() bool    { return f.APITLSShared || len(f.APITLSCert) > 0 }
+
+// secured is a listener with its certificates in use.
+type secured struct {
+	certs *certs.Certificates // nil: no TLS. guarded by program.certsMu
+	set   func(*tls.Config) error
 }
 
-// certificates are the files that the TLS flags name, and the configuration made of them.
-type certificates struct {
-	flags tlsFlags // immutable
+// certsPair are the certificates of the public listener and of the API; nil: no TLS.
+type certsPair [2]*certs.Certificates
 
-	mu     sync.Mutex
-	config *tls.Config // guarded by mu
-	loaded [32]byte    // digest of the files that config is made of. guarded by mu
+func (c *certsPair) public() *certs.Certificates { return c[0] }
+func (c *certsPair) api() *certs.Certificates    { return c[1] }
 
-	lastErr string // of look, so that an error is logged once
-}
-
-// names returns the files in the order in which contents and build take them.
-func (c *certificates) names() []string {
-	names := slices.Concat(c.flags.TLSCert, c.flags.TLSKey)
-	if c.flags.TLSClientCA != "" {
-		names = append(names, c.flags.TLSClientCA)
+// open reads the files of both listeners.
+func (f *tlsFlags) open(now time.Time) (pair certsPair, err error) {
+	if f.APITLSShared && len(f.APITLSCert) > 0 {
+		return pair, errors.New("--api-tls-shared and --api-tls-cert are both given: want one certificate for the API")
 	}
-	return names
-}
-
-// contents reads the files, and returns a digest of them.
-func (c *certificates) contents() (files [][]byte, digest [32]byte, err error) {
-	sum := sha256.New()
-	for _, name := range c.names() {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, digest, fmt.Errorf("%s: %w", c.flagOf(name), err)
-		}
-		fmt.Fprintf(sum, "%d\n", len(text))
-		sum.Write(text)
-		files = append(files, text)
+	public := certs.Files{
+		Listener: "public", Flags: "--tls", Cert: f.TLSCert, Key: f.TLSKey, OCSP: f.TLSOCSP,
+		ClientCA: f.TLSClientCA, MinVersion: tlsVersions[f.TLSMin],
+		Managed: len(f.ACMEDomain) > 0,
 	}
-	return files, [32]byte(sum.Sum(nil)), nil
-}
-
-// flagOf returns the flag that names a file.
-func (c *certificates) flagOf(name string) string {
-	switch {
-	case slices.Contains(c.flags.TLSCert, name):
-		return "--tls-cert"
-	case slices.Contains(c.flags.TLSKey, name):
-		return "--tls-key"
+	api := certs.Files{
+		Listener: "api", Flags: "--api-tls", Cert: f.APITLSCert, Key: f.APITLSKey, OCSP: f.APITLSOCSP,
+		ClientCA: f.APITLSClientCA, MinVersion: tlsVersions[f.APITLSMin],
 	}
-	return "--tls-client-ca"
-}
-
-// build makes a configuration of the files.
-func (c *certificates) build(files [][]byte) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.flags.TLSMin == "1.3" {
-		cfg.MinVersion = tls.VersionTLS13
+	if f.APITLSShared {
+		api.Cert, api.Key, api.OCSP, api.Managed = public.Cert, public.Key, public.OCSP, public.Managed
 	}
-	n := len(c.flags.TLSCert)
-	for i := range n {
-		cert, err := tls.X509KeyPair(files[i], files[n+i])
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert %s with --tls-key %s: %w", c.flags.TLSCert[i], c.flags.TLSKey[i], err)
-		}
-		cfg.Certificates = append(cfg.Certificates, cert)
+	if pair[0], err = certs.Open(public, now); err == nil {
+		pair[1], err = certs.Open(api, now)
 	}
-	if c.flags.TLSClientCA != "" {
-		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		if !cfg.ClientCAs.AppendCertsFromPEM(files[2*n]) {
-			return nil, fmt.Errorf("--tls-client-ca: %s has no certificate in PEM", c.flags.TLSClientCA)
-		}
-	}
-	return cfg, nil
-}
-
-// reload reads the files. It reports whether the configuration has changed.
-func (c *certificates) reload() (changed bool, err error) {
-	files, digest, err := c.contents()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil {
-		return false, err
-	}
-	if digest == c.loaded {
-		return false, nil
-	}
-	cfg, err := c.build(files)
-	if err != nil {
-		return false, err
-	}
-	c.config, c.loaded = cfg, digest
-	return true, nil
-}
-
-// current returns the configuration.
-func (c *certificates) current() *tls.Config {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.config
+	return pair, err
 }
 
 // certificatesEvery is how often the files are looked at.
 const certificatesEvery = 5 * time.Second
 
-// watchCertificates looks at the files until ctx ends.
+// useCertificates begins to look at the files of listeners with TLS, until ctx ends.
+func (p *program) useCertificates(ctx context.Context, pair certsPair) {
+	p.certsMu.Lock()
+	defer p.certsMu.Unlock()
+	p.secured = []secured{
+		{pair.public(), func(cfg *tls.Config) error { return p.srv.SetTLS(p.obtained(pair.public(), cfg)) }},
+		{pair.api(), func(cfg *tls.Config) error { return p.api.SetTLS(p.obtained(pair.api(), cfg)) }},
+	}
+	for _, l := range p.secured {
+		if l.certs != nil {
+			l.certs.Log(p.log, time.Now(), "TLS certificate loaded")
+		}
+	}
+	if pair == (certsPair{}) {
+		return
+	}
+	every := time.NewTicker(certificatesEvery)
+	context.AfterFunc(ctx, every.Stop)
+	go p.watchCertificates(ctx, every.C)
+}
+
+// watchCertificates looks at the files whenever every says so, until ctx ends.
 func (p *program) watchCertificates(ctx context.Context, every <-chan time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-every:
+		case now := <-every:
 			p.certsMu.Lock()
-			p.certs.look(p.log, p.srv.SetTLS)
+			for _, l := range p.secured {
+				if l.certs != nil {
+					l.certs.Look(p.log, now, l.set)
+				}
+			}
 			p.certsMu.Unlock()
 		}
 	}
@@ -152,63 +120,89 @@ func (p *program) watchCertificates(ctx context.Context, every <-chan time.Time)
 // reloadTLS puts the TLS flags and files of a reload into force. Whether there is TLS at
 // all needs a restart.
 func (p *program) reloadTLS(next *plan) (func() error, error) {
-	certs := next.cmd.certs
 	return func() error {
 		p.certsMu.Lock()
 		defer p.certsMu.Unlock()
-		if p.certs == nil || certs == nil || p.certs.same(certs) {
-			return nil // SetTLS would make session tickets invalid
+		for i := range p.secured {
+			l, c := &p.secured[i], next.cmd.certs[i]
+			if l.certs == nil || c == nil || l.certs.Managed() != c.Managed() || l.certs.Same(c) {
+				continue // it needs a restart, or to set the same would make session tickets invalid
+			}
+			if err := l.set(c.Config()); err != nil {
+				return err
+			}
+			l.certs = c
+			c.Log(p.log, time.Now(), "TLS certificate reloaded")
 		}
-		if err := p.srv.SetTLS(certs.current()); err != nil {
-			return err
-		}
-		p.certs = certs
-		certs.log(p.log, "TLS certificate reloaded")
 		return nil
 	}, nil
 }
 
-// same reports whether two configurations are made of the same files and flags.
-func (c *certificates) same(d *certificates) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.loaded == d.loaded && reflect.DeepEqual(c.flags, d.flags)
+// togglesTLS reports whether a flag of next switches TLS on or off, or between files and
+// ACME.
+func (p *program) togglesTLS(flag string, next *serveCmd) bool {
+	switch {
+	case strings.HasPrefix(flag, "tls-"):
+		return next.publicTLS() != p.cmd.publicTLS() || len(next.TLSCert) == 0 != (len(p.cmd.TLSCert) == 0)
+	case strings.HasPrefix(flag, "api-tls-"):
+		return next.apiTLS() != p.cmd.apiTLS() || len(next.APITLSCert) == 0 != (len(p.cmd.APITLSCert) == 0)
+	}
+	return false
 }
 
-// look has set called with the new configuration if the files have changed. Files that
-// cannot be used, such as a certificate whose key is not there yet, leave the old
-// configuration in force.
-func (c *certificates) look(log *slog.Logger, set func(*tls.Config) error) {
-	err := c.Reload(log, set)
-	if err == nil {
-		c.lastErr = ""
-	} else if text := err.Error(); text != c.lastErr {
-		c.lastErr = text
-		log.Error("TLS certificates not reloaded, the old ones stay in use", "err", err)
-	}
+// acmeFlags say how certificates are obtained.
+type acmeFlags struct {
+	ACMEDomain []string `name:"acme-domain" help:"Obtain a certificate for this domain by ACME, and renew it, in place of --tls-cert; repeatable." placeholder:"DOMAIN" group:"TLS"`
+	ACMEAgree  bool     `name:"acme-agree" help:"Agree to the terms of the certificate authority." group:"TLS"`
+	ACMEEmail  string   `name:"acme-email" help:"Address that the authority may send notices to." placeholder:"EMAIL" group:"TLS"`
+	ACMECA     string   `name:"acme-ca" help:"URL of the authority's directory; by default that of Let's Encrypt." placeholder:"URL" group:"TLS"`
+	ACMECARoot string   `name:"acme-ca-root" help:"Certificates in PEM that verify the authority's own server, for a private authority." placeholder:"FILE" group:"TLS"`
+	ACMEHTTP   string   `name:"acme-http" help:"Address of a listener for HTTP-01, which the authority reaches at port 80; without it, TLS-ALPN-01 on the public listener, at port 443." placeholder:"ADDRESS" group:"TLS"`
 }
 
-// Reload reads the files, and if they have changed has set called with the new
-// configuration.
-func (c *certificates) Reload(log *slog.Logger, set func(*tls.Config) error) error {
-	changed, err := c.reload()
-	if err != nil || !changed {
-		return err
+// acme returns the configuration; nil: certificates are not obtained.
+func (cmd *serveCmd) acme(log *slog.Logger) (*acme.Config, error) {
+	if len(cmd.ACMEDomain) == 0 {
+		return nil, nil
 	}
-	if err := set(c.current()); err != nil {
-		return err
+	if len(cmd.TLSCert) > 0 {
+		return nil, errors.New("--acme-domain and --tls-cert are both given: want certificates that are obtained, or files")
 	}
-	c.log(log, "TLS certificate reloaded")
-	return nil
-}
-
-// log logs each certificate in use, as a warning if clients will reject it.
-func (c *certificates) log(log *slog.Logger, msg string) {
-	for i, cert := range c.current().Certificates {
-		level, event := slog.LevelInfo, msg
-		if now := time.Now(); now.After(cert.Leaf.NotAfter) || now.Before(cert.Leaf.NotBefore) {
-			level, event = slog.LevelWarn, msg+", but it is not valid today"
+	cfg := &acme.Config{
+		Domains: cmd.ACMEDomain, Agreed: cmd.ACMEAgree, Email: cmd.ACMEEmail, CA: cmd.ACMECA, HTTP: cmd.ACMEHTTP, Logger: log,
+	}
+	if cmd.ACMECARoot != "" {
+		text, err := os.ReadFile(cmd.ACMECARoot)
+		if err != nil {
+			return nil, fmt.Errorf("--acme-ca-root: %w", err)
 		}
-		log.Log(context.Background(), level, event, "file", c.flags.TLSCert[i], "names", cert.Leaf.DNSNames, "from", cert.Leaf.NotBefore, "until", cert.Leaf.NotAfter)
+		cfg.Roots = x509.NewCertPool()
+		if !cfg.Roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--acme-ca-root: %s has no certificate in PEM", cmd.ACMECARoot)
+		}
 	}
+	if cmd.NATS != "" {
+		cfg.NATS = &acme.NATS{URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey, Replicas: cmd.NATSReplicas}
+		return cfg, nil
+	}
+	dir := cmd.dataDir(log)
+	if dir == "" {
+		return nil, errors.New("--acme-domain needs a place for private keys: give --data-dir, or --nats")
+	}
+	cfg.Dir = filepath.Join(dir, "acme")
+	return cfg, nil
+}
+
+// obtained returns the configuration of a listener with the certificates that are obtained,
+// if these are what it uses.
+func (p *program) obtained(c *certs.Certificates, cfg *tls.Config) *tls.Config {
+	switch {
+	case !c.Managed():
+		return cfg
+	case p.acme == nil: // a plan, for Validate
+		cfg = cfg.Clone()
+		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate yet") }
+		return cfg
+	}
+	return p.acme.TLS(cfg)
 }

@@ -8,10 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -83,6 +81,12 @@ func (a *authority) write(name, kind string, der []byte) string {
 func (a *authority) pair(file, name string) (cert, key string) {
 	a.t.Helper()
 	c, k := a.issue(name, false)
+	return a.pairOf(file, c, k)
+}
+
+// pairOf writes a certificate and its key.
+func (a *authority) pairOf(file string, c *x509.Certificate, k *ecdsa.PrivateKey) (cert, key string) {
+	a.t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		a.t.Fatal(err)
@@ -332,57 +336,26 @@ func TestTLSFlagErrors(t *testing.T) {
 		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyB}, "private key does not match public key"},
 		{[]string{"--tls-cert=/nowhere.crt", "--tls-key=" + keyA}, "--tls-cert: open /nowhere.crt: no such file or directory"},
 		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyA, "--tls-client-ca=" + keyA}, "--tls-client-ca: " + keyA + " has no certificate in PEM"},
-		{[]string{"--tls-client-ca=" + a.file}, "--tls-client-ca has no effect here: it needs --tls-cert"},
+		{[]string{"--tls-client-ca=" + a.file}, "--tls-client-ca has no effect here: it needs --tls-cert or --acme-domain"},
+		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyA, "--tls-ocsp=" + keyA}, "--tls-ocsp: " + keyA + " cannot be checked"},
+		{[]string{"--tls-ocsp=" + keyA}, "--tls-ocsp has no effect here: it needs --tls-cert"},
+		{[]string{"--api-tls-shared"}, "--api-tls-shared has no effect here: it needs --tls-cert or --acme-domain"},
+		{[]string{"--api-tls-cert=" + certA, "--api-tls-key=" + keyB}, "--api-tls-cert " + certA + " with --api-tls-key " + keyB},
+		{[]string{"--api-tls-client-ca=" + a.file}, "--api-tls-client-ca has no effect here: it needs --api-tls-cert or --api-tls-shared"},
+		{[]string{"--tls-cert=" + certA, "--tls-key=" + keyA, "--api-tls-shared", "--api-tls-cert=" + certA, "--api-tls-key=" + keyA}, "--api-tls-shared and --api-tls-cert are both given"},
+		{[]string{"--api=unix:" + a.dir + "/api", "--api-tls-cert=" + certA, "--api-tls-key=" + keyA}, "a Unix socket is served without TLS"},
+		{[]string{"--acme-domain=a.test"}, "--acme-domain needs a place for private keys: give --data-dir, or --nats"},
+		{[]string{"--acme-domain=a.test", "--data-dir=" + a.dir}, "--acme-agree is false"},
+		{[]string{"--acme-domain=*.test", "--data-dir=" + a.dir, "--acme-agree"}, `--acme-domain has the wildcard "*.test"`},
+		{[]string{"--acme-domain=a.test", "--tls-cert=" + certA, "--tls-key=" + keyA}, "--acme-domain and --tls-cert are both given"},
+		{[]string{"--acme-agree"}, "--acme-agree has no effect here: it needs --acme-domain"},
+		{[]string{"--acme-domain=a.test", "--data-dir=" + a.dir, "--acme-agree", "--acme-ca=http://a.test"}, `--acme-ca is "http://a.test": want the https:// URL of a directory`},
+		{[]string{"--acme-domain=a.test", "--data-dir=" + a.dir, "--acme-agree", "--acme-ca-root=" + keyA}, "--acme-ca-root: " + keyA + " has no certificate in PEM"},
 		{[]string{"--tls-min=1.1"}, `--tls-min must be one of "1.2","1.3"`},
 	} {
-		r := runProgram(t, "", nil, append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0"}, tt.args...)...)
+		r := runProgram(t, "", nil, append([]string{"serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir=none"}, tt.args...)...)
 		if r.code != exitUsage || !strings.Contains(r.stderr, tt.want) {
 			t.Errorf("%v: code %d, %s, want %s", tt.args, r.code, r.stderr, tt.want)
 		}
-	}
-}
-
-// Files that cannot be used leave the old certificates in force, and are logged once.
-func TestCertificatesThatCannotBeUsed(t *testing.T) {
-	a := newAuthority(t)
-	cert, key := a.pair("a", "a.test")
-	c, err := (&tlsFlags{TLSCert: []string{cert}, TLSKey: []string{key}, TLSMin: "1.2"}).certificates()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	log := new(strings.Builder)
-	look := func() { // more often than the files change
-		for range 3 {
-			c.look(slog.New(slog.NewTextHandler(log, nil)), func(cfg *tls.Config) error {
-				names = append(names, cfg.Certificates[0].Leaf.Subject.CommonName)
-				return nil
-			})
-		}
-	}
-	look()
-	old, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.pair("a", "b.test")
-	next, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(key, old, 0o600) // the new certificate is there, its key is not
-	look()
-	os.Remove(key)
-	look()
-	os.WriteFile(key, next, 0o600)
-	look()
-	if strings.Join(names, " ") != "b.test" {
-		t.Errorf("in force: %q, want b.test", names)
-	}
-	if n := strings.Count(log.String(), "not reloaded"); n != 2 {
-		t.Errorf("%d errors are logged, want one for each of the two states: %s", n, log)
-	}
-	if err := c.Reload(slog.New(slog.DiscardHandler), func(*tls.Config) error { return errors.New("no") }); err != nil {
-		t.Errorf("unchanged files are set again: %v", err)
 	}
 }
