@@ -24,7 +24,7 @@ const patience = time.Minute
 var directory string
 
 // built builds the client once for all tests.
-var built = sync.OnceValue(func() error { return build.Into(context.Background(), directory) })
+var built = sync.OnceValue(func() error { return build.Into(context.Background(), ".", directory) })
 
 func TestMain(m *testing.M) {
 	var err error

@@ -95,7 +95,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	cert, key := newAuthority(t).pair("site", "localhost")
 	cmd := parseServe(t, "--tls-cert="+cert, "--tls-key="+key, "--pprof", "--listen=0.0.0.0:0", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--forwarded", "--proxy-protocol=10.0.0.0/8", "--max-connections=7", "--transport=epoll",
-		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
+		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-window=1m", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
 	cfg, err := cmd.config(log)
 	if err != nil {
 		t.Fatal(err)

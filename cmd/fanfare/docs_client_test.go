@@ -225,7 +225,7 @@ function connect({url, user, topics, onMessage, onGap}) {
 func buildLibrary(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	err := build.Into(t.Context(), dir)
+	err := build.Into(t.Context(), filepath.Join("..", "..", "client", "js"), dir)
 	if errors.Is(err, build.ErrMissing) && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}

@@ -28,9 +28,9 @@ var ErrMissing = errors.New("build: node and npm are needed to build the JavaScr
 // sources are what a build takes, relative to client/js.
 var sources = []string{"package.json", "package-lock.json", "README.md", ".npmrc", "tsconfig.json", "build.mjs", "src", "test"}
 
-// Into builds the client in dir, which then is like client/js after npm ci and npm run
-// build: dir/dist/index.js is the client.
-func Into(ctx context.Context, dir string) error {
+// Into builds the client, whose sources are in the directory root, in dir, which then is
+// like client/js after npm ci and npm run build: dir/dist/index.js is the client.
+func Into(ctx context.Context, root, dir string) error {
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("%w: %w", ErrMissing, err)
@@ -39,11 +39,11 @@ func Into(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, name := range sources {
-		if err := place(filepath.Join(dir, name), filepath.Join(root(), name)); err != nil {
+		if err := place(filepath.Join(dir, name), filepath.Join(root, name)); err != nil {
 			return err
 		}
 	}
-	modules, err := install(ctx)
+	modules, err := install(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -69,14 +69,8 @@ func place(to, from string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// root is client/js.
-func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(file))
-}
-
-// install returns the directory node_modules.
-func install(ctx context.Context) (string, error) {
+// install returns the directory node_modules for the package in root.
+func install(ctx context.Context, root string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir() // no home directory
@@ -92,7 +86,7 @@ func install(ctx context.Context) (string, error) {
 	defer unlock()
 	sum := sha256.New()
 	for _, name := range []string{"package.json", "package-lock.json"} {
-		b, err := os.ReadFile(filepath.Join(root(), name))
+		b, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return "", err
 		}
@@ -109,7 +103,7 @@ func install(ctx context.Context) (string, error) {
 	}
 	defer os.RemoveAll(fresh)
 	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
-		if err := place(filepath.Join(fresh, name), filepath.Join(root(), name)); err != nil {
+		if err := place(filepath.Join(fresh, name), filepath.Join(root, name)); err != nil {
 			return "", err
 		}
 	}
