@@ -36,7 +36,7 @@ const (
 
 // addMembership adds a pending membership in t to the list of s, or returns the one that the list has. The
 // new one takes over the caller's reference to t.
-func (r *Registry[S]) addMembership(s S, t *topic[S]) (m *membership[S], added bool, err error) {
+func (r *Registry[S]) addMembership(s S, t *topic[S], most int) (m *membership[S], added bool, err error) {
 	e := r.entry(s)
 	sh, _ := r.userShardOf(e.user)
 	sh.mu.Lock()
@@ -51,7 +51,7 @@ func (r *Registry[S]) addMembership(s S, t *topic[S]) (m *membership[S], added b
 		}
 		n++
 	}
-	if n >= r.limits.Load().TopicsPerSession {
+	if n >= r.limits.Load().TopicsPerSession || most > 0 && n >= most {
 		return nil, false, ErrTooManyTopics
 	}
 	e.topics = &membership[S]{topic: t, next: e.topics, index: pending}

@@ -32,7 +32,7 @@ func TestMembershipStates(t *testing.T) {
 	}
 	// pendingOne: another Subscribe has added the membership to the list and not attached it yet.
 	pendingOne := func(f fixture) *membership[*session] {
-		m, added, err := f.r.addMembership(f.s, f.r.acquire("x"))
+		m, added, err := f.r.addMembership(f.s, f.r.acquire("x"), 0)
 		if !added || err != nil {
 			f.Fatal(added, err)
 		}

@@ -43,6 +43,12 @@ func (r *Registry[S]) topicShardOf(hash uint64) *topicShard[S] {
 // Subscribe subscribes s to topic. It returns false without an error if s was subscribed already. The
 // error is ErrNotJoined or ErrTooManyTopics, or wraps ErrName.
 func (r *Registry[S]) Subscribe(s S, topic string) (added bool, err error) {
+	return r.SubscribeWithin(s, topic, 0)
+}
+
+// SubscribeWithin is Subscribe for a session that may have at most some subscriptions, if that is fewer than
+// Limits.TopicsPerSession; 0: as many as that.
+func (r *Registry[S]) SubscribeWithin(s S, topic string, most int) (added bool, err error) {
 	if err := CheckName(topic); err != nil {
 		return false, err
 	}
@@ -51,7 +57,7 @@ func (r *Registry[S]) Subscribe(s S, topic string) (added bool, err error) {
 	}
 	for {
 		t := r.acquire(topic)
-		m, added, err := r.addMembership(s, t)
+		m, added, err := r.addMembership(s, t, most)
 		if !added {
 			r.release(t)
 		}

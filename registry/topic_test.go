@@ -164,3 +164,25 @@ func TestTopicShrinks(t *testing.T) {
 	}
 	r.check(t)
 }
+
+// TestSubscribeWithin: a limit of the session holds below the general one, not above.
+func TestSubscribeWithin(t *testing.T) {
+	for _, tt := range []struct{ most, want int }{{0, 3}, {1, 1}, {2, 2}, {9, 3}} {
+		r := newRegistry(Limits{TopicsPerSession: 3})
+		s, n := join(t, r, "alice"), 0
+		for i := range 5 {
+			added, err := r.SubscribeWithin(s, string(rune('a'+i)), tt.most)
+			if added {
+				n++
+			} else if !errors.Is(err, ErrTooManyTopics) {
+				t.Errorf("most %d: %v", tt.most, err)
+			}
+		}
+		if added, err := r.SubscribeWithin(s, "a", tt.most); added || err != nil {
+			t.Errorf("most %d, subscribed already: %t, %v", tt.most, added, err)
+		}
+		if n != tt.want {
+			t.Errorf("most %d: %d subscriptions, want %d", tt.most, n, tt.want)
+		}
+	}
+}
