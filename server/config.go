@@ -53,6 +53,9 @@ type Config struct {
 	// Identifiers bounds the goroutines that run Identifiers. A connection that waits
 	// for one of them has no goroutine. 0: 256.
 	Identifiers int
+	// IdentifierQueue bounds the connections that wait for one of them; more are
+	// rejected with 503. Each takes about 1.5 KiB. 0: 20,000.
+	IdentifierQueue int
 
 	// Transport, Workers and QueueBytes are passed to netpoll.Config.
 	Transport  netpoll.Transport
@@ -185,6 +188,7 @@ func (cfg *Config) validate() error {
 		{"HandshakesPerIP", &cfg.HandshakesPerIP, 50, 1, 1 << 30},
 		{"HandshakeRate", &cfg.HandshakeRate, 20_000, 1, 1 << 30},
 		{"Identifiers", &cfg.Identifiers, 256, 1, 1 << 20},
+		{"IdentifierQueue", &cfg.IdentifierQueue, 20_000, 1, 1 << 30},
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"PositionsPerUser", &cfg.PositionsPerUser, 1000, 1, 1 << 30},

@@ -162,7 +162,10 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 			return s.identifyLater(ep, r, head, rest, arrived)
 		}
 		var err error
-		if id, err = ep.identify(srv.quit, r); err != nil {
+		if id, err = ep.identify(srv.quit, r); errors.Is(err, ErrMustWait) {
+			return s.identifyLater(ep, r, head, rest, arrived)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -21,8 +22,14 @@ import (
 // has the values of the request's context, and ends with that, too.
 //
 // If Endpoint.NonBlocking is set, it runs where the request was read, without a limit on
-// its time, and must return at once.
+// its time, and must return at once. If it finds that it has to wait after all, it returns
+// ErrMustWait, and is called again as if NonBlocking were not set; Request.MayBlock tells
+// the calls apart.
 type Identifier func(ctx context.Context, r *Request) (Identity, error)
+
+// ErrMustWait is returned by an Identifier that must not block and cannot answer at once,
+// see Endpoint.NonBlocking.
+var ErrMustWait = errors.New("server: the identifier has to wait")
 
 // identify calls the Identifier.
 func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err error) {
@@ -64,6 +71,8 @@ const maxEarly = 4 << 10
 
 var (
 	errIdentifySlow = retryAfter(http.StatusServiceUnavailable, "the server could not identify the client in time", "5")
+	// errIdentifyFull bounds the memory of handshakes that wait.
+	errIdentifyFull = retryAfter(http.StatusServiceUnavailable, "too many clients wait to be identified", "5")
 	errEarly        = Reject(http.StatusBadRequest, "too many bytes before the answer to the handshake")
 )
 
@@ -73,13 +82,18 @@ type identifications struct {
 	of map[*Session]*identification // guarded by mu
 }
 
-func (is *identifications) set(p *identification) {
+// set adds an identification. It returns false if there are most of them.
+func (is *identifications) set(p *identification, most int) bool {
 	is.mu.Lock()
 	defer is.mu.Unlock()
+	if len(is.of) >= most {
+		return false
+	}
 	if is.of == nil {
 		is.of = make(map[*Session]*identification)
 	}
 	is.of[p.s] = p
+	return true
 }
 
 func (is *identifications) drop(s *Session) {
@@ -106,8 +120,13 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	}
 	srv := s.srv()
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
+	if !srv.identifying.set(p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
+		srv.stats.identifyFull.Add(1)
+		return errIdentifyFull
+	}
 	if !srv.memory.Hold(0, p.held, limit.ForRequest()) {
 		srv.memory.Hold(p.held, 0, limit.ForRequest())
+		srv.identifying.drop(s)
 		srv.stats.shortOfMemory.Add(1)
 		return errNoMemory
 	}
@@ -115,7 +134,6 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	p.head, p.early = b[:len(head):len(head)], b[len(head):]
 	left := max(time.Duration(accepted)*tick+srv.live().HandshakeTimeout-srv.now(), tick)
 	p.ctx, p.cancel = context.WithTimeout(srv.quit, left)
-	srv.identifying.set(p)
 	s.state.Or(identifierBit)
 	if !s.enter(identifying, 0) {
 		p.end()
@@ -135,6 +153,7 @@ func (p *identification) run() {
 	if p.ctx.Err() == nil {
 		r.head.Parse(p.head) // it was parsed before, without an error
 		r.session, r.client, r.proxied, r.tls = p.s, p.client, p.proxied, p.s.tlsState()
+		r.mayBlock = true
 		id, err := p.ep.identify(p.ctx, r)
 		p.cancel()
 		p.finish(h, id, err)

@@ -133,12 +133,15 @@ func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset
 
 // identifyHosted calls the Identifier on the HTTP server's goroutine.
 func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, error) {
-	if !ep.NonBlocking {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, ep.srv.live().HandshakeTimeout)
-		defer cancel()
-		defer context.AfterFunc(ep.srv.quit, cancel)()
+	if ep.NonBlocking {
+		if id, err := ep.identify(ctx, r); !errors.Is(err, ErrMustWait) {
+			return id, err
+		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, ep.srv.live().HandshakeTimeout)
+	defer cancel()
+	defer context.AfterFunc(ep.srv.quit, cancel)()
+	r.mayBlock = true
 	return ep.identify(ctx, r)
 }
 

@@ -26,6 +26,7 @@ type Request struct {
 
 	params   []parameter // of the query, that were asked for
 	anyQuery bool        // the query may have other parameters, too
+	mayBlock bool
 }
 
 // reset clears the request and keeps its memory.
@@ -98,6 +99,10 @@ func (r *Request) RemoteAddr() netip.AddrPort {
 // TLS describes the TLS connection that the request came on. It is nil without TLS, and if
 // TLS ends at a proxy.
 func (r *Request) TLS() *tls.ConnectionState { return r.tls }
+
+// MayBlock reports whether the Identifier that is called with this request may block. One
+// that must not, and has to, returns ErrMustWait.
+func (r *Request) MayBlock() bool { return r.mayBlock }
 
 // HTTP is the request of net/http that a Mount was given, with what middleware has put
 // into its context. It is nil for any other request. After a call the query may have any

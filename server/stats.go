@@ -18,6 +18,7 @@ type stats struct {
 	addressFull   atomic.Int64 // by ConnectionsPerIP
 	handshakeRate atomic.Int64 // handshakes rejected for their rate
 	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
+	identifyFull  atomic.Int64 // handshakes rejected by IdentifierQueue
 	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
 	shortOfMemory atomic.Int64 // connections rejected because memory is short
 	proxyHeaders  atomic.Int64 // PROXY protocol headers that were rejected
@@ -170,6 +171,7 @@ func (srv *Server) Stats() *Stats {
 			"connections":        st.full.Load(),
 			"connections_per_ip": st.addressFull.Load(),
 			"handshake_rate":     st.handshakeRate.Load(),
+			"identifications":    st.identifyFull.Load(),
 			"plain_requests":     st.fallbackFull.Load(),
 			"sessions_per_user":  st.manySessions.Load(),
 			"memory":             st.shortOfMemory.Load(),
