@@ -125,14 +125,21 @@ func (s *Session) register(id *Identity) error {
 
 // checkIdentity checks the names of an identity, and the number of its topics.
 func (srv *Server) checkIdentity(id *Identity) error {
+	if err := id.checkCapabilities(); err != nil {
+		return err
+	}
 	if id.User == "" {
 		return nil
 	}
 	if err := registry.CheckName(id.User); err != nil {
 		return Reject(http.StatusBadRequest, "user: "+err.Error())
 	}
-	if len(id.Topics) > srv.live().TopicsPerSession {
-		return Reject(http.StatusBadRequest, "more than "+strconv.Itoa(srv.live().TopicsPerSession)+" topics")
+	most := srv.live().TopicsPerSession
+	if id.Limits.Topics > 0 {
+		most = min(most, id.Limits.Topics)
+	}
+	if len(id.Topics) > most {
+		return Reject(http.StatusBadRequest, "more than "+strconv.Itoa(most)+" topics")
 	}
 	for _, t := range id.Topics {
 		if err := registry.CheckName(t); err != nil {
@@ -153,9 +160,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return ErrClosed
 	}
 	s.state.Or(uint32(a.dialect) << dialectShift)
-	if len(a.id.MaySubscribe) > 0 && !s.raw() {
-		s.extend().maySubscribe = a.id.MaySubscribe
-	}
+	s.grant(&a.id)
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
 		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)

@@ -21,8 +21,8 @@ type Endpoint struct {
 	Identifier Identifier
 	// NonBlocking says that Identifier returns at once. It then runs where the request
 	// was read, which costs less than a goroutine. Set it for an Identifier that looks
-	// at the query or checks a signature with a key at hand, not for one that may ask
-	// another machine.
+	// at the query or checks a signature with a key at hand, not for one that always
+	// asks another machine; one that does so now and then returns ErrMustWait.
 	NonBlocking bool
 	// Insecure says that Identifier proves nothing, so that New can reject a
 	// configuration that exposes it.
@@ -104,6 +104,13 @@ type Identity struct {
 	// dialect lets it. A name that ends with "*" stands for every name with that
 	// prefix.
 	MaySubscribe []string
+	// MayPublish and MayReadPresence are, in the same form, the topics that the client
+	// may publish to, and those whose subscribers it may learn of, see the methods of
+	// Session: the server's own dialects let clients do neither.
+	MayPublish, MayReadPresence []string
+	// Limits of the session, below those of the server. They do not concern what the
+	// application does, except that Session.Subscribe respects Limits.Topics.
+	Limits SessionLimits
 	// Data is kept for Session.Data.
 	Data any
 	// Expires, if not zero, is when the session is closed with 3000, within a second.

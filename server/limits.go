@@ -283,7 +283,7 @@ func (s *Session) overRate() {
 // where there is no limit, and for bytes that may be the answer to a ping, so that an idle
 // session needs no meter.
 func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
-	if ep.rate.Load().Unlimited || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
+	if ep.rate.Load().Unlimited && !s.ownRate() || n <= maxPong && s.pinged.Load() >= heard && s.pinged.Load() != 0 {
 		return nil
 	}
 	return &s.extend().meter

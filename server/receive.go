@@ -103,7 +103,7 @@ func (s *Session) decode(in []byte, now, heard uint32) (left []byte) {
 	meter := s.metered(ep, len(in), now, heard)
 	var rates limit.Rates
 	if meter != nil {
-		rates = ep.rates()
+		rates = s.rates(ep)
 		if !meter.Read(&rates, len(in), now) {
 			s.overRate()
 			return nil

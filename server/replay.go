@@ -126,7 +126,7 @@ func (s *Session) subscribeDurable(topic string, after *Position, exempt bool) (
 	}
 	srv := s.srv()
 	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() error {
-		_, err := srv.users.Subscribe(s, topic)
+		_, err := s.join(topic)
 		return err
 	})
 	if errors.Is(err, replay.ErrEnded) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/gobwas/ws"
 
@@ -131,12 +132,16 @@ func (s *Session) enterFirst(next phase, code Code) (ok, first bool) {
 
 // extension has the fields that few sessions need.
 type extension struct {
-	session      *Session
-	gathering    *gathering // while the request comes in pieces; owned by the read turn
-	timer        registry.Timer[*extension]
-	maySubscribe []string      // immutable once open
-	over         chan struct{} // closed when the connection has ended; immutable, nil if Serve does not wait
-	adopted      *Adoption     // until Open has opened the session; owned by the read turn
+	session   *Session
+	gathering *gathering // while the request comes in pieces; owned by the read turn
+	timer     registry.Timer[*extension]
+	over      chan struct{} // closed when the connection has ended; immutable, nil if Serve does not wait
+	adopted   *Adoption     // until Open has opened the session; owned by the read turn
+
+	// Immutable once open, see grant.
+	may         unique.Handle[capabilities] // zero: nothing
+	maxMessages uint32                      // per second; 0: the endpoint's Rate
+	maxTopics   uint32                      // 0: Config.TopicsPerSession
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
@@ -271,7 +276,7 @@ func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins 
 	if srv.Durable(topic) {
 		begins, err = s.subscribeDurable(topic, after, exempt)
 	} else {
-		_, err = srv.users.Subscribe(s, topic)
+		_, err = s.join(topic)
 	}
 	if err == nil {
 		srv.holdTopic(topic)
@@ -287,13 +292,6 @@ func (s *Session) Unsubscribe(topic string) bool {
 		return s.unsubscribeDurable(topic)
 	}
 	return srv.users.Unsubscribe(s, topic)
-}
-
-// MaySubscribe reports whether the session's client may subscribe to a topic of its
-// own accord: Identity.MaySubscribe names it.
-func (s *Session) MaySubscribe(topic string) bool {
-	x := s.ext.Load()
-	return x != nil && Covers(x.maySubscribe, topic)
 }
 
 // SetTimer schedules one call of Hooks.OnTimer after d. A further call replaces the time.

@@ -135,9 +135,14 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 // with "*" stand for every name with that prefix.
 func Covers(list []string, topic string) bool {
 	for _, t := range list {
-		if n := len(t) - 1; t == topic || n >= 0 && t[n] == '*' && len(topic) >= n && topic[:n] == t[:n] {
+		if covers(t, topic) {
 			return true
 		}
 	}
 	return false
+}
+
+func covers(pattern, topic string) bool {
+	n := len(pattern) - 1
+	return pattern == topic || n >= 0 && pattern[n] == '*' && len(topic) >= n && topic[:n] == pattern[:n]
 }
