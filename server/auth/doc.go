@@ -9,13 +9,16 @@
 // # Contract
 //
 // A key decides which algorithm verifies a token, never the token itself (RFC 8725
-// section 3.1): HS256 for a secret, RS256, ES256 and EdDSA for public keys. The names
+// section 3.1): HS256 for a secret, RS256, ES256 and EdDSA for public keys, and what a
+// member of a JSON Web Key Set says of itself. The keys of a set verify tokens of its
+// issuer alone. Sets are fetched from a URL and kept while the issuer is away; only a
+// handshake whose token names an unknown key waits for a fetch. The names
 // of claims are compared exactly, a repeated name or text that is not UTF-8 makes the
 // token malformed, and so does a claim of a wrong type or null. A client is told what is
 // wrong with its token, but no value of it.
 //
 // # Limitations
 //
-// JWT's keys are fixed; Tokens can replace them, but does not watch a file. A token cannot
-// be revoked; it is valid until it expires. Encrypted tokens (JWE) are not supported.
+// Key files are read once; Tokens can replace the keys. A token cannot be revoked; it is
+// valid until it expires. Encrypted tokens (JWE) are not supported.
 package auth

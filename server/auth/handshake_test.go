@@ -31,7 +31,19 @@ func start(t *testing.T, keys *Keys, cfg server.Config) *server.Server {
 
 func startWith(t *testing.T, identifier server.Identifier, cfg server.Config) *server.Server {
 	t.Helper()
+	return startEndpoint(t, false, identifier, cfg)
+}
+
+// startNonBlocking is startWith for an Identifier that returns at once.
+func startNonBlocking(t *testing.T, identifier server.Identifier, cfg server.Config) *server.Server {
+	t.Helper()
+	return startEndpoint(t, true, identifier, cfg)
+}
+
+func startEndpoint(t *testing.T, nonBlocking bool, identifier server.Identifier, cfg server.Config) *server.Server {
+	t.Helper()
 	ep := server.PushEndpoint("/ws")
+	ep.NonBlocking = nonBlocking
 	ep.Identifier, ep.Insecure = identifier, false
 	cfg.Listen, cfg.Endpoints, cfg.Logger = "127.0.0.1:0", []server.Endpoint{ep}, slog.New(slog.DiscardHandler)
 	srv, err := server.New(cfg)

@@ -2,7 +2,9 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,8 +13,9 @@ import (
 	"fanfare/server"
 )
 
-// JWT returns an Identifier for users who prove who they are with a JSON Web Token. It
-// does not block: set Endpoint.NonBlocking. The client sends the token as
+// JWT returns an Identifier for users who prove who they are with a JSON Web Token. Set
+// Endpoint.NonBlocking: it returns at once, or server.ErrMustWait while it has to fetch one
+// of keys.Sets. The client sends the token as
 // "Authorization: Bearer TOKEN" or, since browsers let pages set no header, as
 // ?token=TOKEN. A request with different tokens in both places is rejected with 400. The
 // claims are:
@@ -29,40 +32,54 @@ import (
 // each must be in the token's list. A token without the claim allows no topics.
 //
 // A request without a valid token is rejected with 401 and the reason, one for other
-// topics with 403. keys must not be changed afterwards.
+// topics with 403, one whose key is not known because a set cannot be fetched with 503. keys
+// must not be changed afterwards.
 func JWT(keys *Keys) server.Identifier {
-	return newVerifier(keys).identify
+	return NewTokens(keys).Identify
 }
 
 // verifier verifies tokens. It is immutable.
 type verifier struct {
-	keys   *Keys
-	parser *jwt.Parser
+	keys     *Keys
+	parser   *jwt.Parser         // of everything except the claims
+	byIssuer map[string][]*trust // for tokens of a certain issuer
+	others   *trust              // for all other issuers; nil: their tokens are rejected
 }
 
 func newVerifier(keys *Keys) *verifier {
-	options := []jwt.ParserOption{
-		jwt.WithExpirationRequired(),
-		jwt.WithLeeway(keys.Leeway),
-		jwt.WithStrictDecoding(), // a token has one spelling
+	v := &verifier{
+		keys:     keys,
+		parser:   jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding()), // a token has one spelling
+		byIssuer: make(map[string][]*trust),
 	}
-	if keys.Issuer != "" {
-		options = append(options, jwt.WithIssuer(keys.Issuer))
+	if len(keys.byAlgorithm) > 0 {
+		var audiences []string
+		if keys.Audience != "" {
+			audiences = []string{keys.Audience}
+		}
+		fixed := newTrust(keys, nil, keys.Issuer, audiences...)
+		if keys.Issuer == "" {
+			v.others = fixed
+		} else {
+			v.byIssuer[keys.Issuer] = append(v.byIssuer[keys.Issuer], fixed)
+		}
 	}
-	if keys.Audience != "" {
-		options = append(options, jwt.WithAudience(keys.Audience))
+	for _, set := range keys.Sets {
+		cfg := &set.cfg
+		v.byIssuer[cfg.Issuer] = append(v.byIssuer[cfg.Issuer], newTrust(keys, set, cfg.Issuer, cfg.Audiences...))
 	}
-	return &verifier{keys, jwt.NewParser(options...)}
+	return v
 }
 
 // identify is a server.Identifier.
-func (v *verifier) identify(_ context.Context, r *server.Request) (server.Identity, error) {
+func (v *verifier) identify(ctx context.Context, r *server.Request) (server.Identity, error) {
 	topics := r.QueryAll("topic")
 	token, err := credential(r)
 	if err != nil {
 		return server.Identity{}, err
 	}
-	return v.verify(token, topics)
+	c, err := v.refreshed(ctx, r, token)
+	return v.identity(token, c, topics, err)
 }
 
 // credential returns the token that a request presents. RFC 6750 section 2: a client "MUST
@@ -106,14 +123,15 @@ func noToken(how string, unread []string) error {
 	return r
 }
 
-// verify returns the identity that a token proves, subscribed to the topics that the
-// client asks for, or to all of the token if it asks for none.
-func (v *verifier) verify(token string, asked []string) (server.Identity, error) {
-	var c claims
-	if _, err := v.parser.ParseWithClaims(token, &c, v.keys.forToken); err != nil {
-		return server.Identity{}, unauthorized(v.problem(token, &c, err))
-	}
+// identity returns the identity of a token with claims c, subscribed to the topics that the
+// client asks for, or to all of the token if it asks for none. err is that of parse.
+func (v *verifier) identity(token string, c *claims, asked []string, err error) (server.Identity, error) {
+	var rejection *server.Rejection
 	switch {
+	case errors.Is(err, server.ErrMustWait), errors.As(err, &rejection):
+		return server.Identity{}, err
+	case err != nil:
+		return server.Identity{}, unauthorized(v.problem(token, c, err))
 	case c.Subject == nil:
 		return server.Identity{}, unauthorized("the token lacks the claim sub, which names the user")
 	case *c.Subject == "":
@@ -128,6 +146,15 @@ func (v *verifier) verify(token string, asked []string) (server.Identity, error)
 		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required
 	}
 	return id, nil
+}
+
+// unavailable rejects a token that may be valid.
+func unavailable(retry time.Duration) error {
+	return &server.Rejection{
+		Status: http.StatusServiceUnavailable,
+		Text:   "the server could not fetch the keys of the token's issuer, try again later",
+		Header: http.Header{"Retry-After": {strconv.Itoa(int((retry + time.Second - 1) / time.Second))}},
+	}
 }
 
 // unauthorized is RFC 6750 section 3.

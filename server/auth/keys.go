@@ -20,7 +20,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Keys verify tokens. LoadKeys makes them; the fields may be set before JWT is called.
+// Keys verify tokens. LoadKeys makes them; the fields may be set before JWT is called. Keys
+// that have Sets only are made without LoadKeys.
 type Keys struct {
 	// Issuer, if not empty, must be a token's iss.
 	Issuer string
@@ -34,6 +35,10 @@ type Keys struct {
 	// expired by Leeway, when the token stops being accepted. Otherwise a
 	// session outlives its token.
 	CloseExpired bool
+	// Sets are key sets in addition to the keys of the file. A token whose iss is the
+	// Issuer of one or several of them is verified with these alone, and with the keys of
+	// the file only if Keys.Issuer is the same. Each set has its own audiences.
+	Sets []*KeySet
 
 	// byAlgorithm has the keys that each algorithm may use. A public key is never used
 	// as a secret because the key decides which algorithm is used, not the token (RFC
@@ -177,17 +182,22 @@ var (
 	errHeader   = fmt.Errorf("%w: header", jwt.ErrTokenMalformed)
 )
 
-// forToken is a jwt.Keyfunc.
-func (k *Keys) forToken(t *jwt.Token) (any, error) {
+// checkHeader checks the header of a token, except its algorithm and its key.
+func checkHeader(t *jwt.Token) error {
 	if !strictHeader(t.Raw) {
-		return nil, errHeader
+		return errHeader
 	}
 	// RFC 7515 section 4.1.11: an extension that must be understood and is not makes the
 	// token invalid. Package jwt does not check this.
 	if _, critical := t.Header["crit"]; critical {
-		return nil, errCritical
+		return errCritical
 	}
-	keys := k.byAlgorithm[t.Method.Alg()]
+	return nil
+}
+
+// forAlgorithm returns the keys of the file that may have signed a token.
+func (k *Keys) forAlgorithm(algorithm string) (any, error) {
+	keys := k.byAlgorithm[algorithm]
 	if len(keys) == 0 {
 		return nil, errNoKey
 	}

@@ -33,13 +33,15 @@ func (v *verifier) problem(token string, c *claims, err error) string {
 		text string
 	}{
 		{errNoKey, "the server has no key for the token's algorithm"},
+		{errUnknownKey, "the issuer's key set has no key with the token's kid and algorithm"},
+		{errManyKeys, "the token has no kid, and the issuer's key set has too many keys to try them all"},
 		{errCritical, "the token has an extension (crit) that the server does not know"},
 		{jwt.ErrTokenMalformed, "the token is malformed"},
-		{jwt.ErrTokenUnverifiable, "the server has no key for the token's algorithm"}, // or does not know it
 		{jwt.ErrTokenSignatureInvalid, "the token's signature was not made with a key of the server"},
 		{jwt.ErrTokenNotValidYet, "the token is not valid yet (claim nbf)"},
 		{jwt.ErrTokenInvalidIssuer, "the token is from another issuer (claim iss)"},
 		{jwt.ErrTokenInvalidAudience, "the token is for another audience (claim aud)"},
+		{jwt.ErrTokenUnverifiable, "the server has no key for the token's algorithm"}, // or does not know it
 	} {
 		if errors.Is(err, p.err) {
 			return p.text
@@ -63,9 +65,9 @@ func (v *verifier) missing(c *claims) string {
 	switch {
 	case c.Expires == nil:
 		return "the token lacks the claim exp, which says when it expires"
-	case v.keys.Issuer != "" && c.Issuer == nil:
+	case v.others == nil && c.Issuer == nil:
 		return "the token lacks the claim iss, which names its issuer"
-	case v.keys.Issuer != "" && *c.Issuer == "":
+	case v.others == nil && *c.Issuer == "":
 		return "the token's claim iss is empty: want the name of its issuer"
 	case c.Audience == nil:
 		return "the token lacks the claim aud, which names its audience"

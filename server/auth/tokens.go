@@ -2,15 +2,20 @@ package auth
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"fanfare/server"
 )
 
 // Tokens identifies clients as JWT does, with keys that SetKeys replaces while the server
-// runs. Use NewTokens to create one.
+// runs. NewTokens creates one; the zero value needs SetKeys before its first use.
 type Tokens struct {
 	verifier atomic.Pointer[verifier]
+
+	mu   sync.Mutex
+	sets []*KeySet // of the verifier; guarded by mu
 }
 
 // NewTokens returns Tokens that verify with keys, which must not be changed afterwards.
@@ -21,10 +26,71 @@ func NewTokens(keys *Keys) *Tokens {
 }
 
 // SetKeys replaces the keys, and the other settings of Keys, for handshakes from now on.
-// Sessions that are open stay, whichever key their token was signed with.
-func (t *Tokens) SetKeys(keys *Keys) { t.verifier.Store(newVerifier(keys)) }
+// Sessions that are open stay, whichever key their token was signed with. It starts
+// keys.Sets, which have the keys of a former set of the same source and issuer until they
+// are fetched, and closes the former ones.
+func (t *Tokens) SetKeys(keys *Keys) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.sets
+	t.sets = keys.Sets
+	for _, set := range keys.Sets {
+		var from *KeySet
+		for _, o := range old {
+			if o.cfg.Source == set.cfg.Source && o.cfg.Issuer == set.cfg.Issuer {
+				from = o
+			}
+		}
+		set.start(from)
+	}
+	t.verifier.Store(newVerifier(keys))
+	for _, o := range old {
+		if !slices.Contains(keys.Sets, o) {
+			o.Close()
+		}
+	}
+}
 
-// Identify is a server.Identifier. It does not block: set Endpoint.NonBlocking.
+// Close closes the key sets in use.
+func (t *Tokens) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, set := range t.sets {
+		set.Close()
+	}
+}
+
+// Identify is a server.Identifier, as that of JWT.
 func (t *Tokens) Identify(ctx context.Context, r *server.Request) (server.Identity, error) {
 	return t.verifier.Load().identify(ctx, r)
+}
+
+// EachMetric calls f for each metric of the key sets in use, see api.Measured. Sets of one
+// issuer count together.
+func (t *Tokens) EachMetric(f func(name, help, label, value string, n int64)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	type sums struct{ keys, age, fetches, failures, unknown int64 }
+	by := make(map[string]*sums)
+	for _, set := range t.sets {
+		s := by[set.cfg.Issuer]
+		if s == nil {
+			s = new(sums)
+			by[set.cfg.Issuer] = s
+		}
+		if k := set.keys.Load(); k != nil {
+			s.keys += int64(len(k.kids))
+		}
+		s.age = max(s.age, set.age())
+		s.fetches += set.fetches.Load()
+		s.failures += set.failed.Load()
+		s.unknown += set.unknown.Load()
+	}
+	for issuer, s := range by {
+		f("jwks_keys", "Keys in use of an issuer's key sets; 0: they were not fetched yet.", "issuer", issuer, s.keys)
+		f("jwks_age_seconds", "Time since an issuer's key set was last fetched.", "issuer", issuer, s.age)
+		f("jwks_fetches_total", "Fetches of an issuer's key sets.", "issuer", issuer, s.fetches)
+		f("jwks_failures_total", "Fetches of an issuer's key sets that failed.", "issuer", issuer, s.failures)
+		f("jwks_unknown_keys_total", "Tokens rejected because their issuer's key sets have no key for them.", "issuer", issuer, s.unknown)
+	}
 }
