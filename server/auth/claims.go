@@ -10,6 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/server"
 )
 
 // claims are the claims that this package reads, nil where a token lacks one. Names that
@@ -22,12 +24,19 @@ type claims struct {
 	NotBefore *date    `json:"nbf"`
 	IssuedAt  *date    `json:"iat"`
 	Topics    []string `json:"topics"`
+	Subscribe []string `json:"subscribe"`
+	Publish   []string `json:"publish"`
+	Presence  []string `json:"presence"`
+
+	Limits server.SessionLimits `json:"limits"`
 }
 
 // wanted is the type of each claim, in words for a client.
 var wanted = map[string]string{
 	"sub": "a string", "iss": "a string", "aud": "a string or a list of strings",
 	"exp": numericDate, "nbf": numericDate, "iat": numericDate, "topics": "a list of strings",
+	"subscribe": "a list of strings", "publish": "a list of strings", "presence": "a list of strings",
+	"limits": "an object with messages and topics, numbers from 1",
 }
 
 const numericDate = "a number, the seconds since 1970" // RFC 7519 section 2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,11 @@ import (
 //   - nbf, a number: when the token becomes valid;
 //   - iss, a string, and aud, a string or a list of strings: checked if Keys says so;
 //   - topics, a list of strings: what the session subscribes to. A name that ends with
-//     "*" allows every name with that prefix, and is not subscribed to by itself.
+//     "*" allows every name with that prefix, and is not subscribed to by itself;
+//   - subscribe, publish and presence, lists of strings in the same form: further topics that
+//     the client may subscribe to, topics that it may publish to, and topics whose presence
+//     it may read, see server.Identity;
+//   - limits, an object with the numbers messages and topics, see server.SessionLimits.
 //
 // With ?topic=NAME, any number of times, a client subscribes to these instead of all;
 // each must be in the token's list. A token without the claim allows no topics.
@@ -141,7 +146,10 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	if err != nil {
 		return server.Identity{}, err
 	}
-	id := server.Identity{User: *c.Subject, Topics: topics, MaySubscribe: c.Topics}
+	id := server.Identity{
+		User: *c.Subject, Topics: topics,
+		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits,
+	}
 	if v.keys.CloseExpired {
 		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required
 	}
@@ -174,8 +182,8 @@ func (c *claims) topics(asked []string) ([]string, error) {
 		return all, nil
 	}
 	for _, t := range asked {
-		if !server.Covers(c.Topics, t) {
-			return nil, server.Reject(http.StatusForbidden, "the token's claim topics does not allow a topic that was asked for")
+		if !server.Covers(c.Topics, t) && !server.Covers(c.Subscribe, t) {
+			return nil, server.Reject(http.StatusForbidden, "the token's claims topics and subscribe do not allow a topic that was asked for")
 		}
 	}
 	return asked, nil

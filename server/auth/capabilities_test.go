@@ -1,0 +1,51 @@
+package auth
+
+import (
+	"reflect"
+	"testing"
+
+	"fanfare/server"
+)
+
+// TestCapabilityClaims: claims say what a client may do, and a claim of another type is an
+// error, not less or more.
+func TestCapabilityClaims(t *testing.T) {
+	keys := keysFor(t, "HS256")
+	for _, tt := range []struct {
+		name, claim string
+		value       any
+		want        server.Identity
+		problem     string
+	}{
+		{"none", "x", 1, server.Identity{}, ""},
+		{"subscribe", "subscribe", []string{"chat.*"}, server.Identity{MaySubscribe: []string{"chat.*"}}, ""},
+		{"publish", "publish", []string{"chat.*", "x"}, server.Identity{MayPublish: []string{"chat.*", "x"}}, ""},
+		{"presence", "presence", []string{"*"}, server.Identity{MayReadPresence: []string{"*"}}, ""},
+		{"limits", "limits", map[string]any{"messages": 5, "topics": 2}, server.Identity{Limits: server.SessionLimits{Messages: 5, Topics: 2}}, ""},
+		{"publish is a string", "publish", "chat", server.Identity{}, "the token's claim publish is a string: want a list of strings"},
+		{"presence has a number", "presence", []any{1}, server.Identity{}, "claim presence has an element that is a number"},
+		{"limits is a number", "limits", 5, server.Identity{}, "the token's claim limits is a number: want an object with messages and topics"},
+		{"limits is null", "limits", nil, server.Identity{}, "the token's claim limits is null: want an object"},
+		{"misspelled limit", "limits", map[string]any{"mesages": 5}, server.Identity{}, "the token's claim limits has"},
+		{"limit of zero", "limits", map[string]any{"messages": 0}, server.Identity{}, "the token's claim limits"},
+		{"subscribe in another case", "Subscribe", []string{"a"}, server.Identity{}, ""},
+	} {
+		id, err := verified(keys, sign("HS256", signers["HS256"][0], func(_, c map[string]any) { c[tt.claim] = tt.value }))
+		checkRejection(t, err, 401, tt.problem)
+		if tt.want.User = "alice"; err == nil && !reflect.DeepEqual(id, tt.want) {
+			t.Errorf("%s: %+v, want %+v", tt.name, id, tt.want)
+		}
+	}
+	// With ?topic= a client asks for what either list allows.
+	v := newVerifier(keys)
+	token := sign("HS256", signers["HS256"][0], func(_, c map[string]any) {
+		c["topics"], c["subscribe"], c["publish"] = []string{"news", "a.*"}, []string{"chat.*"}, []string{"secret"}
+	})
+	for asked, want := range map[string]string{"news": "", "a.1": "", "chat.1": "", "secret": "do not allow", "chat": "do not allow"} {
+		_, err := v.verify(token, []string{asked})
+		checkRejection(t, err, 403, want)
+	}
+	if id, err := v.verify(token, nil); err != nil || !reflect.DeepEqual(id.Topics, []string{"news"}) || !reflect.DeepEqual(id.MaySubscribe, []string{"news", "a.*", "chat.*"}) {
+		t.Errorf("%+v, %v", id, err)
+	}
+}
