@@ -18,11 +18,11 @@ var (
 	leaves = []string{"fanfare/netpoll", "fanfare/frame", "fanfare/registry"}
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
-		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/console",
+		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
 		"fanfare/server/fasthttpmount", "fanfare/server/inbox",
 	}
 	internal = []string{
-		"fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
+		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
 	}
@@ -82,6 +82,8 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/mholt/acmez", "acme"},
 	{"go.uber.org/zap", "acme"},
 	{"github.com/golang-jwt", "auth"},
+	{"github.com/MicahParks/jwkset", "auth"},
+	{"github.com/sony/gobreaker", "connecthook"},
 	{"github.com/alecthomas/kong", "cmd"},
 	{"github.com/mailru/easygo", "netpoll"},
 	{"github.com/coder/websocket", "client"},

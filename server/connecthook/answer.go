@@ -1,0 +1,147 @@
+package connecthook
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"fanfare/registry"
+	"fanfare/server"
+)
+
+// Question is the JSON document that describes a handshake to the backend.
+type Question struct {
+	Path       string `json:"path"`
+	Host       string `json:"host"`
+	RemoteAddr string `json:"remote_addr"` // without a port; empty for a Unix socket
+	// Headers, with names in lower case, Cookies and Query have what Config allows and
+	// the handshake has.
+	Headers map[string][]string `json:"headers"`
+	Cookies map[string]string   `json:"cookies"`
+	Query   map[string][]string `json:"query"`
+}
+
+// Answer is the JSON document with which the backend decides.
+type Answer struct {
+	// User is required, unless Reject is there.
+	User string `json:"user"`
+	// Topics that the session subscribes to. A name that ends with "*" subscribes to
+	// nothing, and lets the client subscribe to every topic with that prefix.
+	Topics []string `json:"topics"`
+	// Subscribe, Publish and Presence, in the same form, are further topics that the client
+	// may subscribe to, those that it may publish to, and those whose presence it may
+	// read, see server.Identity.
+	Subscribe []string `json:"subscribe"`
+	Publish   []string `json:"publish"`
+	Presence  []string `json:"presence"`
+	// Limits of the session.
+	Limits *server.SessionLimits `json:"limits"`
+	// Data is for Session.Data, as a jsontext.Value.
+	Data jsontext.Value `json:"data"`
+	// Expires, if it is there, is when the session is closed with 3000, in seconds since
+	// 1970.
+	Expires *float64 `json:"expires"`
+	// Reject rejects the handshake. All other members must be absent.
+	Reject *Rejection `json:"reject"`
+}
+
+// Rejection is the HTTP answer to a client that is rejected.
+type Rejection struct {
+	Status int    `json:"status"` // 400 to 499
+	Text   string `json:"text"`
+}
+
+// maxText bounds Rejection.Text, in bytes.
+const maxText = 1 << 10
+
+// maxExpires is the last second of the year 9999.
+const maxExpires = 253402300799
+
+// parseAnswer returns the identity that an answer says, or a *server.Rejection if it says
+// that, or what is wrong with it.
+func parseAnswer(body []byte, now time.Time) (id server.Identity, err error) {
+	var a Answer
+	if err := json.Unmarshal(body, &a, json.RejectUnknownMembers(true)); err != nil {
+		return id, invalid(err)
+	}
+	if a.Reject != nil {
+		if a.User != "" || a.Topics != nil || a.Subscribe != nil || a.Publish != nil || a.Presence != nil || a.Limits != nil || a.Data != nil || a.Expires != nil {
+			return id, errors.New("it has reject and other members")
+		}
+		return id, a.Reject.rejection()
+	}
+	if a.User == "" {
+		return id, errors.New("it has neither user nor reject")
+	}
+	if err := registry.CheckName(a.User); err != nil {
+		return id, fmt.Errorf("user: %w", err)
+	}
+	for _, l := range []struct {
+		name string
+		list []string
+	}{{"topics", a.Topics}, {"subscribe", a.Subscribe}, {"publish", a.Publish}, {"presence", a.Presence}} {
+		for i, t := range l.list {
+			if err := registry.CheckName(t); err != nil {
+				return server.Identity{}, fmt.Errorf("%s[%d]: %w", l.name, i, err)
+			}
+		}
+	}
+	for _, t := range a.Topics {
+		if !strings.HasSuffix(t, "*") {
+			id.Topics = append(id.Topics, t)
+		}
+	}
+	if a.Expires != nil {
+		whole, fraction := math.Modf(min(*a.Expires, maxExpires+1))
+		id.Expires = time.Unix(int64(whole), int64(fraction*1e9))
+		if *a.Expires > maxExpires || *a.Expires < 0 || !id.Expires.After(now) {
+			return server.Identity{}, fmt.Errorf("expires is %v: want seconds since 1970, in the future", *a.Expires)
+		}
+	}
+	if a.Data != nil {
+		id.Data = a.Data
+	}
+	if a.Limits != nil {
+		id.Limits = *a.Limits
+	}
+	id.User, id.MaySubscribe = a.User, slices.Concat(a.Topics, a.Subscribe)
+	id.MayPublish, id.MayReadPresence = a.Publish, a.Presence
+	return id, nil
+}
+
+// invalid says what is wrong with a document, without its values.
+func invalid(err error) error {
+	if e, ok := errors.AsType[*json.SemanticError](err); ok {
+		if errors.Is(err, json.ErrUnknownName) {
+			return fmt.Errorf("unknown member %q", e.JSONPointer)
+		}
+		return fmt.Errorf("member %q has the wrong type", e.JSONPointer)
+	}
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return fmt.Errorf("member %q is there more than once", e.JSONPointer)
+	}
+	return errors.New("it is not one JSON object")
+}
+
+// rejection returns the answer to the client as a *server.Rejection, or another error if
+// that is not possible.
+func (r *Rejection) rejection() error {
+	if r.Status < 400 || r.Status > 499 {
+		return fmt.Errorf("reject.status is %d: want 400 to 499", r.Status)
+	}
+	if len(r.Text) > maxText || strings.ContainsFunc(r.Text, func(c rune) bool { return c < ' ' && c != '\n' }) {
+		return fmt.Errorf("reject.text has %d bytes: want text of at most %d", len(r.Text), maxText)
+	}
+	text := r.Text
+	if text == "" {
+		text = http.StatusText(r.Status)
+	}
+	return &server.Rejection{Status: r.Status, Text: text, Reason: "rejected by the connect hook"}
+}

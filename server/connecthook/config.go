@@ -1,0 +1,133 @@
+package connecthook
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"fanfare/server/internal/callout"
+	"fanfare/server/internal/field"
+)
+
+// Failure says what happens to a client when the backend does not answer.
+type Failure uint8
+
+const (
+	// Reject rejects the handshake with 503.
+	Reject Failure = iota
+	// Anonymous opens a session for a user of its own, "anonymous:" followed by random
+	// letters, without topics: it receives broadcasts.
+	Anonymous
+)
+
+// ParseFailure reads "reject" or "anonymous", for programs that take the policy from a flag
+// or a file.
+func ParseFailure(s string) (Failure, error) {
+	switch s {
+	case "reject":
+		return Reject, nil
+	case "anonymous":
+		return Anonymous, nil
+	}
+	return 0, fmt.Errorf("unknown policy %q: want reject or anonymous", s)
+}
+
+// Config of a Hook. URL and Secrets are required; zero is the default of all other fields.
+type Config struct {
+	// URL of the backend: https, or http on loopback.
+	URL string
+	// CA is a file with the certificates, in PEM, of the authorities that the backend is
+	// verified with. Empty: those of the system.
+	CA string
+	// InsecureHTTP allows a URL with http for hosts other than loopback. Whoever controls
+	// the network on the way can then choose identities.
+	InsecureHTTP bool
+	// Secrets sign requests, each of at least 24 bytes. With several a request has a
+	// signature by each, so that a backend can change from one to the next.
+	Secrets [][]byte
+
+	// Headers, Cookies and Query name what the backend gets of a handshake. Names of
+	// headers are compared without case.
+	Headers, Cookies, Query []string
+
+	// Timeout bounds a request. 0: 5 s.
+	Timeout time.Duration
+	// Concurrency bounds the requests under way. 0: 64. Handshakes beyond it wait on a
+	// goroutine unless server.Config.Identifiers is the same.
+	Concurrency int
+	// Failure says what happens to a client when the backend cannot be asked: a request
+	// fails or times out, its status is not 200, or the circuit breaker is open. An answer
+	// that is invalid is always a rejection, with 502: it may have meant one.
+	Failure Failure
+	// Logger; nil: slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	minSecret = 24 // bytes; Standard Webhooks, "Signature scheme"
+	maxAnswer = 64 << 10
+	maxNames  = 32 // of headers, cookies and query parameters each
+)
+
+// Validate returns the error with which New would reject cfg. An error in a field has a
+// method Field() string, for errors.As, that names it.
+func (cfg Config) Validate() error {
+	_, err := cfg.validate()
+	return err
+}
+
+// validate fills in defaults, and returns the client.
+func (cfg *Config) validate() (*http.Client, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = 64
+	}
+	var errs []error
+	if cfg.Timeout < 10*time.Millisecond || cfg.Timeout > time.Minute {
+		errs = append(errs, field.Errorf("Timeout", "is %v: want 10ms to 1m", cfg.Timeout))
+	}
+	if cfg.Concurrency < 1 || cfg.Concurrency > 1<<14 {
+		errs = append(errs, field.Errorf("Concurrency", "is %d: want 1 to %d", cfg.Concurrency, 1<<14))
+	}
+	if cfg.Failure > Anonymous {
+		errs = append(errs, field.Errorf("Failure", "is %d: want Reject or Anonymous", cfg.Failure))
+	}
+	if len(cfg.Secrets) == 0 {
+		errs = append(errs, field.Errorf("Secrets", "is empty: without a signature the backend cannot tell who asks"))
+	}
+	for _, s := range cfg.Secrets {
+		if len(s) < minSecret {
+			errs = append(errs, field.Errorf("Secrets", "has a secret of %d bytes: want at least %d", len(s), minSecret))
+		}
+	}
+	for _, l := range []struct {
+		name  string
+		names []string
+	}{{"Headers", cfg.Headers}, {"Cookies", cfg.Cookies}, {"Query", cfg.Query}} {
+		if len(l.names) > maxNames {
+			errs = append(errs, field.Errorf(l.name, "has %d names: want at most %d", len(l.names), maxNames))
+		}
+		for _, n := range l.names {
+			if n == "" || l.name != "Query" && !httpguts.ValidHeaderFieldName(n) {
+				errs = append(errs, field.Errorf(l.name, "has %q, which is not a name", n))
+			}
+		}
+	}
+	client, err := callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP}.Client(cfg.Concurrency)
+	if err != nil {
+		errs = append(errs, field.Errorf("URL", "is %q: %w", cfg.URL, err))
+	}
+	if len(errs) > 0 {
+		return nil, field.Wrapf("connecthook: %w", errors.Join(errs...))
+	}
+	return client, nil
+}
