@@ -34,6 +34,9 @@ type Config struct {
 	ReadyNeedsStore bool
 	// Pprof serves /debug/pprof.
 	Pprof bool
+	// Measured are further parts of the program with metrics, which may differ from scrape to
+	// scrape.
+	Measured []Measured
 	// Version of the program, for /v1/stats and the metrics.
 	Version string
 	// Node names this process in /v1/stats and the metrics. Empty: its name in the

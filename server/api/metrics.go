@@ -14,10 +14,10 @@ import (
 	"fanfare/server"
 )
 
-// Measured is implemented by a Config.Cluster of package server that has metrics of its
-// own: EachMetric calls f for each. A name that ends with "_total" is a counter's. label
-// and value are empty for a metric without a label; the metrics of one name have one help
-// text and one label. Names get the prefix "fanfare_cluster_".
+// Measured is a part of the program with metrics of its own: EachMetric calls f for each. A
+// name that ends with "_total" is a counter's. label and value are empty for a metric
+// without a label; the metrics of one name have one help text and one label. Names get the
+// prefix "fanfare_", and those of a Config.Cluster of package server "fanfare_cluster_".
 type Measured interface {
 	EachMetric(f func(name, help, label, value string, n int64))
 }
@@ -29,6 +29,7 @@ func newMetrics(a *API) fasthttp.RequestHandler {
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(
 		newCollector(a),
+		measured{a},
 		a.requests.total,
 		a.requests.seconds,
 		collectors.NewGoCollector(),
@@ -119,6 +120,28 @@ func kindOfMetric(name string) prometheus.ValueType {
 }
 
 var infoDesc = newDesc("info", "Always 1.", "version", "transport", "node")
+
+// measured collects the metrics of Config.Measured.
+type measured struct{ api *API }
+
+// Describe implements prometheus.Collector. It describes nothing, because which metrics
+// there are may change.
+func (measured) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c measured) Collect(ch chan<- prometheus.Metric) {
+	c.api.collect(ch, func(ch chan<- prometheus.Metric) {
+		for _, m := range c.api.cfg.Measured {
+			m.EachMetric(func(name, help, label, value string, n int64) {
+				var values []string
+				if label != "" {
+					values = []string{value}
+				}
+				ch <- prometheus.MustNewConstMetric(newDesc(name, help, label), kindOfMetric(name), float64(n), values...)
+			})
+		}
+	})
+}
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
