@@ -78,6 +78,13 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		leave(cfg.Cluster)
 		return usage(inFlags("server", err))
 	}
+	if next.tokens != nil {
+		cmd.tokens.SetKeys(next.tokens)
+		next.api.Measured = append(next.api.Measured, cmd.tokens)
+	}
+	if cmd.hook != nil {
+		next.api.Measured = append(next.api.Measured, cmd.hook)
+	}
 	p.apiConfig = next.api
 	if p.api, err = api.New(p.srv, next.api); err != nil {
 		return usage(inFlags("api", err))
@@ -138,6 +145,12 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.acme != nil {
 		p.acme.Close()
+	}
+	if p.cmd.tokens != nil {
+		p.cmd.tokens.Close()
+	}
+	if p.cmd.hook != nil {
+		p.cmd.hook.Close()
 	}
 	if p.store != nil {
 		if e := closeWithin(storeTimeout, p.store.Close); err == nil {

@@ -3,47 +3,79 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"fanfare/server"
 	"fanfare/server/auth"
+	"fanfare/server/connecthook"
 )
 
 // authFlags say how a session's user is identified.
 type authFlags struct {
-	Auth            string        `help:"Who decides which user a session belongs to: none (the client does; for development) or jwt (a signed token does)." enum:"none,jwt" default:"none" group:"Security"`
+	Auth            string        `help:"Who decides which user a session belongs to: none (the client does; for development), jwt (a signed token does) or hook (your backend does, for each handshake)." enum:"none,jwt,hook" default:"none" group:"Security"`
 	JWTKeyFile      string        `name:"jwt-key-file" help:"Keys that verify tokens: public keys in PEM, or an HMAC secret." placeholder:"FILE" group:"Security" live:"yes"`
-	JWTIssuer       string        `name:"jwt-issuer" help:"Required value of a token's iss." placeholder:"ISS" group:"Security" live:"yes"`
-	JWTAudience     string        `name:"jwt-audience" help:"Value that a token's aud must contain." placeholder:"AUD" group:"Security" live:"yes"`
+	JWKS            []keySet      `name:"jwks" help:"JSON Web Key Set (https URL or file) that verifies the tokens of one issuer, for an audience or for any (*); also ,ca=FILE and ,insecure-http; repeatable." placeholder:"URL,issuer=ISS,audience=AUD" sep:"none" group:"Security" live:"yes"`
+	JWTIssuer       string        `name:"jwt-issuer" help:"Required value of the iss of tokens verified by --jwt-key-file, and default of issuer= in --jwks." placeholder:"ISS" group:"Security" live:"yes"`
+	JWTAudience     string        `name:"jwt-audience" help:"Value that the aud of these tokens must contain, and default of audience=." placeholder:"AUD" group:"Security" live:"yes"`
 	JWTLeeway       time.Duration `name:"jwt-leeway" help:"Maximum difference of the issuer's clock, for exp and nbf." default:"5s" group:"Security" live:"yes"`
 	JWTCloseExpired bool          `name:"jwt-close-expired" help:"Close a session with 3000 when its token has expired by more than --jwt-leeway." group:"Security" live:"yes"`
 
-	tokenKeys *auth.Keys   // nil: --auth none; set by endpoint
-	tokens    *auth.Tokens // likewise
+	hook       *connecthook.Hook  // nil: not --auth hook; set by endpoint
+	hookConfig connecthook.Config // likewise
+	tokenKeys  *auth.Keys         // nil: not --auth jwt; set by endpoint
+	tokens     *auth.Tokens       // likewise; without keys until assemble or reload
 }
 
 // maxLeeway is far above what clocks differ by; more makes expired tokens valid.
 const maxLeeway = time.Hour
 
 // endpoint is the one for push sessions.
-func (a *authFlags) endpoint(path string) (server.Endpoint, error) {
-	push := server.PushEndpoint(path)
-	if a.Auth == "none" {
+func (cmd *serveCmd) endpoint(path string, log *slog.Logger) (push server.Endpoint, err error) {
+	push = server.PushEndpoint(path)
+	a := &cmd.authFlags
+	switch a.Auth {
+	case "none":
+		return push, nil
+	case "hook":
+		if a.hook, err = cmd.connectHook(log); err != nil {
+			return push, err
+		}
+		push.Identifier, push.NonBlocking, push.Insecure = a.hook.Identify, false, false
 		return push, nil
 	}
-	if a.JWTKeyFile == "" {
-		return push, errors.New("--auth jwt needs --jwt-key-file")
+	keys, err := a.keys(log)
+	if err != nil {
+		return push, err
+	}
+	a.tokenKeys, a.tokens = keys, new(auth.Tokens)
+	push.Identifier, push.Insecure = a.tokens.Identify, false // NonBlocking, as Push's
+	return push, nil
+}
+
+// keys reads the keys of tokens. Nothing is fetched yet.
+func (a *authFlags) keys(log *slog.Logger) (*auth.Keys, error) {
+	if a.JWTKeyFile == "" && len(a.JWKS) == 0 {
+		return nil, errors.New("--auth jwt needs --jwt-key-file or --jwks")
 	}
 	if a.JWTLeeway < 0 || a.JWTLeeway > maxLeeway {
-		return push, fmt.Errorf("--jwt-leeway is %v: want 0s to %v", a.JWTLeeway, maxLeeway)
+		return nil, fmt.Errorf("--jwt-leeway is %v: want 0s to %v", a.JWTLeeway, maxLeeway)
 	}
-	keys, err := auth.LoadKeys(a.JWTKeyFile)
-	if err != nil {
-		return push, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
+	keys := new(auth.Keys)
+	if a.JWTKeyFile != "" {
+		var err error
+		if keys, err = auth.LoadKeys(a.JWTKeyFile); err != nil {
+			return nil, fmt.Errorf("--jwt-key-file: %s", strings.TrimPrefix(err.Error(), "auth: token keys: "))
+		}
 	}
 	keys.Issuer, keys.Audience, keys.Leeway, keys.CloseExpired = a.JWTIssuer, a.JWTAudience, a.JWTLeeway, a.JWTCloseExpired
-	a.tokenKeys, a.tokens = keys, auth.NewTokens(keys)
-	push.Identifier, push.Insecure = a.tokens.Identify, false // it does not block, as Push's does not
-	return push, nil
+	for i := range a.JWKS {
+		set, err := a.JWKS[i].open(a, log)
+		if err != nil {
+			return nil, fmt.Errorf("--jwks: %s", strings.TrimPrefix(err.Error(), "auth: "))
+		}
+		keys.Sets = append(keys.Sets, set)
+	}
+	return keys, nil
 }

@@ -17,6 +17,7 @@ import (
 	"fanfare/server/acme"
 	"fanfare/server/api"
 	"fanfare/server/cluster"
+	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
 )
 
@@ -124,7 +125,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	}{
 		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
 		{[]any{cfg}, "Fallback Store Cluster " + // set by assemble
-			"Identifiers"}, // auth.JWT does not block
+			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout"},
 		{[]any{outside.cluster(log)}, "Timeout"},
 	} {
@@ -149,11 +150,12 @@ func TestFlagOfFields(t *testing.T) {
 		flags[flagName(f)] = true
 	}
 	types := map[string][]reflect.Type{
-		"server":  {reflect.TypeFor[server.Config](), reflect.TypeFor[server.Endpoint](), reflect.TypeFor[frame.Rules]()},
-		"api":     {reflect.TypeFor[api.Config]()},
-		"inbox":   {reflect.TypeFor[inbox.Config]()},
-		"cluster": {reflect.TypeFor[cluster.Config]()},
-		"acme":    {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
+		"server":      {reflect.TypeFor[server.Config](), reflect.TypeFor[server.Endpoint](), reflect.TypeFor[frame.Rules]()},
+		"api":         {reflect.TypeFor[api.Config]()},
+		"connecthook": {reflect.TypeFor[connecthook.Config]()},
+		"inbox":       {reflect.TypeFor[inbox.Config]()},
+		"cluster":     {reflect.TypeFor[cluster.Config]()},
+		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
 	}
 	for field, flag := range flagOf {
 		if !flags[flag] {
@@ -176,7 +178,7 @@ func TestFlagOfFields(t *testing.T) {
 	// Limits, and where flags have another name, were forgotten most easily.
 	for i := range reflect.TypeFor[server.Config]().NumField() {
 		f := reflect.TypeFor[server.Config]().Field(i)
-		if k := f.Type.Kind(); (k == reflect.Int || k == reflect.Int64) && f.Name != "Identifiers" && flagOf["server."+f.Name] == "" {
+		if k := f.Type.Kind(); (k == reflect.Int || k == reflect.Int64) && flagOf["server."+f.Name] == "" {
 			t.Errorf("server.%s has no entry", f.Name)
 		}
 	}

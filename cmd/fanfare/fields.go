@@ -23,6 +23,12 @@ var flagOf = map[string]string{
 	"server.Deflate.MinSize": "compression-min", "server.Deflate.MaxRatio": "compression-ratio",
 	"server.Deflate.ContextBits": "compression-context",
 
+	"server.Identifiers": "connect-hook-concurrency", "server.IdentifierQueue": "connect-hook-queue",
+
+	"connecthook.URL": "connect-hook", "connecthook.Secrets": "connect-hook-secret-file", "connecthook.Headers": "connect-hook-headers",
+	"connecthook.Cookies": "connect-hook-cookies", "connecthook.Query": "connect-hook-query", "connecthook.Timeout": "connect-hook-timeout",
+	"connecthook.Concurrency": "connect-hook-concurrency",
+
 	"api.Listen": "api", "api.Keys": "api-key-file", "api.TLS": "api-tls-cert",
 
 	"acme.Domains": "acme-domain", "acme.Agreed": "acme-agree", "acme.CA": "acme-ca", "acme.HTTP": "acme-http", "acme.Dir": "data-dir",

@@ -21,38 +21,13 @@ const (
 // notInKey reports whether a key with r cannot be sent, RFC 6750 section 2.1.
 func notInKey(r rune) bool { return r <= ' ' || r > '~' }
 
-// apiKeys reads the keys of the API: one per line; # begins a comment. With several a
-// new key can be introduced before the old one is removed. No error contains a key.
+// apiKeys reads the keys of the API: those of a file and that of the environment. With
+// several a new key can be introduced before the old one is removed. No error contains a
+// key.
 func apiKeys(file string) (keys []string, err error) {
 	if file != "" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("--api-key-file: %w", err)
-		}
-		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1)) // the file may be a device
-		if err != nil {
-			return nil, fmt.Errorf("--api-key-file: %w", err)
-		}
-		if len(text) > maxKeyFile {
-			return nil, fmt.Errorf("--api-key-file: %s is longer than %d bytes", file, maxKeyFile)
-		}
-		number := 0
-		for line := range strings.Lines(string(text)) {
-			number++
-			line = strings.TrimSpace(line)
-			switch {
-			case line == "" || line[0] == '#':
-				continue
-			case len(line) > maxKeyLength:
-				return nil, fmt.Errorf("--api-key-file: line %d of %s has %d bytes: want one key of at most %d per line", number, file, len(line), maxKeyLength)
-			case strings.ContainsFunc(line, notInKey):
-				return nil, fmt.Errorf("--api-key-file: line %d of %s is not a key: want letters, digits and punctuation, without spaces", number, file)
-			}
-			keys = append(keys, line)
-		}
-		if len(keys) == 0 {
-			return nil, fmt.Errorf("--api-key-file: %s has no key", file)
+		if keys, err = secretLines("api-key-file", file); err != nil {
+			return nil, err
 		}
 	}
 	if key := os.Getenv(apiKeyEnv); key != "" {
@@ -60,6 +35,41 @@ func apiKeys(file string) (keys []string, err error) {
 			return nil, fmt.Errorf("%s is not a key: want letters, digits and punctuation, without spaces", apiKeyEnv)
 		}
 		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// secretLines reads a file that a flag names, with one key per line; # begins a comment. No
+// error contains a key.
+func secretLines(flag, file string) (keys []string, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1)) // the file may be a device
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	if len(text) > maxKeyFile {
+		return nil, fmt.Errorf("--%s: %s is longer than %d bytes", flag, file, maxKeyFile)
+	}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+			continue
+		case len(line) > maxKeyLength:
+			return nil, fmt.Errorf("--%s: line %d of %s has %d bytes: want one key of at most %d per line", flag, number, file, len(line), maxKeyLength)
+		case strings.ContainsFunc(line, notInKey):
+			return nil, fmt.Errorf("--%s: line %d of %s is not a key: want letters, digits and punctuation, without spaces", flag, number, file)
+		}
+		keys = append(keys, line)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("--%s: %s has no key", flag, file)
 	}
 	return keys, nil
 }

@@ -39,7 +39,7 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
-	endpoints, err := cmd.endpoints()
+	endpoints, err := cmd.endpoints(log)
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -55,6 +55,8 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 		TLS:              tlsConfig,
 		Endpoints:        endpoints,
 		InsecureIdentity: cmd.InsecureIdentity,
+		Identifiers:      cmd.identifiers(),
+		IdentifierQueue:  cmd.ConnectHookQueue,
 		AllowOrigins:     cmd.AllowOrigin,
 		Transport:        transport,
 		Workers:          cmd.Workers,
@@ -88,8 +90,8 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 }
 
 // endpoints returns the endpoints of the public listener. All have the same limits.
-func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
-	push, err := cmd.endpoint(cmd.Path)
+func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
+	push, err := cmd.endpoint(cmd.Path, log)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +111,15 @@ func (cmd *serveCmd) endpoints() ([]server.Endpoint, error) {
 	echo.Rate.UnlimitedOnLoopback = cmd.development()
 	echo.Compress, echo.Rules, echo.AllowQuery = push.Compress, push.Rules, push.AllowQuery
 	return []server.Endpoint{push, echo}, nil
+}
+
+// identifiers is the number of handshakes that may be identified at a time: requests to the
+// connect hook, or the default for those that wait for a key set.
+func (cmd *serveCmd) identifiers() int {
+	if cmd.Auth == "hook" {
+		return cmd.ConnectHookConcurrency
+	}
+	return 0
 }
 
 // development reports whether the clients are programs on this machine that name their
@@ -163,7 +174,7 @@ func (cmd *serveCmd) checkListeners() error {
 	}
 	if cmd.Auth == "none" && !cmd.InsecureIdentity && !listen.IsLoopback(cmd.Listen) {
 		return fmt.Errorf("--listen is %s, which is not loopback, and with --auth none clients choose their user themselves: "+
-			"use --auth jwt, listen on 127.0.0.1, or give --insecure-identity", cmd.Listen)
+			"use --auth jwt or hook, listen on 127.0.0.1, or give --insecure-identity", cmd.Listen)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type plan struct {
 	api    api.Config
 	store  *inbox.Config // nil: none
 	acme   *acme.Config  // nil: none
-	tokens *auth.Keys    // nil: --auth none
+	tokens *auth.Keys    // nil: not --auth jwt
 }
 
 // makePlan reads the files, and checks everything that can be checked without a listener

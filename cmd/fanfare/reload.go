@@ -25,6 +25,7 @@ var reloaders = []reloader{
 	{"limits", (*program).reloadLimits},
 	{"TLS", (*program).reloadTLS},
 	{"token keys", (*program).reloadTokens},
+	{"connect hook", (*program).reloadConnectHook},
 	{"API keys", (*program).reloadAPIKeys},
 	{"log level", (*program).reloadLogLevel},
 }
@@ -82,7 +83,7 @@ func (p *program) noteChanges(next *serveCmd) (changed []string) {
 		attrs := []any{"flag", "--" + name, "old", shown(old), "new", shown(now)}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off.
-		if f.Tag.Get("live") == "" || p.togglesTLS(name, next) || strings.HasPrefix(name, "jwt-") && next.Auth != p.cmd.Auth {
+		if f.Tag.Get("live") == "" || p.togglesTLS(name, next) || followsAuth(name) && next.Auth != p.cmd.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue
 		}
@@ -91,6 +92,11 @@ func (p *program) noteChanges(next *serveCmd) (changed []string) {
 		old.Set(now)
 	}
 	return changed
+}
+
+// followsAuth reports whether a flag is about one way to identify clients.
+func followsAuth(name string) bool {
+	return name == "jwks" || strings.HasPrefix(name, "jwt-") || strings.HasPrefix(name, "connect-hook")
 }
 
 func (p *program) reloadLimits(next *plan) (func() error, error) {
@@ -117,6 +123,15 @@ func (p *program) reloadTokens(next *plan) (func() error, error) {
 			p.cmd.tokens.SetKeys(next.tokens)
 		}
 		return nil
+	}, nil
+}
+
+func (p *program) reloadConnectHook(next *plan) (func() error, error) {
+	return func() error {
+		if p.cmd.hook == nil || next.cmd.hook == nil {
+			return nil
+		}
+		return p.cmd.hook.SetConfig(next.cmd.hookConfig)
 	}, nil
 }
 
@@ -167,6 +182,12 @@ func shown(v reflect.Value) string {
 		return strings.Join(all, ",")
 	case []string:
 		return strings.Join(v, ",")
+	case []keySet:
+		var all []string
+		for _, k := range v {
+			all = append(all, k.String())
+		}
+		return strings.Join(all, " ")
 	default:
 		return userinfo.ReplaceAllString(fmt.Sprint(v), "${1}${2}xxxxx@")
 	}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"fanfare/server/connecthook"
+)
+
+// connectHookFlags are about the backend that identifies clients.
+type connectHookFlags struct {
+	ConnectHook             string        `name:"connect-hook" help:"URL of the backend that is asked about each handshake, with --auth hook: https, or http on loopback." placeholder:"URL" group:"Connect hook" live:"yes"`
+	ConnectHookSecretFile   string        `name:"connect-hook-secret-file" help:"Secrets that sign the requests (Standard Webhooks), one per line." placeholder:"FILE" group:"Connect hook" live:"yes"`
+	ConnectHookHeaders      []string      `name:"connect-hook-headers" help:"Headers of a handshake that the backend gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
+	ConnectHookCookies      []string      `name:"connect-hook-cookies" help:"Cookies that it gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
+	ConnectHookQuery        []string      `name:"connect-hook-query" help:"Query parameters that it gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
+	ConnectHookFailure      string        `name:"connect-hook-failure" help:"What happens to a client while the backend does not answer: reject it with 503, or anonymous: open a session for a user of its own, without topics." enum:"reject,anonymous" default:"reject" group:"Connect hook" live:"yes"`
+	ConnectHookTimeout      time.Duration `name:"connect-hook-timeout" help:"Time for a request." default:"5s" group:"Connect hook" live:"yes"`
+	ConnectHookConcurrency  int           `name:"connect-hook-concurrency" help:"Maximum number of requests under way." default:"64" group:"Connect hook"`
+	ConnectHookQueue        int           `name:"connect-hook-queue" help:"Maximum number of handshakes that wait for a request; more are rejected with 503." default:"20000" group:"Connect hook"`
+	ConnectHookCA           string        `name:"connect-hook-ca" help:"Authorities that the backend is verified with, in PEM, instead of the system's." placeholder:"FILE" group:"Connect hook" live:"yes"`
+	ConnectHookInsecureHTTP bool          `name:"connect-hook-insecure-http" help:"Allow http for a backend that is not on loopback: whoever controls the network can choose identities." group:"Connect hook" live:"yes"`
+}
+
+// connectHook returns the hook, and makes no request.
+func (cmd *serveCmd) connectHook(log *slog.Logger) (*connecthook.Hook, error) {
+	if cmd.ConnectHook == "" {
+		return nil, errors.New("--auth hook needs --connect-hook")
+	}
+	if cmd.ConnectHookSecretFile == "" {
+		return nil, errors.New("--connect-hook needs --connect-hook-secret-file: without a signature the backend cannot tell who asks")
+	}
+	lines, err := secretLines("connect-hook-secret-file", cmd.ConnectHookSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	failure, err := connecthook.ParseFailure(cmd.ConnectHookFailure)
+	if err != nil {
+		return nil, err
+	}
+	cfg := connecthook.Config{
+		URL:          cmd.ConnectHook,
+		CA:           cmd.ConnectHookCA,
+		InsecureHTTP: cmd.ConnectHookInsecureHTTP,
+		Headers:      cmd.ConnectHookHeaders,
+		Cookies:      cmd.ConnectHookCookies,
+		Query:        cmd.ConnectHookQuery,
+		Timeout:      cmd.ConnectHookTimeout,
+		Concurrency:  cmd.ConnectHookConcurrency,
+		Failure:      failure,
+		Logger:       log,
+	}
+	for _, line := range lines {
+		secret, err := connecthook.ParseSecret(line)
+		if err != nil {
+			return nil, fmt.Errorf("--connect-hook-secret-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookSecretFile)
+		}
+		cfg.Secrets = append(cfg.Secrets, secret)
+	}
+	hook, err := connecthook.New(cfg)
+	if err != nil {
+		return nil, errors.New(strings.ReplaceAll(inFlags("connecthook", err).Error(), "InsecureHTTP", "--connect-hook-insecure-http"))
+	}
+	cmd.hookConfig = cfg
+	return hook, nil
+}
