@@ -13,7 +13,7 @@ import (
 // connectHookFlags are about the backend that identifies clients.
 type connectHookFlags struct {
 	ConnectHook             string        `name:"connect-hook" help:"URL of the backend that is asked about each handshake, with --auth hook: https, or http on loopback." placeholder:"URL" group:"Connect hook" live:"yes"`
-	ConnectHookSecretFile   string        `name:"connect-hook-secret-file" help:"Secrets that sign the requests (Standard Webhooks), one per line." placeholder:"FILE" group:"Connect hook" live:"yes"`
+	ConnectHookKeyFile      string        `name:"connect-hook-key-file" help:"Secrets that sign the requests (Standard Webhooks), one per line." placeholder:"FILE" group:"Connect hook" live:"yes"`
 	ConnectHookHeaders      []string      `name:"connect-hook-headers" help:"Headers of a handshake that the backend gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
 	ConnectHookCookies      []string      `name:"connect-hook-cookies" help:"Cookies that it gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
 	ConnectHookQuery        []string      `name:"connect-hook-query" help:"Query parameters that it gets." placeholder:"NAME,…" group:"Connect hook" live:"yes"`
@@ -30,10 +30,10 @@ func (cmd *serveCmd) connectHook(log *slog.Logger) (*connecthook.Hook, error) {
 	if cmd.ConnectHook == "" {
 		return nil, errors.New("--auth hook needs --connect-hook")
 	}
-	if cmd.ConnectHookSecretFile == "" {
-		return nil, errors.New("--connect-hook needs --connect-hook-secret-file: without a signature the backend cannot tell who asks")
+	if cmd.ConnectHookKeyFile == "" {
+		return nil, errors.New("--connect-hook needs --connect-hook-key-file: without a signature the backend cannot tell who asks")
 	}
-	lines, err := secretLines("connect-hook-secret-file", cmd.ConnectHookSecretFile)
+	lines, err := secretLines("connect-hook-key-file", cmd.ConnectHookKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (cmd *serveCmd) connectHook(log *slog.Logger) (*connecthook.Hook, error) {
 	for _, line := range lines {
 		secret, err := connecthook.ParseSecret(line)
 		if err != nil {
-			return nil, fmt.Errorf("--connect-hook-secret-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookSecretFile)
+			return nil, fmt.Errorf("--connect-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookKeyFile)
 		}
 		cfg.Secrets = append(cfg.Secrets, secret)
 	}

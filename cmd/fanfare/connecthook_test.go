@@ -23,7 +23,7 @@ func TestConnectHookPlan(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return "--connect-hook-secret-file=" + path
+		return "--connect-hook-key-file=" + path
 	}
 	good, url := file("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n# the next\na-secret-of-more-than-24-bytes\n"), "--connect-hook=https://backend.example/x"
 	for _, tt := range []struct {
@@ -31,10 +31,10 @@ func TestConnectHookPlan(t *testing.T) {
 		want string
 	}{
 		{nil, "--auth hook needs --connect-hook"},
-		{[]string{url}, "--connect-hook needs --connect-hook-secret-file"},
+		{[]string{url}, "--connect-hook needs --connect-hook-key-file"},
 		{[]string{url, good}, ""},
 		{[]string{url, good, "--connect-hook-headers=Authorization,X-One", "--connect-hook-cookies=a", "--connect-hook-query=b", "--connect-hook-failure=anonymous"}, ""},
-		{[]string{url, file("short")}, "--connect-hook-secret-file has a secret of 5 bytes: want at least 24"},
+		{[]string{url, file("short")}, "--connect-hook-key-file has a secret of 5 bytes: want at least 24"},
 		{[]string{url, file("whsec_???")}, "begins with whsec_ and is not base64"},
 		{[]string{url, file("# none")}, "has no key"},
 		{[]string{"--connect-hook=http://backend.example/x", good}, `--connect-hook is "http://backend.example/x": the URL is http`},
@@ -81,7 +81,7 @@ func TestConnectHook(t *testing.T) {
 	dir := t.TempDir()
 	write := func(url string) {
 		t.Helper()
-		text := fmt.Sprintf(`{"auth": "hook", "connect-hook": %q, "connect-hook-secret-file": %q, "connect-hook-cookies": "session"}`, url, dir+"/secret")
+		text := fmt.Sprintf(`{"auth": "hook", "connect-hook": %q, "connect-hook-key-file": %q, "connect-hook-cookies": "session"}`, url, dir+"/secret")
 		for name, text := range map[string]string{"config": text, "secret": "a-secret-of-more-than-24-bytes"} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)

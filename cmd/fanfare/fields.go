@@ -25,7 +25,7 @@ var flagOf = map[string]string{
 
 	"server.Identifiers": "connect-hook-concurrency", "server.IdentifierQueue": "connect-hook-queue",
 
-	"connecthook.URL": "connect-hook", "connecthook.Secrets": "connect-hook-secret-file", "connecthook.Headers": "connect-hook-headers",
+	"connecthook.URL": "connect-hook", "connecthook.Secrets": "connect-hook-key-file", "connecthook.Headers": "connect-hook-headers",
 	"connecthook.Cookies": "connect-hook-cookies", "connecthook.Query": "connect-hook-query", "connecthook.Timeout": "connect-hook-timeout",
 	"connecthook.Concurrency": "connect-hook-concurrency",
 
