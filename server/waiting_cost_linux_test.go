@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// browserRequest is a handshake as a browser sends it, of a user who has a session cookie:
-// 700 bytes.
+// browserRequest is a handshake of a browser, with a session cookie: 670 bytes.
 var browserRequest = handshakeFor("/slow?user=alice",
 	"Pragma: no-cache", "Cache-Control: no-cache", "Origin: http://localhost", "Accept-Encoding: gzip, deflate, br, zstd",
 	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",

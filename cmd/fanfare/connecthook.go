@@ -22,7 +22,7 @@ type connectHookFlags struct {
 	ConnectHookConcurrency  int           `name:"connect-hook-concurrency" help:"Maximum number of requests under way." default:"64" group:"Connect hook"`
 	ConnectHookQueue        int           `name:"connect-hook-queue" help:"Maximum number of handshakes that wait for a request; more are rejected with 503." default:"20000" group:"Connect hook"`
 	ConnectHookCA           string        `name:"connect-hook-ca" help:"Authorities that the backend is verified with, in PEM, instead of the system's." placeholder:"FILE" group:"Connect hook" live:"yes"`
-	ConnectHookInsecureHTTP bool          `name:"connect-hook-insecure-http" help:"Allow http for a backend that is not on loopback: whoever controls the network can choose identities." group:"Connect hook" live:"yes"`
+	ConnectHookInsecureHTTP bool          `name:"connect-hook-insecure-http" help:"Allow http for a backend that is not on loopback: an attacker on the network can then choose identities." group:"Connect hook" live:"yes"`
 }
 
 // connectHook returns the hook, and makes no request.

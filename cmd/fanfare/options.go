@@ -113,8 +113,8 @@ func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
 	return []server.Endpoint{push, echo}, nil
 }
 
-// identifiers is the number of handshakes that may be identified at a time: requests to the
-// connect hook, or the default for those that wait for a key set.
+// identifiers is the number of handshakes that are identified at a time: the requests to the
+// connect hook, or the default for handshakes that wait for a key set.
 func (cmd *serveCmd) identifiers() int {
 	if cmd.Auth == "hook" {
 		return cmd.ConnectHookConcurrency

@@ -129,7 +129,7 @@ func TestJWKSAlgorithms(t *testing.T) {
 	}
 }
 
-// TestJWKSConfusion: what is not a signature by a key of the set is rejected. RFC 8725
+// TestJWKSConfusion: a token that no key of the set has signed is rejected. RFC 8725
 // sections 2.1 and 3.1.
 func TestJWKSConfusion(t *testing.T) {
 	keys := &Keys{Sets: []*KeySet{fixedSet(t, "us", jwksText(allKeys()...))}}

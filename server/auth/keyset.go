@@ -24,8 +24,8 @@ type KeySetConfig struct {
 	// CA is a file with the certificates, in PEM, of the authorities that the server at
 	// the URL is verified with. Empty: those of the system.
 	CA string
-	// InsecureHTTP allows a URL with http for hosts other than loopback. Whoever controls
-	// the network on the way can then make tokens.
+	// InsecureHTTP allows a URL with http for hosts other than loopback. An attacker
+	// on the network can then make tokens.
 	InsecureHTTP bool
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger

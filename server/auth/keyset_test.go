@@ -125,7 +125,7 @@ func TestKeySetRotation(t *testing.T) {
 			t.Errorf("%d fetches for 20 tokens at once, want one", n-2)
 		}
 		checkRejection(t, check(t, tokens, oldToken()), 401, "no key with the token's kid")
-		for range 60 { // somebody makes up a kid every second
+		for range 60 { // a client makes up a kid every second
 			check(t, tokens, signBy("ES256", "lost", "us", nil))
 			time.Sleep(time.Second)
 		}

@@ -36,7 +36,7 @@ type Answer struct {
 	// nothing, and lets the client subscribe to every topic with that prefix.
 	Topics []string `json:"topics"`
 	// Subscribe, Publish and Presence, in the same form, are further topics that the client
-	// may subscribe to, those that it may publish to, and those whose presence it may
+	// may subscribe to, topics that it may publish to, and topics whose presence it may
 	// read, see server.Identity.
 	Subscribe []string `json:"subscribe"`
 	Publish   []string `json:"publish"`

@@ -43,8 +43,8 @@ type Config struct {
 	// CA is a file with the certificates, in PEM, of the authorities that the backend is
 	// verified with. Empty: those of the system.
 	CA string
-	// InsecureHTTP allows a URL with http for hosts other than loopback. Whoever controls
-	// the network on the way can then choose identities.
+	// InsecureHTTP allows a URL with http for hosts other than loopback. An attacker
+	// on the network can then choose identities.
 	InsecureHTTP bool
 	// Secrets sign requests, each of at least 24 bytes. With several a request has a
 	// signature by each, so that a backend can change from one to the next.

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,7 +75,7 @@ func start(t *testing.T, backend http.HandlerFunc, change ...func(*Config, *serv
 	return &fixture{srv, hook}
 }
 
-// answers is a backend that gives the same answer to everybody.
+// answers is a backend that always gives the same answer.
 func answers(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -209,10 +212,10 @@ func TestAnswers(t *testing.T) {
 		{"user in another case", `{"User":"alice"}`, 502, "could not identify", "invalid"},
 		{"user twice", `{"user":"alice","user":"bob"}`, 502, "could not identify", "invalid"},
 		{"user is a number", `{"user":7}`, 502, "could not identify", "invalid"},
-		{"user is no name", `{"user":"a\u0000"}`, 502, "could not identify", "invalid"},
+		{"user is not a name", `{"user":"a\u0000"}`, 502, "could not identify", "invalid"},
 		{"user is not UTF-8", "{\"user\":\"a\xff\"}", 502, "could not identify", "invalid"},
 		{"topics is a string", `{"user":"alice","topics":"news"}`, 502, "could not identify", "invalid"},
-		{"topic is no name", `{"user":"alice","topics":[""]}`, 502, "could not identify", "invalid"},
+		{"topic is not a name", `{"user":"alice","topics":[""]}`, 502, "could not identify", "invalid"},
 		{"capabilities", `{"user":"alice","subscribe":["a"],"publish":["b*"],"presence":["*"],"limits":{"messages":5}}`, 101, "", "accepted"},
 		{"misspelled limit", `{"user":"alice","limits":{"mesages":5}}`, 502, "could not identify", "invalid"},
 		{"limit of zero", `{"user":"alice","limits":{"topics":0}}`, 502, "could not identify", "invalid"},
@@ -411,6 +414,50 @@ func TestHanging(t *testing.T) {
 	}
 	if m := f.metrics(); m["connect_hook_total failed"] != 0 || m["connect_hook_total canceled"] == 0 || m["connect_hook_requests"] != 0 {
 		t.Errorf("metrics %v", m)
+	}
+}
+
+// TestHTTP2: requests to a backend that speaks HTTP/2 share a connection, which is verified
+// with the authorities that are configured.
+func TestHTTP2(t *testing.T) {
+	const clients = 20
+	var version, asked atomic.Int64
+	together := make(chan struct{})
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		version.Store(int64(r.ProtoMajor))
+		if asked.Add(1) == clients {
+			close(together)
+		}
+		<-together
+		answers(200, `{"user":"alice"}`)(w, r)
+	}))
+	web.EnableHTTP2 = true
+	var conns atomic.Int64
+	web.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	web.StartTLS()
+	defer web.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := start(t, answers(500, ""), func(cfg *Config, scfg *server.Config, _ *server.Endpoint) {
+		cfg.URL, cfg.CA, cfg.Timeout, scfg.Identifiers, scfg.SessionsPerUser, scfg.HandshakeTimeout = web.URL, ca, patience, clients, clients, patience
+	})
+	var waiting []net.Conn
+	for range clients {
+		waiting = append(waiting, f.request(t, "/ws"))
+	}
+	for _, c := range waiting {
+		if resp, body := answer(t, c); resp.StatusCode != 101 {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+	}
+	if version.Load() != 2 || conns.Load() >= clients/2 {
+		t.Errorf("HTTP/%d over %d connections", version.Load(), conns.Load())
 	}
 }
 

@@ -28,7 +28,7 @@ type Target struct {
 
 // ErrPlain says that a URL is http, and the host is not this machine. InsecureHTTP allows
 // it.
-var ErrPlain = errors.New("the URL is http, so whoever controls the network can forge answers: want https, unless this is allowed by InsecureHTTP")
+var ErrPlain = errors.New("the URL is http, so an attacker on the network can forge answers: want https, unless this is allowed by InsecureHTTP")
 
 // maxCA bounds a file of certificates.
 const maxCA = 1 << 20
