@@ -163,7 +163,8 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	s.grant(&a.id)
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
-		x.protocol, x.data, x.expires = a.protocol, a.id.Data, srv.tickAt(a.id.Expires)
+		x.protocol, x.data = a.protocol, a.id.Data
+		x.expires.Store(srv.tickAt(a.id.Expires))
 	}
 	s.keepClient(a.client)
 	if a.deflate != (frame.Params{}) {

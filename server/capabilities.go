@@ -83,29 +83,19 @@ func (id *Identity) checkCapabilities() error {
 	return nil
 }
 
-// grant gives a session, before it is open, what its identity may do. Clients of a raw
-// dialect have no way to subscribe.
-func (s *Session) grant(id *Identity) {
-	if len(id.MayPublish) > 0 || len(id.MayReadPresence) > 0 || len(id.MaySubscribe) > 0 && !s.raw() {
-		s.extend().may = unique.Make(capabilities{
-			subscribe: strings.Join(id.MaySubscribe, "\n"),
-			publish:   strings.Join(id.MayPublish, "\n"),
-			presence:  strings.Join(id.MayReadPresence, "\n"),
-		})
-	}
-	if id.Limits != (SessionLimits{}) {
-		x := s.extend()
-		x.maxMessages, x.maxTopics = uint32(min(id.Limits.Messages, math.MaxInt32)), uint32(min(id.Limits.Topics, math.MaxInt32))
-	}
-}
-
 // capabilities returns what the client may do; false: nothing.
 func (s *Session) capabilities() (c capabilities, ok bool) {
 	x := s.ext.Load()
-	if x == nil || x.may == (unique.Handle[capabilities]{}) {
+	if x == nil {
 		return c, false
 	}
-	return x.may.Value(), true
+	x.mu.Lock()
+	may := x.may
+	x.mu.Unlock()
+	if may == (unique.Handle[capabilities]{}) {
+		return c, false
+	}
+	return may.Value(), true
 }
 
 // MaySubscribe reports whether the session's client may subscribe to a topic of its
@@ -143,27 +133,31 @@ func coveredBy(list, topic string) bool {
 func (s *Session) rates(ep *endpoint) limit.Rates {
 	r := ep.rates()
 	x := s.ext.Load()
-	if x == nil || x.maxMessages == 0 {
+	if x == nil {
 		return r
 	}
-	if ep.rate.Load().Unlimited {
-		return limit.Rates{Messages: int64(x.maxMessages), Bytes: limit.MaxRate, AtOnce: limit.MaxRate}
+	most := int64(x.maxMessages.Load())
+	switch {
+	case most == 0:
+	case ep.rate.Load().Unlimited:
+		return limit.Rates{Messages: most, Bytes: limit.MaxRate, AtOnce: limit.MaxRate}
+	default:
+		r.Messages = min(r.Messages, most)
 	}
-	r.Messages = min(r.Messages, int64(x.maxMessages))
 	return r
 }
 
 // ownRate reports whether the session has a rate of its own.
 func (s *Session) ownRate() bool {
 	x := s.ext.Load()
-	return x != nil && x.maxMessages > 0
+	return x != nil && x.maxMessages.Load() > 0
 }
 
 // join subscribes the session to a topic in the registry, within its limit.
 func (s *Session) join(topic string) (added bool, err error) {
 	most := 0
 	if x := s.ext.Load(); x != nil {
-		most = int(x.maxTopics)
+		most = int(x.maxTopics.Load())
 	}
 	return s.srv().users.SubscribeWithin(s, topic, most)
 }

@@ -31,9 +31,14 @@ func TestCapabilities(t *testing.T) {
 		"*news":   "",
 	}
 	actions := []string{"subscribe", "publish", "presence"}
+	opened := make(chan *Session, 1)
+	hooks := Hooks{OnOpen: func(s *Session) { opened <- s }}
+	type cell struct{ path, pattern, allowed, action string }
+	var cells []cell
+	var endpoints []Endpoint
 	for pattern, allowed := range covered {
 		for _, action := range actions {
-			id := Identity{User: "alice"}
+			id := Identity{User: fmt.Sprint("u", len(cells))}
 			list := []string{"other", pattern}
 			switch action {
 			case "subscribe":
@@ -43,21 +48,21 @@ func TestCapabilities(t *testing.T) {
 			case "presence":
 				id.MayReadPresence = list
 			}
-			opened := make(chan *Session, 1)
-			srv := start(t, Config{Endpoints: []Endpoint{identified("/a", id, Hooks{OnOpen: func(s *Session) { opened <- s }})}})
-			dial(t, srv, "/a", "Sec-WebSocket-Protocol: fanfare.v1")
-			s := receive(t, "session", opened)
-			for _, name := range append(names, "other") {
-				for _, other := range actions {
-					may := map[string]func(string) bool{"subscribe": s.MaySubscribe, "publish": s.MayPublish, "presence": s.MayReadPresence}[other]
-					want := other == action && (name == "other" || strings.Contains(" "+allowed+" ", " "+name+" "))
-					if may(name) != want {
-						t.Errorf("%s of %q, allowed to %s %q: %t", other, name, action, pattern, !want)
-					}
+			c := cell{fmt.Sprint("/", len(cells)), pattern, allowed, action}
+			cells, endpoints = append(cells, c), append(endpoints, identified(c.path, id, hooks))
+		}
+	}
+	srv := start(t, Config{Endpoints: endpoints})
+	for _, c := range cells {
+		dial(t, srv, c.path, "Sec-WebSocket-Protocol: fanfare.v1")
+		s := receive(t, "session", opened)
+		for _, name := range append(names, "other") {
+			for _, other := range actions {
+				may := map[string]func(string) bool{"subscribe": s.MaySubscribe, "publish": s.MayPublish, "presence": s.MayReadPresence}[other]
+				want := other == c.action && (name == "other" || strings.Contains(" "+c.allowed+" ", " "+name+" "))
+				if may(name) != want {
+					t.Errorf("%s of %q, allowed to %s %q: %t", other, name, c.action, c.pattern, !want)
 				}
-			}
-			if err := srv.Shutdown(t.Context()); err != nil {
-				t.Error(err)
 			}
 		}
 	}

@@ -94,6 +94,7 @@ const (
 	VerbSubscribers                 // Topic
 	VerbSubscribe                   // User, Topic
 	VerbUnsubscribe                 // User, Topic
+	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
 )
 
 // Command is what one node asks of others.

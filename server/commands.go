@@ -200,6 +200,12 @@ func (n node) Serve(c *Command) (r Reply) {
 		}
 	case VerbUnsubscribe:
 		r.Count = srv.unsubscribeLocal(c.User, c.Topic)
+	case VerbRefresh:
+		change, err := ParseIdentityChange(c.Payload)
+		if err != nil {
+			return Reply{Error: err.Error()}
+		}
+		r.Count = srv.refreshLocal(c.User, &change)
 	}
 	return r
 }
@@ -227,7 +233,7 @@ func (srv *Server) check(c *Command) error {
 		return err
 	}
 	switch c.Verb {
-	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany:
+	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany, VerbRefresh:
 		return srv.checkPayload(c)
 	case VerbStored:
 		switch {
@@ -269,7 +275,7 @@ func (c *Command) checkNames() error {
 	user, topic := c.User != "", c.Topic != ""
 	ok := false
 	switch c.Verb {
-	case VerbPush, VerbClose:
+	case VerbPush, VerbClose, VerbRefresh:
 		ok = user
 	case VerbPublish, VerbSubscribers:
 		ok = topic

@@ -228,7 +228,7 @@ func TestServeRejectsInvalidCommands(t *testing.T) {
 	long, notUTF8 := strings.Repeat("x", 300), "\xff"
 	for name, cmd := range map[string]Command{
 		"no verb":                      {},
-		"unknown verb":                 {Verb: VerbUnsubscribe + 1, User: "u"},
+		"unknown verb":                 {Verb: VerbRefresh + 1, User: "u"},
 		"last verb":                    {Verb: 255},
 		"push: ping":                   {Verb: VerbPush, User: "u", Op: 9, Payload: make([]byte, 126)},
 		"push: close frame":            {Verb: VerbPush, User: "u", Op: 8, Payload: []byte{3, 0xe8}},

@@ -27,6 +27,7 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"message","base64":"…"}
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
 //	{"type":"unsubscribe","topic":"news"}
+//	{"type":"refresh","expires":1893456000}
 //	{"type":"error","code":"…","message":"…"}
 //
 // and a client may send
@@ -36,6 +37,7 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"subscribe","topic":"news"}
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
 //	{"type":"unsubscribe","topic":"news"}
+//	{"type":"refresh","token":"…"}
 //
 // A stored message has an offset, and is redelivered until it is acknowledged; a
 // live one has none. The payload is text, or base64 if it is binary; a text whose
@@ -138,6 +140,7 @@ type object struct {
 	Epoch   string  `json:"epoch,omitempty"`
 	Offset  *uint64 `json:"offset,omitzero"`
 	Gap     bool    `json:"gap,omitzero"`
+	Expires int64   `json:"expires,omitzero"`
 }
 
 func (o object) send(s *Session) {
@@ -167,6 +170,7 @@ type command struct {
 	Topic  string  `json:"topic"`
 	Epoch  string  `json:"epoch"`
 	Offset *uint64 `json:"offset"`
+	Token  string  `json:"token"`
 }
 
 // Receive serves a request. A mistake is answered with an error object and costs
@@ -188,8 +192,10 @@ func (*v1) Receive(s *Session, op Op, payload []byte) {
 		r.subscribe(s)
 	case "unsubscribe":
 		r.unsubscribe(s)
+	case "refresh":
+		r.refresh(s)
 	default:
-		sendError(s, "bad_type", "unknown type "+quote(r.Type)+": expected ack, subscribe or unsubscribe")
+		sendError(s, "bad_type", "unknown type "+quote(r.Type)+": expected ack, subscribe, unsubscribe or refresh")
 	}
 }
 

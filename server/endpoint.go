@@ -19,6 +19,9 @@ type Endpoint struct {
 	// Identifier returns whose session it is. nil: the session has no user, and no push
 	// reaches it.
 	Identifier Identifier
+	// Refresh, if not nil, lets clients of fanfare.v1 send a token before the identity of
+	// their session expires, see Session.Refresh.
+	Refresh Refresher
 	// NonBlocking says that Identifier returns at once. It then runs where the request
 	// was read, which costs less than a goroutine. Set it for an Identifier that looks
 	// at the query or checks a signature with a key at hand, not for one that always

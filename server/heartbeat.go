@@ -143,7 +143,7 @@ func (srv *Server) fire(s *Session) {
 // has stayed silent for the timeout.
 func (srv *Server) heartbeat(s *Session) {
 	now := srv.tick.Load()
-	if x := s.ext.Load(); x != nil && x.expires != 0 && now >= x.expires {
+	if x := s.ext.Load(); x != nil && x.expires.Load() != 0 && now >= x.expires.Load() {
 		s.Close(frame.StatusUnauthorized, "the identity has expired")
 		return
 	}
@@ -203,9 +203,11 @@ func (srv *Server) tickAt(t time.Time) uint32 {
 // armHeartbeat arms the timer of an open session for n ticks from now, or for when its
 // identity expires. If the session is closed at the same time, that deadline holds.
 func (s *Session) armHeartbeat(n uint32) {
-	if x := s.ext.Load(); x != nil && x.expires != 0 {
-		now := s.srv().tick.Load()
-		n = min(n, max(x.expires, now+1)-now)
+	if x := s.ext.Load(); x != nil {
+		if expires := x.expires.Load(); expires != 0 {
+			now := s.srv().tick.Load()
+			n = min(n, max(expires, now+1)-now)
+		}
 	}
 	s.arm(time.Duration(n) * tick)
 	if p := s.phase(); p == closing || p == lingering {

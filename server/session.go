@@ -138,19 +138,20 @@ type extension struct {
 	over      chan struct{} // closed when the connection has ended; immutable, nil if Serve does not wait
 	adopted   *Adoption     // until Open has opened the session; owned by the read turn
 
-	// Immutable once open, see grant.
-	may         unique.Handle[capabilities] // zero: nothing
-	maxMessages uint32                      // per second; 0: the endpoint's Rate
-	maxTopics   uint32                      // 0: Config.TopicsPerSession
+	// Atomic, see grant and setExpiry.
+	maxMessages atomic.Uint32 // per second; 0: the endpoint's Rate
+	maxTopics   atomic.Uint32 // 0: Config.TopicsPerSession
+	expires     atomic.Uint32 // tick at which the identity expires, 0: never
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
+	refreshed uint32      // tick of the client's last refresh; owned by the read turn
 
 	protocol string // immutable once open
-	expires  uint32 // tick at which the identity expires, 0: never; immutable once open
 
 	// Guarded by mu.
 	mu     sync.Mutex
+	may    unique.Handle[capabilities] // zero: nothing
 	data   any
 	reason string             // of the close
 	client clientAddr         // the client's address, where it is not the peer's or the connection has ended

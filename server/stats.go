@@ -19,6 +19,7 @@ type stats struct {
 	handshakeRate atomic.Int64 // handshakes rejected for their rate
 	fallbackFull  atomic.Int64 // plain requests rejected because there were too many
 	identifyFull  atomic.Int64 // handshakes rejected by IdentifierQueue
+	refreshes     atomic.Int64 // sessions refreshed
 	manySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
 	shortOfMemory atomic.Int64 // connections rejected because memory is short
 	proxyHeaders  atomic.Int64 // PROXY protocol headers that were rejected
@@ -73,6 +74,7 @@ type Stats struct {
 
 	Handshakes    int64 `json:"handshakes" metric:"handshakes_total" help:"Completed handshakes."`
 	Aborted       int64 `json:"aborted_handshakes" metric:"aborted_handshakes_total" help:"Connections that ended before their request was complete."`
+	Refreshes     int64 `json:"refreshes" metric:"refreshes_total" help:"Sessions whose identity was refreshed."`
 	Fallback      int64 `json:"plain_requests" metric:"plain_requests_total" help:"Requests on the public listener that are not handshakes."`
 	Received      int64 `json:"messages_received" metric:"received_total" help:"Messages received from clients."`
 	ReceivedBytes int64 `json:"received_bytes" metric:"received_bytes_total" help:"Bytes read from connections, without what TLS adds."`
@@ -154,6 +156,7 @@ func (srv *Server) Stats() *Stats {
 		Nodes:           1,
 		Handshakes:      st.handshakes.Load(),
 		Aborted:         st.aborted.Load(),
+		Refreshes:       st.refreshes.Load(),
 		Fallback:        st.fallback.Load(),
 		Received:        st.received.Load(),
 		ReceivedBytes:   engine.Received,

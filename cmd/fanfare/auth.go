@@ -50,7 +50,7 @@ func (cmd *serveCmd) endpoint(path string, log *slog.Logger) (push server.Endpoi
 		return push, err
 	}
 	a.tokenKeys, a.tokens = keys, new(auth.Tokens)
-	push.Identifier, push.Insecure = a.tokens.Identify, false // NonBlocking, as Push's
+	push.Identifier, push.Refresh, push.Insecure = a.tokens.Identify, a.tokens.Refresh, false // NonBlocking, as Push's
 	return push, nil
 }
 

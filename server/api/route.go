@@ -58,6 +58,7 @@ var routes = []route{
 	{path: split("/v1/users/{user}"), methods: []method{
 		{name: "GET", serve: (*API).getUser},
 		{name: "DELETE", serve: (*API).deleteUser, query: closeQuery, errors: []int{404, 503}}}},
+	{path: split("/v1/users/{user}/refresh"), methods: []method{{name: "POST", serve: (*API).refreshUser, body: true, errors: []int{404, 503}}}},
 	{path: split("/v1/users/{user}/inbox"), methods: []method{
 		{name: "GET", serve: (*API).getInbox, query: []string{"after"}, errors: noStore},
 		{name: "DELETE", serve: (*API).deleteInbox, errors: noStore}}},
@@ -70,6 +71,7 @@ var routes = []route{
 	{path: split("/v1/sessions"), methods: []method{
 		{name: "GET", serve: (*API).getSessions, query: []string{"user", "topic"}},
 		{name: "DELETE", serve: withNames((*API).deleteUser, "user"), query: append([]string{"user"}, closeQuery...), errors: []int{404, 503}}}},
+	{path: split("/v1/refresh"), methods: []method{{name: "POST", serve: withNames((*API).refreshUser, "user"), query: []string{"user"}, body: true, errors: []int{404, 503}}}},
 	{path: split("/v1/inbox"), methods: []method{
 		{name: "GET", serve: withNames((*API).getInbox, "user"), query: []string{"user", "after"}, errors: noStore},
 		{name: "DELETE", serve: withNames((*API).deleteInbox, "user"), query: []string{"user"}, errors: noStore}}},

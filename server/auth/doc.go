@@ -6,16 +6,19 @@
 //	endpoint := server.PushEndpoint("/ws")
 //	endpoint.Identifier, endpoint.Insecure = auth.JWT(keys), false
 //
+// Tokens, in place of JWT, has keys that change, and is also the endpoint's Refresh.
+//
 // # Contract
 //
 // A key decides which algorithm verifies a token, never the token itself (RFC 8725
 // section 3.1): HS256 for a secret, RS256, ES256 and EdDSA for public keys, and what a
 // member of a JSON Web Key Set says of itself. The keys of a set verify tokens of its
 // issuer alone. Sets are fetched from a URL and kept while the issuer is away; only a
-// handshake whose token names an unknown key waits for a fetch. The names
-// of claims are compared exactly, a repeated name or text that is not UTF-8 makes the
-// token malformed, and so does a claim of a wrong type or null. A client is told what is
-// wrong with its token, but no value of it.
+// handshake whose token names an unknown key waits for a fetch.
+//
+// The names of claims are compared exactly, a repeated name or text that is not UTF-8
+// makes the token malformed, and so does a claim of a wrong type or null. A client is told
+// what is wrong with its token, but no value of it.
 //
 // # Limitations
 //

@@ -83,7 +83,7 @@ func (v *verifier) identify(ctx context.Context, r *server.Request) (server.Iden
 	if err != nil {
 		return server.Identity{}, err
 	}
-	c, err := v.refreshed(ctx, r, token)
+	c, err := v.refreshed(ctx, r.MayBlock(), token)
 	return v.identity(token, c, topics, err)
 }
 

@@ -232,18 +232,9 @@ func (ks *KeySet) mayRefresh() bool {
 	return ks.flight != nil || !ks.closed && !ks.now().Before(ks.next)
 }
 
-// await waits for the fetch under way, or for one that it starts if mayRefresh allows that.
+// await waits for the fetch that request returns.
 func (ks *KeySet) await(ctx context.Context) {
-	ks.mu.Lock()
-	if ks.flight == nil && !ks.closed && !ks.now().Before(ks.next) {
-		if ks.timer != nil {
-			ks.timer.Stop()
-		}
-		ks.asked = true
-		ks.begin()
-	}
-	flight := ks.flight
-	ks.mu.Unlock()
+	flight := ks.request()
 	if flight == nil {
 		return
 	}
@@ -251,6 +242,21 @@ func (ks *KeySet) await(ctx context.Context) {
 	case <-flight:
 	case <-ctx.Done():
 	}
+}
+
+// request returns what is closed at the end of the fetch under way, or of one that it starts
+// if mayRefresh allows that; nil: there is none.
+func (ks *KeySet) request() (flight <-chan struct{}) {
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	if ks.flight == nil && !ks.closed && !ks.now().Before(ks.next) {
+		if ks.timer != nil {
+			ks.timer.Stop()
+		}
+		ks.asked = true
+		ks.begin()
+	}
+	return ks.flight
 }
 
 // retryAfter returns how long a client with an unknown key should wait, if the set is not

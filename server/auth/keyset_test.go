@@ -311,6 +311,32 @@ func TestKeySetIdentifier(t *testing.T) {
 	}
 }
 
+// TestRefreshUnknownKey: a token of an open session does not wait for its key.
+func TestRefreshUnknownKey(t *testing.T) {
+	is := &issuer{keys: oldKeys, delay: time.Second}
+	inBubble(t, is, func(t *testing.T, tokens *Tokens) {
+		begin := time.Now()
+		_, err := tokens.Refresh(t.Context(), nil, oldToken())
+		checkRejection(t, err, 503, "being fetched")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if id, err := tokens.Refresh(t.Context(), nil, oldToken()); err != nil || id.User != "alice" {
+			t.Errorf("%+v, %v", id, err)
+		}
+		is.change(func() { is.keys = newKeys })
+		_, err = tokens.Refresh(t.Context(), nil, newToken())
+		checkRejection(t, err, 503, "being fetched")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if _, err := tokens.Refresh(t.Context(), nil, newToken()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d != 2*time.Second || is.count() != 2 {
+			t.Errorf("%d fetches in %v", is.count(), d)
+		}
+	})
+}
+
 // TestKeySetCloseDuringFetch: Close does not wait for the issuer.
 func TestKeySetCloseDuringFetch(t *testing.T) {
 	is := &issuer{keys: oldKeys, delay: time.Hour}

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,6 +65,27 @@ func (t *Tokens) Close() {
 // Identify is a server.Identifier, as that of JWT.
 func (t *Tokens) Identify(ctx context.Context, r *server.Request) (server.Identity, error) {
 	return t.verifier.Load().identify(ctx, r)
+}
+
+// Refresh is a server.Refresher: the client sends another token before that of its session
+// expires. It does not block, so that clients cannot keep the workers busy while an issuer
+// is away: a token whose key has to be fetched is rejected with 503 meanwhile.
+func (t *Tokens) Refresh(ctx context.Context, _ *server.Session, token string) (server.Identity, error) {
+	v := t.verifier.Load()
+	c, err := v.refreshed(ctx, false, token)
+	if errors.Is(err, server.ErrMustWait) {
+		_, lacking, _ := v.parse(token)
+		for _, set := range lacking {
+			set.request()
+		}
+		return server.Identity{}, errFetching
+	}
+	return v.identity(token, c, nil, err)
+}
+
+var errFetching = &server.Rejection{
+	Status: http.StatusServiceUnavailable,
+	Text:   "the keys of the token's issuer are being fetched: try again in a second",
 }
 
 // EachMetric calls f for each metric of the key sets in use, see api.Measured. Sets of one

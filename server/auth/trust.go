@@ -118,7 +118,7 @@ func (v *verifier) parse(token string) (c *claims, lacking []*KeySet, err error)
 
 // refreshed is parse that fetches the sets which lack the token's key, where they allow
 // that. It returns server.ErrMustWait if the caller may not block.
-func (v *verifier) refreshed(ctx context.Context, r *server.Request, token string) (*claims, error) {
+func (v *verifier) refreshed(ctx context.Context, mayBlock bool, token string) (*claims, error) {
 	c, lacking, err := v.parse(token)
 	if err == nil || len(lacking) == 0 {
 		return c, err
@@ -128,7 +128,7 @@ func (v *verifier) refreshed(ctx context.Context, r *server.Request, token strin
 		if !set.mayRefresh() {
 			continue
 		}
-		if !r.MayBlock() {
+		if !mayBlock {
 			return nil, server.ErrMustWait
 		}
 		set.await(ctx)

@@ -40,6 +40,7 @@ var verbs = [...]fields{
 	server.VerbSubscribers: hasTopic,
 	server.VerbSubscribe:   hasUser | hasTopic,
 	server.VerbUnsubscribe: hasUser | hasTopic,
+	server.VerbRefresh:     hasUser | hasPayload,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {

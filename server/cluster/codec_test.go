@@ -30,6 +30,7 @@ var examples = []server.Command{
 	{Verb: server.VerbSubscribers, Topic: "t"},
 	{Verb: server.VerbSubscribe, User: "a", Topic: "t"},
 	{Verb: server.VerbUnsubscribe, User: "a", Topic: "t"},
+	{Verb: server.VerbRefresh, User: "a", Op: server.Text, Payload: []byte(`{"expires":0}`)},
 }
 
 func TestCommandEncoding(t *testing.T) {
