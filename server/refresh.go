@@ -3,11 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"time"
 	"unique"
-
-	"fanfare/server/internal/limit"
 )
 
 // Refresher returns the identity that a token of the client proves, for a session that is
@@ -134,4 +133,4 @@ func (r *command) refresh(s *Session) {
 }
 
 // clamped is a limit in the memory of a session.
-func clamped(n int) uint32 { return uint32(min(n, limit.MaxRate, 1<<31-1)) }
+func clamped(n int) uint32 { return uint32(min(n, math.MaxInt32)) }

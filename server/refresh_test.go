@@ -130,7 +130,7 @@ func TestRefreshFails(t *testing.T) {
 // TestRefreshExpiry: a refresh postpones the end of a session, and brings it forward.
 func TestRefreshExpiry(t *testing.T) {
 	next := make(chan Identity, 1)
-	srv := start(t, Config{Endpoints: []Endpoint{refreshing(Identity{User: "alice", Expires: time.Now().Add(500 * time.Millisecond)}, next)}})
+	srv := start(t, Config{PingInterval: 24 * time.Hour, Endpoints: []Endpoint{refreshing(Identity{User: "alice", Expires: time.Now().Add(500 * time.Millisecond)}, next)}})
 	c := dial(t, srv, "/a", v1Header)
 	c.want(Text, `{"type":"hello","user":"alice"}`)
 	s := only(t, srv, "alice")
