@@ -172,6 +172,10 @@ func TestHanging(t *testing.T) {
 	if msg, _, err := wsutil.ReadServerData(early); string(msg) != "meanwhile" {
 		t.Errorf("received %q, %v", msg, err)
 	}
+	// Later the backend may count a request that was canceled and its successor.
+	if n := most.Load(); n > 3 {
+		t.Errorf("%d requests at a time, want 3", n)
+	}
 	for _, c := range waiting[:10] { // some are asked about, others wait
 		c.Close()
 	}
@@ -181,9 +185,6 @@ func TestHanging(t *testing.T) {
 		if resp, body := answer(t, c); resp.StatusCode != 101 {
 			t.Errorf("%s %q", resp.Status, body)
 		}
-	}
-	if n := most.Load(); n > 3 {
-		t.Errorf("%d requests at a time, want 3", n)
 	}
 	await(t, "the canceled requests are counted", func() bool { return f.metrics()["connect_hook_total canceled"] > 0 })
 	if m := f.metrics(); m["connect_hook_total failed"] != 0 || m["connect_hook_requests"] != 0 {
