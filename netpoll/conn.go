@@ -75,6 +75,9 @@ const (
 	flagPeerEnded                       // the peer ended the stream while sealed bytes were unsent
 	flagEndSealed                       // the layer has sealed the end of the stream
 	flagCut                             // bytes that a layer has sealed were dropped: nothing may follow them
+	flagFreeze                          // the next holder of the turn parks it, see freeze.go
+	flagExported                        // Export was called: nothing may be written
+	flagImported                        // Start was not called yet: nothing may be sent
 )
 
 func (c *Conn) has(flag uint32) bool    { return c.flags.Load()&flag != 0 }
@@ -183,7 +186,7 @@ func (c *Conn) release(err error) {
 
 // CanWrite reports whether bytes can still be written: neither Close nor Seal was
 // called, and the connection is not known to be broken.
-func (c *Conn) CanWrite() bool { return !c.has(flagSealed) }
+func (c *Conn) CanWrite() bool { return !c.has(flagSealed | flagExported) }
 
 // ID returns a number that distinguishes the connections of one engine, also from closed
 // ones that had the same descriptor. It repeats after 2^32 connections.

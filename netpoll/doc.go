@@ -41,7 +41,8 @@
 // Only the holder of the read turn closes a descriptor, with the lock that writers hold,
 // so no read or write meets a number that the kernel has assigned again. An event names
 // the generation of its descriptor; events of closed connections are counted and dropped.
-// Spurious events do no harm, because reads go on until the kernel has nothing.
+// Spurious events do no harm, because reads go on until the kernel has nothing. freeze.go
+// says how a connection moves to another process.
 //
 // # Transports
 //

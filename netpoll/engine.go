@@ -98,6 +98,8 @@ type Engine struct {
 	yielded      yieldQueue
 	lastGosched  atomic.Int64 // when a worker called Gosched, ns since start
 	leftovers    leftovers
+	freezer      atomic.Pointer[freezer] // of the last Freeze
+	shared       atomic.Bool             // see ShareDescriptors
 	done         sync.WaitGroup
 
 	mu        sync.Mutex
@@ -232,7 +234,14 @@ func (e *Engine) nextGen() uint32 {
 // unwatch gives up the descriptor of a connection whose turn the caller holds. closing
 // says that no other descriptor refers to the socket, so that the connection ends.
 func (e *Engine) unwatch(c *Conn, closing bool) {
-	e.poller.Remove(int(c.fd), closing)
+	if e.shared.Load() && closing {
+		if !c.has(flagListener) {
+			shutdownBoth(int(c.fd))
+		}
+		e.poller.Remove(int(c.fd), false)
+	} else {
+		e.poller.Remove(int(c.fd), closing)
+	}
 	if c.has(flagListener) {
 		e.stats.listening.Add(-1)
 	} else {

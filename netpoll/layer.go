@@ -110,7 +110,7 @@ func (c *Conn) WriteRaw(b []byte) Outcome {
 }
 
 func (c *Conn) writeRawLocked(b []byte) (outcome Outcome, over bool) {
-	if c.engine == nil || c.hasLocked(flagSealed) {
+	if c.engine == nil || c.hasLocked(flagSealed|flagExported) {
 		return Gone, false
 	}
 	if c.out == nil {

@@ -32,6 +32,9 @@ func (c *Conn) sendQueueLocked() (int, error)           { panic(noDescriptor) }
 func send(int, []byte) (int, error)                     { panic(noDescriptor) }
 func peerAddr(int) netip.AddrPort                       { panic(noDescriptor) }
 func shutdownWrite(int)                                 { panic(noDescriptor) }
+func shutdownBoth(int)                                  { panic(noDescriptor) }
+func dupFD(int) (int, error)                            { panic(noDescriptor) }
+func isStreamSocket(int) bool                           { panic(noDescriptor) }
 func closeFD(int)                                       { panic(noDescriptor) }
 func acceptFD(int) (int, netip.AddrPort, syscall.Errno) { panic(noDescriptor) }
 

@@ -9,6 +9,9 @@ import (
 // turn does what the connection is ready for. It returns false when the caller no longer
 // holds the turn: the connection is closed, or has yielded.
 func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
+	if c.has(flagFreeze) && e.park(c, ready) {
+		return false
+	}
 	if c.has(flagQueued) && ready&Writable != 0 {
 		c.flush()
 	}

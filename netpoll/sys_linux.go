@@ -81,6 +81,18 @@ func (c *Conn) sendQueueLocked() (n int, err error) {
 }
 
 func shutdownWrite(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }
+func shutdownBoth(fd int)  { unix.Shutdown(fd, unix.SHUT_RDWR) }
+
+func dupFD(fd int) (int, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return dup, os.NewSyscallError("fcntl", err)
+}
+
+// isStreamSocket reports whether fd is a connected stream socket, as Accept returns it.
+func isStreamSocket(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_STREAM
+}
 
 // acceptFD takes one connection off a listening descriptor, accept4(2).
 func acceptFD(fd int) (nfd int, peer netip.AddrPort, errno syscall.Errno) {

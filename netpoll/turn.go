@@ -84,6 +84,19 @@ func (t *turn) move(m move, bits Readiness) (ready Readiness, ok bool) {
 	}
 }
 
+// acquire takes the turn of a connection that is idle.
+func (t *turn) acquire() bool {
+	for {
+		word := t.word.Load()
+		if word&turnMask != turnIdle {
+			return false
+		}
+		if t.word.CompareAndSwap(word, turnRunning|word&^turnMask) {
+			return true
+		}
+	}
+}
+
 // pending reports whether the turn is queued, or held.
 func (t *turn) pending() bool {
 	switch t.word.Load() & turnMask {

@@ -44,8 +44,11 @@ func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
 // writeLocked tells, like all functions that may find the connection broken, whether
 // the caller must interrupt the holder of the turn after it unlocked mu.
 func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, over bool) {
-	if c.engine == nil || c.hasLocked(flagSealed) {
+	if c.engine == nil || c.hasLocked(flagSealed|flagExported) {
 		return Gone, false
+	}
+	if c.hasLocked(flagImported) {
+		return c.enqueueLocked(b, p, borrowed), false
 	}
 	if c.hasLocked(flagCorked) && c.out.size+len(b) > corkLimit {
 		if c.flushLocked() {
@@ -128,7 +131,7 @@ func (c *Conn) flush() {
 }
 
 func (c *Conn) flushLocked() (over bool) {
-	if c.hasLocked(flagClosing | flagReleased) {
+	if c.hasLocked(flagClosing | flagReleased | flagExported | flagImported) {
 		return false
 	}
 	if c.via != nil {
@@ -290,7 +293,7 @@ func (c *Conn) sealLocked(last []byte, discard bool, then Ending) (first, over b
 		c.closeLocked() // takes effect when it is opened
 		return false, false
 	}
-	first = !c.hasLocked(flagSealed)
+	first = !c.hasLocked(flagSealed | flagExported)
 	if first {
 		if c.out == nil {
 			c.newQueueLocked()
