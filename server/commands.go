@@ -24,7 +24,7 @@ func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reaso
 	return Delivery{n, answer.Coverage}, err
 }
 
-func (srv *Server) disconnectLocal(user string, code Code, reason string) (n int) {
+func (srv *Server) disconnectHere(user string, code Code, reason string) (n int) {
 	for _, s := range srv.users.AppendUser(nil, user) {
 		if s.Close(code, reason) {
 			n++
@@ -71,7 +71,7 @@ func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionL
 	return l
 }
 
-func (srv *Server) sessionsLocal(t Target) []SessionInfo {
+func (srv *Server) sessionsHere(t Target) []SessionInfo {
 	all := []SessionInfo{}
 	list := srv.users.AppendUser(nil, t.User)
 	if t.User == "" {
@@ -89,7 +89,7 @@ func (srv *Server) sessionsLocal(t Target) []SessionInfo {
 // nodes.
 func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
 	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, &Command{Verb: VerbSubscribers, Topic: topic},
-		func() int { return srv.users.TopicSessions(topic) })
+		func() int { return srv.subscribersLocal(topic) })
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -110,7 +110,7 @@ func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Deliv
 	return Delivery{n, answer.Coverage}, errors.Join(err, failed)
 }
 
-func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
+func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
 	for _, s := range srv.users.AppendUser(nil, user) {
 		if _, e := s.subscribe(topic, nil, true); e != nil {
 			err = e
@@ -129,7 +129,7 @@ func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Del
 	return Delivery{n, answer.Coverage}, err
 }
 
-func (srv *Server) unsubscribeLocal(user, topic string) (n int) {
+func (srv *Server) unsubscribeHere(user, topic string) (n int) {
 	for _, s := range srv.users.AppendUser(nil, user) {
 		if s.Unsubscribe(topic) {
 			n++
@@ -192,7 +192,7 @@ func (n node) Serve(c *Command) (r Reply) {
 		r.Sessions = srv.sessionsLocal(Target{c.User, c.Topic})
 		r.Count = len(r.Sessions)
 	case VerbSubscribers:
-		r.Count = srv.users.TopicSessions(c.Topic)
+		r.Count = srv.subscribersLocal(c.Topic)
 	case VerbSubscribe:
 		var err error
 		if r.Count, err = srv.subscribeLocal(c.User, c.Topic); err != nil {

@@ -142,6 +142,11 @@ type Config struct {
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
 
+	// Started is when the service was started, if another process did that, whose sessions
+	// this one takes over: Server.Started of the other one, by the clock of this one. The zero
+	// value is now.
+	Started time.Time
+
 	// FieldName returns what the program calls a field of Config, such as the flag that
 	// sets it, for log lines and for answers to rejected handshakes that tell an operator
 	// what to change. It is called concurrently. nil: "Config." followed by the field's
@@ -169,6 +174,9 @@ func (cfg Config) Validate() error { return cfg.validate() }
 func (cfg *Config) validate() error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.Started.IsZero() {
+		cfg.Started = time.Now()
 	}
 	if len(cfg.Endpoints) == 0 {
 		cfg.Endpoints = []Endpoint{PushEndpoint("/ws"), EchoEndpoint("/echo")}

@@ -44,11 +44,11 @@
 // # Locks
 //
 // Locks are leaves: the holder calls nothing outside of the package that owns the lock.
-// The exceptions, in this order: identification.mu → identifications.mu; identification.mu
-// → a session's lock in package replay → extension.mu, interest.mu, netpoll.Conn, registry
-// locks, and those of the Store, in Epoch and Ack; interest.mu → registry locks; interest.mu →
-// the Cluster's, in Hold and Release, which must not call the Server; Server.changing →
-// Server.mu. A Logger may be called with any of the locks on the left held.
+// The exceptions: Server.moving → all others; identification.mu → identifications.mu;
+// identification.mu → a session's lock in package replay → extension.mu, interest.mu,
+// netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; interest.mu →
+// registry locks and the Cluster's, in Hold and Release, which must not call the Server;
+// Server.changing → Server.mu. A Logger may be called with any of those on the left held.
 //
 // # Limitations
 //

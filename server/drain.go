@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 )
 
@@ -44,6 +43,12 @@ func (srv *Server) Drain(ctx context.Context) error {
 		return fmt.Errorf("server: %d connections did not close in time", left)
 	}
 	return nil
+}
+
+// DrainNow is Drain without Config.DrainDelay.
+func (srv *Server) DrainNow(ctx context.Context) error {
+	srv.status.CompareAndSwap(serving, leaving)
+	return srv.Drain(ctx)
 }
 
 // Shutdown is Drain, if that was not called, and then ends the server: connections that
@@ -96,6 +101,7 @@ func (srv *Server) end() {
 		srv.replay.Stop()
 	}
 	srv.stop()
+	srv.closeLink()
 	srv.background.Wait()
 	if srv.cluster != nil {
 		srv.cluster.Leave()
@@ -124,7 +130,7 @@ func (srv *Server) drain(ctx context.Context) {
 			case readingProxyHeader, readingRequest, identifying:
 				s.rejectEarly(errGoingAway)
 			case open:
-				s.Close(frame.StatusGoingAway, "server is going away")
+				s.Close(srv.leaveCode())
 			}
 		}
 		closed += n

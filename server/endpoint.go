@@ -170,6 +170,13 @@ type Hooks struct {
 	// OnTimer is called at the time of Session.SetTimer. One goroutine calls it for all
 	// sessions, one after another: a call that takes long delays the others.
 	OnTimer func(s *Session)
+	// OnHandOver returns Session.Data for another process that takes the session over, see
+	// Server.HandOver, and OnTakeOver is the first call for a session that this process takes
+	// over, with what OnHandOver has returned in the other one. A session whose Data is not
+	// nil, and for which OnHandOver is nil or returns an error, is not handed over. OnHandOver
+	// must not block. It may be called again, and the session may go on in this process.
+	OnHandOver func(s *Session) ([]byte, error)
+	OnTakeOver func(s *Session, data []byte)
 	// OnClose is the last call for a session that was open. Code and reason are those of
 	// what ended the session first: Session.Close, the client's close frame, or the rule
 	// that the client broke. The code is 1006 when the connection broke,

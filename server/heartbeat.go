@@ -60,7 +60,10 @@ func (c *clock) beat() {
 		}
 		srv.rejectLog.summarize(t)
 	}
-	srv.wheel.Advance(now, srv.fire)
+	if srv.moving.TryRLock() { // else sessions are moving: the next beat advances by as much
+		srv.wheel.Advance(now, srv.fire)
+		srv.moving.RUnlock()
+	}
 	select {
 	case srv.timers <- now:
 	default: // an OnTimer hook is running: the next beat brings a later time

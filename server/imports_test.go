@@ -24,7 +24,7 @@ var (
 	internal = []string{
 		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/replay",
-		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord",
+		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
 	// clients are programs at the other end.
 	clients = []string{"fanfare/client", "fanfare/client/js/build"}

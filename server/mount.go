@@ -41,7 +41,9 @@ func (srv *Server) Mount(ep Endpoint) (*Mount, error) {
 	if err := ep.validate(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return &Mount{newEndpoint(ep, srv)}, nil
+	e := newEndpoint(ep, srv)
+	srv.mounts.LoadOrStore(ep.Path, e)
+	return &Mount{e}, nil
 }
 
 // HostedRequest is a request that another HTTP server has read and checked. Its slices

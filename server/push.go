@@ -114,7 +114,7 @@ func putList(l *[]*Session) {
 	}
 }
 
-func (srv *Server) pushLocal(user string, m *Message) int {
+func (srv *Server) pushHere(user string, m *Message) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
@@ -125,7 +125,7 @@ func (srv *Server) pushLocal(user string, m *Message) int {
 	return n
 }
 
-func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
+func (srv *Server) publishHere(topic string, m *Message, except *Session) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
@@ -151,9 +151,9 @@ func without(list []*Session, s *Session) []*Session {
 	return list
 }
 
-// broadcastLocal walks the engine's connections, not the registry: see
+// broadcastHere walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
-func (srv *Server) broadcastLocal(m *Message) int {
+func (srv *Server) broadcastHere(m *Message) int {
 	began, policy := srv.now(), srv.topicPolicy()
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
@@ -169,7 +169,7 @@ func (srv *Server) broadcastLocal(m *Message) int {
 	return n
 }
 
-func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
+func (srv *Server) pushManyHere(users, topics []string, m *Message) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)

@@ -48,11 +48,11 @@ func (srv *Server) receivers() iter.Seq[replay.Receiver] {
 	}
 }
 
-// announce delivers a message that was just stored to the sessions of its box on this
+// announceHere delivers a message that was just stored to the sessions of its box on this
 // node, and returns the number of receivers. If m is nil they read it from the store.
 // epoch is the one that offset and prev belong to. began is when this node accepted the
 // message.
-func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {
+func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {
 	if srv.replay == nil {
 		return 0
 	}

@@ -39,6 +39,7 @@ type Server struct {
 	now       func() time.Duration // the server's clock: time since started
 	wall      func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
 	random    func(n int64) int64  // from 0 to n-1
+	roundSize int                  // sessions of the first round of HandOver
 	fallback  *fallback.Server     // requests on the public listener that are not handshakes
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
@@ -55,6 +56,7 @@ type Server struct {
 	connections   atomic.Int64  // including those in their handshake
 	status        atomic.Uint32
 	ending        atomic.Bool // Shutdown was called
+	handing       atomic.Bool // HandOver is in progress, or has succeeded
 	stats         stats
 	memory        limit.Memory
 	sources       *limit.Sources
@@ -71,6 +73,13 @@ type Server struct {
 	timers     chan time.Duration
 
 	interest interest
+	mounts   sync.Map // endpoints of Mounts, by path; see findEndpoint
+	gate     storeGate
+
+	// moving is held for reading by whatever concerns sessions of both processes of a
+	// handover, and for writing while sessions move. It comes before all other locks.
+	moving sync.RWMutex
+	peer   *link // the other process; nil for most of a Server's life. guarded by moving
 
 	changing sync.Mutex // held by Reconfigure, around mu
 
@@ -140,10 +149,11 @@ func newServer(cfg Config) (*Server, error) {
 		wheel:     registry.NewWheel(timerOf, tick, wheelSlots),
 		appTimers: registry.NewWheel(appTimerOf, tick, wheelSlots),
 		endpoints: make(map[string]*endpoint),
-		started:   time.Now(),
+		started:   cfg.Started,
 		ended:     make(chan struct{}),
 		timers:    make(chan time.Duration),
 		random:    rand.Int64N,
+		roundSize: firstRound,
 	}
 	srv.current.Store(&cfg)
 	srv.rejectLog.log = cfg.Logger
@@ -151,7 +161,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.wall = time.Now
-	srv.tick.Store(1)
+	srv.tick.Store(max(uint32(srv.now()/tick), 1))
 	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = newEndpoint(ep, srv)

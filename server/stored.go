@@ -73,6 +73,7 @@ type Pending struct {
 	message *Message
 	began   time.Duration // of Server.now
 	pending store.Pending
+	later   *laterEntry // the store is not at hand; pending is nil
 }
 
 // Begin takes a place for a message in the order of a user's inbox or a durable
@@ -87,9 +88,9 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
 	m := NewMessage(e.Op, e.Payload)
-	return &Pending{srv, box, srv.store.Epoch(box), m, srv.now(), srv.store.Begin(box, store.Entry{
-		ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload(),
-	})}, nil
+	p := &Pending{srv: srv, box: box, message: m, began: srv.now()}
+	srv.gate.begin(p, store.Entry{ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload()})
+	return p, nil
 }
 
 // Finish stores the message and sends it. It returns when it is stored and the
@@ -100,12 +101,21 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 // store.ErrUnavailable, although the message may be stored: sessions then get it when the
 // store calls the function of OnRecover.
 func (p *Pending) Finish(ctx context.Context) (Stored, error) {
+	srv := p.srv
+	if p.later != nil {
+		if stored, done, err := p.await(ctx); done || err != nil {
+			return stored, err
+		}
+	}
 	r, err := p.pending.Finish(ctx)
+	epoch := ""
+	if err == nil {
+		epoch = srv.store.Epoch(p.box)
+	}
+	srv.gate.finished()
 	if err != nil {
 		return Stored{}, err
 	}
-	srv := p.srv
-	epoch := srv.store.Epoch(p.box)
 	// If the store was not available when the place was taken, the message was stored in
 	// the history that it came back with.
 	if epoch == "" || p.epoch != "" && p.epoch != epoch {

@@ -28,6 +28,7 @@ func NewTLS(cfg *tls.Config) *TLS {
 type tlsService interface {
 	Secure(c *netpoll.Conn, owner secure.Owner) error
 	Listener(ln net.Listener) net.Listener
+	Import(st *secure.State) (netpoll.Layer, error)
 	SetConfig(cfg *tls.Config)
 	Sweep()
 	Stats() secure.Stats

@@ -74,6 +74,7 @@ type API struct {
 	badLines    atomic.Int64                // of batches that were answered with an error
 	answerBytes atomic.Int64                // answers to batches that wait for their clients
 	answersFull atomic.Int64                // batches ended because of answerLimit or answerTotal
+	leaving     atomic.Bool                 // Leave was called
 
 	tlsHandshakes, tlsFailed, proxyHeaders atomic.Int64 // proxyHeaders: missing or malformed
 

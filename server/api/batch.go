@@ -96,7 +96,7 @@ var (
 func (a *API) beginBatch(b *batch) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.stopping {
+	if a.stopping || a.leaving.Load() {
 		return false
 	}
 	a.streams[b] = struct{}{}

@@ -83,7 +83,7 @@ func (a *API) deleteInbox(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.limits.Store == nil {
 		return storedProblem(server.ErrNoStore)
 	}
-	n, err := a.limits.Store.Purge(a.quit, store.Box{User: in.user})
+	n, err := a.srv.Purge(a.quit, store.Box{User: in.user})
 	if err != nil {
 		return readProblem(err)
 	}

@@ -12,6 +12,9 @@ import (
 // "..".
 func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	began := a.now()
+	if a.leaving.Load() {
+		ctx.SetConnectionClose()
+	}
 	m, p := a.dispatchGuarded(ctx)
 	if p != nil {
 		p.answer(&ctx.Response)

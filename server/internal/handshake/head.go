@@ -82,3 +82,9 @@ func headLength(had, b []byte) (int, error) {
 		start = lf + 1
 	}
 }
+
+// NewHead returns a Head that has gathered b, which Bytes of another one has returned.
+func NewHead(b []byte) Head { return Head{b} }
+
+// Bytes returns what was gathered.
+func (h *Head) Bytes() []byte { return h.b }
