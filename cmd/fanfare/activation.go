@@ -20,14 +20,18 @@ const (
 // inherited are the listeners that the service manager has opened (sd_listen_fds(3)), by
 // name. A nil *inherited has none.
 type inherited struct {
-	by map[string]net.Listener
+	by      map[string]net.Listener
+	managed map[string]bool // the service manager has opened it
 }
+
+// activated reports whether the service manager has opened a listener.
+func (in *inherited) activated(name string) bool { return in != nil && in.managed[name] }
 
 // inheritListeners takes over the sockets that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES
 // announce. A single socket may have any name: it is the public listener.
 func inheritListeners() (*inherited, error) {
 	files := activation.Files(true)
-	in := &inherited{by: make(map[string]net.Listener)}
+	in := &inherited{by: make(map[string]net.Listener), managed: make(map[string]bool)}
 	var errs []error
 	for i, f := range files {
 		name := f.Name()
@@ -59,7 +63,7 @@ func (in *inherited) add(name string, i int, f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("%s does not listen for streams: %w", where, errors.Unwrap(err))
 	}
-	in.by[name] = ln
+	in.by[name], in.managed[name] = ln, true
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"fanfare/cmd/fanfare/internal/vault"
 	"fanfare/server"
 	"fanfare/server/acme"
 	"fanfare/server/api"
@@ -22,19 +23,24 @@ type program struct {
 	log       *slog.Logger
 	level     *slog.LevelVar
 	inherited *inherited
+	asked     [2]string // --listen and --api, before those of inherited replaced them
 
 	srv       *server.Server
 	api       *api.API
 	apiConfig api.Config
-	store     *inbox.Store  // nil: none
 	acme      *acme.Manager // nil: certificates are not obtained
-	dataDir   string        // of an embedded store
+	page      *console.Page // nil: none
+	path      string        // of the program, for an upgrade
+
+	vault       *vault.Vault  // the store; nil: none
+	storeConfig *inbox.Config // nil: none
+	dataDir     string        // of an embedded store
 
 	certsMu sync.Mutex
 	secured []secured // set by useCertificates, in the order of certsPair; what is in it is guarded by certsMu
 }
 
-// assemble opens the store, joins the cluster and starts both listeners. An error
+// assemble opens the store, joins the cluster and makes the server and the API. An error
 // leaves nothing open.
 func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 	defer func() {
@@ -52,12 +58,13 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		cfg.Cluster = c
 	}
 	if next.store != nil {
-		if p.store, err = openStore(ctx, next.store); err != nil {
+		st, err := openStore(ctx, next.store)
+		if err != nil {
 			leave(cfg.Cluster)
 			return cmd.storeError(err)
 		}
-		cfg.Store = p.store
-		p.dataDir = next.store.Dir
+		p.vault, p.storeConfig = vault.New(st), next.store
+		cfg.Store, p.dataDir = p.vault, next.store.Dir
 	}
 	if next.acme != nil {
 		if p.acme, err = acme.New(*next.acme); err != nil {
@@ -69,10 +76,9 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 			next.api.TLS = p.obtained(c, c.Config())
 		}
 	}
-	var page *console.Page
 	if cmd.Console {
-		page = &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
-		cfg.Fallback = page
+		page := &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
+		cfg.Fallback, p.page = page, page
 	}
 	if p.srv, err = server.New(cfg); err != nil {
 		leave(cfg.Cluster)
@@ -89,12 +95,22 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 	if p.api, err = api.New(p.srv, next.api); err != nil {
 		return usage(inFlags("api", err))
 	}
+	return nil
+}
+
+// listen starts both listeners. An error leaves nothing open.
+func (p *program) listen() (err error) {
+	defer func() {
+		if err != nil {
+			p.shutdown(context.Background())
+		}
+	}()
 	if err = p.inherited.start(apiSocket, p.api.Start, p.api.Serve); err != nil {
 		return startError(err)
 	}
-	if page != nil {
-		page.API, page.APITLS = p.api.Addr(), cmd.apiTLS()
-		if cmd.ConsolePush {
+	if page := p.page; page != nil {
+		page.API, page.APITLS = p.api.Addr(), p.cmd.apiTLS()
+		if p.cmd.ConsolePush {
 			page.Server, page.Authorizes = p.srv, p.api.Authorizes
 		}
 	}
@@ -102,7 +118,12 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		return startError(err)
 	}
 	if p.acme != nil { // the authority connects to the public listener
-		if err = p.acme.Start(p.srv.Addr()); err != nil {
+		err = p.acme.Start(p.srv.Addr())
+		if err != nil && p.cmd.pred != nil { // sessions were taken over, and are worth more
+			p.log.Error("certificates are not renewed until a restart", "err", inFlags("acme", err))
+			err = nil
+		}
+		if err != nil {
 			return inFlags("acme", err)
 		}
 	}
@@ -152,8 +173,8 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	if p.cmd.hook != nil {
 		p.cmd.hook.Close()
 	}
-	if p.store != nil {
-		if e := closeWithin(storeTimeout, p.store.Close); err == nil {
+	if p.vault != nil {
+		if e := closeWithin(storeTimeout, p.vault.Close); err == nil {
 			err = e
 		}
 	}

@@ -124,7 +124,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		except  string
 	}{
 		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
-		{[]any{cfg}, "Fallback Store Cluster " + // set by assemble
+		{[]any{cfg}, "Fallback Store Cluster Started " + // set by assemble and prepareTakeOver
 			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout"},
 		{[]any{outside.cluster(log)}, "Timeout"},

@@ -6,6 +6,7 @@
 //	fanfare push USER [MESSAGE]      push to a user, or with --topic publish to a topic
 //	fanfare broadcast [MESSAGE]      send to every session
 //	fanfare users USER…              show users' sessions, one line of JSON per user
+//	fanfare upgrade                  replace the running server without a disconnect
 //	fanfare version                  print the version
 //
 // push and broadcast print the number of sessions that received the message; a message
@@ -22,6 +23,10 @@
 // the server runs; if anything is wrong, it changes nothing. A service manager is told when
 // the server is ready, reloads and stops (sd_notify(3)), and may pass listeners
 // (sd_listen_fds(3)).
+//
+// SIGUSR2 replaces the process, as fanfare upgrade does: a new process, of the program file
+// and the configuration as they are then, takes over the listeners and all sessions. If that
+// fails, this one goes on.
 //
 // SIGTERM and SIGINT drain: the program answers /readyz with 503 for --drain-delay, stops
 // accepting, closes its sessions at --drain-rate and exits with 0. A second signal ends

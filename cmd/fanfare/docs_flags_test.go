@@ -80,6 +80,7 @@ func TestDocsFlagsExist(t *testing.T) {
 		"nats-server":   "jetstream store_dir addr port config",
 		"fanfare-bench": "rounds time warm settle servers baseline scenarios cost pushes minutes",
 		"node":          "experimental-websocket",
+		"soak":          "sessions upgrades faults tls topics every",
 	} {
 		for f := range strings.FieldsSeq(flags) {
 			known[f] = true

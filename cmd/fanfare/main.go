@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
 // Exit codes.
@@ -42,6 +44,7 @@ type cli struct {
 	Push      pushCmd      `cmd:"" help:"Push a message to a user, or publish it to a topic."`
 	Broadcast broadcastCmd `cmd:"" help:"Send a message to every session."`
 	Users     usersCmd     `cmd:"" help:"Show the sessions of users."`
+	Upgrade   upgradeCmd   `cmd:"" help:"Replace the running server by a new process, without a disconnect."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	lines map[string]int // of the keys in the config file
@@ -117,7 +120,13 @@ func mapInt(ctx *kong.DecodeContext, target reflect.Value) error {
 // run is the program. It prints one line to stderr if something is wrong, and returns the
 // exit code.
 func run(args []string) int {
-	ctx, err := parse(new(cli), args)
+	into := new(cli)
+	var ctx *kong.Context
+	pred, err := upgrade.Inherit()
+	if err == nil {
+		into.Serve.pred = pred
+		ctx, err = parse(into, args)
+	}
 	if err != nil {
 		err = usage(fmt.Errorf("%w%s", err, hint(err)))
 	} else {
@@ -125,6 +134,9 @@ func run(args []string) int {
 	}
 	if err == nil {
 		return exitOK
+	}
+	if pred != nil {
+		pred.Send(upgrade.Message{Step: upgrade.Failed, Reason: oneLine(err.Error())})
 	}
 	code := exitFailure
 	if e, ok := errors.AsType[*exit](err); ok {

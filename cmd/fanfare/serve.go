@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
 // serveCmd has the flags of the server. A field whose name is that of a field of
@@ -77,11 +79,15 @@ type serveCmd struct {
 	Transport string `help:"How connections are watched: epoll, easygo, goroutine, or default: epoll on Linux." enum:"default,epoll,easygo,goroutine" default:"default" group:"Engine"`
 	Workers   int    `help:"Maximum number of goroutines that serve ready connections, including those blocked in hooks." default:"1024" group:"Engine"`
 
+	Control        string        `help:"Path of the control socket, where fanfare upgrade asks; none: no socket. By default control.sock in $RUNTIME_DIRECTORY or --data-dir." placeholder:"PATH" group:"Upgrade"`
+	UpgradeTimeout time.Duration `help:"How long a new process may take to take over, before this one goes on by itself." default:"30s" group:"Upgrade" live:"yes"`
+
 	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
 	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging" live:"yes"`
 
-	given given     // set by parse
-	certs certsPair // set by config
+	given given                // set by parse
+	pred  *upgrade.Predecessor // the process that this one replaces; nil: none
+	certs certsPair            // set by config
 }
 
 // Run serves until a signal. SIGHUP reloads.
@@ -96,17 +102,31 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 
+	usr2 := make(chan os.Signal, 1)
+	notifyUpgrade(usr2)
+	defer signal.Stop(usr2)
+
 	p := &program{cmd: cmd, args: os.Args[1:], level: new(slog.LevelVar)}
 	p.log = cmd.logger(p.level)
 	slog.SetDefault(p.log)
 	var err error
-	if p.inherited, err = inheritListeners(); err != nil {
+	p.path = programPath()
+	pred := cmd.pred
+	if pred == nil {
+		p.inherited, err = inheritListeners()
+	} else {
+		p.inherited, err = cmd.meet(pred)
+	}
+	if err != nil {
 		return usage(err)
 	}
-	if err := cmd.checkInherited(p.inherited); err != nil {
-		p.inherited.close()
-		return usage(err)
+	if pred == nil {
+		if err := cmd.checkInherited(p.inherited); err != nil {
+			p.inherited.close()
+			return usage(err)
+		}
 	}
+	p.asked = [2]string{cmd.Listen, cmd.API}
 	cmd.adopt(p.inherited)
 	plan, err := cmd.makePlan(p.log)
 	if err != nil {
@@ -115,10 +135,41 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	}
 	warnOfVariables(k.Model, p.log)
 	limits := tuneRuntime()
+	if pred != nil {
+		if err := p.inherited.openOthers(cmd); err != nil {
+			p.inherited.close()
+			return err
+		}
+		if err := prepareTakeOver(pred, plan); err != nil && pred.Alive() {
+			p.inherited.close()
+			return err
+		}
+	}
 	if err := p.assemble(ctx, plan); err != nil {
 		p.inherited.close()
 		return err
 	}
+	if pred != nil {
+		if err := p.takeOver(ctx, pred); err != nil {
+			p.shutdown(context.Background())
+			p.inherited.close()
+			return err
+		}
+	}
+	if err := p.listen(); err != nil {
+		p.inherited.close()
+		return err
+	}
+	if pred != nil {
+		pred.Send(upgrade.Message{Step: upgrade.Serving})
+		pred.Close()
+	}
+	control, err := p.openControl()
+	if err != nil {
+		p.shutdown(context.Background())
+		return err
+	}
+	defer control.Close()
 	p.useCertificates(ctx, cmd.certs)
 	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(schemeOf(cmd.publicTLS()), p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
 		"api", reachedAt(schemeOf(cmd.apiTLS()), p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
@@ -131,13 +182,24 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		case <-ctx.Done():
 		case <-p.storeHung():
 			hung = true
-			p.log.Error("stopping, so that a new process can use the store", "err", p.store.Ready())
+			p.log.Error("stopping, so that a new process can use the store", "err", p.vault.Ready())
 		case <-hangup:
 			m.reloading()
 			p.reload()
 			m.ready(p.srv.Count())
+		case <-usr2:
+			if p.upgrade(ctx, m, nil) {
+				control.Close()
+				return p.leave()
+			}
+		case req := <-control.Wait():
+			if p.upgrade(ctx, m, req) {
+				control.Close()
+				return p.leave()
+			}
 		}
 	}
+	control.Remove()
 	release() // before the log says that the signal has arrived
 	go func() {
 		for range hangup {
@@ -145,7 +207,7 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		}
 	}()
 	if p.drain(m); hung {
-		return fmt.Errorf("the store hangs: %w", p.store.Ready())
+		return fmt.Errorf("the store hangs: %w", p.vault.Ready())
 	}
 	return nil
 }
@@ -153,10 +215,10 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 // storeHung returns a channel that is closed when the store can be used by a new process
 // only.
 func (p *program) storeHung() <-chan struct{} {
-	if p.store == nil {
+	if p.vault == nil {
 		return nil
 	}
-	return p.store.Hung()
+	return p.vault.Hung()
 }
 
 // drain closes the sessions and ends the program's parts.

@@ -34,6 +34,9 @@ func (m *manager) notify(format string, args ...any) {
 
 func (m *manager) ready(sessions int) { m.notify("READY=1\nSTATUS=serving %d sessions", sessions) }
 
+// successor tells the manager which process is the service from now on.
+func (m *manager) successor(pid int) { m.notify("MAINPID=%d\nSTATUS=serving", pid) }
+
 // reloading is followed by ready. The time is that of CLOCK_MONOTONIC, as the manager
 // requires of Type=notify-reload (systemd.service(5)).
 func (m *manager) reloading() {
