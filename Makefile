@@ -37,3 +37,4 @@ soak: ## Race closes, attack a server, break a cluster and stores, about 20 minu
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
 	cd bench && go run ./soak attack --minutes 11
 	cd bench && go run ./soak fault --minutes 1.5
+	cd bench && go run ./soak upgrade --sessions 500 --upgrades 30 --faults

@@ -2,6 +2,7 @@
 //
 //	go run ./soak attack --minutes 11
 //	go run ./soak fault --minutes 2
+//	go run ./soak upgrade --faults
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 type program struct {
 	Attack   attackCommand   `cmd:"" help:"Attack a server and compare what its clients notice with a twin server."`
 	Fault    faultCommand    `cmd:"" help:"Kill, freeze, disconnect and fill up the processes of a cluster, damage and replace what is stored, and check what arrives."`
+	Upgrade  upgradeCommand  `cmd:"" help:"Replace a server again and again, and check what its clients notice."`
 	Cost     costCommand     `cmd:"" help:"Measure what pushes cost as a cluster grows."`
 	Load     loadWorker      `cmd:"" hidden:"" name:"load-worker"`
 	Attacker attackersWorker `cmd:"" hidden:"" name:"attack-worker"`
