@@ -59,6 +59,25 @@ var errLimits = fmt.Errorf("want an object with the numbers messages and topics,
 // joined by line feeds, which no name contains. Sessions with equal ones share them.
 type capabilities struct{ subscribe, publish, presence string }
 
+// share returns capabilities for sessions to share; the zero Handle if there are none.
+func share(subscribe, publish, presence []string) (may unique.Handle[capabilities]) {
+	if len(subscribe)+len(publish)+len(presence) == 0 {
+		return may
+	}
+	return unique.Make(capabilities{strings.Join(subscribe, "\n"), strings.Join(publish, "\n"), strings.Join(presence, "\n")})
+}
+
+// lists is the reverse of share.
+func (c capabilities) lists() (subscribe, publish, presence []string) {
+	list := func(s string) []string {
+		if s == "" {
+			return nil
+		}
+		return strings.Split(s, "\n")
+	}
+	return list(c.subscribe), list(c.publish), list(c.presence)
+}
+
 // maxCapabilities bounds each list of an Identity.
 const maxCapabilities = 1000
 

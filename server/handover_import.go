@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
+	"unique"
 
 	"fanfare/netpoll"
 	"fanfare/registry"
@@ -80,10 +82,14 @@ func (s *Session) restore(st *sessionState) {
 	s.opened = min(st.Opened, now)
 	s.heard.Store(min(st.Heard, now))
 	s.pinged.Store(min(st.Pinged, now))
-	if len(st.MaySubscribe) > 0 || st.Expires != 0 || st.Protocol != "" || st.Reason != "" || st.Client.IsValid() ||
-		st.Discarded != 0 || st.Meter != nil || st.Request != nil {
+	may := share(st.MaySubscribe, st.MayPublish, st.MayRead)
+	if may != (unique.Handle[capabilities]{}) || st.MaxMessages != 0 || st.MaxTopics != 0 || st.Expires != 0 || st.Protocol != "" ||
+		st.Reason != "" || st.Client.IsValid() || st.Discarded != 0 || st.Meter != nil || st.Request != nil {
 		x := s.extend()
-		x.maySubscribe, x.expires, x.protocol, x.reason, x.discarded = st.MaySubscribe, st.Expires, st.Protocol, st.Reason, st.Discarded
+		x.may, x.protocol, x.reason, x.discarded = may, st.Protocol, st.Reason, st.Discarded
+		x.maxMessages.Store(st.MaxMessages)
+		x.maxTopics.Store(st.MaxTopics)
+		x.expires.Store(st.Expires)
 		if st.Meter != nil {
 			x.meter = *st.Meter
 		}
@@ -111,10 +117,14 @@ func (st *sessionState) check() error {
 	case st.Discarded < 0 || st.Discarded > maxDiscarded:
 		return fmt.Errorf("server: session with %d discarded bytes", st.Discarded)
 	}
-	if st.User == "" {
-		return nil
+	if max(len(st.MaySubscribe), len(st.MayPublish), len(st.MayRead)) > maxCapabilities {
+		return fmt.Errorf("server: session with more than %d names of topics in a list", maxCapabilities)
 	}
-	for _, name := range append([]string{st.User}, st.Topics...) {
+	names := slices.Concat(st.Topics, st.MaySubscribe, st.MayPublish, st.MayRead)
+	if st.User != "" {
+		names = append(names, st.User)
+	}
+	for _, name := range names {
 		if err := registry.CheckName(name); err != nil {
 			return fmt.Errorf("server: %w", err)
 		}

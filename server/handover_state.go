@@ -32,6 +32,10 @@ type sessionState struct {
 	User         string   `json:"user,omitzero"`
 	Topics       []string `json:"topics,omitzero"`
 	MaySubscribe []string `json:"may_subscribe,omitzero"`
+	MayPublish   []string `json:"may_publish,omitzero"`
+	MayRead      []string `json:"may_read_presence,omitzero"`
+	MaxMessages  uint32   `json:"max_messages,omitzero"`
+	MaxTopics    uint32   `json:"max_topics,omitzero"`
 	Data         []byte   `json:"data,omitzero"` // of Hooks.OnHandOver
 
 	Source     netip.Addr     `json:"source,omitzero"`
@@ -133,7 +137,11 @@ func (s *Session) exportState() (st sessionState, ok bool) {
 		}
 	}
 	if x != nil {
-		st.MaySubscribe, st.Expires, st.Discarded = x.maySubscribe, x.expires, x.discarded
+		if c, ok := s.capabilities(); ok {
+			st.MaySubscribe, st.MayPublish, st.MayRead = c.lists()
+		}
+		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
+		st.Expires, st.Discarded = x.expires.Load(), x.discarded
 		if x.meter != (limit.Meter{}) {
 			meter := x.meter
 			st.Meter = &meter

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"time"
 	"unique"
 )
@@ -52,24 +51,19 @@ func (s *Session) setExpiry(at time.Time) {
 	s.armHeartbeat(1) // heartbeat arms the timer anew, for what comes first
 }
 
-// grant gives a session what its identity may do. Clients of a raw dialect have no way to
-// subscribe.
+// grant gives a session what its identity may do, except a session of a raw dialect, whose
+// client has no way to subscribe, and may do nothing else.
 func (s *Session) grant(id *Identity) {
-	some := len(id.MayPublish) > 0 || len(id.MayReadPresence) > 0 || len(id.MaySubscribe) > 0 && !s.raw()
+	var may unique.Handle[capabilities]
+	if !s.raw() || len(id.MayPublish)+len(id.MayReadPresence) > 0 {
+		may = share(id.MaySubscribe, id.MayPublish, id.MayReadPresence)
+	}
 	x := s.ext.Load()
-	if x == nil && !some && id.Limits == (SessionLimits{}) {
+	if x == nil && may == (unique.Handle[capabilities]{}) && id.Limits == (SessionLimits{}) {
 		return
 	}
 	if x == nil {
 		x = s.extend()
-	}
-	var may unique.Handle[capabilities]
-	if some {
-		may = unique.Make(capabilities{
-			subscribe: strings.Join(id.MaySubscribe, "\n"),
-			publish:   strings.Join(id.MayPublish, "\n"),
-			presence:  strings.Join(id.MayReadPresence, "\n"),
-		})
 	}
 	x.mu.Lock()
 	x.may = may
