@@ -1,9 +1,13 @@
 package server
 
 import (
+	"errors"
+
 	"github.com/gobwas/ws"
 
 	"fanfare/frame"
+	"fanfare/registry"
+	"fanfare/server/internal/fanfarev1"
 )
 
 // Dialect is what a session speaks on the wire: how messages are encoded, what
@@ -144,3 +148,192 @@ func (WebSocket) Ping(payload []byte) []byte { return frame.AppendFrame(nil, ws.
 func (WebSocket) Goodbye(code Code, reason string) []byte {
 	return frame.AppendClose(nil, code, reason)
 }
+
+// ProtocolV1 is the sub-protocol of [V1].
+const ProtocolV1 = "fanfare.v1"
+
+// V1 returns the dialect fanfare.v1: text messages that hold one JSON object each. The
+// server sends
+//
+//	{"type":"hello","user":"alice","epoch":"k3f9","offset":41}
+//	{"type":"message","epoch":"k3f9","offset":42,"text":"…"}
+//	{"type":"message","topic":"news","epoch":"x81c","offset":7,"text":"…"}
+//	{"type":"message","base64":"…"}
+//	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
+//	{"type":"unsubscribe","topic":"news"}
+//	{"type":"refresh","expires":1893456000}
+//	{"type":"error","code":"…","message":"…"}
+//
+// and a client may send
+//
+//	{"type":"ack","epoch":"k3f9","offset":42}
+//	{"type":"ack","topic":"news","epoch":"x81c","offset":7}
+//	{"type":"subscribe","topic":"news"}
+//	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
+//	{"type":"unsubscribe","topic":"news"}
+//	{"type":"refresh","token":"…"}
+//
+// A stored message has an offset, and is redelivered until it is acknowledged; a
+// live one has none. The payload is text, or base64 if it is binary; a text whose
+// JSON escapes would make it more than a third, and a KiB, longer is base64 with
+// "utf8":true.
+//
+// Offsets of one box, the user's inbox or a durable topic, increase within an
+// epoch, so a message with an offset that the client has seen in the same epoch and
+// box is a duplicate. An ack covers everything up to its offset, for all sessions
+// of the user.
+//
+// A client resumes with ?offset=N&epoch=E in the URL, and offset.TOPIC, epoch.TOPIC
+// for a durable topic, or with the same members of subscribe; otherwise it gets
+// what no session of its user has acknowledged. "gap":true in hello, subscribe or a
+// message reports that messages before it are no longer stored. hello precedes
+// every other object, subscribe every message of its durable topic.
+func V1() Dialect { return theV1 }
+
+var theV1 = new(v1)
+
+type v1 struct {
+	WebSocket
+	_ byte // not of size zero, so that its address is its own
+}
+
+func (*v1) Protocol() string { return ProtocolV1 }
+func (*v1) Acks() AckMode    { return AckExplicit }
+
+// Encode encodes c as a message object.
+func (*v1) Encode(c Content) *frame.Prepared {
+	m := fanfarev1.Message{Binary: c.Op != Text, Payload: c.Payload, Topic: c.Topic, Epoch: c.Epoch, Offset: c.Offset, Gap: c.Gap}
+	return frame.Prepare(Text, m.Encode())
+}
+
+// object is what the server sends in addition to messages.
+type object fanfarev1.Object
+
+func (o object) send(s *Session) {
+	s.Reply(frame.Prepare(Text, fanfarev1.Object(o).Encode()))
+}
+
+func sendError(s *Session, code, message string) {
+	object{Type: "error", Code: code, Message: message}.send(s)
+}
+
+// Begin sends hello for the inbox, and the confirmation of a subscription. An offset means
+// nothing without its epoch: if that is not known, neither is named.
+func (*v1) Begin(s *Session, p Position) {
+	o := object{Type: "subscribe", Topic: p.Topic, Gap: p.Gap}
+	if p.Topic == "" {
+		o.Type, o.User = "hello", s.User()
+	}
+	if p.Epoch != "" {
+		o.Epoch, o.Offset = p.Epoch, &p.Offset
+	}
+	o.send(s)
+}
+
+// command is what a client sends.
+type command fanfarev1.Command
+
+// Receive executes a command. A mistake is answered with an error object and has no other
+// effect.
+func (*v1) Receive(s *Session, op Op, payload []byte) {
+	var r command
+	if op != Text {
+		sendError(s, "bad_message", "expected a text message with one JSON object, not a binary message")
+		return
+	}
+	if err := (*fanfarev1.Command)(&r).Parse(payload); err != nil {
+		sendError(s, "bad_message", err.Error())
+		return
+	}
+	switch r.Type {
+	case "ack":
+		r.ack(s)
+	case "subscribe":
+		r.subscribe(s)
+	case "unsubscribe":
+		r.unsubscribe(s)
+	case "refresh":
+		r.refresh(s)
+	default:
+		sendError(s, "bad_type", "unknown type "+fanfarev1.Quote(r.Type)+": expected ack, subscribe, unsubscribe or refresh")
+	}
+}
+
+func (r *command) ack(s *Session) {
+	if r.Offset == nil {
+		sendError(s, "bad_offset", "an ack needs an offset")
+		return
+	}
+	if r.Topic != "" && !validTopic(s, r.Topic) {
+		return
+	}
+	switch err := s.Acknowledge(r.Topic, r.Epoch, *r.Offset); {
+	case errors.Is(err, ErrNoStore):
+		sendError(s, "no_inbox", "this server stores no messages")
+	case errors.Is(err, ErrPositions):
+		sendError(s, "too_many_positions", "the server stores no further position for this user or address: to resume this topic, name the offset yourself")
+	case err != nil:
+		sendError(s, "bad_offset", "no message with this offset and epoch was sent in this session")
+	}
+}
+
+func (r *command) subscribe(s *Session) {
+	if !validTopic(s, r.Topic) {
+		return
+	}
+	if !s.MaySubscribe(r.Topic) {
+		sendError(s, "forbidden", "this user may not subscribe to the topic")
+		return
+	}
+	var after *Position
+	if r.Offset != nil {
+		if *r.Offset > 0 && r.Epoch == "" {
+			sendError(s, "bad_offset", fanfarev1.NoEpoch)
+			return
+		}
+		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
+	}
+	begins, err := s.subscribe(r.Topic, after, false)
+	switch {
+	case errors.Is(err, registry.ErrTooManyTopics):
+		sendError(s, "too_many_topics", "the session has as many subscriptions as it may")
+	case err == nil && !begins: // else Begin confirms, with an offset
+		object{Type: "subscribe", Topic: r.Topic}.send(s)
+	}
+}
+
+func (r *command) unsubscribe(s *Session) {
+	if !validTopic(s, r.Topic) {
+		return
+	}
+	s.Unsubscribe(r.Topic)
+	object{Type: "unsubscribe", Topic: r.Topic}.send(s)
+}
+
+// validTopic checks a name, and answers with an error if it is malformed.
+func validTopic(s *Session, topic string) bool {
+	err := registry.CheckName(topic)
+	if err != nil {
+		sendError(s, "bad_name", "topic: "+err.Error())
+	}
+	return err == nil
+}
+
+// Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c.
+func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
+	found, err := fanfarev1.Positions(&r.head, usedParams{r}, topics)
+	if len(found) == 0 || err != nil {
+		return nil, err
+	}
+	positions := make(map[string]Position, len(found))
+	for _, p := range found {
+		positions[p.Topic] = Position{Topic: p.Topic, Epoch: p.Epoch, Offset: p.Offset}
+	}
+	return positions, nil
+}
+
+// usedParams is a Request as package fanfarev1 sees it.
+type usedParams struct{ r *Request }
+
+func (u usedParams) Use(name string)       { u.r.ask(name, false) }
+func (u usedParams) Used(name string) bool { return u.r.asked([]byte(name)) != nil }

@@ -106,7 +106,7 @@ func (srv *Server) end() {
 	if srv.cluster != nil {
 		srv.cluster.Leave()
 	}
-	srv.rejectLog.flush(srv.tick.Load())
+	srv.rejectLog.Flush(srv.tick.Load())
 	srv.status.Store(stopped)
 	close(srv.ended)
 }

@@ -55,7 +55,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%d closes with 1001 were counted, want 2", n)
 		}
 		if n := srv.stats.rejected[503].Load(); n != 2 {
-			t.Errorf("%d refusals with 503 were counted, want 2", n)
+			t.Errorf("%d rejections with 503 were counted, want 2", n)
 		}
 		if _, err := net.Dial("tcp", srv.Addr().String()); err == nil {
 			t.Error("still listens")
@@ -273,8 +273,8 @@ func socketPair(t *testing.T) (a, b net.Conn, err error) {
 	return a, b, err
 }
 
-// A request that is complete only when the server drains is refused.
-func TestDrainRefusesHandshakes(t *testing.T) {
+// A request that is complete only when the server drains is rejected.
+func TestDrainRejectsHandshakes(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := start(t, Config{Transport: kind})
 		c := connect(t, srv)

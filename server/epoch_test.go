@@ -93,7 +93,7 @@ func (c *client) wantText(want string) {
 	}
 }
 
-// An offset means nothing without its epoch: while the store is away, the client is told
+// An offset means nothing without its epoch: while the store is away, the client gets
 // neither.
 func TestHelloWithoutEpoch(t *testing.T) {
 	cfg, st := withEpoch(t, "")

@@ -58,7 +58,7 @@ func (c *clock) beat() {
 		if srv.tls != nil {
 			srv.tls.Sweep()
 		}
-		srv.rejectLog.summarize(t)
+		srv.rejectLog.Summarize(t)
 	}
 	if srv.moving.TryRLock() { // else sessions are moving: the next beat advances by as much
 		srv.wheel.Advance(now, srv.fire)

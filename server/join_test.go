@@ -48,7 +48,7 @@ func (s syncing) Sync(_ context.Context, t Target) error {
 
 // TestReplaySyncsCluster: before a session's stored messages are looked up, the other
 // nodes know that it is here. Otherwise a message stored elsewhere at that moment would
-// be announced to nobody.
+// be announced to no session.
 func TestReplaySyncsCluster(t *testing.T) {
 	cfg := withTopics(t)
 	cluster := syncing{newFakeClusters(1)[0], make(chan Target, 8)}

@@ -17,7 +17,7 @@ import (
 func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
 		srv.stats.shortOfMemory.Add(1)
-		srv.rejectLog.note(errFull, peer, nil)
+		srv.rejectLog.Note(errFull, peer, nil)
 		return nil, false
 	}
 	if srv.announces(peer) || srv.trusted(peer) {
@@ -25,7 +25,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.live().ConnectionsPerIP); !ok {
 		srv.stats.addressFull.Add(1)
-		srv.rejectLog.note(errAddressFull, peer, nil)
+		srv.rejectLog.Note(errAddressFull, peer, nil)
 	}
 	return src, ok
 }

@@ -26,8 +26,8 @@ func TestMaxConnections(t *testing.T) {
 			explains(t, resp, c.head)
 			c.wantEnd()
 		}
-		if full, refused := srv.stats.full.Load(), srv.engine.Stats().Rejected; full != 3 || refused != 3 {
-			t.Errorf("%d and %d were counted, want 3", full, refused)
+		if full, rejected := srv.stats.full.Load(), srv.engine.Stats().Rejected; full != 3 || rejected != 3 {
+			t.Errorf("%d and %d were counted, want 3", full, rejected)
 		}
 		push(srv, "a", Text, []byte("still there"))
 		a.want(Text, "still there")
@@ -189,7 +189,7 @@ func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
 	}
 }
 
-// An error in a field of Config can be told from others, so that a program can name it in
+// An error in a field of Config can be distinguished from others, so that a program can name it in
 // words of its own.
 func TestConfigErrorFields(t *testing.T) {
 	for want, cfg := range map[string]Config{

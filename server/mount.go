@@ -80,7 +80,7 @@ func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*A
 	if err != nil {
 		rejection := m.ep.srv.rejection(err)
 		origin, _ := h.req.head.Field("Origin")
-		m.ep.srv.rejectLog.note(rejection, h.req.RemoteAddr().Addr(), origin)
+		m.ep.srv.rejectLog.Note(rejection, h.req.RemoteAddr().Addr(), origin)
 		return nil, rejection
 	}
 	return a, nil
@@ -225,7 +225,7 @@ func (a *Adoption) Serve(nc net.Conn, ahead []byte) error {
 func (a *Adoption) reject(nc net.Conn, err error) error {
 	srv := a.ep.srv
 	rejection := srv.rejection(err)
-	srv.rejectLog.note(rejection, a.peer.Addr(), nil)
+	srv.rejectLog.Note(rejection, a.peer.Addr(), nil)
 	nc.SetDeadline(srv.wall().Add(rejectTimeout))
 	nc.Write(rejection.AppendResponse(nil, srv.wall()))
 	nc.Close()

@@ -74,7 +74,7 @@ func TestMountHookPanics(t *testing.T) {
 				}
 				g.wantClose(1011)
 				if why := <-ended; why.Code != 1011 {
-					t.Errorf("OnClose was told %v", why)
+					t.Errorf("OnClose was called with %v", why)
 				}
 				mu.Lock()
 				if n := strings.Count(log.String(), "panic recovered"); n != i+1 {
@@ -192,7 +192,7 @@ func TestCloseWithAnyCode(t *testing.T) {
 		}
 		ws.WriteFrame(g, ws.MaskFrame(ws.NewCloseFrame(nil)))
 		if why := <-ended; why.Code != test.observed {
-			t.Errorf("%d: OnClose was told %v", test.code, why)
+			t.Errorf("%d: OnClose was called with %v", test.code, why)
 		}
 	}
 }

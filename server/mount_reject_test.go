@@ -118,7 +118,7 @@ func TestMountWantsHost(t *testing.T) {
 	}
 }
 
-// Upgrade tells its caller what the client was told.
+// Upgrade returns to its caller what the client was sent.
 func TestUpgradeErrors(t *testing.T) {
 	srv, m := bare(t, Config{SessionsPerUser: 1, MaxConnections: 2}, Endpoint{Identifier: func(context.Context, *Request) (Identity, error) {
 		return Identity{}, errors.New("asked for no reason")
@@ -220,7 +220,7 @@ func TestMountLimitsPerIP(t *testing.T) {
 	}
 }
 
-// A proxy that does not say who its client is does not hide it from the limits.
+// A proxy that does not name its client does not hide it from the limits.
 func TestMountBehindProxy(t *testing.T) {
 	for _, h := range hosts {
 		if h.tls {

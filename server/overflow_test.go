@@ -98,7 +98,7 @@ func (c *client) textsUntilClose(code Code) (texts []string) {
 }
 
 // Live messages wait while a store does not answer. If the session ends meanwhile, each
-// of them is counted as dropped, though its sender was told that it was accepted.
+// of them is counted as dropped, though Push has counted it as accepted.
 func TestHeldMessagesOfAnEndedSession(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		cfg := withInbox(t)

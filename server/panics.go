@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"fanfare/frame"
-	"fanfare/server/store"
 )
 
-// This file has the recovers around code that is not the server's: hooks, dialects, the
-// cluster and the store. A panic there is logged with its stack and counted, and ends at
-// most the session or the call that it happened for.
+// This file has the recovers around code that is not the server's: hooks, dialects and the
+// cluster; package guard has those around the store. A panic there is logged with its stack
+// and counted, and ends at most the session or the call that it happened for.
 
 // panicked logs and counts a panic that was recovered; where says what ran.
 func (srv *Server) panicked(where string, v any, attrs ...any) {
@@ -176,124 +174,4 @@ func (g guardedCluster) Ready() (err error) {
 func (g guardedCluster) Leave() {
 	defer g.recovered("Leave", nil)
 	g.Cluster.Leave()
-}
-
-// guardedStore is a Store whose panics are recovered: they look like a store that is not
-// available.
-type guardedStore struct {
-	store.Store
-	srv *Server
-}
-
-func (g guardedStore) recovered(method string, err *error) {
-	if v := recover(); v != nil {
-		g.srv.panicked("Store."+method, v)
-		if err != nil {
-			*err = fmt.Errorf("%w: panic in Store.%s: %v", store.ErrUnavailable, method, v)
-		}
-	}
-}
-
-func (g guardedStore) Begin(to store.Box, e store.Entry) (p store.Pending) {
-	p = notBegun{}
-	defer g.recovered("Begin", nil)
-	return guardedPending{g.Store.Begin(to, e), g}
-}
-
-// notBegun is an entry whose Begin has panicked.
-type notBegun struct{}
-
-func (notBegun) Finish(context.Context) (store.Receipt, error) {
-	return store.Receipt{}, fmt.Errorf("%w: panic in Store.Begin", store.ErrUnavailable)
-}
-
-type guardedPending struct {
-	pending store.Pending
-	store   guardedStore
-}
-
-func (p guardedPending) Finish(ctx context.Context) (r store.Receipt, err error) {
-	defer p.store.recovered("Begin.Finish", &err)
-	return p.pending.Finish(ctx)
-}
-
-func (g guardedStore) Read(ctx context.Context, b store.Box, after uint64, maxBytes int) (p store.Page, err error) {
-	defer g.recovered("Read", &err)
-	return g.Store.Read(ctx, b, after, maxBytes)
-}
-
-func (g guardedStore) Get(ctx context.Context, b store.Box, offset uint64) (m *store.Message, err error) {
-	defer g.recovered("Get", &err)
-	return g.Store.Get(ctx, b, offset)
-}
-
-func (g guardedStore) Last(ctx context.Context, b store.Box) (offset uint64, err error) {
-	defer g.recovered("Last", &err)
-	return g.Store.Last(ctx, b)
-}
-
-func (g guardedStore) Before(ctx context.Context, b store.Box, t time.Time) (offset uint64, err error) {
-	defer g.recovered("Before", &err)
-	return g.Store.Before(ctx, b, t)
-}
-
-func (g guardedStore) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
-	defer g.recovered("Acked", &err)
-	return g.Store.Acked(ctx, b, user)
-}
-
-func (g guardedStore) Ack(b store.Box, user string, offset uint64) {
-	defer g.recovered("Ack", nil)
-	g.Store.Ack(b, user, offset)
-}
-
-func (g guardedStore) AckSync(ctx context.Context, b store.Box, user string, offset uint64) (err error) {
-	defer g.recovered("AckSync", &err)
-	return g.Store.AckSync(ctx, b, user, offset)
-}
-
-func (g guardedStore) Renew(b store.Box, user string, offset uint64) {
-	defer g.recovered("Renew", nil)
-	g.Store.Renew(b, user, offset)
-}
-
-func (g guardedStore) RenewInterval() (d time.Duration) {
-	d = time.Hour
-	defer g.recovered("RenewInterval", nil)
-	return g.Store.RenewInterval()
-}
-
-func (g guardedStore) Epoch(b store.Box) (epoch string) {
-	defer g.recovered("Epoch", nil)
-	return g.Store.Epoch(b)
-}
-
-func (g guardedStore) Continues(ctx context.Context, b store.Box, epoch string, offset uint64) (ok bool, err error) {
-	defer g.recovered("Continues", &err)
-	return g.Store.Continues(ctx, b, epoch, offset)
-}
-
-func (g guardedStore) Purge(ctx context.Context, b store.Box) (n uint64, err error) {
-	defer g.recovered("Purge", &err)
-	return g.Store.Purge(ctx, b)
-}
-
-func (g guardedStore) Ready() (err error) {
-	defer g.recovered("Ready", &err)
-	return g.Store.Ready()
-}
-
-func (g guardedStore) OnRecover(f func()) {
-	defer g.recovered("OnRecover", nil)
-	g.Store.OnRecover(f)
-}
-
-func (g guardedStore) Stats() (s store.Stats) {
-	defer g.recovered("Stats", nil)
-	return g.Store.Stats()
-}
-
-func (g guardedStore) Close() {
-	defer g.recovered("Close", nil)
-	g.Store.Close()
 }

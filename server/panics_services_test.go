@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"fanfare/server/internal/guard"
 	"fanfare/server/store"
 )
 
@@ -160,7 +161,7 @@ func TestPanicInStoreMethods(t *testing.T) {
 	log := new(logBuffer)
 	broken := &brokenStore{Store: withInbox(t).Store}
 	srv := start(t, Config{Logger: log.logger()})
-	st := guardedStore{broken, srv}
+	st := guard.Store(broken, func(where string, v any) { srv.panicked(where, v) })
 	for i, test := range []struct {
 		method string
 		call   func() error

@@ -11,7 +11,7 @@ import (
 )
 
 // A client that acknowledges in more durable topics than its user, or its address, may
-// have positions in is told so, and gets the messages all the same.
+// have positions in gets an error, and the messages all the same.
 func TestPositionsLimits(t *testing.T) {
 	for _, test := range []struct {
 		name    string

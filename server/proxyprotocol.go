@@ -168,7 +168,7 @@ func (l proxyListener) Accept() (net.Conn, error) {
 	return proxyproto.NewConn(nc, func(err error) {
 		r := l.srv.badProxyHeader(err)
 		l.srv.stats.reject(r.Status)
-		l.srv.rejectLog.note(r, peer.AddrPort().Addr().Unmap(), nil)
+		l.srv.rejectLog.Note(r, peer.AddrPort().Addr().Unmap(), nil)
 	}), nil
 }
 

@@ -107,10 +107,10 @@ func TestQueryParametersOfMounts(t *testing.T) {
 		upgrade bool
 		want    string
 	}{
-		"an Identifier that reads the request of net/http":   {ep: Endpoint{Identifier: byHTTP}},
-		"a program that tells the identity":                  {upgrade: true},
-		"an Identifier that reads nothing":                   {ep: Endpoint{Identifier: byContext}, want: `query parameter "u" has no effect`},
-		"an Identifier that reads nothing, behind something": {ep: Endpoint{Identifier: byContext, AllowQuery: []string{"u", "key"}}},
+		"an Identifier that reads the request of net/http":  {ep: Endpoint{Identifier: byHTTP}},
+		"a program that tells the identity":                 {upgrade: true},
+		"an Identifier that reads nothing":                  {ep: Endpoint{Identifier: byContext}, want: `query parameter "u" has no effect`},
+		"an Identifier that reads nothing, with AllowQuery": {ep: Endpoint{Identifier: byContext, AllowQuery: []string{"u", "key"}}},
 		"no Identifier":            {want: `query parameter "u" has no effect`},
 		"one that reads something": {ep: Endpoint{Identifier: deviceUser, AllowQuery: []string{"key"}}, want: `query parameter "u" has no effect`},
 	} {

@@ -175,7 +175,7 @@ func (ep *endpoint) checkQuery(r *Request, d Dialect) error {
 				Reason: "query parameter without effect",
 			}
 		case p.found && !p.many:
-			return errRepeated(string(name))
+			return handshake.RepeatedParam(string(name))
 		default:
 			p.found = true
 		}
@@ -190,14 +190,6 @@ func unescape(b []byte) ([]byte, error) {
 	}
 	s, err := handshake.Unescape(b)
 	return []byte(s), err
-}
-
-func errRepeated(name string) error {
-	return &Rejection{
-		Status: http.StatusBadRequest,
-		Text:   "query parameter " + handshake.Quote([]byte(name)) + " is repeated: name it once",
-		Reason: "query parameter repeated",
-	}
 }
 
 // spokenIn says what a dialect's clients offer in their handshake.

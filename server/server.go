@@ -17,7 +17,9 @@ import (
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/fallback"
+	"fanfare/server/internal/guard"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/rejectlog"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
@@ -62,7 +64,7 @@ type Server struct {
 	sources       *limit.Sources
 	handshakeGate limit.Gate  // of all handshakes
 	localOnly     atomic.Bool // see rejectHost
-	rejectLog     rejectionLog
+	rejectLog     *rejectlog.Log
 	identifiers   *limit.Pool
 	identifying   identifications
 
@@ -156,7 +158,7 @@ func newServer(cfg Config) (*Server, error) {
 		roundSize: firstRound,
 	}
 	srv.current.Store(&cfg)
-	srv.rejectLog.log = cfg.Logger
+	srv.rejectLog = rejectlog.New(cfg.Logger)
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
@@ -176,7 +178,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.cluster = guardedCluster{cfg.Cluster, srv}
 	}
 	if cfg.Store != nil {
-		srv.store = guardedStore{cfg.Store, srv}
+		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })
 		srv.replay = newReplay(srv)
 		srv.replay.Start()
 	}
@@ -280,7 +282,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	s := srv.newSession(srv.unrouted)
 	if s == nil {
 		src.Leave()
-		srv.rejectLog.note(errFull, peer.Addr(), nil)
+		srv.rejectLog.Note(errFull, peer.Addr(), nil)
 		return nil, nil
 	}
 	s.source = src

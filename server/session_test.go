@@ -133,7 +133,7 @@ func TestNames(t *testing.T) {
 		{"slashes, dots and spaces", "user=" + url.QueryEscape("../a b/ü?&="), 101, "../a b/ü?&="},
 		{"plus for a space", "user=a+b", 101, "a b"},
 		{"unencoded UTF-8", "user=ü", 101, "ü"},
-		{"nobody", "", 400, ""},
+		{"no user", "", 400, ""},
 		{"empty", "user=", 400, ""},
 		{"malformed escape", "user=%zz", 400, ""},
 		{"NUL", "user=a%00b", 400, ""},
@@ -265,7 +265,7 @@ func TestIdentify(t *testing.T) {
 }
 
 // A session without a user is in no registry: pushes do not reach it, Send does.
-func TestNobody(t *testing.T) {
+func TestSessionWithoutUser(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		opened := make(chan *Session, 1)
 		ep := EchoEndpoint("/")

@@ -111,7 +111,7 @@ func TestSessionsRejectProbes(t *testing.T) {
 	if n := srv.stats.pings.Load(); n != 2 {
 		t.Errorf("%d pings, want 2", n)
 	}
-	h.pass(tick) // a pong in the ping's tick is not told from one before
+	h.pass(tick) // a pong in the ping's tick is not distinguished from an earlier one
 	alive.send(ws.OpPong, "")
 	alive.send(ws.OpPing, "sync")
 	alive.want(ws.OpPong, "sync")

@@ -91,8 +91,8 @@ func TestSlowIsClosed(t *testing.T) {
 	})
 }
 
-// A client that does not read loses the oldest messages of a topic, is told of
-// the newest, and stays.
+// A client that does not read loses the oldest messages of a topic, receives
+// the newest, and stays connected.
 func TestSlowLosesTheOldest(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ways := map[string]func(srv *Server, payload []byte) int{

@@ -212,7 +212,7 @@ func TestEnvelopes(t *testing.T) {
 	if m := second.hear(); m.Offset != at[1] || m.Gap {
 		t.Errorf("got %+v", m)
 	}
-	// What was dropped is told.
+	// What was dropped is reported.
 	for range 6 {
 		pushDurable(t, srv, "alice", "more")
 	}
@@ -223,9 +223,9 @@ func TestEnvelopes(t *testing.T) {
 	if m := third.hear(); m.Gap || m.Text != "more" {
 		t.Errorf("got %+v", m)
 	}
-	nobody := connect(t, srv)
-	nobody.say(handshakeFor("/ws?user=alice&offset=x", speaksV1))
-	if got := nobody.answer().StatusCode; got != 400 {
+	rejected := connect(t, srv)
+	rejected.say(handshakeFor("/ws?user=alice&offset=x", speaksV1))
+	if got := rejected.answer().StatusCode; got != 400 {
 		t.Errorf("bad offset: %d", got)
 	}
 }

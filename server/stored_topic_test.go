@@ -195,7 +195,7 @@ func TestTopicEnvelopes(t *testing.T) {
 	c = dial(t, srv, "/ws?user=alice&topic=news.a", speaksV1)
 	c.hear()
 	if m := c.hear(); !m.Gap || m.Offset != 2 {
-		t.Errorf("what was dropped is not told: %+v", m)
+		t.Errorf("what was dropped is not reported: %+v", m)
 	}
 	bad := connect(t, srv)
 	bad.say(handshakeFor("/ws?user=alice&topic=news.a&offset.news.a=x", speaksV1))

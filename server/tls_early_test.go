@@ -28,7 +28,7 @@ func (g *gathered) Write(b []byte) (int, error) {
 	return g.Conn.Write(b)
 }
 
-// A client that sends more than a buffer holds right behind its Finished, while crypto/tls is
+// A client that sends more than a buffer holds right after its Finished, while crypto/tls is
 // still busy with that, loses nothing.
 func TestTLSDataBehindFinished(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {

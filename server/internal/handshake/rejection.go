@@ -56,3 +56,12 @@ func (r *Rejection) AppendResponse(b []byte, now time.Time) []byte {
 	b = append(append(b, crlf...), r.Text...)
 	return append(b, '\n')
 }
+
+// RepeatedParam returns the Rejection for a query parameter that must not be repeated.
+func RepeatedParam(name string) error {
+	return &Rejection{
+		Status: http.StatusBadRequest,
+		Text:   "query parameter " + Quote([]byte(name)) + " is repeated: name it once",
+		Reason: "query parameter repeated",
+	}
+}

@@ -4,10 +4,97 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"fanfare/frame"
 	"fanfare/server/store"
 )
+
+// Message is one message for any number of receivers. It is encoded at most once
+// per dialect and compression, for the first receiver that needs it, and its memory
+// is shared by all of them. A Message is immutable and safe for concurrent use.
+type Message struct {
+	content Content
+	plain   frame.Prepared           // what raw dialects send; content.Payload is its payload
+	others  atomic.Pointer[encoding] // encodings of other dialects
+}
+
+// encoding is a message as one dialect sends it; its frame is nil if that has panicked.
+type encoding struct {
+	dialect Dialect
+	frame   *frame.Prepared
+	next    *encoding
+}
+
+// NewMessage returns a message with a copy of payload. A Text payload must be
+// UTF-8: clients fail the connection otherwise (RFC 6455 section 8.1).
+func NewMessage(op Op, payload []byte) *Message {
+	m := new(Message)
+	m.plain.Init(op, payload)
+	m.content = Content{Op: op, Payload: m.plain.Payload()}
+	return m
+}
+
+// setPosition notes where the message is stored, before it is shared.
+func (m *Message) setPosition(box store.Box, epoch string, offset uint64) {
+	m.content.Topic, m.content.Epoch, m.content.Offset = box.Topic, epoch, offset
+}
+
+// Op returns Text or Binary.
+func (m *Message) Op() Op { return m.content.Op }
+
+// Payload returns the payload, which must not be modified.
+func (m *Message) Payload() []byte { return m.content.Payload }
+
+// Len returns the size of the payload in bytes.
+func (m *Message) Len() int { return len(m.content.Payload) }
+
+// frame returns the message as the session's dialect sends it, nil if Encode has panicked.
+func (m *Message) frame(s *Session) *frame.Prepared {
+	if s.raw() {
+		return &m.plain
+	}
+	d := s.dialect()
+	for e := m.others.Load(); ; {
+		for known := e; known != nil; known = known.next {
+			if known.dialect == d {
+				return known.frame
+			}
+		}
+		// Two goroutines may encode at the same time; one result is kept.
+		added := &encoding{d, s.srv().encode(d, m.content), e}
+		if m.others.CompareAndSwap(e, added) {
+			return added.frame
+		}
+		e = m.others.Load()
+	}
+}
+
+// compress starts permessage-deflate, from the first frame on.
+func (s *Session) compress(p frame.Params) {
+	s.dec.Start(p)
+	s.state.Or(uint32(p.ServerBits) << windowShift)
+}
+
+// encoded returns the frame of m as this session gets it, nil if its dialect cannot
+// encode it. Sessions with the same dialect and compression share one.
+func (s *Session) encoded(m *Message) []byte {
+	p := m.frame(s)
+	if p == nil {
+		return nil
+	}
+	return s.compressed(p)
+}
+
+// compressed returns the bytes of p, compressed if the session has negotiated that.
+func (s *Session) compressed(p *frame.Prepared) []byte {
+	window := uint8(s.state.Load() >> windowShift & windowMask)
+	if window == 0 {
+		return p.Plain()
+	}
+	return p.Deflated(&s.endpoint().Rules, frame.Params{ServerBits: window})
+}
 
 var (
 	// ErrNoStore: Config.Store is nil, nothing is stored.

@@ -1,0 +1,8 @@
+// Package fanfarev1 encodes and parses the sub-protocol fanfare.v1: text messages that hold
+// one JSON object each. docs/protocol.md describes it for clients.
+//
+// A Message carries a payload to the client, an Object is what the server says besides,
+// and a Command is what a client sends. Positions reads what a client names in the query
+// of its handshake to resume. The package is pure: what a command does is decided by
+// package server.
+package fanfarev1

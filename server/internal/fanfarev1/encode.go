@@ -1,0 +1,107 @@
+package fanfarev1
+
+import (
+	"encoding/base64"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Message is a message to a client. The payload is encoded as "text", or as "base64" if
+// it is binary or if JSON escapes would make a text much longer.
+type Message struct {
+	Binary  bool
+	Payload []byte // UTF-8 unless Binary
+	Topic   string // the durable topic; empty: the user's inbox, or not stored
+	Epoch   string // of Offset
+	Offset  uint64 // 0: not stored
+	Gap     bool   // messages before this one are missing
+}
+
+// Encode returns the message as a JSON object.
+func (m *Message) Encode() []byte {
+	b := make([]byte, 0, len(m.Payload)+len(m.Payload)/8+len(m.Topic)+128)
+	b = append(b, `{"type":"message",`...)
+	if m.Topic != "" {
+		b = append(appendString(append(b, `"topic":`...), []byte(m.Topic)), ',')
+	}
+	if m.Offset > 0 && m.Epoch != "" {
+		b = append(appendString(append(b, `"epoch":`...), []byte(m.Epoch)), ',')
+		b = append(strconv.AppendUint(append(b, `"offset":`...), m.Offset, 10), ',')
+	}
+	if m.Gap {
+		b = append(b, `"gap":true,`...)
+	}
+	switch {
+	case m.Binary:
+		b = appendBase64(b, m.Payload)
+	case escapes(m.Payload) > max(len(m.Payload)/3, maxEscapes):
+		b = append(appendBase64(b, m.Payload), `,"utf8":true`...)
+	default:
+		b = appendString(append(b, `"text":`...), m.Payload)
+	}
+	return append(b, '}')
+}
+
+// maxEscapes is the number of bytes that the escapes of any text may add.
+const maxEscapes = 1 << 10
+
+func appendBase64(b, payload []byte) []byte {
+	return append(base64.StdEncoding.AppendEncode(append(b, `"base64":"`...), payload), '"')
+}
+
+// escapes returns how many bytes the escapes of text add in a JSON string.
+func escapes(text []byte) (n int) {
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\' || c == '\n':
+			n++
+		case c < ' ':
+			n += 5
+		}
+	}
+	return n
+}
+
+// appendString appends text as a JSON string, RFC 8259 section 7.
+func appendString(b, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ':
+			b = append(b, c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+	}
+	return append(b, '"')
+}
+
+// Object is an object of the server that carries no payload: hello, subscribe,
+// unsubscribe, refresh or error.
+type Object struct {
+	Type    string  `json:"type"`
+	Code    string  `json:"code,omitempty"`
+	Message string  `json:"message,omitempty"`
+	User    string  `json:"user,omitempty"`
+	Topic   string  `json:"topic,omitempty"`
+	Epoch   string  `json:"epoch,omitempty"`
+	Offset  *uint64 `json:"offset,omitzero"`
+	Gap     bool    `json:"gap,omitzero"`
+	Expires int64   `json:"expires,omitzero"`
+}
+
+// Encode returns the object as JSON, with U+FFFD for bytes that are not UTF-8.
+func (o Object) Encode() []byte {
+	b, err := json.Marshal(o, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		panic("BUG: fanfarev1: object without JSON: " + err.Error())
+	}
+	return b
+}
