@@ -87,7 +87,7 @@ func TestAdoptWrapped(t *testing.T) {
 				}
 				client.Close()
 				if err := <-p.closed; err != io.EOF {
-					t.Errorf("Close was told %v", err)
+					t.Errorf("Close was called with %v", err)
 				}
 			})
 		}

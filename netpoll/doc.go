@@ -30,8 +30,8 @@
 // queue.makeRoom. A message that has begun to go out is always finished, and an empty queue
 // accepts any message, so a queue may hold one message more than its bound.
 //
-// When the peer ends the stream the connection ends, and its queue is dropped: a peer that
-// still reads cannot be told from one that is gone. After Conn.Seal the connection ends
+// When the peer ends the stream the connection ends, and its queue is dropped: the
+// engine cannot distinguish a peer that still reads from one that is gone. After Conn.Seal the connection ends
 // when the queue is empty, because a peer that has shut down its sending side may still
 // wait for the last bytes. The engine does not limit how long that takes; the caller of
 // Seal does, with Close. After a close the kernel offers unsent bytes for 5 s (Linux).

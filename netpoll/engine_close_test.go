@@ -65,13 +65,13 @@ func TestWakeMonitorThatHasGone(t *testing.T) {
 	await(t, done)
 }
 
-// refusing is a Poller that cannot watch anything more, as when max_user_watches of
+// fullPoller is a Poller that cannot watch anything more, as when max_user_watches of
 // epoll(7) is reached.
-type refusing struct{ Poller }
+type fullPoller struct{ Poller }
 
 var errFull = errors.New("no more watches")
 
-func (refusing) Add(int, uint32) error { return errFull }
+func (fullPoller) Add(int, uint32) error { return errFull }
 
 // An Adopt that fails leaves the net.Conn as it was, so that the client gets an answer.
 func TestFailedAdoptCanAnswer(t *testing.T) {
@@ -85,7 +85,7 @@ func TestFailedAdoptCanAnswer(t *testing.T) {
 			if err := cfg.validate(); err != nil {
 				t.Fatal(err)
 			}
-			e := start(cfg, refusing{poller})
+			e := start(cfg, fullPoller{poller})
 			client, server := accepted(t, "tcp")
 			before := openDescriptors()
 			want := errFull

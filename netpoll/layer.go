@@ -293,8 +293,8 @@ func (q *queue) gather(dst []byte, max int) []byte {
 	return dst
 }
 
-// farewellLocked tells the peer that the connection ends, if it has not been told and
-// nothing is on its way that this would cut.
+// farewellLocked sends the layer's end of stream, unless it was sent before or would follow
+// a message that is cut.
 func (c *Conn) farewellLocked(l Layer, why error) {
 	if c.hasLocked(flagEndSealed|flagCut|flagBroken) || c.out != nil && len(c.out.wire) > 0 {
 		return

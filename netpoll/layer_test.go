@@ -157,14 +157,14 @@ func TestLayerEcho(t *testing.T) {
 	})
 }
 
-// How a layered connection ends: the error of Close, and what the peer is told.
+// How a layered connection ends: the error of Close, and what the peer reads.
 func TestLayerEndings(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		wire string
 		half bool
 		want error // of Close
-		told error // the end of the stream for the peer
+		read error // the end of the stream for the peer
 	}{
 		{"the peer ends the stream", "\x00\x00", false, io.EOF, io.EOF},
 		{"the peer only shuts down", "", true, io.ErrUnexpectedEOF, io.EOF},
@@ -178,8 +178,8 @@ func TestLayerEndings(t *testing.T) {
 				if tt.half {
 					nc.(*net.TCPConn).CloseWrite()
 				}
-				if rest, end := opened(t, nc); len(rest) > 0 || end != tt.told {
-					t.Errorf("the peer reads %q, %v, want %v", rest, end, tt.told)
+				if rest, end := opened(t, nc); len(rest) > 0 || end != tt.read {
+					t.Errorf("the peer reads %q, %v, want %v", rest, end, tt.read)
 				}
 				wantClosed(t, <-r.sessions, tt.want)
 			})

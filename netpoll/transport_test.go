@@ -113,7 +113,7 @@ func TestBrokenByWrite(t *testing.T) {
 		hold := make(chan struct{})
 		r := newRig(t, Config{Transport: transport}, network, func(s *session, b []byte) {
 			if b[0] == 'h' {
-				<-hold // so that it is the writer who finds out
+				<-hold // so that the writer finds out
 			}
 		})
 		nc, s := r.connect()

@@ -20,8 +20,8 @@
 // an unknown or repeated key of the file; an unknown variable is logged.
 //
 // SIGHUP reads all of them again, and the files of keys, and changes what can change while
-// the server runs; if anything is wrong, it changes nothing. A service manager is told when
-// the server is ready, reloads and stops (sd_notify(3)), and may pass listeners
+// the server runs; if anything is wrong, it changes nothing. It notifies a service manager when
+// the server is ready, reloads and stops (sd_notify(3)), and accepts listeners from it
 // (sd_listen_fds(3)).
 //
 // SIGUSR2 replaces the process, as fanfare upgrade does: a new process, of the program file

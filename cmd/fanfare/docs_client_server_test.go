@@ -51,7 +51,7 @@ func testClientAndServer(t *testing.T, n *node) {
 	publish("0:2")
 	n.expect(`["bob","scores.final","0:2"]`)
 
-	// A backup is restored: what came after it is missing, and the client is told,
+	// A backup is restored: what came after it is missing, and the client gets a gap,
 	// although the server gives the same offsets to other messages.
 	waitAcked(t, p)
 	stop(t, p)

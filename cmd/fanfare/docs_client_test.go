@@ -192,7 +192,7 @@ func TestDocsPlainClient(t *testing.T) {
 
 // clients is a program with the complete client of the protocol's document. It connects
 // for each line of its input, {"url":…,"user":…,"topics":[…]}, and prints what the
-// client is told: [user,topic,text] of messages, [user,topic] of gaps.
+// client reports: [user,topic,text] of messages, [user,topic] of gaps.
 func clients(t *testing.T) *node {
 	var function string
 	for _, b := range docBlocks(t, "docs/protocol.md", "js") {

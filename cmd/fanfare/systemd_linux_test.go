@@ -62,7 +62,7 @@ func monotonic(t *testing.T) int64 {
 	return now.Nano() / 1000
 }
 
-// TestNotify: the service manager is told when the server is ready, reloads, and stops.
+// TestNotify: the server notifies the service manager when it is ready, reloads, and stops.
 func TestNotify(t *testing.T) {
 	for _, abstract := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "notify")

@@ -154,7 +154,7 @@ func TestAPIRejectsBeforeTheBody(t *testing.T) {
 	alice.expect(server.Text, "nothing else came")
 }
 
-// A client that asks before it sends a body is told to, if its key is right.
+// A client that asks before it sends a body gets 100, if its key is right.
 func TestAPIExpectContinue(t *testing.T) {
 	const key = "the-only-key-of-this-server"
 	s := newAPIServer(t, server.Config{}, Config{Keys: []string{key}}, nil)

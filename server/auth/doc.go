@@ -17,8 +17,8 @@
 // handshake whose token names an unknown key waits for a fetch.
 //
 // The names of claims are compared exactly, a repeated name or text that is not UTF-8
-// makes the token malformed, and so does a claim of a wrong type or null. A client is told
-// what is wrong with its token, but no value of it.
+// makes the token malformed, and so does a claim of a wrong type or null. The answer says
+// what is wrong with the token, without a value of it.
 //
 // # Limitations
 //

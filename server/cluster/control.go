@@ -120,7 +120,7 @@ func (l *controlLoop) beat() {
 	}
 	l.sequence++
 	if l.repeats.takeOverflow() {
-		l.sequence++ // the others notice, and look for what they were not told
+		l.sequence++ // the others notice a gap, and look up stored messages
 	}
 	b := beat{sequence: l.sequence, generation: l.conn.generation.Load(), name: l.cfg.Name,
 		repeats: l.repeats.early(now, &l.conn), holds: l.buckets.held(), clock: uint64(max(now.UnixMilli(), 0))}

@@ -94,7 +94,7 @@ func TestWorking(t *testing.T) {
 
 // TestRestartedNATS: a NATS server that is stopped and comes back empty. Meanwhile
 // everything says so, and afterwards interest has followed, and every node looks
-// for what it was not told.
+// for what it has missed.
 func TestRestartedNATS(t *testing.T) {
 	ns := startNATS(t)
 	all := joinAll(t, ns.url(), 2)
@@ -192,7 +192,7 @@ func TestNATSComesLate(t *testing.T) {
 }
 
 // TestCutConnection: the connection of one node breaks. Its interest follows, it
-// looks for what it was not told, and so do the others, to which it may have sent
+// looks for what it has missed, and so do the others, to which it may have sent
 // something that was lost.
 func TestCutConnection(t *testing.T) {
 	ns := startNATS(t)

@@ -68,7 +68,7 @@ func TestClockAhead(t *testing.T) {
 			t.Errorf("beat %d: %v, want %v", i, got, test.ahead)
 		}
 	}
-	for _, clock := range []uint64{0, 1 << 63, ^uint64(0)} { // not told, and impossible
+	for _, clock := range []uint64{0, 1 << 63, ^uint64(0)} { // unknown, and impossible
 		if got := ps.hear(nodeID{2}, beat{sequence: 1, clock: clock}, start).ahead; got != 0 {
 			t.Errorf("clock %d: %v", clock, got)
 		}
@@ -180,6 +180,6 @@ func TestRepeats(t *testing.T) {
 	}
 	r.keepLost(stored{topic("one more"), "e", 1, 0})
 	if !r.takeOverflow() || r.takeOverflow() || len(r.lost) != 1 {
-		t.Errorf("overflow is not told once; %d are kept", len(r.lost))
+		t.Errorf("overflow is not reported once; %d are kept", len(r.lost))
 	}
 }

@@ -13,8 +13,8 @@ const (
 	// reach nodes that have not heard of it.
 	earlyFor  = 5 * time.Second
 	earlyKept = 15 * time.Second
-	// maxRepeats bounds each list. Beyond it, every node is made to look for what
-	// it was not told.
+	// maxRepeats bounds each list. Beyond it, every node is made to look up
+	// the stored messages of which it has received no command.
 	maxRepeats = 8 << 10
 )
 

@@ -132,7 +132,7 @@ func TestSyncAlone(t *testing.T) {
 }
 
 // TestFirstCommands: the stored commands that a node sends before the others have
-// heard of it reach them, or they look for what they were not told.
+// heard of it reach them, or they look for what they have missed.
 func TestFirstCommands(t *testing.T) {
 	a, b := startRouted(t, 20*time.Millisecond)
 	first := join(t, a.url())

@@ -129,7 +129,7 @@ func TestSlowNetwork(t *testing.T) {
 }
 
 // TestSlowNode: commands that this node does not serve fast enough are dropped,
-// counted, and make it look for what it was not told.
+// counted, and make it look for what it has missed.
 func TestSlowNode(t *testing.T) {
 	ns := startNATS(t)
 	release := make(chan struct{})

@@ -78,7 +78,7 @@ func TestIdentifier(t *testing.T) {
 	}
 }
 
-// Upgrade returns what the client was told.
+// Upgrade returns what the client was sent.
 func TestUpgrade(t *testing.T) {
 	m := newMount(t, server.Endpoint{Identifier: func(context.Context, *server.Request) (server.Identity, error) {
 		return server.Identity{}, errors.New("called for no reason")

@@ -45,10 +45,10 @@ func TestClock(t *testing.T) {
 }
 
 // TestClockOfNATS: the clock of an outside NATS differs from this machine's by more than is
-// assumed when it is not known. What was stored before a time is told all the same.
+// assumed when it is not known. What was stored before a time is found all the same.
 func TestClockOfNATS(t *testing.T) {
-	for _, behind := range []time.Duration{time.Hour, -time.Hour} {
-		now := func() time.Time { return time.Now().Add(-behind) }
+	for _, slow := range []time.Duration{time.Hour, -time.Hour} {
+		now := func() time.Time { return time.Now().Add(-slow) }
 		s, err := openWithClock(ctx, Config{URL: outside(t, natsserver.Options{}), Logger: quiet}, now)
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestClockOfNATS(t *testing.T) {
 			want uint64
 		}{{now().Add(50 * time.Minute), at}, {now().Add(-50 * time.Minute), 0}} {
 			if got, err := s.Before(ctx, user("u"), test.t); got != test.want || err != nil {
-				t.Errorf("a clock that is slow by %v: %d, %v, want %d", behind, got, err, test.want)
+				t.Errorf("a clock that is slow by %v: %d, %v, want %d", slow, got, err, test.want)
 			}
 		}
 	}

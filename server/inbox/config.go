@@ -17,7 +17,7 @@ type Config struct {
 	// process at a time.
 	Dir string
 	// AcceptLoss opens an embedded store although messages that were accepted are
-	// missing from Dir. What is missing is logged, and readers are told by a gap.
+	// missing from Dir. What is missing is logged, and readers get a gap.
 	AcceptLoss bool
 
 	// URL of an outside NATS cluster with JetStream: "nats://a:4222,nats://b:4222".

@@ -11,7 +11,7 @@ import (
 )
 
 // TestIsolatedLeader: while a leader of replicas that is partitioned answers with an older
-// end of the stream, no client is told of a gap; when a majority answers again, it
+// end of the stream, no client gets a gap; when a majority answers again, it
 // decides.
 func TestIsolatedLeader(t *testing.T) {
 	for _, k := range []subject.Kind{subject.Inbox, subject.Topic} {

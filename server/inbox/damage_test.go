@@ -210,7 +210,7 @@ func with(all map[string][]byte, name string, c change) map[string][]byte {
 
 // TestDamage: whatever happens to a file of a store, it has all that was accepted, or
 // it does not open, says what is missing, and changes nothing. With AcceptLoss it
-// opens, has what is left, and readers of what is missing are told of a gap.
+// opens, has what is left, and readers of what is missing get a gap.
 func TestDamage(t *testing.T) {
 	for name, make := range map[string]func(*testing.T) (map[string][]byte, *accepted){"killed": killed, "closed": closed} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// tryDamaged opens damaged files and reports whether that was refused.
+// tryDamaged opens damaged files and reports whether that failed.
 func tryDamaged(t *testing.T, damaged map[string][]byte, a *accepted) (refused bool) {
 	dir := lay(t, damaged)
 	opened, err := Open(ctx, Config{Dir: dir, Logger: quiet})

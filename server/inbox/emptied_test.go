@@ -55,7 +55,7 @@ func TestEmptiedDirectory(t *testing.T) {
 				t.Errorf("not logged: %s", log.String())
 			}
 			if continues(t, s, user("u"), epoch, at[2]) {
-				t.Error("a client is not told of a gap")
+				t.Error("a client gets no gap")
 			}
 			if next := put(t, s, user("u"), "4"); next[0] <= at[2] {
 				t.Errorf("offset %d after %d", next[0], at[2])

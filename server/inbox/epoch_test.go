@@ -27,7 +27,7 @@ func continues(t *testing.T, s store.Store, b store.Box, epoch string, offset ui
 	return ok
 }
 
-// TestRestoredBackup: a client that is ahead of a restored copy is told so, although
+// TestRestoredBackup: a client that is ahead of a restored copy gets a gap, although
 // the offset that it names is assigned again.
 func TestRestoredBackup(t *testing.T) {
 	for _, box := range []store.Box{user("u"), topic("t")} {

@@ -16,7 +16,7 @@ func TestHeal(t *testing.T) {
 	s.local.log.Errorf("JetStream stream '$G > X' critical write error: %s", "no space left on device")
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); err == nil; time.Sleep(time.Millisecond) {
-		if _, err = add(s, user("u"), store.Entry{ID: "1", Payload: []byte("refused")}); time.Now().After(deadline) {
+		if _, err = add(s, user("u"), store.Entry{ID: "1", Payload: []byte("rejected")}); time.Now().After(deadline) {
 			t.Fatal("no append fails")
 		}
 	}

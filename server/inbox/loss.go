@@ -75,8 +75,8 @@ func (s *Store) markGap(ctx context.Context, c *account.Check, b subject.Box, lo
 	return nil
 }
 
-// markAllGaps appends a marker to each box that is known, where it cannot be told
-// which have lost messages. The offset before the first marker was skipped for this:
+// markAllGaps appends a marker to each box that is known, if the check cannot tell
+// which of them have lost messages. The offset before the first marker was skipped for this:
 // see LastOffset.
 func (s *Store) markAllGaps(ctx context.Context, c *account.Check) error {
 	known := make(map[subject.Box]bool)

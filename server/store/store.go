@@ -133,7 +133,7 @@ type Store interface {
 	Ready() error
 	// OnRecover sets a function that is called, and must not block, when the
 	// store is available again after an outage, during which messages may have
-	// been stored that this process was not told of.
+	// been stored without a notice to this process.
 	OnRecover(f func())
 	// Stats returns counters since the store was opened.
 	Stats() Stats

@@ -89,7 +89,7 @@ func TestGateIsShared(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: each client that is rejected is told when there is a token for it. Those
+// TestRetryAfter: each client that is rejected learns when there is a token for it. Those
 // that come back at that time are accepted, and the longest wait is bounded.
 func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
@@ -120,7 +120,7 @@ func TestRetryAfter(t *testing.T) {
 			back[wait]++
 		}
 		if n := len(test.want); !slices.Equal(waits[:n], test.want) || waits[len(waits)-1] != test.last {
-			t.Errorf("rate %d: told %v, and %v in the end, want %v, %v", test.rate, waits[:n], waits[len(waits)-1], test.want, test.last)
+			t.Errorf("rate %d: answered %v, and %v in the end, want %v, %v", test.rate, waits[:n], waits[len(waits)-1], test.want, test.last)
 		}
 		if test.last == MostWait {
 			continue // more were promised than there will be

@@ -125,11 +125,11 @@ func (l *Layer) End(dst []byte, why error) []byte {
 	}
 	alert := tlsrecord.CloseNotify
 	var violation *tlsrecord.Error
-	var told *tlsrecord.PeerAlert
+	var fromPeer *tlsrecord.PeerAlert
 	switch {
 	case errors.As(why, &violation):
 		alert = violation.Alert
-	case errors.As(why, &told):
+	case errors.As(why, &fromPeer):
 		return dst // RFC 8446 section 6.2
 	case errors.Is(why, errNoMemory):
 		alert = tlsrecord.InternalError

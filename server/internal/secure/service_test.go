@@ -135,8 +135,8 @@ func TestEnd(t *testing.T) {
 		var peer tlsrecord.Conn
 		peer.Init(tls.TLS_AES_128_GCM_SHA256, secret, secret)
 		_, _, err := peer.Open(new(tlsrecord.Cache), 1, got)
-		var told *tlsrecord.PeerAlert
-		if tt.want == tlsrecord.CloseNotify && err != io.EOF || tt.want != tlsrecord.CloseNotify && (!errors.As(err, &told) || told.Alert != tt.want) {
+		var alert *tlsrecord.PeerAlert
+		if tt.want == tlsrecord.CloseNotify && err != io.EOF || tt.want != tlsrecord.CloseNotify && (!errors.As(err, &alert) || alert.Alert != tt.want) {
 			t.Errorf("%v: the peer gets %v, want %v", tt.why, err, tt.want)
 		}
 		l.Release()

@@ -15,8 +15,8 @@
 // that follow. Nothing is allocated for a length that a peer declared.
 //
 // After an error Open returns the same error again. io.EOF means that the peer has sent
-// close_notify. An [Error] is a violation that the peer is to be told of with SealAlert;
-// a [PeerAlert] is one of which the peer has told. No other error is returned. Plaintext
+// close_notify. An [Error] is a violation by the peer, to be answered with SealAlert;
+// a [PeerAlert] is an alert from the peer. No other error is returned. Plaintext
 // that came before the error is returned with it, and is authentic.
 //
 // # What a peer may send

@@ -13,7 +13,7 @@ import (
 )
 
 // closing records where the files ended when the store was closed. It is removed before
-// they change. With it, a damaged end is told from an incomplete last write of a process
+// they change. It distinguishes a damaged end from an incomplete last write of a process
 // that was killed; such a write was never reported as stored.
 //
 // The file is one frame of the account's format, with the numbers as uvarints.

@@ -19,7 +19,7 @@ type loss struct {
 	// power is the part of messages that a power cut may have cost, according to
 	// Config.Sync.
 	power int
-	// unknown says why it cannot be told what is missing; empty: it can.
+	// Unknown says why the check cannot tell what is missing; empty: it can.
 	Unknown string
 	// unknownPower: a power cut may have cost it, according to Config.Sync.
 	unknownPower bool

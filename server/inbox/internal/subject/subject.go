@@ -86,8 +86,8 @@ func isPlain(c byte) bool {
 // FirstOffset returns the first offset of a stream that is created when offsets up to
 // reached are known to have been assigned. Time makes it greater than those of which
 // nothing is known: JetStream stores less than 1,024 messages in a millisecond. Offsets
-// stay below 2^53, up to which JSON is exact in JavaScript, until 2248. An offset after
-// reached is left out, so that a reader who was there is told of a gap.
+// stay below 2^53, up to which JSON is exact in JavaScript, until 2248. The offset that
+// follows reached is skipped, so that a client that had reached it gets a gap.
 func FirstOffset(now time.Time, reached uint64) uint64 {
 	return max(uint64(now.UnixMilli())<<10, reached+2)
 }
