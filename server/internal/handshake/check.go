@@ -43,8 +43,8 @@ func Check(r *Request) error {
 	if v, n := r.Field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" {
 		return errWebSocketVersion
 	}
-	// A body would be read as frames, and what a proxy takes for a body can be made to
-	// look like an answer.
+	// The server would read a body as frames. A proxy that takes the frames for a body can be
+	// made to take one of them for a response.
 	length, lengths := r.Field("Content-Length")
 	_, codings := r.Field("Transfer-Encoding")
 	if lengths > 1 || lengths == 1 && string(length) != "0" || codings > 0 {

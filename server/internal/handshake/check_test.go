@@ -45,8 +45,8 @@ func parse(t testing.TB, changes ...string) *Request {
 	return r
 }
 
-// What clients and proxies send, each with the answer that RFC 6455 or common practice
-// wants. The table of all rules over sockets is TestHandshake of package server.
+// TestCheck has requests of clients and proxies, each with the answer that RFC 6455 or
+// common practice requires. The table of all rules over sockets is TestHandshake of package server.
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

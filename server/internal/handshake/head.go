@@ -49,11 +49,15 @@ func (h *Head) Take(b []byte, most int) (head, rest []byte, err error) {
 // Held returns the memory that the head takes, in bytes.
 func (h *Head) Held() int { return cap(h.b) }
 
-// errBareLF rejects a line that ends with LF alone. RFC 9112 section 2.2 lets a server take it
-// for a line end. A proxy on the way may take it for a part of a value, and pass on a field
-// that it would have checked or replaced, such as X-Forwarded-For; a line that all read in the
-// same way cannot smuggle one. At once, because such a request has no end that is waited for.
-var errBareLF = Reject(http.StatusBadRequest, "a line of the request ends with LF alone: want CRLF")
+// errBareLF and errBareCR reject a line that ends with LF or CR alone. RFC 9112 section 2.2
+// lets a server take LF for a line end, and wants CR to be invalid, or a space. A proxy on the
+// way may take either for a part of a value, and pass on a field that it would have checked or
+// replaced, such as X-Forwarded-For; a line that all read in the same way cannot smuggle one.
+// The rejection comes at once, because such a request may never end.
+var (
+	errBareLF = Reject(http.StatusBadRequest, "a line of the request ends with LF alone: want CRLF")
+	errBareCR = Reject(http.StatusBadRequest, "a line of the request has a CR that no LF follows: want CRLF")
+)
 
 // headLength returns the number of bytes of b that belong to the request that began with
 // had, 0 if its end is not in b.
@@ -67,12 +71,18 @@ func headLength(had, b []byte) (int, error) {
 		}
 		return b[i]
 	}
+	if len(b) > 0 && at(-1) == '\r' && b[0] != '\n' {
+		return 0, errBareCR
+	}
 	for start := 0; ; {
-		n := bytes.IndexByte(b[start:], '\n')
-		if n < 0 {
+		line, _, ended := bytes.Cut(b[start:], []byte{'\n'})
+		if cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr < len(line)-1 {
+			return 0, errBareCR
+		}
+		if !ended {
 			return 0, nil
 		}
-		lf := start + n
+		lf := start + len(line)
 		if at(lf-1) != '\r' {
 			return 0, errBareLF
 		}

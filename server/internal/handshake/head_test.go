@@ -25,7 +25,7 @@ func take(most int, pieces ...[]byte) (head, rest string, status int) {
 
 var heads = []string{
 	"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\nrest", "\r\nGET / HTTP/1.1\r\n\r\n", "\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n",
-	"\x16\x03\x01", "", "GET / HTTP/1.1\n\n", "GET / HTTP/1.1\r\r\n\r\r\n", "x\r\n\r\n\r\n\r\n", "x\r\ny\n\r\n", "x\r\n\n\n", "\r\n\n", strings.Repeat("x", 40), strings.Repeat("x", 41), "x\r\n\r\n" + strings.Repeat("x", 100),
+	"\x16\x03\x01", "", "GET / HTTP/1.1\n\n", "GET / HTTP/1.1\r\r\n\r\r\n", "x\r\n\r\n\r\n\r\n", "x\r\ny\n\r\n", "x\ry\r\r", "x\r\n\ry", "\r\r", "x\r\n\n\n", "\r\n\n", strings.Repeat("x", 40), strings.Repeat("x", 41), "x\r\n\r\n" + strings.Repeat("x", 100),
 }
 
 func TestHead(t *testing.T) {
@@ -42,6 +42,11 @@ func TestHead(t *testing.T) {
 		{"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", "", "", 400},
 		{"GET / HTTP/1.1\r\nA: b\r\n\n", "", "", 400},
 		{"GET / HTTP/1.1\r\n\n\r\n", "", "", 400},
+		{"GET / HTTP/1.1\rHost: h\r\r", "", "", 400},
+		{"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n", "", "", 400},
+		{"GET / HTTP/1.1\r\nA: b\r\r\n", "", "", 400},
+		{"GET / HTTP/1.1\r", "", "", -1},
+		{"GET / HTTP/1.1\r\n\r\n\r\r", "GET / HTTP/1.1\r\n\r\n", "\r\r", 0},
 		{"GET / HTTP/1.1\r\n\r\n\n\n", "GET / HTTP/1.1\r\n\r\n", "\n\n", 0}, // frames may have any byte
 		{"\x16\x03\x01\x02", "", "", 400},                                   // TLS
 		{"\x81\x85", "", "", 400},                                           // frames

@@ -159,8 +159,8 @@ func TestRequestFields(t *testing.T) {
 	}
 }
 
-// What is equal but for case is a matter of ASCII in protocols; Unicode knows
-// more letters that fold to those of "websocket" (U+017F, long s; U+212A, Kelvin).
+// Protocols fold case in ASCII only. Unicode has more letters that fold to those of
+// "websocket" (U+017F, long s; U+212A, Kelvin).
 func TestFoldingIsASCII(t *testing.T) {
 	tests := []struct {
 		a, b string
