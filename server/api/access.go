@@ -27,6 +27,9 @@ func digestKeys(keys []string) *[]keyDigest {
 // this machine would send it the requests of any web page: authorize rejects those.
 func (a *API) authorize(h *fasthttp.RequestHeader) *problem {
 	if len(*a.keys.Load()) == 0 {
+		if len(h.Peek("Authorization")) > 0 && !a.unchecked.Swap(true) {
+			a.cfg.Logger.Warn("API key not checked: the API has no keys, and serves every caller", "address", a.cfg.Listen)
+		}
 		if strings.HasPrefix(a.cfg.Listen, "unix:") {
 			return nil // browsers do not connect to it
 		}

@@ -32,6 +32,24 @@ func (s *syncBuffer) String() string {
 
 func (s *syncBuffer) lines() []string { return strings.Split(strings.TrimSpace(s.String()), "\n") }
 
+// An API without keys logs once that it does not check the key of a caller.
+func TestAPIUncheckedKey(t *testing.T) {
+	var log syncBuffer
+	s := newAPIServer(t, server.Config{}, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+	s.call("GET", "/v1/stats", "")
+	if strings.Contains(log.String(), "not checked") {
+		t.Error("a request without a key is logged")
+	}
+	for range 2 {
+		if got := s.call("GET", "/v1/stats", "", "Authorization", "Bearer garbage"); got.status != 200 {
+			t.Errorf("status %d, want 200", got.status)
+		}
+	}
+	if n := strings.Count(log.String(), "API key not checked"); n != 1 || strings.Contains(log.String(), "garbage") {
+		t.Errorf("%d lines, want 1 without the key:\n%s", n, log.String())
+	}
+}
+
 func TestAPIKeys(t *testing.T) {
 	const one, two = "the-first-key-of-this-server", "the-second-key-of-this-server"
 	var log syncBuffer

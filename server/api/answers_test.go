@@ -230,7 +230,7 @@ func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-// What is queued is sent in order, and once, however much of a write was accepted.
+// Queued answers are sent in order, and once, however much of a write was accepted.
 func TestAnswerQueueOrder(t *testing.T) {
 	for part := range 4 { // bytes of "one "
 		c := &pausedConn{resumed: make(chan struct{}), part: part}

@@ -65,6 +65,7 @@ type API struct {
 	// Atomic.
 	keys        atomic.Pointer[[]keyDigest] // what it points at is immutable
 	tls         atomic.Pointer[tls.Config]  // nil: no TLS; what it points at is immutable
+	unchecked   atomic.Bool                 // a key that is not checked has been logged
 	panics      atomic.Int64                // in handlers
 	unserved    atomic.Int64                // connections rejected because there were too many
 	displaced   atomic.Int64                // connections closed for new ones

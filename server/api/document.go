@@ -29,7 +29,9 @@ import (
 // once receives the message once. A durable message is stored for users, see
 // storedOptions. A durable topic stores every message, whether the document is durable or
 // not; a session that matches a durable topic and another name receives the message twice.
-// Unknown and repeated fields are errors, because they could change the receivers.
+// Unknown and repeated fields are errors, because they could change the receivers. A field
+// that is null is absent, as serializers of many languages write it, except for data, whose
+// payload is null then.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -185,7 +187,7 @@ func (d *document) check() *problem {
 	named := len(d.Users)+len(d.Topics) > 0
 	switch {
 	case payloads != 1:
-		return problemf(400, "bad_document", "%d payloads: want exactly one of data, text and base64", payloads)
+		return problemf(400, "bad_document", "the document has %d payloads: want exactly one of data, text and base64; text and base64 that are null are absent", payloads)
 	case d.Broadcast && named:
 		return problemf(400, "bad_document", "a broadcast goes to every session: remove users and topics, or broadcast")
 	case !d.Broadcast && !named:
@@ -209,6 +211,9 @@ func (d *document) check() *problem {
 
 func checkNames(field string, names []string) *problem {
 	for i, name := range names {
+		if name == "" { // null becomes empty
+			return problemf(400, "bad_name", "%s[%d] is empty or null: want a name", field, i)
+		}
 		if err := registry.CheckName(name); err != nil {
 			return problemf(400, "bad_name", "%s[%d]: %s", field, i, err)
 		}
