@@ -140,8 +140,12 @@ func EchoEndpoint(path string) Endpoint {
 var anyTopic = []string{"*"}
 
 // FromQuery trusts the query: ?user=NAME (or userId), &topic= any number of
-// times. It is for development.
+// times. It is for development. A handshake with a token is rejected, because FromQuery does
+// not check it.
 func FromQuery(_ context.Context, r *Request) (Identity, error) {
+	if scheme, _, _ := strings.Cut(r.Header("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return Identity{}, errUncheckedToken
+	}
 	user, topics := r.Query("user"), r.QueryAll("topic")
 	if user == "" {
 		user = r.Query("userId")
@@ -156,6 +160,9 @@ func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	}
 	return Identity{User: user, Topics: topics, MaySubscribe: anyTopic}, nil
 }
+
+var errUncheckedToken = Reject(http.StatusBadRequest, "the Authorization field has a token, but this server takes the user from the query and checks no tokens: "+
+	"remove the field, or configure authentication")
 
 // Hooks are the functions of an application that an endpoint calls. All are optional. Hooks
 // of one session never overlap, except OnTimer. A hook may block: other sessions are served meanwhile,

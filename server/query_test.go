@@ -41,6 +41,8 @@ func TestQueryParameters(t *testing.T) {
 		{"/ws?user=a&topik=x", "", `query parameter "topik" has no effect in a handshake without a sub-protocol: want topic, user`},
 		{"/ws?user=a&topik=x", v1, `query parameter "topik" has no effect in a handshake with the sub-protocol fanfare.v1: want epoch, offset, topic, user`},
 		{"/ws?user=a&token=x", "", `query parameter "token" has no effect`},
+		{"/ws?user=a", "Authorization: bearer x", "the Authorization field has a token, but this server takes the user from the query and checks no tokens"},
+		{"/ws?user=a", "Authorization: Basic x", accepted},
 		{"/ws?user=a&User=b", "", `query parameter "User" has no effect`},
 		{"/ws?user=a&topic[]=b", "", `query parameter "topic[]" has no effect`},
 		{"/ws?user=a&=b", "", `query parameter "" has no effect`},

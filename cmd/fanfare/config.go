@@ -138,6 +138,9 @@ func (c *config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	case 'n': // the default would come into force without a word
 		return nil, errors.New("is null: want a value, or leave the key out")
 	case '0':
+		if flag.IsBool() {
+			return nil, fmt.Errorf("want true or false, not %s", v)
+		}
 		return string(v), nil // 1048576 stays itself, and does not become 1.048576e+06
 	case 't', 'f':
 		if !flag.IsBool() {
@@ -145,6 +148,9 @@ func (c *config) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 		}
 		return v.Kind() == 't', nil
 	case '"':
+		if flag.IsBool() {
+			return nil, fmt.Errorf("want true or false, not %s", v)
+		}
 		var s string
 		err := json.Unmarshal(v, &s)
 		return s, err

@@ -57,7 +57,7 @@ func TestDeleteOnFullDisk(t *testing.T) {
 			t.Fatalf("push with room: %d %s", status, body)
 		}
 	}
-	// What it wrote meanwhile is a store that opens.
+	// The store that it wrote meanwhile opens.
 	dir := filepath.Join(disk, "store")
 	p.signal(unix.SIGTERM)
 	p.wait()

@@ -372,7 +372,7 @@ func TestDocsClientFaults(t *testing.T) {
 	p.acked(`{"type":"ack","offset":6,"epoch":"E1"}`)
 
 	// The connection breaks: the client resumes inbox and topic, each at its own offset.
-	// What it has already is not shown again; a topic's message with the offset and epoch
+	// It does not show messages again that it has already; a topic's message with the offset and epoch
 	// of an inbox message is not a duplicate of that.
 	p.drop()
 	p.accept("user=bob", "topic=news", "offset=6", "epoch=E1", "offset.news=9", "epoch.news=E1")

@@ -38,6 +38,17 @@ func givenFlags(ctx *kong.Context) given {
 	return g
 }
 
+// checkSwitches rejects a command line that sets a switch both on and off.
+func checkSwitches(ctx *kong.Context, args []string) error {
+	for _, f := range ctx.Flags() {
+		if f.Tag.Negatable != "" && slices.Contains(args, "--no-"+f.Name) &&
+			slices.ContainsFunc(args, func(arg string) bool { name, _, _ := strings.Cut(arg, "="); return name == "--"+f.Name }) {
+			return fmt.Errorf("--%[1]s and --no-%[1]s contradict each other: give one", f.Name)
+		}
+	}
+	return nil
+}
+
 // checkEmpty rejects flags with an empty value, which would count as not given. A script
 // whose variable is unset by mistake writes --api-key-file=.
 func checkEmpty(ctx *kong.Context, g given) error {

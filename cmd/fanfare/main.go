@@ -70,6 +70,9 @@ func parse(into *cli, args []string) (*kong.Context, error) {
 	if err != nil {
 		return ctx, plainWords(err)
 	}
+	if err := checkSwitches(ctx, args); err != nil {
+		return ctx, err
+	}
 	g := givenFlags(ctx)
 	into.Serve.given, into.Check.given = g, g
 	into.Check.sources = sourcesOf(ctx, into.lines)

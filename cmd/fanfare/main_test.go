@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
 	code := m.Run()
 	removeStatic()
-	// What has nothing left to do but to end may need a processor for it.
+	// A goroutine that is about to end may need a processor for it.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
 			os.Exit(code)

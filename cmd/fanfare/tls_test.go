@@ -253,7 +253,7 @@ func TestTLSClientCA(t *testing.T) {
 	echo(t, with, "hello")
 }
 
-// Clients that are not Go's.
+// curl and openssl connect, too: their TLS is not Go's.
 func TestTLSForeignClients(t *testing.T) {
 	a := newAuthority(t)
 	cert, key := a.pair("a", "localhost")
