@@ -203,3 +203,35 @@ func TestDocsREADMEIsShort(t *testing.T) {
 		t.Errorf("README.md has %d lines, at most %d are allowed: the reference is in docs/", n, most)
 	}
 }
+
+// TestDocsPackages: CONTRIBUTING.md names every package of the repository: the last element
+// of its path, or two of them, in backquotes.
+func TestDocsPackages(t *testing.T) {
+	text := documents(t)["CONTRIBUTING.md"]
+	err := filepath.WalkDir(docRoot, func(file string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == "testdata" || d.Name() == "node_modules" || d.Name() == ".git" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		dir, _ := filepath.Rel(docRoot, filepath.Dir(file))
+		parent, name := filepath.Split(dir)
+		if parent == "examples/" || filepath.Ext(file) != ".go" {
+			return nil // an example is a program of its own
+		}
+		for _, name := range []string{dir, filepath.Base(parent) + "/" + name, name} {
+			if strings.Contains(text, "`"+name+"`") {
+				return nil
+			}
+		}
+		t.Errorf("CONTRIBUTING.md does not name %s", dir)
+		return filepath.SkipDir
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
