@@ -35,7 +35,7 @@ type inflater struct {
 
 type inflateMode uint8
 
-// What the inflater decodes next.
+// These constants name what the inflater decodes next.
 const (
 	blockHeader       inflateMode = iota
 	storedLength                  // the length of a stored block

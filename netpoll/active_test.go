@@ -46,7 +46,7 @@ func TestActive(t *testing.T) {
 	})
 }
 
-// What Data has not consumed is activity, too.
+// Bytes that Data has not consumed count as activity, too.
 func TestActiveWithUnconsumed(t *testing.T) {
 	pollers(t, func(t *testing.T, transport Transport) {
 		none := func(*session, []byte) int { return 0 }

@@ -34,7 +34,7 @@ func TestEasygoListIsBounded(t *testing.T) {
 	if n, _ := p.Wait(dst[:], false); n != 0 {
 		t.Errorf("Wait = %d, %v, want none", n, dst[0])
 	}
-	// What was taken comes again when it happens again.
+	// An event that was taken is returned again when it recurs.
 	p.collect(a, Readable)
 	if n, _ := p.Wait(dst[:], false); n != 1 || dst[0] != (Event{1, 10, Readable}) {
 		t.Errorf("Wait = %d, %v", n, dst[0])

@@ -248,7 +248,7 @@ func TestLayerDetach(t *testing.T) {
 	})
 }
 
-// What a layer cannot be put on.
+// Secure fails for these connections.
 func TestSecureErrors(t *testing.T) {
 	r := newRigOf(t, Config{ReadBuffer: 4 << 10}, "tcp", func() *session { return newSession(t, ignore) })
 	_, s := r.connect()

@@ -24,7 +24,7 @@ func consumer(t testing.TB, consume func(s *session, b []byte) int) *session {
 	return s
 }
 
-// What Data does not consume comes again, in order and before later bytes.
+// Data gets the bytes that it has not consumed again, in order and before later bytes.
 func TestUnconsumedComesAgain(t *testing.T) {
 	everywhere(t, func(t *testing.T, transport Transport, network string) {
 		echo := sip(func(s *session, b []byte) { s.WriteBorrowed(b, CloseOnFull) })
@@ -99,7 +99,7 @@ func TestUnconsumedPending(t *testing.T) {
 	})
 }
 
-// Bytes that Adopt left over come again although no event arrives: the peer sends nothing,
+// Data gets bytes that Adopt left over again although no event arrives: the peer sends nothing,
 // and the socket is full before the poller looks at it.
 func TestUnconsumedPendingWithoutEvents(t *testing.T) {
 	pollers(t, func(t *testing.T, transport Transport) {

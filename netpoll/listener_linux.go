@@ -62,7 +62,7 @@ func (e *Engine) acceptTurn(c *Conn) bool {
 }
 
 // pauseAccept stops accepting for acceptPause, or until a connection ends: the error
-// would come again at once, and no event tells when it does not.
+// would recur at once, and no event reports when accept would succeed.
 func (e *Engine) pauseAccept(l *listener, err error) {
 	e.acceptFailed(l, err)
 	if l.starved.CompareAndSwap(false, true) {

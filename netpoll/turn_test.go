@@ -86,7 +86,7 @@ func TestTurnReturnsReadiness(t *testing.T) {
 	check(moveTake, 0, 0, true)
 }
 
-// Whatever events arrive, one goroutine at a time holds the turn, and a turn follows the
+// One goroutine at a time holds the turn, whatever events arrive, and a turn follows the
 // last event.
 func TestTurnIsExclusive(t *testing.T) {
 	var (

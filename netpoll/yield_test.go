@@ -132,7 +132,7 @@ func TestGosched(t *testing.T) {
 					}
 					time.Sleep(50 * time.Microsecond)
 				}
-				// Whatever was before, it sleeps, and its time begins anew.
+				// The worker sleeps in any case, and its time begins anew.
 				for range 2 {
 					calls = 0
 					batch(time.Second)

@@ -13,7 +13,7 @@ import (
 	"fanfare/server/internal/limit"
 )
 
-// Whatever a proxy says of its clients, each connection is counted under an address.
+// Each connection through a proxy is counted under an address, whatever the proxy says.
 func TestBehindProxy(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -220,7 +220,7 @@ func TestPressure(t *testing.T) {
 	}
 	here.send(Text, "still here")
 	here.want(Text, "still here")
-	// What is short may be unfinished, what is long may not.
+	// A short message may be unfinished, a long one may not.
 	short, long := dialled[0], dialled[1]
 	short.say(string(masked(Text, false, []byte("short"))))
 	long.say(string(masked(Text, false, make([]byte, 1<<10+1))))

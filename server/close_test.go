@@ -305,7 +305,7 @@ func TestCloseInOnOpen(t *testing.T) {
 }
 
 // Queued messages go out before the close frame.
-func TestCloseIsBehindWhatIsQueued(t *testing.T) {
+func TestCloseFollowsQueuedMessages(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		srv := startClose(t, kind)
 		c := dial(t, srv.Server, "/?user=a")

@@ -148,7 +148,7 @@ func TestCoverage(t *testing.T) {
 				if want := test.missing == 0 && test.unreachable == nil; d.Complete() != want {
 					t.Errorf("Complete() = %t", d.Complete())
 				}
-				// What follows shows whether the message came.
+				// A following message shows whether the first one arrived.
 				push(b, "u", Text, []byte("end"))
 				if test.err == nil {
 					here.want(Text, "m")

@@ -18,10 +18,10 @@
 // Config.Workers. A panic in a hook or a dialect ends at most its session, with 1011;
 // it is logged with its stack and counted.
 //
-// Whatever sends, from [Session.Send] to [Server.Broadcast], may be called from any
-// goroutine and does not wait for clients; with a cluster, the methods of Server wait
+// Methods that send, from [Session.Send] to [Server.Broadcast], may be called from any
+// goroutine and do not wait for clients; with a cluster, the methods of Server wait
 // for other nodes, see [Delivery]. A receiver is a session that the message was written
-// or queued to. What one goroutine sends to a session arrives in that order; live
+// or queued to. Messages that one goroutine sends to a session arrive in order; live
 // messages follow the stored ones that are on their way when a session opens. If the
 // outbound queue is full, slow_consumer.go decides.
 //

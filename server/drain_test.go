@@ -73,9 +73,8 @@ func halfRequests(srv *Server) (n int) {
 	return n
 }
 
-// A connection that arrives while those before it are listed must not be
-// forgotten, and not keep the server from its end.
-func TestDrainFindsThoseWhoComeLate(t *testing.T) {
+// Drain also ends a connection that arrives while it lists the others.
+func TestDrainEndsLateConnections(t *testing.T) {
 	srv := start(t, Config{})
 	first := dial(t, srv, "/ws?user=a")
 	done := shutdown(srv, context.Background())
@@ -183,8 +182,8 @@ func TestShutdownTwice(t *testing.T) {
 	})
 }
 
-// A hook that does not return must not keep Shutdown.
-func TestShutdownLeavesHooksBehind(t *testing.T) {
+// Shutdown returns although a hook does not.
+func TestShutdownWithRunningHook(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	closed := make(chan frame.CloseError, 1)
 	srv := start(t, Config{Endpoints: []Endpoint{{Path: "/", Hooks: Hooks{

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What is known of unfinished requests shares the bound of unfinished messages, and what
-// has ended does not count.
+// Unfinished requests share a memory bound with unfinished messages, and do not count when
+// their connections have ended.
 func TestHeldRequests(t *testing.T) {
 	ep, calls := blocking(Hooks{})
 	srv, _ := startStopped(t, Config{Endpoints: []Endpoint{EchoEndpoint("/echo"), ep}})

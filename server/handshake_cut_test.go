@@ -102,7 +102,7 @@ func TestHandshakeCutAnywhere(t *testing.T) {
 	}
 }
 
-// What is gathered is given back, and not part of an open session.
+// The memory of an incomplete request is released when the session opens.
 func TestHandshakeInPiecesLeavesNothing(t *testing.T) {
 	srv := start(t, Config{})
 	c := connect(t, srv)

@@ -26,12 +26,11 @@ func permutations(fields []string, f func()) {
 // NOT appear more than once in an HTTP response"), and 4.2.2, 5.
 var onceOnly = []string{"Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}
 
-// RFC 6455, 4.2.1: "the order of the header fields is not important", and RFC 9110,
-// 5.1, 5.3, 5.5 and 5.6.1: nor are the casing of their names, the space around their
-// values and whether a list is one field or several. Every order goes with forms of
-// each in turn, and the answer is always the same. All of them are legal but for the
-// sub-protocol that is offered twice, which 4.1, 10 forbids a client: it is taken,
-// because it does no harm.
+// The answer to a handshake does not depend on the order of its header fields (RFC 6455,
+// 4.2.1), on the case of their names, on the space around their values, or on whether a
+// list is one field or several (RFC 9110, 5.1, 5.3, 5.5 and 5.6.1). The test combines every
+// order with the forms of each field. One form is not legal: RFC 6455, 4.1, 10 forbids a
+// client to offer a sub-protocol twice. The server accepts it, because it does no harm.
 func TestRFC6455HandshakeForms(t *testing.T) {
 	names := []struct {
 		name string
@@ -51,7 +50,7 @@ func TestRFC6455HandshakeForms(t *testing.T) {
 	}
 	colons := []string{": ", ":", ":\t", ":  \t "}
 	ends := []string{"", " ", "\t \t"}
-	// Forms of a field: several values are several fields.
+	// Each form is a list of fields.
 	upgrades := [][]string{{"websocket"}, {"WebSocket"}, {"h2c, websocket"}, {"websocket,h2c"}, {"h2c", "WEBSOCKET"}, {",", "websocket"}, {" , ,websocket,"}}
 	connections := [][]string{{"Upgrade"}, {"upgrade"}, {"keep-alive, Upgrade"}, {"UPGRADE,keep-alive"}, {"keep-alive", "Upgrade"}, {"Upgrade", "close"}, {"", "upgrade ,"}}
 	protocols := [][]string{{"chat"}, {"other, chat"}, {"other", "chat"}, {"chat,other"}, {"chat", "chat"}, {",chat,,"}, {"", "a,b", "chat"}}

@@ -184,7 +184,7 @@ func TestHandshake(t *testing.T) {
 		{"431: too many fields", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-4), "\n")[:handshake.MaxFields-4]...), 431, ""},
 		{"431: as many as allowed", request(strings.Split(strings.Repeat("+a:\n", handshake.MaxFields-5), "\n")[:handshake.MaxFields-5]...), 101, ""},
 
-		// What is not HTTP at all must not wait for the timeout.
+		// Bytes that are not HTTP must not wait for the timeout.
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, ""},
 		{"frames", "\x81\x85abcdefghi", 400, ""},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ""},

@@ -183,7 +183,7 @@ func TestIdentifierTimeout(t *testing.T) {
 	})
 }
 
-// What a client sends before its answer is kept in order, up to a bound.
+// Bytes that a client sends before the answer are kept in order, up to a bound.
 func TestIdentifierEarlyBytes(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnMessage: func(s *Session, op Op, payload []byte) { s.Send(op, payload) }})

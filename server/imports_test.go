@@ -207,8 +207,8 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
-// What a program pays that embeds the server: no library that it may not need, also not
-// by a detour. Each of these is several MiB of binary, goroutines or init functions.
+// A program that embeds the server links no library that it may not need, not even
+// indirectly. Each of these is several MiB of binary, goroutines or init functions.
 func TestDependenciesOfAnEmbedder(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "fanfare/server").CombinedOutput()
 	if err != nil {

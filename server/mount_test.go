@@ -193,7 +193,7 @@ func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 type opaque struct{ http.ResponseWriter }
 
-func TestUpgradeBehindMiddleware(t *testing.T) {
+func TestUpgradeAfterMiddleware(t *testing.T) {
 	tests := []struct {
 		name   string
 		wrap   func(http.Handler) http.Handler
@@ -268,8 +268,7 @@ func TestUpgradeOverHTTP2(t *testing.T) {
 	}
 }
 
-// hijackPanics is as gin's ResponseWriter, which believes that all can be
-// hijacked.
+// hijackPanics panics if the ResponseWriter in it cannot be hijacked, like the one of gin.
 type hijackPanics struct{ http.ResponseWriter }
 
 func (w hijackPanics) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -95,7 +95,7 @@ func TestUnsubscribeEndsTheReplay(t *testing.T) {
 				if got < stored {
 					cut++
 				}
-				// Whatever is still to come has come when a new message is there.
+				// Earlier messages have arrived when a new one arrives.
 				publishDurable(t, srv, "news.a", "later")
 				push(srv, fmt.Sprint("u", round), Text, []byte("end"))
 			}

@@ -17,7 +17,7 @@ import (
 // A plain client does not read. Stored messages and the ping that follows them are in its
 // queue when a live message overflows it: the session is closed with 1013, and the
 // messages are dropped. The client then reads, and answers every ping, as libraries do.
-// What it did not get must not be acknowledged, and comes with the next session.
+// Messages that it did not get must not be acknowledged, and the next session gets them.
 func TestOverflowAcknowledgesNothing(t *testing.T) {
 	for _, test := range []struct {
 		name string

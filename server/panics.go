@@ -71,7 +71,7 @@ func (s *Session) heartbeatFrame() (b []byte) {
 	return s.dialect().Heartbeat()
 }
 
-// pingFrame calls Dialect.Ping. Its substitute is none.
+// pingFrame calls Dialect.Ping. It returns nil after a panic.
 func (s *Session) pingFrame(payload []byte) (b []byte) {
 	defer s.logPanic("Dialect.Ping")
 	return s.dialect().Ping(payload)

@@ -103,7 +103,7 @@ func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery,
 }
 
 // Publish sends a message to all sessions that subscribe to a topic, as Push does.
-// What is published to a durable topic this way is not stored.
+// Publish stores nothing, even if the topic is durable: see PublishStored.
 func (srv *Server) Publish(ctx context.Context, topic string, m *Message) (Delivery, error) {
 	return srv.publish(ctx, topic, m, nil)
 }

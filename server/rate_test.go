@@ -112,7 +112,7 @@ func TestRateInflated(t *testing.T) {
 	}
 }
 
-// What comes is paid for once: as it came, or as what it inflates to if that is more.
+// A message counts once against the rate: its length on the wire or, if greater, inflated.
 func TestRateCountsOnce(t *testing.T) {
 	const each, n = 1000, 9 // in 10,000 bytes at once there is room for headers of 9, not for 18 of these
 	noise := make([]byte, each)

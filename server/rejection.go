@@ -59,8 +59,8 @@ const (
 	spreadTo   = 10 * time.Second
 )
 
-// What the rejections have in Retry-After is replaced where a better time is known, see
-// after, and by spread.
+// The functions after and spread replace the Retry-After of these rejections if a better
+// time is known.
 var (
 	errGoingAway = retryAfter(http.StatusServiceUnavailable, "the server is shutting down", "5")
 	errFull      = retryAfter(http.StatusServiceUnavailable, "the server is full, try again later", "5")
@@ -77,8 +77,8 @@ var (
 	errInternal     = Reject(http.StatusInternalServerError, "internal error").(*Rejection)
 )
 
-// reject answers a handshake with an HTTP error and ends the connection. It takes back
-// an answer that was not sent, so only the holder of the read turn may call it. r is nil
+// reject answers a handshake with an HTTP error and ends the connection. It discards
+// an answer that is still queued, so only the holder of the read turn may call it. r is nil
 // if the request could not be read.
 func (s *Session) reject(err error, r *Request) {
 	if errors.Is(err, ErrClosed) {

@@ -220,7 +220,7 @@ func (r receiver) Address() netip.Addr {
 	return r.s.source.Addr()
 }
 
-// Since is as exact as a tick.
+// Since is exact to a tick.
 func (r receiver) Since() time.Time { return r.s.Opened() }
 
 func (r receiver) Phase() replay.Phase {

@@ -112,10 +112,10 @@ func (r *Request) HTTP() *http.Request {
 	return r.hosted
 }
 
-// What follows rejects handshakes whose query has a parameter that has no effect: a
-// misspelled one would cost a client its topic or its position without a word. The
-// parameters that have an effect are those that were asked for, by Request.Query and
-// QueryAll, when Identifier and dialect are done.
+// The rest of this file rejects handshakes whose query has a parameter without effect:
+// because of a misspelled one a client would silently lose its topic or its position. The
+// parameters with an effect are those that Identifier and dialect have asked for, by
+// Request.Query and QueryAll.
 
 // parameter is a query parameter that was asked for.
 type parameter struct {

@@ -10,8 +10,8 @@ import (
 	"fanfare/netpoll"
 )
 
-// What RFC 6455 wants of a server beyond the frames themselves (package frame) and
-// the codes of a close (close_test.go), by section.
+// This file tests the rules of RFC 6455 for a server, by section, except for frames (package
+// frame) and close codes (close_test.go).
 
 // startEcho has an echo endpoint at /echo.
 func startEcho(t testing.TB, kind netpoll.Transport) *Server {

@@ -10,7 +10,7 @@ import (
 	"fanfare/netpoll"
 )
 
-// rapidly calls f in bursts, with room for others in between, until stop.
+// rapidly calls f in bursts, with pauses in which other goroutines run, until stop.
 func rapidly(f func(i int)) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -31,7 +31,7 @@ func rapidly(f func(i int)) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// A push that races the handshake comes after the answer, or not at all.
+// A push during the handshake arrives after the answer, or not at all.
 func TestPushRacesHandshake(t *testing.T) {
 	rounds := 200
 	if raceEnabled || testing.Short() {

@@ -71,7 +71,7 @@ func TestTopics(t *testing.T) {
 				t.Errorf("%q reached %d, want %d", topic, n, want)
 			}
 			if n := srv.users.TopicSessions(topic); n != want {
-				t.Errorf("%q has %d followers, want %d", topic, n, want)
+				t.Errorf("%q has %d subscribers, want %d", topic, n, want)
 			}
 		}
 		got := map[string]bool{}

@@ -143,12 +143,12 @@ func TestSlowPolicies(t *testing.T) {
 		if s := only(t, srv, "a"); s.phase() != open {
 			t.Error("was closed")
 		}
-		// What cannot ever fit is dropped itself.
+		// A message that can never fit is dropped itself.
 		if err := only(t, srv, "a").Send(Binary, make([]byte, 1<<20)); !errors.Is(err, ErrSlowDropped) || !errors.Is(err, ErrSlow) {
 			t.Errorf("Send: %v", err)
 		}
 	})
-	t.Run("followers may be closed", func(t *testing.T) {
+	t.Run("subscribers may be closed", func(t *testing.T) {
 		srv := start(t, Config{TopicFull: FullClose})
 		dial(t, srv, "/ws?user=a&topic=t")
 		for publish(srv, "t", Binary, numbered(0)) == 1 {

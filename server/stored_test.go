@@ -212,7 +212,7 @@ func TestEnvelopes(t *testing.T) {
 	if m := second.hear(); m.Offset != at[1] || m.Gap {
 		t.Errorf("got %+v", m)
 	}
-	// What was dropped is reported.
+	// The gap is reported.
 	for range 6 {
 		pushDurable(t, srv, "alice", "more")
 	}

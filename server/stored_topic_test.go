@@ -68,9 +68,9 @@ func TestTopicResumes(t *testing.T) {
 	await(t, "alice is gone", func() bool { return srv.Count() == 0 })
 	publishDurable(t, srv, "news.a", "two")
 	publishDurable(t, srv, "news.a", "three")
-	publishDurable(t, srv, "news.b", "not followed")
+	publishDurable(t, srv, "news.b", "not subscribed")
 
-	// Not answered for: it comes again.
+	// The message was not acknowledged, so it is redelivered.
 	for _, silent := range []bool{true, false} {
 		c = dial(t, srv, "/ws?user=alice&topic=news.a")
 		if got := c.messages(2, silent); strings.Join(got, " ") != "two three" {

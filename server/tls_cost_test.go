@@ -16,7 +16,7 @@ import (
 	"fanfare/server/internal/tlsrecord"
 )
 
-// What TLS 1.3 adds to an idle session.
+// TestTLSLayerSize pins the bytes that TLS 1.3 adds to an idle session.
 func TestTLSLayerSize(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("the figures are those of 64 bits")

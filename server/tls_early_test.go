@@ -30,7 +30,7 @@ func (g *gathered) Write(b []byte) (int, error) {
 
 // A client that sends more than a buffer holds right after its Finished, while crypto/tls is
 // still busy with that, loses nothing.
-func TestTLSDataBehindFinished(t *testing.T) {
+func TestTLSDataAfterFinished(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
 		verify := make(chan struct{})
 		cfg := serverTLS(t)

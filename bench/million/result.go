@@ -33,7 +33,7 @@ func (r *Result) WriteText(w io.Writer) {
 	line("took", "%.0f s, %.0f s of the server's CPU", r.Took, r.CPU)
 }
 
-// WriteJSON writes the result for programs.
+// WriteJSON writes the result as JSON.
 func (r *Result) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")

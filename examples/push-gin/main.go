@@ -42,8 +42,8 @@ func main() {
 		log.Fatal(err)
 	case <-ctx.Done():
 	}
-	// The HTTP server first, so that no more connections are upgraded. It knows nothing of
-	// the upgraded ones, which srv closes with 1001.
+	// Shut down the HTTP server first, so that no more connections are upgraded. It does not
+	// know the upgraded ones; srv closes these with 1001.
 	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(web.Shutdown(drain), srv.Shutdown(drain)); err != nil {

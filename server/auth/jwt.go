@@ -191,8 +191,8 @@ func (c *claims) topics(asked []string) ([]string, error) {
 
 const bearerScheme = "bearer"
 
-// bearer returns the credentials of an Authorization field of that scheme (RFC 6750 section
-// 2.1), which is in any case, and the scheme in lower case.
+// bearer returns the scheme of an Authorization field, in lower case, and the token if the
+// scheme is bearer (RFC 6750 section 2.1).
 func bearer(field string) (token, scheme string) {
 	scheme, rest, _ := strings.Cut(strings.TrimSpace(field), " ")
 	if scheme = strings.ToLower(scheme); scheme != bearerScheme {

@@ -166,7 +166,7 @@ func TestReplyEncoding(t *testing.T) {
 			}
 		}
 	}
-	// What cannot be encoded is made to fit, so that the reply is not lost.
+	// Values that cannot be encoded are changed to fit, so that the reply is not lost.
 	odd := server.Reply{Count: -1, Error: strings.Repeat("ä", maxError), Sessions: []server.SessionInfo{{User: "\xff", QueuedBytes: -5, Topics: []string{"\xff"}}}}
 	got, err := decodeReply(appendReply(nil, &odd))
 	if err != nil || got.Count != 0 || len(got.Error) != maxError || got.Sessions[0].User != "\ufffd" || got.Sessions[0].Topics[0] != "\ufffd" {

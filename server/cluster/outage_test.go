@@ -250,7 +250,7 @@ func TestPermissions(t *testing.T) {
 			t.Error("a password is printed")
 		}
 	}
-	// What the documentation says that a node needs is enough.
+	// The permissions that the documentation names are enough.
 	ns := startNATS(t, func(o *natsserver.Options) {
 		only := &natsserver.SubjectPermission{Allow: []string{prefix + ">"}}
 		o.Users = []*natsserver.User{{Username: "u", Password: "secret", Permissions: &natsserver.Permissions{Publish: only, Subscribe: only}}}

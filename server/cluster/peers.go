@@ -24,7 +24,7 @@ const (
 	clockAhead = 5 * time.Second
 )
 
-// beat is what a node tells the others once a second, and when its interest
+// beat is what a node sends to the others once a second, and when its interest
 // changes.
 type beat struct {
 	// sequence counts the beats of a node. Where it jumps, beats were lost, and

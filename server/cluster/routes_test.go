@@ -12,8 +12,8 @@ import (
 	"fanfare/server"
 )
 
-// startRouted starts two NATS servers of one cluster. What they tell each other is
-// late by delay.
+// startRouted starts two NATS servers of one cluster. Data between them arrives after
+// delay.
 func startRouted(t *testing.T, delay time.Duration) (a, b *natsServer) {
 	t.Helper()
 	routed := func(name string, routes ...*url.URL) func(*natsserver.Options) {
@@ -54,7 +54,7 @@ func TestSyncAcrossServers(t *testing.T) {
 		same.send(t, to, push(to.User, "x"))
 	}
 	await(t, "every command arrives", func() bool { return len(here.node.commands()) == 2*users })
-	// What is proven needs no other probe, nor does a user that comes back soon.
+	// A link that is proven needs no other probe, nor does a user that comes back soon.
 	rounds := here.Stats().Sent
 	for range 1000 {
 		here.Release(user("user0"))

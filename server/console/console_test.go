@@ -236,7 +236,7 @@ func TestConsolePush(t *testing.T) {
 	}
 }
 
-// TestConsoleUnreachable: a server that is gone, and comes again at its address.
+// TestConsoleUnreachable: a server stops, and another one starts at its address.
 func TestConsoleUnreachable(t *testing.T) {
 	srv := start(t, server.Config{}, Page{APIKey: true})
 	addr := srv.Addr().String()
@@ -292,7 +292,7 @@ func TestConsoleV1(t *testing.T) {
 	if rows := b.rows(); !strings.HasSuffix(rows[1].Body, "message 4") {
 		t.Errorf("rows are %q", rows)
 	}
-	// What the console has acknowledged is read.
+	// Messages that the console has acknowledged are read.
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if offset, _, err := st.Acked(t.Context(), store.Box{User: "alice"}, "alice"); err == nil && offset == last.Offset {
 			break

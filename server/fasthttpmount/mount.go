@@ -66,8 +66,8 @@ func hijacked(a *server.Adoption, c net.Conn) {
 	if inner, ok := c.(interface{ UnsafeConn() net.Conn }); ok {
 		nc = inner.UnsafeConn()
 	}
-	// What fasthttp has read ahead comes out of c before any read of the connection,
-	// and a deadline in the past keeps it to that.
+	// c returns the bytes that fasthttp has read ahead before it reads from the connection.
+	// A deadline in the past prevents the latter.
 	nc.SetReadDeadline(time.Unix(1, 0))
 	ahead, _ := io.ReadAll(c)
 	a.Serve(nc, ahead)

@@ -20,16 +20,16 @@
 // embedded store up to Config.Sync; an outside cluster with three Replicas survives
 // the loss of one machine.
 //
-// An embedded store keeps an account of what was accepted beside the files of
-// JetStream, and compares the two at Open: every message is verified by checksum. If
-// one is missing, for whatever reason, Open returns ErrDamaged with the number of
-// messages and users, and changes nothing. The lock file says how far both went. With Config.AcceptLoss it opens: readers
-// of a box whose messages are missing get Page.Gap. If the last messages of a box are
-// missing, the box ends with a marker, an expired message, so that Last is greater
-// than the last offset read; acknowledging it ends the gap. Lost positions begin at 0.
-// Damaged positions of which an earlier record is left are logged with their number.
-// What a power cut may have cost is logged and announced alike, without AcceptLoss.
-// Copies of a directory that are used separately have different epochs.
+// An embedded store keeps an account of what was accepted beside the files of JetStream,
+// and compares the two at Open: every message is verified by checksum. If one is missing,
+// for whatever reason, Open returns ErrDamaged with the number of messages and users, and
+// changes nothing. With Config.AcceptLoss it opens: readers of a box whose messages are
+// missing get Page.Gap. If the last messages of a box are missing, the box ends with a
+// marker, an expired message, so that Last is greater than the last offset read;
+// acknowledging it ends the gap. Lost positions begin at 0. Damaged positions of which an
+// earlier record is left are logged with their number. A loss that a power cut may have
+// caused is logged, and readers get a gap, without AcceptLoss. Copies of a directory that
+// are used separately have different epochs.
 //
 // # Outages
 //

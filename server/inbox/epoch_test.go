@@ -176,7 +176,7 @@ func TestAccountIsCompacted(t *testing.T) {
 		if got, _ := read(t, s, user("x"), 0); strings.Join(got, " ") != "197 198 199" {
 			t.Errorf("%s: got %q", name, got)
 		}
-		// And still misses what is lost.
+		// A lost message is still noticed.
 		block := filepath.Join("jetstream", "$G", "streams", subject.Inbox.Stream(), "msgs", "1.blk")
 		dir := lay(t, with(all, block, change{"", func(b []byte) []byte { return nil }}))
 		_, err := Open(ctx, Config{Dir: dir, Messages: 3, Logger: quiet})
@@ -350,7 +350,7 @@ func TestDeletedStream(t *testing.T) {
 		return a.Ready() == nil && a.Epoch(user("u")) != epoch
 	})
 	put(t, a, user("u"), "new")
-	// The other one has not looked yet, or has.
+	// b may or may not have noticed the new stream.
 	put(t, b, user("u"), "newer")
 	for _, s := range []*testStore{a, b} {
 		eventually(t, "new epoch", func() bool { return s.Epoch(user("u")) != epoch && s.Epoch(user("u")) != "" })
@@ -369,7 +369,7 @@ func TestStaleLink(t *testing.T) {
 	url := outside(t, natsserver.Options{})
 	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
 	put(t, a, user("u"), "1", "2", "3")
-	// Not by a store, which would tell the others.
+	// A store would notify the others, so the test recreates the stream itself.
 	js := a.link.Load().js
 	found, err := js.Stream(ctx, subject.Inbox.Stream())
 	if err != nil {

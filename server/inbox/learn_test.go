@@ -127,7 +127,7 @@ func TestRestoredFarBack(t *testing.T) {
 	if s.Ready() == nil {
 		t.Error("ready")
 	}
-	// What it says helps.
+	// The advice in the error helps.
 	if err := s.link.Load().js.DeleteStream(ctx, subject.Inbox.Stream()); err != nil {
 		t.Fatal(err)
 	}

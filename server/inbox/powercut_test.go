@@ -76,7 +76,7 @@ func (s *testStore) markForTest(t *testing.T) {
 		_, durable := s.local.account.Sizes()
 		return durable >= size
 	})
-	// And the mark itself.
+	// The mark itself must be durable, too.
 	eventually(t, "mark", func() bool {
 		tally, err := account.ReadTally(s.local.account.File, -1)
 		return err == nil && tally.Durable >= size

@@ -11,8 +11,8 @@ import (
 	"fanfare/server/store"
 )
 
-// What package server does with a Store: it appends, delivers what a user has not
-// acknowledged, and notes what the user has acknowledged.
+// Package server uses a Store like this: it appends, delivers messages that a user has not
+// acknowledged, and records acknowledgements.
 func ExampleStore() {
 	dir, err := os.MkdirTemp("", "store")
 	if err != nil {

@@ -46,7 +46,7 @@ func (t *trial) loseInProxy(safe bool) error {
 		if err != nil {
 			return err
 		}
-		// What docs/messages.md says about such proxies announces the loss for plain sessions.
+		// docs/messages.md announces the loss for plain sessions, in the section on such proxies.
 		t.history.announce(loss{what: "documentation", epochs: map[string]bool{last.Epoch: true}, most: -1})
 	} else {
 		t.pause(t.end, betweenRounds)

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// stage is what a nemesis with servers of its own needs, and does.
+// stage describes a nemesis that has servers of its own: what it needs, and its functions.
 type stage struct {
 	shape shape // with NATS servers, or with an embedded store
 	// prepare is called before there are users; nil: nothing to do.
 	prepare func(*trial) error
-	// round does the worst once. Its error says what a server did wrong.
+	// round causes the fault once. Its error says what a server did wrong.
 	round func(*trial) error
 	// padding is the greatest length of what is added to some messages, in bytes.
 	padding int

@@ -209,8 +209,8 @@ func TestStartDeadline(t *testing.T) {
 	}
 }
 
-// TestPermanentErrors: what retrying does not cure is an error, which says what to do
-// and contains no password.
+// TestPermanentErrors: a failure that retrying cannot cure is an error, which says what to
+// do and contains no password.
 func TestPermanentErrors(t *testing.T) {
 	ns := start(t, natsserver.RANDOM_PORT, "another")
 	at := ns.Addr().String()

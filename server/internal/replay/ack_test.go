@@ -22,9 +22,9 @@ func TestDroppedPing(t *testing.T) {
 	for r.phase == Open {
 		g.live(r, strings.Repeat("l", 100))
 	}
-	// Even if a client or a proxy answers what it never got.
+	// A client or a proxy answers a ping that it never received.
 	if g.Pong(r, []byte(ping.text)) {
-		t.Error("a pong after messages were discarded is taken for an answer")
+		t.Error("a pong after messages were discarded acknowledges them")
 	}
 	g.wantAcked(inboxOf("alice"), "alice", -1)
 	g.close(r, 0)

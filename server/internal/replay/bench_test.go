@@ -22,7 +22,7 @@ func (r *quietReceiver) Ping(payload []byte) bool {
 	return true
 }
 
-// login is the way of a session that has nothing stored.
+// login attaches and opens a session for which nothing is stored.
 func login(g *rig, r *receiver) {
 	r.phase = Opening
 	g.Attach(r, Start{}, nil)

@@ -208,7 +208,7 @@ func TestLaggingReplica(t *testing.T) {
 	g.want(r, true, "5 gap")
 }
 
-// TestReplicaCatchesUp: a message that was given up is found with the next notice.
+// TestReplicaCatchesUp: a message that the store did not have is found with the next notice.
 func TestReplicaCatchesUp(t *testing.T) {
 	g := newRig(t)
 	r := g.connect("alice", AckExplicit)

@@ -28,7 +28,7 @@ const mostTries = 2
 // is sent again it is alone in flight, so that the second failure concerns no other
 // stored message.
 //
-// Or Receiver.Encode returned nil for it. This is counted for each dialect, as another
+// Or Receiver.Encode may have returned nil for the message. This is counted for each dialect, as another
 // dialect may be able to encode the message.
 type failures struct {
 	some atomic.Bool // the table is not empty

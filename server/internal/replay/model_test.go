@@ -35,7 +35,7 @@ type modelSession struct {
 	stage  int // made, listed, attached, open, ended, detached
 	topics map[string]bool
 
-	// What was written, by box.
+	// Messages that were written, by box.
 	at      map[store.Box]Begin // the last offset and its epoch
 	flight  []*wire             // stored frames since the last pong, and pings
 	wrong   bool                // its pongs are wrong
@@ -47,7 +47,7 @@ type modelSession struct {
 	given   []string        // live messages that were pushed, in order
 	written []string
 
-	// What the client has read.
+	// Messages that the client has read.
 	pongs []string
 	acks  []Message
 }

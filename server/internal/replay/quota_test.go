@@ -75,7 +75,7 @@ func TestPositionsPerAddress(t *testing.T) {
 		}
 		g.wantAcked(topic("sc.more"), []string{"bob", "carol", "dave"}[i], int(seq))
 	}
-	// What is stored moves on, also in a later session of the same address.
+	// A stored position moves on, also in a later session of the same address.
 	r := connect("user0", attacker)
 	last := g.push(topic("sc.0.0"), "new", r)
 	start.Offset = last

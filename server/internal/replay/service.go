@@ -175,7 +175,7 @@ func (v *Service) remove(s *session, at left) {
 	}
 }
 
-// forget drops what the last session of a receiver has left.
+// forget drops the positions that the last session of a receiver has left.
 func (v *Service) forget(r Receiver) {
 	id := r.ID()
 	sh := v.shard(id)

@@ -119,7 +119,7 @@ func (s *session) send(st *stream, f Frame, offset uint64) bool {
 }
 
 // pin stores the position of a first-time subscriber before the first message, so
-// that a message that is not acknowledged comes again.
+// that a message that is not acknowledged is redelivered.
 func (s *session) pin(st *stream) {
 	if st.pinned {
 		return
@@ -153,8 +153,8 @@ func (s *session) room(n int) bool {
 	return waiting == 0 || waiting+n <= window
 }
 
-// fits reports whether the outbound queue takes n bytes more of any kind. A message
-// may exceed it alone, and then everything else waits until that has drained.
+// fits reports whether n more bytes, of any kind, fit into the outbound queue. An empty queue
+// accepts a message that is larger than the bound; everything else then waits for it.
 func (s *session) fits(n int) bool {
 	waiting := s.receiver.Queued()
 	return waiting == 0 || waiting+n <= 2*s.svc.cfg.Window

@@ -122,9 +122,9 @@ func (s *Service) Sweep() {
 	}
 }
 
-// garbage tells when to collect the garbage of handshakes. Each leaves about 75 KiB, and a
-// process that has done many, and then does nothing, keeps the last of it: nothing that
-// it allocates would start a collection.
+// garbage decides when to collect the garbage of handshakes. Each leaves about 75 KiB, and a
+// process that becomes idle after many of them keeps the last of it, because it allocates
+// too little to start a collection.
 type garbage struct {
 	seen      int64 // handshakes at the last sweep
 	collected int64 // handshakes at the last collection
@@ -136,7 +136,7 @@ const (
 	minHandshakes = 256 // 20 MiB of garbage: less is not worth a collection
 )
 
-// due is given the number of handshakes that have ended.
+// due reports whether to collect now. handshakes is the number that have ended so far.
 func (g *garbage) due(handshakes int64) bool {
 	if handshakes != g.seen {
 		g.seen, g.quiet = handshakes, 0
@@ -150,7 +150,7 @@ func (g *garbage) due(handshakes int64) bool {
 	return true
 }
 
-// Owner is what a connection belongs to.
+// Owner owns a connection.
 type Owner interface {
 	// Allow is called before the handshake costs anything: with an error it does not
 	// begin.

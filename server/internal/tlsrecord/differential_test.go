@@ -184,7 +184,7 @@ func TestWithCryptoTLS(t *testing.T) {
 	}
 }
 
-// What the server of crypto/tls rejects, we reject, too: a change of any bit of a record.
+// Conn rejects a change of any bit of a record, as the server of crypto/tls does.
 func TestDifferentialMutations(t *testing.T) {
 	client, raw, server := handshake(t, true)
 	sent := make(chan []byte, 1)

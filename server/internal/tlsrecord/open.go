@@ -166,7 +166,7 @@ func (c *Conn) openHandshake(now uint32, content []byte) {
 	n := copy(message[have:], content)
 	have += n
 	content = content[n:]
-	// What is wrong with a message is known as early as its type and length are.
+	// The type and the length of a message show whether it is allowed.
 	want := [handshakeHeaderLen]byte{handshakeKeyUpdate, 0, 0, keyUpdateLen - handshakeHeaderLen}
 	for i, b := range message[:min(have, handshakeHeaderLen)] {
 		if b != want[i] {

@@ -229,7 +229,7 @@ func TestRFC8446KeyLimit(t *testing.T) {
 		if server.out.seq != 2 { // 5.3: set to zero with the new key
 			t.Errorf("sequence number %d, want 2", server.out.seq)
 		}
-		// Also within one call.
+		// The key also changes within one call.
 		server.out.seq, client.in.seq = rekeyAfter-1, rekeyAfter-1
 		text := bytes.Repeat([]byte("y"), 3*MaxPlaintext)
 		if plain, _, err := client.open(server.seal(text)); !bytes.Equal(plain, text) || err != nil {

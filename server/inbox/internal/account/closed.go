@@ -136,8 +136,8 @@ func (s *setBack) read(b []byte) {
 	}
 }
 
-// SetBackPositions returns how many positions were set back, at most, and of how many users
-// that is known.
+// SetBackPositions returns the greatest number of positions that may have been set back, and
+// the number of users that are known to have one.
 func (c *Check) SetBackPositions() (positions, users int) {
 	known := make(map[string]bool)
 	for name, seq := range c.setBack.names {

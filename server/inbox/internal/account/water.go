@@ -133,7 +133,7 @@ func (c *Check) compareHighWater() {
 	}
 	missing := 0
 	for k := range h.last {
-		// What precedes the first message that is left may have made room, or have expired.
+		// Messages before the first one that is left may have been evicted, or have expired.
 		for seq := max(t.settled[k]+1, t.covers[k]+1, c.Streams[k].Live.min()); seq <= h.last[k]; seq++ {
 			if !t.seen[k].Has(seq) && !c.Streams[k].Live.Has(seq) && !c.Streams[k].removed.Has(seq) {
 				missing++
