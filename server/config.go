@@ -160,12 +160,6 @@ type Config struct {
 // "default", for programs that take it from a flag or a file.
 func ParseTransport(s string) (netpoll.Transport, error) { return netpoll.ParseTransport(s) }
 
-// tick is the resolution of heartbeats and deadlines.
-const (
-	tick           = limit.Tick
-	ticksPerSecond = limit.TicksPerSecond
-)
-
 // Validate returns the error with which New would reject cfg. An error in a field has a
 // method Field() string, for errors.As, that names it.
 func (cfg Config) Validate() error { return cfg.validate() }

@@ -8,6 +8,25 @@ import (
 	"fanfare/netpoll"
 )
 
+// Status is the phase of a Server's life.
+type Status uint32
+
+// The phases, in order.
+const (
+	Starting Status = iota // New has returned
+	Serving                // connections are accepted
+	Leaving                // Drain was called; connections are accepted for Config.DrainDelay
+	Draining               // sessions are being closed
+	Stopped                // Shutdown has returned
+)
+
+var statusNames = [...]string{Starting: "starting", Serving: "serving", Leaving: "leaving", Draining: "draining", Stopped: "stopped"}
+
+func (s Status) String() string { return statusNames[s] }
+
+// Status returns the present phase.
+func (srv *Server) Status() Status { return Status(srv.status.Load()) }
+
 const (
 	// drainStep is how often a batch of sessions is closed.
 	drainStep = 50 * time.Millisecond

@@ -10,6 +10,12 @@ import (
 	"fanfare/server/internal/limit"
 )
 
+// tick is the resolution of heartbeats and deadlines.
+const (
+	tick           = limit.Tick
+	ticksPerSecond = limit.TicksPerSecond
+)
+
 // clock advances the coarse time of a server, srv.tick, and its timer wheels.
 type clock struct {
 	srv *Server
