@@ -33,7 +33,7 @@ var (
 	clients = []string{"fanfare/client", "fanfare/client/js/build"}
 	// parts are what package inbox is made of; Go keeps others from importing them.
 	parts = []string{
-		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
+		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
 	}
 )
 

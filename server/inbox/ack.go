@@ -110,7 +110,7 @@ func (s *Store) note(name string, p position) {
 // the store has no room is rejected, by AckSync with ErrFull.
 func (s *Store) Acked(ctx context.Context, b store.Box, user string) (offset uint64, known bool, err error) {
 	pending, isPending := s.acks.pending(b, user)
-	if !isPending && s.local != nil && !s.filled.has(account.HashPosition(b, user)) {
+	if !isPending && s.local != nil && !s.filled.Has(account.HashPosition(b, user)) {
 		return 0, false, s.usable()
 	}
 	ctx, cancel, err := s.begin(ctx)
@@ -295,7 +295,7 @@ func (s *Store) nothingToRemember(ctx context.Context, name string, p position) 
 // putPosition stores a position in place of another.
 func (s *Store) putPosition(ctx context.Context, name string, offset uint64, stored storedPosition) error {
 	if s.local != nil {
-		s.filled.add(account.HashName(subject.Ack, name))
+		s.filled.Add(account.HashName(subject.Ack, name))
 	}
 	// All records of a name have one length: a full stream replaces a record only by
 	// one that is not longer.

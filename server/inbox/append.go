@@ -52,7 +52,7 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	if s.local != nil {
-		s.filled.add(account.HashName(p.to.Kind, p.to.Name()))
+		s.filled.Add(account.HashName(p.to.Kind, p.to.Name()))
 	}
 	for i := 0; ; i++ {
 		r, err := p.attempt(ctx, t, size)

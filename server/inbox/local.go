@@ -263,18 +263,18 @@ func (s *Store) limits() account.Limits {
 // fillFilter adds all names that may have messages or positions to the filter, and notes
 // where the boxes end.
 func (s *Store) fillFilter(c *account.Check) error {
-	s.filled.reset(len(c.Tally.Boxes) + len(c.Tally.Positions) + len(c.Strays) + len(c.Stored))
+	s.filled.Reset(len(c.Tally.Boxes) + len(c.Tally.Positions) + len(c.Strays) + len(c.Stored))
 	for h := range c.Tally.Boxes {
-		s.filled.add(h)
+		s.filled.Add(h)
 	}
 	for h := range c.Stored {
-		s.filled.add(h)
+		s.filled.Add(h)
 	}
 	for _, name := range c.Loss.Positions {
-		s.filled.add(account.HashName(subject.Ack, name))
+		s.filled.Add(account.HashName(subject.Ack, name))
 	}
 	for b := range c.Loss.Boxes {
-		s.filled.add(account.HashName(b.Kind, b.Name()))
+		s.filled.Add(account.HashName(b.Kind, b.Name()))
 	}
 	if s.cfg.DiskFull == FullDropOldest {
 		s.ends.begin(c.Ends())

@@ -154,9 +154,9 @@ func (s *Store) knownEmpty(to store.Box) (bool, error) {
 		return false, err
 	}
 	if to.Topic != "" {
-		return !s.filled.has(account.HashName(subject.Topic, subject.Token(to.Topic))), nil
+		return !s.filled.Has(account.HashName(subject.Topic, subject.Token(to.Topic))), nil
 	}
-	return !s.filled.has(account.HashName(subject.Inbox, subject.Token(to.User))), nil
+	return !s.filled.Has(account.HashName(subject.Inbox, subject.Token(to.User))), nil
 }
 
 // Before returns the offset of the last message that was certainly stored before a time of

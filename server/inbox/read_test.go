@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -165,28 +164,5 @@ func TestLastCostsNothing(t *testing.T) {
 	}
 	if got != 0 {
 		t.Errorf("%v allocations", got)
-	}
-}
-
-// TestFilter: nothing that was added is forgotten, also when the filter grows, and
-// few others are found.
-func TestFilter(t *testing.T) {
-	var f filter
-	f.reset(0)
-	const n = 100_000
-	for i := range n {
-		f.add(account.HashName(subject.Inbox, strconv.Itoa(i)))
-	}
-	found := 0
-	for i := range n {
-		if !f.has(account.HashName(subject.Inbox, strconv.Itoa(i))) {
-			t.Fatalf("%d is missing", i)
-		}
-		if f.has(account.HashName(subject.Inbox, strconv.Itoa(n+i))) {
-			found++
-		}
-	}
-	if layers := len(*f.layers.Load()); found > n/5 || layers < 2 {
-		t.Errorf("%d of %d others are found, in %d layers", found, n, layers)
 	}
 }

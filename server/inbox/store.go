@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/bloom"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -30,7 +31,7 @@ type Store struct {
 	confirms [subject.Kinds]confirmer
 	tails    tails
 	ends     ends
-	filled   filter // embedded: names that may have messages or positions
+	filled   bloom.Filter // embedded: names that may have messages or positions
 	acks     acks
 	stats    counters
 	recover  atomic.Pointer[func()] // of OnRecover
