@@ -2,7 +2,7 @@ package frame
 
 import "fmt"
 
-// DefaultMaxMessage is the default of Rules.MaxMessage. 64 KiB is far more than people and devices send to
+// DefaultMaxMessage is the default of Rules.MaxMessage. 64 KiB is far more than people and their devices send to
 // a push server, and bounds the memory of 100,000 clients that stop in the middle of a message to 6.4 GiB.
 const DefaultMaxMessage = 64 << 10
 

@@ -37,12 +37,12 @@ func TestChurn(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 800
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		n := rounds
-		if kind != netpoll.Epoll {
+		if transport != netpoll.Epoll {
 			n /= 5
 		}
-		srv := start(t, Config{Transport: kind})
+		srv := start(t, Config{Transport: transport})
 		goroutinesBefore := len(goroutines())
 
 		// Sessions that open and close.

@@ -23,8 +23,8 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv, h := startStopped(t, Config{Transport: kind, HandshakeTimeout: 10 * time.Second})
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv, h := startStopped(t, Config{Transport: transport, HandshakeTimeout: 10 * time.Second})
 				c := connect(t, srv)
 				await(t, "connection", func() bool { return srv.engine.Opened() == 1 })
 				for i := range 9 {
@@ -61,8 +61,8 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 80
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, h := startStopped(t, Config{Transport: kind, HandshakeTimeout: tick, PingInterval: time.Hour})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv, h := startStopped(t, Config{Transport: transport, HandshakeTimeout: tick, PingInterval: time.Hour})
 		served := 0
 		for range rounds {
 			c := connect(t, srv)
@@ -88,7 +88,7 @@ func TestHandshakeTimeoutRace(t *testing.T) {
 }
 
 func TestTimers(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		fired := make(chan string, 10)
 		ep := PushEndpoint("/ws")
 		ep.Hooks.OnTimer = func(s *Session) {
@@ -98,7 +98,7 @@ func TestTimers(t *testing.T) {
 			fired <- s.User()
 		}
 		log := new(logBuffer)
-		srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, Logger: log.logger()})
+		srv, h := startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}, Logger: log.logger()})
 		dial(t, srv, "/ws?user=a")
 		dial(t, srv, "/ws?user=b")
 		a, b := only(t, srv, "a"), only(t, srv, "b")
@@ -251,12 +251,12 @@ func TestExpiry(t *testing.T) {
 		{"after several intervals", 95 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 				var expires atomic.Int64 // Unix time in nanoseconds
 				ep := Endpoint{Path: "/ws", NonBlocking: true, Identifier: func(context.Context, *Request) (Identity, error) {
 					return Identity{User: "alice", Expires: time.Unix(0, expires.Load())}, nil
 				}}
-				srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+				srv, h := startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 				expires.Store(srv.started.Add(test.expires).UnixNano())
 				c := dial(t, srv, "/ws")
 				left := test.expires - 2*tick

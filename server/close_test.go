@@ -21,13 +21,13 @@ type closeServer struct {
 	closed   chan frame.CloseError
 }
 
-func startClose(t testing.TB, kind netpoll.Transport) *closeServer {
+func startClose(t testing.TB, transport netpoll.Transport) *closeServer {
 	s := &closeServer{messages: make(chan string, 10), closed: make(chan frame.CloseError, 10)}
 	ep := PushEndpoint("/")
 	ep.Rules.MaxMessage = 1000
 	ep.Hooks.OnMessage = func(_ *Session, op Op, payload []byte) { s.messages <- string(payload) }
 	ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { s.closed <- why }
-	s.Server, s.manualClock = startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+	s.Server, s.manualClock = startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 	return s
 }
 
@@ -64,8 +64,8 @@ func TestServerCloses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := startClose(t, kind)
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				s := only(t, srv.Server, "a")
 				if !s.Close(test.code, test.reason) {
@@ -125,8 +125,8 @@ func TestClientCloses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := startClose(t, kind)
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				// What comes after a close frame is ignored, 5.5.1.
 				c.say(string(masked(ws.OpClose, true, []byte(test.payload))) + string(masked(Text, true, []byte("late"))))
@@ -149,8 +149,8 @@ func TestClientCloses(t *testing.T) {
 
 // Both start it at the same time: each takes the other's frame for the answer.
 func TestBothClose(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := startClose(t, kind)
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := startClose(t, transport)
 		c := dial(t, srv.Server, "/?user=a")
 		only(t, srv.Server, "a").Close(4001, "server")
 		c.send(ws.OpClose, closePayload(4002, "client")) // has not read ours
@@ -161,7 +161,7 @@ func TestBothClose(t *testing.T) {
 }
 
 func TestCloseIsBounded(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		tests := []struct {
 			name string
 			end  func(s *Session, c *client)
@@ -181,7 +181,7 @@ func TestCloseIsBounded(t *testing.T) {
 		}
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
-				srv := startClose(t, kind)
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				s := only(t, srv.Server, "a")
 				test.end(s, c)
@@ -227,8 +227,8 @@ func TestConnectionBreaks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := startClose(t, kind)
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				test.leave(c)
 				srv.wantClosed(t, 1006, "")
@@ -262,8 +262,8 @@ func TestConnectionFails(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := startClose(t, kind)
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				c.send(Text, "before")
 				c.say(test.bytes + string(masked(Text, true, []byte("after"))))
@@ -283,9 +283,9 @@ func TestConnectionFails(t *testing.T) {
 // The frames that a client sent together with its request belong to the
 // decoder, also when OnOpen has closed the session already.
 func TestCloseInOnOpen(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep := Endpoint{Path: "/", Hooks: Hooks{OnOpen: func(s *Session) { s.Close(4000, "go") }}}
-		srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv, h := startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
 		text := string(masked(Text, true, []byte("hello")))
 		c.say(handshakeFor("/") + text[:3])
@@ -306,8 +306,8 @@ func TestCloseInOnOpen(t *testing.T) {
 
 // Queued messages go out before the close frame.
 func TestCloseFollowsQueuedMessages(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := startClose(t, kind)
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := startClose(t, transport)
 		c := dial(t, srv.Server, "/?user=a")
 		s := only(t, srv.Server, "a")
 		payload := strings.Repeat("x", 32<<10)
@@ -328,8 +328,8 @@ func TestCloseFollowsQueuedMessages(t *testing.T) {
 
 // No timer of a session stays armed after its end, however the two meet.
 func TestTimersEndWithTheirSession(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		var begun atomic.Int32
 		each(4, func(i int) {
 			for begun.Add(1) <= 400 {

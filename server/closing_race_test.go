@@ -45,16 +45,16 @@ func raceRounds(t *testing.T) int {
 func TestClosingRaces(t *testing.T) {
 	rounds := raceRounds(t)
 	begun := time.Now()
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		n := rounds
-		if kind != netpoll.Epoll {
+		if transport != netpoll.Epoll {
 			n = max(rounds/10, 100)
 		}
 		descriptors := len(openDescriptors())
 		codes := make(map[Code]int64)
 		const batch = 250
 		for at := 0; at < n && !t.Failed(); at += batch {
-			closingRace(t, kind, min(batch, n-at), codes)
+			closingRace(t, transport, min(batch, n-at), codes)
 		}
 		await(t, "descriptors are given back", func() bool { return len(openDescriptors()) <= descriptors })
 		t.Logf("%d sessions, closed with %v; %v since the test began", n, codes, time.Since(begun).Round(time.Millisecond))
@@ -68,7 +68,7 @@ func TestClosingRaces(t *testing.T) {
 
 // closingRace ends n sessions of one server and adds the codes that were counted
 // to codes.
-func closingRace(t *testing.T, kind netpoll.Transport, n int, codes map[Code]int64) {
+func closingRace(t *testing.T, transport netpoll.Transport, n int, codes map[Code]int64) {
 	closed := make([]atomic.Int32, n) // calls of OnClose
 	ep := PushEndpoint("/")
 	ep.Rate.Unlimited = true
@@ -83,7 +83,7 @@ func closingRace(t *testing.T, kind netpoll.Transport, n int, codes map[Code]int
 			t.Errorf("OnClose came again for %q", s.User())
 		}
 	}
-	srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0", Endpoints: []Endpoint{ep}, DrainRate: 1 << 20, CloseTimeout: tick})
+	srv, err := New(Config{Transport: transport, Listen: "127.0.0.1:0", Endpoints: []Endpoint{ep}, DrainRate: 1 << 20, CloseTimeout: tick})
 	if err != nil {
 		t.Fatal(err)
 	}

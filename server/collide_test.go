@@ -25,7 +25,7 @@ func TestEndingsCollide(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 500
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var closed, twice atomic.Int64
 		var codes sync.Map
 		ep := PushEndpoint("/")
@@ -43,7 +43,7 @@ func TestEndingsCollide(t *testing.T) {
 			}
 			s.SetData("closed")
 		}
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		const guests = 4
 		var number atomic.Int64
 		each(guests, func(int) {
@@ -100,9 +100,9 @@ func TestShutdownCollides(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 5
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for round := range rounds {
-			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0", DrainRate: 1 << 20})
+			srv, err := New(Config{Transport: transport, Listen: "127.0.0.1:0", DrainRate: 1 << 20})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -62,8 +62,8 @@ func TestEchoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		for _, size := range []int{16, 128, 1000} {
 			c := dial(t, srv, "/echo")
 			payload := bytes.Repeat([]byte("x"), size)
@@ -97,8 +97,8 @@ func TestBroadcastAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	const receivers, messages = 200, 100
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		var clients []*client
 		for i := range receivers {
 			clients = append(clients, dial(t, srv, fmt.Sprintf("/ws?user=u%d&topic=t", i)))
@@ -137,15 +137,15 @@ func TestBroadcastAllocations(t *testing.T) {
 // A connection costs no goroutine, except on the transport that is about that.
 func TestGoroutinesPerConnection(t *testing.T) {
 	const connections = 50
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		dial(t, srv, "/ws?user=a")
 		before := len(goroutines())
 		for i := range connections {
 			dial(t, srv, fmt.Sprint("/ws?user=u", i))
 		}
 		want := 0
-		if kind == netpoll.Goroutine {
+		if transport == netpoll.Goroutine {
 			want = connections
 		}
 		if n := len(goroutines()) - before; n > want {

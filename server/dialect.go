@@ -31,7 +31,7 @@ type Dialect interface {
 	// all receivers of a message.
 	Encode(c Content) *frame.Prepared
 
-	// Begin tells the client where a box starts for it: the user's inbox once
+	// Begin sends the client the position at which a box starts for it: the user's inbox once
 	// the session is open (Topic is empty), or a durable topic. It precedes the
 	// first message of that box, and for the inbox every live message. Where the
 	// store has not answered in time Epoch is empty, and a second call follows.

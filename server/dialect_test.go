@@ -40,10 +40,10 @@ func (*upper) Goodbye(code Code, reason string) []byte {
 
 // A dialect of the application decides about everything that its sessions say.
 func TestOwnDialect(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep := PushEndpoint("/ws")
 		ep.Dialects = append(ep.Dialects, new(upper))
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a", "Sec-WebSocket-Protocol: other, upper")
 		c.want(Text, "WELCOME a")
 		push(srv, "a", Text, []byte("hi"))
@@ -130,10 +130,10 @@ func TestMixedBroadcastAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	const receivers, messages = 240, 50
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep := PushEndpoint("/ws")
 		ep.Dialects = append(ep.Dialects, new(upper))
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		var clients []*client
 		for i := range receivers {
 			c := dial(t, srv, fmt.Sprintf("/ws?user=u%d&topic=t", i), "Sec-WebSocket-Protocol: "+[]string{"upper", "fanfare.v1", "none"}[i%3])
@@ -219,8 +219,8 @@ func TestMessageIsSharedByServers(t *testing.T) {
 // A session that is matched several times gets a message once, and one that is left out
 // gets none.
 func TestPushManyAndPublishExcept(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		clients := map[string]*client{}
 		for _, user := range []string{"a", "b", "c", "d"} {
 			path := "/ws?user=" + user

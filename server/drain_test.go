@@ -24,8 +24,8 @@ func shutdown(srv *Server, ctx context.Context) <-chan error {
 }
 
 func TestDrain(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		a, b := dial(t, srv, "/ws?user=a"), dial(t, srv, "/echo")
 		half := connect(t, srv)
 		half.say("GET /ws?user=b HTTP/1.1\r\n")
@@ -135,8 +135,8 @@ func TestDrainRate(t *testing.T) {
 }
 
 func TestDrainCutsOff(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		deaf := dial(t, srv, "/ws?user=a")
 		slow := connect(t, srv)
 		slow.say("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
@@ -158,8 +158,8 @@ func TestDrainCutsOff(t *testing.T) {
 }
 
 func TestShutdownTwice(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		c := dial(t, srv, "/echo")
 		first := shutdown(srv, context.Background())
 		c.wantClose(1001)
@@ -204,8 +204,8 @@ func TestShutdownWithRunningHook(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0"})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv, err := New(Config{Transport: transport, Listen: "127.0.0.1:0"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,9 +242,9 @@ func TestRunFails(t *testing.T) {
 // Servers that come and go leak nothing; the rest is TestMain's.
 func TestNewAndShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for range 20 {
-			srv, err := New(Config{Transport: kind})
+			srv, err := New(Config{Transport: transport})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -274,8 +274,8 @@ func socketPair(t *testing.T) (a, b net.Conn, err error) {
 
 // A request that is complete only when the server drains is rejected.
 func TestDrainRejectsHandshakes(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		c := connect(t, srv)
 		await(t, "a connection", func() bool { return srv.connections.Load() == 1 })
 		srv.status.Store(draining) // as Shutdown does, before it looks at the sessions

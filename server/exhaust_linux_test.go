@@ -23,13 +23,13 @@ const few = 100
 // TestDescriptorsRunOut starts a server in a process of its own, which has few
 // descriptors, and more clients than those.
 func TestDescriptorsRunOut(t *testing.T) {
-	if kind := os.Getenv("FANFARE_TEST_FEW"); kind != "" {
-		serveWithFew(t, kind)
+	if transport := os.Getenv("FANFARE_TEST_FEW"); transport != "" {
+		serveWithFew(t, transport)
 		return
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		child := exec.Command(os.Args[0], "-test.run=^TestDescriptorsRunOut$")
-		child.Env = append(os.Environ(), "FANFARE_TEST_FEW="+kind.String())
+		child.Env = append(os.Environ(), "FANFARE_TEST_FEW="+transport.String())
 		log := new(logBuffer)
 		child.Stderr = log
 		stdin, err := child.StdinPipe()
@@ -103,8 +103,8 @@ func TestDescriptorsRunOut(t *testing.T) {
 }
 
 // serveWithFew is the child: it serves until its input ends.
-func serveWithFew(t *testing.T, kind string) {
-	k, err := netpoll.ParseTransport(kind)
+func serveWithFew(t *testing.T, transport string) {
+	k, err := netpoll.ParseTransport(transport)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,11 +190,11 @@ func TestHandshake(t *testing.T) {
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ""},
 		{"garbage", "Hello, world!\r\n\r\n", 400, ""},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep := EchoEndpoint("/echo")
 		ep.Dialects, ep.AllowQuery = dialects("chat", "superchat"), []string{"a"}
 		srv := start(t, Config{
-			Transport: kind, MaxHeader: 1024, Endpoints: []Endpoint{ep},
+			Transport: transport, MaxHeader: 1024, Endpoints: []Endpoint{ep},
 			AllowOrigins: []string{"https://app.example.org", "https://*.wild.example", "capacitor://localhost"},
 		})
 		for _, test := range tests {
@@ -263,8 +263,8 @@ func TestHandshakeAnswer(t *testing.T) {
 // RFC 6455 demands of a client that it waits for the answer, but not of a server
 // that it drops what a hasty one has sent: it goes to the decoder.
 func TestHandshakeTogetherWithFrames(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		c := connect(t, srv)
 		var frames strings.Builder
 		for i := range 100 {
@@ -281,8 +281,8 @@ func TestHandshakeTogetherWithFrames(t *testing.T) {
 }
 
 func TestHandshakeTogetherWithGarbage(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		c := connect(t, srv)
 		c.say(request() + "GET / HTTP/1.1\r\n\r\n")
 		if resp := c.answer(); resp.StatusCode != 101 {

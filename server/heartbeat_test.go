@@ -45,12 +45,12 @@ func wantAbout(t testing.TB, what string, got, want time.Duration) {
 }
 
 func TestHeartbeat(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		t.Run("silent client is pinged, then closed", func(t *testing.T) {
 			closed := make(chan frame.CloseError, 1)
 			ep := PushEndpoint("/ws")
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
-			srv, h := startStopped(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+			srv, h := startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 			c := dial(t, srv, "/ws?user=a")
 			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
 			c.want(ws.OpPing, "")
@@ -67,7 +67,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("pong keeps alive", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind, PingInterval: 3 * time.Second, PingTimeout: time.Second})
+			srv, h := startStopped(t, Config{Transport: transport, PingInterval: 3 * time.Second, PingTimeout: time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
@@ -83,7 +83,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("interval shorter than the timeout", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: transport, PingInterval: time.Second, PingTimeout: 5 * time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
@@ -100,7 +100,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("half a header is a sign of life", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind})
+			srv, h := startStopped(t, Config{Transport: transport})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			frame := masked(Text, true, []byte("hello"))
@@ -115,7 +115,7 @@ func TestHeartbeat(t *testing.T) {
 			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
 		})
 		t.Run("what we send is none", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind})
+			srv, h := startStopped(t, Config{Transport: transport})
 			c := dial(t, srv, "/ws?user=a")
 			for range 24 {
 				h.pass(time.Second)
@@ -128,7 +128,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("life between ping and timeout", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind, PingInterval: time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: transport, PingInterval: time.Second, PingTimeout: 5 * time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			h.until(t, "ping", 1, srv.stats.pings.Load)
@@ -144,7 +144,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 		t.Run("each by itself", func(t *testing.T) {
-			srv, h := startStopped(t, Config{Transport: kind, PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second})
+			srv, h := startStopped(t, Config{Transport: transport, PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second})
 			a := dial(t, srv, "/ws?user=a")
 			h.pass(3 * time.Second)
 			b := dial(t, srv, "/ws?user=b")
@@ -213,13 +213,13 @@ func TestHeartbeatsCostNothing(t *testing.T) {
 // A session whose hook blocks for longer than interval and timeout is not dead: its
 // client's answers are unread. The same while other sessions' hooks block all workers.
 func TestHeartbeatWhileHooksBlock(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, test := range []struct {
 			name    string
 			workers int
 			blocked string // whose hook blocks
 		}{{"its own hook", 8, "a"}, {"hooks of others", 1, "b"}} {
-			if kind == netpoll.Goroutine && test.blocked != "a" {
+			if transport == netpoll.Goroutine && test.blocked != "a" {
 				continue // a session of this transport does not wait for workers
 			}
 			t.Run(test.name, func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestHeartbeatWhileHooksBlock(t *testing.T) {
 						<-leave
 					}
 				}
-				srv, h := startStopped(t, Config{Transport: kind, Workers: test.workers, Endpoints: []Endpoint{ep},
+				srv, h := startStopped(t, Config{Transport: transport, Workers: test.workers, Endpoints: []Endpoint{ep},
 					PingInterval: time.Second, PingTimeout: time.Second})
 				a, b := dial(t, srv, "/ws?user=a"), dial(t, srv, "/ws?user=b")
 				s := only(t, srv, "a")

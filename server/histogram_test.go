@@ -72,12 +72,12 @@ func (d slowDialect) Begin(s *Session, p Position) { d.Dialect.Begin(s, p) }
 // TestDeliveryLatency: each push to a session of this node is measured from the call to the
 // last write, whatever the number of receivers; a push without one is not.
 func TestDeliveryLatency(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		cfg := withInbox(t)
 		slow := &takingTime{Dialect: Plain(), Store: cfg.Store, pass: func(time.Duration) {}}
 		ep := PushEndpoint("/ws")
 		ep.Dialects = []Dialect{slowDialect{slow}, Plain()}
-		cfg.Transport, cfg.Store, cfg.Endpoints = kind, slow, []Endpoint{ep}
+		cfg.Transport, cfg.Store, cfg.Endpoints = transport, slow, []Endpoint{ep}
 		srv, h := startStopped(t, cfg)
 		for range 2 {
 			dial(t, srv, "/ws?user=a&topic=t", "Sec-WebSocket-Protocol: slow")

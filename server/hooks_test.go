@@ -60,11 +60,11 @@ func (d *hookLog) hooks() Hooks {
 // OnOpen is the first call for a session, OnClose the last, once, and none overlap.
 func TestHooksInOrder(t *testing.T) {
 	const sessions, messages = 50, 20
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var d hookLog
 		ep := PushEndpoint("/")
 		ep.Hooks = d.hooks()
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		each(sessions, func(i int) {
 			c := dial(t, srv, fmt.Sprintf("/?user=u%d", i))
 			for m := range messages {
@@ -115,7 +115,7 @@ func TestHooksInOrder(t *testing.T) {
 // A panic ends its session with 1011, is logged once with its stack, and the
 // server and the other sessions go on.
 func TestHooksPanic(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, where := range []string{"OnOpen", "OnMessage", "OnClose"} {
 			t.Run(where, func(t *testing.T) {
 				log := new(logBuffer)
@@ -137,7 +137,7 @@ func TestHooksPanic(t *testing.T) {
 						check(s, "OnClose")
 					},
 				}
-				srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, Logger: log.logger()})
+				srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}, Logger: log.logger()})
 				other := dial(t, srv, "/?user=other")
 				c := dial(t, srv, "/?user=panics")
 				c.say(string(masked(Text, true, []byte("1"))) + string(masked(Text, true, []byte("2"))))
@@ -167,7 +167,7 @@ func TestHooksPanic(t *testing.T) {
 
 // Everything may be called from within a hook.
 func TestHooksMayCall(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		done := make(chan string, 1)
 		ep := PushEndpoint("/")
 		ep.Hooks = Hooks{
@@ -193,7 +193,7 @@ func TestHooksMayCall(t *testing.T) {
 				done <- fmt.Sprint(s.User(), s.Data(), why.Code)
 			},
 		}
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/?user=a")
 		c.want(Text, "push")
 		c.want(Text, "publish")
@@ -211,7 +211,7 @@ func TestHooksMayCall(t *testing.T) {
 // A hook that blocks does not stop the others.
 func TestHooksMayBlock(t *testing.T) {
 	const blocked = 50
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		leave := make(chan struct{})
 		entered := make(chan struct{}, blocked)
 		ep := EchoEndpoint("/")
@@ -222,7 +222,7 @@ func TestHooksMayBlock(t *testing.T) {
 			}
 			s.Send(op, payload)
 		}
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		var clients []*client
 		for range blocked {
 			c := dial(t, srv, "/")

@@ -38,7 +38,7 @@ func (panickyError) Is(error) bool { panic("in Is") }
 // A panic on the goroutine of an Identifier, after that has returned, costs the handshake,
 // or the session if it is open.
 func TestPanicAfterIdentifier(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var srv *Server
 		log := new(logBuffer)
 		ep, calls := blocking(Hooks{OnOpen: func(s *Session) {
@@ -49,7 +49,7 @@ func TestPanicAfterIdentifier(t *testing.T) {
 			cancel := p.cancel
 			p.cancel = func() { p.cancel = cancel; panic("in end") }
 		}})
-		srv = start(t, Config{Transport: kind, Logger: log.logger(), Identifiers: 1, Endpoints: []Endpoint{ep}})
+		srv = start(t, Config{Transport: transport, Logger: log.logger(), Identifiers: 1, Endpoints: []Endpoint{ep}})
 		begin := func(user string, err error) *client {
 			c := connect(t, srv)
 			c.say(handshakeFor("/slow?user=" + user))

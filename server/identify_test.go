@@ -38,9 +38,9 @@ func blocking(hooks Hooks) (Endpoint, chan *asked) {
 // An Identifier that blocks does not delay other connections, whatever the number of
 // workers.
 func TestIdentifierBlocks(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
-		srv := start(t, Config{Transport: kind, Workers: 1, Endpoints: []Endpoint{ep, EchoEndpoint("/echo")}})
+		srv := start(t, Config{Transport: transport, Workers: 1, Endpoints: []Endpoint{ep, EchoEndpoint("/echo")}})
 		const n = 20
 		var waiting []*client
 		for i := range n {
@@ -123,9 +123,9 @@ func TestIdentifiersAreBounded(t *testing.T) {
 
 // The context ends when the client leaves, and no session opens.
 func TestIdentifierClientLeaves(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnOpen: func(*Session) { t.Error("a session opened") }})
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
 		c.say(handshakeFor("/slow?user=a"))
 		p := receive(t, "Identifier", calls)
@@ -145,7 +145,7 @@ func TestIdentifierClientLeaves(t *testing.T) {
 // With Config.HandshakeTimeout the client is rejected, also if the Identifier does not
 // look at its context, and if it waits for a place.
 func TestIdentifierTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		stuck := make(chan struct{})
 		var calls atomic.Int32
 		ep := Endpoint{Path: "/stuck", Identifier: func(context.Context, *Request) (Identity, error) {
@@ -153,7 +153,7 @@ func TestIdentifierTimeout(t *testing.T) {
 			<-stuck
 			return Identity{User: "late"}, Reject(401, "comes too late")
 		}}
-		srv := start(t, Config{Transport: kind, Identifiers: 1, HandshakeTimeout: tick, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Identifiers: 1, HandshakeTimeout: tick, Endpoints: []Endpoint{ep}})
 		var clients []*client
 		for range 2 {
 			c := connect(t, srv)
@@ -185,9 +185,9 @@ func TestIdentifierTimeout(t *testing.T) {
 
 // Bytes that a client sends before the answer are kept in order, up to a bound.
 func TestIdentifierEarlyBytes(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep, calls := blocking(Hooks{OnMessage: func(s *Session, op Op, payload []byte) { s.Send(op, payload) }})
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		t.Run("kept", func(t *testing.T) {
 			c := connect(t, srv)
 			hello := string(masked(Text, true, []byte("with the request")))
@@ -255,7 +255,7 @@ func TestIdentifierHooksDoNotOverlap(t *testing.T) {
 }
 
 func hooksDoNotOverlap(t *testing.T, send bool) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var in atomic.Int32
 		opening, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan frame.CloseError, 1)
 		hook := func(f func()) {
@@ -270,7 +270,7 @@ func hooksDoNotOverlap(t *testing.T, send bool) {
 			OnMessage: func(*Session, Op, []byte) { hook(func() {}) },
 			OnClose:   func(_ *Session, why frame.CloseError) { hook(func() { closed <- why }) },
 		})
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := connect(t, srv)
 		c.say(handshakeFor("/slow?user=a"))
 		receive(t, "Identifier", calls).answer <- nil
@@ -291,9 +291,9 @@ func hooksDoNotOverlap(t *testing.T, send bool) {
 
 // Shutdown ends the contexts, and answers the clients.
 func TestIdentifierShutdown(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep, calls := blocking(Hooks{})
-		srv := start(t, Config{Transport: kind, Identifiers: 1, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Identifiers: 1, Endpoints: []Endpoint{ep}})
 		var clients []*client
 		for range 2 {
 			c := connect(t, srv)
@@ -319,7 +319,7 @@ func TestIdentifierShutdown(t *testing.T) {
 // Where each part of a handshake fails, a session opens or the client has its answer,
 // whatever comes at the same time.
 func TestIdentifierRaces(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var opened, closed atomic.Int32
 		ep := Endpoint{Path: "/race", Hooks: Hooks{
 			OnOpen:  func(s *Session) { opened.Add(1) },
@@ -330,7 +330,7 @@ func TestIdentifierRaces(t *testing.T) {
 			}
 			return Identity{User: "a"}, nil
 		}}
-		srv := start(t, Config{Transport: kind, Identifiers: 3, SessionsPerUser: 1000, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Identifiers: 3, SessionsPerUser: 1000, Endpoints: []Endpoint{ep}})
 		for i := range 200 {
 			c := connect(t, srv)
 			target := "/race"

@@ -230,7 +230,7 @@ func (s *Session) probe() (wait uint32) {
 // 1008. The zero value is the default.
 type Rate struct {
 	// Messages per second, control frames included. 0: 100, far more than a person or
-	// a device sends to a push server.
+	// a client sends to a push server.
 	Messages int
 	// Bytes per second, those of headers and empty fragments included; a compressed
 	// message counts as what it inflates to, if that is more. 0: 256 KiB. A session

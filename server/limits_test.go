@@ -12,8 +12,8 @@ import (
 
 // MaxConnections counts all connections, those in their handshake too.
 func TestMaxConnections(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, MaxConnections: 2})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, MaxConnections: 2})
 		a := dial(t, srv, "/ws?user=a")
 		silent := connect(t, srv)
 		await(t, "two connections", func() bool { return srv.connections.Load() == 2 })
@@ -53,7 +53,7 @@ func TestMaxConnections(t *testing.T) {
 // before it reads the answer: a close with unread bytes would reset the connection.
 func TestRejectedAtAccept(t *testing.T) {
 	const tries = 200
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, test := range []struct {
 			name    string
 			reject  func(t *testing.T, srv *Server)
@@ -66,7 +66,7 @@ func TestRejectedAtAccept(t *testing.T) {
 			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.shortOfMemory.Load() }},
 		} {
 			t.Run(test.name, func(t *testing.T) {
-				srv, _ := startStopped(t, Config{Transport: kind, MaxConnections: 1})
+				srv, _ := startStopped(t, Config{Transport: transport, MaxConnections: 1})
 				test.reject(t, srv) // the clock, which might find it otherwise, stands still
 				for i := range tries {
 					c := connect(t, srv)

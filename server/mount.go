@@ -60,7 +60,7 @@ type HostedRequest struct {
 }
 
 // Begin decides about a handshake, before its connection is taken from the HTTP server.
-// If id is nil, Endpoint.Identifier tells whose session it is, on this goroutine, with
+// If id is nil, Endpoint.Identifier returns whose session it is, on this goroutine, with
 // the values of ctx. An error is a *Rejection in any case: the answer to the client.
 func (m *Mount) Begin(ctx context.Context, r *HostedRequest, id *Identity) (*Adoption, error) {
 	h := handshakeBuffers.Get().(*handshakeBuffer)
@@ -90,7 +90,7 @@ func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*A
 // with one call of Adopt or Serve.
 type Adoption struct {
 	ep   *endpoint
-	peer netip.AddrPort // as the other server tells it
+	peer netip.AddrPort // as the other server reports it
 	from netip.Addr     // for sources
 	admission
 	over chan struct{} // for extension.over
@@ -260,7 +260,7 @@ func (s *Session) openAdopted(x *extension) {
 	}
 }
 
-// ServeHTTP makes a Mount an http.Handler. Endpoint.Identifier tells whose session it is.
+// ServeHTTP makes a Mount an http.Handler. Endpoint.Identifier returns whose session it is.
 func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.upgrade(w, r, nil)
 }

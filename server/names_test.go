@@ -13,9 +13,9 @@ import (
 // a command with a malformed one changes nothing. The handshake is in TestNames, commands of
 // other nodes in TestServeRejectsInvalidCommands.
 func TestV1Names(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		cfg := withInbox(t)
-		cfg.Transport = kind
+		cfg.Transport = transport
 		srv := start(t, cfg)
 		c := dial(t, srv, "/ws?user=a&topic=news", "Sec-WebSocket-Protocol: fanfare.v1")
 		read := func() (o object) {

@@ -40,7 +40,7 @@ func TestOnCloseKnowsWhy(t *testing.T) {
 		{"end of the stream", func(_ *Session, c *client) { c.Close() }, CloseError{Code: 1006, Reason: ""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 				type end struct {
 					why  CloseError
 					addr netip.AddrPort
@@ -48,7 +48,7 @@ func TestOnCloseKnowsWhy(t *testing.T) {
 				closed := make(chan end, 1)
 				ep := PushEndpoint("/ws")
 				ep.Hooks.OnClose = func(s *Session, why CloseError) { closed <- end{why, s.RemoteAddr()} }
-				srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}, CloseTimeout: tick})
+				srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}, CloseTimeout: tick})
 				c := dial(t, srv, "/ws?user=a")
 				s, addr := only(t, srv, "a"), c.LocalAddr().String()
 				test.end(s, c)
@@ -95,8 +95,8 @@ func TestContext(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := start(t, Config{Transport: kind})
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := start(t, Config{Transport: transport})
 				c := dial(t, srv, "/ws?user=a")
 				s := only(t, srv, "a")
 				ctx := s.Context()

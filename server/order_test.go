@@ -34,9 +34,9 @@ func TestHelloPrecedesPushes(t *testing.T) {
 		{"with a store", func(t *testing.T) Config { return withInbox(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 				cfg := test.config(t)
-				cfg.Transport, cfg.SessionsPerUser = kind, rounds
+				cfg.Transport, cfg.SessionsPerUser = transport, rounds
 				srv := start(t, cfg)
 				stop := rapidly(func(i int) {
 					switch i % 3 {

@@ -24,9 +24,9 @@ func TestOverflowAcknowledgesNothing(t *testing.T) {
 		box  store.Box
 	}{{"inbox", store.Box{User: "alice"}}, {"topic", store.Box{Topic: "news.a"}}} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 				cfg := withTopics(t)
-				cfg.Transport = kind
+				cfg.Transport = transport
 				srv := start(t, cfg)
 				c := dial(t, srv, "/ws?user=alice&topic=news.a")
 				followed(t, srv, "news.a", "alice", 0)
@@ -100,11 +100,11 @@ func (c *client) textsUntilClose(code Code) (texts []string) {
 // Live messages wait while a store does not answer. If the session ends meanwhile, each
 // of them is counted as dropped, though Push has counted it as accepted.
 func TestHeldMessagesOfAnEndedSession(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		cfg := withInbox(t)
 		slow := &blockedStore{Store: cfg.Store, wait: make(chan struct{})}
 		defer close(slow.wait)
-		cfg.Store, cfg.Transport = slow, kind
+		cfg.Store, cfg.Transport = slow, transport
 		srv := start(t, cfg)
 		c := dial(t, srv, "/ws?user=alice")
 		const held = 5

@@ -139,7 +139,7 @@ func TestPanicInDialect(t *testing.T) {
 		}},
 	} {
 		t.Run(fmt.Sprintf("%s/store %t", test.method, test.store), func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 				log := new(logBuffer)
 				cfg := Config{}
 				if test.store {
@@ -147,7 +147,7 @@ func TestPanicInDialect(t *testing.T) {
 				}
 				ep := PushEndpoint("/ws")
 				ep.Dialects = []Dialect{Plain(), newFaulty(test.method)}
-				cfg.Transport, cfg.Endpoints, cfg.Logger = kind, []Endpoint{ep}, log.logger()
+				cfg.Transport, cfg.Endpoints, cfg.Logger = transport, []Endpoint{ep}, log.logger()
 				srv, h := startStopped(t, cfg)
 				other := dial(t, srv, "/ws?user=other")
 				test.do(t, srv, h)

@@ -57,9 +57,9 @@ func connectVia(t *testing.T, srv *Server, from, header string, version uint16, 
 
 // overProxies runs a test on each transport without TLS, with TLS 1.3 and with 1.2.
 func overProxies(t *testing.T, test func(t *testing.T, cfg Config, version uint16)) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, version := range []uint16{0, tls.VersionTLS13, tls.VersionTLS12} {
-			cfg := Config{Transport: kind, ProxyProtocol: proxyNetworks}
+			cfg := Config{Transport: transport, ProxyProtocol: proxyNetworks}
 			if version != 0 {
 				cfg.TLS = NewTLS(serverTLS(t))
 			}

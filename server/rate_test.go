@@ -184,8 +184,8 @@ func TestRateLongestMessage(t *testing.T) {
 // A client that goes on sending after its session failed is disconnected, long before
 // CloseTimeout.
 func TestDiscard(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, CloseTimeout: time.Hour})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, CloseTimeout: time.Hour})
 		c := dial(t, srv, "/echo")
 		c.say("\xff\xff\xff\xff")
 		portion := make([]byte, 64<<10)

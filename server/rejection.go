@@ -71,7 +71,7 @@ var (
 	errAddressFull   = retryAfter(http.StatusTooManyRequests, "too many connections from this address", "5")
 	errAddressRate   = retryAfter(http.StatusTooManyRequests, "too many handshakes from this address", "1")
 	errHandshakeRate = retryAfter(http.StatusServiceUnavailable, "too many handshakes at once", "1")
-	errUserFull      = retryAfter(http.StatusTooManyRequests, "this user has too many connections", "1")
+	errUserFull      = retryAfter(http.StatusTooManyRequests, "too many sessions of this user", "1")
 	// errFallbackFull: fallback.MaxRequests are being served.
 	errFallbackFull = retryAfter(http.StatusServiceUnavailable, "too many requests at once", "1")
 	errInternal     = Reject(http.StatusInternalServerError, "internal error").(*Rejection)

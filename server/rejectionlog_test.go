@@ -9,10 +9,10 @@ import (
 
 // Over sockets: at debug each rejection is a line, whether or not the request was read.
 func TestRejectionsAreLogged(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		log := new(logBuffer)
 		logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		srv := start(t, Config{Transport: kind, MaxConnections: 1, Logger: logger, AllowOrigins: []string{"https://app.example"}})
+		srv := start(t, Config{Transport: transport, MaxConnections: 1, Logger: logger, AllowOrigins: []string{"https://app.example"}})
 		for _, tt := range []struct{ request, want string }{
 			{handshakeFor("/echo", "Origin: https://evil.example"), `level=DEBUG msg="handshake rejected" status=403 text="pages of origin \"https://evil.example\" may not connect: ` +
 				`it is not that of host \"localhost\", and the allowed origins (Config.AllowOrigins) do not contain it" address=127.0.0.1 origin="\"https://evil.example\""`},

@@ -14,15 +14,15 @@ import (
 // frame) and close codes (close_test.go).
 
 // startEcho has an echo endpoint at /echo.
-func startEcho(t testing.TB, kind netpoll.Transport) *Server {
-	return start(t, Config{Transport: kind, Endpoints: []Endpoint{EchoEndpoint("/echo")}})
+func startEcho(t testing.TB, transport netpoll.Transport) *Server {
+	return start(t, Config{Transport: transport, Endpoints: []Endpoint{EchoEndpoint("/echo")}})
 }
 
 // 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
 // response"; 5.5.3: with "identical Application data".
 func TestRFC6455PingIsAnswered(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := startEcho(t, kind)
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := startEcho(t, transport)
 		c := dial(t, srv, "/echo")
 		for n := range 126 {
 			payload := strings.Repeat("\xff\x00p", 42)[:n] // need not be text
@@ -45,8 +45,8 @@ func TestRFC6455PingIsAnswered(t *testing.T) {
 // an endpoint "MUST be capable of handling" them there: at once, not after the
 // message, which comes whole (6.2).
 func TestRFC6455PingBetweenFragments(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := startEcho(t, kind)
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := startEcho(t, transport)
 		c := dial(t, srv, "/echo")
 		for _, op := range []Op{Text, Binary} {
 			c.say(string(masked(op, false, []byte("a"))))
@@ -65,8 +65,8 @@ func TestRFC6455PingBetweenFragments(t *testing.T) {
 // 5.1: "A server MUST NOT mask any frames that it sends", 5.2: with the shortest
 // length, 5.4: messages of the client in their order. client.frame checks that.
 func TestRFC6455EveryLength(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := startEcho(t, kind)
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := startEcho(t, transport)
 		c := dial(t, srv, "/echo")
 		for _, n := range []int{0, 1, 124, 125, 126, 127, 128, 1<<16 - 1, 1 << 16} {
 			for _, op := range []Op{Text, Binary} {
@@ -110,8 +110,8 @@ func TestRFC6455OneCloseEachWay(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-				srv := startClose(t, kind)
+			overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+				srv := startClose(t, transport)
 				c := dial(t, srv.Server, "/?user=a")
 				if test.start != nil {
 					test.start(only(t, srv.Server, "a"))
@@ -141,9 +141,9 @@ func TestRFC6455HalfClose(t *testing.T) {
 		}
 	}
 	closing := string(masked(ws.OpClose, true, []byte(closePayload(1000, ""))))
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		t.Run("after a close frame", func(t *testing.T) {
-			c := dial(t, startEcho(t, kind), "/echo")
+			c := dial(t, startEcho(t, transport), "/echo")
 			c.say(string(masked(Text, true, []byte("last words"))) + closing)
 			shut(c)
 			c.want(Text, "last words")
@@ -151,21 +151,21 @@ func TestRFC6455HalfClose(t *testing.T) {
 			c.wantEnd()
 		})
 		t.Run("after a message", func(t *testing.T) {
-			c := dial(t, startEcho(t, kind), "/echo")
+			c := dial(t, startEcho(t, transport), "/echo")
 			c.send(Text, "last words")
 			shut(c)
 			c.want(Text, "last words")
 			c.wantEnd() // there was no close frame to answer: 1006 for both, 7.1.5
 		})
 		t.Run("after a failure", func(t *testing.T) {
-			c := dial(t, startEcho(t, kind), "/echo")
+			c := dial(t, startEcho(t, transport), "/echo")
 			c.say("\xff\xff")
 			shut(c)
 			c.wantClose(1002)
 			c.wantEnd()
 		})
 		t.Run("after a request that is not a handshake", func(t *testing.T) {
-			c := connect(t, startEcho(t, kind))
+			c := connect(t, startEcho(t, transport))
 			c.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			shut(c)
 			if resp := c.answer(); resp.StatusCode != 404 {
@@ -174,7 +174,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 			c.wantEnd()
 		})
 		t.Run("after a request that is rejected", func(t *testing.T) {
-			c := connect(t, startEcho(t, kind))
+			c := connect(t, startEcho(t, transport))
 			c.say(request("GET /other HTTP/1.1"))
 			shut(c)
 			if resp := c.answer(); resp.StatusCode != 404 {
@@ -184,7 +184,7 @@ func TestRFC6455HalfClose(t *testing.T) {
 		})
 		for _, first := range []string{"client", "server"} {
 			t.Run("the socket is full, started by the "+first, func(t *testing.T) {
-				srv := start(t, Config{Transport: kind, QueueBytes: 64 << 20})
+				srv := start(t, Config{Transport: transport, QueueBytes: 64 << 20})
 				c := dial(t, srv, "/ws?user=a")
 				s := only(t, srv, "a")
 				sent := 0
@@ -212,8 +212,8 @@ func TestRFC6455HalfClose(t *testing.T) {
 // The same client, if it does not read: it is not waited for longer than for any
 // other that is closing.
 func TestRFC6455HalfCloseIsBounded(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, h := startStopped(t, Config{Transport: kind, QueueBytes: 64 << 20})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv, h := startStopped(t, Config{Transport: transport, QueueBytes: 64 << 20})
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		for i := 0; s.Queued() < 8<<20; i++ {

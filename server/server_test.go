@@ -19,9 +19,9 @@ import (
 var transports = []netpoll.Transport{netpoll.Epoll, netpoll.Easygo, netpoll.Goroutine}
 
 // overTransports runs a test over each of them.
-func overTransports(t *testing.T, test func(t *testing.T, kind netpoll.Transport)) {
-	for _, kind := range transports {
-		t.Run(kind.String(), func(t *testing.T) { test(t, kind) })
+func overTransports(t *testing.T, test func(t *testing.T, transport netpoll.Transport)) {
+	for _, transport := range transports {
+		t.Run(transport.String(), func(t *testing.T) { test(t, transport) })
 	}
 }
 
@@ -132,7 +132,7 @@ func (j *logBuffer) count(s string) int {
 }
 
 func TestStart(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		t.Run("address in use leaves nothing open", func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -140,7 +140,7 @@ func TestStart(t *testing.T) {
 			}
 			defer ln.Close()
 			for _, cfg := range []Config{
-				{Transport: kind, Listen: ln.Addr().String()},
+				{Transport: transport, Listen: ln.Addr().String()},
 			} {
 				srv, err := New(cfg)
 				if err != nil {
@@ -155,7 +155,7 @@ func TestStart(t *testing.T) {
 			}
 		})
 		t.Run("after Shutdown", func(t *testing.T) {
-			srv, err := New(Config{Transport: kind, Listen: "127.0.0.1:0"})
+			srv, err := New(Config{Transport: transport, Listen: "127.0.0.1:0"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +169,7 @@ func TestStart(t *testing.T) {
 		t.Run("Unix socket", func(t *testing.T) {
 			path := "unix:" + filepath.Join(t.TempDir(), "s")
 			for range 2 { // the second finds what the first has left, if it has
-				srv := start(t, Config{Transport: kind, Listen: path})
+				srv := start(t, Config{Transport: transport, Listen: path})
 				c := dial(t, srv, "/ws?user=alice")
 				push(srv, "alice", Text, []byte("hello"))
 				c.want(Text, "hello")

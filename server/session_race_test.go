@@ -37,8 +37,8 @@ func TestPushRacesHandshake(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 30
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, QueueBytes: 2 << 10})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, QueueBytes: 2 << 10})
 		big := []byte(strings.Repeat("x", 3<<10)) // more than the queue holds
 		stop := rapidly(func(i int) {
 			switch i % 4 {
@@ -80,8 +80,8 @@ func TestKickRacesHandshake(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		rounds = 60
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		stop := rapidly(func(int) { srv.disconnectLocal("a", 4000, "kicked") })
 		for range rounds {
 			c := dial(t, srv, "/ws?user=a")

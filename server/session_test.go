@@ -14,20 +14,20 @@ import (
 	"fanfare/registry"
 )
 
-// A user may have many devices; a message for the user reaches all of them, and
+// A user may have many sessions; a message for the user reaches all of them, and
 // a limit bounds them.
 func TestDevices(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, SessionsPerUser: 3})
-		var devices []*client
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, SessionsPerUser: 3})
+		var sessions []*client
 		for range 3 {
-			devices = append(devices, dial(t, srv, "/ws?user=a"))
+			sessions = append(sessions, dial(t, srv, "/ws?user=a"))
 		}
 		other := dial(t, srv, "/ws?user=b")
 		if n := push(srv, "a", Text, []byte("to a")); n != 3 {
 			t.Errorf("reached %d", n)
 		}
-		for _, c := range devices {
+		for _, c := range sessions {
 			c.want(Text, "to a")
 		}
 
@@ -44,8 +44,8 @@ func TestDevices(t *testing.T) {
 		}
 
 		// There is room again when one has gone.
-		devices[0].send(ws.OpClose, "")
-		devices[0].wantClose(0)
+		sessions[0].send(ws.OpClose, "")
+		sessions[0].wantClose(0)
 		await(t, "one goes", func() bool { return len(userSessions(srv, "a")) == 2 })
 		dial(t, srv, "/ws?user=a")
 		if n := push(srv, "a", Text, []byte("again")); n != 3 {
@@ -59,8 +59,8 @@ func TestDevices(t *testing.T) {
 }
 
 func TestTopics(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TopicsPerSession: 3})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, TopicsPerSession: 3})
 		a := dial(t, srv, "/ws?user=a&topic=x&topic=y&topic=x")
 		b := dial(t, srv, "/ws?user=b&topic=y")
 		if topics := only(t, srv, "a").Topics(); !slices.Equal(slices.Sorted(slices.Values(topics)), []string{"x", "y"}) {
@@ -148,8 +148,8 @@ func TestNames(t *testing.T) {
 		{"as many topics as allowed", "user=a" + strings.Repeat("&topic=t", 100), 101, "a"},
 		{"one topic more", "user=a" + strings.Repeat("&topic=t", 101), 400, ""},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				c := connect(t, srv)
@@ -194,11 +194,11 @@ func TestIdentify(t *testing.T) {
 		{"negative status", Reject(-1, "x"), 500, "internal error\n", 1},
 		{"text that looks like a header", Reject(400, "a\r\nX-Evil: b\r\n\r\nc"), 400, "a\r\nX-Evil: b\r\n\r\nc\n", 0},
 	}
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, test := range rejections {
 			t.Run(test.name, func(t *testing.T) {
 				log := new(logBuffer)
-				srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
+				srv := start(t, Config{Transport: transport, Logger: log.logger(), Endpoints: []Endpoint{{
 					Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { return Identity{User: "a"}, test.err },
 				}}})
 				c := connect(t, srv)
@@ -220,7 +220,7 @@ func TestIdentify(t *testing.T) {
 		}
 		t.Run("panic", func(t *testing.T) {
 			log := new(logBuffer)
-			srv := start(t, Config{Transport: kind, Logger: log.logger(), Endpoints: []Endpoint{{
+			srv := start(t, Config{Transport: transport, Logger: log.logger(), Endpoints: []Endpoint{{
 				Path: "/", Identifier: func(context.Context, *Request) (Identity, error) { panic("Identify") },
 			}}})
 			c := connect(t, srv)
@@ -235,7 +235,7 @@ func TestIdentify(t *testing.T) {
 		})
 		t.Run("what it may look at", func(t *testing.T) {
 			seen := make(chan string, 1)
-			srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{{
+			srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{{
 				Path: "/a", Identifier: func(_ context.Context, r *Request) (Identity, error) {
 					seen <- fmt.Sprint(r.Path(), r.Query("b"), r.QueryAll("c"), r.Header("X-Y"), r.RemoteAddr())
 					return Identity{User: "u", Data: "data"}, nil
@@ -266,11 +266,11 @@ func TestIdentify(t *testing.T) {
 
 // A session without a user is in no registry: pushes do not reach it, Send does.
 func TestSessionWithoutUser(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		opened := make(chan *Session, 1)
 		ep := EchoEndpoint("/")
 		ep.Hooks.OnOpen = func(s *Session) { opened <- s }
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/")
 		s := receive(t, "OnOpen", opened)
 		if n := broadcast(srv, Text, []byte("all")); n != 0 {
@@ -291,8 +291,8 @@ func TestSessionWithoutUser(t *testing.T) {
 
 // Payloads go out byte for byte, whatever their size and way.
 func TestPayloads(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, QueueBytes: 1 << 20})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, QueueBytes: 1 << 20})
 		c := dial(t, srv, "/ws?user=a&topic=t")
 		s := only(t, srv, "a")
 		all := make([]byte, 200_000)

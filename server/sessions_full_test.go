@@ -13,7 +13,7 @@ import (
 )
 
 func TestSessionsCloseOldest(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		var mu sync.Mutex
 		var ended []frame.CloseError
 		ep := PushEndpoint("/ws")
@@ -22,7 +22,7 @@ func TestSessionsCloseOldest(t *testing.T) {
 			ended = append(ended, why)
 			mu.Unlock()
 		}
-		srv := start(t, Config{Transport: kind, SessionsPerUser: 2, SessionsFull: SessionsCloseOldest, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, SessionsPerUser: 2, SessionsFull: SessionsCloseOldest, Endpoints: []Endpoint{ep}})
 		var clients []*client
 		for range 4 {
 			clients = append(clients, dial(t, srv, "/ws?user=a&topic=t"))

@@ -45,11 +45,11 @@ func (c *client) wantNumbered() (numbers []int, op Op, payload []byte) {
 // A client that does not read is closed with 1013 when its queue is full, if the
 // messages are for its user. What had begun to go out is finished.
 func TestSlowIsClosed(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		closed := make(chan frame.CloseError, 1)
 		ep := PushEndpoint("/ws")
 		ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		sent := 0
@@ -94,14 +94,14 @@ func TestSlowIsClosed(t *testing.T) {
 // A client that does not read loses the oldest messages of a topic, receives
 // the newest, and stays connected.
 func TestSlowLosesTheOldest(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ways := map[string]func(srv *Server, payload []byte) int{
 			"topic":     func(srv *Server, p []byte) int { return publish(srv, "t", Binary, p) },
 			"broadcast": func(srv *Server, p []byte) int { return broadcast(srv, Binary, p) },
 		}
 		for name, send := range ways {
 			t.Run(name, func(t *testing.T) {
-				srv := start(t, Config{Transport: kind})
+				srv := start(t, Config{Transport: transport})
 				c := dial(t, srv, "/ws?user=a&topic=t")
 				s := only(t, srv, "a")
 				sent := 0
@@ -171,8 +171,8 @@ func TestParseWhenFull(t *testing.T) {
 // clients that read get all of it.
 func TestSlowConsumersDelayNoOther(t *testing.T) {
 	const stuck, healthy, messages = 2, 3, 1000
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport})
 		for i := range stuck {
 			dial(t, srv, fmt.Sprintf("/ws?user=stuck%d", i))
 		}
@@ -197,10 +197,10 @@ func TestSlowConsumersDelayNoOther(t *testing.T) {
 // A client that asks with pings and does not read the answers is closed; they do
 // not pile up.
 func TestSlowPings(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		ep := PushEndpoint("/ws")
 		ep.Rate.Unlimited = true
-		srv := start(t, Config{Transport: kind, Endpoints: []Endpoint{ep}})
+		srv := start(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 		c := dial(t, srv, "/ws?user=a")
 		s := only(t, srv, "a")
 		pings := strings.Repeat(string(masked(ws.OpPing, true, []byte(strings.Repeat("p", 125)))), 100)

@@ -201,7 +201,7 @@ func TestEnvelopes(t *testing.T) {
 	c.send(Text, fmt.Sprintf(`{"type":"ack","epoch":%q,"offset":%d}`, srv.cfg.Store.Epoch(store.Box{User: "alice"}), at[1]))
 	acked(t, srv, "alice", at[1])
 
-	// Without an offset: what no device has read. With one: what follows it.
+	// Without an offset a client gets what no session has acknowledged; with one, what follows it.
 	if m := dial(t, srv, "/ws?user=alice", speaksV1).hear(); m.Offset != at[1] {
 		t.Errorf("got %+v", m)
 	}

@@ -170,7 +170,7 @@ func TestTopicEnvelopes(t *testing.T) {
 	for i := range 2 {
 		publishDurable(t, srv, "news.a", strconv.Itoa(i))
 	}
-	// By the user's place, or by the device's own offset.
+	// By the position of the user, or by the client's own offset.
 	for _, test := range []struct {
 		path   string
 		offset uint64

@@ -129,7 +129,7 @@ func (srv *Server) rejectHello() error {
 	}
 }
 
-// checkPlain tells a TLS handshake from a request by its first byte, the type of the
+// checkPlain recognizes a TLS handshake by its first byte, the type of the
 // record, RFC 8446 section 5.1. It rejects PROXY protocol headers, too.
 func (s *Session) checkPlain(b []byte) error {
 	x := s.ext.Load()

@@ -31,14 +31,14 @@ func (g *gathered) Write(b []byte) (int, error) {
 // A client that sends more than a buffer holds right after its Finished, while crypto/tls is
 // still busy with that, loses nothing.
 func TestTLSDataAfterFinished(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		verify := make(chan struct{})
 		cfg := serverTLS(t)
 		cfg.VerifyConnection = func(tls.ConnectionState) error { // precedes reading Finished
 			<-verify
 			return nil
 		}
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(cfg), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(cfg), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(w, r.Body)
 		})})
 		raw, err := net.Dial("tcp", srv.Addr().String())
@@ -59,7 +59,7 @@ func TestTLSDataAfterFinished(t *testing.T) {
 			_, err := raw.Write(g.buf.Bytes())
 			sent <- err
 		}()
-		if kind != netpoll.Goroutine { // there nothing is read meanwhile
+		if transport != netpoll.Goroutine { // there nothing is read meanwhile
 			await(t, "early data is received", func() bool { return srv.memory.Held() > 40<<10 })
 		}
 		close(verify)
@@ -79,8 +79,8 @@ func TestTLSDataAfterFinished(t *testing.T) {
 // A first record that is longer than any record may be is rejected when as much of it has
 // arrived as is kept.
 func TestTLSFirstRecordTooLong(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		c, err := net.Dial("tcp", srv.Addr().String())
 		if err != nil {
 			t.Fatal(err)

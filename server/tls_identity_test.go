@@ -14,9 +14,9 @@ import (
 
 // Requests that are not handshakes work, and know of TLS.
 func TestTLSFallback(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
 		big := strings.Repeat("answer ", 50_000)
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t)), Fallback: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.TLS == nil || r.TLS.Version != version || r.TLS.ServerName != "server.test" {
 				t.Errorf("r.TLS is %+v", r.TLS)
 			}
@@ -55,7 +55,7 @@ func TestTLSFallback(t *testing.T) {
 
 // An Identifier sees the certificate of the client, on the read turn and on a goroutine.
 func TestTLSClientCertificate(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
 		ca := issue(t, "ca.test", nil)
 		roots := x509.NewCertPool()
 		roots.AddCert(ca.Leaf)
@@ -67,7 +67,7 @@ func TestTLSClientCertificate(t *testing.T) {
 			users <- user
 			return Identity{User: user}, nil
 		}
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(cfg), Endpoints: []Endpoint{
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(cfg), Endpoints: []Endpoint{
 			{Path: "/now", Identifier: identify, NonBlocking: true}, {Path: "/later", Identifier: identify},
 		}})
 		client := clientTLS(version)
@@ -95,8 +95,8 @@ func TestTLSClientCertificate(t *testing.T) {
 
 // Sessions are resumed with tickets, until the configuration is replaced.
 func TestTLSResumption(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		cfg := clientTLS(version)
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 		resumed := func() bool {
@@ -114,7 +114,7 @@ func TestTLSResumption(t *testing.T) {
 				t.Error("a handshake is not resumed")
 			}
 		}
-		if kind == netpoll.Goroutine {
+		if transport == netpoll.Goroutine {
 			return // its tickets are the same, and SetTLS is tested below
 		}
 		if err := srv.SetTLS(serverTLS(t)); err != nil {
@@ -131,8 +131,8 @@ func TestTLSResumption(t *testing.T) {
 
 // SetTLS concerns new connections only.
 func TestSetTLS(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		old := dialTLS(t, srv, clientTLS(tls.VersionTLS13), "/echo")
 		renewed := issue(t, "renewed.test", nil)
 		if err := srv.SetTLS(&tls.Config{Certificates: []tls.Certificate{renewed}}); err != nil {
@@ -147,7 +147,7 @@ func TestSetTLS(t *testing.T) {
 		if err := srv.SetTLS(&tls.Config{}); err == nil || !strings.Contains(err.Error(), "has no certificate") {
 			t.Errorf("SetTLS without a certificate: %v", err)
 		}
-		if err := start(t, Config{Transport: kind}).SetTLS(serverTLS(t)); err != ErrNoTLS {
+		if err := start(t, Config{Transport: transport}).SetTLS(serverTLS(t)); err != ErrNoTLS {
 			t.Errorf("SetTLS of a server without TLS: %v", err)
 		}
 	})

@@ -23,10 +23,10 @@ import (
 )
 
 // overTLS runs a test for each transport with TLS 1.3 and 1.2.
-func overTLS(t *testing.T, test func(t *testing.T, kind netpoll.Transport, version uint16)) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+func overTLS(t *testing.T, test func(t *testing.T, transport netpoll.Transport, version uint16)) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-			t.Run(tls.VersionName(version), func(t *testing.T) { test(t, kind, version) })
+			t.Run(tls.VersionName(version), func(t *testing.T) { test(t, transport, version) })
 		}
 	})
 }
@@ -92,10 +92,10 @@ func dialTLS(t testing.TB, srv *Server, cfg *tls.Config, path string, lines ...s
 }
 
 func TestTLSEcho(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
 		echo := EchoEndpoint("/echo")
 		echo.Rules.MaxMessage = 1 << 20
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), Endpoints: []Endpoint{echo}, QueueBytes: 1 << 20})
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t)), Endpoints: []Endpoint{echo}, QueueBytes: 1 << 20})
 		c := dialTLS(t, srv, clientTLS(version), "/echo")
 		for _, n := range []int{0, 1, 125, 126, 16<<10 - 10, 16 << 10, 64 << 10, 100_000} {
 			text := strings.Repeat("0123456789", n/10+1)[:n]
@@ -113,8 +113,8 @@ func TestTLSEcho(t *testing.T) {
 
 // Many messages in one write are answered; the client sends them in records of all sizes.
 func TestTLSManyMessages(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		c := dialTLS(t, srv, clientTLS(version), "/echo")
 		var all []byte
 		for i := range 2000 {
@@ -134,8 +134,8 @@ func TestTLSManyMessages(t *testing.T) {
 }
 
 func TestTLSPushAndBroadcast(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), QueueBytes: 4 << 20})
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t)), QueueBytes: 4 << 20})
 		var clients []*client
 		for i := range 20 {
 			clients = append(clients, dialTLS(t, srv, clientTLS(version), fmt.Sprintf("/ws?user=u%d", i)))
@@ -160,8 +160,8 @@ func TestTLSPushAndBroadcast(t *testing.T) {
 
 // A client that reads late gets everything that its queue holds, in order.
 func TestTLSSlowReader(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t)), QueueBytes: 64 << 20, MaxPayload: 1 << 20})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
 		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10) // so that the server must queue
 		const messages, size = 80, 100_001
@@ -182,8 +182,8 @@ func TestTLSSlowReader(t *testing.T) {
 
 // Dropping the oldest messages of a full queue leaves the stream of records whole.
 func TestTLSDropOldest(t *testing.T) {
-	overTLS(t, func(t *testing.T, kind netpoll.Transport, version uint16) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTLS(t, func(t *testing.T, transport netpoll.Transport, version uint16) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		c := dialTLS(t, srv, clientTLS(version), "/ws?user=u")
 		c.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
 		const messages, size = 5000, 1000
@@ -212,8 +212,8 @@ func TestTLSDropOldest(t *testing.T) {
 
 // A client that speaks HTTP to the TLS port learns why it fails.
 func TestTLSPlainHTTP(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		c := connect(t, srv)
 		c.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		got, err := io.ReadAll(c)
@@ -225,9 +225,9 @@ func TestTLSPlainHTTP(t *testing.T) {
 
 // A TLS handshake at a listener without TLS leaves one line in the log.
 func TestTLSHelloOnPlainListener(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		log := new(logBuffer)
-		srv, clock := startStopped(t, Config{Transport: kind, Logger: log.logger()})
+		srv, clock := startStopped(t, Config{Transport: transport, Logger: log.logger()})
 		for range 3 {
 			c := connect(t, srv)
 			if err := tls.Client(c.Conn, clientTLS(tls.VersionTLS13)).Handshake(); err == nil {
@@ -245,15 +245,15 @@ func TestTLSHelloOnPlainListener(t *testing.T) {
 
 // Silent clients, and clients that stop in the middle of the handshake, are closed.
 func TestTLSHandshakeTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv, clock := startStopped(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv, clock := startStopped(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t))})
 		silent := connect(t, srv)
 		half := connect(t, srv)
 		half.say("\x16\x03\x01\x02\x00half of a hello")
 		hello := connect(t, srv) // sends a hello, and nothing after it
 		go tls.Client(onlyFirstWrite{hello.Conn, new(bool)}, clientTLS(tls.VersionTLS13)).Handshake()
 		await(t, "all are there", func() bool { return srv.connections.Load() == 3 })
-		if srv.tls != nil && kind != netpoll.Goroutine {
+		if srv.tls != nil && transport != netpoll.Goroutine {
 			await(t, "the hello is answered", func() bool { return srv.tls.Stats().Running == 1 })
 		}
 		clock.pass(10*time.Second + tick)

@@ -169,7 +169,7 @@ func (m *Manager) Close() {
 	m.close()
 }
 
-// event logs what certmagic tells of a certificate.
+// event logs an event of certmagic.
 func (m *Manager) event(_ context.Context, event string, data map[string]any) error {
 	switch event {
 	case "cert_obtained":

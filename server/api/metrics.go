@@ -111,7 +111,7 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("fanfare_"+name, help, labels, nil)
 }
 
-// kindOfMetric returns the type of a metric, which its name tells.
+// kindOfMetric returns the type of a metric, which follows from its name.
 func kindOfMetric(name string) prometheus.ValueType {
 	if strings.HasSuffix(name, "_total") {
 		return prometheus.CounterValue

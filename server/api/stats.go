@@ -26,7 +26,7 @@ type figures struct {
 	Goroutines     int    `json:"goroutines"` // this and the next three are among those of the Go runtime
 	HeapAllocBytes uint64 `json:"heap_alloc_bytes"`
 	HeapInuseBytes uint64 `json:"heap_inuse_bytes"`
-	RSSBytes       int64  `json:"rss_bytes,omitzero"` // where the system tells it
+	RSSBytes       int64  `json:"rss_bytes,omitzero"` // where the system reports it
 
 	APIPanics int64           `json:"api_panics" metric:"api_panics_total" help:"Panics recovered in the API."`
 	API       apiFigures      `json:"api" metric:"api_"`

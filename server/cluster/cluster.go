@@ -115,7 +115,7 @@ func (c *Cluster) Join(n server.Node) error {
 // leaveTimeout bounds what Leave waits for a NATS server that does not read.
 const leaveTimeout = 3 * time.Second
 
-// Leave tells the other nodes that this one ends, and stops serving. It returns
+// Leave announces to the other nodes that this one ends, and stops serving. It returns
 // within a few seconds even if NATS does not answer.
 func (c *Cluster) Leave() {
 	if !c.left.CompareAndSwap(false, true) {

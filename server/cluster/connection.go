@@ -122,7 +122,7 @@ func (c *Cluster) watch() {
 		}
 		read := c.conn.traffic.Read.Load()
 		err := nc.FlushTimeout(watchTimeout)
-		// The error of FlushTimeout does not tell a connection that is closed for good
+		// The error of FlushTimeout does not distinguish a connection that is closed for good
 		// from one that is being re-established.
 		if nc.IsClosed() && !c.left.Load() {
 			c.redial()
@@ -135,7 +135,7 @@ func (c *Cluster) watch() {
 			failures, written = 0, c.conn.traffic.Written.Load()
 			continue
 		}
-		// The second attempt tells a pause of this process from one of NATS.
+		// The second attempt distinguishes a pause of this process from one of NATS.
 		before := c.conn.traffic.Written.Load() - written
 		if failures++; failures < 2+int(before/watchRate) {
 			continue

@@ -28,7 +28,7 @@
 //
 // Users and topics are hashed into [Buckets] buckets each. A node subscribes to the
 // subjects of the buckets in which it holds something, and NATS sends a command only
-// there. Beats tell which node holds which bucket: how many replies Ask waits for
+// there. Beats say which node holds which bucket: how many replies Ask waits for
 // depends on them, delivery does not.
 //
 // # Security

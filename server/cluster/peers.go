@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// beatEvery is how often a node tells the others that it lives and what it
+	// beatEvery is how often a node announces to the others that it lives and what it
 	// holds. Without a beat for beatLost it counts as gone.
 	beatEvery = time.Second
 	beatLost  = 3500 * time.Millisecond
@@ -37,7 +37,7 @@ type beat struct {
 	repeats bool
 	name    string
 	holds   bitmap
-	clock   uint64 // of the node, Unix milliseconds; 0: of a version that does not tell
+	clock   uint64 // of the node, Unix milliseconds; 0: of a version that does not send it
 }
 
 func (b *beat) append(to []byte) []byte {
@@ -82,7 +82,7 @@ type peer struct {
 	ahead      bool // its clock is ahead, which has been reported
 
 	// linked: a probe has shown that what the peer sends reaches this node. If it
-	// has not, repeats says that the peer can tell what did not arrive meanwhile.
+	// has not, repeats says that the peer knows what did not arrive meanwhile.
 	linked, repeats bool
 	// silent: the peer did not answer the last probe in time.
 	silent bool

@@ -23,7 +23,7 @@ const (
 	// delivers a small message in some 300 ns, 33,000 in the 10 ms that it may run
 	// before Go's scheduler preempts it.
 	burst = 64 << 10
-	// workingAfter is how long a command waits or runs before this node tells the
+	// workingAfter is how long a command waits or runs before this node notifies the
 	// one that asked that it will reply.
 	workingAfter = 150 * time.Millisecond
 	// workingMost bounds how many waiting commands it reports at a time.

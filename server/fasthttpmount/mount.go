@@ -13,7 +13,7 @@ import (
 	"fanfare/server"
 )
 
-// Handler returns a handler that serves m. Endpoint.Identifier tells whose session it is.
+// Handler returns a handler that serves m. Endpoint.Identifier returns whose session it is.
 func Handler(m *server.Mount) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) { upgrade(m, ctx, nil) }
 }

@@ -59,7 +59,7 @@ func TestOrderOfConcurrentAppends(t *testing.T) {
 	}
 }
 
-// TestCancelledAppend: an append that is given up while it waits for its turn keeps
+// TestCancelledAppend: an append that is given up while it waits keeps
 // the order of the others.
 func TestCancelledAppend(t *testing.T) {
 	s := open(t, Config{})

@@ -16,7 +16,7 @@ import (
 // New ones are accepted when the reserve can be written again.
 //
 // A server that hangs, because of a deadlock or a disk that does not answer, cannot be
-// replaced in this process: see errHangs. Hung tells the program, whose end frees the
+// replaced in this process: see errHangs. Hung reports it to the program, whose end frees the
 // directory for the next process.
 
 const (

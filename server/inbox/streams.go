@@ -27,7 +27,7 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	infos := make([]*jetstream.StreamInfo, subject.Kinds)
 	var created [subject.Kinds]bool
 	var reached [2]uint64
-	for i := range subject.Kinds { // positions first, which tell what offsets were assigned
+	for i := range subject.Kinds { // positions first, which show what offsets were assigned
 		k := subject.Kinds - 1 - i
 		var first uint64
 		var err error

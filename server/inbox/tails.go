@@ -36,7 +36,7 @@ type tail struct {
 	users int           // appends under way
 	queue chan struct{} // closed when the last of them is done
 
-	// Owned by the append whose turn it is.
+	// Owned by the append that may proceed.
 	known   bool
 	history uint64 // of tails, when it became known
 	last    uint64 // offset of the last message in the stream, 0 if there is none
@@ -89,7 +89,7 @@ func (l *tails) enter(b subject.Box) place {
 	return p
 }
 
-// leave ends the turn of this append, and begins that of the next.
+// leave lets the next append proceed.
 func (p place) leave() {
 	p.shard.mu.Lock()
 	p.tail.users--
@@ -97,7 +97,7 @@ func (p place) leave() {
 	close(p.done)
 }
 
-// abandon leaves before the turn has come: the order of the others stays.
+// abandon leaves as soon as the append before has left: the order of the others stays.
 func (p place) abandon() {
 	go func() {
 		<-p.before

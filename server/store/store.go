@@ -15,7 +15,7 @@ type Entry struct {
 	// a second entry with the same ID in the same box stores nothing and gets the
 	// receipt of the first. Empty: every entry is a message of its own.
 	ID string
-	// Binary tells a binary WebSocket message from a text message.
+	// Binary: a binary WebSocket message, not a text message.
 	Binary bool
 	// TTL is the time after which the message has expired; 0: never.
 	TTL time.Duration
@@ -41,7 +41,7 @@ type Message struct {
 	// Prev is the offset of the preceding message of the same box, 0 if there
 	// was none. A session that has every message up to Prev misses nothing.
 	Prev uint64
-	// Binary tells a binary WebSocket message from a text message.
+	// Binary: a binary WebSocket message, not a text message.
 	Binary bool
 	// Stored is the time of the append, by the clock of the store.
 	Stored time.Time

@@ -8,7 +8,7 @@ import (
 )
 
 // Memory decides about memory while the process nears its limit (GOMEMLIMIT): it
-// tells when new connections must be rejected, and bounds what requests and messages
+// decides when new connections must be rejected, and bounds what requests and messages
 // that have not ended may hold. The sessions that are open need the rest, and a
 // process that is killed loses them all. Without a limit everything is permitted.
 type Memory struct {

@@ -11,7 +11,7 @@
 //
 // While disconnected, a publish fails at once: nothing is buffered for later. A
 // write that the network does not accept within [WriteTimeout] ends the connection.
-// [Traffic] tells a connection that is busy from one that is stalled.
+// [Traffic] distinguishes a busy connection from a stalled one.
 //
 // # Secrets
 //

@@ -11,7 +11,7 @@
 //
 // Within a stream messages come in the order of their offsets. Each is delivered at
 // least once, or its absence is announced by a gap. A session gets what is stored while
-// it is open, also if another device of the user acknowledges it first; what was stored
+// it is open, also if another session of the user acknowledges it first; what was stored
 // earlier it gets unless the user has acknowledged it. A position is stored only for
 // messages that were written to the connection: after a pong to the ping that followed
 // them, or an explicit acknowledgement of an offset that was sent. How many positions in
@@ -47,7 +47,7 @@
 //
 // # Limitations
 //
-// A position belongs to a user: what one device acknowledges is read for all. Of two
+// A position belongs to a user: what one session acknowledges is read for all. Of two
 // sessions that subscribe a topic for the first time at once, the acknowledgement of one
 // covers the other. A first-time subscriber without Subscription.Remember that gets no
 // message has no position. What was stored and acknowledged just before a session opened is

@@ -85,9 +85,9 @@ func (v *Service) resume(ctx context.Context, b store.Box, at Start, last uint64
 	return at.Offset, page.Gap, err
 }
 
-// position finds the position that the user has acknowledged on any device, as of the
+// position finds the position that the user has acknowledged in any session, as of the
 // time at which the stream was wanted: what was stored since then is for this session,
-// though another device may have acknowledged it already. In a topic that the user has
+// though another session may have acknowledged it already. In a topic that the user has
 // not subscribed before, the position is the end at that time.
 func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	db, st, user := v.cfg.Store, j.st, j.user

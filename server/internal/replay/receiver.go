@@ -30,7 +30,7 @@ type Receiver interface {
 	// counts it: 32 bytes for each entry in addition to its bytes. 0: it is empty.
 	Queued() int
 
-	// Begin tells the client where a stream begins: a hello for the inbox, the
+	// Begin sends the client the position at which a stream begins: a hello for the inbox, the
 	// confirmation of a subscribe for a topic. A dialect without either ignores it.
 	Begin(b Begin)
 	// Encode returns the frame of a stored message, nil if that is impossible. A

@@ -49,8 +49,8 @@ type shard struct {
 	left map[uint64]left
 }
 
-// left is where the next session of a receiver goes on: another device of the user may
-// acknowledge, meanwhile, what the receiver has not got.
+// left is where the next session of a receiver goes on: meanwhile another session of the
+// user may acknowledge messages that the receiver has not got.
 type left struct {
 	epoch  string
 	offset uint64

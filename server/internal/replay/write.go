@@ -130,7 +130,7 @@ func (s *session) pin(st *stream) {
 	}
 }
 
-// tracks reports whether pongs tell what has arrived.
+// tracks reports whether pongs show what has arrived.
 func (s *session) tracks() bool { return s.pings && !s.noAcks }
 
 // mayWrite reports whether the next message of a stream may be written.

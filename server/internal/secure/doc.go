@@ -14,7 +14,7 @@
 //
 // The traffic secrets come from Config.KeyLogWriter of a copy of the configuration. The
 // records that crypto/tls has sent with them, which are session tickets, are found by
-// decrypting them. If crypto/tls tells no secrets, the tls.Conn is kept as for TLS 1.2.
+// decrypting them. If crypto/tls reports no secrets, the tls.Conn is kept as for TLS 1.2.
 //
 // # Session tickets
 //

@@ -35,7 +35,7 @@ func (k keyLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// logKeys returns a copy of cfg that tells h the traffic secrets.
+// logKeys returns a copy of cfg that reports the traffic secrets to h.
 func (h *handshake) logKeys(cfg *tls.Config) *tls.Config {
 	cfg = cfg.Clone()
 	log := keyLog{h.secrets, nil}

@@ -47,7 +47,7 @@ func (c *Conn) sealRecord(k *Cache, now uint32, dst []byte, contentType byte, co
 	return dst
 }
 
-// Skip tells Seal about records that were sent with the traffic secret before Init:
+// Skip accounts for records that were sent with the traffic secret before Init:
 // crypto/tls sends session tickets at the end of the handshake. sent are all records of the
 // handshake that this side has sent, in order: Skip counts the records that decrypt with the
 // secret, and returns their number.

@@ -47,7 +47,7 @@ func (c *Client) Config(secure bool) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// Served are flags of serve that tell health, which reads the same config file and
+// Served are flags of serve for health, which reads the same config file and
 // environment, whether the API speaks TLS, and with which certificate.
 type Served struct {
 	APITLSShared bool     `name:"api-tls-shared" hidden:""`

@@ -22,7 +22,7 @@ func checkStaple(der []byte, cert *tls.Certificate, now time.Time) error {
 		return fmt.Errorf("cannot be checked: the issuer in the file of the certificate: %w", err)
 	}
 	var status ocsp.ResponseError
-	r, err := ocsp.ParseResponse(der, nil) // without an issuer: that tells what is wrong
+	r, err := ocsp.ParseResponse(der, nil) // without an issuer: the error says more
 	switch {
 	case errors.As(err, &status):
 		return fmt.Errorf("has no status: the authority answered %q", status.Status)

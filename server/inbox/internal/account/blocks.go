@@ -31,7 +31,7 @@ import (
 //
 //	length(4) sequence(8) time(8) len(subject)(2) subject [len(header)(4) header] payload checksum(8)
 //
-// in little endian. The top bit of the length tells that there is a header, that
+// in little endian. The top bit of the length says that there is a header, that
 // of the sequence a tombstone (the message with this sequence was removed), the
 // next one a message that was erased in place. The checksum is HighwayHash-64 of
 // all but the lengths; its key is the SHA-256 of the stream's name and the block's

@@ -89,7 +89,7 @@ func (c *Check) lose(e *Adoptee, power bool) {
 }
 
 // Each calls f for each message that was accepted, adopted ones included, in the
-// order of each box. removed tells whether it may have been removed
+// order of each box. removed reports whether it may have been removed
 // lawfully. Frame is 0 for what is adopted.
 func (c *Check) Each(f func(e *Adoptee, frame int64, removed bool)) error {
 	t := c.Tally
