@@ -69,7 +69,7 @@ type Config struct {
 	Reconnect func(code int, reason string) (again, ok bool)
 }
 
-// State is that of the connection.
+// State is the state of the connection.
 type State string
 
 // The states, in the order in which a session passes them.

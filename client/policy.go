@@ -32,8 +32,8 @@ func afterClose(code int, hasToken bool) (d delay, ok bool) {
 // mostRetryAfter bounds what a server, or a proxy, may ask for.
 const mostRetryAfter = 5 * time.Minute
 
-// afterStatus is afterClose for a handshake that failed. named: the handshake named topics,
-// one of which may be why.
+// afterStatus is afterClose for a handshake that failed. named says that the handshake named
+// topics, one of which may be the reason.
 func afterStatus(e *HandshakeError, hasToken, named bool) (d delay, ok bool) {
 	switch {
 	case e.Status == 400 || e.Status == 426 || e.Status == 403 && !named || e.Status == 401 && !hasToken:

@@ -33,7 +33,7 @@ func parse(b []byte) (o *object, err error) {
 	return o, nil
 }
 
-// position returns where an object is, if it says so.
+// position returns the position of an object, if it has one.
 func (o *object) position() (p Position, ok bool) {
 	if o.Offset == nil || o.Epoch == "" {
 		return Position{}, false

@@ -22,7 +22,7 @@ type Layer interface {
 	// Pending reports whether Open has something to return even if nothing new arrives.
 	Pending() bool
 	// Open takes the bytes that Held has copied and what was received after them. It
-	// returns what they mean, in the memory of b, and keeps what is incomplete. The
+	// returns the plaintext, in the memory of b, and keeps an incomplete rest. The
 	// error is io.EOF if the peer has ended the stream. Any error ends the connection,
 	// after what is returned with it is delivered; Open then returns it again, and
 	// Pending true.

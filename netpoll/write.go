@@ -269,7 +269,7 @@ const (
 	// HalfClose shuts down the sending side. Reading goes on, so that the peer
 	// can read what was sent: a close with unread bytes would reset the connection.
 	HalfClose
-	// CloseFlushed closes the connection.
+	// CloseFlushed closes the connection when the queue is empty.
 	CloseFlushed
 )
 

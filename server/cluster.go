@@ -36,8 +36,8 @@ type Cluster interface {
 	Release(t Target)
 	// Sync returns nil when commands that other nodes send from now on reach this
 	// node, if it holds the target. If a node does not confirm this in time or joins
-	// later, or the connection breaks, Node.Missed is called as soon as it is true
-	// again, unless the other node repeats what may have been lost. An error says
+	// later, or the connection breaks, the Cluster calls Node.Missed when commands
+	// arrive again, unless the other node repeats those that may be lost. An error says
 	// that the connection is down or that ctx ended.
 	Sync(ctx context.Context, t Target) error
 	// Check returns the error of Ask that depends on the command alone: ErrTooBig

@@ -206,7 +206,7 @@ func (*v1) Encode(c Content) *frame.Prepared {
 	return frame.Prepare(Text, m.Encode())
 }
 
-// object is what the server sends in addition to messages.
+// object is an object that the server sends in addition to messages.
 type object fanfarev1.Object
 
 func (o object) send(s *Session) {
@@ -230,7 +230,7 @@ func (*v1) Begin(s *Session, p Position) {
 	o.send(s)
 }
 
-// command is what a client sends.
+// command is an object that a client sends.
 type command fanfarev1.Command
 
 // Receive executes a command. A mistake is answered with an error object and has no other

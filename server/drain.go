@@ -74,9 +74,9 @@ func (srv *Server) DrainNow(ctx context.Context) error {
 // are left are closed, and engine, replay and timers stop, in this order. Config.Store
 // may be closed when it has returned.
 //
-// It returns an error if connections had to be closed early, and a second after ctx at the
-// latest, with an error, if a hook does not return. Further calls wait for the first
-// one, or for their own ctx.
+// It returns an error if connections had to be closed early. If a hook does not return,
+// Shutdown returns with an error a second after ctx is done, at the latest. Further calls
+// wait for the first one, or for their own ctx.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	if !srv.ending.CompareAndSwap(false, true) {
 		select {

@@ -235,8 +235,8 @@ func (a *Adoption) reject(nc net.Conn, err error) error {
 	return rejection
 }
 
-// opening is the handler's Open. A connection that another server has accepted opens its
-// session; that of any other opens when its request has arrived.
+// opening is the handler's Open. It opens the session of a connection that another server has
+// accepted. Any other session opens when its request has arrived.
 func (s *Session) opening() {
 	if x := s.ext.Load(); x != nil && x.adopted != nil {
 		s.openAdopted(x)

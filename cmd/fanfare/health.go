@@ -48,7 +48,7 @@ func (cmd *healthCmd) Run() error {
 			c.API = "https://" + c.API
 		}
 	}
-	// A URL with a path says itself what is to be asked.
+	// A URL with a path names the resource itself.
 	if u, err := neturl.Parse(c.API); err == nil && strings.Contains(c.API, "://") && strings.Trim(u.Path, "/") != "" {
 		if cmd.Ready {
 			return usage(errors.New("--ready has no effect here: it needs a URL without a path"))

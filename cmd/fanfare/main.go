@@ -23,7 +23,7 @@ const (
 	exitOffline = 3 // fanfare users: a user is not connected
 )
 
-// exit is an error with an exit code. Others mean exitFailure.
+// exit is an error with an exit code. Other errors mean exitFailure.
 type exit struct {
 	code int
 	err  error // nil: nothing is printed

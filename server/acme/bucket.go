@@ -26,7 +26,7 @@ const (
 )
 
 // bucket is a certmagic.Storage in a key-value bucket of JetStream, which nodes share. The
-// entries of one path are named by it, and locks by "lock/" and their name.
+// key of an entry is made of its path, and that of a lock of "lock/" and its name.
 type bucket struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
@@ -179,7 +179,7 @@ func under(ctx context.Context, kv jetstream.KeyValue, path string) (names []str
 	return names, err
 }
 
-// children returns what is under a path: the names, or what of them is in the path itself.
+// children returns the names under a path: all of them if recursive, else those directly in it.
 func children(path string, names []string, recursive bool) (keys []string) {
 	prefix := strings.TrimSuffix(path, "/") + "/"
 	if path == "" {

@@ -23,8 +23,8 @@ type controlLoop struct {
 }
 
 const (
-	// beatGather is how long a beat waits for more changes of interest, and
-	// beatGatherMany how long soon after another beat.
+	// beatGather is how long a beat waits for more changes of interest;
+	// beatGatherMany is the same soon after another beat.
 	beatGather     = 20 * time.Millisecond
 	beatGatherMany = 250 * time.Millisecond
 )

@@ -72,7 +72,7 @@ func (l *links) interrupt() {
 	clear(l.waiting)
 }
 
-// prove closes the channels of what is proven, and reports whether others wait.
+// prove closes the channels of the versions that are proven, and reports whether others wait.
 func (l *links) prove(version uint64) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

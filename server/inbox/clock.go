@@ -29,7 +29,8 @@ func (c *storeClock) note(answered, now time.Time) {
 	}
 }
 
-// earliest returns the time that the clock showed at least at t of this machine's.
+// earliest returns a lower bound of the time that the clock showed when this machine's
+// showed t.
 func (c *storeClock) earliest(t time.Time) time.Time {
 	least := time.Duration(c.least.Load())
 	if least == 0 {

@@ -98,8 +98,8 @@ func (s *Store) mark() {
 // silence counts requests in a row that got no answer.
 type silence int
 
-// tooLong counts a request that ended with err, and reports whether silentMarks in a row got
-// no answer.
+// tooLong counts a request that ended with err, and reports whether silentMarks in a row were
+// not answered.
 func (n *silence) tooLong(err error) bool {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		*n = 0

@@ -12,8 +12,8 @@ import (
 	"fanfare/server/store"
 )
 
-// markAccount flushes what was appended, and adds to the account where the streams
-// begin and end.
+// markAccount flushes what was appended, and records the first and last offsets of the
+// streams in the account.
 func (s *Store) markAccount() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
 	defer cancel()

@@ -94,7 +94,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // tlsKey is the key of the connection's tls.ConnectionState in a request's context.
 type tlsKey struct{}
 
-// conn first returns bytes that were read before, and reports when it is closed.
+// conn returns bytes that were read before it reads its connection, and reports its close.
 type conn struct {
 	net.Conn
 	read []byte

@@ -68,7 +68,7 @@ type look struct {
 	due      time.Time
 }
 
-// New returns a Service. It sets Store.OnRecover.
+// New returns a Service, and sets Store.OnRecover.
 func New(cfg Config) *Service {
 	cfg.setDefaults()
 	v := &Service{cfg: cfg}

@@ -8,12 +8,12 @@ import (
 	"fanfare/server/store"
 )
 
-// session is what the service knows of one receiver. A receiver that has nothing
+// session is the state of one receiver. A receiver that has nothing
 // stored, no durable topic and no explicit acknowledgements has none.
 //
 // Every event locks mu, moves the state and writes to the receiver before it
 // unlocks, so that events of one session have one order. A worker unlocks mu while
-// it waits for the store, and looks again at what it knew when it has locked it.
+// it waits for the store, and checks the state anew when it has locked mu again.
 type session struct {
 	// Immutable.
 	svc      *Service
@@ -73,8 +73,8 @@ func (s *session) pause(d time.Duration) {
 // end removes the session. The caller holds mu.
 func (s *session) end() { s.endAt(left{}) }
 
-// dispose removes a session that is disposable. The next one of the receiver begins
-// where this one is, not at the position that the user has acknowledged by then. The
+// dispose removes a session that is disposable. The next session of the receiver
+// begins at the position of this one, not at the one that the user has acknowledged by then. The
 // caller holds mu.
 func (s *session) dispose() {
 	switch st := &s.inbox; {

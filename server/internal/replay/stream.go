@@ -102,7 +102,8 @@ func (st *stream) place(p place) {
 	st.expect(p.last)
 }
 
-// moveTo changes the epoch: the offsets up to sent continue, or all begins anew.
+// moveTo changes the epoch. The offsets up to sent stay valid if it continues; otherwise the
+// stream begins anew.
 // Later offsets of the earlier epoch may denote other messages in any case.
 func (st *stream) moveTo(epoch string, continues bool) {
 	st.rest, st.tries, st.need, st.solo = nil, 0, 0, false

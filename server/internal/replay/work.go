@@ -8,7 +8,7 @@ import (
 	"fanfare/server/store"
 )
 
-// job is one question to the store, with what the answer depends on.
+// job is one request to the store, with the state that it was made for.
 type job struct {
 	kind   jobKind
 	st     *stream

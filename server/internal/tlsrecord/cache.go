@@ -8,9 +8,9 @@ import (
 
 // Cache keeps the AEADs of busy connections. One of AES-GCM takes about 1 KiB, far more
 // than the key from which it is built, and building it takes two allocations and as long
-// as encrypting a small record. A connection's AEADs are kept from the second time within
-// Idle that one is needed, until they were not used for as long. The zero value keeps
-// none.
+// as encrypting a small record. A connection's AEADs are kept when one is needed for
+// the second time within Idle, and dropped when none was used for that long. The zero value
+// keeps none.
 //
 // Times are ticks of the caller's clock.
 type Cache struct {

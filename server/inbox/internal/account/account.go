@@ -137,8 +137,8 @@ func (a *Account) Position(name string, at time.Time) error {
 	return a.writeUnlock()
 }
 
-// Mark adds where the streams begin and end, and how much of the account is on the
-// disk together with its messages.
+// Mark records the first and last offsets of the streams, and how much of the account is on
+// the disk together with its messages.
 func (a *Account) Mark(m Mark) error {
 	a.mu.Lock()
 	for a.writing {

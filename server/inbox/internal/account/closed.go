@@ -64,8 +64,8 @@ func RemoveClosing(dir string) error {
 	return err
 }
 
-// compareEnd compares where the account ends with where it did when the store was
-// closed, and takes note of an incomplete write if it was not.
+// compareEnd compares the length of the account with that at the close of the store. If the
+// store was not closed, it notes an incomplete write.
 func (c *Check) compareEnd() error {
 	closed, err := readClosing(c.Dir)
 	if err != nil {

@@ -89,8 +89,8 @@ func (c *Check) lose(e *Adoptee, power bool) {
 }
 
 // Each calls f for each message that was accepted, adopted ones included, in the
-// order of each box. removed reports whether it may have been removed
-// lawfully. Frame is 0 for what is adopted.
+// order of each box. removed reports whether a limit, an age or a purge may have
+// removed it. frame is 0 for an adopted message.
 func (c *Check) Each(f func(e *Adoptee, frame int64, removed bool)) error {
 	t := c.Tally
 	t.rewind()

@@ -80,8 +80,7 @@ func (c *Check) advance(k subject.Kind, last uint64) error {
 	return replaceFile(filepath.Join(msgs, fmt.Sprintf("%d.blk", index)), tombstone)
 }
 
-// replaceFile writes a file so that there is the old one or the new one, never a
-// part, also after a power cut.
+// replaceFile replaces a file atomically, also if the power is cut.
 func replaceFile(file string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "tmp-*")
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// BootID names the time since the machine started: what a process wrote, another one
-// reads until then, flushed or not.
+// BootID names the time since the machine started. Within it, a process reads what another
+// one wrote, flushed or not.
 func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
