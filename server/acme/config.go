@@ -21,7 +21,7 @@ type Config struct {
 	Domains []string
 	// Agreed states that the operator agrees to the terms of the authority.
 	Agreed bool
-	// Email is told to the authority, which may send notices to it.
+	// Email is sent to the authority, which may send notices to it.
 	Email string
 	// CA is the URL of the authority's directory. Empty: that of Let's Encrypt.
 	CA string
