@@ -87,6 +87,8 @@ func TestStalledCluster(t *testing.T) {
 				t.Error("a call has not waited for the other nodes")
 			}
 
+			// A broadcast that still walks the sessions would reach bob, too.
+			await(t, "the end of the broadcasts", func() bool { return srv.stats.broadcast.Load() == rounds })
 			bob := dial(t, srv, "/ws?user=bob&topic=news")
 			bob.send(Text, "echo")
 			bob.want(Text, "echo")
