@@ -99,18 +99,20 @@ func ExampleClient_Subscribe() {
 		}
 		return ctx.Err()
 	})
-	// A first-time subscriber receives what is published after the server has subscribed it.
-	for m := (*client.Message)(nil); m == nil && ctx.Err() == nil; {
-		if _, err := srv.PublishStored(ctx, "scores.final", server.Entry{Op: server.Text, Payload: []byte("2:1")}); err != nil {
+	// A first-time subscriber receives what is published once the server has subscribed it.
+	for {
+		d, err := srv.PublishStored(ctx, "scores.final", server.Entry{Op: server.Text, Payload: []byte("2:1")})
+		if err != nil {
 			fmt.Println(err)
+			return
+		}
+		if d.Receivers > 0 {
 			break
 		}
-		select {
-		case m = <-received:
-			fmt.Println(m.Topic, m.Text())
-		case <-time.After(10 * time.Millisecond):
-		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	m := <-received
+	fmt.Println(m.Topic, m.Text())
 	cancel()
 	<-done
 	// Output: scores.final 2:1

@@ -11,8 +11,10 @@
 //
 // Within a stream messages come in the order of their offsets. Each is delivered at
 // least once, or its absence is announced by a gap. A session gets what is stored while
-// it is open, also if another session of the user acknowledges it first; what was stored
-// earlier it gets unless the user has acknowledged it. A position is stored only for
+// it is open, also if another device of the user acknowledges it first; what was stored
+// earlier it gets unless the user has acknowledged it, and a first-time subscriber of a topic
+// does not. What Notify reports that a session gets, it gets, whenever that was stored: the
+// notice may have come late. A position is stored only for
 // messages that were written to the connection: after a pong to the ping that followed
 // them, or an explicit acknowledgement of an offset that was sent. How many positions in
 // topics are stored for a user and for an address is bounded (quota.go).

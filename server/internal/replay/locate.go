@@ -85,10 +85,23 @@ func (v *Service) resume(ctx context.Context, b store.Box, at Start, last uint64
 	return at.Offset, page.Gap, err
 }
 
-// position finds the position that the user has acknowledged in any session, as of the
+// choose sets where a stream begins: after an offset, or earlier if the session counts as a
+// receiver of a message up to there.
+func (s *session) choose(st *stream, after uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.bound != unbounded {
+		after = min(after, st.from)
+	}
+	st.bound, st.from = chosen, after
+	return after
+}
+
+// position finds the position that the user has acknowledged on any device, as of the
 // time at which the stream was wanted: what was stored since then is for this session,
-// though another session may have acknowledged it already. In a topic that the user has
-// not subscribed before, the position is the end at that time.
+// though another device may have acknowledged it already. In a topic that the user has
+// not subscribed before, the position is the end at that time. A message whose notice has
+// come since then is for this session, too, whenever it was stored: see choose.
 func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	db, st, user := v.cfg.Store, j.st, j.user
 	if p.acked, p.known, err = db.Acked(ctx, j.box, user); err != nil {
@@ -102,9 +115,12 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	if p.pinned {
-		p.after, err = v.unacked(ctx, j.box, p.after, p)
+		if p.after, err = v.unacked(ctx, j.box, p.after, p); err == nil {
+			p.after = j.session.choose(st, p.after)
+		}
 		return err
 	}
+	p.after = j.session.choose(st, p.after)
 	if st.remember {
 		if !st.exempt && !v.quota.allow(user, j.box.Topic, j.addr, v.cfg.Now()) {
 			p.overQuota = true

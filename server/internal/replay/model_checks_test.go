@@ -57,7 +57,7 @@ func (s *modelSession) checkStored(w *wire) {
 	if ok {
 		s.checkNext(at, b)
 	}
-	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs && s.before(b) {
+	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs && s.before(b) && !s.countsBefore(b.Offset) {
 		faultf("session %d: %s was acknowledged before the session was attached", s.id, w.text)
 	}
 	s.at[b.Box] = Begin{Epoch: b.Epoch, Offset: b.Offset}
@@ -78,6 +78,12 @@ func (s *modelSession) checkStored(w *wire) {
 	if len(s.queue) > 0 && s.Queued()+w.size+entryCost > s.limit {
 		faultf("session %d: replay fills the queue", s.id)
 	}
+}
+
+// countsBefore reports whether the session counted as a receiver of a message of its inbox
+// up to an offset.
+func (s *modelSession) countsBefore(offset uint64) bool {
+	return slices.ContainsFunc(s.owed, func(o owed) bool { return o.box.User != "" && o.offset <= offset })
 }
 
 // before reports whether the store can tell that a message was stored before the session was
@@ -245,7 +251,7 @@ func (m *model) checkSettled(s *modelSession) {
 	}
 	for _, o := range s.owed {
 		stays := slices.ContainsFunc(m.store.boxes[o.box], func(msg store.Message) bool {
-			return msg.Offset == o.offset && strings.HasPrefix(string(msg.Payload), o.id+".")
+			return msg.Offset == o.offset && msg.Expires.IsZero() && strings.HasPrefix(string(msg.Payload), o.id+".")
 		})
 		if stays && !s.got[o.id] && !m.skipped(s.user, o.box, o.offset) {
 			faultf("session %d was open when %s@%d was stored, and does not get it", s.id, o.id, o.offset)

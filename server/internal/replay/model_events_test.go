@@ -88,7 +88,7 @@ func (m *model) connect() *modelSession {
 }
 
 func (m *model) newSession() *modelSession {
-	return &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), got: make(map[string]bool)}
+	return &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), got: make(map[string]bool), resumed: make(map[store.Box]Start)}
 }
 
 // nextStage brings a session on its way to be open.
@@ -134,6 +134,10 @@ func (s *modelSession) attach(start Start, subs []Subscription) {
 	if !start.Resume {
 		s.acked, _ = m.store.position(inboxOf(s.user), s.user)
 	}
+	s.resumed[inboxOf(s.user)] = start
+	for _, sub := range subs {
+		s.resumed[topic(sub.Topic)] = sub.Start
+	}
 	m.attach(s.receiver, start, subs)
 }
 
@@ -156,11 +160,11 @@ func (m *model) push() {
 	if m.detail(8) == 7 {
 		text = poison + text
 	}
+	id, _, _ := strings.Cut(text, ".")
 	r := m.store.append(box, text+strings.Repeat("x", size-len(text)%8), ttl)
 	m.note("%s stored: %v@%d", text, box, r.Offset)
 	for _, s := range m.sessions {
-		if s.stage == running && s.phase == Open && ttl == 0 && (box.User == s.user || s.topics[box.Topic]) {
-			id, _, _ := strings.Cut(text, ".")
+		if s.stage == running && s.phase == Open && (box.User == s.user || s.topics[box.Topic]) {
 			s.owed = append(s.owed, owed{box, r.Offset, id})
 		}
 	}
@@ -168,7 +172,7 @@ func (m *model) push() {
 	if m.detail(4) == 3 {
 		n.Shared = nil
 	}
-	m.notices = append(m.notices, n)
+	m.notices = append(m.notices, modelNotice{n, id})
 }
 
 // notify delivers one of the notices that are under way.
@@ -189,10 +193,13 @@ func (m *model) notify() {
 }
 
 // spread delivers a notice to one session, or to all.
-func (m *model) spread(n *Notice, only int) {
+func (m *model) spread(n modelNotice, only int) {
 	for i, s := range m.sessions {
 		if (only == 0 || only == i+1) && s.stage >= listed && s.stage <= running && (n.Box.User == s.user || s.topics[n.Box.Topic]) {
-			m.Notify(s.receiver, n)
+			if m.Notify(s.receiver, n.Notice) && n.Offset > s.resumed[n.Box].Offset {
+				m.note("session %d counts for %s", s.id, n.id)
+				s.owed = append(s.owed, owed{n.Box, n.Offset, n.id})
+			}
 		}
 	}
 }
@@ -217,6 +224,7 @@ func (m *model) subscribe() {
 	}
 	if added {
 		delete(s.at, topic(sub.Topic))
+		s.resumed[topic(sub.Topic)] = sub.Start
 	}
 }
 

@@ -19,13 +19,13 @@ import (
 //   - a position is stored only when clients of the user have read all up to there;
 //   - a session gets the messages of a box in order and without an unannounced gap,
 //     and none of its inbox that was acknowledged before, unless the clock of the store
-//     cannot tell;
+//     cannot tell, or the notice of such a message came late;
 //   - nothing of a topic is written before its subscribe or after its unsubscribe;
 //   - a hello precedes everything else, live messages keep their order, and those
 //     that were held are written or dropped once each;
 //   - at most a window is in flight, and replay alone never fills a queue;
 //   - an open session gets all that is stored from then on, whatever other devices of
-//     the user acknowledge meanwhile;
+//     the user acknowledge meanwhile, and all that it was counted for as a receiver;
 //   - every open session gets everything, and no state stays when all are gone.
 
 // modelSession is a session with its client.
@@ -43,13 +43,20 @@ type modelSession struct {
 	acked   uint64          // the user's position in the inbox when the session was attached
 	epochs  int             // of the store, then
 	got     map[string]bool // ids of stored messages
-	owed    []owed          // messages that were stored while the session was open
-	given   []string        // live messages that were pushed, in order
+	owed    []owed          // messages that were stored while the session was open, or counted it as a receiver
+	resumed map[store.Box]Start
+	given   []string // live messages that were pushed, in order
 	written []string
 
 	// Messages that the client has read.
 	pongs []string
 	acks  []Message
+}
+
+// modelNotice is a notice that is under way.
+type modelNotice struct {
+	*Notice
+	id string
 }
 
 // owed is a message that a session must get.
@@ -75,7 +82,7 @@ type model struct {
 	depth    int
 	quiet    bool // no more events at the store
 	sessions []*modelSession
-	notices  []*Notice
+	notices  []modelNotice
 	resume   map[store.Box]Start // of the user's explicit client
 	ids      int
 	lives    int

@@ -17,8 +17,8 @@ func (v *Service) NewNotice(b store.Box, offset, prev uint64, shared any) *Notic
 }
 
 // Notify delivers a message that was just stored to one receiver, and reports
-// whether the session gets it. If the message directly follows what was sent before,
-// it is written at once; otherwise a worker reads the store.
+// whether the session gets it, or its client has it. If the message directly follows what
+// was sent before, it is written at once; otherwise a worker reads the store.
 func (v *Service) Notify(r Receiver, n *Notice) (gets bool) {
 	v.use(r, n.Box.User != "", func(s *session) { gets = s.notify(n) })
 	return gets
@@ -30,6 +30,7 @@ func (s *session) notify(n *Notice) bool {
 		s.dismiss()
 		return false // not subscribed, or Subscribe will ask the store
 	}
+	counts := !s.stopped() && st.counts(n.Offset)
 	switch {
 	case !st.placed:
 		if st.epoch == "" {
@@ -43,7 +44,7 @@ func (s *session) notify(n *Notice) bool {
 	case n.Epoch != st.epoch:
 		st.check = true // its offset cannot be compared with those of the stream
 	case n.Offset <= st.sent:
-		return !s.stopped()
+		return counts
 	case s.direct(st, n):
 		s.pingSoon()
 		return true
@@ -53,7 +54,7 @@ func (s *session) notify(n *Notice) bool {
 		}
 	}
 	s.wake()
-	return !s.stopped()
+	return counts && !s.stopped()
 }
 
 // direct writes the message of a notice if nothing is missing before it. A worker

@@ -37,10 +37,11 @@ type stream struct {
 	// continued: the offsets of the last of past continue in epoch.
 	continued bool
 	tries     uint8
+	bound     bound
 
 	epoch  string   // before placed: that of want
 	past   []string // earlier epochs that the client may still name, the latest last
-	from   uint64   // where it began
+	from   uint64   // where it began, or what bound says of that
 	sent   uint64   // everything up to here was written, or skipped
 	want   uint64   // this offset is known to be stored
 	pinged uint64   // everything up to here is covered by a ping
@@ -68,6 +69,32 @@ func (s Start) clone() Start {
 }
 
 func (st *stream) expect(offset uint64) { st.want = max(st.want, offset) }
+
+// bound says what is known of the start of a stream.
+type bound uint8
+
+const (
+	unbounded bound = iota // nothing, from is 0
+	atMost                 // it is at most from: the session counts as a receiver of later messages
+	chosen                 // it is from, or earlier if it has to be found anew
+)
+
+// counts reports whether the session counts as a receiver of a message. A message that
+// precedes the start was stored before the session opened or subscribed, and its notice is
+// late; a client that resumes has it. Before the start is chosen every message counts,
+// whichever epoch it belongs to: too early a start only delivers more.
+func (st *stream) counts(offset uint64) bool {
+	if st.bound != chosen {
+		st.startBefore(offset)
+	}
+	return offset > st.from || st.start.Resume
+}
+
+func (st *stream) startBefore(offset uint64) {
+	if st.bound == unbounded || offset <= st.from {
+		st.bound, st.from = atMost, offset-1
+	}
+}
 
 // pending reports whether there is something to read.
 func (st *stream) pending() bool { return st.placed && (len(st.rest) > 0 || st.want > st.sent) }
@@ -97,6 +124,7 @@ func (st *stream) place(p place) {
 	if e := st.start.Epoch; e != "" && e != p.epoch {
 		st.leaveEpoch(e, false) // the client may acknowledge what it got before it resumed
 	}
+	st.bound = chosen
 	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap
 	st.acked, st.reported, st.pinned, st.known = p.acked, p.acked, p.pinned, p.known
 	st.expect(p.last)

@@ -10,15 +10,16 @@ import (
 
 // job is one request to the store, with the state that it was made for.
 type job struct {
-	kind   jobKind
-	st     *stream
-	box    store.Box
-	user   string
-	addr   netip.Addr // the client's
-	epoch  string
-	offset uint64
-	bytes  int
-	quick  bool // locate: an empty box is all that needs to be known
+	kind    jobKind
+	session *session
+	st      *stream
+	box     store.Box
+	user    string
+	addr    netip.Addr // the client's
+	epoch   string
+	offset  uint64
+	bytes   int
+	quick   bool // locate: an empty box is all that needs to be known
 }
 
 type jobKind uint8
@@ -58,7 +59,7 @@ func (s *session) plan() (j job) {
 	s.each(func(st *stream) bool {
 		switch {
 		case !st.placed:
-			j = job{kind: jobLocate, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st)}
+			j = job{kind: jobLocate, session: s, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st)}
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
