@@ -41,6 +41,11 @@ func (s *Server) PushUser(ctx context.Context, user string, body []byte) (receiv
 	return s.push(ctx, "/v1/users/"+url.PathEscape(user)+"/push", body)
 }
 
+// PushStored posts body to one user, to be stored if durable is set.
+func (s *Server) PushStored(ctx context.Context, user string, durable bool, body []byte) (receivers int, err error) {
+	return s.push(ctx, fmt.Sprintf("/v1/users/%s/push?durable=%t", url.PathEscape(user), durable), body)
+}
+
 // PushTopic posts body to one topic.
 func (s *Server) PushTopic(ctx context.Context, topic string, body []byte) (receivers int, err error) {
 	return s.push(ctx, "/v1/topics/"+url.PathEscape(topic)+"/push", body)

@@ -70,4 +70,17 @@ func (c *costCommand) Run(ctx context.Context) error {
 	return err
 }
 
+type durableCommand struct {
+	Users   int    `help:"Users who are online, and users who are not." default:"2000"`
+	Pushes  int    `help:"Pushes of each kind in a round." default:"4000"`
+	Rounds  int    `help:"Rounds." default:"5"`
+	Fanfare string `help:"The fanfare program; default: built from the parent directory." env:"FANFARE_BIN" type:"existingfile"`
+}
+
+func (c *durableCommand) Run(ctx context.Context) error {
+	costs, err := fault.MeasureDurableCost(ctx, c.Fanfare, c.Users, c.Pushes, c.Rounds, progress)
+	fault.WriteDurableCosts(os.Stdout, costs)
+	return err
+}
+
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
