@@ -71,6 +71,7 @@ func (c *costCommand) Run(ctx context.Context) error {
 }
 
 type durableCommand struct {
+	Callers []int  `help:"Callers at a time." default:"1,16"`
 	Users   int    `help:"Users who are online, and users who are not." default:"2000"`
 	Pushes  int    `help:"Pushes of each kind in a round." default:"4000"`
 	Rounds  int    `help:"Rounds." default:"5"`
@@ -78,7 +79,7 @@ type durableCommand struct {
 }
 
 func (c *durableCommand) Run(ctx context.Context) error {
-	costs, err := fault.MeasureDurableCost(ctx, c.Fanfare, c.Users, c.Pushes, c.Rounds, progress)
+	costs, err := fault.MeasureDurableCost(ctx, c.Fanfare, c.Callers, c.Users, c.Pushes, c.Rounds, progress)
 	fault.WriteDurableCosts(os.Stdout, costs)
 	return err
 }

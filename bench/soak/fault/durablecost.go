@@ -27,8 +27,8 @@ type DurableCost struct {
 }
 
 // MeasureDurableCost measures pushes of 128 bytes, live and durable, to users who are online
-// and to users who are not, by one caller and by sixteen. The cases take turns in each round.
-func MeasureDurableCost(ctx context.Context, fanfare string, users, pushes, rounds int, tell func(format string, args ...any)) ([]DurableCost, error) {
+// and to users who are not, by so many callers at a time. The cases take turns in each round.
+func MeasureDurableCost(ctx context.Context, fanfare string, callers []int, users, pushes, rounds int, tell func(format string, args ...any)) ([]DurableCost, error) {
 	dir, err := tempDir()
 	if err != nil {
 		return nil, fmt.Errorf("fault: %w", err)
@@ -48,7 +48,7 @@ func MeasureDurableCost(ctx context.Context, fanfare string, users, pushes, roun
 	}
 	defer srv.Stop()
 	var all []DurableCost
-	for _, callers := range []int{1, 16} {
+	for _, callers := range callers {
 		for _, online := range []bool{true, false} {
 			all = append(all, DurableCost{Callers: callers, Online: online}, DurableCost{Callers: callers, Online: online, Durable: true})
 		}

@@ -30,6 +30,9 @@ func (s *session) notify(n *Notice) bool {
 		s.dismiss()
 		return false // not subscribed, or Subscribe will ask the store
 	}
+	if !st.placed && s.state == idle {
+		s.resume(st, n)
+	}
 	counts := !s.stopped() && st.counts(n.Offset)
 	switch {
 	case !st.placed:
@@ -44,6 +47,7 @@ func (s *session) notify(n *Notice) bool {
 	case n.Epoch != st.epoch:
 		st.check = true // its offset cannot be compared with those of the stream
 	case n.Offset <= st.sent:
+		s.retire()
 		return counts
 	case s.direct(st, n):
 		s.pingSoon()
@@ -55,6 +59,16 @@ func (s *session) notify(n *Notice) bool {
 	}
 	s.wake()
 	return counts && !s.stopped()
+}
+
+// resume places the inbox of a receiver that had no session, because it had everything when
+// the last one ended, if the message of a notice is the next one. The store need not be asked.
+func (s *session) resume(st *stream, n *Notice) {
+	at := st.start // where the last session ended; zero: the inbox was empty
+	if at.Resume && at.Epoch != n.Epoch || n.Prev > at.Offset || s.svc.cfg.Store.Epoch(n.Box) != n.Epoch {
+		return
+	}
+	st.place(place{epoch: n.Epoch, after: at.Offset, last: at.Offset, pinned: true})
 }
 
 // direct writes the message of a notice if nothing is missing before it. A worker

@@ -54,6 +54,7 @@ type shard struct {
 type left struct {
 	epoch  string
 	offset uint64
+	from   uint64 // where the first session began
 }
 
 type pause struct {
@@ -149,6 +150,7 @@ func (v *Service) obtain(r Receiver, second bool) *session {
 	if at, ok := sh.left[id]; ok {
 		delete(sh.left, id)
 		s.inbox.start = Start{true, at.epoch, at.offset}
+		s.inbox.bound, s.inbox.from = inherited, at.from
 	}
 	sh.sessions[id] = s
 	v.counters.sessions.Add(1)

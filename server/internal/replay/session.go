@@ -79,11 +79,11 @@ func (s *session) end() { s.endAt(left{}) }
 func (s *session) dispose() {
 	switch st := &s.inbox; {
 	case st.placed && st.sent > 0:
-		s.endAt(left{st.epoch, st.sent})
+		s.endAt(left{st.epoch, st.sent, st.from})
 	case st.placed: // the inbox was empty, and Receiver.Since says enough
 		s.end()
 	default:
-		s.endAt(left{st.start.Epoch, st.start.Offset})
+		s.endAt(left{st.start.Epoch, st.start.Offset, st.from})
 	}
 }
 

@@ -77,6 +77,7 @@ const (
 	unbounded bound = iota // nothing, from is 0
 	atMost                 // it is at most from: the session counts as a receiver of later messages
 	chosen                 // it is from, or earlier if it has to be found anew
+	inherited              // the stream goes on where an earlier session ended, which began at from
 )
 
 // counts reports whether the session counts as a receiver of a message. A message that
@@ -84,10 +85,10 @@ const (
 // late; a client that resumes has it. Before the start is chosen every message counts,
 // whichever epoch it belongs to: too early a start only delivers more.
 func (st *stream) counts(offset uint64) bool {
-	if st.bound != chosen {
+	if st.bound < chosen {
 		st.startBefore(offset)
 	}
-	return offset > st.from || st.start.Resume
+	return offset > st.from || st.start.Resume && st.bound != inherited
 }
 
 func (st *stream) startBefore(offset uint64) {
@@ -124,8 +125,10 @@ func (st *stream) place(p place) {
 	if e := st.start.Epoch; e != "" && e != p.epoch {
 		st.leaveEpoch(e, false) // the client may acknowledge what it got before it resumed
 	}
-	st.bound = chosen
-	st.from, st.sent, st.pinged, st.gap = p.after, p.after, p.after, p.gap
+	if st.bound != inherited {
+		st.bound, st.from = chosen, p.after
+	}
+	st.sent, st.pinged, st.gap = p.after, p.after, p.gap
 	st.acked, st.reported, st.pinned, st.known = p.acked, p.acked, p.pinned, p.known
 	st.expect(p.last)
 }

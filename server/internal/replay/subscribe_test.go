@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 func nop() error { return nil }
@@ -233,60 +232,5 @@ func TestConfirmationInAFullQueue(t *testing.T) {
 	g.run()
 	if got := g.take(r, true); len(got) != 3 || got[2] != "begin newse1@0 gap=false" {
 		t.Errorf("got %d messages", len(got))
-	}
-}
-
-// TestNoticeOfEarlierMessage: a message was stored before the session subscribed, and its
-// notice comes while the start of the subscription is being looked up, or later. The session
-// receives the message if and only if it counts as a receiver, and the stored position of a
-// subscriber that is remembered never covers it before that.
-func TestNoticeOfEarlierMessage(t *testing.T) {
-	for _, remember := range []bool{false, true} {
-		for _, test := range []struct {
-			at     string
-			counts bool
-		}{
-			{"", true}, {"last, done", true}, {"acked, done", true}, {"before", true}, {"before, done", true},
-			{"acksync", false}, {"acksync, done", false}, {"placed", false},
-		} {
-			if !remember && strings.HasPrefix(test.at, "acksync") {
-				continue // is not called
-			}
-			g := newRig(t)
-			b := topic("news")
-			g.store.append(b, "0", 0)
-			m := g.store.append(b, "1", 0)
-			n := g.NewNotice(b, m.Offset, m.Prev, "1")
-			g.clock.advance(time.Hour)
-			r := g.receiver("alice", AckByPong)
-			g.Attach(r, Start{}, []Subscription{{Topic: "news", Remember: remember}})
-			r.phase = Open
-			g.Open(r)
-			announced, counts := false, false
-			g.store.hook = func(op string) {
-				if op == test.at {
-					g.store.hook = nil
-					announced, counts = true, g.Notify(r, n)
-				}
-			}
-			g.store.hook("")
-			g.work()
-			if test.at == "placed" {
-				g.store.hook("placed")
-				g.work()
-			}
-			if !announced || counts != test.counts {
-				t.Errorf("remember %v, at %q: announced %v, counts %v, want %v", remember, test.at, announced, counts, test.counts)
-			}
-			want := []string{"news2"}
-			if test.counts {
-				want = []string{"news1", "news2"}
-			}
-			if remember && test.counts {
-				g.wantAcked(b, "alice", int(m.Prev))
-			}
-			g.push(b, "2", r)
-			g.want(r, true, want...)
-		}
 	}
 }
