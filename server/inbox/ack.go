@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,6 +23,7 @@ type acks struct {
 	waiting map[string]position // by name; guarded by mu
 	storing map[string]position // guarded by mu
 	wake    chan struct{}
+	recent  recentPositions
 }
 
 // position is a place in a box.
@@ -159,6 +159,15 @@ func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition
 	return storedPosition{offset, in.Header.Get("Nats-Sequence"), when}, nil
 }
 
+// readPosition is storedPosition for storeAck: an embedded store knows the names under which
+// nothing was ever stored.
+func (s *Store) readPosition(ctx context.Context, name string) (storedPosition, error) {
+	if s.local != nil && !s.filled.has(account.HashName(subject.Ack, name)) {
+		return storedPosition{at: "0"}, s.usable()
+	}
+	return s.storedPosition(ctx, name)
+}
+
 // runAcks stores positions until the store is closed, and what is left then.
 func (s *Store) runAcks() {
 	for {
@@ -238,9 +247,13 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 		return err
 	}
 	for i := 0; ; i++ {
-		stored, err := s.storedPosition(ctx, name)
-		if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
-			return err
+		stored, recent := s.acks.recent.newest(name, p)
+		if i > 0 || !recent {
+			var err error
+			stored, err = s.readPosition(ctx, name)
+			if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
+				return err
+			}
 		}
 		known := stored.at != "0"
 		if known && stored.offset >= p.offset && !p.renew {
@@ -251,11 +264,13 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 				return err
 			}
 		}
-		switch err := s.putPosition(ctx, name, max(stored.offset, p.offset), stored); {
+		offset := max(stored.offset, p.offset)
+		switch seq, err := s.putPosition(ctx, name, offset, stored); {
 		case err == nil:
 			if err := s.accountPosition(name, stored.when); err != nil {
 				return err
 			}
+			s.acks.recent.put(name, storedPosition{offset, strconv.FormatUint(seq, 10), s.now()})
 			s.stats.acked.Add(1)
 			return nil
 		case !errors.Is(err, errRaced):
@@ -292,8 +307,8 @@ func (s *Store) nothingToRemember(ctx context.Context, name string, p position) 
 	return false, nil
 }
 
-// putPosition stores a position in place of another.
-func (s *Store) putPosition(ctx context.Context, name string, offset uint64, stored storedPosition) error {
+// putPosition stores a position in place of another, and returns the sequence of its message.
+func (s *Store) putPosition(ctx context.Context, name string, offset uint64, stored storedPosition) (seq uint64, err error) {
 	if s.local != nil {
 		s.filled.Add(account.HashName(subject.Ack, name))
 	}
@@ -305,16 +320,14 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	}
 	in, err := s.requestMsg(ctx, out)
 	if err != nil {
-		return s.missing(err)
+		return 0, s.missing(err)
 	}
-	var ack struct {
-		Error *apiError `json:"error"`
-	}
-	if err := json.Unmarshal(in.Data, &ack); err != nil {
-		return s.unavailable(err)
+	ack, err := decodePubAck(in.Data)
+	if err != nil {
+		return 0, s.unavailable(err)
 	}
 	if ack.Error != nil {
-		return s.rejection(subject.Ack, ack.Error)
+		return 0, s.rejection(subject.Ack, ack.Error)
 	}
 	if s.local != nil {
 		s.local.blocks[subject.Ack].Stored()
@@ -323,7 +336,7 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	if stored.at == "0" {
 		s.bytes[subject.Ack].Add(int64(len(name)) + 100)
 	}
-	return nil
+	return ack.Seq, nil
 }
 
 // accountPosition adds a position to the account of an embedded store: a new one, and

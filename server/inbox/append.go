@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -264,12 +263,8 @@ func (s *Store) put(ctx context.Context, to subject.Box, m *message, payload []b
 	if err != nil {
 		return 0, false, s.missing(err)
 	}
-	var ack struct {
-		Seq       uint64    `json:"seq"`
-		Duplicate bool      `json:"duplicate"`
-		Error     *apiError `json:"error"`
-	}
-	if err := json.Unmarshal(in.Data, &ack); err != nil {
+	ack, err := decodePubAck(in.Data)
+	if err != nil {
 		return 0, false, s.unavailable(err)
 	}
 	if ack.Error != nil {

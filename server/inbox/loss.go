@@ -43,7 +43,7 @@ func (s *Store) announceLoss(ctx context.Context, c *account.Check) error {
 		}
 	}
 	for _, name := range c.Loss.Positions {
-		err := s.putPosition(ctx, name, 0, storedPosition{at: "0", when: c.Now})
+		_, err := s.putPosition(ctx, name, 0, storedPosition{at: "0", when: c.Now})
 		if err != nil && !errors.Is(err, errRaced) { // raced: it is there after all
 			return err
 		}
