@@ -72,9 +72,14 @@ func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64
 	all := *l
 	n := inParallel((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
 		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
-			if s.phase() == open && srv.replay.Notify(receiver{s}, notice) {
+			if s.phase() != open {
+				continue
+			}
+			s.conn.Cork() // the message and the ping that follows it leave in one write
+			if srv.replay.Notify(receiver{s}, notice) {
 				n++
 			}
+			s.conn.Uncork()
 		}
 		return n
 	})
