@@ -11,9 +11,10 @@ import (
 // goes on with it. It can be encoded as JSON. Frames that are held are not part of it.
 type State struct {
 	// Epoch and Offset are where the next session of the receiver begins, if it has none
-	// now. Otherwise Session is not nil.
+	// now, and From where its first session began. Otherwise Session is not nil.
 	Epoch   string        `json:"epoch,omitzero"`
 	Offset  uint64        `json:"offset,omitzero"`
+	From    uint64        `json:"from,omitzero"`
 	Session *SessionState `json:"session,omitzero"`
 }
 
@@ -52,6 +53,7 @@ type StreamState struct {
 	Continued bool      `json:"continued,omitzero"`
 	Epoch     string    `json:"epoch,omitzero"`
 	Past      []string  `json:"past,omitzero"`
+	Bound     bound     `json:"bound,omitzero"`
 	From      uint64    `json:"from,omitzero"`
 	Sent      uint64    `json:"sent,omitzero"`
 	Want      uint64    `json:"want,omitzero"`
@@ -94,7 +96,7 @@ func (v *Service) Export(r Receiver) (st *State, held []Frame) {
 	if at, ok := sh.left[id]; ok {
 		delete(sh.left, id)
 		if st == nil {
-			st = &State{Epoch: at.epoch, Offset: at.offset}
+			st = &State{Epoch: at.epoch, Offset: at.offset, From: at.from}
 		}
 	}
 	return st, held
@@ -125,7 +127,7 @@ func (st *stream) export() StreamState {
 		Topic: st.box.Topic, Start: st.start, Since: st.since, Remember: st.remember, Exempt: st.exempt, Full: st.full,
 		Placed: st.placed, Begun: st.begun, Hinted: st.hinted, Check: st.check, Gap: st.gap, Known: st.known,
 		OverQuota: st.overQuota, Pinned: st.pinned, Solo: st.solo, Continued: st.continued, Epoch: st.epoch, Past: st.past,
-		From: st.from, Sent: st.sent, Want: st.want, Pinged: st.pinged, Need: st.need, Acked: st.acked, Reported: st.reported,
+		Bound: st.bound, From: st.from, Sent: st.sent, Want: st.want, Pinged: st.pinged, Need: st.need, Acked: st.acked, Reported: st.reported,
 	}
 }
 
@@ -150,7 +152,7 @@ func (v *Service) Import(r Receiver, st *State, held []Frame) error {
 		if sh.left == nil {
 			sh.left = make(map[uint64]left)
 		}
-		sh.left[r.ID()] = left{st.Epoch, st.Offset}
+		sh.left[r.ID()] = left{st.Epoch, st.Offset, st.From}
 		return nil
 	}
 	if err := st.Session.check(); err != nil {
@@ -199,7 +201,7 @@ func (v *Service) Settle() {
 func (st *SessionState) check() error {
 	all := append([]StreamState{st.Inbox}, st.Topics...)
 	for i, t := range all {
-		if (i == 0) != (t.Topic == "") || len(t.Past) > mostPast || t.Continued && len(t.Past) == 0 {
+		if (i == 0) != (t.Topic == "") || len(t.Past) > mostPast || t.Continued && len(t.Past) == 0 || t.Bound > inherited {
 			return fmt.Errorf("replay: inconsistent state of the stream %q", t.Topic)
 		}
 	}
@@ -257,7 +259,7 @@ func (st *stream) restore(from *StreamState) {
 		box: st.box, start: from.Start, since: from.Since, remember: from.Remember, exempt: from.Exempt, full: from.Full,
 		placed: from.Placed, begun: from.Begun, hinted: from.Hinted, gap: from.Gap, known: from.Known,
 		overQuota: from.OverQuota, pinned: from.Pinned, solo: from.Solo, continued: from.Continued, epoch: from.Epoch, past: from.Past,
-		from: from.From, sent: from.Sent, want: from.Want, pinged: from.Pinged, need: from.Need, acked: from.Acked, reported: from.Reported,
+		bound: from.Bound, from: from.From, sent: from.Sent, want: from.Want, pinged: from.Pinged, need: from.Need, acked: from.Acked, reported: from.Reported,
 	}
 	st.check = from.Check || from.Placed
 }
