@@ -13,7 +13,7 @@ type recentPositions struct {
 // mostRecent bounds the entries, of about 150 bytes with the name: 1.2 MiB.
 const mostRecent = 8192
 
-// newest returns the entry under a name, if a position comes after it. What is not newer may
+// newest returns the entry under a name, if position p comes after it. An entry that p does not exceed may
 // have expired since, which only the store knows.
 func (r *recentPositions) newest(name string, p position) (stored storedPosition, ok bool) {
 	r.mu.Lock()
