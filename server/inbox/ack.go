@@ -162,7 +162,7 @@ func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition
 // readPosition is storedPosition for storeAck: an embedded store knows the names under which
 // nothing was ever stored.
 func (s *Store) readPosition(ctx context.Context, name string) (storedPosition, error) {
-	if s.local != nil && !s.filled.has(account.HashName(subject.Ack, name)) {
+	if s.local != nil && !s.filled.Has(account.HashName(subject.Ack, name)) {
 		return storedPosition{at: "0"}, s.usable()
 	}
 	return s.storedPosition(ctx, name)
