@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // Without epoll only the goroutine transport exists. No connection has a descriptor that
@@ -40,5 +41,6 @@ func acceptFD(int) (int, netip.AddrPort, syscall.Errno) { panic(noDescriptor) }
 
 // The goroutine transport calls these for its sockets. They are implemented on Linux only.
 
-func limitUnsent(int)     {}
-func unreadBytes(int) int { return 0 }
+func limitUnsent(int)                        {}
+func limitUnacknowledged(int, time.Duration) {}
+func unreadBytes(int) int                    { return 0 }

@@ -195,6 +195,11 @@ func limitUnsent(fd int) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unsentTimeout.Milliseconds()))
 }
 
+// limitUnacknowledged sets TCP_USER_TIMEOUT, see tcp(7). It fails for a Unix socket.
+func limitUnacknowledged(fd int, d time.Duration) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(d.Milliseconds(), 1)))
+}
+
 // connOf returns a net.Conn on a duplicate of a descriptor. net.FileConn duplicates it
 // once more, and os.File insists on owning its own, so three exist for a moment.
 func connOf(fd int) (net.Conn, error) {
