@@ -10,6 +10,7 @@ import (
 type Prepared struct {
 	plain []byte // header and payload
 	op    ws.OpCode
+	raw   bool // plain is not a frame
 
 	// The compressed frame is made for the first receiver that negotiated compression, because most
 	// messages have no such receiver. Other receivers wait for the first instead of compressing, too.
@@ -32,6 +33,10 @@ func (p *Prepared) Init(op ws.OpCode, payload []byte) {
 	p.op = op
 }
 
+// Raw returns bytes of a protocol that does not consist of WebSocket frames, for connections that speak it. It
+// does not copy b. The bytes are never compressed, and are the payload as well.
+func Raw(b []byte) *Prepared { return &Prepared{plain: b, raw: true} }
+
 // Plain returns the frame for a connection without compression. It is shared and must not be written to.
 func (p *Prepared) Plain() []byte { return p.plain }
 
@@ -40,7 +45,7 @@ func (p *Prepared) Plain() []byte { return p.plain }
 // Rules, and later calls share it. It must not be written to.
 func (p *Prepared) Deflated(r *Rules, c Params) []byte {
 	n := p.Len()
-	if c.ServerBits == 0 || n < r.minSize() || p.op.IsControl() {
+	if c.ServerBits == 0 || p.raw || n < r.minSize() || p.op.IsControl() {
 		return p.plain
 	}
 	// A reference in a message reaches back at most by the length of the message, so a message that is not
@@ -65,6 +70,8 @@ func (p *Prepared) Op() ws.OpCode { return p.op }
 func (p *Prepared) Len() int {
 	n := len(p.plain)
 	switch {
+	case p.raw:
+		return n
 	case n <= 2+125:
 		return n - 2
 	case n <= 4+65535:
