@@ -183,6 +183,7 @@ func (s *session) located(st *stream, p place) {
 	if st.place(p); p.overQuota {
 		s.leaveUnstored(st)
 	}
+	s.acknowledgeStart(st)
 	if s.svc.cfg.Sync != nil && !(s.second && st == &s.inbox) {
 		s.svc.lookLater(s.receiver, st.box.Topic)
 	}

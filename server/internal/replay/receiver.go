@@ -59,6 +59,27 @@ type Receiver interface {
 	Fail(err error)
 }
 
+// Marker is a Receiver whose client is told its positions in all streams, as one value that
+// it names when it connects again.
+type Marker interface {
+	// WriteMarked is WriteStored for a message that carries the positions that the client
+	// has once it has received it. f is nil for the positions alone.
+	WriteMarked(f Frame, at Positions) bool
+}
+
+// Positions are where the streams of a session are. It is valid during the call.
+type Positions interface {
+	// AppendPositions appends a position for each stream for which one is known.
+	AppendPositions(to []Position) []Position
+}
+
+// Position is the last offset in a stream that a session was sent.
+type Position struct {
+	Topic  string // empty: the inbox
+	Epoch  string
+	Offset uint64
+}
+
 // Frame is an encoded message, opaque to this package.
 type Frame interface {
 	// Len is the number of bytes it adds to the outbound queue at most.
@@ -83,6 +104,9 @@ const (
 	AckByPong   AckMode = iota // a pong acknowledges what preceded its ping
 	AckExplicit                // the client calls Ack; pongs only open the window
 	AckNone                    // never; every session gets all unread messages again
+	// AckByResume: by the position that a client names when it connects again. The
+	// Receiver is a Marker, too.
+	AckByResume
 )
 
 // Begin says where a stream begins for a client.

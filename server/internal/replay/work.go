@@ -64,7 +64,10 @@ func (s *session) plan() (j job) {
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
 		case !st.pending() && s.mayBegin(st):
-			s.begin(st)
+			if !st.begun {
+				s.begin(st)
+				s.mark()
+			}
 		case !st.pending() || full || !s.mayWrite(st):
 			full = true // streams that follow may still begin
 		case len(st.rest) > 0:

@@ -93,13 +93,13 @@ func (st *stream) advance(offset uint64) {
 
 // send writes a frame if there is room. The stream has begun.
 func (s *session) send(st *stream, f Frame, offset uint64) bool {
-	cost := f.Len() + entryCost
+	cost := f.Len() + entryCost + s.markCost()
 	st.need = cost
 	if s.stopped() || !s.mayWrite(st) {
 		return false
 	}
 	s.pin(st)
-	if !s.receiver.WriteStored(f) {
+	if !s.writeStored(st, f, offset) {
 		s.broken = true
 		return false
 	}
