@@ -26,15 +26,24 @@ type admission struct {
 
 // check returns an error unless the request is a valid handshake from an allowed origin.
 func (ep *endpoint) check(r *Request) error {
-	if err := handshake.Check(&r.head); err != nil {
+	check := ep.checkStream
+	if !ep.streams() {
+		check = func(r *Request) error { return handshake.Check(&r.head) }
+	}
+	if err := check(r); err != nil {
 		return err
 	}
+	return ep.checkOrigin(ep.srv.live().AllowOrigins, r)
+}
+
+// checkOrigin returns an error if a page may not make the request.
+func (ep *endpoint) checkOrigin(allowed []string, r *Request) error {
 	hosts := make([][]byte, 0, 4)
 	hosts = append(hosts, r.head.Authority())
 	if r.proxied {
 		hosts = ep.srv.appendForwardedHosts(hosts, r)
 	}
-	return handshake.Origins(ep.srv.live().AllowOrigins).Check(&r.head, ep.srv.cfg.FieldName, hosts...)
+	return handshake.Origins(allowed).Check(&r.head, ep.srv.cfg.FieldName, hosts...)
 }
 
 // admit decides on a request that was checked and whose client was identified.
@@ -54,13 +63,18 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 		return a, err
 	}
 	d := ep.Dialects[a.dialect]
-	a.protocol = d.Protocol()
 	if a.resume, err = d.Resume(r, a.id.Topics); err != nil {
 		return a, err
 	}
 	if err := ep.checkQuery(r, d); err != nil {
 		return a, err
 	}
+	if ep.streams() {
+		h.answer = ep.answerStream(h.answer[:0], r, d.(Stream))
+		a.answer = h.answer
+		return a, nil
+	}
+	a.protocol = d.Protocol()
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
 		return a, err
@@ -90,6 +104,9 @@ func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err
 // chooseDialect takes the dialect of the first sub-protocol that the client offers and
 // the endpoint has. Without a match it is the dialect that has no sub-protocol.
 func (ep *endpoint) chooseDialect(r *Request) (index int, err error) {
+	if ep.streams() {
+		return ep.chooseStream(r)
+	}
 	spoken := make([]string, 0, dialectMask+1)
 	for _, d := range ep.Dialects {
 		spoken = append(spoken, d.Protocol())
@@ -198,6 +215,9 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return err
 	}
 	s.forgetTLS()
+	if ep.streams() {
+		s.conn.LimitUnacknowledged(srv.live().PingTimeout)
+	}
 	srv.stats.handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()

@@ -56,7 +56,11 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 	if !discard && s.state.Load()&holdBit != 0 {
 		s.srv().replay.Flush(receiver{s})
 	}
-	if !s.leaveOpen(closing, code, reason) {
+	next, then := closing, netpoll.KeepOpen
+	if s.stream() { // its client does not answer
+		next, then = lingering, netpoll.HalfClose
+	}
+	if !s.leaveOpen(next, code, reason) {
 		return false
 	}
 	if discard {
@@ -67,7 +71,7 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 		}
 		s.conn.DropMessages() // not the answer to the handshake, which may be queued too
 	}
-	s.seal(s.goodbye(code, reason), false, netpoll.KeepOpen)
+	s.seal(s.goodbye(code, reason), false, then)
 	return true
 }
 

@@ -139,6 +139,8 @@ type SessionInfo struct {
 	Topics      []string  `json:"topics"`
 	QueuedBytes int       `json:"queued_bytes"`
 	Protocol    string    `json:"protocol"`
+	// ContentType is the media type of a Stream, empty for WebSocket.
+	ContentType string `json:"content_type,omitempty"`
 }
 
 // MaxMissingNodes bounds Coverage.MissingNodes.

@@ -89,6 +89,10 @@ const (
 	AckExplicit
 	// AckNone: not at all; the application calls Session.Acknowledge.
 	AckNone
+	// AckByResume: by the positions that Dialect.Resume returns when the client connects
+	// again. A client may also send them by Server.Acknowledge, which a Stream does for a
+	// POST.
+	AckByResume
 )
 
 // Plain returns the dialect without an envelope: a message arrives byte for byte as it

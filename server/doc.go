@@ -7,8 +7,8 @@
 // of a program: [Server.Mount] makes an [Endpoint] a handler for net/http, and package
 // fasthttpmount one for fasthttp. An Endpoint has an [Identifier], which says whose
 // session a connection is, [Dialect] values, which say what is spoken on it, and
-// [Hooks], which are the application. Packages api, auth, inbox and cluster add the
-// HTTP API, tokens, stored messages and other nodes.
+// [Hooks], which are the application. Packages api, auth, inbox, cluster and sse
+// add the HTTP API, tokens, stored messages, other nodes and server-sent events.
 //
 // # Contract
 //
@@ -52,9 +52,9 @@
 //
 // # Limitations
 //
-// Handshakes are HTTP/1.1 only. SubscribeUser concerns the sessions that the user has
-// at that moment. SessionsPerUser holds for each node of a cluster. A ping that comes
-// after our close frame is not answered: RFC 6455, 5.5.2 asks for it, but a peer
-// "discards any further data" after a close frame (1.4), and browsers take an answer
-// for an error.
+// Handshakes, and requests for a [Stream], are HTTP/1.1 only. SubscribeUser concerns the
+// sessions that the user has at that moment. SessionsPerUser holds for each node of a
+// cluster. A ping that comes after our close frame is not answered: RFC 6455, 5.5.2 asks
+// for it, but a peer "discards any further data" after a close frame (1.4), and browsers
+// take an answer for an error.
 package server

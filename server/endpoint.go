@@ -34,7 +34,7 @@ type Endpoint struct {
 	// offers and one of them has as its Protocol chooses that one (RFC 6455 section 1.9).
 	// A client that offers none of them gets the dialect without a protocol, as the RFC
 	// says, and decides itself whether to go on; it is rejected if there is no such
-	// dialect. Empty: Plain.
+	// dialect. Empty: Plain. All are Streams, or none is.
 	Dialects []Dialect
 	// AllowQuery names query parameters that a handshake may have in addition to those
 	// that Identifier and the dialect read. Any other is rejected with 400, because it
@@ -60,6 +60,9 @@ func (ep *Endpoint) validate() error {
 	}
 	if len(ep.Dialects) == 0 {
 		ep.Dialects = []Dialect{Plain()}
+	}
+	if err := ep.checkStreams(); err != nil {
+		return &endpointError{ep.Path, err}
 	}
 	if len(ep.Dialects) > dialectMask+1 {
 		return &endpointError{ep.Path, field.Errorf("Dialects", "has %d values: want at most %d", len(ep.Dialects), dialectMask+1)}
@@ -195,7 +198,10 @@ type Hooks struct {
 // servePlain answers a request that is not a handshake: at the paths of endpoints it says how
 // to connect, and the rest is left to Config.Fallback.
 func (srv *Server) servePlain(w http.ResponseWriter, r *http.Request) {
-	if ep := srv.endpoints[r.URL.EscapedPath()]; ep != nil {
+	if ep := srv.endpoints[r.URL.EscapedPath()]; ep.streams() {
+		ep.serveStream(w, r, nil)
+		return
+	} else if ep != nil {
 		ep.upgradeRequired(w, r)
 		return
 	}

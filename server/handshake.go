@@ -133,10 +133,10 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	if host := r.head.Authority(); srv.localOnly.Load() && len(host) > 0 && !handshake.IsLocalHost(host) {
 		return srv.rejectHost(host)
 	}
-	if !r.head.IsUpgrade() {
+	ep := srv.endpoints[string(r.head.Path)]
+	if !r.head.IsUpgrade() && !ep.beginsStream(r) {
 		return errPlain
 	}
-	ep := srv.endpoints[string(r.head.Path)]
 	if ep == nil {
 		return &Rejection{
 			Status: http.StatusNotFound,

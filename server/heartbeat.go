@@ -157,6 +157,9 @@ func (srv *Server) heartbeat(s *Session) {
 		return
 	}
 	heard, pinged := s.heard.Load(), s.pinged.Load()
+	if s.stream() {
+		heard = max(heard, pinged) // TCP answers, see netpoll.Conn.LimitUnacknowledged
+	}
 	interval, timeout := ticks(srv.live().PingInterval), ticks(srv.live().PingTimeout)
 	// If the process was stopped, and nothing has been sent or heard since, a ping from
 	// before means nothing. Many sessions are due at once: each is pinged at a time of

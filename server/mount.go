@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -79,6 +80,7 @@ func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*A
 	a, err := m.ep.decideHosted(ctx, h, id)
 	if err != nil {
 		rejection := m.ep.srv.rejection(err)
+		rejection = m.ep.readable(rejection, &h.req)
 		origin, _ := h.req.head.Field("Origin")
 		m.ep.srv.rejectLog.Note(rejection, h.req.RemoteAddr().Addr(), origin)
 		return nil, rejection
@@ -99,38 +101,47 @@ type Adoption struct {
 
 // decideHosted checks a handshake whose request is in h.
 func (ep *endpoint) decideHosted(ctx context.Context, h *handshakeBuffer, preset *Identity) (*Adoption, error) {
-	srv, r := ep.srv, &h.req
-	peer := r.peer.Addr()
-	from := limit.PeerAddr(peer)
-	if srv.trusted(peer) {
-		var err error
-		if from, err = srv.clientAddress(r, peer); err != nil {
-			return nil, err
-		}
-	}
-	if r.head.IsUpgrade() { // else it is not a handshake, and rejected as such
-		if err := srv.checkRoom(from); err != nil {
-			return nil, err
-		}
-	}
-	if err := ep.check(r); err != nil {
+	id, from, err := ep.identifyRequest(ctx, h, preset, true)
+	if err != nil {
 		return nil, err
-	}
-	var id Identity
-	var err error
-	if preset != nil {
-		id, r.anyQuery = *preset, true // the program has looked at the request itself
-	} else if ep.Identifier != nil {
-		if id, err = ep.identifyHosted(ctx, r); err != nil {
-			return nil, err
-		}
 	}
 	a, err := ep.admit(h, id)
 	if err != nil {
 		return nil, err
 	}
 	a.answer = append([]byte(nil), a.answer...) // h is returned
-	return &Adoption{ep: ep, peer: r.peer, from: from, admission: a}, nil
+	return &Adoption{ep: ep, peer: h.req.peer, from: from, admission: a}, nil
+}
+
+// identifyRequest does everything that comes before admit, and returns the address under
+// which the client is counted as well. opens says that the request is to open a session.
+func (ep *endpoint) identifyRequest(ctx context.Context, h *handshakeBuffer, preset *Identity, opens bool) (id Identity, from netip.Addr, err error) {
+	srv, r := ep.srv, &h.req
+	peer := r.peer.Addr()
+	from = limit.PeerAddr(peer)
+	if srv.trusted(peer) {
+		if from, err = srv.clientAddress(r, peer); err != nil {
+			return id, from, err
+		}
+	}
+	switch {
+	case !opens:
+		err = srv.checkRate(from)
+	case r.head.IsUpgrade() || ep.streams(): // else it is not a handshake, and rejected as such
+		err = srv.checkRoom(from)
+	}
+	if err != nil {
+		return id, from, err
+	}
+	if err := ep.check(r); err != nil {
+		return id, from, err
+	}
+	if preset != nil {
+		id, r.anyQuery = *preset, true // the program has looked at the request itself
+	} else if ep.Identifier != nil {
+		id, err = ep.identifyHosted(ctx, r)
+	}
+	return id, from, err
 }
 
 // identifyHosted calls the Identifier on the HTTP server's goroutine.
@@ -165,6 +176,13 @@ func (srv *Server) checkRoom(from netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	defer src.Leave()
+	return srv.countHandshake(src)
+}
+
+// checkRate counts a request that takes no connection in addition to its own.
+func (srv *Server) checkRate(from netip.Addr) error {
+	src, _ := srv.sources.Enter(from, math.MaxInt)
 	defer src.Leave()
 	return srv.countHandshake(src)
 }
@@ -274,6 +292,9 @@ func (m *Mount) Upgrade(w http.ResponseWriter, r *http.Request, id Identity) err
 }
 
 func (m *Mount) upgrade(w http.ResponseWriter, r *http.Request, preset *Identity) error {
+	if m.ep.streams() && (r.Method != http.MethodGet || r.Header.Get(checkHeader) != "") {
+		return m.ep.serveStream(w, r, preset)
+	}
 	h := handshakeBuffers.Get().(*handshakeBuffer)
 	defer h.free()
 	h.req.fromHTTP(r)

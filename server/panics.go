@@ -53,20 +53,25 @@ func (s *Session) logPanic(where string) {
 	}
 }
 
-// goodbye calls Dialect.Goodbye. Its substitute is a close frame.
+// goodbye calls Dialect.Goodbye. Its substitute is a close frame, or nothing for a Stream.
 func (s *Session) goodbye(code Code, reason string) (b []byte) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.srv().panicked("Dialect.Goodbye", v, "endpoint", s.endpoint().Path, "user", s.User())
-			b = WebSocket{}.Goodbye(code, reason)
+			if !s.stream() {
+				b = WebSocket{}.Goodbye(code, reason)
+			}
 		}
 	}()
 	return s.dialect().Goodbye(code, reason)
 }
 
-// heartbeatFrame calls Dialect.Heartbeat. Its substitute is an empty ping.
+// heartbeatFrame calls Dialect.Heartbeat. Its substitute is an empty ping, or nothing for a
+// Stream.
 func (s *Session) heartbeatFrame() (b []byte) {
-	b = pingFrame
+	if !s.stream() {
+		b = pingFrame
+	}
 	defer s.logPanic("Dialect.Heartbeat")
 	return s.dialect().Heartbeat()
 }

@@ -46,6 +46,10 @@ func (s *Session) received(b []byte) (n int) {
 func (s *Session) process(b []byte, heard uint32) (n int) {
 	switch s.phase() {
 	case open, closing:
+		if s.stream() {
+			s.discard(len(b))
+			break
+		}
 		return len(b) - len(s.feed(b, s.srv().tick.Load(), heard))
 	case lingering: // RFC 6455, 7.1.7: bytes that follow a failure are not processed
 		s.discard(len(b))

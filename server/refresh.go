@@ -52,10 +52,11 @@ func (s *Session) setExpiry(at time.Time) {
 }
 
 // grant gives a session what its identity may do, except a session of a raw dialect, whose
-// client has no way to subscribe, and may do nothing else.
+// client has no way to subscribe, and may do nothing else, and one of a Stream, whose client
+// sends nothing.
 func (s *Session) grant(id *Identity) {
 	var may unique.Handle[capabilities]
-	if !s.raw() || len(id.MayPublish)+len(id.MayReadPresence) > 0 {
+	if !s.stream() && (!s.raw() || len(id.MayPublish)+len(id.MayReadPresence) > 0) {
 		may = share(id.MaySubscribe, id.MayPublish, id.MayReadPresence)
 	}
 	x := s.ext.Load()

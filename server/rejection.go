@@ -85,6 +85,9 @@ func (s *Session) reject(err error, r *Request) {
 		return
 	}
 	rejection := s.srv().rejection(err)
+	if r != nil {
+		rejection = s.srv().endpoints[string(r.head.Path)].readable(rejection, r)
+	}
 	s.noteRejection(rejection, r)
 	if s.enter(lingering, 0) {
 		s.sendRejection(rejection)
@@ -132,7 +135,7 @@ func (s *Session) sendRejection(r *Rejection) {
 // Rejection is the server's fault, and is logged.
 func (srv *Server) rejection(err error) *Rejection {
 	var r *Rejection
-	if !errors.As(err, &r) || r.Status < 400 || r.Status > 599 {
+	if !isRejection(err, &r) {
 		srv.log.Error("handshake failed", "err", err)
 		r = handshake.Fault(err)
 	}

@@ -94,12 +94,14 @@ type endpoint struct {
 	Endpoint // Rate is the one at first; see rate
 	srv      *Server
 	raw      [dialectMask + 1]bool // isRaw of each dialect
-	rate     atomic.Pointer[Rate]  // in force; nil of Server.unrouted
+	// mediaType is that of its Streams, empty if it has none.
+	mediaType string
+	rate      atomic.Pointer[Rate] // in force; nil of Server.unrouted
 }
 
 // newEndpoint returns an Endpoint that was validated, for use.
 func newEndpoint(ep Endpoint, srv *Server) *endpoint {
-	e := &endpoint{Endpoint: ep, srv: srv}
+	e := &endpoint{Endpoint: ep, srv: srv, mediaType: ep.media()}
 	e.rate.Store(&ep.Rate)
 	for i, d := range ep.Dialects {
 		e.raw[i] = isRaw(d)

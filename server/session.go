@@ -183,6 +183,9 @@ func (s *Session) ID() uint64 { return s.conn.ID() }
 
 // Protocol returns the sub-protocol that was chosen, empty if none.
 func (s *Session) Protocol() string {
+	if s.stream() {
+		return s.dialect().Protocol()
+	}
 	if x := s.ext.Load(); x != nil {
 		return x.protocol
 	}
@@ -222,6 +225,7 @@ func (s *Session) info() SessionInfo {
 	if cl := s.srv().cluster; cl != nil {
 		info.Node = cl.Name()
 	}
+	info.ContentType = s.endpoint().mediaType
 	if peer := s.RemoteAddr(); peer.IsValid() {
 		info.RemoteAddr = peer.String()
 	}

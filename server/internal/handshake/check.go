@@ -43,11 +43,9 @@ func Check(r *Request) error {
 	if v, n := r.Field("Sec-WebSocket-Version"); n != 1 || string(v) != "13" {
 		return errWebSocketVersion
 	}
-	// The server would read a body as frames. A proxy that takes the frames for a body can be
-	// made to take one of them for a response.
-	length, lengths := r.Field("Content-Length")
-	_, codings := r.Field("Transfer-Encoding")
-	if lengths > 1 || lengths == 1 && string(length) != "0" || codings > 0 {
+	// A body would be read as frames, and what a proxy takes for a body can be made to
+	// look like an answer.
+	if HasBody(r) {
 		return errBody
 	}
 	// Item 8. Section 4.3 wants at least one member. A field without any offers nothing, as no
@@ -78,9 +76,9 @@ var (
 )
 
 // CheckHost checks the grammar of the host that the client wants to reach, RFC 9112
-// section 3.2. It is apart from Check because middleware may set another one.
+// section 3.2; HTTP/1.0 has none. It is apart from Check because middleware may set another one.
 func CheckHost(r *Request) error {
-	if !IsHost(r.Authority()) {
+	if !IsHost(r.Authority()) && (len(r.Authority()) > 0 || string(r.Version) != "HTTP/1.0") {
 		return errHost
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Rejection is a handshake's answer other than 101. It is an error, immutable, and may
+// Rejection is a handshake's answer other than the one that accepts. It is an error, immutable, and may
 // be shared.
 type Rejection struct {
 	Status int
@@ -42,8 +42,11 @@ func Reject(status int, text string) error { return &Rejection{Status: status, T
 
 // AppendResponse appends the rejection as HTTP/1.1. The connection ends with it.
 func (r *Rejection) AppendResponse(b []byte, now time.Time) []byte {
-	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n",
-		r.Status, http.StatusText(r.Status), len(r.Text)+1)
+	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nConnection: close\r\n", r.Status, http.StatusText(r.Status))
+	body := r.Status != http.StatusNoContent // RFC 9110, 8.6: which has no Content-Length
+	if body {
+		b = fmt.Appendf(b, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n", len(r.Text)+1)
+	}
 	if r.Status < 500 { // RFC 9110, 6.6.1: "MUST generate a Date" in these
 		b = now.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat)
 		b = append(b, crlf...)
@@ -53,8 +56,11 @@ func (r *Rejection) AppendResponse(b []byte, now time.Time) []byte {
 		r.Header.Write(&fields) // which replaces line ends in values
 		b = append(b, fields.Bytes()...)
 	}
-	b = append(append(b, crlf...), r.Text...)
-	return append(b, '\n')
+	b = append(b, crlf...)
+	if !body {
+		return b
+	}
+	return append(append(b, r.Text...), '\n')
 }
 
 // RepeatedParam returns the Rejection for a query parameter that must not be repeated.
