@@ -115,6 +115,9 @@ func (p *Page) options() string {
 	var b strings.Builder
 	for i := range p.Endpoints {
 		ep := &p.Endpoints[i]
+		if ep.Streams() {
+			continue // the page speaks WebSocket
+		}
 		var protocols []string
 		for _, d := range ep.Dialects {
 			protocols = append(protocols, d.Protocol())

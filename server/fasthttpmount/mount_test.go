@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/sse"
 )
 
 // The tests of package server run over this package as over net/http (hosts in
@@ -43,6 +45,27 @@ func serve(t *testing.T, h fasthttp.RequestHandler) (ask func(target string, hea
 		}
 		t.Cleanup(func() { resp.Body.Close() })
 		return resp
+	}
+}
+
+// A Stream begins without an upgrade.
+func TestStream(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := &fasthttp.Server{Handler: Handler(newMount(t, sse.PushEndpoint("/")))}
+	done := make(chan struct{})
+	go func() { defer close(done); app.Serve(ln) }()
+	defer func() { app.Shutdown(); <-done }()
+	resp, err := http.Get("http://" + ln.Addr().String() + "/?user=a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b := make([]byte, len("retry: "))
+	if _, err := io.ReadFull(resp.Body, b); err != nil || resp.StatusCode != http.StatusOK || string(b) != "retry: " {
+		t.Errorf("%s %q %v", resp.Status, b, err)
 	}
 }
 
