@@ -230,7 +230,7 @@ func TestCompressionFlags(t *testing.T) {
 	}
 }
 
-// TestRateFlags: both endpoints have the limits.
+// TestRateFlags: all endpoints have the limits.
 func TestRateFlags(t *testing.T) {
 	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--insecure-identity", "--echo", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -248,7 +248,7 @@ func TestRateFlags(t *testing.T) {
 		unlimited bool
 	}{{nil, true}, {[]string{"--echo"}, true}, {[]string{"--echo", "--trusted-proxy=127.0.0.1"}, false}} {
 		cfg, err := parseServe(t, test.args...).config(slog.New(slog.DiscardHandler))
-		if err != nil || len(cfg.Endpoints) != 2 || cfg.Endpoints[1].Rate.UnlimitedOnLoopback != test.unlimited {
+		if err != nil || len(cfg.Endpoints) != 3 || cfg.Endpoints[2].Rate.UnlimitedOnLoopback != test.unlimited {
 			t.Errorf("%v: %+v, %v", test.args, cfg.Endpoints, err)
 		}
 	}

@@ -72,9 +72,9 @@ func TestDocsReload(t *testing.T) {
 // TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
 // of a tool that the documents use.
 func TestDocsFlagsExist(t *testing.T) {
-	known := map[string]bool{"help": true, "topic": true, "no-console": true, "ready": true, "ca": true, "server-name": true, "client-cert": true, "client-key": true} // of other commands of fanfare
+	known := map[string]bool{"help": true, "topic": true, "no-console": true, "no-sse": true, "ready": true, "ca": true, "server-name": true, "client-cert": true, "client-key": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
-		"curl":          "json http1.1 max-time fail-with-body",
+		"curl":          "json http1.1 max-time fail-with-body head silent no-buffer",
 		"docker":        "ulimit from chown",
 		"systemctl":     "now",
 		"nats-server":   "jetstream store_dir addr port config",

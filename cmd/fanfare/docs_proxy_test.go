@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -91,6 +93,7 @@ func TestDocsProxies(t *testing.T) {
 			if ping.Header.OpCode != ws.OpPing || len(ping.Payload) == 0 {
 				t.Fatalf("a %v follows the durable message, want a ping with a payload", ping.Header)
 			}
+			site.streams(t, p, "127.0.0.5", "erin", px.name == "haproxy")
 			// Were the ping answered by the proxy, the answer would arrive before that to
 			// the next request through it.
 			site.connect(t, "127.0.0.4", "dave")
@@ -212,6 +215,55 @@ func (s site) connect(t *testing.T, from, user string) net.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// streams receives server-sent events from a page of the site: each at once, with a position,
+// and the server notices that the client leaves; where the proxy looks only when it
+// writes, with the next messages.
+func (s site) streams(t *testing.T, p *process, from, user string, noticesWrites bool) {
+	t.Helper()
+	host := net.JoinHostPort(proxySite, s.addr[strings.LastIndex(s.addr, ":")+1:])
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: proxySite},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(ctx, network, s.addr)
+		},
+	}
+	defer tr.CloseIdleConnections()
+	r, err := http.NewRequest(http.MethodGet, "https://"+host+"/sse?user="+user, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", "https://"+host)
+	r.Header.Set("Accept-Encoding", "gzip") // a proxy that compresses would buffer
+	resp, err := (&http.Client{Transport: tr, Timeout: bound}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("Content-Encoding") != "" {
+		t.Fatalf("%s %v", resp.Status, resp.Header)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for i := range 3 {
+		text := fmt.Sprintf("message %d", i)
+		post(t, "http://"+p.api+"/v1/users/"+user+"/push?durable=true", "text/plain", text)
+		for lines.Scan() && lines.Text() != "data: "+text {
+		}
+		if !lines.Scan() || !strings.HasPrefix(lines.Text(), "id: ") {
+			t.Fatalf("message %d did not come with an id: %q, %v", i, lines.Text(), lines.Err())
+		}
+	}
+	resp.Body.Close()
+	for wait := bound; strings.Contains(string(get(t, "http://"+p.api+"/v1/users/"+user)), `"online":true`); wait -= pollEvery {
+		if wait <= 0 {
+			t.Fatal("the session does not end when the client leaves")
+		}
+		if noticesWrites {
+			post(t, "http://"+p.api+"/v1/users/"+user+"/push", "text/plain", "is anybody there?")
+		}
+		time.Sleep(pollEvery)
+	}
 }
 
 // certificate writes a certificate for the site, and its key, into one file.

@@ -57,15 +57,18 @@ func (p *process) request(method, url, body string) (int, string) {
 
 // TestPaths: the echo endpoint and the console are in the directory of the endpoint.
 func TestPaths(t *testing.T) {
-	for _, test := range []struct{ flag, push, echo, console string }{
-		{"--path=/ws", "/ws", "/echo", "/"},
-		{"--path=/push/v2/socket", "/push/v2/socket", "/push/v2/echo", "/push/v2/"},
-		{"--path=/push/", "/push/", "/push/echo", ""}, // the endpoint takes the place of the console
+	for _, test := range []struct{ flag, push, sse, echo, console string }{
+		{"--path=/ws", "/ws", "/sse", "/echo", "/"},
+		{"--path=/push/v2/socket", "/push/v2/socket", "/push/v2/sse", "/push/v2/echo", "/push/v2/"},
+		{"--path=/push/", "/push/", "/push/sse", "/push/echo", ""}, // the endpoint takes the place of the console
 	} {
 		t.Run(test.flag, func(t *testing.T) {
 			p := startServer(t, nil, test.flag)
 			if status := p.handshakeStatus(test.push + "?user=alice"); status != 101 {
 				t.Errorf("%s: %d", test.push, status)
+			}
+			if status, _ := p.request(http.MethodHead, p.public+test.sse+"?user=alice", ""); status != 200 {
+				t.Errorf("%s: %d", test.sse, status)
 			}
 			if status := p.handshakeStatus(test.echo); status != 101 {
 				t.Errorf("%s: %d", test.echo, status)
@@ -87,6 +90,14 @@ func TestPaths(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNoSSE: server-sent events can be turned off.
+func TestNoSSE(t *testing.T) {
+	p := startServer(t, nil, "--no-sse")
+	if status, _ := p.get(p.public + "/sse?user=alice"); status != 404 {
+		t.Errorf("/sse answers %d", status)
 	}
 }
 

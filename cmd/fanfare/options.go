@@ -16,6 +16,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/listen"
+	"fanfare/server/sse"
 )
 
 // config turns the flags into the configuration of the server.
@@ -103,14 +104,20 @@ func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
+	all := []server.Endpoint{push}
+	if cmd.SSE {
+		stream := push
+		stream.Path, stream.Dialects = cmd.ssePath(), sse.PushEndpoint("").Dialects
+		all = append(all, stream)
+	}
 	if !cmd.servesEcho() {
-		return []server.Endpoint{push}, nil
+		return all, nil
 	}
 	echo := server.EchoEndpoint(cmd.echoPath())
 	echo.Rate = push.Rate // the endpoint needs no token
 	echo.Rate.UnlimitedOnLoopback = cmd.development()
 	echo.Compress, echo.Rules, echo.AllowQuery = push.Compress, push.Rules, push.AllowQuery
-	return []server.Endpoint{push, echo}, nil
+	return append(all, echo), nil
 }
 
 // identifiers is the number of handshakes that are identified at a time: the requests to the
@@ -136,6 +143,8 @@ func (cmd *serveCmd) servesEcho() bool {
 	return cmd.development()
 }
 
+func (cmd *serveCmd) ssePath() string { return path.Join(cmd.directory(), "sse") }
+
 func (cmd *serveCmd) echoPath() string { return path.Join(cmd.directory(), "echo") }
 
 // checkPath rejects paths that no client can reach: browsers resolve "..", and
@@ -150,6 +159,8 @@ func (cmd *serveCmd) checkPath() error {
 		return fmt.Errorf("--path is %q: want it without //, . and .., which is %q", cmd.Path, clean)
 	case err != nil || u.EscapedPath() != cmd.Path:
 		return fmt.Errorf("--path is %q: want it percent-encoded, as a client sends it", cmd.Path)
+	case cmd.SSE && cmd.Path == cmd.ssePath():
+		return fmt.Errorf("--path is %s, where server-sent events are: want another path, or --no-sse", cmd.Path)
 	case cmd.servesEcho() && cmd.Path == cmd.echoPath():
 		return fmt.Errorf("--path is %s, where the echo endpoint is: want another path, or --echo=false", cmd.Path)
 	}

@@ -22,7 +22,8 @@ type serveCmd struct {
 
 	Listen      string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
 	API         string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
-	Path        string `help:"Path of the WebSocket endpoint; the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
+	Path        string `help:"Path of the WebSocket endpoint; server-sent events (sse), the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
+	SSE         bool   `name:"sse" help:"Serve server-sent events, with the same authentication and limits." default:"true" negatable:"" group:"Listeners"`
 	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy and --proxy-protocol; --echo=false turns it off there." group:"Listeners"`
 	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
 	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`

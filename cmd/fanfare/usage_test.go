@@ -89,6 +89,7 @@ func TestWrongUsage(t *testing.T) {
 		{name: "path with two slashes", args: "serve --path //ws", want: `which is "/ws"`},
 		{name: "path that is not ASCII", args: "serve --path /ü", want: "want it percent-encoded"},
 		{name: "path with half an escape", args: "serve --path /%zz", want: "want it percent-encoded"},
+		{name: "path of server-sent events", args: "serve --path /x/sse", want: "--path is /x/sse, where server-sent events are: want another path, or --no-sse"},
 		{name: "path of the echo endpoint", args: "serve --path /echo", want: "--path is /echo, where the echo endpoint is: want another path, or --echo=false"},
 		{name: "insecure on loopback", args: "serve --insecure-identity", want: "--insecure-identity has no effect here: it needs --listen with an address that is not loopback"},
 		{name: "insecure on a socket", args: "serve --listen unix:/nowhere --insecure-identity", want: "--insecure-identity has no effect here"},
