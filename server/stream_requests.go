@@ -38,7 +38,7 @@ func (ep *endpoint) serveStream(w http.ResponseWriter, r *http.Request, preset *
 	}
 	rejection := ep.readable(ep.srv.rejection(err), &h.req)
 	origin, _ := h.req.head.Field("Origin")
-	ep.srv.rejectLog.note(rejection, h.req.RemoteAddr().Addr(), origin)
+	ep.srv.rejectLog.Note(rejection, h.req.RemoteAddr().Addr(), origin)
 	serveRejection(w, rejection)
 	return rejection
 }
