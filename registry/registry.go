@@ -131,7 +131,16 @@ func (r *Registry[S]) Join(user string, s S) error {
 
 // Leave removes s from its user and from all topics. It returns false if s has left before, or has never
 // joined, so exactly one of several concurrent calls returns true.
-func (r *Registry[S]) Leave(s S) bool {
+func (r *Registry[S]) Leave(s S) bool { return r.leave(s, nil) }
+
+// LeaveTopics is Leave that also returns the topics to which s was subscribed, in no particular order.
+func (r *Registry[S]) LeaveTopics(s S) (topics []string, left bool) {
+	left = r.leave(s, &topics)
+	return topics, left
+}
+
+// leave is Leave that appends the topics unless topics is nil.
+func (r *Registry[S]) leave(s S, topics *[]string) bool {
 	e := r.entry(s)
 	if e.user == "" {
 		return false
@@ -151,6 +160,9 @@ func (r *Registry[S]) Leave(s S) bool {
 	for m := memberships; m != nil; {
 		next := m.next
 		m.next = nil
+		if topics != nil {
+			*topics = append(*topics, m.topic.name)
+		}
 		r.detach(m)
 		m = next
 	}
@@ -191,6 +203,21 @@ func (r *Registry[S]) AppendUser(dst []S, user string) []S {
 	}
 	sh.mu.Unlock()
 	return dst
+}
+
+// UserSessions returns the number of sessions of user.
+func (r *Registry[S]) UserSessions(user string) (n int) {
+	sh, hash := r.userShardOf(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if slot := sh.users.find(r.userName, hash, user); slot >= 0 {
+		_, first := sh.users.at(slot)
+		var none S
+		for s := *first; s != none; s = r.entry(s).next {
+			n++
+		}
+	}
+	return n
 }
 
 // Sessions returns the number of sessions that have joined and not left. It visits every shard, which

@@ -280,3 +280,30 @@ func TestTablesShrink(t *testing.T) {
 		}
 	}
 }
+
+// UserSessions counts the sessions of a user, and LeaveTopics returns what Leave ends.
+func TestLeaveTopics(t *testing.T) {
+	r := newRegistry(Limits{})
+	s := join(t, r, "a")
+	join(t, r, "a")
+	for _, topic := range []string{"x", "y"} {
+		if _, err := r.Subscribe(s, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := r.UserSessions("a"); n != 2 {
+		t.Errorf("%d sessions", n)
+	}
+	topics, left := r.LeaveTopics(s)
+	slices.Sort(topics)
+	if !left || !slices.Equal(topics, []string{"x", "y"}) {
+		t.Errorf("%v %v", topics, left)
+	}
+	if topics, left := r.LeaveTopics(s); left || topics != nil {
+		t.Errorf("again: %v %v", topics, left)
+	}
+	if n := r.UserSessions("a") + r.UserSessions("b"); n != 1 {
+		t.Errorf("%d sessions left", n)
+	}
+	r.check(t)
+}
