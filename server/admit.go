@@ -126,18 +126,69 @@ func (s *Session) register(id *Identity) error {
 		return nil
 	}
 	srv := s.srv()
-	if srv.users.Join(id.User, s) != nil {
-		if err := srv.makeRoom(id.User, s); err != nil {
-			srv.stats.manySessions.Add(1)
-			return err
-		}
+	if err := srv.join(id.User, s); err != nil {
+		srv.stats.manySessions.Add(1)
+		return err
 	}
 	srv.holdUser(id.User)
 	for _, topic := range id.Topics {
 		srv.users.Subscribe(s, topic) // was checked; fails only if the session has ended
 		srv.holdTopic(topic)
+		srv.events.review(topic)
 	}
 	return nil
+}
+
+// join enters the session in the registry, and closes those whose places it takes.
+func (srv *Server) join(user string, s *Session) error {
+	unlock := srv.events.lockUser(user)
+	before := srv.events.present(user)
+	var replaced []*Session
+	var topics []string
+	err := srv.users.Join(user, s)
+	if err != nil {
+		replaced, topics, err = srv.makeRoom(user, s)
+	}
+	srv.events.changed(user, before)
+	unlock()
+	for _, other := range replaced {
+		other.end(frame.StatusPolicyViolation, "replaced by a newer session of the user", true)
+	}
+	for _, topic := range topics {
+		srv.events.review(topic)
+	}
+	if err != nil {
+		return srv.userFull(user)
+	}
+	return nil
+}
+
+// leave removes the session from the registry, unless makeRoom has done so.
+func (srv *Server) leave(s *Session) {
+	user := s.User()
+	unlock := srv.events.lockUser(user)
+	before := srv.events.present(user)
+	topics := srv.leaveLocked(s)
+	srv.events.changed(user, before)
+	unlock()
+	for _, topic := range topics {
+		srv.events.review(topic)
+	}
+}
+
+// leaveLocked is leave with the user's presence locked, if there are events: then it returns
+// the session's topics.
+func (srv *Server) leaveLocked(s *Session) (topics []string) {
+	left := false
+	if srv.events == nil {
+		left = srv.users.Leave(s)
+	} else {
+		topics, left = srv.users.LeaveTopics(s)
+	}
+	if left {
+		srv.releaseUser(s.User())
+	}
+	return topics
 }
 
 // checkIdentity checks the names of an identity, and the number of its topics.
@@ -201,9 +252,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		s.callBegin(Position{Gap: resumes})
 	}
 	if err == nil && !s.enter(open, 0) {
-		if srv.users.Leave(s) {
-			srv.releaseUser(a.id.User)
-		}
+		srv.leave(s)
 		err = ErrClosed
 	}
 	if err != nil {
@@ -224,6 +273,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if replays {
 		srv.replay.Open(receiver{s})
 	}
+	srv.events.opened(s)
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })
 	}

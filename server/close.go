@@ -78,13 +78,13 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 // leaveOpen enters a phase in which messages are not sent any more. It notes the reason if
 // code is the one that is noted, see enterFirst.
 func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
-	if reason == "" || s.endpoint().Hooks.OnClose == nil {
+	if reason == "" || s.endpoint().Hooks.OnClose == nil && s.srv().events == nil {
 		if !s.enter(next, code) {
 			return false
 		}
 	} else {
 		x := s.extend()
-		x.mu.Lock() // OnClose waits for it, and so for the reason
+		x.mu.Lock() // ended waits for it, and so for the reason
 		ok, first := s.enterFirst(next, code)
 		if ok && first {
 			x.reason = reason
@@ -169,22 +169,20 @@ func (s *Session) ended() {
 		srv.stats.unfinished(was)
 		return
 	}
-	if srv.users.Leave(s) { // unless closeOldest has done so
-		srv.releaseUser(s.User())
+	why := CloseError{Code: s.closeCode()}
+	if x != nil {
+		x.mu.Lock()
+		why.Reason = x.reason
+		x.mu.Unlock()
 	}
+	srv.events.closed(s, why)
+	srv.leave(s)
 	srv.sessions.Add(-1)
 	if srv.replay != nil {
 		s.replayDetach()
 	}
-	code := s.closeCode()
-	srv.stats.close(code)
+	srv.stats.close(why.Code)
 	if hook := s.endpoint().Hooks.OnClose; hook != nil {
-		why := CloseError{Code: code}
-		if x != nil {
-			x.mu.Lock()
-			why.Reason = x.reason
-			x.mu.Unlock()
-		}
 		s.guard(func() { hook(s, why) })
 	}
 }

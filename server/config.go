@@ -141,6 +141,9 @@ type Config struct {
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
+	// Observer learns of events, see package webhook. nil: nothing is done for them. The
+	// caller ends it, after Shutdown.
+	Observer Observer
 
 	// Started is when the service was started, if another process did that, whose sessions
 	// this one takes over: Server.Started of the other one, by the clock of this one. The zero

@@ -47,14 +47,14 @@
 // The exceptions: Server.moving → all others; identification.mu → identifications.mu;
 // identification.mu → a session's lock in package replay → extension.mu, interest.mu,
 // netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; interest.mu →
-// registry locks and the Cluster's, in Hold and Release, which must not call the Server;
-// Server.changing → Server.mu. A Logger may be called with any of those on the left held.
+// registry locks and the Cluster's, in Hold and Release, which must not call the Server; the
+// locks of events → those and the Observer's; Server.changing → Server.mu. A Logger may be
+// called with any on the left held.
 //
 // # Limitations
 //
-// Handshakes, and requests for a [Stream], are HTTP/1.1 only. SubscribeUser concerns the
-// sessions that the user has at that moment. SessionsPerUser holds for each node of a
-// cluster. A ping that comes after our close frame is not answered: RFC 6455, 5.5.2 asks
-// for it, but a peer "discards any further data" after a close frame (1.4), and browsers
-// take an answer for an error.
+// Handshakes are HTTP/1.1 only. SubscribeUser concerns the sessions that the user has
+// at that moment. SessionsPerUser holds for each node of a cluster. A ping that comes after
+// our close frame is not answered: RFC 6455, 5.5.2 asks for it, but a peer "discards any
+// further data" after a close frame (1.4), and browsers take an answer for an error.
 package server

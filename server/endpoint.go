@@ -50,6 +50,9 @@ type Endpoint struct {
 	// Compress offers permessage-deflate, RFC 7692, as Rules.Deflate says. It
 	// costs CPU for each message, and no memory for a connection that is idle.
 	Compress bool
+	// ReportMessages reports the messages that clients of dialects like Plain send to
+	// Config.Observer, as MessageReceived.
+	ReportMessages bool
 	// Hooks are the functions of the application.
 	Hooks Hooks
 }

@@ -165,47 +165,52 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 }
 
 // makeRoom enters s in the registry for a user that has Config.SessionsPerUser sessions, as
-// Config.SessionsFull says, or returns the rejection.
-func (srv *Server) makeRoom(user string, s *Session) error {
+// Config.SessionsFull says, or returns the rejection. The sessions whose places were taken
+// have left the registry, and are to be closed.
+func (srv *Server) makeRoom(user string, s *Session) (replaced []*Session, topics []string, err error) {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)
 	if srv.live().SessionsFull != SessionsCloseOldest {
-		wait := ticks(srv.live().PingTimeout)
-		for _, other := range others {
-			wait = min(wait, other.probe())
-		}
-		return after(errUserFull, time.Duration(wait)*tick)
+		return nil, nil, errUserFull
 	}
-	// Another new session of the user may take the place, but each of them closes a
+	// Another new session of the user may take the place, but each of them takes that of a
 	// session that is older than itself.
 	for range len(others) + 1 {
-		if !srv.closeOldest(others) {
-			return errUserFull
+		oldest := oldestOf(others)
+		if oldest == nil {
+			break
 		}
+		topics = append(topics, srv.leaveLocked(oldest)...)
+		replaced = append(replaced, oldest)
 		if srv.users.Join(user, s) == nil {
-			return nil
+			return replaced, topics, nil
 		}
 		others = srv.users.AppendUser(others[:0], user)
 	}
-	return errUserFull
+	return replaced, topics, errUserFull
 }
 
-// closeOldest frees the place of the oldest session at once, and closes it.
-func (srv *Server) closeOldest(sessions []*Session) bool {
-	var oldest *Session
+// userFull returns the rejection of a session of a user that has too many. It finds out
+// which of them are dead.
+func (srv *Server) userFull(user string) error {
+	if srv.live().SessionsFull == SessionsCloseOldest {
+		return errUserFull
+	}
+	wait := ticks(srv.live().PingTimeout)
+	for _, other := range srv.users.AppendUser(nil, user) {
+		wait = min(wait, other.probe())
+	}
+	return after(errUserFull, time.Duration(wait)*tick)
+}
+
+// oldestOf returns the oldest session that is open, nil if none is.
+func oldestOf(sessions []*Session) (oldest *Session) {
 	for _, s := range sessions {
 		if s.phase() == open && (oldest == nil || s.opened < oldest.opened || s.opened == oldest.opened && s.ID() < oldest.ID()) {
 			oldest = s
 		}
 	}
-	if oldest == nil {
-		return false
-	}
-	if srv.users.Leave(oldest) {
-		srv.releaseUser(oldest.User())
-	}
-	oldest.end(frame.StatusPolicyViolation, "replaced by a newer session of the user", true)
-	return true
+	return oldest
 }
 
 // probe pings a session that has been silent, out of turn, so that a missed heartbeat is

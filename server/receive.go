@@ -200,6 +200,9 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 			return true // RFC 6455, 5.5.1: we have sent a close frame
 		}
 		ep.srv.stats.received.Add(1)
+		if ep.ReportMessages && s.raw() {
+			ep.srv.events.received(s, m.Op, m.Payload)
+		}
 		if ep.Hooks.OnMessage == nil && s.raw() {
 			return true
 		}

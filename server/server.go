@@ -47,6 +47,7 @@ type Server struct {
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
 	replay    *replay.Service      // nil: no store
 	tls       tlsService           // nil: no TLS
+	events    *events              // nil: no Config.Observer
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
@@ -176,6 +177,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)
 	srv.interest.topics = make(map[string]struct{})
+	srv.events = newEvents(srv, cfg.Observer)
 	if cfg.Cluster != nil {
 		srv.cluster = guardedCluster{cfg.Cluster, srv}
 	}

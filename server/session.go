@@ -285,6 +285,7 @@ func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins 
 	}
 	if err == nil {
 		srv.holdTopic(topic)
+		srv.events.review(topic)
 	}
 	return begins, err
 }
@@ -293,10 +294,16 @@ func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins 
 // position in a durable topic stays stored.
 func (s *Session) Unsubscribe(topic string) bool {
 	srv := s.srv()
+	removed := false
 	if srv.Durable(topic) {
-		return s.unsubscribeDurable(topic)
+		removed = s.unsubscribeDurable(topic)
+	} else {
+		removed = srv.users.Unsubscribe(s, topic)
 	}
-	return srv.users.Unsubscribe(s, topic)
+	if removed {
+		srv.events.review(topic)
+	}
+	return removed
 }
 
 // SetTimer schedules one call of Hooks.OnTimer after d. A further call replaces the time.

@@ -72,8 +72,11 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 	case netpoll.Written, netpoll.Queued:
 		return nil
 	case netpoll.Full:
-		s.srv().stats.slow.Add(1)
-		s.end(frame.StatusTryAgainLater, "too slow", true)
+		srv, queued := s.srv(), s.Queued()
+		srv.stats.slow.Add(1)
+		if s.end(frame.StatusTryAgainLater, "too slow", true) {
+			srv.events.slow(s, queued)
+		}
 		return ErrSlowClosing
 	case netpoll.Dropped:
 		return ErrSlowDropped

@@ -83,7 +83,7 @@ type Stats struct {
 	Dead          int64 `json:"missed_heartbeats" metric:"missed_heartbeats_total" help:"Sessions closed because of a missed heartbeat."`
 	Slow          int64 `json:"slow_consumers"` // sessions closed because their queue was full: Dropped["slow"]
 	Forced        int64 `json:"forced_closes" metric:"forced_closes_total" help:"Closing handshakes that timed out."`
-	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks, dialects, Config.Fallback, the cluster, the store, and connections given to Adopt."`
+	Panics        int64 `json:"hook_panics" metric:"hook_panics_total" help:"Panics recovered in hooks, dialects, Config.Fallback, the cluster, the store, the observer, and connections given to Adopt."`
 
 	ProxyErrors int64 `json:"proxy_header_errors" metric:"proxy_header_errors_total" help:"Connections rejected for their PROXY protocol header: missing, malformed, or from another address than the proxies'."`
 
