@@ -19,7 +19,7 @@ var (
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
 		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
-		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/sse",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/webhook",
 	}
 	internal = []string{
 		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1",
@@ -63,7 +63,7 @@ var arrows = []struct {
 	{[]string{"fanfare/server"}, append([]string{"fanfare/cmd"}, adapters...), nil,
 		"an embedder pays for the server only"},
 	{[]string{"fanfare/server"}, []string{"fanfare/server/internal/natsconn"}, nil,
-		"NATS ends in the packages inbox and cluster"},
+		"NATS ends in the packages inbox, cluster and webhook"},
 	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), parts,
 		"an adapter can be used without the others, and sees the server, not its connections"},
 	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/internal"}, parts...),
@@ -80,7 +80,7 @@ var arrows = []struct {
 var libraries = []struct{ library, packages string }{
 	{"github.com/valyala/fasthttp", "api fasthttpmount"},
 	{"github.com/prometheus", "api"},
-	{"github.com/nats-io", "acme inbox cluster internal/natsconn"},
+	{"github.com/nats-io", "acme inbox cluster webhook internal/natsconn"},
 	{"github.com/caddyserver/certmagic", "acme"},
 	{"github.com/mholt/acmez", "acme"},
 	{"go.uber.org/zap", "acme"},
