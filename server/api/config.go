@@ -37,6 +37,8 @@ type Config struct {
 	// Measured are further parts of the program with metrics, which may differ from scrape to
 	// scrape.
 	Measured []Measured
+	// Webhooks serves dead letters and metrics of webhooks; nil: there are none.
+	Webhooks Webhooks
 	// Version of the program, for /v1/stats and the metrics.
 	Version string
 	// Node names this process in /v1/stats and the metrics. Empty: its name in the

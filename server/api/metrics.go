@@ -35,6 +35,9 @@ func newMetrics(a *API) fasthttp.RequestHandler {
 		collectors.NewGoCollector(),
 		withoutNetwork{a, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	)
+	if a.cfg.Webhooks != nil {
+		reg.MustRegister(newWebhookCollector(a))
+	}
 	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 }
 

@@ -80,6 +80,9 @@ var routes = []route{
 		{name: "PUT", serve: withNames((*API).putSubscriber, "user", "topic"), query: []string{"user", "topic"}, errors: []int{404, 409, 503}},
 		{name: "DELETE", serve: withNames((*API).deleteSubscriber, "user", "topic"), query: []string{"user", "topic"}, errors: []int{404, 503}}}},
 
+	{path: split("/v1/webhooks/dead"), methods: []method{{name: "GET", serve: (*API).getDead, query: []string{"after"}, errors: []int{501, 503}}}},
+	{path: split("/v1/webhooks/dead/replay"), methods: []method{{name: "POST", serve: (*API).replayDead, query: []string{"at"}, errors: []int{404, 501, 503}}}},
+
 	{path: split("/debug/pprof"), pprof: true, methods: []method{{name: "GET", serve: (*API).profiles}}},
 	{path: split("/debug/pprof/"), pprof: true, methods: []method{{name: "GET", serve: (*API).profiles}}},
 	{path: split("/debug/pprof/{profile}"), pprof: true, methods: []method{{name: "GET", serve: (*API).profile, query: []string{"seconds", "debug", "gc"}, long: true, errors: []int{404, 409}}}},
