@@ -14,6 +14,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
+	"fanfare/server/webhook"
 )
 
 // program is the parts of a running server.
@@ -32,9 +33,10 @@ type program struct {
 	page      *console.Page // nil: none
 	path      string        // of the program, for an upgrade
 
-	vault       *vault.Vault  // the store; nil: none
-	storeConfig *inbox.Config // nil: none
-	dataDir     string        // of an embedded store
+	vault       *vault.Vault     // the store; nil: none
+	storeConfig *inbox.Config    // nil: none
+	dataDir     string           // of an embedded store
+	webhooks    *webhook.Service // nil: none
 
 	certsMu sync.Mutex
 	secured []secured // set by useCertificates, in the order of certsPair; what is in it is guarded by certsMu
@@ -75,6 +77,13 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		if c := cmd.certs.api(); c != nil {
 			next.api.TLS = p.obtained(c, c.Config())
 		}
+	}
+	if next.hooks != nil {
+		if p.webhooks, err = webhook.Open(ctx, *next.hooks); err != nil {
+			leave(cfg.Cluster)
+			return inFlags("webhook", err)
+		}
+		cfg.Observer, next.api.Webhooks = p.webhooks, p.webhooks
 	}
 	if cmd.Console {
 		page := &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
@@ -166,6 +175,13 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.acme != nil {
 		p.acme.Close()
+	}
+	if p.webhooks != nil {
+		bound, cancel := context.WithTimeout(context.Background(), webhooksTimeout)
+		defer cancel()
+		if e := closeWithin(storeTimeout, func() { p.webhooks.Close(bound) }); err == nil {
+			err = e
+		}
 	}
 	if p.cmd.tokens != nil {
 		p.cmd.tokens.Close()

@@ -41,7 +41,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("--%s is missing", flagName(f))
 		}
 	}
-	if strings.Contains(r.stdout+r.stderr, "secret") || strings.Contains(r.stdout+r.stderr, "0123456789abcdef") {
+	if strings.Contains(strings.ReplaceAll(r.stdout, "webhook-secret-file", "")+r.stderr, "secret") || strings.Contains(r.stdout+r.stderr, "0123456789abcdef") {
 		t.Errorf("a secret is shown: %+v", r)
 	}
 	if !strings.Contains(r.stderr, "FANFARE_LISTEM") {

@@ -19,6 +19,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
+	"fanfare/server/webhook"
 )
 
 // parseServe parses the flags of serve without running it.
@@ -124,7 +125,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		except  string
 	}{
 		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
-		{[]any{cfg}, "Fallback Store Cluster Started " + // set by assemble and prepareTakeOver
+		{[]any{cfg}, "Fallback Store Cluster Observer Started " + // set by assemble and prepareTakeOver
 			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout"},
 		{[]any{outside.cluster(log)}, "Timeout"},
@@ -156,6 +157,7 @@ func TestFlagOfFields(t *testing.T) {
 		"inbox":       {reflect.TypeFor[inbox.Config]()},
 		"cluster":     {reflect.TypeFor[cluster.Config]()},
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
+		"webhook":     {reflect.TypeFor[webhook.Config]()},
 	}
 	for field, flag := range flagOf {
 		if !flags[flag] {

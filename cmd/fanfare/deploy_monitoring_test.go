@@ -75,7 +75,7 @@ func TestDeployMetrics(t *testing.T) {
 	if err := sh.start(start{"nats-server", []string{"--jetstream", "--store_dir", t.TempDir(), "--addr", "127.0.0.1", "--port", port}, sh.env}); err != nil {
 		t.Fatal(err)
 	}
-	p := startServer(t, nil, "--nats=nats://"+nats)
+	p := startServer(t, nil, "--nats=nats://"+nats, "--node-name=a", "--webhook="+startBackend(t).URL+" session.*", "--webhook-secret-file="+signingFile(t))
 	p.connect("/ws?user=alice").Close()
 	for _, path := range []string{"/ws", "/nowhere"} { // rejected
 		p.handshakeStatus(path)

@@ -97,6 +97,11 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push", typeParts, "rain", 415},
 		{"POST", "/v1/broadcast", "", typeParts, "hello", 415},
 		{"GET", "/healthz", "/healthz?strict=true", "", "", 200},
+		{"GET", "/v1/webhooks/dead", "", "", "", 200},
+		{"GET", "/v1/webhooks/dead", "/v1/webhooks/dead?after=x", "", "", 400},
+		{"POST", "/v1/webhooks/dead/replay", "/v1/webhooks/dead/replay?at=1000000", "", "", 404},
+		{"POST", "/v1/webhooks/dead/replay", "/v1/webhooks/dead/replay?at=0", "", "", 400},
+		{"POST", "/v1/webhooks/dead/replay", "", "", "", 200},
 		{"GET", "/v1/stats", "", "", "", 200},
 		{"GET", "/metrics", "", "", "", 200},
 		{"GET", "/healthz", "", "", "", 200},
@@ -134,6 +139,8 @@ var apiCases = map[string][]apiCase{
 		{"GET", "/v1/subscriptions", "", "", "", 401},
 		{"PUT", "/v1/subscriptions", "", "", "", 401},
 		{"DELETE", "/v1/subscriptions", "", "", "", 401},
+		{"GET", "/v1/webhooks/dead", "", "", "", 401},
+		{"POST", "/v1/webhooks/dead/replay", "", "", "", 401},
 		{"GET", "/v1/stats", "", "", "", 401},
 		{"GET", "/metrics", "", "", "", 401},
 		{"GET", "/healthz", "", "", "", 200},
@@ -149,6 +156,8 @@ var apiCases = map[string][]apiCase{
 		{"DELETE", "/v1/users/{user}/inbox", "/v1/users/bob/inbox", "", "", 501},
 		{"GET", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
 		{"DELETE", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
+		{"GET", "/v1/webhooks/dead", "", "", "", 501},
+		{"POST", "/v1/webhooks/dead/replay", "", "", "", 501},
 		{"GET", "/debug/pprof/", "", "", "", 404},
 	},
 	smallServer: {
@@ -185,8 +194,11 @@ func TestDocsOpenAPI(t *testing.T) {
 	if err := os.WriteFile(keys, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	gone := startBackend(t)
+	gone.status.Store(http.StatusGone)
 	servers := map[string][]string{
-		plainServer:  {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof"},
+		plainServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof",
+			"--webhook=" + gone.URL, "--webhook-secret-file=" + signingFile(t)},
 		lockedServer: {"--api-key-file=" + keys, "--pprof"},
 		openServer:   {},
 
@@ -199,6 +211,9 @@ func TestDocsOpenAPI(t *testing.T) {
 	for name, cases := range apiCases {
 		p := startServer(t, nil, servers[name]...)
 		p.connect("/ws?user=alice&topic=weather")
+		if name == plainServer { // its first events are dead letters
+			attempt(t, func() bool { return strings.Contains(string(get(t, "http://"+p.api+"/v1/webhooks/dead")), "alice") })
+		}
 		for _, c := range cases {
 			api.try(t, p.api, c)
 			seen[fmt.Sprint(c.method, " ", c.path, " ", c.status)] = true

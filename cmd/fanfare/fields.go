@@ -42,6 +42,10 @@ var flagOf = map[string]string{
 
 	"cluster.URL": "nats", "cluster.Credentials": "nats-creds", "cluster.Cert": "nats-cert", "cluster.Key": "nats-key",
 	"cluster.Name": "node-name",
+
+	"webhook.Hooks": "webhook", "webhook.Secrets": "webhook-secret-file", "webhook.CA": "webhook-ca", "webhook.InsecureHTTP": "webhook-insecure-http",
+	"webhook.MaxBytes": "webhook-queue", "webhook.MaxAge": "webhook-age", "webhook.Timeout": "webhook-timeout",
+	"webhook.OfflineGrace": "offline-grace", "webhook.Node": "node-name", "webhook.URL": "nats", "webhook.Credentials": "nats-creds",
 }
 
 // fieldError is an error that names a field of a Config. Problem is the text that follows

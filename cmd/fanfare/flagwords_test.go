@@ -16,6 +16,7 @@ import (
 	"fanfare/server/api"
 	"fanfare/server/cluster"
 	"fanfare/server/inbox"
+	"fanfare/server/webhook"
 )
 
 // configs are the structs whose fields the flags set, by package.
@@ -24,6 +25,7 @@ var configs = map[string][]reflect.Type{
 	"api":     {reflect.TypeFor[api.Config]()},
 	"inbox":   {reflect.TypeFor[inbox.Config]()},
 	"cluster": {reflect.TypeFor[cluster.Config]()},
+	"webhook": {reflect.TypeFor[webhook.Config]()},
 }
 
 // goNames returns the names of fields that are words of Go, not of English: two or more
@@ -57,7 +59,7 @@ var needs = map[string]string{
 // names the flag and no field of a Config.
 func TestWrongValuesNameTheirFlag(t *testing.T) {
 	names := goNames()
-	dir := "--data-dir=" + t.TempDir()
+	dir, secret := "--data-dir="+t.TempDir(), signingFile(t)
 	for _, f := range flagFields {
 		name := flagName(f)
 		var values []string
@@ -78,11 +80,13 @@ func TestWrongValuesNameTheirFlag(t *testing.T) {
 				values = []string{"nonsense", "/a?b", "/a/../b", "/ü"}
 			case "allow-origin", "trusted-proxy", "durable-topic", "allow-query":
 				values = []string{"a=b\x00"}
+			case "webhook":
+				values = []string{"nonsense", "ftp://a.test", "https://a.test nothing", "http://a.test"}
 			case "nats":
 				values = []string{"nats://", "http://x", "nats://h:0", "nats://h/p"}
 			case "node-name":
 				values = []string{"a b"}
-			case "tls-cert", "tls-key", "tls-client-ca", "jwt-key-file", "api-key-file", "config":
+			case "tls-cert", "tls-key", "tls-client-ca", "jwt-key-file", "api-key-file", "config", "webhook-secret-file", "webhook-ca":
 				values = []string{"/nonexistent/file"}
 			}
 		}
@@ -90,6 +94,9 @@ func TestWrongValuesNameTheirFlag(t *testing.T) {
 			args := append([]string{"serve"}, strings.Fields(needs[name])...)
 			if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--nats=") }) && name != "nats" {
 				args = append(args, dir)
+			}
+			if strings.HasPrefix(name, "webhook") || name == "offline-grace" {
+				args = append(args, "--webhook=https://a.test", "--webhook-secret-file="+secret)
 			}
 			args = append(args, "--"+name+"="+v)
 			var c cli
@@ -142,6 +149,11 @@ func TestFieldsHaveFlags(t *testing.T) {
 		"cluster": func(v reflect.Value) error {
 			v.FieldByName("URL").SetString("nats://127.0.0.1:1")
 			return v.Addr().Interface().(*cluster.Config).Validate()
+		},
+		"webhook": func(v reflect.Value) error {
+			v.FieldByName("Node").SetString("x")
+			v.FieldByName("Secrets").Set(reflect.ValueOf(make([]webhook.Secret, 1)))
+			return v.Addr().Interface().(*webhook.Config).Validate()
 		},
 	}
 	for pkg, check := range validate {

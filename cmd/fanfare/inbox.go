@@ -26,7 +26,7 @@ type inboxFlags struct {
 	NATSKey      string `name:"nats-key" help:"Key of the client certificate, PEM." placeholder:"FILE"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each message in NATS." default:"1"`
 
-	NodeName string `help:"Name of this node in the cluster; by default the host name and a random suffix." placeholder:"NAME"`
+	NodeName string `help:"Name of this node in the cluster and in events; by default the host name, in a cluster with a random suffix." placeholder:"NAME"`
 
 	DurableTopic []string `help:"Topic whose messages are stored, or a prefix such as news.*; repeatable." placeholder:"TOPIC"`
 

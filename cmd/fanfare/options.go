@@ -101,6 +101,7 @@ func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
 	push.Compress = cmd.Compression
 	push.Rules.MaxMessage = cmd.MaxMessage.int()
 	push.AllowQuery = cmd.AllowQuery
+	push.ReportMessages = len(cmd.Webhook) > 0
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
@@ -198,7 +199,7 @@ func (cmd *serveCmd) checkZeros() error {
 		switch f.Type {
 		case reflect.TypeFor[int](), reflect.TypeFor[size](), reflect.TypeFor[time.Duration]():
 			def := f.Tag.Get("default")
-			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && def != "0" && def != "0s" && f.Name != "JWTLeeway" {
+			if v := cmdValue.FieldByIndex(f.Index); v.Int() <= 0 && def != "0" && def != "0s" && f.Name != "JWTLeeway" && (f.Name != "OfflineGrace" || v.Int() < 0) {
 				if v.Int() < 0 {
 					return fmt.Errorf("--%s is %v: want more than 0", flagName(f), v)
 				}

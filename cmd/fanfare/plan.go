@@ -12,6 +12,7 @@ import (
 	"fanfare/server/auth"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
+	"fanfare/server/webhook"
 )
 
 // plan is what the flags and the files that they name say, read and validated before
@@ -20,9 +21,10 @@ type plan struct {
 	cmd    *serveCmd
 	server server.Config
 	api    api.Config
-	store  *inbox.Config // nil: none
-	acme   *acme.Config  // nil: none
-	tokens *auth.Keys    // nil: not --auth jwt
+	store  *inbox.Config   // nil: none
+	acme   *acme.Config    // nil: none
+	tokens *auth.Keys      // nil: not --auth jwt
+	hooks  *webhook.Config // nil: no webhooks
 }
 
 // makePlan reads the files, and checks everything that can be checked without a listener
@@ -61,6 +63,9 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 	if p.store, err = cmd.inboxFlags.store(cmd.MaxPayload, log); err != nil {
 		return nil, err
 	}
+	if p.hooks, err = cmd.webhooks(p.store, log); err != nil {
+		return nil, err
+	}
 	return p, p.validate()
 }
 
@@ -82,6 +87,11 @@ func (p *plan) validate() error {
 	if p.acme != nil && len(errs) == 0 { // likewise
 		if err := p.acme.Validate(); err != nil {
 			errs = append(errs, inFlags("acme", err))
+		}
+	}
+	if p.hooks != nil && len(errs) == 0 { // likewise
+		if err := p.hooks.Validate(); err != nil {
+			errs = append(errs, inFlags("webhook", err))
 		}
 	}
 	if err := cfg.Validate(); err != nil {

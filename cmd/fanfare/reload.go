@@ -27,6 +27,7 @@ var reloaders = []reloader{
 	{"token keys", (*program).reloadTokens},
 	{"connect hook", (*program).reloadConnectHook},
 	{"API keys", (*program).reloadAPIKeys},
+	{"webhooks", (*program).reloadWebhooks},
 	{"log level", (*program).reloadLogLevel},
 }
 
@@ -82,8 +83,9 @@ func (p *program) noteChanges(next *serveCmd) (changed []string) {
 		name := flagName(f)
 		attrs := []any{"flag", "--" + name, "old", shown(old), "new", shown(now)}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
-		// on or off.
-		if f.Tag.Get("live") == "" || p.togglesTLS(name, next) || followsAuth(name) && next.Auth != p.cmd.Auth {
+		// on or off, and the first webhook.
+		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil)
+		if f.Tag.Get("live") == "" || toggled || followsAuth(name) && next.Auth != p.cmd.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue
 		}
@@ -144,6 +146,15 @@ func (p *program) reloadAPIKeys(next *plan) (func() error, error) {
 	return func() error { return p.api.SetKeys(cfg.Keys) }, nil
 }
 
+func (p *program) reloadWebhooks(next *plan) (func() error, error) {
+	return func() error {
+		if p.webhooks == nil || next.hooks == nil {
+			return nil
+		}
+		return p.webhooks.Reconfigure(*next.hooks)
+	}, nil
+}
+
 func (p *program) reloadLogLevel(next *plan) (func() error, error) {
 	return func() error {
 		p.level.Set(slog.Level(next.cmd.LogLevel))
@@ -188,6 +199,12 @@ func shown(v reflect.Value) string {
 			all = append(all, k.String())
 		}
 		return strings.Join(all, " ")
+	case []hookFlag:
+		var all []string
+		for _, h := range v {
+			all = append(all, h.String())
+		}
+		return strings.Join(all, ",")
 	default:
 		return userinfo.ReplaceAllString(fmt.Sprint(v), "${1}${2}xxxxx@")
 	}

@@ -138,6 +138,9 @@ func (p *program) tryUpgrade(ctx context.Context, m *manager) (next *upgrade.Pro
 	if os.Getpid() == 1 {
 		return nil, "", nil, errors.New("this process has the ID 1, and the container ends with it: run it under an init process, such as docker run --init")
 	}
+	if p.webhooks != nil {
+		return nil, "", nil, errors.New("--webhook is set, and the queue of events cannot be handed over: restart the server instead")
+	}
 	if p.path == "" {
 		return nil, "", nil, errors.New("the file of this program is not known: start it by its path")
 	}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"fanfare/server"
+	"fanfare/server/inbox"
+	"fanfare/server/webhook"
+)
+
+// webhookFlags say which webhooks are told of events.
+type webhookFlags struct {
+	Webhook             []hookFlag    `help:"URL that events are posted to, followed by the events, separated by spaces: \"https://app.example.com/events user.* session.closed\"; without any, all but message.received; repeatable." placeholder:"URL" live:"yes"`
+	WebhookSecretFile   string        `help:"Secrets that sign the requests, whsec_ and base64, one per line. Required with --webhook." placeholder:"FILE" live:"yes"`
+	WebhookCA           string        `name:"webhook-ca" help:"Certificate authorities that verify webhooks, PEM; by default those of the system." placeholder:"FILE" live:"yes"`
+	WebhookInsecureHTTP bool          `name:"webhook-insecure-http" help:"Allow http for webhooks on other machines." live:"yes"`
+	WebhookQueue        size          `help:"Maximum size of the events that are not posted yet, and of dead letters." default:"64MiB"`
+	WebhookAge          time.Duration `help:"Time after which events that cannot be posted become dead letters." default:"24h"`
+	WebhookTimeout      time.Duration `help:"Time for a webhook to answer." default:"15s"`
+	OfflineGrace        time.Duration `help:"How long a user must have no session to be offline." default:"10s"`
+}
+
+// hookFlag is a value of --webhook.
+type hookFlag struct{ hook webhook.Hook }
+
+// UnmarshalText reads a URL and names of events.
+func (f *hookFlag) UnmarshalText(text []byte) error {
+	words := strings.Fields(string(text))
+	if len(words) == 0 {
+		return nil // checkEmpty rejects it
+	}
+	f.hook = webhook.Hook{URL: words[0], Events: words[1:]}
+	if len(words) == 1 {
+		f.hook.Events = nil
+	}
+	return nil
+}
+
+// String returns the webhook without its path and query, which may have a token.
+func (f hookFlag) String() string {
+	u, err := url.Parse(f.hook.URL)
+	if err != nil || u.Host == "" {
+		return "xxxxx"
+	}
+	shown := u.Scheme + "://" + u.Host
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		shown += "/xxxxx"
+	}
+	return strings.Join(append([]string{shown}, f.hook.Events...), " ")
+}
+
+// ofOneNode are the events that a node knows of itself only: in a cluster they would be wrong.
+var ofOneNode = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true}
+
+// webhooks is the configuration of the webhooks, nil if there are none. store is that of
+// durable messages, nil if there is none.
+func (cmd *serveCmd) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Config, error) {
+	if len(cmd.Webhook) == 0 {
+		return nil, nil
+	}
+	if cmd.WebhookSecretFile == "" {
+		return nil, errors.New("--webhook needs --webhook-secret-file, because requests are signed")
+	}
+	secrets, err := webhook.ReadSecrets(cmd.WebhookSecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("--webhook-secret-file: %w", err)
+	}
+	cfg := &webhook.Config{Secrets: secrets, CA: cmd.WebhookCA, InsecureHTTP: cmd.WebhookInsecureHTTP, OfflineGrace: cmd.OfflineGrace,
+		MaxBytes: int64(cmd.WebhookQueue), MaxAge: cmd.WebhookAge, Timeout: cmd.WebhookTimeout, Node: cmd.NodeName, Logger: log}
+	for _, f := range cmd.Webhook {
+		cfg.Hooks = append(cfg.Hooks, f.hook)
+	}
+	if cmd.NATS != "" {
+		if cmd.NodeName == "" {
+			return nil, errors.New("--webhook with --nats needs --node-name, by which a node finds its events after a restart")
+		}
+		if err := cmd.checkHooksOfCluster(); err != nil {
+			return nil, err
+		}
+		cfg.URL, cfg.Credentials, cfg.CAs, cfg.Cert, cfg.Key, cfg.Replicas = cmd.NATS, cmd.NATSCreds, cmd.NATSCA, cmd.NATSCert, cmd.NATSKey, cmd.NATSReplicas
+	} else if store != nil {
+		cfg.Dir = filepath.Join(store.Dir, "webhooks")
+	}
+	if cfg.Node == "" {
+		if cfg.Node, err = os.Hostname(); err != nil || cfg.Node == "" {
+			cfg.Node = "localhost"
+		}
+	}
+	return cfg, nil
+}
+
+// checkHooksOfCluster rejects events that would be those of one node.
+func (cmd *serveCmd) checkHooksOfCluster() error {
+	for _, f := range cmd.Webhook {
+		kinds, err := f.hook.Kinds()
+		if err != nil {
+			continue // Validate reports it
+		}
+		for _, k := range kinds {
+			if ofOneNode[k] {
+				return fmt.Errorf("--webhook %s would report %s, which a node of a cluster knows for itself only: "+
+					"name other events, such as session.*, or run a single node without --nats", f, k)
+			}
+		}
+	}
+	return nil
+}
+
+// webhooksTimeout is how long a drained server waits for webhooks to accept what is queued.
+const webhooksTimeout = 3 * time.Second
