@@ -1,7 +1,9 @@
 package floor
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,11 +16,21 @@ import (
 // Debug is the GODEBUG of a floor process.
 const Debug = "asyncpreemptoff=1"
 
-// Serve runs loops loops on listen, and the API on api, until one of them fails.
-func Serve(listen, api string, loops int) error {
+// Serve runs loops loops on listen, and the API on api, until one of them fails. With the file names of a certificate and
+// its key it serves TLS 1.3.
+func Serve(listen, api string, loops int, cert, key string) error {
 	addr, err := netip.ParseAddrPort(listen)
 	if err != nil {
 		return fmt.Errorf("floor: listen address: %w", err)
+	}
+	var config *tls.Config
+	if cert != "" {
+		if loops > 1 {
+			return errors.New("floor: TLS needs a single loop, which collects the garbage of handshakes")
+		}
+		if config, err = loadTLS(cert, key); err != nil {
+			return err
+		}
 	}
 	debug.SetGCPercent(-1)
 	runtime.GC() // finish a running cycle: later it would stop all goroutines and wait for the loops
@@ -27,6 +39,9 @@ func Serve(listen, api string, loops int) error {
 	for i := range all {
 		if all[i], err = newLoop(addr); err != nil {
 			return err
+		}
+		if config != nil {
+			all[i].config, all[i].tls = config, make([]*secured, maxConns)
 		}
 		go all[i].run()
 	}

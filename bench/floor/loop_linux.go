@@ -1,6 +1,7 @@
 package floor
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -40,6 +41,12 @@ type loop struct {
 	last                  int // highest descriptor number seen
 	buf                   []byte
 	open                  atomic.Int64
+
+	// For TLS.
+	config  *tls.Config // nil: without TLS
+	tls     []*secured  // one entry per descriptor number
+	sealed  []byte
+	secured int // handshakes so far
 
 	mu   sync.Mutex
 	mail [][]byte // frames to broadcast; guarded by mu
@@ -112,6 +119,9 @@ func (l *loop) accept() {
 		}
 		l.last = max(l.last, int(fd))
 		l.conns[fd] = conn{state: greeting}
+		if l.config != nil {
+			l.secure(int(fd))
+		}
 		l.add(int(fd))
 	}
 }
@@ -128,6 +138,13 @@ func (l *loop) receive(fd int, c *conn, ends bool) {
 			return
 		}
 		in := l.buf[:n]
+		if l.config != nil {
+			var ok bool
+			if in, ok = l.tls[fd].open(in); !ok {
+				l.close(fd, c)
+				return
+			}
+		}
 		if c.rest != nil && len(c.rest.in) > 0 {
 			c.rest.in = append(c.rest.in, in...)
 			in = c.rest.in
@@ -161,17 +178,26 @@ func (l *loop) handle(fd int, c *conn, in []byte) (used int) {
 			c.state = echoing
 		}
 		l.open.Add(1)
-		l.send(fd, c, answer)
+		l.answer(fd, c, answer)
 	}
 	answer, n, bye := turn(in[used:], c.state == echoing)
 	if len(answer) > 0 {
-		l.send(fd, c, answer)
+		l.answer(fd, c, answer)
 	}
 	if bye {
 		l.close(fd, c)
 		return len(in)
 	}
 	return used + n
+}
+
+// answer sends p, with TLS if there is any.
+func (l *loop) answer(fd int, c *conn, p []byte) {
+	if l.config != nil {
+		l.sealed = l.tls[fd].seal(l.sealed[:0], p)
+		p = l.sealed
+	}
+	l.send(fd, c, p)
 }
 
 // send writes p after what is queued, and queues what the socket does not accept.
@@ -204,6 +230,12 @@ func (l *loop) close(fd int, c *conn) {
 		l.open.Add(-1)
 	}
 	*c = conn{}
+	if l.config != nil {
+		if s := l.tls[fd]; s.resume != nil {
+			s.stop()
+		}
+		l.tls[fd] = nil
+	}
 	unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 }
 
@@ -217,7 +249,7 @@ func (l *loop) broadcast() {
 	for _, frame := range mail {
 		for fd := 0; fd <= l.last; fd++ {
 			if c := &l.conns[fd]; c.state == listening {
-				l.send(fd, c, frame)
+				l.answer(fd, c, frame)
 			}
 		}
 	}

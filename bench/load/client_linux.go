@@ -16,6 +16,8 @@ type Config struct {
 	Binary bool `json:"binary,omitempty"`
 	// Number distinguishes the Clients of one run: each dials from different source addresses.
 	Number int `json:"number"`
+	// TLS means that the connections use TLS 1.3. Certificates are not checked.
+	TLS bool `json:"tls,omitempty"`
 	// Exclusive means that the process only runs this Client, which then waits in the kernel without telling the Go
 	// scheduler. That is cheaper, and would block a garbage collection.
 	Exclusive bool `json:"exclusive,omitempty"`
@@ -37,6 +39,8 @@ type Client struct {
 	pings  int // answered
 
 	buf, out []byte // for reading and writing; valid during one event
+	plain    []byte // what TLS has decrypted; nil without TLS
+	secured  int    // TLS handshakes so far
 	events   [512]unix.EpollEvent
 	watched  map[int32]func()
 	dialled  int // connections so far, for the source address
@@ -64,7 +68,8 @@ type conn struct {
 	woken bool  // reads what was sent while it was stuck
 
 	topics []subscription
-	part   *part // nil unless something is unfinished
+	part   *part    // nil unless something is unfinished
+	tls    *secured // nil without TLS
 }
 
 type subscription struct {
@@ -74,6 +79,7 @@ type subscription struct {
 
 const (
 	stateDialling = iota
+	stateSecuring // the TLS handshake
 	stateGreeting
 	stateOpen
 	stateClosing // our close frame is sent
@@ -91,6 +97,9 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, epoll: fd, op: opText, buf: make([]byte, 256<<10), watched: map[int32]func(){}}
 	if cfg.Binary {
 		c.op = opBinary
+	}
+	if cfg.TLS {
+		c.plain = make([]byte, 64<<10)
 	}
 	c.random.Seed(rand.Uint64(), rand.Uint64())
 	c.phase = resting{c}
@@ -123,6 +132,7 @@ func (c *Client) Close() {
 		if k := &c.conns[i]; k.fd >= 0 {
 			unix.Close(int(k.fd))
 			k.fd = -1
+			k.tls.release()
 		}
 	}
 	c.live = 0

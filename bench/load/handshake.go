@@ -9,10 +9,24 @@ import (
 	"strings"
 )
 
-// connected sends the request of the opening handshake (RFC 6455 section 4.1).
+// connected begins the handshake of a new connection.
 func (c *Client) connected(k *conn) {
+	if c.cfg.TLS {
+		c.secure(k)
+		return
+	}
+	c.request(k)
+}
+
+// request sends the request of the opening handshake (RFC 6455 section 4.1).
+func (c *Client) request(k *conn) {
+	d, ok := c.phase.(dialer)
+	if !ok {
+		c.drop(k) // too late: Dial has counted it
+		return
+	}
 	k.state = stateGreeting
-	path := c.phase.(dialer).request(k.user)
+	path := d.request(k.user)
 	host := c.cfg.Host
 	if host == "" {
 		host = c.cfg.Addr.String()

@@ -79,7 +79,11 @@ func (c *Client) readable(k *conn, ends bool) {
 			c.end(k, "closed by the server")
 			return
 		}
-		c.take(k, c.buf[:n])
+		if k.tls != nil {
+			c.takeSealed(k, c.buf[:n])
+		} else {
+			c.take(k, c.buf[:n])
+		}
 		if int(n) < len(c.buf) && !ends {
 			return
 		}
@@ -142,9 +146,18 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 	return used
 }
 
-// send writes p, and queues what the socket does not accept.
+// send sends p, with TLS if the connection has it.
 func (c *Client) send(k *conn, p []byte) {
 	c.out = p[:0]
+	if k.tls != nil {
+		k.tls.conn.Write(p) // an event reports the end
+		return
+	}
+	c.sendWire(k, p)
+}
+
+// sendWire writes p, and queues what the socket does not accept.
+func (c *Client) sendWire(k *conn, p []byte) {
 	if k.part != nil && len(k.part.out) > 0 {
 		k.part.out = append(k.part.out, p...)
 		return
@@ -169,9 +182,7 @@ func (c *Client) writable(k *conn) {
 	}
 	rest := k.part.out
 	k.part.out = nil
-	out := c.out
-	c.send(k, rest)
-	c.out = out
+	c.sendWire(k, rest)
 }
 
 // drop closes the connection without telling the phase.
@@ -181,6 +192,8 @@ func (c *Client) drop(k *conn) {
 	}
 	unix.RawSyscall(unix.SYS_CLOSE, uintptr(k.fd), 0, 0)
 	c.finished(k)
+	k.tls.release()
+	k.tls = nil
 	k.fd = -1
 	k.gen++
 	c.freed = append(c.freed, k.place)

@@ -15,6 +15,7 @@ var gorilla = Peer{
 	Name:   "gorilla",
 	About:  "gorilla/websocket, optimized: one goroutine per connection, pooled write buffers, PreparedMessage written in parallel",
 	Module: "github.com/gorilla/websocket",
+	TLS:    true,
 	Serve: func(o Options) error {
 		s := &gorillaServer{o: o, hub: newHub[*gorillaConn]()}
 		s.upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}}
@@ -22,7 +23,12 @@ var gorilla = Peer{
 			c.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit))
 		})
 		return first(
-			func() error { return http.ListenAndServe(o.Listen, http.HandlerFunc(s.serve)) },
+			func() error {
+				if o.Cert != "" {
+					return http.ListenAndServeTLS(o.Listen, o.Cert, o.Key, http.HandlerFunc(s.serve))
+				}
+				return http.ListenAndServe(o.Listen, http.HandlerFunc(s.serve))
+			},
 			func() error { return serveAPI(o.API, s.hub, s.send) })
 	},
 }

@@ -3,6 +3,7 @@ package peers
 import (
 	"net/http"
 
+	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/lesismal/nbio/logging"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
@@ -14,6 +15,7 @@ var nbioPeer = Peer{
 	Name:   "nbio",
 	About:  "lesismal/nbio in its non-blocking mode: its own epoll, HTTP parser and WebSocket",
 	Module: "github.com/lesismal/nbio",
+	TLS:    true,
 	Serve: func(o Options) error {
 		logging.SetLevel(logging.LevelError)
 		s := &nbioServer{hub: newHub[*websocket.Conn](), pushes: websocket.NewUpgrader(), echoes: websocket.NewUpgrader()}
@@ -25,14 +27,23 @@ var nbioPeer = Peer{
 			}
 		})
 		s.echoes.OnMessage(func(c *websocket.Conn, kind websocket.MessageType, p []byte) { c.WriteMessage(kind, p) })
-		engine := nbhttp.NewEngine(nbhttp.Config{
+		cfg := nbhttp.Config{
 			Network:                 "tcp",
-			Addrs:                   []string{o.Listen},
 			Handler:                 http.HandlerFunc(s.serve),
 			IOMod:                   nbhttp.IOModNonBlocking,
 			ReleaseWebsocketPayload: true,
 			MaxWriteBufferSize:      maxMessage,
-		})
+		}
+		if o.Cert == "" {
+			cfg.Addrs = []string{o.Listen}
+		} else {
+			pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+			if err != nil {
+				return err
+			}
+			cfg.AddrsTLS, cfg.TLSConfig = []string{o.Listen}, &tls.Config{Certificates: []tls.Certificate{pair}}
+		}
+		engine := nbhttp.NewEngine(cfg)
 		if err := engine.Start(); err != nil {
 			return err
 		}

@@ -14,6 +14,8 @@ type Options struct {
 	API      string        // address of the HTTP API
 	Ping     time.Duration // ping interval
 	PongWait time.Duration // time limit for a pong
+	Cert     string        // file name of a certificate, for peers with TLS; empty: without TLS
+	Key      string        // file name of its key
 }
 
 // idleLimit returns how long a connection may be silent: a new one may wait for two rounds of pings.
@@ -31,6 +33,7 @@ type Peer struct {
 	About       string
 	Module      string // of the library; the report names its version
 	Descriptors int    // per connection; 0 means one
+	TLS         bool   // can serve TLS
 	Unordered   bool   // pushes to a connection may be reordered
 	Serve       func(Options) error
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -82,4 +83,53 @@ func keyed(path string) (map[string]int64, error) {
 func Peak(pid int) (int64, error) {
 	fields, err := keyed(fmt.Sprintf("/proc/%d/status", pid))
 	return fields["VmHWM"], err
+}
+
+// TreeRSS returns the resident memory of the process and of all its descendants in bytes.
+func TreeRSS(pid int) (int64, error) {
+	parents, err := parents()
+	if err != nil {
+		return 0, err
+	}
+	sum, err := RSS(pid)
+	if err != nil {
+		return 0, err
+	}
+	for child := range parents {
+		for p := parents[child]; p != 0; p = parents[p] {
+			if p != pid {
+				continue
+			}
+			rss, err := RSS(child)
+			if err != nil {
+				return 0, err
+			}
+			sum += rss
+		}
+	}
+	return sum, nil
+}
+
+// parents returns the parent of each process.
+func parents() (map[int]int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, fmt.Errorf("proc: processes: %w", err)
+	}
+	parents := map[int]int{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		var pid, parent int
+		var state string
+		fmt.Sscan(string(b), &pid)
+		// The name of the program is in parentheses, and may contain some.
+		if _, err := fmt.Sscan(string(b[bytes.LastIndexByte(b, ')')+1:]), &state, &parent); err != nil {
+			return nil, fmt.Errorf("proc: %s: %w", file, err)
+		}
+		parents[pid] = parent
+	}
+	return parents, nil
 }

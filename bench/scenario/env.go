@@ -20,6 +20,7 @@ type Env struct {
 	// Extra starts another fleet, for a different load. The caller closes it.
 	Extra  func(ctx context.Context, connections int) (*fleet.Fleet, error)
 	Sample *Sample
+	TLS    bool // of the scenario
 
 	mss int // of the connections that dial opens; 0: that of the device
 }
@@ -64,9 +65,13 @@ const (
 	pushPath = "/ws?user={user}"
 )
 
-// handshakeLimit is how long all handshakes may take: 1 ms each, ten times what a slow server needs.
-func handshakeLimit(count int) time.Duration {
-	return 10*time.Second + time.Duration(count)*time.Millisecond
+// handshakeLimit is how long all handshakes may take: 1 ms each, ten times what a slow server needs, and 10 ms with TLS.
+func (e *Env) handshakeLimit() time.Duration {
+	each := time.Millisecond
+	if e.TLS {
+		each = 10 * time.Millisecond
+	}
+	return 10*time.Second + time.Duration(e.Case.Connections)*each
 }
 
 // dial opens the connections of the case. For push sessions it then waits until the server has registered them all:
@@ -75,7 +80,7 @@ func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet
 	r, err := e.Fleet.Dial(ctx, load.DialPlan{
 		Window: e.Plan.Window,
 		Path:   e.Server.Path(path),
-		Limit:  handshakeLimit(e.Case.Connections),
+		Limit:  e.handshakeLimit(),
 		Topics: topics,
 		MSS:    e.mss,
 	}, e.Server.PID())

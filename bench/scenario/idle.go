@@ -17,6 +17,7 @@ var idle = Scenario{
 		{"rss_mib", "RSS", "MiB", 1, -1},
 		{"base_mib", "before", "MiB", 1, 0},
 	},
+	Processes: true,
 	Run: func(ctx context.Context, e *Env) error {
 		before, err := readMemory(ctx, e)
 		if err != nil {
@@ -61,7 +62,7 @@ type memory struct {
 func readMemory(ctx context.Context, e *Env) (m memory, err error) {
 	// The process first: the server allocates when it is asked.
 	if pid := e.Server.PID(); pid != 0 {
-		rss, err := proc.RSS(pid)
+		rss, err := proc.TreeRSS(pid)
 		if err != nil {
 			return m, err
 		}

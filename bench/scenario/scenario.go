@@ -20,6 +20,10 @@ type Scenario struct {
 	Payload, Sizes, Depths bool
 	// API means that the server must have an HTTP API; Pushes that it must also have users, topics and heartbeats.
 	API, Pushes bool
+	// TLS means that clients and server speak TLS 1.3.
+	TLS bool
+	// Processes means that the figures are those of all processes of a server.
+	Processes bool
 	// Ping is the ping interval of the server; nil is the default.
 	Ping func(Plan) time.Duration
 	Run  func(ctx context.Context, e *Env) error
@@ -36,7 +40,7 @@ type Metric struct {
 
 // All lists the scenarios.
 func All() []Scenario {
-	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn}
+	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn, tlsIdle, tlsEcho}
 }
 
 // Find returns the scenarios with these names; "all" is every scenario.
@@ -61,6 +65,12 @@ func Find(names []string) (found []Scenario, err error) {
 // Excludes returns why a server cannot take part, or "".
 func (s Scenario) Excludes(spec servers.Spec) string {
 	switch {
+	case s.TLS && !spec.TLS:
+		return "the server does not speak TLS here"
+	case !s.TLS && spec.Proxy:
+		return "the server is a proxy that ends TLS"
+	case !s.Processes && spec.Proxy:
+		return "the scenario measures one process, and the server has several"
 	case (s.API || s.Pushes) && spec.Target != nil && spec.Target.API == "":
 		return "the scenario needs an HTTP API; give its URL with --target-api"
 	case s.Pushes && !spec.Pushes:

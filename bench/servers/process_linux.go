@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,9 +26,10 @@ type Server struct {
 	API    string // base URL; empty where there is none
 	Key    string // of the API; may be empty
 
-	path string // request target of all connections; empty: each scenario has its own
-	pid  int    // 0 where it is not known
-	http *fasthttp.Client
+	certDir string // removed by Stop; empty without TLS
+	path    string // request target of all connections; empty: each scenario has its own
+	pid     int    // 0 where it is not known
+	http    *fasthttp.Client
 
 	apiConns atomic.Int32  // open connections to the API
 	slots    chan struct{} // for calls, set by Connect; nil: any number at a time
@@ -45,6 +47,15 @@ func Start(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) 
 
 // StartWithKey starts a server as Start does, with an API that requires a key.
 func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string) (*Server, error) {
+	return start(ctx, spec, ping, key, false)
+}
+
+// StartTLS starts a server as Start does, with a new certificate.
+func StartTLS(ctx context.Context, spec Spec, ping time.Duration) (*Server, error) {
+	return start(ctx, spec, ping, "", true)
+}
+
+func start(ctx context.Context, spec Spec, ping time.Duration, key string, withTLS bool) (*Server, error) {
 	if spec.Target != nil {
 		return spec.Target.open(ctx, spec)
 	}
@@ -56,10 +67,19 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 	if err != nil {
 		return nil, err
 	}
-	argv := spec.Args(Addresses{listen.String(), api.String()}, ping)
+	at := Addresses{Listen: listen.String(), API: api.String()}
+	if withTLS {
+		if at.Cert, at.Key, err = writeCertificate(); err != nil {
+			return nil, err
+		}
+	}
+	argv := spec.Args(at, ping)
 	s := &Server{
 		Spec: spec, Listen: listen, Key: key, API: "http://" + api.String(), http: newAPIClient(),
 		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
+	}
+	if withTLS {
+		s.certDir = filepath.Dir(at.Cert)
 	}
 	s.http.Dial = s.dialAPI
 	s.cmd.Env = proc.Environ(spec.Debug)
@@ -67,6 +87,7 @@ func StartWithKey(ctx context.Context, spec Spec, ping time.Duration, key string
 	// A process group of its own, so that Ctrl-C reaches the parent only. The server ends with the parent.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
+		s.removeCertificate()
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}
 	s.pid = s.cmd.Process.Pid
@@ -132,6 +153,7 @@ func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
 	}
+	defer s.removeCertificate()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:

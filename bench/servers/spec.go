@@ -23,6 +23,10 @@ type Spec struct {
 	Pushes bool
 	// Descriptors per connection; 0 means one.
 	Descriptors int
+	// TLS means that the server can be started with a certificate; then it serves TLS instead.
+	TLS bool
+	// Proxy means that the server is several processes, one of which ends TLS. It only runs with a certificate.
+	Proxy bool
 	// Unordered means that pushes to a connection may be reordered.
 	Unordered bool
 	// Target is a server that already runs; then Args is nil.
@@ -33,6 +37,8 @@ type Spec struct {
 type Addresses struct {
 	Listen string // /echo and /ws
 	API    string
+	Cert   string // file names of a certificate and its key; empty: without TLS
+	Key    string
 }
 
 // PingInterval is the default ping interval of all servers.
@@ -66,17 +72,29 @@ func (c Catalog) All() []Spec {
 			Pushes:      true,
 			Descriptors: p.Descriptors,
 			Unordered:   p.Unordered,
+			TLS:         p.TLS,
 		})
 	}
 	return append(all,
-		Spec{Name: "floor1", About: "the floor: bare epoll, no checks, one loop", Debug: floor.Debug, Args: c.peer("floor1")},
-		Spec{Name: "floor2", About: "the floor: bare epoll, no checks, two loops", Debug: floor.Debug, Args: c.peer("floor2")})
+		Spec{Name: "floor1", About: "the floor: bare epoll, no checks, one loop", Debug: floor.Debug, Args: c.peer("floor1"), TLS: true},
+		Spec{Name: "floor2", About: "the floor: bare epoll, no checks, two loops", Debug: floor.Debug, Args: c.peer("floor2")},
+		Spec{
+			Name: "fanfare-haproxy", About: "fanfare, with HAProxy in front of it, which ends TLS", Version: version,
+			Args: func(a Addresses, ping time.Duration) []string {
+				return append(c.peer("haproxy")(a, ping), "--fanfare", c.Fanfare)
+			},
+			Pushes: true, TLS: true, Proxy: true,
+		})
 }
 
 func (c Catalog) peer(name string) func(a Addresses, ping time.Duration) []string {
 	return func(a Addresses, ping time.Duration) []string {
-		return []string{c.Self, "serve-peer", name, "--listen", a.Listen, "--api", a.API,
+		args := []string{c.Self, "serve-peer", name, "--listen", a.Listen, "--api", a.API,
 			"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping)}
+		if a.Cert != "" {
+			args = append(args, "--cert", a.Cert, "--key", a.Key)
+		}
+		return args
 	}
 }
 
@@ -86,11 +104,16 @@ func (c Catalog) fanfare(transport, version string) Spec {
 		About:   "fanfare, --transport " + transport,
 		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
-			return []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
+			args := []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
 				"--data-dir", "none", // the other servers store nothing
 				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
+			if a.Cert != "" {
+				args = append(args, "--tls-cert", a.Cert, "--tls-key", a.Key)
+			}
+			return args
 		},
 		Pushes: true,
+		TLS:    true,
 	}
 }
 

@@ -56,7 +56,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for _, s := range c.All() {
-		if s.Name == "" || s.About == "" || len(s.Args(Addresses{"a", "b"}, PingInterval)) < 5 {
+		if s.Name == "" || s.About == "" || len(s.Args(Addresses{Listen: "a", API: "b"}, PingInterval)) < 5 {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -116,14 +116,18 @@ func (c Config) measure(ctx context.Context, s scenario.Scenario, at scenario.Ca
 }
 
 func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Case, spec servers.Spec, sample *scenario.Sample) error {
-	server, err := servers.Start(ctx, spec, s.PingInterval(c.Plan))
+	startServer := servers.Start
+	if s.TLS {
+		startServer = servers.StartTLS
+	}
+	server, err := startServer(ctx, spec, s.PingInterval(c.Plan))
 	if err != nil {
 		return err
 	}
 	defer server.Stop()
 	fleets := 0
 	start := func(ctx context.Context, connections int) (*fleet.Fleet, error) {
-		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, Number: fleets * fleet.MaxWorkers}
+		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Number: fleets * fleet.MaxWorkers}
 		fleets++
 		return fleet.Start(ctx, c.Worker, cfg, connections)
 	}
@@ -132,7 +136,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 		return err
 	}
 	defer f.Close()
-	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, Server: server, Fleet: f, Extra: start, Sample: sample})
+	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, TLS: s.TLS, Server: server, Fleet: f, Extra: start, Sample: sample})
 	if err != nil && server.Log() != "" {
 		return fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 	}
