@@ -49,7 +49,7 @@ type Conn struct {
 	// Immutable after open.
 	handler Handler
 	engine  *Engine
-	via     *via // a goroutine or a layer; nil: fd is read and written as it is
+	via     *Via // a goroutine or a layer; nil: fd is read and written as it is
 	fd      int32
 	gen     uint32
 
@@ -92,7 +92,7 @@ func (c *Conn) begin(e *Engine, h Handler, st *stream, fd int) {
 	c.mu.Lock()
 	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), e.nextGen()
 	if st != nil {
-		c.via = &via{stream: st}
+		c.via = &Via{stream: st}
 	}
 	c.mu.Unlock()
 }

@@ -46,8 +46,9 @@ const (
 	minLayerBuffer = 2 * MaxHeld
 )
 
-// via is what few connections have.
-type via struct {
+// Via is what few connections have: it joins one to its goroutine or its Layer. A Layer has
+// one for Conn.Secure, so that a connection with a Layer is one allocation less.
+type Via struct {
 	stream *stream // serves the connection with a goroutine; the poller does not watch it
 	layer  Layer
 }
@@ -70,8 +71,8 @@ func (c *Conn) layer() Layer {
 func (c *Conn) Layer() Layer { return c.layer() }
 
 // Secure puts a Layer between the socket and the Handler. Handler.Open calls it before
-// anything is written. It fails for a connection without a descriptor: see Engine.Watches.
-func (c *Conn) Secure(l Layer) error {
+// anything is written. v is memory that the connection uses from then on. It fails for a connection without a descriptor: see Engine.Watches.
+func (c *Conn) Secure(l Layer, v *Via) error {
 	switch {
 	case c.stream() != nil:
 		return fmt.Errorf("netpoll: a layer needs a connection with a descriptor: %w", errors.ErrUnsupported)
@@ -79,7 +80,8 @@ func (c *Conn) Secure(l Layer) error {
 		return fmt.Errorf("netpoll: Config.ReadBuffer is %d: a layer needs at least %d", c.engine.readBuffer, minLayerBuffer)
 	}
 	c.mu.Lock()
-	c.via = &via{layer: l}
+	v.layer = l
+	c.via = v
 	c.mu.Unlock()
 	return nil
 }

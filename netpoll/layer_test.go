@@ -81,7 +81,7 @@ func layered(t *testing.T, data func(s *session, b []byte), test func(t *testing
 			test(t, newRigOf(t, Config{Transport: transport}, "tcp", func() *session {
 				s := newSession(t, data)
 				s.onOpen = func(s *session) {
-					if err := s.Secure(new(frames)); err != nil {
+					if err := s.Secure(new(frames), new(Via)); err != nil {
 						t.Error(err)
 					}
 				}
@@ -255,12 +255,12 @@ func TestSecureErrors(t *testing.T) {
 	if s.stream() != nil {
 		t.Skip("this system has no poller")
 	}
-	if err := s.Secure(new(frames)); err == nil || !strings.Contains(err.Error(), "Config.ReadBuffer is 4096") {
+	if err := s.Secure(new(frames), new(Via)); err == nil || !strings.Contains(err.Error(), "Config.ReadBuffer is 4096") {
 		t.Errorf("a short buffer: %v", err)
 	}
 	r = newRig(t, Config{Transport: Goroutine}, "tcp", ignore)
 	_, s = r.connect()
-	if err := s.Secure(new(frames)); !errors.Is(err, errors.ErrUnsupported) {
+	if err := s.Secure(new(frames), new(Via)); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a connection with a goroutine: %v", err)
 	}
 }

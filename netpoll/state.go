@@ -147,7 +147,7 @@ func (e *Engine) Import(fd int, c *Conn, h Handler, l Layer, st *State) error {
 	defer c.mu.Unlock()
 	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), uint32(st.ID)
 	if l != nil {
-		c.via = &via{layer: l}
+		c.via = &Via{layer: l}
 	}
 	for _, end := range endings {
 		if st.Ending&end.bit != 0 {

@@ -261,18 +261,16 @@ func (h *handshake) finish(tc *tls.Conn, err error) {
 	h.holdLocked(0)
 	if h.ended {
 		h.mu.Unlock()
-		if l.kept == nil {
+		if h.kept == nil {
 			l.rec.Erase()
 		}
 		return
 	}
 	l.service.stats.succeeded(&state)
-	l.state = &state
+	l.result.Store(&result{h.kept, &state})
 	if len(h.in) > 0 {
-		l.arrived = true
-		if l.keep(h.in) != nil {
-			l.arrived = false // Pending says so
-		}
+		l.rest = new(rest)
+		l.rest.arrived = l.keep(h.in) == nil // else Pending reports noMemory
 	}
 	h.in, h.job, h.phase = nil, nil, succeeded
 	l.handshake.Store(nil)
@@ -304,7 +302,6 @@ func (h *handshake) install(tc *tls.Conn, state *tls.ConnectionState) error {
 // keep keeps a tls.Conn whose records package tlsrecord cannot take over.
 func (h *handshake) keep(tc *tls.Conn) error {
 	h.kept = &kept{tls: tc}
-	h.layer.kept = h.kept
 	return nil
 }
 

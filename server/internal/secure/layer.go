@@ -12,28 +12,57 @@ import (
 
 // Layer is the netpoll.Layer of one connection.
 type Layer struct {
-	service *Service // immutable
+	via     netpoll.Via // netpoll's
+	service *Service    // immutable
 
 	// handshake is nil when the handshake has succeeded. What follows it is written by
-	// the handshake before, and belongs to the holder of the read turn afterwards.
+	// the handshake before.
 	handshake atomic.Pointer[handshake]
-	kept      *kept // tls.Conn of TLS 1.2; nil: rec is in use
-	state     *tls.ConnectionState
-	held      []byte // an incomplete record
-	arrived   bool   // held was not given to Open yet
-	gave      bool   // held was copied by the last Held
-	noMemory  bool   // for held
+	result    atomic.Pointer[result] // of the handshake; nil after Forget with TLS 1.3
+	rest      *rest                  // nil between records. Owned by the holder of the read turn.
+	rec       tlsrecord.Conn
+}
 
-	rec tlsrecord.Conn
+// result is what the handshake leaves besides rec. It is immutable.
+type result struct {
+	kept  *kept // tls.Conn of TLS 1.2; nil: rec is in use
+	state *tls.ConnectionState
+}
+
+// rest is an incomplete record.
+type rest struct {
+	held     []byte
+	arrived  bool // held came during the handshake, and was not given to Open
+	given    bool // held was copied by Held
+	noMemory bool // for held
 }
 
 var errNoMemory = errors.New("secure: memory is short, and an incomplete record must be kept")
 
 // State returns the state of the connection after its handshake, until Forget is called.
-func (l *Layer) State() *tls.ConnectionState { return l.state }
+func (l *Layer) State() *tls.ConnectionState {
+	if r := l.result.Load(); r != nil {
+		return r.state
+	}
+	return nil
+}
 
 // Forget gives up the state: an idle connection does not need it.
-func (l *Layer) Forget() { l.state = nil }
+func (l *Layer) Forget() {
+	if k := l.kept(); k != nil {
+		l.result.Store(&result{kept: k})
+		return
+	}
+	l.result.Store(nil)
+}
+
+// kept returns the tls.Conn of TLS 1.2; nil if rec is in use.
+func (l *Layer) kept() *kept {
+	if r := l.result.Load(); r != nil {
+		return r.kept
+	}
+	return nil
+}
 
 // Handshaking reports whether the handshake has not ended.
 func (l *Layer) Handshaking() bool { return l.handshake.Load() != nil }
@@ -41,11 +70,12 @@ func (l *Layer) Handshaking() bool { return l.handshake.Load() != nil }
 // Held implements netpoll.Layer.
 func (l *Layer) Held(b []byte) (n, room int) {
 	if h := l.handshake.Load(); h != nil {
-		l.gave = false
 		return 0, h.room()
 	}
-	l.gave = true
-	n = copy(b, l.held)
+	if r := l.rest; r != nil {
+		n = copy(b, r.held)
+		r.given = true
+	}
 	return n, len(b) - n
 }
 
@@ -54,7 +84,10 @@ func (l *Layer) Pending() bool {
 	if h := l.handshake.Load(); h != nil {
 		return false
 	}
-	return l.arrived || l.noMemory || l.rec.Over() || l.kept != nil && l.kept.over != nil
+	if k := l.kept(); k != nil && k.over != nil {
+		return true
+	}
+	return l.rest != nil && (l.rest.arrived || l.rest.noMemory) || l.rec.Over()
 }
 
 // Open implements netpoll.Layer.
@@ -64,52 +97,59 @@ func (l *Layer) Open(b []byte) (plain []byte, err error) {
 			return nil, err
 		}
 	}
-	if !l.gave { // the handshake has ended since Held was called; a turn follows, see finish
-		l.arrived = true
-		return nil, l.keep(append(l.held, b...))
+	if r := l.rest; r != nil {
+		if len(r.held) > 0 && !r.given { // the handshake has ended since Held was called; a turn follows, see finish
+			return nil, l.keep(append(r.held, b...))
+		}
+		r.arrived = false
+		if r.noMemory {
+			return nil, errNoMemory
+		}
 	}
-	l.arrived = false
-	if l.noMemory {
-		return nil, errNoMemory
-	}
-	var rest []byte
-	if l.kept != nil {
-		plain, rest, err = l.kept.open(b)
+	var incomplete []byte
+	if k := l.kept(); k != nil {
+		plain, incomplete, err = k.open(b)
 	} else {
-		plain, rest, err = l.rec.Open(&l.service.busy, l.service.tick(), b)
+		plain, incomplete, err = l.rec.Open(&l.service.busy, l.service.tick(), b)
 	}
-	if e := l.keep(rest); err == nil {
+	if e := l.keep(incomplete); err == nil {
 		err = e
 	}
 	return plain, err
 }
 
 // keep keeps an incomplete record. It may be part of held.
-func (l *Layer) keep(rest []byte) error {
-	if len(rest) == 0 && len(l.held) == 0 {
-		return nil
+func (l *Layer) keep(b []byte) error {
+	r := l.rest
+	if r == nil {
+		if len(b) == 0 {
+			return nil
+		}
+		r = new(rest)
+		l.rest = r
 	}
-	if !l.service.memory.Hold(len(l.held), len(rest), limit.ForMessage()) {
-		l.service.memory.Hold(len(rest), 0, limit.ForMessage())
-		l.held, l.noMemory = nil, true
+	r.given = false
+	if !l.service.memory.Hold(len(r.held), len(b), limit.ForMessage()) {
+		l.service.memory.Hold(len(b), 0, limit.ForMessage())
+		r.held, r.noMemory = nil, true
 		return errNoMemory
 	}
-	if len(rest) == 0 {
-		l.held = nil
+	if len(b) == 0 {
+		l.rest = nil
 		return nil
 	}
-	l.held = append(l.held[:0], rest...)
+	r.held = append(r.held[:0], b...)
 	return nil
 }
 
 // Seal implements netpoll.Layer. During the handshake it drops b: an answer to a request
 // cannot be sent yet.
 func (l *Layer) Seal(dst, b []byte) []byte {
-	switch {
-	case l.Handshaking():
+	if l.Handshaking() {
 		return dst
-	case l.kept != nil:
-		return l.kept.seal(dst, b)
+	}
+	if k := l.kept(); k != nil {
+		return k.seal(dst, b)
 	}
 	return l.rec.Seal(&l.service.busy, l.service.tick(), dst, b)
 }
@@ -120,8 +160,8 @@ func (l *Layer) End(dst []byte, why error) []byte {
 		h.abort()
 		return dst
 	}
-	if l.kept != nil {
-		return l.kept.end(dst)
+	if k := l.kept(); k != nil {
+		return k.end(dst)
 	}
 	alert := tlsrecord.CloseNotify
 	var violation *tlsrecord.Error
@@ -142,9 +182,11 @@ func (l *Layer) Release() {
 	if h := l.handshake.Load(); h != nil && h.end() {
 		return // its goroutine releases what it makes
 	}
-	l.service.memory.Hold(len(l.held), 0, limit.ForMessage())
-	l.held, l.state = nil, nil
-	if l.kept == nil {
+	if l.rest != nil {
+		l.service.memory.Hold(len(l.rest.held), 0, limit.ForMessage())
+		l.rest = nil
+	}
+	if l.kept() == nil {
 		l.rec.Erase()
 	}
 }

@@ -110,7 +110,7 @@ func (s *Service) config() *tls.Config {
 func (s *Service) Secure(c *netpoll.Conn, owner Owner) error {
 	l := &Layer{service: s}
 	l.handshake.Store(newHandshake(l, c, owner))
-	return c.Secure(l)
+	return c.Secure(l, &l.via)
 }
 
 // Sweep gives up what connections that are not busy any more have kept, and what many

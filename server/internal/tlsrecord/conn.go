@@ -23,6 +23,10 @@ const (
 
 	// rekeyAfter is how many records are encrypted with one key.
 	rekeyAfter = 1 << 24
+
+	// halfLen is enough for a secret and a key of AES-128-GCM, which clients with AES in
+	// hardware use, and for a secret of AES-256-GCM.
+	halfLen = 48
 )
 
 // Content types, section 5.1.
@@ -35,29 +39,32 @@ const (
 
 // Conn protects the records of a connection. The zero value is not usable, see Init.
 type Conn struct {
-	// Immutable after Init, except that the content of secrets changes: it holds the
-	// secret and the key of both directions, which belong to the reader and to the writer.
-	secrets []byte
-	suite   uint8 // index in suites
+	// Halves for the reader and the writer: the secret, and the key if there is room.
+	secrets [2 * halfLen]byte
+
+	suite uint8 // index in suites. Immutable after Init.
 
 	// Owned by the reader.
-	over      uint8 // see fault
-	alert     Alert // of over
-	useless   uint8 // records in a row without application data
-	partial   uint8 // bytes in message
-	message   [handshakeHeaderLen]byte
+	over      uint8  // see fault
+	alert     Alert  // of over
+	useless   uint8  // records in a row without application data
+	partial   uint8  // bytes received of an incomplete KeyUpdate, see openHandshake
 	updatesAt uint32 // see allowUpdate
-	in        direction
+
+	// Atomic.
+	owesUpdate atomic.Bool // the peer has requested a KeyUpdate: the next Seal sends it
+
+	// Owned by the reader.
+	in direction
 
 	// Owned by the writer.
 	out direction
 
 	// Atomic.
-	owesUpdate atomic.Bool          // the peer has requested a KeyUpdate: the next Seal sends it
-	kept       atomic.Pointer[kept] // the AEADs of a busy connection; nil for most
+	kept atomic.Pointer[kept] // the AEADs of a busy connection; nil for most
 }
 
-// direction is the state of one direction. Its secret and key are in Conn.secrets.
+// direction is the state of one direction. Its secret is in Conn.secrets.
 type direction struct {
 	seq     uint64 // of the next record, section 5.3
 	iv      [ivLen]byte
@@ -78,36 +85,51 @@ func (c *Conn) Init(suite uint16, readSecret, writeSecret []byte) error {
 			return fmt.Errorf("tlsrecord: a traffic secret has %d bytes: want %d", len(secret), s.secretLen)
 		}
 	}
-	c.suite, c.secrets = i, make([]byte, 2*(s.secretLen+s.keyLen))
+	c.suite = i
 	copy(c.secretOf(&c.in), readSecret)
 	copy(c.secretOf(&c.out), writeSecret)
 	c.setKey(&c.in)
 	c.setKey(&c.out)
-	_, err = s.aead(c.keyOf(&c.in)) // fails if the process is in FIPS 140-only mode
+	_, err = c.newAEAD(&c.in) // fails if the process is in FIPS 140-only mode
 	return err
 }
 
-// part returns the secret and the key of a direction.
-func (c *Conn) part(d *direction) []byte {
-	n := len(c.secrets) / 2
+// half returns the part of secrets that belongs to a direction.
+func (c *Conn) half(d *direction) []byte {
 	if d == &c.in {
-		return c.secrets[:n:n]
+		return c.secrets[:halfLen]
 	}
-	return c.secrets[n:]
+	return c.secrets[halfLen:]
 }
 
-func (c *Conn) secretOf(d *direction) []byte { return c.part(d)[:suites[c.suite].secretLen] }
-func (c *Conn) keyOf(d *direction) []byte    { return c.part(d)[suites[c.suite].secretLen:] }
+func (c *Conn) secretOf(d *direction) []byte { return c.half(d)[:suites[c.suite].secretLen] }
 
-// setKey computes key and IV of a direction from its secret, section 7.3.
+// storedKey returns where the key of a direction is stored; nil if there is no room. Such
+// a key is derived when an AEAD is built, which then takes twice as long.
+func (c *Conn) storedKey(d *direction) []byte {
+	s := &suites[c.suite]
+	if s.secretLen+s.keyLen > halfLen {
+		return nil
+	}
+	return c.half(d)[s.secretLen:][:s.keyLen]
+}
+
+// deriveKey computes the key of a direction from its secret, section 7.3.
+func (c *Conn) deriveKey(d *direction) []byte {
+	s := &suites[c.suite]
+	return s.expandLabel(c.secretOf(d), "key", s.keyLen)
+}
+
+// setKey computes IV and key of a direction from its secret, section 7.3.
 func (c *Conn) setKey(d *direction) {
-	s, secret := &suites[c.suite], c.secretOf(d)
-	key := s.expandLabel(secret, "key", s.keyLen)
-	iv := s.expandLabel(secret, "iv", ivLen)
-	copy(c.keyOf(d), key)
+	iv := suites[c.suite].expandLabel(c.secretOf(d), "iv", ivLen)
 	copy(d.iv[:], iv)
-	clear(key)
 	clear(iv)
+	if stored := c.storedKey(d); stored != nil {
+		key := c.deriveKey(d)
+		copy(stored, key)
+		clear(key)
+	}
 	d.seq = 0 // section 5.3: each sequence number is set to zero when the key is changed
 }
 
@@ -122,18 +144,27 @@ func (c *Conn) update(d *direction) {
 
 // Erase overwrites the secrets. Neither Open nor Seal may be called afterwards.
 func (c *Conn) Erase() {
-	clear(c.secrets)
+	clear(c.secrets[:])
 	c.in.iv, c.out.iv = [ivLen]byte{}, [ivLen]byte{}
 	c.kept.Store(nil)
 }
 
 // build returns the AEAD of a direction.
 func (c *Conn) build(d *direction) cipher.AEAD {
-	aead, err := suites[c.suite].aead(c.keyOf(d))
+	aead, err := c.newAEAD(d)
 	if err != nil {
 		panic("BUG: tlsrecord: " + err.Error()) // the key has the length of its suite
 	}
 	return aead
+}
+
+func (c *Conn) newAEAD(d *direction) (cipher.AEAD, error) {
+	key := c.storedKey(d)
+	if key == nil {
+		key = c.deriveKey(d)
+		defer clear(key)
+	}
+	return suites[c.suite].aead(key)
 }
 
 // nonce returns the nonce of the next record, section 5.3, and must be followed by

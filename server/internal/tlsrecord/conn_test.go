@@ -100,7 +100,7 @@ func TestErrorsStay(t *testing.T) {
 func TestErase(t *testing.T) {
 	server, _ := pair(t, tls.TLS_AES_256_GCM_SHA384)
 	server.Erase()
-	if len(bytes.Trim(server.secrets, "\x00")) > 0 || server.in.iv != [ivLen]byte{} || server.out.iv != [ivLen]byte{} {
+	if len(bytes.Trim(server.secrets[:], "\x00")) > 0 || server.in.iv != [ivLen]byte{} || server.out.iv != [ivLen]byte{} {
 		t.Error("secrets are left")
 	}
 }
@@ -144,22 +144,29 @@ func TestSize(t *testing.T) {
 	}{
 		{"in: sequence number 8, IV 12, when an AEAD was built 4", unsafe.Sizeof(c.in), 24},
 		{"out: likewise", unsafe.Sizeof(c.out), 24},
-		{"secrets: of 96 bytes for AES-128, 160 for AES-256", unsafe.Sizeof(c.secrets), 24},
+		{"secrets: secret 32 and key 16 of AES-128, or secret 48 of AES-256, for each direction", unsafe.Sizeof(c.secrets), 96},
+		{"suite 1, over 1, alert 1, useless 1, partial 1, updatesAt 4, owesUpdate 4", unsafe.Offsetof(c.in) - unsafe.Offsetof(c.suite), 16},
 		{"kept: AEADs of a busy connection", unsafe.Sizeof(c.kept), 8},
-		{"all", unsafe.Sizeof(c), 104},
+		{"all", unsafe.Sizeof(c), 168},
 	} {
 		if p.size != p.want {
 			t.Errorf("%s: %d bytes, want %d", p.name, p.size, p.want)
 		}
 	}
-	for i, want := range []int{96, 160, 128} {
-		s := &suites[i]
-		secret := make([]byte, s.secretLen)
-		c := new(Conn)
-		if err := c.Init(s.id, secret, secret); err != nil || len(c.secrets) != want {
-			t.Errorf("%s: %d bytes of secrets, want %d", tls.CipherSuiteName(s.id), len(c.secrets), want)
+}
+
+// The keys of AES-128 are stored, those of other suites are derived when they are needed.
+func TestStoredKey(t *testing.T) {
+	everySuite(t, func(t *testing.T, suite uint16) {
+		c, _ := pair(t, suite)
+		stored := c.storedKey(&c.in)
+		if (stored != nil) != (suite == tls.TLS_AES_128_GCM_SHA256) {
+			t.Fatalf("%d bytes of key are stored", len(stored))
 		}
-	}
+		if stored != nil && !bytes.Equal(stored, c.deriveKey(&c.in)) {
+			t.Error("the stored key is not the derived one")
+		}
+	})
 }
 
 func TestCloseNotifyEndsTheStream(t *testing.T) {

@@ -2,8 +2,8 @@
 // whose handshake crypto/tls has done: it decrypts and encrypts records with the traffic
 // secrets of that handshake. It has no I/O and no goroutine.
 //
-// A [Conn] is plain data: for each direction a secret, a key, an IV and a sequence
-// number. The AEAD is made with crypto/aes, crypto/cipher or
+// A [Conn] is plain data: for each direction a secret, a key if it fits, an IV and a
+// sequence number. The AEAD is made with crypto/aes, crypto/cipher or
 // golang.org/x/crypto/chacha20poly1305 when bytes move; a [Cache] keeps those of
 // connections that are busy.
 //

@@ -161,30 +161,30 @@ func (c *Conn) openHandshake(now uint32, content []byte) {
 		c.violated(UnexpectedMessage) // section 5.1: no empty fragments of handshake messages
 		return
 	}
-	var message [keyUpdateLen]byte
-	have := copy(message[:], c.message[:c.partial])
-	n := copy(message[have:], content)
-	have += n
-	content = content[n:]
-	// The type and the length of a message show whether it is allowed.
-	want := [handshakeHeaderLen]byte{handshakeKeyUpdate, 0, 0, keyUpdateLen - handshakeHeaderLen}
-	for i, b := range message[:min(have, handshakeHeaderLen)] {
-		if b != want[i] {
-			if i == 0 {
+	// What is wrong with a message is known as early as its type and length are, so the
+	// bytes that came before need not be kept.
+	header := [handshakeHeaderLen]byte{handshakeKeyUpdate, 0, 0, keyUpdateLen - handshakeHeaderLen}
+	for ; c.partial < handshakeHeaderLen; c.partial++ {
+		if len(content) == 0 {
+			return
+		}
+		if content[0] != header[c.partial] {
+			if c.partial == 0 {
 				c.violated(UnexpectedMessage) // section 4.6: no other message was asked for
 			} else {
 				c.violated(DecodeError) // section 6.2
 			}
 			return
 		}
+		content = content[1:]
 	}
-	if have < keyUpdateLen {
-		c.partial = uint8(copy(c.message[:], message[:have]))
+	if len(content) == 0 {
 		return
 	}
 	c.partial = 0
+	request, content := content[0], content[1:]
 	switch {
-	case message[handshakeHeaderLen] > updateRequested:
+	case request > updateRequested:
 		c.violated(IllegalParameter) // section 4.6.3
 	case len(content) > 0:
 		c.violated(UnexpectedMessage) // section 5.1: a key change is at the end of a record
@@ -193,7 +193,7 @@ func (c *Conn) openHandshake(now uint32, content []byte) {
 	default:
 		c.update(&c.in)
 		c.forget(&c.in)
-		if message[handshakeHeaderLen] == updateRequested {
+		if request == updateRequested {
 			// Section 4.6.3: ours precedes our next application data, and one
 			// answers several requests.
 			c.owesUpdate.Store(true)

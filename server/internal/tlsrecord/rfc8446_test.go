@@ -135,7 +135,7 @@ func TestRFC8446Received(t *testing.T) {
 func TestRFC8446KeyUpdate(t *testing.T) {
 	everySuite(t, func(t *testing.T, suite uint16) {
 		server, client := pair(t, suite)
-		old := bytes.Clone(server.secrets)
+		old := bytes.Clone(server.secrets[:])
 		wire := client.sealKeyUpdate(noCache, noon, nil, updateRequested)
 		wire = client.sealKeyUpdate(noCache, noon, wire, updateRequested)
 		wire = append(wire, client.seal([]byte("question"))...)
