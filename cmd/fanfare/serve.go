@@ -27,7 +27,7 @@ type serveCmd struct {
 	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy and --proxy-protocol; --echo=false turns it off there." group:"Listeners"`
 	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
 	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`
-	Pprof       bool   `help:"Serve /debug/pprof on the API listener." group:"Listeners"`
+	Pprof       bool   `help:"Serve /debug/pprof on the API listener, and sample allocations for its heap profiles." group:"Listeners"`
 
 	tlsFlags         `embed:""`
 	authFlags        `embed:""`
@@ -95,6 +95,7 @@ type serveCmd struct {
 
 // Run serves until a signal. SIGHUP reloads.
 func (cmd *serveCmd) Run(k *kong.Kong) error {
+	profileMemory(cmd.Pprof)
 	// Signals are caught before anything listens, so that none is missed.
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer release()
