@@ -3,6 +3,7 @@ package servers
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,16 +56,19 @@ func TestConformance(t *testing.T) {
 		t.Run(spec.Name, func(t *testing.T) {
 			t.Parallel()
 			const ping = time.Second
-			s, err := Start(t.Context(), spec, ping)
-			if err != nil {
-				t.Fatal(err)
+			if spec.TLS {
+				t.Run("TLS", func(t *testing.T) {
+					s := startForTest(t, StartTLS, spec, ping)
+					t.Run("echo", func(t *testing.T) { testEcho(t, s, 128<<10) })
+					if spec.Pushes {
+						t.Run("push", func(t *testing.T) { testPush(t, s) })
+					}
+				})
 			}
-			t.Cleanup(func() {
-				s.Stop()
-				if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
-					t.Error("the server ignores SIGTERM")
-				}
-			})
+			if spec.Proxy {
+				return
+			}
+			s := startForTest(t, Start, spec, ping)
 			t.Run("echo", func(t *testing.T) { testEcho(t, s, 128<<10) })
 			t.Run("echo of fragments", func(t *testing.T) { testEcho(t, s, 1000) })
 			t.Run("broadcast", func(t *testing.T) { testBroadcast(t, s) })
@@ -76,6 +80,21 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func startForTest(t *testing.T, start func(context.Context, Spec, time.Duration) (*Server, error), spec Spec, ping time.Duration) *Server {
+	t.Helper()
+	s, err := start(t.Context(), spec, ping)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Stop()
+		if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
+			t.Error("the server ignores SIGTERM")
+		}
+	})
+	return s
+}
+
 func dial(t *testing.T, s *Server, path string) *websocket.Conn {
 	t.Helper()
 	return dialWith(t, websocket.Dialer{}, s, path)
@@ -84,7 +103,11 @@ func dial(t *testing.T, s *Server, path string) *websocket.Conn {
 func dialWith(t *testing.T, d websocket.Dialer, s *Server, path string) *websocket.Conn {
 	t.Helper()
 	d.HandshakeTimeout = 10 * time.Second
-	c, resp, err := d.DialContext(t.Context(), "ws://"+s.Listen.String()+path, http.Header{})
+	scheme := "ws://"
+	if s.certDir != "" {
+		scheme, d.TLSClientConfig = "wss://", &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
+	}
+	c, resp, err := d.DialContext(t.Context(), scheme+s.Listen.String()+path, http.Header{})
 	if err != nil {
 		t.Fatalf("%s: %v (%v)", path, err, resp)
 	}

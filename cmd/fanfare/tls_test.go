@@ -324,6 +324,23 @@ func TestTLSForeignClients(t *testing.T) {
 	})
 }
 
+// A renegotiation, which TLS 1.2 knows, ends the connection with an alert.
+func TestTLSRenegotiation(t *testing.T) {
+	openssl := installed(t, "openssl", "openssl")
+	a := newAuthority(t)
+	cert, key := a.pair("a", "localhost")
+	p := startServer(t, nil, "--tls-cert="+cert, "--tls-key="+key)
+	cmd := clientCommand(t, nil, openssl, "s_client", "-connect", p.public, "-CAfile", a.file, "-tls1_2", "-legacy_renegotiation")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(in, "R\n") // stays open: s_client ends because the server does
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "RENEGOTIATING") || !strings.Contains(string(out), " alert ") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestTLSFlagErrors(t *testing.T) {
 	a := newAuthority(t)
 	certA, keyA := a.pair("a", "a.test")
