@@ -80,7 +80,16 @@ func childEngine(log slog.Handler) (*Engine, string, error) {
 
 type childConn struct{ Conn }
 
-func (c *childConn) Open(*Conn) {}
+// secureChildren gives the connections of a child a Layer.
+var secureChildren bool
+
+func (c *childConn) Open(*Conn) {
+	if secureChildren {
+		if err := c.Secure(new(frames), new(Via)); err != nil {
+			panic(err)
+		}
+	}
+}
 
 func (c *childConn) Data(_ *Conn, b []byte) int {
 	c.WriteBorrowed(b, CloseOnFull)

@@ -15,7 +15,13 @@ import (
 	"time"
 )
 
-func init() { children["echo"] = echoChild }
+func init() {
+	children["echo"] = echoChild
+	children["echo through a layer"] = func() error {
+		secureChildren = true
+		return echoChild()
+	}
+}
 
 // echoChild echoes until its input ends.
 func echoChild() error {
@@ -47,16 +53,17 @@ func TestSystemCallsPerEcho(t *testing.T) {
 	// costs a few futex calls, and slow clients cause many sleeps. No futex call is for
 	// a message.
 	for _, tt := range []struct {
-		procs        string
+		procs, child string
 		pwait, futex float64 // at most, per echo
 	}{
-		{"1", 0.1, 0.01},
-		{"2", 0.5, 0.05},
+		{"1", "echo", 0.1, 0.01},
+		{"2", "echo", 0.5, 0.05},
+		{"1", "echo through a layer", 0.1, 0.01},
 	} {
-		t.Run("GOMAXPROCS="+tt.procs, func(t *testing.T) {
+		t.Run("GOMAXPROCS="+tt.procs+" "+tt.child, func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", tt.procs)
 			const connections, rounds, echoes = 100, 200, 100 * 200
-			counts := countSystemCalls(t, strace, connections, rounds)
+			counts := countSystemCalls(t, strace, tt.child, connections, rounds)
 			for _, c := range []struct {
 				call        string
 				least, most float64
@@ -81,10 +88,10 @@ func TestSystemCallsPerEcho(t *testing.T) {
 }
 
 // countSystemCalls has a child echo and returns how often it made which call.
-func countSystemCalls(t *testing.T, strace string, connections, rounds int) map[string]float64 {
+func countSystemCalls(t *testing.T, strace, child string, connections, rounds int) map[string]float64 {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "counts")
-	ask, wait := startChild(t, "echo", Epoll, strace, "-f", "-c", "-o", report)
+	ask, wait := startChild(t, child, Epoll, strace, "-f", "-c", "-o", report)
 	r := &rig{TB: t, network: "tcp"}
 	ask("addr", &r.addr)
 	var clients sync.WaitGroup
@@ -93,6 +100,9 @@ func countSystemCalls(t *testing.T, strace string, connections, rounds int) map[
 		nc.SetDeadline(time.Now().Add(2 * time.Minute)) // strace is slow
 		clients.Go(func() {
 			msg := make([]byte, 128)
+			if child != "echo" {
+				msg = new(frames).Seal(nil, msg)
+			}
 			for range rounds {
 				nc.Write(msg)
 				if _, err := io.ReadFull(nc, msg); err != nil {
