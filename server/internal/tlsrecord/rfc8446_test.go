@@ -263,3 +263,42 @@ func TestRFC8446SentAlerts(t *testing.T) {
 		}
 	}
 }
+
+// 4.6.3: a KeyUpdate without a request changes one direction only, and is not answered.
+func TestRFC8446KeyUpdateNotRequested(t *testing.T) {
+	everySuite(t, func(t *testing.T, suite uint16) {
+		server, client := pair(t, suite)
+		before := server.secrets
+		wire := client.sealKeyUpdate(noCache, noon, nil, updateNotRequested)
+		if plain, _, err := server.open(append(wire, client.seal([]byte("x"))...)); string(plain) != "x" || err != nil {
+			t.Fatalf("Open = %q, %v", plain, err)
+		}
+		if n := len(server.seal([]byte("y"))); n != 1+Overhead {
+			t.Errorf("the next record has %d bytes, want %d: no KeyUpdate precedes it", n, 1+Overhead)
+		}
+		if bytes.Equal(before[:halfLen], server.secrets[:halfLen]) || !bytes.Equal(before[halfLen:], server.secrets[halfLen:]) {
+			t.Error("the secrets of the wrong directions have changed")
+		}
+	})
+}
+
+// 5.1: a KeyUpdate in fragments of every length has the same effect as a whole one.
+func TestRFC8446FragmentedKeyUpdate(t *testing.T) {
+	message := []byte{handshakeKeyUpdate, 0, 0, 1, updateRequested}
+	for cut := 1; cut < len(message); cut++ {
+		for second := cut; second < len(message); second++ {
+			server, client := pair(t, tls.TLS_AES_128_GCM_SHA256)
+			for _, part := range [][]byte{message[:cut], message[cut:second], message[second:]} {
+				if len(part) > 0 {
+					if _, _, err := server.open(client.sealType(typeHandshake, part)); err != nil {
+						t.Fatalf("cut at %d and %d: %v", cut, second, err)
+					}
+				}
+			}
+			client.update(&client.out)
+			if plain, _, err := server.open(client.seal([]byte("x"))); string(plain) != "x" || err != nil || !server.owesUpdate.Load() {
+				t.Errorf("cut at %d and %d: %q, %v", cut, second, plain, err)
+			}
+		}
+	}
+}
