@@ -54,6 +54,8 @@ var arrows = []struct {
 		"they take bytes and values: no descriptor can make them wait"},
 	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
 		"a contract that programs implement brings nothing with it"},
+	{[]string{"fanfare/server/revoke"}, []string{"fanfare"}, []string{"fanfare/server/internal/field"},
+		"revocations, and the contract of what stores them, bring nothing with them"},
 	{[]string{"fanfare/server/listen"}, []string{"fanfare"}, nil,
 		"an address becomes a listener, whatever serves it"},
 	{[]string{"fanfare/server/internal/replay"}, []string{"fanfare"}, []string{"fanfare/server/store"},
@@ -66,7 +68,7 @@ var arrows = []struct {
 		"NATS ends in the packages inbox, cluster and webhook"},
 	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), parts,
 		"an adapter can be used without the others, and sees the server, not its connections"},
-	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/internal"}, parts...),
+	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/revoke", "fanfare/server/internal"}, parts...),
 		"the store implements a contract and can be used without a server"},
 	{parts, []string{"fanfare", "github.com/nats-io"}, append([]string{"fanfare/server/store", "fanfare/server/internal/field"}, parts...),
 		"the files of a store are read without a NATS and without the store"},
@@ -159,7 +161,7 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for from := range seen {
-		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/listen" || under(from, "fanfare/cmd") ||
+		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/revoke" || from == "fanfare/server/listen" || under(from, "fanfare/cmd") ||
 			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(clients, from)
 		if !known {
 			t.Errorf("package %s has no place in the rules", from)
