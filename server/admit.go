@@ -59,6 +59,9 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	if err := ep.srv.checkIdentity(&a.id); err != nil {
 		return a, err
 	}
+	if err := ep.srv.checkRevoked(&a.id); err != nil {
+		return a, err
+	}
 	if a.dialect, err = ep.chooseDialect(r); err != nil {
 		return a, err
 	}
@@ -235,6 +238,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		x.expires.Store(srv.tickAt(a.id.Expires))
 	}
 	s.keepClient(a.client)
+	s.keepCredential(&a.id)
 	if a.deflate != (frame.Params{}) {
 		s.compress(a.deflate)
 	}
@@ -270,6 +274,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	srv.stats.handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()
+	s.closeIfRevoked() // its identity may have been revoked since it was checked
 	if replays {
 		srv.replay.Open(receiver{s})
 	}

@@ -95,6 +95,8 @@ const (
 	VerbSubscribe                   // User, Topic
 	VerbUnsubscribe                 // User, Topic
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
+	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
+	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
 )
 
 // Command is what one node asks of others.

@@ -206,6 +206,11 @@ func (n node) Serve(c *Command) (r Reply) {
 			return Reply{Error: err.Error()}
 		}
 		r.Count = srv.refreshLocal(c.User, &change)
+	case VerbRevoke, VerbUnrevoke:
+		var err error
+		if r.Count, err = srv.applyRevocation(c); err != nil {
+			r.Error = err.Error()
+		}
 	}
 	return r
 }
@@ -283,7 +288,7 @@ func (c *Command) checkNames() error {
 		ok = user && topic
 	case VerbStored, VerbSessions:
 		ok = user != topic
-	case VerbBroadcast, VerbPushMany:
+	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke:
 		ok = true
 	default:
 		return fmt.Errorf("unknown verb %d", c.Verb)

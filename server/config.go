@@ -15,6 +15,7 @@ import (
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
+	"fanfare/server/revoke"
 	"fanfare/server/store"
 )
 
@@ -149,6 +150,10 @@ type Config struct {
 	// this one takes over: Server.Started of the other one, by the clock of this one. The zero
 	// value is now.
 	Started time.Time
+	// Revocations are the identities that are not accepted any more, see package revoke. They
+	// concern sessions with a user. The caller closes it, after Shutdown. nil: none, and
+	// sessions keep nothing for it.
+	Revocations *revoke.List
 
 	// FieldName returns what the program calls a field of Config, such as the flag that
 	// sets it, for log lines and for answers to rejected handshakes that tell an operator

@@ -124,6 +124,11 @@ type Identity struct {
 	Data any
 	// Expires, if not zero, is when the session is closed with 3000, within a second.
 	Expires time.Time
+	// TokenID and Issued are the ID of what proves the identity, empty if it has none, and
+	// when it was issued; zero: when the session is identified. Config.Revocations may
+	// concern them.
+	TokenID string
+	Issued  time.Time
 }
 
 // PushEndpoint returns the endpoint for push sessions: the query names user and topics,

@@ -84,12 +84,13 @@ func (s *Session) restore(st *sessionState) {
 	s.pinged.Store(min(st.Pinged, now))
 	may := share(st.MaySubscribe, st.MayPublish, st.MayRead)
 	if may != (unique.Handle[capabilities]{}) || st.MaxMessages != 0 || st.MaxTopics != 0 || st.Expires != 0 || st.Protocol != "" ||
-		st.Reason != "" || st.Client.IsValid() || st.Discarded != 0 || st.Meter != nil || st.Request != nil {
+		st.Reason != "" || st.Client.IsValid() || st.Discarded != 0 || st.Meter != nil || st.Request != nil || st.Credential != nil {
 		x := s.extend()
 		x.may, x.protocol, x.reason, x.discarded = may, st.Protocol, st.Reason, st.Discarded
 		x.maxMessages.Store(st.MaxMessages)
 		x.maxTopics.Store(st.MaxTopics)
 		x.expires.Store(st.Expires)
+		x.credential.Store(st.Credential)
 		if st.Meter != nil {
 			x.meter = *st.Meter
 		}
@@ -152,6 +153,7 @@ func (s *Session) adopt(st *sessionState) {
 	}
 	s.armAgain()
 	s.conn.Start(st.Conn.Unread)
+	s.closeIfRevoked() // its identity may have been revoked while it moved
 }
 
 // adoptIdentity enters the session in the registry, without the limits of the configuration.

@@ -36,7 +36,10 @@ type sessionState struct {
 	MayRead      []string `json:"may_read_presence,omitzero"`
 	MaxMessages  uint32   `json:"max_messages,omitzero"`
 	MaxTopics    uint32   `json:"max_topics,omitzero"`
-	Data         []byte   `json:"data,omitzero"` // of Hooks.OnHandOver
+
+	Credential *credential `json:"credential,omitzero"`
+
+	Data []byte `json:"data,omitzero"` // of Hooks.OnHandOver
 
 	Source     netip.Addr     `json:"source,omitzero"`
 	Proxied    bool           `json:"proxied,omitzero"`
@@ -142,6 +145,7 @@ func (s *Session) exportState() (st sessionState, ok bool) {
 		}
 		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
 		st.Expires, st.Discarded = x.expires.Load(), x.discarded
+		st.Credential = x.credential.Load()
 		if x.meter != (limit.Meter{}) {
 			meter := x.meter
 			st.Meter = &meter

@@ -20,7 +20,8 @@ var ErrOtherUser = errors.New("server: the identity is another user's")
 // Refresh gives the session the expiry, the capabilities and the limits of id, in place of
 // those that it has. It ends the subscriptions that the client was allowed to make and is
 // not any more, and returns their topics; it does not subscribe to id.Topics, and does not
-// change the Data. The error is ErrOtherUser, ErrClosed, or says what is wrong with id.
+// change the Data. The error is ErrOtherUser, ErrClosed, a Rejection if id is revoked, or
+// says what is wrong with id.
 func (s *Session) Refresh(id Identity) (ended []string, err error) {
 	switch {
 	case id.User == "" || id.User != s.User():
@@ -31,13 +32,23 @@ func (s *Session) Refresh(id Identity) (ended []string, err error) {
 	if err := id.checkCapabilities(); err != nil {
 		return nil, err
 	}
+	if err := s.srv().checkRevoked(&id); err != nil {
+		return nil, err
+	}
+	if id.Issued.IsZero() {
+		id.Issued = s.srv().wall()
+	}
 	was, _ := s.capabilities()
 	s.grant(&id)
+	s.keepCredential(&id)
 	s.setExpiry(id.Expires)
 	for _, topic := range s.Topics() {
 		if coveredBy(was.subscribe, topic) && !Covers(id.MaySubscribe, topic) && s.Unsubscribe(topic) {
 			ended = append(ended, topic)
 		}
+	}
+	if s.closeIfRevoked() { // revoked since it was checked
+		return ended, ErrClosed
 	}
 	return ended, nil
 }

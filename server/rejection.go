@@ -47,7 +47,7 @@ func after(r *Rejection, d time.Duration) *Rejection {
 // whose end is not known, so that the clients return at different times.
 func (srv *Server) spread(r *Rejection) *Rejection {
 	switch r {
-	case errGoingAway, errFull, errNoMemory, errAddressFull, errIdentifySlow, errIdentifyFull:
+	case errGoingAway, errFull, errNoMemory, errAddressFull, errIdentifySlow, errIdentifyFull, errRevocationsUnknown:
 		return after(r, spreadFrom+time.Duration(srv.random(int64(spreadTo-spreadFrom)+1)))
 	}
 	return r

@@ -176,6 +176,9 @@ func newServer(cfg Config) (*Server, error) {
 	}
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)
+	if list := cfg.Revocations; list != nil {
+		list.OnChange(func() { srv.closeRevoked("") })
+	}
 	srv.interest.topics = make(map[string]struct{})
 	srv.events = newEvents(srv, cfg.Observer)
 	if cfg.Cluster != nil {

@@ -143,6 +143,8 @@ type extension struct {
 	maxTopics   atomic.Uint32 // 0: Config.TopicsPerSession
 	expires     atomic.Uint32 // tick at which the identity expires, 0: never
 
+	credential atomic.Pointer[credential] // nil without Config.Revocations, see there
+
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn
 	refreshed uint32      // tick of the client's last refresh; owned by the read turn

@@ -23,6 +23,7 @@ type claims struct {
 	Expires   *date    `json:"exp"`
 	NotBefore *date    `json:"nbf"`
 	IssuedAt  *date    `json:"iat"`
+	ID        *string  `json:"jti"`
 	Topics    []string `json:"topics"`
 	Subscribe []string `json:"subscribe"`
 	Publish   []string `json:"publish"`
@@ -33,7 +34,7 @@ type claims struct {
 
 // wanted is the type of each claim, in words for a client.
 var wanted = map[string]string{
-	"sub": "a string", "iss": "a string", "aud": "a string or a list of strings",
+	"sub": "a string", "iss": "a string", "jti": "a string", "aud": "a string or a list of strings",
 	"exp": numericDate, "nbf": numericDate, "iat": numericDate, "topics": "a list of strings",
 	"subscribe": "a list of strings", "publish": "a list of strings", "presence": "a list of strings",
 	"limits": "an object with messages and topics, numbers from 1",

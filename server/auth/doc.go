@@ -22,6 +22,6 @@
 //
 // # Limitations
 //
-// Key files are read once; Tokens can replace the keys. A token cannot be revoked; it is
-// valid until it expires. Encrypted tokens (JWE) are not supported.
+// Key files are read once; Tokens can replace the keys. A token is
+// valid until it expires, unless server.Config.Revocations says otherwise. Encrypted tokens (JWE) are not supported.
 package auth

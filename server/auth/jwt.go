@@ -26,6 +26,8 @@ import (
 //     unless Keys.CloseExpired is set;
 //   - nbf, a number: when the token becomes valid;
 //   - iss, a string, and aud, a string or a list of strings: checked if Keys says so;
+//   - jti, a string, and iat, a number: the token's ID, and when it was issued, for
+//     server.Config.Revocations. A token without iat counts as issued in 1970;
 //   - topics, a list of strings: what the session subscribes to. A name that ends with
 //     "*" allows every name with that prefix, and is not subscribed to by itself;
 //   - subscribe, publish and presence, lists of strings in the same form: further topics that
@@ -149,6 +151,10 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	id := server.Identity{
 		User: *c.Subject, Topics: topics,
 		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits,
+	}
+	id.TokenID, id.Issued = text(c.ID), time.Unix(0, 0)
+	if c.IssuedAt != nil {
+		id.Issued = time.Time(*c.IssuedAt)
 	}
 	if v.keys.CloseExpired {
 		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required

@@ -40,6 +40,7 @@ func TestCommands(t *testing.T) {
 		{"subscribers", topic("news"), server.Command{Verb: server.VerbSubscribers, Topic: "news"}},
 		{"subscribe", user("alice"), server.Command{Verb: server.VerbSubscribe, User: "alice", Topic: "sport"}},
 		{"unsubscribe", user("alice"), server.Command{Verb: server.VerbUnsubscribe, User: "alice", Topic: "sport"}},
+		{"revoke", server.Target{}, server.Command{Verb: server.VerbRevoke, Op: server.Text, Payload: []byte(`{}`)}},
 		{"refresh", user("alice"), server.Command{Verb: server.VerbRefresh, User: "alice", Op: server.Text, Payload: []byte(`{"expires":0}`)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

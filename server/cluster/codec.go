@@ -41,6 +41,8 @@ var verbs = [...]fields{
 	server.VerbSubscribe:   hasUser | hasTopic,
 	server.VerbUnsubscribe: hasUser | hasTopic,
 	server.VerbRefresh:     hasUser | hasPayload,
+	server.VerbRevoke:      hasPayload,
+	server.VerbUnrevoke:    hasPayload,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {

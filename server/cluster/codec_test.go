@@ -30,6 +30,8 @@ var examples = []server.Command{
 	{Verb: server.VerbSubscribers, Topic: "t"},
 	{Verb: server.VerbSubscribe, User: "a", Topic: "t"},
 	{Verb: server.VerbUnsubscribe, User: "a", Topic: "t"},
+	{Verb: server.VerbRevoke, Op: server.Text, Payload: []byte(`{"user":"a"}`)},
+	{Verb: server.VerbUnrevoke, Op: server.Text, Payload: []byte("00")},
 	{Verb: server.VerbRefresh, User: "a", Op: server.Text, Payload: []byte(`{"expires":0}`)},
 }
 
