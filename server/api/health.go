@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/revoke"
 )
 
 // health is the answer of /healthz and /readyz.
@@ -17,7 +19,7 @@ type health struct {
 // degradation is a part of the server that does not work, while live messages to the
 // sessions of this node do.
 type degradation struct {
-	Part   string `json:"part"` // "store" or "cluster"
+	Part   string `json:"part"` // "store", "cluster" or "revocations"
 	Reason string `json:"reason"`
 }
 
@@ -31,6 +33,11 @@ func (a *API) degraded() (all []degradation) {
 	if c := a.limits.Cluster; c != nil {
 		if err := c.Ready(); err != nil {
 			all = append(all, degradation{"cluster", err.Error()})
+		}
+	}
+	if list := a.limits.Revocations; list != nil {
+		if err := list.Ready(); err != nil {
+			all = append(all, degradation{"revocations", err.Error()})
 		}
 	}
 	return all
@@ -80,6 +87,9 @@ func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
 		if d.Part == "store" && a.cfg.ReadyNeedsStore {
 			return problemf(503, "not_ready", "store: %s", d.Reason)
 		}
+	}
+	if list := a.limits.Revocations; list != nil && !list.Loaded() { // sessions are rejected
+		return problemf(503, "not_ready", "revocations: %v", cmp.Or(list.Ready(), revoke.ErrNotLoaded))
 	}
 	answerJSON(ctx, h)
 	return nil

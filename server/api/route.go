@@ -72,6 +72,10 @@ var routes = []route{
 		{name: "GET", serve: (*API).getSessions, query: []string{"user", "topic"}},
 		{name: "DELETE", serve: withNames((*API).deleteUser, "user"), query: append([]string{"user"}, closeQuery...), errors: []int{404, 503}}}},
 	{path: split("/v1/refresh"), methods: []method{{name: "POST", serve: withNames((*API).refreshUser, "user"), query: []string{"user"}, body: true, errors: []int{404, 503}}}},
+	{path: split("/v1/revocations"), methods: []method{
+		{name: "GET", serve: (*API).getRevocations, errors: []int{501, 503}},
+		{name: "POST", serve: (*API).postRevocation, body: true, errors: noStore},
+		{name: "DELETE", serve: (*API).deleteRevocation, query: []string{"id"}, errors: append([]int{404}, noStore...)}}},
 	{path: split("/v1/inbox"), methods: []method{
 		{name: "GET", serve: withNames((*API).getInbox, "user"), query: []string{"user", "after"}, errors: noStore},
 		{name: "DELETE", serve: withNames((*API).deleteInbox, "user"), query: []string{"user"}, errors: noStore}}},
