@@ -14,7 +14,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
-	"fanfare/server/webhook"
+	"fanfare/server/revoke"
 )
 
 // program is the parts of a running server.
@@ -29,6 +29,7 @@ type program struct {
 	srv       *server.Server
 	api       *api.API
 	apiConfig api.Config
+	revoked   *revoke.List  // nil: none
 	acme      *acme.Manager // nil: certificates are not obtained
 	page      *console.Page // nil: none
 	path      string        // of the program, for an upgrade
@@ -67,6 +68,14 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		}
 		p.vault, p.storeConfig = vault.New(st), next.store
 		cfg.Store, p.dataDir = p.vault, next.store.Dir
+	}
+	if next.revocations != nil {
+		if p.revoked, err = openRevocations(ctx, *next.revocations, p.vault); err != nil {
+			leave(cfg.Cluster)
+			return usage(inFlags("revoke", err))
+		}
+		cfg.Revocations = p.revoked
+		next.api.Measured = append(next.api.Measured, p.revoked)
 	}
 	if next.acme != nil {
 		if p.acme, err = acme.New(*next.acme); err != nil {
@@ -188,6 +197,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.cmd.hook != nil {
 		p.cmd.hook.Close()
+	}
+	if p.revoked != nil {
+		p.revoked.Close()
 	}
 	if p.vault != nil {
 		if e := closeWithin(storeTimeout, p.vault.Close); err == nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,6 +81,14 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/refresh", "/v1/refresh?user=alice", typeJSON, `{"subscribes":[]}`, 400},
 		{"POST", "/v1/refresh", "/v1/refresh?user=offline", typeJSON, `{"expires":0}`, 404},
 		{"POST", "/v1/refresh", "/v1/refresh?user=alice", typeJSON, `{"subscribe":["` + strings.Repeat("x", 64<<10) + `"]}`, 413},
+		{"POST", "/v1/revocations", "", typeJSON, `{"token":"a"}`, 200},
+		{"POST", "/v1/revocations", "", typeJSON, `{"user":"mallory","before":1}`, 507},
+		{"POST", "/v1/revocations", "", typeJSON, `{"users":["mallory"]}`, 400},
+		{"POST", "/v1/revocations", "", typeJSON, strings.Repeat(" ", 16<<10+1), 413},
+		{"GET", "/v1/revocations", "", "", "", 200},
+		{"DELETE", "/v1/revocations", "/v1/revocations?id=a4b1", "", "", 404},
+		{"DELETE", "/v1/revocations", "/v1/revocations?id=" + revocationOfA, "", "", 200},
+		{"DELETE", "/v1/revocations", "", "", "", 400},
 		{"GET", "/v1/inbox", "/v1/inbox?user=bob&after=0", "", "", 200},
 		{"GET", "/v1/inbox", "", "", "", 400},
 		{"DELETE", "/v1/inbox", "/v1/inbox?user=bob", "", "", 200},
@@ -134,6 +144,9 @@ var apiCases = map[string][]apiCase{
 		{"DELETE", "/v1/topics/{topic}/users/{user}", "/v1/topics/news/users/alice", "", "", 401},
 		{"GET", "/v1/sessions", "", "", "", 401},
 		{"DELETE", "/v1/sessions", "", "", "", 401},
+		{"GET", "/v1/revocations", "", "", "", 401},
+		{"POST", "/v1/revocations", "", typeJSON, `{"user":"a"}`, 401},
+		{"DELETE", "/v1/revocations", "", "", "", 401},
 		{"GET", "/v1/inbox", "", "", "", 401},
 		{"DELETE", "/v1/inbox", "", "", "", 401},
 		{"GET", "/v1/subscriptions", "", "", "", 401},
@@ -154,6 +167,9 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/push", "", typeJSON, `{"users":["alice"],"text":"hello","durable":true}`, 501},
 		{"GET", "/v1/users/{user}/inbox", "/v1/users/bob/inbox", "", "", 501},
 		{"DELETE", "/v1/users/{user}/inbox", "/v1/users/bob/inbox", "", "", 501},
+		{"GET", "/v1/revocations", "", "", "", 501},
+		{"POST", "/v1/revocations", "", typeJSON, `{"user":"a"}`, 501},
+		{"DELETE", "/v1/revocations", "/v1/revocations?id=1", "", "", 501},
 		{"GET", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
 		{"DELETE", "/v1/inbox", "/v1/inbox?user=bob", "", "", 501},
 		{"GET", "/v1/webhooks/dead", "", "", "", 501},
@@ -177,6 +193,12 @@ var apiCases = map[string][]apiCase{
 	},
 }
 
+// revocationOfA is the id of a revocation of the token "a".
+var revocationOfA = func() string {
+	sum := sha256.Sum256([]byte("token\x00a"))
+	return hex.EncodeToString(sum[:16])
+}()
+
 const typeText, typeJSON, typeLines, typeParts = "text/plain", "application/json", "application/x-ndjson", "multipart/form-data; boundary=x"
 
 // notProvoked are statuses that no request above has.
@@ -197,8 +219,7 @@ func TestDocsOpenAPI(t *testing.T) {
 	gone := startBackend(t)
 	gone.status.Store(http.StatusGone)
 	servers := map[string][]string{
-		plainServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof",
-			"--webhook=" + gone.URL, "--webhook-secret-file=" + signingFile(t)},
+		plainServer:  {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof", "--revocation-age=30d", "--revocation-entries=1"},
 		lockedServer: {"--api-key-file=" + keys, "--pprof"},
 		openServer:   {},
 

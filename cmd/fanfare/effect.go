@@ -86,6 +86,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"api-tls-*", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: a Unix socket is served without TLS"},
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
+		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"insecure-identity", !listen.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
 		{"nats-*", cmd.NATS != "", "--nats"},

@@ -12,7 +12,7 @@ import (
 	"fanfare/server/auth"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
-	"fanfare/server/webhook"
+	"fanfare/server/revoke"
 )
 
 // plan is what the flags and the files that they name say, read and validated before
@@ -21,10 +21,11 @@ type plan struct {
 	cmd    *serveCmd
 	server server.Config
 	api    api.Config
-	store  *inbox.Config   // nil: none
-	acme   *acme.Config    // nil: none
-	tokens *auth.Keys      // nil: not --auth jwt
-	hooks  *webhook.Config // nil: no webhooks
+	store  *inbox.Config // nil: none
+	acme   *acme.Config  // nil: none
+	tokens *auth.Keys    // nil: not --auth jwt
+
+	revocations *revoke.Config // nil: none; without a store
 }
 
 // makePlan reads the files, and checks everything that can be checked without a listener
@@ -60,6 +61,7 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 	if p.acme, err = cmd.acme(log); err != nil {
 		return nil, err
 	}
+	p.revocations = cmd.revocations(log)
 	if p.store, err = cmd.inboxFlags.store(cmd.MaxPayload, log); err != nil {
 		return nil, err
 	}
@@ -89,9 +91,9 @@ func (p *plan) validate() error {
 			errs = append(errs, inFlags("acme", err))
 		}
 	}
-	if p.hooks != nil && len(errs) == 0 { // likewise
-		if err := p.hooks.Validate(); err != nil {
-			errs = append(errs, inFlags("webhook", err))
+	if p.revocations != nil {
+		if err := p.revocations.Validate(); err != nil {
+			errs = append(errs, inFlags("revoke", err))
 		}
 	}
 	if err := cfg.Validate(); err != nil {
