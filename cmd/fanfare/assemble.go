@@ -15,6 +15,7 @@ import (
 	"fanfare/server/console"
 	"fanfare/server/inbox"
 	"fanfare/server/revoke"
+	"fanfare/server/webhook"
 )
 
 // program is the parts of a running server.

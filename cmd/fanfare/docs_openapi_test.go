@@ -219,7 +219,8 @@ func TestDocsOpenAPI(t *testing.T) {
 	gone := startBackend(t)
 	gone.status.Store(http.StatusGone)
 	servers := map[string][]string{
-		plainServer:  {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof", "--revocation-age=30d", "--revocation-entries=1"},
+		plainServer: {"--data-dir=" + t.TempDir(), "--durable-topic=kept", "--pprof", "--revocation-age=30d", "--revocation-entries=1",
+			"--webhook=" + gone.URL, "--webhook-secret-file=" + signingFile(t)},
 		lockedServer: {"--api-key-file=" + keys, "--pprof"},
 		openServer:   {},
 

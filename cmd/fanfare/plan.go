@@ -13,6 +13,7 @@ import (
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
 	"fanfare/server/revoke"
+	"fanfare/server/webhook"
 )
 
 // plan is what the flags and the files that they name say, read and validated before
@@ -21,9 +22,10 @@ type plan struct {
 	cmd    *serveCmd
 	server server.Config
 	api    api.Config
-	store  *inbox.Config // nil: none
-	acme   *acme.Config  // nil: none
-	tokens *auth.Keys    // nil: not --auth jwt
+	store  *inbox.Config   // nil: none
+	acme   *acme.Config    // nil: none
+	tokens *auth.Keys      // nil: not --auth jwt
+	hooks  *webhook.Config // nil: no webhooks
 
 	revocations *revoke.Config // nil: none; without a store
 }
@@ -89,6 +91,11 @@ func (p *plan) validate() error {
 	if p.acme != nil && len(errs) == 0 { // likewise
 		if err := p.acme.Validate(); err != nil {
 			errs = append(errs, inFlags("acme", err))
+		}
+	}
+	if p.hooks != nil && len(errs) == 0 { // likewise
+		if err := p.hooks.Validate(); err != nil {
+			errs = append(errs, inFlags("webhook", err))
 		}
 	}
 	if p.revocations != nil {
