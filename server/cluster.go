@@ -95,6 +95,10 @@ const (
 	VerbSubscribe                   // User, Topic
 	VerbUnsubscribe                 // User, Topic
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
+	VerbDeliver                     // Audience, Op, Payload
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
+	VerbPacedList                   // ID, empty: all; Reply.Paced
+	VerbPacedCancel                 // ID; Reply.Paced
 )
 
 // Command is what one node asks of others.
@@ -109,6 +113,9 @@ type Command struct {
 	Reason        string
 	Except        string // SessionInfo.ID of a session that is left out
 	Payload       []byte
+	Audience      Audience
+	ID, Key       string        // of a paced broadcast
+	Over          time.Duration // of Pace
 }
 
 // Reply is what one node answers to a command.
@@ -119,6 +126,8 @@ type Reply struct {
 	Count int
 	// Sessions answers VerbSessions.
 	Sessions []SessionInfo
+	// Paced answers the verbs of paced broadcasts.
+	Paced []PacedBroadcast
 	// Error says why the node could not do it; empty: it did.
 	Error string
 }
