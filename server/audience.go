@@ -52,6 +52,12 @@ func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delive
 		}
 		return srv.PushMany(ctx, to.Users, to.Topics, m)
 	}
+	return srv.deliverNarrowed(ctx, to, m)
+}
+
+// deliverNarrowed is Deliver for an audience that leaves out sessions. Its own copy of the
+// audience moves to the heap.
+func (srv *Server) deliverNarrowed(ctx context.Context, to Audience, m *Message) (Delivery, error) {
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}

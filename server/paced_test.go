@@ -76,7 +76,7 @@ func TestPaced(t *testing.T) {
 			awaitPaced(t, srv, all.ID, 4*i, PacedRunning)
 			awaitPaced(t, srv, half.ID, 2*i, PacedRunning)
 		}
-		h.pass(6 * time.Second)
+		h.pass(6*time.Second - 2*tick)
 		awaitPaced(t, srv, half.ID, 20, PacedDone)
 		if d := awaitPaced(t, srv, all.ID, 40, PacedDone); d.Ended != d.Until {
 			t.Errorf("ended at %v, want %v", d.Ended, d.Until)
