@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 
 	"fanfare/registry"
+	"fanfare/server/where"
 )
 
 // Audience says which sessions receive a message: those of Users, subscribers of Topics, or
-// Everyone with a user, less those that are excluded. A session matched more than once
+// Everyone with a user, less those that are excluded or do not meet Where. A session matched more than once
 // receives the message once. The zero Audience is nobody.
 type Audience struct {
 	Everyone      bool // then Users and Topics are empty
@@ -23,6 +24,8 @@ type Audience struct {
 	// ExcludeSessions are values of SessionInfo.ID, of any node. A session that has ended is
 	// not an error.
 	ExcludeSessions []string
+	// Where, unless nil, is what the labels of a receiver meet.
+	Where *where.Expr
 }
 
 // MaxExcluded bounds Audience.ExcludeUsers and ExcludeSessions, each.
@@ -36,7 +39,7 @@ func audienceErrorf(format string, args ...any) error {
 }
 
 // Deliver sends a message to an audience, on all nodes of the cluster, as Push does. Nodes
-// of an older version, which do not know exclusions, send nothing and are reported missing.
+// of an older version, which know neither exclusions nor labels, send nothing and are reported missing.
 func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delivery, error) {
 	if err := to.check(); err != nil {
 		return Delivery{}, err
@@ -81,7 +84,9 @@ func (to *Audience) target() Target {
 }
 
 // narrowed reports whether the audience leaves out sessions that it names.
-func (to *Audience) narrowed() bool { return len(to.ExcludeUsers)+len(to.ExcludeSessions) > 0 }
+func (to *Audience) narrowed() bool {
+	return to.Where != nil || len(to.ExcludeUsers)+len(to.ExcludeSessions) > 0
+}
 
 // Check returns an error that wraps ErrAudience if a field has a value that Deliver rejects.
 func (to *Audience) Check() error { return to.check() }
@@ -130,6 +135,7 @@ func cutSessionID(id string) (node string, number uint64, err error) {
 type selection struct {
 	users    map[string]struct{} // excluded
 	sessions map[uint64]struct{} // excluded, by Session.ID
+	where    *where.Expr         // nil: all
 }
 
 // newSelection returns the selection of an audience that check accepts.
@@ -137,7 +143,7 @@ func (srv *Server) newSelection(to *Audience) *selection {
 	if !to.narrowed() {
 		return nil
 	}
-	sel := new(selection)
+	sel := &selection{where: to.Where}
 	if len(to.ExcludeUsers) > 0 {
 		sel.users = make(map[string]struct{}, len(to.ExcludeUsers))
 		for _, user := range to.ExcludeUsers {
@@ -174,7 +180,7 @@ func (sel *selection) has(s *Session) bool {
 			return false
 		}
 	}
-	return true
+	return sel.where == nil || sel.where.Match(s.labels())
 }
 
 // keep removes the sessions that are not selected from a list, in place.

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // This file reads from the query which sessions a push leaves out, and over which time it is
@@ -17,7 +18,7 @@ import (
 var (
 	// audienceQuery are the parameters that narrow a push. repeatable are those that may come
 	// several times.
-	audienceQuery = []string{"exclude_user", "exclude_session"}
+	audienceQuery = []string{"exclude_user", "exclude_session", "where"}
 	repeatable    = []string{"exclude_user", "exclude_session", "name[]"}
 	// paceQuery are the parameters of a paced broadcast.
 	paceQuery = []string{"over", "key"}
@@ -30,10 +31,25 @@ func narrow(args *fasthttp.Args, to *server.Audience) *problem {
 	}
 	to.ExcludeUsers = peekAll(args, "exclude_user")
 	to.ExcludeSessions = peekAll(args, "exclude_session")
+	if args.Has("where") {
+		var p *problem
+		if to.Where, p = parseWhere(string(args.Peek("where"))); p != nil {
+			return p
+		}
+	}
 	if err := to.Check(); err != nil {
 		return audienceProblem("bad_query", err)
 	}
 	return nil
+}
+
+// parseWhere parses an expression about labels.
+func parseWhere(text string) (*where.Expr, *problem) {
+	e, err := where.Parse(text)
+	if err != nil {
+		return nil, problemf(400, "bad_where", "where: %s", err)
+	}
+	return e, nil
 }
 
 func peekAll(args *fasthttp.Args, name string) (values []string) {

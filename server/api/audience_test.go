@@ -18,7 +18,7 @@ func TestExclude(t *testing.T) {
 	clients := map[string]*wsClient{}
 	ids := map[string]string{}
 	for _, user := range []string{"a", "b", "c"} {
-		clients[user] = s.connect("/ws?user=" + user + "&topic=t")
+		clients[user] = s.connect("/ws?user=" + user + "&topic=t&label=name=" + user)
 		ids[user] = s.Sessions(t.Context(), user).Sessions[0].ID
 	}
 	many := "?exclude_user=x" + strings.Repeat("&exclude_user=x", server.MaxExcluded)
@@ -36,12 +36,22 @@ func TestExclude(t *testing.T) {
 		{"/v1/push", `{"broadcast":true,"exclude_users":["a","b"],"text":"x"}`, receivers(1), "c"},
 		{"/v1/push", `{"users":["a"],"topics":["t"],"exclude_sessions":["` + ids["c"] + `"],"text":"x"}`, receivers(2), "ab"},
 		{"/v1/batch", `{"topics":["t"],"exclude_users":["c"],"text":"x"}` + "\n" + `{"topics":["t"],"text":"x"}`, receivers(2) + receivers(3), "aabbc"},
+		{"/v1/broadcast?where=name+in+('a','b')", "x", receivers(2), "ab"},
+		{"/v1/topics/t/push?where=name+!%3D+%22a%22&exclude_user=b", "x", receivers(1), "c"},
+		{"/v1/users/a/push?where=!has+name", "x", receivers(0), ""},
+		{"/v1/push", `{"broadcast":true,"where":"name == 'b' || name == \"c\"","text":"x"}`, receivers(2), "bc"},
+		{"/v1/batch", `{"topics":["t"],"where":"has other","text":"x"}` + "\n" + `{"topics":["t"],"where":"has name","text":"x"}`, receivers(0) + receivers(3), "abc"},
+		{"/v1/broadcast?where=", "x", "bad_where where: column 1: unexpected end", ""},
+		{"/v1/broadcast?where=name+%3D+'a'", "x", "bad_where where: column 6: unexpected =: want ==", ""},
+		{"/v1/push", `{"broadcast":true,"where":"name","text":"x"}`, "bad_where where: column 5: unexpected end", ""},
+		{"/v1/topics/t/push?where=has+a&where=has+b", "x", `bad_query parameter "where" comes twice`, ""},
+		{"/v1/users/a/push?durable=true&where=has+a", "x", "bad_query where does not apply to a stored message", ""},
 		{"/v1/broadcast?exclude_user=", "x", "bad_query excluded user: bad name: empty", ""},
 		{"/v1/broadcast?exclude_session=x", "x", `bad_query excluded session "x": want an id`, ""},
 		{"/v1/broadcast" + many, "x", "bad_query 101 names are excluded: want at most 100 users and 100 sessions", ""},
 		{"/v1/broadcast?over=1s&over=1s", "x", `bad_query parameter "over" comes twice`, ""},
 		{"/v1/users/a/push?durable=true&exclude_user=a", "x", "bad_query exclude_user does not apply to a stored message", ""},
-		{"/v1/push", `{"users":["a"],"durable":true,"exclude_users":["b"],"text":"x"}`, "bad_document exclude_users and exclude_sessions do not apply", ""},
+		{"/v1/push", `{"users":["a"],"durable":true,"exclude_users":["b"],"text":"x"}`, "bad_document exclude_users, exclude_sessions and where do not apply", ""},
 		{"/v1/push", `{"users":["a"],"exclude_sessions":["x"],"text":"x"}`, `bad_document excluded session "x"`, ""},
 	} {
 		got := s.call("POST", test.path, test.body)

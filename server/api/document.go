@@ -13,6 +13,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // document is one message for any number of users and topics. POST /v1/push takes one,
@@ -33,6 +34,8 @@ import (
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
 // exclude_users and exclude_sessions leave out sessions, of messages that are not stored.
+// exclude_users and exclude_sessions leave out sessions, and where selects by labels, of messages
+// that are not stored.
 // Unknown and repeated fields are errors, because they could change the receivers.
 type document struct {
 	Users     []string
@@ -47,6 +50,9 @@ type document struct {
 
 	ExcludeUsers    []string
 	ExcludeSessions []string
+	Where           *string
+
+	where *where.Expr // Where, parsed
 
 	ttl time.Duration // TTL, parsed
 
@@ -55,7 +61,7 @@ type document struct {
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -109,6 +115,7 @@ func (d *document) parse(b []byte) *problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
 	d.Broadcast, d.Durable = false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
+	d.Where, d.where = nil, nil
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
@@ -182,6 +189,8 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.ExcludeUsers)
 	case "exclude_sessions":
 		return json.UnmarshalDecode(dec, &d.ExcludeSessions)
+	case "where":
+		return json.UnmarshalDecode(dec, &d.Where)
 	}
 	return &unknownField{string(name), at}
 }
@@ -221,6 +230,12 @@ func (d *document) check() *problem {
 	if p := checkNames("topics", d.Topics); p != nil || !d.narrowed() {
 		return p
 	}
+	if d.Where != nil {
+		var p *problem
+		if d.where, p = parseWhere(*d.Where); p != nil {
+			return p
+		}
+	}
 	to := d.audience()
 	if err := to.Check(); err != nil {
 		return audienceProblem("bad_document", err)
@@ -242,13 +257,15 @@ func checkNames(field string, names []string) *problem {
 
 var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
 
-var errNarrowed = &problem{400, "bad_document", "exclude_users and exclude_sessions do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions and where do not apply to stored messages: remove them, or \"durable\" and durable topics"}
 
 // narrowed reports whether the document leaves out sessions that it names.
-func (d *document) narrowed() bool { return len(d.ExcludeUsers)+len(d.ExcludeSessions) > 0 }
+func (d *document) narrowed() bool {
+	return d.Where != nil || len(d.ExcludeUsers)+len(d.ExcludeSessions) > 0
+}
 
 func (d *document) audience() server.Audience {
-	return server.Audience{Everyone: d.Broadcast, Users: d.Users, Topics: d.Topics, ExcludeUsers: d.ExcludeUsers, ExcludeSessions: d.ExcludeSessions}
+	return server.Audience{Everyone: d.Broadcast, Users: d.Users, Topics: d.Topics, ExcludeUsers: d.ExcludeUsers, ExcludeSessions: d.ExcludeSessions, Where: d.where}
 }
 
 func (d *document) payload() (server.Op, []byte) {

@@ -148,7 +148,7 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	}
 	id := server.Identity{
 		User: *c.Subject, Topics: topics,
-		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits,
+		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits, Labels: c.Labels,
 	}
 	if v.keys.CloseExpired {
 		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // This file has the fields of the verbs that came with audiences and paced broadcasts. A node
@@ -18,13 +19,15 @@ const (
 	maxKey = 256
 	// everyoneFlag is set in the first byte of an audience that is everyone.
 	everyoneFlag = 1
+	// whereFlag is set if the text of an expression follows.
+	whereFlag = 2
 )
 
 // checkAudience applies the rules for Audience, ID, Key and Over.
 func checkAudience(c *server.Command, f fields) error {
 	to := &c.Audience
 	if f&hasAudience == 0 {
-		if to.Everyone || len(to.Users)+len(to.Topics)+len(to.ExcludeUsers)+len(to.ExcludeSessions) > 0 {
+		if to.Everyone || len(to.Users)+len(to.Topics)+len(to.ExcludeUsers)+len(to.ExcludeSessions) > 0 || to.Where != nil {
 			return invalid("verb %d with an audience", c.Verb)
 		}
 	} else if err := to.Check(); err != nil {
@@ -46,9 +49,15 @@ func appendAudience(b []byte, to *server.Audience) []byte {
 	if to.Everyone {
 		flags |= everyoneFlag
 	}
+	if to.Where != nil {
+		flags |= whereFlag
+	}
 	b = append(b, flags)
 	for _, list := range [][]string{to.Users, to.Topics, to.ExcludeUsers, to.ExcludeSessions} {
 		b = appendStrings(b, list)
+	}
+	if to.Where != nil {
+		b = appendString(b, to.Where.String())
 	}
 	return b
 }
@@ -56,11 +65,18 @@ func appendAudience(b []byte, to *server.Audience) []byte {
 func (r *reader) audience() (to server.Audience) {
 	flags := r.byte()
 	to.Everyone = flags&everyoneFlag != 0
-	if flags&^everyoneFlag != 0 { // that this node does not know, and must not ignore
+	if flags&^(everyoneFlag|whereFlag) != 0 { // that this node does not know, and must not ignore
 		r.failed, r.b = true, nil
 	}
 	for _, list := range []*[]string{&to.Users, &to.Topics, &to.ExcludeUsers, &to.ExcludeSessions} {
 		*list = r.strings()
+	}
+	if flags&whereFlag != 0 {
+		expr, err := where.Parse(r.string())
+		if err != nil { // the node that sent it has parsed it
+			r.failed, r.b = true, nil
+		}
+		to.Where = expr
 	}
 	return to
 }

@@ -13,6 +13,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // examples has a command of each verb.
@@ -34,10 +35,19 @@ var examples = []server.Command{
 	{Verb: server.VerbRefresh, User: "a", Op: server.Text, Payload: []byte(`{"expires":0}`)},
 	{Verb: server.VerbDeliver, Audience: server.Audience{Users: []string{"a", "b"}, Topics: []string{"t"}, ExcludeUsers: []string{"c"}, ExcludeSessions: []string{"n:1/7", "8"}}, Op: server.Text, Payload: []byte("x")},
 	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Binary},
+	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, ExcludeUsers: []string{"c"}, Where: expression("has a")}, Op: server.Binary},
 	{Verb: server.VerbPaced, Audience: server.Audience{Topics: []string{"t"}}, ID: "0f", Key: "k", Over: time.Hour, Op: server.Text, Payload: []byte("x")},
 	{Verb: server.VerbPacedList},
 	{Verb: server.VerbPacedList, ID: "0f"},
 	{Verb: server.VerbPacedCancel, ID: "0f"},
+}
+
+func expression(text string) *where.Expr {
+	e, err := where.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return e
 }
 
 func TestCommandEncoding(t *testing.T) {
