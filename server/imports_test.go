@@ -27,6 +27,8 @@ var (
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
+		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
 	// clients are programs at the other end.
@@ -51,9 +53,12 @@ var arrows = []struct {
 	{[]string{"fanfare/netpoll"}, []string{"github.com/gobwas/ws"}, nil,
 		"the poller moves bytes; what they mean is not its business"},
 	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
+	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/pace", "fanfare/server/store", "fanfare/server/where"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
 		"they take bytes and values: no descriptor can make them wait"},
 	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
 		"a contract that programs implement brings nothing with it"},
+	{[]string{"fanfare/server/where"}, []string{"fanfare"}, nil,
+		"an expression is text about text, whatever is selected"},
 	{[]string{"fanfare/server/listen"}, []string{"fanfare"}, nil,
 		"an address becomes a listener, whatever serves it"},
 	{[]string{"fanfare/server/internal/replay"}, []string{"fanfare"}, []string{"fanfare/server/store"},
@@ -159,7 +164,7 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for from := range seen {
-		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/listen" || under(from, "fanfare/cmd") ||
+		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/listen" || from == "fanfare/server/where" || under(from, "fanfare/cmd") ||
 			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(clients, from)
 		if !known {
 			t.Errorf("package %s has no place in the rules", from)

@@ -45,6 +45,7 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/%00/push", typeText, "rain", 400},
 		{"POST", "/v1/broadcast", "", typeText, "hello", 200},
 		{"POST", "/v1/broadcast", "/v1/broadcast?exclude_user=alice&exclude_user=bob&exclude_session=7", typeText, "hello", 200},
+		{"POST", "/v1/broadcast", "/v1/broadcast?where=has+platform", typeText, "hello", 200},
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=2h", typeText, "hello", 400},
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=1h&key=flags", typeText, "hello", 200},
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push?over=100ms&exclude_user=bob", typeText, "rain", 200},
