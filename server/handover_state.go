@@ -29,14 +29,15 @@ type sessionState struct {
 	Pinged  uint32 `json:"pinged,omitzero"`
 	Expires uint32 `json:"expires,omitzero"`
 
-	User         string   `json:"user,omitzero"`
-	Topics       []string `json:"topics,omitzero"`
-	MaySubscribe []string `json:"may_subscribe,omitzero"`
-	MayPublish   []string `json:"may_publish,omitzero"`
-	MayRead      []string `json:"may_read_presence,omitzero"`
-	MaxMessages  uint32   `json:"max_messages,omitzero"`
-	MaxTopics    uint32   `json:"max_topics,omitzero"`
-	Data         []byte   `json:"data,omitzero"` // of Hooks.OnHandOver
+	User         string            `json:"user,omitzero"`
+	Topics       []string          `json:"topics,omitzero"`
+	MaySubscribe []string          `json:"may_subscribe,omitzero"`
+	MayPublish   []string          `json:"may_publish,omitzero"`
+	MayRead      []string          `json:"may_read_presence,omitzero"`
+	MaxMessages  uint32            `json:"max_messages,omitzero"`
+	MaxTopics    uint32            `json:"max_topics,omitzero"`
+	Labels       map[string]string `json:"labels,omitzero"`
+	Data         []byte            `json:"data,omitzero"` // of Hooks.OnHandOver
 
 	Source     netip.Addr     `json:"source,omitzero"`
 	Proxied    bool           `json:"proxied,omitzero"`
@@ -140,6 +141,7 @@ func (s *Session) exportState() (st sessionState, ok bool) {
 		if c, ok := s.capabilities(); ok {
 			st.MaySubscribe, st.MayPublish, st.MayRead = c.lists()
 		}
+		st.Labels = s.Labels()
 		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
 		st.Expires, st.Discarded = x.expires.Load(), x.discarded
 		if x.meter != (limit.Meter{}) {

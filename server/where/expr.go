@@ -16,6 +16,18 @@ func (e *Expr) String() string {
 	return e.text
 }
 
+// MarshalText returns the expression as it was written.
+func (e *Expr) MarshalText() ([]byte, error) { return []byte(e.text), nil }
+
+// UnmarshalText parses an expression.
+func (e *Expr) UnmarshalText(text []byte) error {
+	parsed, err := Parse(string(text))
+	if err == nil {
+		*e = *parsed
+	}
+	return err
+}
+
 type op uint8
 
 const (
