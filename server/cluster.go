@@ -113,9 +113,9 @@ type Command struct {
 	Reason        string
 	Except        string // SessionInfo.ID of a session that is left out
 	Payload       []byte
-	Audience      Audience
+	Audience      Audience      `json:",omitzero"`
 	ID, Key       string        // of a paced broadcast
-	Over          time.Duration // of Pace
+	Over          time.Duration `json:"-"` // of Pace; a handover carries no paced broadcast
 }
 
 // Reply is what one node answers to a command.
