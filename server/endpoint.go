@@ -142,10 +142,9 @@ func EchoEndpoint(path string) Endpoint {
 // anyTopic is a MaySubscribe that allows every topic.
 var anyTopic = []string{"*"}
 
-// FromQuery trusts the query: ?user=NAME (or userId), &topic= any number of
-// times. It is for development. A handshake with a token is rejected, because FromQuery does
+// FromQuery trusts the query: ?user=NAME (or userId), &topic= and &label=NAME=VALUE any number
+// of times. It is for development. A handshake with a token is rejected, because FromQuery does
 // not check it.
-// times, and &label=NAME=VALUE. It is for development.
 func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	if scheme, _, _ := strings.Cut(r.Header("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		return Identity{}, errUncheckedToken

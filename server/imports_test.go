@@ -25,10 +25,8 @@ var (
 		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1",
 		"fanfare/server/internal/field",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
-		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/field", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
 	// clients are programs at the other end.
@@ -53,7 +51,6 @@ var arrows = []struct {
 	{[]string{"fanfare/netpoll"}, []string{"github.com/gobwas/ws"}, nil,
 		"the poller moves bytes; what they mean is not its business"},
 	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
-	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/pace", "fanfare/server/store", "fanfare/server/where"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
 		"they take bytes and values: no descriptor can make them wait"},
 	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
 		"a contract that programs implement brings nothing with it"},
