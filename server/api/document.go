@@ -33,10 +33,8 @@ import (
 // Unknown and repeated fields are errors, because they could change the receivers. A field
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
-// exclude_users and exclude_sessions leave out sessions, of messages that are not stored.
 // exclude_users and exclude_sessions leave out sessions, and where selects by labels, of messages
 // that are not stored.
-// Unknown and repeated fields are errors, because they could change the receivers.
 type document struct {
 	Users     []string
 	Topics    []string
