@@ -82,6 +82,9 @@ func (r *Registry[S]) Unsubscribe(s S, topic string) bool {
 	return ended
 }
 
+// Subscribed reports whether s is subscribed to topic.
+func (r *Registry[S]) Subscribed(s S, topic string) bool { return r.findMembership(s, topic) != nil }
+
 // AppendTopic appends the sessions that are subscribed to topic to dst, in no particular order.
 func (r *Registry[S]) AppendTopic(dst []S, topic string) []S {
 	hash := maphash.String(r.seed, topic)

@@ -186,3 +186,23 @@ func TestSubscribeWithin(t *testing.T) {
 		}
 	}
 }
+
+func TestSubscribed(t *testing.T) {
+	r, s := newRegistry(Limits{}), new(session)
+	subscribed := func(want bool) {
+		t.Helper()
+		if r.Subscribed(s, "a") != want || r.Subscribed(s, "b") {
+			t.Errorf("Subscribed: %v and %v, want %v and false", r.Subscribed(s, "a"), r.Subscribed(s, "b"), want)
+		}
+	}
+	subscribed(false)
+	r.Join("u", s)
+	subscribed(false)
+	r.Subscribe(s, "a")
+	subscribed(true)
+	r.Unsubscribe(s, "a")
+	subscribed(false)
+	r.Subscribe(s, "a")
+	r.Leave(s)
+	subscribed(false)
+}

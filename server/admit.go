@@ -232,6 +232,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	}
 	s.state.Or(uint32(a.dialect) << dialectShift)
 	s.grant(&a.id)
+	s.setLabels(a.id.Labels)
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {
 		x := s.extend()
 		x.protocol, x.data = a.protocol, a.id.Data

@@ -81,7 +81,7 @@ func (c capabilities) lists() (subscribe, publish, presence []string) {
 // maxCapabilities bounds each list of an Identity.
 const maxCapabilities = 1000
 
-// checkCapabilities checks the lists and limits of an identity.
+// checkCapabilities checks the lists, labels and limits of an identity.
 func (id *Identity) checkCapabilities() error {
 	for _, l := range []struct {
 		name string
@@ -95,6 +95,9 @@ func (id *Identity) checkCapabilities() error {
 				return Reject(http.StatusBadRequest, l.name+": "+err.Error())
 			}
 		}
+	}
+	if err := id.checkLabels(); err != nil {
+		return err
 	}
 	if id.Limits.Messages < 0 || id.Limits.Topics < 0 {
 		return fmt.Errorf("server: Identity.Limits is %+v: want numbers from 1, or 0 for the limits of the server", id.Limits)

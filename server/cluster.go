@@ -97,6 +97,10 @@ const (
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
+	VerbDeliver                     // Audience, Op, Payload
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
+	VerbPacedList                   // ID, empty: all; Reply.Paced
+	VerbPacedCancel                 // ID; Reply.Paced
 )
 
 // Command is what one node asks of others.
@@ -111,6 +115,9 @@ type Command struct {
 	Reason        string
 	Except        string // SessionInfo.ID of a session that is left out
 	Payload       []byte
+	Audience      Audience      `json:",omitzero"`
+	ID, Key       string        // of a paced broadcast
+	Over          time.Duration `json:"-"` // of Pace; a handover carries no paced broadcast
 }
 
 // Reply is what one node answers to a command.
@@ -121,6 +128,8 @@ type Reply struct {
 	Count int
 	// Sessions answers VerbSessions.
 	Sessions []SessionInfo
+	// Paced answers the verbs of paced broadcasts.
+	Paced []PacedBroadcast
 	// Error says why the node could not do it; empty: it did.
 	Error string
 }

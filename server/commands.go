@@ -211,6 +211,16 @@ func (n node) Serve(c *Command) (r Reply) {
 		if r.Count, err = srv.applyRevocation(c); err != nil {
 			r.Error = err.Error()
 		}
+	case VerbDeliver:
+		r.Count = srv.deliverLocal(&c.Audience, NewMessage(c.Op, c.Payload))
+	case VerbPaced:
+		b, err := srv.startPacedLocal(c, NewMessage(c.Op, c.Payload))
+		if err != nil {
+			return Reply{Error: err.Error()}
+		}
+		r.Paced = []PacedBroadcast{b}
+	case VerbPacedList, VerbPacedCancel:
+		r.Paced = srv.pacedLocal(c)
 	}
 	return r
 }
@@ -240,6 +250,21 @@ func (srv *Server) check(c *Command) error {
 	switch c.Verb {
 	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany, VerbRefresh:
 		return srv.checkPayload(c)
+	case VerbDeliver:
+		if err := c.Audience.check(); err != nil {
+			return err
+		}
+		return srv.checkPayload(c)
+	case VerbPaced:
+		if err := srv.checkPaced(c); err != nil {
+			return err
+		}
+		return srv.checkPayload(c)
+	case VerbPacedList, VerbPacedCancel:
+		if c.ID == "" && c.Verb == VerbPacedList {
+			return nil
+		}
+		return checkPacedID(c.ID)
 	case VerbStored:
 		switch {
 		case c.Topic != "" && !srv.Durable(c.Topic):
@@ -288,7 +313,7 @@ func (c *Command) checkNames() error {
 		ok = user && topic
 	case VerbStored, VerbSessions:
 		ok = user != topic
-	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke:
+	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel:
 		ok = true
 	default:
 		return fmt.Errorf("unknown verb %d", c.Verb)

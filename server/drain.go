@@ -39,7 +39,8 @@ const (
 //
 //  1. Status is Leaving for Config.DrainDelay: everything works, and load balancers find
 //     out that they should connect elsewhere;
-//  2. Status is Draining, and the public listener closes;
+//  2. Status is Draining, the public listener closes, and paced broadcasts end where they
+//     are: sessions that have not received them connect to another node;
 //  3. sessions are closed with 1001 at Config.DrainRate, each after what is queued for
 //     it; handshakes that are not complete are answered 503.
 //
@@ -56,6 +57,7 @@ func (srv *Server) Drain(ctx context.Context) error {
 	}
 	if srv.startDraining() {
 		srv.engine.StopAccepting()
+		srv.paced.Stop()
 	}
 	srv.drain(ctx)
 	if left := srv.connections.Load(); left > 0 {

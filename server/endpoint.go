@@ -120,6 +120,9 @@ type Identity struct {
 	// Limits of the session, below those of the server. They do not concern what the
 	// application does, except that Session.Subscribe respects Limits.Topics.
 	Limits SessionLimits
+	// Labels say what kind of client it is, for pushes that select by them, see
+	// Audience.Where: "platform": "ios". where.MakeLabels says what they may be.
+	Labels map[string]string
 	// Data is kept for Session.Data.
 	Data any
 	// Expires, if not zero, is when the session is closed with 3000, within a second.
@@ -150,8 +153,8 @@ func EchoEndpoint(path string) Endpoint {
 // anyTopic is a MaySubscribe that allows every topic.
 var anyTopic = []string{"*"}
 
-// FromQuery trusts the query: ?user=NAME (or userId), &topic= any number of
-// times. It is for development. A handshake with a token is rejected, because FromQuery does
+// FromQuery trusts the query: ?user=NAME (or userId), &topic= and &label=NAME=VALUE any number
+// of times. It is for development. A handshake with a token is rejected, because FromQuery does
 // not check it.
 func FromQuery(_ context.Context, r *Request) (Identity, error) {
 	if scheme, _, _ := strings.Cut(r.Header("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
@@ -169,7 +172,23 @@ func FromQuery(_ context.Context, r *Request) (Identity, error) {
 		}
 		return Identity{}, rejection
 	}
-	return Identity{User: user, Topics: topics, MaySubscribe: anyTopic}, nil
+	labels, err := queryLabels(r.QueryAll("label"))
+	return Identity{User: user, Topics: topics, MaySubscribe: anyTopic, Labels: labels}, err
+}
+
+// queryLabels reads NAME=VALUE any number of times.
+func queryLabels(list []string) (labels map[string]string, err error) {
+	for _, label := range list {
+		name, value, ok := strings.Cut(label, "=")
+		if _, again := labels[name]; again || !ok {
+			return nil, Reject(http.StatusBadRequest, "label: want NAME=VALUE, each name once")
+		}
+		if labels == nil {
+			labels = make(map[string]string, len(list))
+		}
+		labels[name] = value
+	}
+	return labels, nil
 }
 
 var errUncheckedToken = Reject(http.StatusBadRequest, "the Authorization field has a token, but this server takes the user from the query and checks no tokens: "+

@@ -11,25 +11,30 @@ import (
 // other one. The functions with names in Here concern this process alone.
 
 func (srv *Server) pushLocal(user string, m *Message) int {
-	return srv.together(func() int { return srv.pushHere(user, m) },
+	return srv.together(func() int { return srv.pushHere(user, m, nil) },
 		func() *Command { return &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()} })
 }
 
 func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
-	return srv.together(func() int { return srv.publishHere(topic, m, except) }, func() *Command {
+	return srv.together(func() int { return srv.publishHere(topic, m, except, nil) }, func() *Command {
 		return &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
 	})
 }
 
 func (srv *Server) broadcastLocal(m *Message) int {
-	return srv.together(func() int { return srv.broadcastHere(m) },
+	return srv.together(func() int { return srv.broadcastHere(m, nil) },
 		func() *Command { return &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()} })
 }
 
 func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
-	return srv.together(func() int { return srv.pushManyHere(users, topics, m) }, func() *Command {
+	return srv.together(func() int { return srv.pushManyHere(users, topics, m, nil) }, func() *Command {
 		return &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
 	})
+}
+
+func (srv *Server) deliverLocal(to *Audience, m *Message) int {
+	return srv.together(func() int { return srv.deliverHere(to, m) },
+		func() *Command { return &Command{Verb: VerbDeliver, Audience: *to, Op: m.Op(), Payload: m.Payload()} })
 }
 
 func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {

@@ -13,7 +13,7 @@ func TestHandOverIdentity(t *testing.T) {
 	ep.Insecure = false
 	ep.Identifier = func(context.Context, *Request) (Identity, error) {
 		return Identity{User: "alice", MaySubscribe: []string{"news", "sports.*"}, MayPublish: []string{"chat"},
-			MayReadPresence: []string{"*"}, Limits: SessionLimits{Messages: 7, Topics: 3}, Expires: time.Now().Add(time.Hour)}, nil
+			MayReadPresence: []string{"*"}, Limits: SessionLimits{Messages: 7, Topics: 3}, Expires: time.Now().Add(time.Hour), Labels: map[string]string{"platform": "ios"}}, nil
 	}
 	cfg := Config{Endpoints: []Endpoint{ep}}
 	from := start(t, cfg)
@@ -23,6 +23,9 @@ func TestHandOverIdentity(t *testing.T) {
 	expires := old.ext.Load().expires.Load()
 
 	s := session(successor(t, from, cfg))
+	if s.Labels()["platform"] != "ios" {
+		t.Errorf("labels are %v", s.Labels())
+	}
 	x := s.ext.Load()
 	if x == nil || s == old {
 		t.Fatal("the session has not moved with its extension")

@@ -12,6 +12,7 @@ import (
 	"fanfare/registry"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
+	"fanfare/server/where"
 )
 
 // errUnservable: this process has another configuration than the one that had the session.
@@ -82,6 +83,7 @@ func (s *Session) restore(st *sessionState) {
 	s.opened = min(st.Opened, now)
 	s.heard.Store(min(st.Heard, now))
 	s.pinged.Store(min(st.Pinged, now))
+	s.setLabels(st.Labels)
 	may := share(st.MaySubscribe, st.MayPublish, st.MayRead)
 	if may != (unique.Handle[capabilities]{}) || st.MaxMessages != 0 || st.MaxTopics != 0 || st.Expires != 0 || st.Protocol != "" ||
 		st.Reason != "" || st.Client.IsValid() || st.Discarded != 0 || st.Meter != nil || st.Request != nil || st.Credential != nil {
@@ -120,6 +122,9 @@ func (st *sessionState) check() error {
 	}
 	if max(len(st.MaySubscribe), len(st.MayPublish), len(st.MayRead)) > maxCapabilities {
 		return fmt.Errorf("server: session with more than %d names of topics in a list", maxCapabilities)
+	}
+	if _, err := where.MakeLabels(st.Labels); err != nil {
+		return fmt.Errorf("server: session with wrong labels: %w", err)
 	}
 	names := slices.Concat(st.Topics, st.MaySubscribe, st.MayPublish, st.MayRead)
 	if st.User != "" {

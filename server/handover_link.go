@@ -326,13 +326,15 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 	var err error
 	switch c.Verb {
 	case VerbPush:
-		r.Count = srv.pushHere(c.User, NewMessage(c.Op, c.Payload))
+		r.Count = srv.pushHere(c.User, NewMessage(c.Op, c.Payload), nil)
 	case VerbPublish:
-		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), srv.sessionOf(c.Topic, c.Except))
+		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), srv.sessionOf(c.Topic, c.Except), nil)
 	case VerbBroadcast:
-		r.Count = srv.broadcastHere(NewMessage(c.Op, c.Payload))
+		r.Count = srv.broadcastHere(NewMessage(c.Op, c.Payload), nil)
 	case VerbPushMany:
-		r.Count = srv.pushManyHere(c.Users, c.Topics, NewMessage(c.Op, c.Payload))
+		r.Count = srv.pushManyHere(c.Users, c.Topics, NewMessage(c.Op, c.Payload), nil)
+	case VerbDeliver:
+		r.Count = srv.deliverHere(&c.Audience, NewMessage(c.Op, c.Payload))
 	case VerbStored:
 		r.Count = srv.storedHere(c)
 	case VerbClose:

@@ -29,13 +29,14 @@ type sessionState struct {
 	Pinged  uint32 `json:"pinged,omitzero"`
 	Expires uint32 `json:"expires,omitzero"`
 
-	User         string   `json:"user,omitzero"`
-	Topics       []string `json:"topics,omitzero"`
-	MaySubscribe []string `json:"may_subscribe,omitzero"`
-	MayPublish   []string `json:"may_publish,omitzero"`
-	MayRead      []string `json:"may_read_presence,omitzero"`
-	MaxMessages  uint32   `json:"max_messages,omitzero"`
-	MaxTopics    uint32   `json:"max_topics,omitzero"`
+	User         string            `json:"user,omitzero"`
+	Topics       []string          `json:"topics,omitzero"`
+	MaySubscribe []string          `json:"may_subscribe,omitzero"`
+	MayPublish   []string          `json:"may_publish,omitzero"`
+	MayRead      []string          `json:"may_read_presence,omitzero"`
+	MaxMessages  uint32            `json:"max_messages,omitzero"`
+	MaxTopics    uint32            `json:"max_topics,omitzero"`
+	Labels       map[string]string `json:"labels,omitzero"`
 
 	Credential *credential `json:"credential,omitzero"`
 
@@ -143,6 +144,7 @@ func (s *Session) exportState() (st sessionState, ok bool) {
 		if c, ok := s.capabilities(); ok {
 			st.MaySubscribe, st.MayPublish, st.MayRead = c.lists()
 		}
+		st.Labels = s.Labels()
 		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
 		st.Expires, st.Discarded = x.expires.Load(), x.discarded
 		st.Credential = x.credential.Load()

@@ -25,7 +25,7 @@ var (
 		"fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1",
 		"fanfare/server/internal/field",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
@@ -56,6 +56,8 @@ var arrows = []struct {
 		"a contract that programs implement brings nothing with it"},
 	{[]string{"fanfare/server/revoke"}, []string{"fanfare"}, []string{"fanfare/server/internal/field"},
 		"revocations, and the contract of what stores them, bring nothing with them"},
+	{[]string{"fanfare/server/where"}, []string{"fanfare"}, nil,
+		"an expression is text about text, whatever is selected"},
 	{[]string{"fanfare/server/listen"}, []string{"fanfare"}, nil,
 		"an address becomes a listener, whatever serves it"},
 	{[]string{"fanfare/server/internal/replay"}, []string{"fanfare"}, []string{"fanfare/server/store"},
@@ -161,7 +163,7 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for from := range seen {
-		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/revoke" || from == "fanfare/server/listen" || under(from, "fanfare/cmd") ||
+		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/revoke" || from == "fanfare/server/listen" || from == "fanfare/server/where" || under(from, "fanfare/cmd") ||
 			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(clients, from)
 		if !known {
 			t.Errorf("package %s has no place in the rules", from)

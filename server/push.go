@@ -181,22 +181,22 @@ func putList(l *[]*Session) {
 	}
 }
 
-func (srv *Server) pushHere(user string, m *Message) int {
+func (srv *Server) pushHere(user string, m *Message, sel *selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
-	*l = srv.users.AppendUser(*l, user)
+	*l = sel.keep(srv.users.AppendUser(*l, user))
 	n := deliverAll(*l, m, srv.userPolicy())
 	srv.stats.pushed.Add(int64(n))
 	srv.observePush(toUser, began, n)
 	return n
 }
 
-func (srv *Server) publishHere(topic string, m *Message, except *Session) int {
+func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
-	*l = srv.users.AppendTopic(*l, topic)
+	*l = sel.keep(srv.users.AppendTopic(*l, topic))
 	if except != nil {
 		*l = without(*l, except)
 	}
@@ -220,12 +220,12 @@ func without(list []*Session, s *Session) []*Session {
 
 // broadcastHere walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
-func (srv *Server) broadcastHere(m *Message) int {
+func (srv *Server) broadcastHere(m *Message, sel *selection) int {
 	began, policy := srv.now(), srv.topicPolicy()
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() && h.s.deliver(m, policy) == nil {
+			if h, ok := h.(handler); ok && h.s.listed() && sel.has(h.s) && h.s.deliver(m, policy) == nil {
 				n++
 			}
 		})
@@ -236,7 +236,7 @@ func (srv *Server) broadcastHere(m *Message) int {
 	return n
 }
 
-func (srv *Server) pushManyHere(users, topics []string, m *Message) int {
+func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
@@ -245,12 +245,12 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message) int {
 		all = srv.users.AppendUser(all, user)
 	}
 	seen := make(map[*Session]struct{}, len(all))
-	all = unseen(all, seen)
+	all = sel.keep(unseen(all, seen))
 	split := len(all)
 	for _, topic := range topics {
 		from := len(all)
 		all = srv.users.AppendTopic(all, topic)
-		all = all[:from+len(unseen(all[from:], seen))]
+		all = all[:from+len(sel.keep(unseen(all[from:], seen)))]
 	}
 	*l = all
 	pushed := deliverMany(all[:split], m, srv.userPolicy())

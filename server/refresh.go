@@ -17,7 +17,7 @@ type Refresher func(ctx context.Context, s *Session, token string) (Identity, er
 // ErrOtherUser: an identity belongs to another user than the session.
 var ErrOtherUser = errors.New("server: the identity is another user's")
 
-// Refresh gives the session the expiry, the capabilities and the limits of id, in place of
+// Refresh gives the session the expiry, the capabilities, the labels and the limits of id, in place of
 // those that it has. It ends the subscriptions that the client was allowed to make and is
 // not any more, and returns their topics; it does not subscribe to id.Topics, and does not
 // change the Data. The error is ErrOtherUser, ErrClosed, a Rejection if id is revoked, or
@@ -41,6 +41,7 @@ func (s *Session) Refresh(id Identity) (ended []string, err error) {
 	was, _ := s.capabilities()
 	s.grant(&id)
 	s.keepCredential(&id)
+	s.setLabels(id.Labels)
 	s.setExpiry(id.Expires)
 	for _, topic := range s.Topics() {
 		if coveredBy(was.subscribe, topic) && !Covers(id.MaySubscribe, topic) && s.Unsubscribe(topic) {

@@ -19,6 +19,7 @@ import (
 	"fanfare/server/internal/fallback"
 	"fanfare/server/internal/guard"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/pace"
 	"fanfare/server/internal/rejectlog"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
@@ -83,6 +84,9 @@ type Server struct {
 	// handover, and for writing while sessions move. It comes before all other locks.
 	moving sync.RWMutex
 	peer   *link // the other process; nil for most of a Server's life. guarded by moving
+
+	paced      *pace.Table
+	pacedStamp atomic.Uint64 // the greatest time in the ID of a paced broadcast
 
 	changing sync.Mutex // held by Reconfigure, around mu
 
@@ -174,6 +178,7 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.TLS != nil {
 		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
 	}
+	srv.paced = pace.NewTable(pace.Config{Now: func() time.Duration { return srv.now() }, Go: srv.background.Go, Ended: srv.pacedEnded})
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)
 	if list := cfg.Revocations; list != nil {

@@ -15,6 +15,7 @@ import (
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/limit"
+	"fanfare/server/where"
 )
 
 // Op is the kind of a message, RFC 6455 section 5.6.
@@ -154,6 +155,7 @@ type extension struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	may    unique.Handle[capabilities] // zero: nothing
+	labels unique.Handle[where.Labels] // zero: none
 	data   any
 	reason string             // of the close
 	client clientAddr         // the client's address, where it is not the peer's or the connection has ended

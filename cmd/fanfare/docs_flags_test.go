@@ -74,7 +74,7 @@ func TestDocsReload(t *testing.T) {
 func TestDocsFlagsExist(t *testing.T) {
 	known := map[string]bool{"help": true, "topic": true, "no-console": true, "no-sse": true, "ready": true, "ca": true, "server-name": true, "client-cert": true, "client-key": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
-		"curl":          "json http1.1 max-time fail-with-body head silent no-buffer",
+		"curl":          "json http1.1 max-time fail-with-body head silent no-buffer url-query",
 		"docker":        "ulimit from chown",
 		"systemctl":     "now",
 		"nats-server":   "jetstream store_dir addr port config",

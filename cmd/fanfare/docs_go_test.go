@@ -8,7 +8,7 @@ import (
 )
 
 // quoted are the packages from which the documents quote Go; the tests of each run it.
-var quoted = []string{docRoot + "/examples/embed/*.go", docRoot + "/client/example_test.go"}
+var quoted = []string{docRoot + "/examples/embed/*.go", docRoot + "/client/example_test.go", docRoot + "/server/example_audience_test.go"}
 
 // TestDocsGo checks that every block of Go is a part of a program that is compiled and
 // tested: its lines follow each other there, at any depth of indentation.

@@ -16,7 +16,7 @@ import (
 func TestDocsOpenAPIUnknownParameter(t *testing.T) {
 	api := loadOpenAPI(t)
 	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--pprof")
-	names := strings.NewReplacer("{user}", "alice", "{topic}", "news", "{profile}", "heap")
+	names := strings.NewReplacer("{user}", "alice", "{topic}", "news", "{profile}", "heap", "{id}", "x")
 	operations := 0
 	for path, item := range api["paths"].(map[string]any) {
 		for method, op := range item.(map[string]any) {

@@ -118,7 +118,7 @@ func checkQuery(args *fasthttp.Args, known []string) *problem {
 		switch {
 		case i < 0:
 			return problemf(400, "bad_query", "unknown parameter %.40q%s", k, suggest(string(k), known))
-		case seen&(1<<i) != 0 && known[i] != "name[]":
+		case seen&(1<<i) != 0 && !slices.Contains(repeatable, known[i]):
 			return problemf(400, "bad_query", "parameter %q comes twice", known[i])
 		}
 		seen |= 1 << i

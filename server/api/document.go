@@ -13,6 +13,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // document is one message for any number of users and topics. POST /v1/push takes one,
@@ -32,6 +33,8 @@ import (
 // Unknown and repeated fields are errors, because they could change the receivers. A field
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
+// exclude_users and exclude_sessions leave out sessions, and where selects by labels, of messages
+// that are not stored.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -43,6 +46,12 @@ type document struct {
 	TTL       string
 	ID        string
 
+	ExcludeUsers    []string
+	ExcludeSessions []string
+	Where           *string
+
+	where *where.Expr // Where, parsed
+
 	ttl time.Duration // TTL, parsed
 
 	in  bytes.Buffer // of dec
@@ -50,7 +59,7 @@ type document struct {
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -103,6 +112,8 @@ var dataOptions = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.Al
 func (d *document) parse(b []byte) *problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
 	d.Broadcast, d.Durable = false, false
+	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
+	d.Where, d.where = nil, nil
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
@@ -136,7 +147,7 @@ func (d *document) decode(dec *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		var room [16]byte // an allocation less: every known name fits
+		var room [32]byte // an allocation less: every known name fits
 		name, err := jsontext.AppendUnquote(room[:0], quoted)
 		if err != nil {
 			return err
@@ -172,6 +183,12 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.TTL)
 	case "id":
 		return json.UnmarshalDecode(dec, &d.ID)
+	case "exclude_users":
+		return json.UnmarshalDecode(dec, &d.ExcludeUsers)
+	case "exclude_sessions":
+		return json.UnmarshalDecode(dec, &d.ExcludeSessions)
+	case "where":
+		return json.UnmarshalDecode(dec, &d.Where)
 	}
 	return &unknownField{string(name), at}
 }
@@ -194,6 +211,8 @@ func (d *document) check() *problem {
 		return problemf(400, "bad_document", "no receivers: want users, topics or broadcast")
 	case d.Durable && d.Broadcast:
 		return problemf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
+	case d.Durable && d.narrowed():
+		return errNarrowed
 	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
 		return errNotStored
 	}
@@ -206,7 +225,20 @@ func (d *document) check() *problem {
 	if p := checkNames("users", d.Users); p != nil {
 		return p
 	}
-	return checkNames("topics", d.Topics)
+	if p := checkNames("topics", d.Topics); p != nil || !d.narrowed() {
+		return p
+	}
+	if d.Where != nil {
+		var p *problem
+		if d.where, p = parseWhere(*d.Where); p != nil {
+			return p
+		}
+	}
+	to := d.audience()
+	if err := to.Check(); err != nil {
+		return audienceProblem("bad_document", err)
+	}
+	return nil
 }
 
 func checkNames(field string, names []string) *problem {
@@ -222,6 +254,17 @@ func checkNames(field string, names []string) *problem {
 }
 
 var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
+
+var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions and where do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+
+// narrowed reports whether the document leaves out sessions that it names.
+func (d *document) narrowed() bool {
+	return d.Where != nil || len(d.ExcludeUsers)+len(d.ExcludeSessions) > 0
+}
+
+func (d *document) audience() server.Audience {
+	return server.Audience{Everyone: d.Broadcast, Users: d.Users, Topics: d.Topics, ExcludeUsers: d.ExcludeUsers, ExcludeSessions: d.ExcludeSessions, Where: d.where}
+}
 
 func (d *document) payload() (server.Op, []byte) {
 	switch {
@@ -243,17 +286,7 @@ func (d *document) deliver(a *API) (out server.Delivery, p *problem) {
 		return out, errNotStored
 	}
 	message := server.NewMessage(op, payload)
-	var err error
-	switch {
-	case d.Broadcast:
-		out, err = a.srv.Broadcast(a.quit, message)
-	case len(d.Users) == 1 && len(d.Topics) == 0:
-		out, err = a.srv.Push(a.quit, d.Users[0], message)
-	case len(d.Topics) == 1 && len(d.Users) == 0:
-		out, err = a.srv.Publish(a.quit, d.Topics[0], message)
-	default:
-		out, err = a.srv.PushMany(a.quit, d.Users, d.Topics, message)
-	}
+	out, err := a.srv.Deliver(a.quit, d.audience(), message)
 	if err != nil {
 		return out, pushProblem(err)
 	}

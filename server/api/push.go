@@ -22,19 +22,21 @@ func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 		return p
 	}
 	if durable {
+		if p := notNarrowed(ctx.QueryArgs()); p != nil {
+			return p
+		}
 		return a.pushStored(ctx, store.Box{User: in.user})
 	}
-	message, p := a.message(ctx)
-	if p != nil {
-		return p
-	}
-	return answerDelivery(ctx)(a.srv.Push(a.quit, in.user, message))
+	return a.deliver(ctx, server.Audience{Users: []string{in.user}})
 }
 
 // pushTopic serves POST /v1/topics/{topic}/push. Messages to a durable topic are stored.
 func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	if a.srv.Durable(in.topic) {
 		if p := checkStored(ctx); p != nil {
+			return p
+		}
+		if p := notNarrowed(ctx.QueryArgs(), paceQuery...); p != nil {
 			return p
 		}
 		return a.pushStored(ctx, store.Box{Topic: in.topic})
@@ -48,20 +50,12 @@ func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	case durable:
 		return storedProblem(server.ErrNotDurable)
 	}
-	message, p := a.message(ctx)
-	if p != nil {
-		return p
-	}
-	return answerDelivery(ctx)(a.srv.Publish(a.quit, in.topic, message))
+	return a.deliver(ctx, server.Audience{Topics: []string{in.topic}})
 }
 
 // broadcast serves POST /v1/broadcast.
 func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
-	message, p := a.message(ctx)
-	if p != nil {
-		return p
-	}
-	return answerDelivery(ctx)(a.srv.Broadcast(a.quit, message))
+	return a.deliver(ctx, server.Audience{Everyone: true})
 }
 
 // message makes a message of the body.

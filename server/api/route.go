@@ -34,7 +34,7 @@ type method struct {
 }
 
 // names are the decoded and checked names of a request.
-type names struct{ user, topic, profile string }
+type names struct{ user, topic, profile, id string }
 
 var (
 	storedQuery = []string{"durable", "ttl", "id"}
@@ -49,9 +49,13 @@ var routes = []route{
 	{path: split("/healthz"), open: true, methods: []method{{name: "GET", serve: (*API).healthz, query: []string{"strict"}, errors: []int{503}}}},
 	{path: split("/readyz"), open: true, methods: []method{{name: "GET", serve: (*API).readyz, errors: []int{503}}}},
 
-	{path: split("/v1/broadcast"), methods: []method{{name: "POST", serve: (*API).broadcast, body: true}}},
-	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: storedQuery, body: true, errors: noStore}}},
-	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: storedQuery, body: true, errors: append([]int{409}, noStore...)}}},
+	{path: split("/v1/broadcast"), methods: []method{{name: "POST", serve: (*API).broadcast, query: slices.Concat(paceQuery, audienceQuery), body: true, errors: []int{429, 503}}}},
+	{path: split("/v1/broadcasts"), methods: []method{{name: "GET", serve: (*API).getBroadcasts}}},
+	{path: split("/v1/broadcasts/{id}"), methods: []method{
+		{name: "GET", serve: (*API).getBroadcast, errors: []int{404, 503}},
+		{name: "DELETE", serve: (*API).deleteBroadcast, errors: []int{404, 503}}}},
+	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: slices.Concat(storedQuery, audienceQuery), body: true, errors: noStore}}},
+	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: slices.Concat(storedQuery, paceQuery, audienceQuery), body: true, errors: append([]int{409, 429}, noStore...)}}},
 	{path: split("/v1/push"), methods: []method{{name: "POST", serve: (*API).pushDocument, body: true, errors: append([]int{409}, noStore...)}}},
 	{path: split("/v1/batch"), methods: []method{{name: "POST", serve: (*API).batch, body: true, long: true, errors: []int{503, 505}}}},
 
@@ -189,6 +193,8 @@ func (in *names) set(field, name string) {
 		in.user = name
 	case "topic":
 		in.topic = name
+	case "id":
+		in.id = name
 	case "profile":
 		in.profile = name
 	}

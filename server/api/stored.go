@@ -131,6 +131,9 @@ func (d *document) stored(srv *server.Server) bool {
 // receivers for which it is not stored. The function that it returns stores the message,
 // and must be called. It borrows nothing from the document.
 func (d *document) begin(api *API) (finish func() storedAnswer, p *problem) {
+	if d.narrowed() { // and names a durable topic
+		return nil, errNarrowed
+	}
 	srv := api.srv
 	op, payload := d.payload()
 	if limit := api.limits.MaxPayload; len(payload) > limit {

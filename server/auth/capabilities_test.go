@@ -29,6 +29,10 @@ func TestCapabilityClaims(t *testing.T) {
 		{"limits is null", "limits", nil, server.Identity{}, "the token's claim limits is null: want an object"},
 		{"misspelled limit", "limits", map[string]any{"mesages": 5}, server.Identity{}, "the token's claim limits has"},
 		{"limit of zero", "limits", map[string]any{"messages": 0}, server.Identity{}, "the token's claim limits"},
+		{"labels", "labels", map[string]any{"platform": "ios"}, server.Identity{Labels: map[string]string{"platform": "ios"}}, ""},
+		{"labels are a list", "labels", []string{"ios"}, server.Identity{}, "the token's claim labels is a list: want an object with strings"},
+		{"label is a number", "labels", map[string]any{"version": 5}, server.Identity{}, "the token's claim labels has an element that is a number: want an object with strings"},
+		{"label is null", "labels", map[string]any{"version": nil}, server.Identity{}, "the token's claim labels has an element that is null"},
 		{"subscribe in another case", "Subscribe", []string{"a"}, server.Identity{}, ""},
 	} {
 		id, err := verified(keys, sign("HS256", signers["HS256"][0], func(_, c map[string]any) { c[tt.claim] = tt.value }))

@@ -30,6 +30,7 @@ type claims struct {
 	Presence  []string `json:"presence"`
 
 	Limits server.SessionLimits `json:"limits"`
+	Labels map[string]string    `json:"labels"`
 }
 
 // wanted is the type of each claim, in words for a client.
@@ -37,6 +38,7 @@ var wanted = map[string]string{
 	"sub": "a string", "iss": "a string", "jti": "a string", "aud": "a string or a list of strings",
 	"exp": numericDate, "nbf": numericDate, "iat": numericDate, "topics": "a list of strings",
 	"subscribe": "a list of strings", "publish": "a list of strings", "presence": "a list of strings",
+	"labels": "an object with strings",
 	"limits": "an object with messages and topics, numbers from 1",
 }
 

@@ -150,7 +150,7 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	}
 	id := server.Identity{
 		User: *c.Subject, Topics: topics,
-		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits,
+		MaySubscribe: slices.Concat(c.Topics, c.Subscribe), MayPublish: c.Publish, MayReadPresence: c.Presence, Limits: c.Limits, Labels: c.Labels,
 	}
 	id.TokenID, id.Issued = text(c.ID), time.Unix(0, 0)
 	if c.IssuedAt != nil {

@@ -178,7 +178,7 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 
 // isQuestion reports whether a command does nothing where no reply is wanted.
 func isQuestion(v server.Verb) bool {
-	return v == server.VerbSessions || v == server.VerbSubscribers
+	return v == server.VerbSessions || v == server.VerbSubscribers || v == server.VerbPacedList
 }
 
 func (c *Cluster) await(ctx context.Context, a *ask) {

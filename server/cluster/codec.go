@@ -23,6 +23,9 @@ const (
 	hasOffset // Epoch, Offset and Prev
 	hasCode   // Code and Reason
 	hasExcept
+	hasAudience
+	hasID
+	hasPace    // Key and Over
 	hasPayload // Op and Payload
 
 	// oneOf: either User or Topic is set, not both.
@@ -43,6 +46,10 @@ var verbs = [...]fields{
 	server.VerbRefresh:     hasUser | hasPayload,
 	server.VerbRevoke:      hasPayload,
 	server.VerbUnrevoke:    hasPayload,
+	server.VerbDeliver:     hasAudience | hasPayload,
+	server.VerbPaced:       hasAudience | hasID | hasPace | hasPayload,
+	server.VerbPacedList:   hasID,
+	server.VerbPacedCancel: hasID,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {
@@ -77,6 +84,9 @@ func checkCommand(c *server.Command) error {
 		return err
 	}
 	if err := checkNames(c, f); err != nil {
+		return err
+	}
+	if err := checkAudience(c, f); err != nil {
 		return err
 	}
 	switch {
@@ -191,6 +201,15 @@ func appendCommand(b []byte, c *server.Command) []byte {
 	if f&hasExcept != 0 {
 		b = appendString(b, c.Except)
 	}
+	if f&hasAudience != 0 {
+		b = appendAudience(b, &c.Audience)
+	}
+	if f&hasID != 0 {
+		b = appendString(b, c.ID)
+	}
+	if f&hasPace != 0 {
+		b = binary.AppendUvarint(appendString(b, c.Key), uint64(c.Over))
+	}
 	if f&hasPayload != 0 {
 		b = append(append(b, byte(c.Op)), c.Payload...)
 	}
@@ -229,6 +248,15 @@ func decodeCommand(b []byte) (*server.Command, error) {
 	}
 	if f&hasExcept != 0 {
 		c.Except = r.string()
+	}
+	if f&hasAudience != 0 {
+		c.Audience = r.audience()
+	}
+	if f&hasID != 0 {
+		c.ID = r.string()
+	}
+	if f&hasPace != 0 {
+		c.Key, c.Over = r.string(), r.duration()
 	}
 	if f&hasPayload != 0 {
 		c.Op, c.Payload = server.Op(r.byte()), r.rest()

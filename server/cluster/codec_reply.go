@@ -14,7 +14,7 @@ import (
 // maxError bounds the text of Reply.Error; what is longer is cut.
 const maxError = 1 << 10
 
-// appendReply appends a reply: the count, the error, and the sessions.
+// appendReply appends a reply: the count, the error, the sessions, and paced broadcasts if there are any.
 func appendReply(b []byte, r *server.Reply) []byte {
 	b = binary.AppendUvarint(b, uint64(clamp(r.Count)))
 	b = appendString(b, cut(r.Error, maxError))
@@ -34,6 +34,9 @@ func appendReply(b []byte, r *server.Reply) []byte {
 		}
 		b = binary.AppendVarint(b, opened)
 		b = binary.AppendUvarint(b, uint64(clamp(s.QueuedBytes)))
+	}
+	if len(r.Paced) > 0 { // the reply to a command that only nodes of this version send
+		b = appendPaced(b, r.Paced)
 	}
 	return b
 }
@@ -56,6 +59,9 @@ func decodeReply(b []byte) (reply server.Reply, err error) {
 		}
 		s.QueuedBytes = r.int()
 		reply.Sessions = append(reply.Sessions, s)
+	}
+	if !r.failed && len(r.b) > 0 {
+		reply.Paced = r.paced()
 	}
 	if err := r.end(); err != nil {
 		return server.Reply{}, fmt.Errorf("reply: %w", err)

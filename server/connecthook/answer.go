@@ -14,6 +14,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/where"
 )
 
 // Question is the JSON document that describes a handshake to the backend.
@@ -43,6 +44,8 @@ type Answer struct {
 	Presence  []string `json:"presence"`
 	// Limits of the session.
 	Limits *server.SessionLimits `json:"limits"`
+	// Labels of the session; a value that is null is an error.
+	Labels map[string]*string `json:"labels"`
 	// Data is for Session.Data, as a jsontext.Value.
 	Data jsontext.Value `json:"data"`
 	// Expires, if it is there, is when the session is closed with 3000, in seconds since
@@ -72,7 +75,7 @@ func parseAnswer(body []byte, now time.Time) (id server.Identity, err error) {
 		return id, invalid(err)
 	}
 	if a.Reject != nil {
-		if a.User != "" || a.Topics != nil || a.Subscribe != nil || a.Publish != nil || a.Presence != nil || a.Limits != nil || a.Data != nil || a.Expires != nil {
+		if a.User != "" || a.Topics != nil || a.Subscribe != nil || a.Publish != nil || a.Presence != nil || a.Limits != nil || a.Labels != nil || a.Data != nil || a.Expires != nil {
 			return id, errors.New("it has reject and other members")
 		}
 		return id, a.Reject.rejection()
@@ -107,6 +110,18 @@ func parseAnswer(body []byte, now time.Time) (id server.Identity, err error) {
 	}
 	if a.Data != nil {
 		id.Data = a.Data
+	}
+	if len(a.Labels) > 0 {
+		id.Labels = make(map[string]string, len(a.Labels))
+		for name, value := range a.Labels {
+			if value == nil {
+				return server.Identity{}, errors.New("labels has a value that is null: want strings")
+			}
+			id.Labels[name] = *value
+		}
+		if _, err := where.MakeLabels(id.Labels); err != nil {
+			return server.Identity{}, err
+		}
 	}
 	if a.Limits != nil {
 		id.Limits = *a.Limits

@@ -1,0 +1,169 @@
+package api
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"fanfare/server"
+	"fanfare/server/where"
+)
+
+// This file reads from the query which sessions a push leaves out, and over which time it is
+// spread.
+
+var (
+	// audienceQuery are the parameters that narrow a push. repeatable are those that may come
+	// several times.
+	audienceQuery = []string{"exclude_user", "exclude_session", "where"}
+	repeatable    = []string{"exclude_user", "exclude_session", "name[]"}
+	// paceQuery are the parameters of a paced broadcast.
+	paceQuery = []string{"over", "key"}
+)
+
+// narrow reads audienceQuery into an audience, and checks it.
+func narrow(args *fasthttp.Args, to *server.Audience) *problem {
+	if args.Len() == 0 {
+		return nil // most requests
+	}
+	to.ExcludeUsers = peekAll(args, "exclude_user")
+	to.ExcludeSessions = peekAll(args, "exclude_session")
+	if args.Has("where") {
+		var p *problem
+		if to.Where, p = parseWhere(string(args.Peek("where"))); p != nil {
+			return p
+		}
+	}
+	if err := to.Check(); err != nil {
+		return audienceProblem("bad_query", err)
+	}
+	return nil
+}
+
+// parseWhere parses an expression about labels.
+func parseWhere(text string) (*where.Expr, *problem) {
+	e, err := where.Parse(text)
+	if err != nil {
+		return nil, problemf(400, "bad_where", "where: %s", err)
+	}
+	return e, nil
+}
+
+func peekAll(args *fasthttp.Args, name string) (values []string) {
+	for _, v := range args.PeekMulti(name) {
+		values = append(values, string(v))
+	}
+	return values
+}
+
+// audienceProblem returns the answer to an error that wraps server.ErrAudience.
+func audienceProblem(code string, err error) *problem {
+	return problemf(400, code, "%s", strings.TrimPrefix(err.Error(), server.ErrAudience.Error()+": "))
+}
+
+// notNarrowed rejects a push of a stored message that would leave out sessions: a replay
+// knows nothing of it.
+func notNarrowed(args *fasthttp.Args, more ...string) *problem {
+	for name := range args.All() {
+		if slices.Contains(audienceQuery, string(name)) || slices.Contains(more, string(name)) {
+			return problemf(400, "bad_query", "%s does not apply to a stored message: remove it, or durable", name)
+		}
+	}
+	return nil
+}
+
+// deliver sends the body to an audience, at once or paced.
+func (a *API) deliver(ctx *fasthttp.RequestCtx, to server.Audience) *problem {
+	args := ctx.QueryArgs()
+	if p := narrow(args, &to); p != nil {
+		return p
+	}
+	pace, paced, p := readPace(args)
+	if p != nil {
+		return p
+	}
+	message, p := a.message(ctx)
+	if p != nil {
+		return p
+	}
+	if !paced {
+		return answerDelivery(ctx)(a.srv.Deliver(a.quit, to, message))
+	}
+	d, err := a.srv.StartPaced(a.quit, to, message, pace)
+	return answerPaced(ctx, d, err)
+}
+
+// readPace reads paceQuery. It reports whether the push is paced.
+func readPace(args *fasthttp.Args) (pace server.Pace, paced bool, p *problem) {
+	if !args.Has("over") {
+		if args.Has("key") {
+			return pace, false, problemf(400, "bad_query", "key is for paced broadcasts: say over, or remove it")
+		}
+		return pace, false, nil
+	}
+	given := string(args.Peek("over"))
+	text := given
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		text += "s"
+	}
+	var err error
+	if pace.Over, err = time.ParseDuration(text); err != nil || pace.Over < server.MinPace || pace.Over > server.MaxPace {
+		return pace, false, problemf(400, "bad_query", "over is %.40q: want a time from 100ms to 1h, like 90s or 10m, or a number of seconds", given)
+	}
+	if pace.Key = string(args.Peek("key")); args.Has("key") && pace.Key == "" {
+		return pace, false, problemf(400, "bad_query", "key is empty: give it a value, or remove it")
+	}
+	return pace, true, nil
+}
+
+// pacedAnswer describes a paced broadcast.
+type pacedAnswer struct {
+	server.PacedBroadcast
+	coverage
+}
+
+// answerPaced answers with a paced broadcast.
+func answerPaced(ctx *fasthttp.RequestCtx, d server.PacedDelivery, err error) *problem {
+	switch {
+	case errors.Is(err, server.ErrAudience):
+		return audienceProblem("bad_query", err)
+	case errors.Is(err, server.ErrManyPaced):
+		return problemf(429, "too_many_broadcasts", "%d paced broadcasts are under way: cancel one, or give those about the same thing the same key", server.MaxPaced)
+	case errors.Is(err, server.ErrNoPaced) && !d.Complete():
+		return problemf(503, "unavailable", "no such paced broadcast on the nodes that have answered; try again")
+	case errors.Is(err, server.ErrNoPaced):
+		return problemf(404, "not_found", "no such paced broadcast; those that have ended are forgotten after a while")
+	case err != nil:
+		return pushProblem(err)
+	}
+	answerJSON(ctx, pacedAnswer{d.PacedBroadcast, coverageOf(d.Coverage)})
+	return nil
+}
+
+// getBroadcasts serves GET /v1/broadcasts.
+func (a *API) getBroadcasts(ctx *fasthttp.RequestCtx, _ names) *problem {
+	list := a.srv.ListPaced(a.quit)
+	if list.Broadcasts == nil {
+		list.Broadcasts = []server.PacedBroadcast{}
+	}
+	answerJSON(ctx, struct {
+		coverage
+		Broadcasts []server.PacedBroadcast `json:"broadcasts"`
+	}{coverageOf(list.Coverage), list.Broadcasts})
+	return nil
+}
+
+// getBroadcast serves GET /v1/broadcasts/{id}.
+func (a *API) getBroadcast(ctx *fasthttp.RequestCtx, in names) *problem {
+	d, err := a.srv.FindPaced(a.quit, in.id)
+	return answerPaced(ctx, d, err)
+}
+
+// deleteBroadcast serves DELETE /v1/broadcasts/{id}: it cancels a paced broadcast.
+func (a *API) deleteBroadcast(ctx *fasthttp.RequestCtx, in names) *problem {
+	d, err := a.srv.CancelPaced(a.quit, in.id)
+	return answerPaced(ctx, d, err)
+}

@@ -1,0 +1,372 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fanfare/netpoll"
+	"fanfare/server/internal/pace"
+)
+
+// This file has paced broadcasts: a message to every session, or to the subscribers of a
+// topic, whose deliveries are spread evenly over a time, so that the clients do not all
+// call a backend at once.
+
+// Pace says how the deliveries of a paced broadcast are spread.
+type Pace struct {
+	// Over is the time from the first delivery to the last, at most MaxPace.
+	Over time.Duration
+	// Key, if not empty, names what the message is about: a paced broadcast ends one with the
+	// same key that is under way. It is UTF-8 of at most 256 bytes.
+	Key string
+}
+
+const (
+	// MinPace and MaxPace bound Pace.Over.
+	MinPace = 100 * time.Millisecond
+	MaxPace = time.Hour
+	// MaxPaced bounds the paced broadcasts that are under way.
+	MaxPaced = pace.MaxRunning
+	// maxPaceKey bounds Pace.Key, in bytes, as names of users and topics.
+	maxPaceKey = 256
+)
+
+var (
+	// ErrManyPaced: MaxPaced paced broadcasts are under way.
+	ErrManyPaced = errors.New("server: too many paced broadcasts are under way")
+	// ErrNoPaced: no node has a paced broadcast with this ID. Those that have ended are
+	// forgotten after a while.
+	ErrNoPaced = errors.New("server: no such paced broadcast")
+)
+
+// PacedState is the state of a paced broadcast.
+type PacedState string
+
+// The states of a paced broadcast. All but the first are final.
+const (
+	PacedRunning  PacedState = "running"
+	PacedDone     PacedState = "done"     // every receiver has been reached
+	PacedCanceled PacedState = "canceled" // by CancelPaced
+	PacedReplaced PacedState = "replaced" // by one with the same key
+	PacedStopped  PacedState = "stopped"  // the server has begun to drain
+)
+
+// pacedStates are the names of the states of a job.
+var pacedStates = [...]PacedState{
+	pace.Running: PacedRunning, pace.Done: PacedDone, pace.Canceled: PacedCanceled, pace.Replaced: PacedReplaced, pace.Stopped: PacedStopped,
+}
+
+// PacedBroadcast describes a paced broadcast: on one node in a Reply, otherwise on all nodes
+// that have answered.
+type PacedBroadcast struct {
+	ID    string     `json:"id"` // unique in the cluster
+	Key   string     `json:"key,omitempty"`
+	Topic string     `json:"topic,omitempty"` // empty: to every session that has a user
+	State PacedState `json:"state"`
+	// Receivers is the number of sessions that the message was written or queued to so far,
+	// Of the number of sessions that were to receive it at the start.
+	Receivers int       `json:"receivers"`
+	Of        int       `json:"of"`
+	Started   time.Time `json:"started"`
+	Until     time.Time `json:"until"`
+	Ended     time.Time `json:"ended,omitzero"` // zero while it is running
+}
+
+// merge adds what another node says about the same broadcast.
+func (b *PacedBroadcast) merge(other PacedBroadcast) {
+	b.Receivers += other.Receivers
+	b.Of += other.Of
+	if other.Started.Before(b.Started) {
+		b.Started = other.Started
+	}
+	if other.Until.After(b.Until) {
+		b.Until = other.Until
+	}
+	if other.Ended.After(b.Ended) {
+		b.Ended = other.Ended
+	}
+	// It is running while a node has it running; otherwise what cut it short says more than
+	// that another node was done.
+	rank := []PacedState{PacedDone, PacedStopped, PacedReplaced, PacedCanceled, PacedRunning}
+	if slices.Index(rank, other.State) > slices.Index(rank, b.State) {
+		b.State = other.State
+	}
+	if b.State == PacedRunning {
+		b.Ended = time.Time{}
+	}
+}
+
+// PacedDelivery is a paced broadcast, and whether every node has answered.
+type PacedDelivery struct {
+	PacedBroadcast
+	Coverage
+}
+
+// PacedList is a list of paced broadcasts, and whether every node has answered.
+type PacedList struct {
+	Broadcasts []PacedBroadcast // in the order in which they were started
+	Coverage
+}
+
+// StartPaced starts to send a message to everyone, or to the subscribers of one topic, and
+// returns before the first session has it. Each node spreads the deliveries to its own
+// sessions evenly over the time, in steps of 20 ms, in no particular order.
+//
+// Sessions that are open at the start receive the message, unless they end before it is
+// their turn; a session that opens later does not (to 100 ms). A session receives it at most
+// once. If there is a paced broadcast with the same key, no session receives its message any
+// more, and every session receives the new one: also those that have received the old one.
+//
+// Drain ends paced broadcasts where they are. Errors: ErrAudience, ErrTooBig, ErrManyPaced.
+func (srv *Server) StartPaced(ctx context.Context, to Audience, m *Message, p Pace) (PacedDelivery, error) {
+	if err := srv.fits(m); err != nil {
+		return PacedDelivery{}, err
+	}
+	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.newPacedID(), Key: p.Key, Over: p.Over, Op: m.Op(), Payload: m.Payload()}
+	if err := srv.checkPaced(c); err != nil {
+		return PacedDelivery{}, err
+	}
+	if srv.cluster != nil {
+		if err := srv.cluster.Check(c); err != nil {
+			return PacedDelivery{}, err
+		}
+	}
+	b, err := srv.startPacedLocal(c, m)
+	if err != nil || srv.cluster == nil {
+		return PacedDelivery{PacedBroadcast: b}, err
+	}
+	answer := srv.ask(ctx, Target{}, c)
+	for _, r := range answer.Replies {
+		for _, other := range r.Paced {
+			b.merge(other)
+		}
+	}
+	return PacedDelivery{b, answer.Coverage}, nil
+}
+
+// ListPaced lists the paced broadcasts that are under way, and the last that have ended.
+func (srv *Server) ListPaced(ctx context.Context) PacedList {
+	return srv.pacedOnAllNodes(ctx, &Command{Verb: VerbPacedList})
+}
+
+// FindPaced returns a paced broadcast. The error is ErrNoPaced.
+func (srv *Server) FindPaced(ctx context.Context, id string) (PacedDelivery, error) {
+	return srv.onePaced(ctx, &Command{Verb: VerbPacedList, ID: id})
+}
+
+// CancelPaced ends a paced broadcast: when it has returned, no session of the nodes that
+// have answered receives the message any more. For one that has ended it does nothing. The
+// error is ErrNoPaced.
+func (srv *Server) CancelPaced(ctx context.Context, id string) (PacedDelivery, error) {
+	return srv.onePaced(ctx, &Command{Verb: VerbPacedCancel, ID: id})
+}
+
+func (srv *Server) onePaced(ctx context.Context, c *Command) (PacedDelivery, error) {
+	if checkPacedID(c.ID) != nil { // no node has it
+		return PacedDelivery{}, ErrNoPaced
+	}
+	list := srv.pacedOnAllNodes(ctx, c)
+	if len(list.Broadcasts) == 0 {
+		return PacedDelivery{Coverage: list.Coverage}, ErrNoPaced
+	}
+	return PacedDelivery{list.Broadcasts[0], list.Coverage}, nil
+}
+
+func (srv *Server) pacedOnAllNodes(ctx context.Context, c *Command) (l PacedList) {
+	var local []PacedBroadcast
+	_, answer, err := srv.onAllNodes(ctx, Target{}, c, func() int {
+		local = srv.pacedLocal(c)
+		return 0
+	})
+	l.Coverage = answer.Coverage
+	if err != nil {
+		l.Unreachable = err
+	}
+	if l.Unreachable == nil && srv.cluster != nil {
+		l.Unreachable = srv.cluster.Ready()
+	}
+	byID := make(map[string]int)
+	add := func(list []PacedBroadcast) {
+		for _, b := range list {
+			if i, known := byID[b.ID]; known {
+				l.Broadcasts[i].merge(b)
+				continue
+			}
+			byID[b.ID] = len(l.Broadcasts)
+			l.Broadcasts = append(l.Broadcasts, b)
+		}
+	}
+	add(local)
+	for _, r := range answer.Replies {
+		add(r.Paced)
+	}
+	slices.SortFunc(l.Broadcasts, func(x, y PacedBroadcast) int { return strings.Compare(x.ID, y.ID) })
+	return l
+}
+
+// An ID is the time in microseconds and a random number, in hexadecimal digits. Of two
+// broadcasts with the same key the one with the greater ID wins, so newPacedID returns one
+// that is greater than all that this node has seen, even if the clock of another is ahead.
+const pacedStampDigits, pacedIDSize = 13, 13 + 8
+
+func (srv *Server) newPacedID() string {
+	for {
+		last := srv.pacedStamp.Load()
+		stamp := max(uint64(srv.wall().UnixMicro()), last+1)
+		if srv.pacedStamp.CompareAndSwap(last, stamp) {
+			return fmt.Sprintf("%0*x%08x", pacedStampDigits, stamp, rand.Uint32())
+		}
+	}
+}
+
+// notePacedID keeps newPacedID ahead of the ID of another node.
+func (srv *Server) notePacedID(id string) {
+	stamp, _ := strconv.ParseUint(id[:pacedStampDigits], 16, 64)
+	for last := srv.pacedStamp.Load(); stamp > last && !srv.pacedStamp.CompareAndSwap(last, stamp); {
+		last = srv.pacedStamp.Load()
+	}
+}
+
+func checkPacedID(id string) error {
+	// The highest digits of a time in this millennium are 0.
+	if len(id) != pacedIDSize || strings.Trim(id, "0123456789abcdef") != "" || id[0] > '7' {
+		return fmt.Errorf("invalid ID %.40q of a paced broadcast", id)
+	}
+	return nil
+}
+
+// checkPaced returns what is wrong with a command to start a paced broadcast.
+func (srv *Server) checkPaced(c *Command) error {
+	to := &c.Audience
+	if err := to.check(); err != nil {
+		return err
+	}
+	switch {
+	case len(to.Users) > 0 || !to.Everyone && len(to.Topics) != 1:
+		return audienceErrorf("a paced broadcast goes to everyone or to one topic")
+	case len(to.Topics) == 1 && srv.Durable(to.Topics[0]):
+		return audienceErrorf("topic %q is durable: its messages are stored, and cannot be paced", to.Topics[0])
+	case c.Over < MinPace || c.Over > MaxPace:
+		return audienceErrorf("over is %v: want %v to %v", c.Over, MinPace, MaxPace)
+	case len(c.Key) > maxPaceKey || !utf8.ValidString(c.Key):
+		return audienceErrorf("key %.40q of %d bytes: want UTF-8 of at most %d bytes", c.Key, len(c.Key), maxPaceKey)
+	}
+	return checkPacedID(c.ID)
+}
+
+// pacedInfo is Spec.Info of a job.
+type pacedInfo struct {
+	topic   string
+	started time.Time
+}
+
+// startPacedLocal starts a paced broadcast to the sessions of this node.
+func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, error) {
+	srv.notePacedID(c.ID)
+	w := &pacedWalk{srv: srv, message: m, sel: srv.newSelection(&c.Audience), born: srv.tick.Load()}
+	if len(c.Audience.Topics) > 0 {
+		w.topic = c.Audience.Topics[0]
+	}
+	j, err := srv.paced.Start(pace.Spec{ID: c.ID, Key: c.Key, Over: c.Over, Of: w.count(), Next: w.next, Info: &pacedInfo{w.topic, srv.wall()}})
+	switch {
+	case errors.Is(err, pace.ErrFull):
+		return PacedBroadcast{}, fmt.Errorf("%w: %d", ErrManyPaced, MaxPaced)
+	case err != nil:
+		return PacedBroadcast{}, fmt.Errorf("server: paced broadcast: %w", err)
+	}
+	return describePaced(j), nil
+}
+
+// pacedLocal executes VerbPacedList and VerbPacedCancel on this node.
+func (srv *Server) pacedLocal(c *Command) (list []PacedBroadcast) {
+	if c.Verb == VerbPacedCancel {
+		srv.paced.Cancel(c.ID)
+	}
+	for _, j := range srv.paced.List() {
+		if c.ID == "" || c.ID == j.ID {
+			list = append(list, describePaced(j))
+		}
+	}
+	return list
+}
+
+func describePaced(j *pace.Job) PacedBroadcast {
+	info, p := j.Info.(*pacedInfo), j.Progress()
+	started := info.started.UTC().Round(0)
+	b := PacedBroadcast{ID: j.ID, Key: j.Key, Topic: info.topic, State: pacedStates[p.State],
+		Receivers: p.Receivers, Of: j.Of, Started: started, Until: started.Add(j.Over)}
+	if p.State != pace.Running {
+		b.Ended = started.Add(p.Ended - j.Started)
+	}
+	return b
+}
+
+// pacedEnded logs the end of a paced broadcast on this node.
+func (srv *Server) pacedEnded(j *pace.Job, p pace.Progress) {
+	srv.log.Info("paced broadcast ended", "id", j.ID, "key", j.Key, "state", pacedStates[p.State], "receivers", p.Receivers, "of", j.Of)
+}
+
+// pacedWalk delivers a paced broadcast to the sessions of this node. Its cursor is all that
+// it knows of them.
+type pacedWalk struct {
+	srv     *Server
+	message *Message
+	sel     *selection
+	topic   string         // empty: every session
+	born    uint32         // tick of the start; sessions that opened later are not receivers
+	at      netpoll.Cursor // owned by next
+}
+
+// receiver returns the session of a connection if it is a receiver, else nil.
+func (w *pacedWalk) receiver(h netpoll.Handler) *Session {
+	c, ok := h.(handler)
+	if !ok || !c.s.listed() || c.s.opened > w.born || !w.sel.has(c.s) || w.topic != "" && !w.srv.users.Subscribed(c.s, w.topic) {
+		return nil
+	}
+	return c.s
+}
+
+// count returns the number of receivers now.
+func (w *pacedWalk) count() int {
+	return inParallel(w.srv.engine.Portions(), w.srv.Count(), func(i int) (n int) {
+		w.srv.engine.EachOf(i, func(h netpoll.Handler) {
+			if w.receiver(h) != nil {
+				n++
+			}
+		})
+		return n
+	})
+}
+
+// next is Spec.Next.
+func (w *pacedWalk) next(n int) (reached, accepted int, more bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.srv.panicked("paced broadcast", v)
+			more = false
+		}
+	}()
+	policy := w.srv.topicPolicy()
+	w.at, more = w.srv.engine.Walk(w.at, func(h netpoll.Handler) bool {
+		if s := w.receiver(h); s != nil {
+			reached++
+			if s.deliver(w.message, policy) == nil {
+				accepted++
+			}
+		}
+		return reached < n
+	})
+	counter := &w.srv.stats.broadcast
+	if w.topic != "" {
+		counter = &w.srv.stats.published
+	}
+	counter.Add(int64(accepted))
+	return reached, accepted, more
+}
