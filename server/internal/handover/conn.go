@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ const (
 	// MaxDescriptors of one message: SCM_MAX_FD of Linux is 253.
 	MaxDescriptors = 250
 	// maxPayload is above what the largest outbound queue makes, base64 included.
-	maxPayload = 2 << 30
+	maxPayload = min(2<<30, math.MaxInt)
 	// writeTimeout bounds a write to a process that does not read.
 	writeTimeout = 10 * time.Second
 )
