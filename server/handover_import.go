@@ -94,7 +94,7 @@ func (s *Session) restore(st *sessionState) {
 		x.expires.Store(st.Expires)
 		x.credential.Store(st.Credential)
 		if st.Meter != nil {
-			x.meter = *st.Meter
+			x.meter.Import(st.Meter)
 		}
 		if st.Client.IsValid() {
 			x.client = clientAddr{st.Client.Addr().As16(), st.Client.Port(), true}

@@ -55,7 +55,7 @@ type sessionState struct {
 	TLS     *secure.State       `json:"tls,omitzero"`
 	Replay  *replay.State       `json:"replay,omitzero"`
 	Held    []heldMessage       `json:"held,omitzero"`
-	Meter   *limit.Meter        `json:"meter,omitzero"`
+	Meter   *limit.MeterState   `json:"meter,omitzero"`
 }
 
 // movingPhase is a phase by its name, because versions may have further phases.
@@ -149,7 +149,7 @@ func (s *Session) exportState() (st sessionState, ok bool) {
 		st.Expires, st.Discarded = x.expires.Load(), x.discarded
 		st.Credential = x.credential.Load()
 		if x.meter != (limit.Meter{}) {
-			meter := x.meter
+			meter := x.meter.Export()
 			st.Meter = &meter
 		}
 		if g := x.gathering; g != nil {

@@ -19,6 +19,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
+	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
 
@@ -125,7 +126,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		except  string
 	}{
 		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
-		{[]any{cfg}, "Fallback Store Cluster Observer Started " + // set by assemble and prepareTakeOver
+		{[]any{cfg}, "Fallback Store Cluster Observer Revocations Started " + // set by assemble and prepareTakeOver
 			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout"},
 		{[]any{outside.cluster(log)}, "Timeout"},
@@ -158,6 +159,7 @@ func TestFlagOfFields(t *testing.T) {
 		"cluster":     {reflect.TypeFor[cluster.Config]()},
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
 		"webhook":     {reflect.TypeFor[webhook.Config]()},
+		"revoke":      {reflect.TypeFor[revoke.Config]()},
 	}
 	for field, flag := range flagOf {
 		if !flags[flag] {

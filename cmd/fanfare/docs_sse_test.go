@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestDocsFetch(t *testing.T) {
 // reportingPage is a page with a script, which reports lines to the test with report.
 type reportingPage struct {
 	*httptest.Server
-	script string // set before the page is opened
+	script atomic.Value // string; set before the page is opened
 	lines  chan string
 }
 
@@ -49,7 +50,7 @@ let reported = Promise.resolve();
 const report = line => { reported = reported.then(() => fetch("/", {method: "POST", body: line})); };
 window.onerror = (message) => report("error: " + message);
 %s
-</script>`, p.script)
+</script>`, p.script.Load())
 	}))
 	t.Cleanup(p.Close)
 	return p
@@ -100,8 +101,8 @@ func TestDocsEventSource(t *testing.T) {
 	ports := freePorts(t, 2)
 	public, api := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
 	page := newReportingPage(t)
-	page.script = docBlocks(t, sseDocument, "js")[0].text + `
-listen("http://` + public + `/sse?user=bob&topic=scores.final", report, topic => report("gap " + topic));`
+	page.script.Store(docBlocks(t, sseDocument, "js")[0].text + `
+listen("http://` + public + `/sse?user=bob&topic=scores.final", report, topic => report("gap " + topic));`)
 	args := []string{"--data-dir=" + t.TempDir(), "--durable-topic=scores.*", "--allow-origin=" + page.URL, "--listen=" + public, "--api=" + api}
 	inbox := func(text string) { post(t, "http://"+api+"/v1/users/bob/push?durable=true", "text/plain", text) }
 	topic := func(text string) { post(t, "http://"+api+"/v1/topics/scores.final/push", "text/plain", text) }
@@ -153,10 +154,10 @@ func sendTo(t *testing.T, method, url string) {
 func TestEventSourceStaysAway(t *testing.T) {
 	page := newReportingPage(t)
 	p := startServer(t, nil, "--allow-origin=*")
-	page.script = `
+	page.script.Store(`
 const source = new EventSource("http://` + p.public + `/sse?user=bob");
 source.onopen = () => report("open");
-source.onerror = () => report("error " + source.readyState);`
+source.onerror = () => report("error " + source.readyState);`)
 	page.open(t)
 	page.expect(t, "open")
 	waitOnline(t, p.api, "bob")

@@ -29,7 +29,7 @@ func TestAPIQuery(t *testing.T) {
 		{"POST", "/v1/users/alice/push?durable=true&id=", 400, "id is empty"},
 		{"POST", "/v1/users/alice/push?durable=true&ttl=", 400, "ttl is empty"},
 		{"POST", "/v1/topics/news/push?durabel=true", 400, "did you mean"},
-		{"POST", "/v1/broadcast?durable=true", 400, `unknown parameter \"durable\"; want none here`},
+		{"POST", "/v1/broadcast?durable=true", 400, `unknown parameter \"durable\"; want over, key, exclude_user, exclude_session, where`},
 		{"POST", "/v1/push?durable=true", 400, "want none here"},
 		{"POST", "/v1/batch?durable=true", 400, "want none here"},
 		{"DELETE", "/v1/users/alice?resaon=x", 400, `did you mean \"reason\"?`},

@@ -193,13 +193,14 @@ func (c *Conn) next() (m Message, ok bool, err error) {
 	if len(c.in) < headerLen {
 		return m, false, nil
 	}
-	n := int(binary.BigEndian.Uint32(c.in))
+	length := binary.BigEndian.Uint32(c.in)
+	n := int(min(length, math.MaxInt32)) // 32 bits
 	kind, fds := Kind(c.in[4]), int(binary.BigEndian.Uint16(c.in[5:]))
 	switch {
 	case kind == 0 || kind >= kinds || c.in[7] != 0:
 		return m, false, fmt.Errorf("handover: unknown %v: the other process has another version", kind)
-	case n > maxPayload || fds > MaxDescriptors:
-		return m, false, fmt.Errorf("handover: %v of %d bytes with %d descriptors is too large", kind, n, fds)
+	case int64(length) > maxPayload || fds > MaxDescriptors:
+		return m, false, fmt.Errorf("handover: %v of %d bytes with %d descriptors is too large", kind, length, fds)
 	case len(c.in) < headerLen+n:
 		return m, false, nil
 	case fds > len(c.fds):

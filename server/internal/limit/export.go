@@ -1,32 +1,25 @@
 package limit
 
-import "github.com/go-json-experiment/json"
-
-// meterState is a Meter as JSON.
-type meterState struct {
-	Messages bucketState `json:"messages,omitzero"`
-	Bytes    bucketState `json:"bytes,omitzero"`
+// MeterState is a Meter as plain data, for another process. It has no methods of package
+// json: those would link it into every program with a Meter.
+type MeterState struct {
+	Messages BucketState `json:"messages,omitzero"`
+	Bytes    BucketState `json:"bytes,omitzero"`
 	Came     int64       `json:"came,omitzero"`
 }
 
-type bucketState struct {
+// BucketState is a Bucket as plain data.
+type BucketState struct {
 	Left int64  `json:"left"`
 	Last uint32 `json:"last"`
 }
 
-func (b Bucket) state() bucketState { return bucketState{b.left, b.last} }
+func (b Bucket) state() BucketState { return BucketState{b.left, b.last} }
 
-// MarshalJSON encodes what the session has left, for another process.
-func (m Meter) MarshalJSON() ([]byte, error) {
-	return json.Marshal(meterState{m.messages.state(), m.bytes.state(), m.came})
-}
+// Export returns what the session has left.
+func (m *Meter) Export() MeterState { return MeterState{m.messages.state(), m.bytes.state(), m.came} }
 
-// UnmarshalJSON is the reverse of MarshalJSON.
-func (m *Meter) UnmarshalJSON(b []byte) error {
-	var st meterState
-	if err := json.Unmarshal(b, &st); err != nil {
-		return err
-	}
+// Import is the reverse of Export.
+func (m *Meter) Import(st *MeterState) {
 	*m = Meter{Bucket{st.Messages.Left, st.Messages.Last}, Bucket{st.Bytes.Left, st.Bytes.Last}, st.Came}
-	return nil
 }
