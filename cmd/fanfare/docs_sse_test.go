@@ -22,7 +22,9 @@ const sseDocument = "docs/sse.md"
 func TestDocsFetch(t *testing.T) {
 	p := startServer(t, nil)
 	example := docBlocks(t, sseDocument, "js")[1]
-	n := startNode(t, strings.ReplaceAll(example.text, "127.0.0.1:8080", p.public))
+	// The server checks no tokens, and rejects one.
+	n := startNode(t, strings.NewReplacer("127.0.0.1:8080", p.public, "/sse?", "/sse?user=alice&",
+		`headers: {Authorization: "Bearer TOKEN"},`, "").Replace(example.text))
 	waitOnline(t, p.api, "alice")
 	post(t, "http://"+p.api+"/v1/users/alice/push", "application/json", `{"hello":"world"}`)
 	post(t, "http://"+p.api+"/v1/topics/weather/push", "text/plain", "rain\nat noon")
