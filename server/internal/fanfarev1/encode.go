@@ -3,9 +3,7 @@ package fanfarev1
 import (
 	"encoding/base64"
 	"strconv"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"unicode/utf8"
 )
 
 // Message is a message to a client. The payload is encoded as "text", or as "base64" if
@@ -84,24 +82,45 @@ func appendString(b, text []byte) []byte {
 }
 
 // Object is an object of the server that carries no payload: hello, subscribe,
-// unsubscribe, refresh or error.
+// unsubscribe, refresh or error. Zero members are left out.
 type Object struct {
-	Type    string  `json:"type"`
-	Code    string  `json:"code,omitempty"`
-	Message string  `json:"message,omitempty"`
-	User    string  `json:"user,omitempty"`
-	Topic   string  `json:"topic,omitempty"`
-	Epoch   string  `json:"epoch,omitempty"`
-	Offset  *uint64 `json:"offset,omitzero"`
-	Gap     bool    `json:"gap,omitzero"`
-	Expires int64   `json:"expires,omitzero"`
+	Type    string
+	Code    string
+	Message string
+	User    string
+	Topic   string
+	Epoch   string
+	Offset  *uint64
+	Gap     bool
+	Expires int64
 }
 
 // Encode returns the object as JSON, with U+FFFD for bytes that are not UTF-8.
 func (o Object) Encode() []byte {
-	b, err := json.Marshal(o, jsontext.AllowInvalidUTF8(true))
-	if err != nil {
-		panic("BUG: fanfarev1: object without JSON: " + err.Error())
+	b := appendText([]byte(`{"type":`), o.Type)
+	for _, m := range [...]struct{ name, value string }{
+		{`,"code":`, o.Code}, {`,"message":`, o.Message}, {`,"user":`, o.User}, {`,"topic":`, o.Topic}, {`,"epoch":`, o.Epoch},
+	} {
+		if m.value != "" {
+			b = appendText(append(b, m.name...), m.value)
+		}
 	}
-	return b
+	if o.Offset != nil {
+		b = strconv.AppendUint(append(b, `,"offset":`...), *o.Offset, 10)
+	}
+	if o.Gap {
+		b = append(b, `,"gap":true`...)
+	}
+	if o.Expires != 0 {
+		b = strconv.AppendInt(append(b, `,"expires":`...), o.Expires, 10)
+	}
+	return append(b, '}')
+}
+
+// appendText appends a JSON string, with U+FFFD for each byte of s that is not UTF-8.
+func appendText(b []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = string([]rune(s))
+	}
+	return appendString(b, []byte(s))
 }
