@@ -176,15 +176,7 @@ func (n node) Serve(c *Command) (r Reply) {
 		if srv.replay == nil {
 			return Reply{Error: "this node has no store"}
 		}
-		box := store.Box{User: c.User, Topic: c.Topic}
-		epoch := srv.store.Epoch(box)
-		var m *Message
-		// Otherwise sessions read it when the store is back, or has learned of the epoch
-		// in which the other node has stored it: one of the two nodes is late.
-		if c.Op != 0 && epoch != "" && epoch == c.Epoch {
-			m = NewMessage(c.Op, c.Payload)
-			m.setPosition(box, epoch, c.Offset)
-		}
+		box, m := srv.storedMessage(c)
 		r.Count = srv.announce(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
 	case VerbClose:
 		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
@@ -241,6 +233,18 @@ func (srv *Server) subscriber(topic, id string) *Session {
 
 // errTooManyTopics is Reply.Error for registry.ErrTooManyTopics.
 const errTooManyTopics = "too many topics"
+
+// storedMessage returns where a VerbStored was stored, and the message at its position. It is
+// nil if sessions have to read it when the store is back, or has learned of the epoch in which
+// the other process has stored it: one of the two is late.
+func (srv *Server) storedMessage(c *Command) (box store.Box, m *Message) {
+	box = store.Box{User: c.User, Topic: c.Topic}
+	if epoch := srv.store.Epoch(box); c.Op != 0 && epoch != "" && epoch == c.Epoch {
+		m = NewMessage(c.Op, c.Payload)
+		m.setPosition(box, epoch, c.Offset)
+	}
+	return box, m
+}
 
 // check returns what is wrong with a command, whose fields may hold anything.
 func (srv *Server) check(c *Command) error {

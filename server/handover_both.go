@@ -39,7 +39,7 @@ func (srv *Server) deliverLocal(to *Audience, m *Message) int {
 
 func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {
 	return srv.together(func() int { return srv.announceHere(box, epoch, offset, prev, m, began) }, func() *Command {
-		c := &Command{Verb: VerbStored, User: box.User, Topic: box.Topic, Offset: offset, Prev: prev}
+		c := &Command{Verb: VerbStored, User: box.User, Topic: box.Topic, Epoch: epoch, Offset: offset, Prev: prev}
 		if m != nil {
 			c.Op, c.Payload = m.Op(), m.Payload()
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -328,7 +327,7 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 	case VerbPush:
 		r.Count = srv.pushHere(c.User, NewMessage(c.Op, c.Payload), nil)
 	case VerbPublish:
-		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), srv.sessionOf(c.Topic, c.Except), nil)
+		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), nil, nil)
 	case VerbBroadcast:
 		r.Count = srv.broadcastHere(NewMessage(c.Op, c.Payload), nil)
 	case VerbPushMany:
@@ -336,7 +335,11 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 	case VerbDeliver:
 		r.Count = srv.deliverHere(&c.Audience, NewMessage(c.Op, c.Payload))
 	case VerbStored:
-		r.Count = srv.storedHere(c)
+		if srv.replay == nil {
+			break
+		}
+		box, m := srv.storedMessage(c)
+		r.Count = srv.announceHere(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
 	case VerbClose:
 		r.Count = srv.disconnectHere(c.User, c.Code, c.Reason)
 	case VerbSessions:
@@ -353,32 +356,4 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 		r.Error = errTooManyTopics
 	}
 	return r
-}
-
-// storedHere announces a message that the other process has stored.
-func (srv *Server) storedHere(c *Command) int {
-	if srv.replay == nil {
-		return 0
-	}
-	box := store.Box{User: c.User, Topic: c.Topic}
-	epoch := srv.store.Epoch(box)
-	var m *Message
-	if c.Op != 0 && epoch != "" { // else sessions read it when the store is back
-		m = NewMessage(c.Op, c.Payload)
-		m.setPosition(box, epoch, c.Offset)
-	}
-	return srv.announceHere(box, epoch, c.Offset, c.Prev, m, srv.now())
-}
-
-// sessionOf finds a subscriber of a topic by the ID that the other process knows it by.
-func (srv *Server) sessionOf(topic, id string) *Session {
-	if id == "" {
-		return nil
-	}
-	for _, s := range srv.users.AppendTopic(nil, topic) {
-		if strconv.FormatUint(s.ID(), 10) == id {
-			return s
-		}
-	}
-	return nil
 }
