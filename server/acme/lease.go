@@ -101,8 +101,7 @@ func (b *bucket) tryLock(ctx context.Context, name string, seen uint64, expired 
 
 // lost reports whether a write failed because another one came first.
 func lost(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // hold renews a lock until Unlock.

@@ -282,10 +282,10 @@ func (s *Store) rejection(k subject.Kind, e *apiError) error {
 	if k == subject.Ack {
 		limit = fmt.Errorf("%w: Positions is %d bytes", store.ErrFull, s.cfg.Positions)
 	}
-	switch e.Code {
-	case codeWrongLast, codeWrongLastConstant:
+	switch {
+	case wrongLast(e.Code):
 		return errRaced
-	case codeStoreFailed:
+	case e.Code == codeStoreFailed:
 		switch {
 		case strings.Contains(e.Description, "per subject"):
 			return errBoxFull
@@ -293,7 +293,7 @@ func (s *Store) rejection(k subject.Kind, e *apiError) error {
 			s.stats.rejected.Add(1)
 			return limit
 		}
-	case codeStorageExceeded, codeInsufficient:
+	case e.Code == codeStorageExceeded, e.Code == codeInsufficient:
 		s.stats.rejected.Add(1)
 		return fmt.Errorf("%w: %w", store.ErrFull, e)
 	}

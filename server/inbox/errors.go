@@ -42,6 +42,10 @@ const (
 	codeInsufficient      = 10023
 )
 
+// wrongLast reports whether a code says that another write came first: it has been stored, or
+// is under way in a replicated stream.
+func wrongLast(code int) bool { return code == codeWrongLast || code == codeWrongLastConstant }
+
 // unavailable counts a failed operation and returns its error.
 func (s *Store) unavailable(err error) error {
 	s.stats.unavailable.Add(1)

@@ -38,7 +38,7 @@ func (r revocations) Put(ctx context.Context, e revoke.Entry, last uint64) (uint
 		jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithExpectStream(revokedStream))
 	var said *jetstream.APIError
 	switch {
-	case errors.As(err, &said) && int(said.ErrorCode) == codeWrongLast:
+	case errors.As(err, &said) && wrongLast(int(said.ErrorCode)):
 		return 0, revoke.ErrConflict
 	case err != nil:
 		return 0, r.unavailable(err)

@@ -111,3 +111,12 @@ func TestRevocationsUnavailable(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// TestWrongLast: both codes of JetStream say that another write came first, and nothing else does.
+func TestWrongLast(t *testing.T) {
+	for code, want := range map[int]bool{10071: true, 10164: true, codeStoreFailed: false, codeNoMessage: false, 0: false} {
+		if wrongLast(code) != want {
+			t.Errorf("code %d: %v", code, !want)
+		}
+	}
+}
