@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,21 +195,9 @@ func (ks *KeySet) run(ctx context.Context) {
 // replace puts keys into force, and logs what is new.
 func (ks *KeySet) replace(keys *jwks) {
 	old := ks.keys.Swap(keys)
-	if old == nil || !equalKeys(old, keys) {
+	if old == nil || !slices.Equal(old.kids, keys.kids) || len(old.skipped) != len(keys.skipped) {
 		ks.cfg.Logger.Info("key set loaded", "source", ks.cfg.Source, "issuer", ks.cfg.Issuer, "kids", keys.kids, "skipped", keys.skipped)
 	}
-}
-
-func equalKeys(x, y *jwks) bool {
-	if len(x.kids) != len(y.kids) || len(x.skipped) != len(y.skipped) {
-		return false
-	}
-	for i := range x.kids {
-		if x.kids[i] != y.kids[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // age returns the seconds since the set was last fetched; 0: it never was.

@@ -90,7 +90,7 @@ func (v *verifier) parse(token string) (c *claims, lacking []*KeySet, err error)
 		var used *trust
 		_, e := v.parser.ParseWithClaims(token, c, func(t *jwt.Token) (_ any, err error) {
 			if candidates == nil {
-				if candidates, err = v.trusts(c.issuer()); err != nil {
+				if candidates, err = v.trusts(text(c.Issuer)); err != nil {
 					return nil, err
 				}
 			}
@@ -146,12 +146,4 @@ func (v *verifier) refreshed(ctx context.Context, mayBlock bool, token string) (
 		}
 	}
 	return c, err
-}
-
-// issuer returns the claim iss, empty if there is none.
-func (c *claims) issuer() string {
-	if c.Issuer == nil {
-		return ""
-	}
-	return *c.Issuer
 }
