@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"math/big"
+	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -127,14 +127,10 @@ func (h *Hook) Identify(ctx context.Context, r *server.Request) (server.Identity
 
 // unavailable spreads the return of clients over some seconds.
 func unavailable() error {
-	seconds, err := rand.Int(rand.Reader, big.NewInt(6))
-	if err != nil {
-		panic("BUG: connecthook: " + err.Error()) // crypto/rand does not fail
-	}
 	return &server.Rejection{
 		Status: http.StatusServiceUnavailable,
 		Text:   "the server cannot identify clients at the moment, try again later",
-		Header: http.Header{"Retry-After": {strconv.FormatInt(5+seconds.Int64(), 10)}},
+		Header: http.Header{"Retry-After": {strconv.Itoa(5 + mathrand.IntN(6))}},
 	}
 }
 
@@ -205,7 +201,7 @@ func (set *settings) ask(ctx context.Context, question []byte, now func() time.T
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "fanfare")
 	began := now()
-	sign(r.Header, set.Secrets, question, began)
+	callout.Sign(r.Header, set.Secrets, "msg_"+rand.Text(), began, question)
 	body, _, err := callout.Do(set.client, r, maxAnswer)
 	switch {
 	case err != nil && ctx.Err() != nil && (errors.Is(ctx.Err(), context.Canceled) || now().Sub(began) < set.Timeout/2):

@@ -1,13 +1,10 @@
 package webhook
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,18 +65,11 @@ func ParseSecrets(text string) (secrets []Secret, err error) {
 	return secrets, nil
 }
 
-// sign sets the header fields of Standard Webhooks. The time is that of the attempt, so that
-// receivers can reject requests that were recorded.
+// sign sets the header fields of Standard Webhooks.
 func sign(h http.Header, secrets []Secret, id string, now time.Time, body []byte) {
-	stamp := strconv.FormatInt(now.Unix(), 10)
-	var all []string
-	for _, s := range secrets {
-		mac := hmac.New(sha256.New, s.key)
-		mac.Write([]byte(id + "." + stamp + "."))
-		mac.Write(body)
-		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	keys := make([][]byte, len(secrets))
+	for i, s := range secrets {
+		keys[i] = s.key
 	}
-	h.Set("Webhook-Id", id)
-	h.Set("Webhook-Timestamp", stamp)
-	h.Set("Webhook-Signature", strings.Join(all, " "))
+	callout.Sign(h, keys, id, now, body)
 }
