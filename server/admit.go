@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"fanfare/frame"
@@ -115,10 +116,8 @@ func (ep *endpoint) chooseDialect(r *Request) (index int, err error) {
 		spoken = append(spoken, d.Protocol())
 	}
 	protocol := handshake.ChooseProtocol(&r.head, spoken) // offers are tokens, which are not empty
-	for i, p := range spoken {
-		if p == protocol {
-			return i, nil
-		}
+	if i := slices.Index(spoken, protocol); i >= 0 {
+		return i, nil
 	}
 	return 0, Reject(http.StatusBadRequest, "this endpoint needs a sub-protocol that the client does not offer")
 }

@@ -69,13 +69,15 @@ func share(subscribe, publish, presence []string) (may unique.Handle[capabilitie
 
 // lists is the reverse of share.
 func (c capabilities) lists() (subscribe, publish, presence []string) {
-	list := func(s string) []string {
-		if s == "" {
-			return nil
-		}
-		return strings.Split(s, "\n")
+	return split(c.subscribe), split(c.publish), split(c.presence)
+}
+
+// split returns the names of a joined list.
+func split(list string) []string {
+	if list == "" {
+		return nil
 	}
-	return list(c.subscribe), list(c.publish), list(c.presence)
+	return strings.Split(list, "\n")
 }
 
 // maxCapabilities bounds each list of an Identity.

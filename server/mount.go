@@ -79,13 +79,17 @@ func (m *Mount) Begin(ctx context.Context, r *HostedRequest, id *Identity) (*Ado
 func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*Adoption, error) {
 	a, err := m.ep.decideHosted(ctx, h, id)
 	if err != nil {
-		rejection := m.ep.srv.rejection(err)
-		rejection = m.ep.readable(rejection, &h.req)
-		origin, _ := h.req.head.Field("Origin")
-		m.ep.srv.rejectLog.Note(rejection, h.req.RemoteAddr().Addr(), origin)
-		return nil, rejection
+		return nil, m.ep.rejected(err, &h.req)
 	}
 	return a, nil
+}
+
+// rejected returns what a client that another server hosts is sent, and notes it for the log.
+func (ep *endpoint) rejected(err error, r *Request) *Rejection {
+	rejection := ep.readable(ep.srv.rejection(err), r)
+	origin, _ := r.head.Field("Origin")
+	ep.srv.rejectLog.Note(rejection, r.RemoteAddr().Addr(), origin)
+	return rejection
 }
 
 // Adoption is a handshake that another server has read and this one has accepted. It ends

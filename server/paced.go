@@ -335,14 +335,7 @@ func (w *pacedWalk) receiver(h netpoll.Handler) *Session {
 
 // count returns the number of receivers now.
 func (w *pacedWalk) count() int {
-	return inParallel(w.srv.engine.Portions(), w.srv.Count(), func(i int) (n int) {
-		w.srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if w.receiver(h) != nil {
-				n++
-			}
-		})
-		return n
-	})
+	return w.srv.countAll(func(h netpoll.Handler) bool { return w.receiver(h) != nil })
 }
 
 // next is Spec.Next.

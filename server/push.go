@@ -303,6 +303,18 @@ func deliverAll(to []*Session, m *Message, policy netpoll.Policy) (n int) {
 // starting one costs more than it saves.
 const minParallel = 256
 
+// countAll calls f for all connections, in parallel, and returns for how many it is true.
+func (srv *Server) countAll(f func(netpoll.Handler) bool) int {
+	return inParallel(srv.engine.Portions(), srv.Count(), func(i int) (n int) {
+		srv.engine.EachOf(i, func(h netpoll.Handler) {
+			if f(h) {
+				n++
+			}
+		})
+		return n
+	})
+}
+
 // inParallel calls part for 0 to parts-1 and adds up what it returns, on as many
 // goroutines as there are cores, if there are receivers enough for them.
 func inParallel(parts, receivers int, part func(i int) int) int {

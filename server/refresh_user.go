@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -115,7 +114,8 @@ func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
 // change applies a change to the session.
 func (s *Session) change(c *IdentityChange) {
 	was, _ := s.capabilities()
-	id := Identity{MaySubscribe: split(was.subscribe), MayPublish: split(was.publish), MayReadPresence: split(was.presence)}
+	var id Identity
+	id.MaySubscribe, id.MayPublish, id.MayReadPresence = was.lists()
 	if x := s.ext.Load(); x != nil {
 		id.Limits = SessionLimits{Messages: int(x.maxMessages.Load()), Topics: int(x.maxTopics.Load())}
 	}
@@ -124,8 +124,7 @@ func (s *Session) change(c *IdentityChange) {
 	if c.Expires != nil {
 		var at time.Time
 		if *c.Expires > 0 {
-			whole, fraction := math.Modf(*c.Expires)
-			at = time.Unix(int64(whole), int64(fraction*1e9))
+			at = fromSeconds(*c.Expires)
 		}
 		s.setExpiry(at)
 	}
@@ -148,12 +147,4 @@ type unsubscriber interface {
 
 func (*v1) unsubscribed(s *Session, topic string) {
 	object{Type: "unsubscribe", Topic: topic}.send(s)
-}
-
-// split returns the names of a joined list.
-func split(list string) []string {
-	if list == "" {
-		return nil
-	}
-	return strings.Split(list, "\n")
 }

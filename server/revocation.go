@@ -19,8 +19,11 @@ type credential struct {
 	Issued float64 `json:"issued"` // in seconds since 1970
 }
 
-func (c *credential) issued() time.Time {
-	whole, fraction := math.Modf(c.Issued)
+func (c *credential) issued() time.Time { return fromSeconds(c.Issued) }
+
+// fromSeconds returns the time that is some seconds after the beginning of 1970.
+func fromSeconds(seconds float64) time.Time {
+	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9))
 }
 
@@ -188,12 +191,8 @@ func (srv *Server) closeRevoked(user string) (n int) {
 		}
 		return n
 	}
-	return inParallel(srv.engine.Portions(), srv.Count(), func(i int) (n int) {
-		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.closeIfRevoked() {
-				n++
-			}
-		})
-		return n
+	return srv.countAll(func(h netpoll.Handler) bool {
+		s, ok := h.(handler)
+		return ok && s.s.closeIfRevoked()
 	})
 }

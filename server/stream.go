@@ -103,10 +103,8 @@ func (ep *endpoint) checkStream(r *Request) error {
 // chooseStream is chooseDialect for Streams: EventSource cannot set a header.
 func (ep *endpoint) chooseStream(r *Request) (index int, err error) {
 	name := r.Query("protocol")
-	for i, d := range ep.Dialects {
-		if d.Protocol() == name {
-			return i, nil
-		}
+	if i, ok := ep.findDialect(name); ok {
+		return i, nil
 	}
 	return 0, &Rejection{
 		Status: http.StatusBadRequest,

@@ -36,9 +36,7 @@ func (ep *endpoint) serveStream(w http.ResponseWriter, r *http.Request, preset *
 	if err == nil {
 		return nil
 	}
-	rejection := ep.readable(ep.srv.rejection(err), &h.req)
-	origin, _ := h.req.head.Field("Origin")
-	ep.srv.rejectLog.Note(rejection, h.req.RemoteAddr().Addr(), origin)
+	rejection := ep.rejected(err, &h.req)
 	serveRejection(w, rejection)
 	return rejection
 }
