@@ -103,8 +103,8 @@ func (p *program) assemble(ctx context.Context, next *plan) (err error) {
 		leave(cfg.Cluster)
 		return usage(inFlags("server", err))
 	}
-	if next.tokens != nil {
-		cmd.tokens.SetKeys(next.tokens)
+	if cmd.tokens != nil {
+		cmd.tokens.SetKeys(cmd.tokenKeys)
 		next.api.Measured = append(next.api.Measured, cmd.tokens)
 	}
 	if cmd.hook != nil {

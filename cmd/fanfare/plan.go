@@ -9,7 +9,6 @@ import (
 	"fanfare/server"
 	"fanfare/server/acme"
 	"fanfare/server/api"
-	"fanfare/server/auth"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
 	"fanfare/server/revoke"
@@ -24,7 +23,6 @@ type plan struct {
 	api    api.Config
 	store  *inbox.Config   // nil: none
 	acme   *acme.Config    // nil: none
-	tokens *auth.Keys      // nil: not --auth jwt
 	hooks  *webhook.Config // nil: no webhooks
 
 	revocations *revoke.Config // nil: none; without a store
@@ -47,7 +45,7 @@ func (cmd *serveCmd) makePlan(log *slog.Logger) (*plan, error) {
 	if len(keys) == 0 && !listen.IsLoopback(cmd.API) {
 		return nil, fmt.Errorf("--api is %s, which is not loopback: give --api-key-file, or set %s, or listen on 127.0.0.1", cmd.API, apiKeyEnv)
 	}
-	p := &plan{cmd: cmd, server: cfg, tokens: cmd.tokenKeys}
+	p := &plan{cmd: cmd, server: cfg}
 	p.api = api.Config{
 		Listen:          cmd.API,
 		Keys:            keys,

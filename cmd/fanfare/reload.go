@@ -121,8 +121,8 @@ func (p *program) reloadLimits(next *plan) (func() error, error) {
 
 func (p *program) reloadTokens(next *plan) (func() error, error) {
 	return func() error {
-		if p.cmd.tokens != nil && next.tokens != nil {
-			p.cmd.tokens.SetKeys(next.tokens)
+		if p.cmd.tokens != nil && next.cmd.tokenKeys != nil {
+			p.cmd.tokens.SetKeys(next.cmd.tokenKeys)
 		}
 		return nil
 	}, nil

@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -172,13 +169,9 @@ func (cmd *serveCmd) acme(log *slog.Logger) (*acme.Config, error) {
 		Domains: cmd.ACMEDomain, Agreed: cmd.ACMEAgree, Email: cmd.ACMEEmail, CA: cmd.ACMECA, HTTP: cmd.ACMEHTTP, Logger: log,
 	}
 	if cmd.ACMECARoot != "" {
-		text, err := os.ReadFile(cmd.ACMECARoot)
-		if err != nil {
-			return nil, fmt.Errorf("--acme-ca-root: %w", err)
-		}
-		cfg.Roots = x509.NewCertPool()
-		if !cfg.Roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--acme-ca-root: %s has no certificate in PEM", cmd.ACMECARoot)
+		var err error
+		if cfg.Roots, err = certs.Pool("--acme-ca-root", cmd.ACMECARoot); err != nil {
+			return nil, err
 		}
 	}
 	if cmd.NATS != "" {

@@ -25,13 +25,9 @@ func (c *Client) Config(secure bool) (*tls.Config, error) {
 	}
 	cfg := &tls.Config{ServerName: c.ServerName}
 	if c.CA != "" {
-		text, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("--ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--ca: %s has no certificate in PEM", c.CA)
+		var err error
+		if cfg.RootCAs, err = Pool("--ca", c.CA); err != nil {
+			return nil, err
 		}
 	}
 	if (c.ClientCert == "") != (c.ClientKey == "") {
@@ -95,4 +91,17 @@ func anyName(text []byte) (string, error) {
 		return cert.IPAddresses[0].String(), nil
 	}
 	return "", errors.New("has no name: give --server-name, and --ca")
+}
+
+// Pool reads the certificates of authorities from the file of a flag.
+func Pool(flag, file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: %s has no certificate in PEM", flag, file)
+	}
+	return pool, nil
 }
