@@ -210,7 +210,7 @@ func clients(t *testing.T) *node {
 func libraryClients(t *testing.T) *node {
 	return startClients(t, "import {Client, localStorageStore} from "+strconv.Quote("file://"+buildLibrary(t))+`;
 function connect({url, user, topics, onMessage, onGap}) {
-  const client = new Client({url, user, store: localStorageStore(), minDelay: 500});
+  const client = new Client({url, user, store: localStorageStore(), minDelay: 500, maxDelay: 1000});
   client.inbox(onMessage);
   for (const topic of topics) client.subscribe(topic, onMessage);
   client.on("gap", ({topic}) => onGap(topic));
