@@ -89,7 +89,8 @@ type Engine struct {
 	batch        batch
 	harvesting   atomic.Bool
 	asleep       atomic.Bool          // the harvester waits, or is about to
-	workers      atomic.Int32         // running
+	workers      atomic.Int32         // started and not ended
+	starting     atomic.Int32         // of those, the ones that the scheduler has not run yet
 	harvestedAt  atomic.Int64         // when the batch was harvested, ns since start
 	began        time.Time            // start; immutable
 	clock        func() time.Duration // since start; time.Since, but for tests

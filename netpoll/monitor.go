@@ -104,10 +104,21 @@ func (e *Engine) monitor() {
 	}
 }
 
-// addWorkers starts as many workers as run already, because those are blocked.
+// missingWorkers returns how many workers to start when all that run are blocked: as many
+// again, and not more than there is work for. Workers that wait for a processor since an
+// earlier tick count, or else the pool of an overloaded machine would grow to its bound with
+// nothing to do.
+func (e *Engine) missingWorkers() int32 {
+	return min(max(e.workers.Load(), 1), int32(e.batch.left())+1) - e.starting.Load()
+}
+
 func (e *Engine) addWorkers() {
+	n := e.missingWorkers()
+	if n <= 0 {
+		return
+	}
 	started := false
-	for range min(max(e.workers.Load(), 1), int32(e.batch.left())+1) {
+	for range n {
 		started = e.spawn(int32(e.maxWorkers)) || started
 	}
 	if started {

@@ -71,6 +71,31 @@ func TestBlockedHandlers(t *testing.T) {
 	})
 }
 
+// Workers that were started and have not run yet serve the connections that wait: a machine
+// without a free processor must not fill the pool.
+func TestStartingWorkersCount(t *testing.T) {
+	for _, tt := range []struct {
+		running, starting int32
+		left, want        int
+	}{
+		{256, 0, 255, 256},
+		{256, 100, 255, 156},
+		{256, 256, 255, 0},
+		{256, 255, 255, 1}, // to poll when the others block, too
+		{1, 0, 255, 1},
+		{301, 1, 0, 0},
+		{301, 0, 0, 1},
+	} {
+		e := &Engine{maxWorkers: 1024}
+		e.workers.Store(tt.running)
+		e.starting.Store(tt.starting)
+		e.batch.publish(tt.left)
+		if got := e.missingWorkers(); got != int32(tt.want) {
+			t.Errorf("%d workers, %d of them starting, %d connections wait: %d more, want %d", tt.running, tt.starting, tt.left, got, tt.want)
+		}
+	}
+}
+
 // Handlers that block for less than a tick, as for a database query, do not wait for one
 // another either.
 func TestBrieflyBlockedHandlers(t *testing.T) {

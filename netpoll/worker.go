@@ -32,6 +32,7 @@ func (e *Engine) spawn(limit int32) bool {
 	for n := e.workers.Load(); n < limit; n = e.workers.Load() {
 		if e.workers.CompareAndSwap(n, n+1) {
 			e.done.Add(1)
+			e.starting.Add(1)
 			go e.work()
 			return true
 		}
@@ -41,6 +42,7 @@ func (e *Engine) spawn(limit int32) bool {
 
 func (e *Engine) work() {
 	defer e.done.Done()
+	e.starting.Add(-1)
 	w := worker{buf: e.buffers.Get().(*[]byte)}
 	for {
 		for c := e.batch.claim(); c != nil; c = e.batch.claim() {
