@@ -16,7 +16,7 @@ type Client struct {
 	dial dialFunc
 
 	started atomic.Bool
-	tasks   sync.WaitGroup // goroutines of boxes and of live messages
+	tasks   sync.WaitGroup // goroutines of boxes, live messages and refreshes
 	pending atomic.Int64   // bytes that wait for handlers
 	drained chan struct{}  // has an element after pending was 0
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -249,5 +250,54 @@ func TestConfig(t *testing.T) {
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%+v: %v, want %q", test.cfg, err, test.want)
 		}
+	}
+}
+
+// TestRefresh: a token is renewed before it expires, on the open session.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := []string{"one", "two", "", "four", "five"}
+		s := run(t, Config{PingInterval: 1000 * time.Hour, Token: func(context.Context) (string, error) {
+			token := tokens[0]
+			tokens = tokens[1:]
+			if token == "" {
+				return "", errors.New("no network")
+			}
+			return token, nil
+		}}, nil)
+		s.say(`{"type":"hello","user":"bob","expires_in":100}`)
+		time.Sleep(75*time.Second - 1)
+		s.last().sent()
+		time.Sleep(15*time.Second + 1)
+		s.last().sent(`{"type":"refresh","token":"two"}`)
+		s.say(`{"type":"refresh","expires":1,"expires_in":1000}`)
+		s.expect()
+		time.Sleep(900 * time.Second)
+		s.expect("no token: no network")
+		s.say(`{"type":"hello","user":"bob","expires_in":100}`, `{"type":"refresh"}`) // which expires no more
+		time.Sleep(24 * time.Hour)
+		s.last().sent()
+		s.say(`{"type":"refresh","expires_in":10}`)
+		s.drop() // which renews nothing
+		time.Sleep(9 * time.Second)
+		if got := s.last().header.Get("Authorization"); got != "Bearer four" || len(tokens) != 1 {
+			t.Errorf("the next session has %q, %q are left", got, tokens)
+		}
+		s.end()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := run(t, Config{}, nil)
+		s.say(`{"type":"hello","user":"bob","expires_in":10}`)
+		time.Sleep(9 * time.Second)
+		s.last().sent() // without Config.Token
+		s.end()
+	})
+	for range 1000 {
+		if d := refreshAfter(1000); d < 750*time.Second || d > 900*time.Second {
+			t.Fatalf("refresh after %v of 1000 s", d)
+		}
+	}
+	if d := refreshAfter(math.MaxInt64); d <= 0 || d > 30*24*time.Hour {
+		t.Errorf("refresh after %v of for ever", d)
 	}
 }

@@ -39,6 +39,8 @@ type session struct {
 	heard atomic.Bool
 	why   error // of the pinger; set before CloseNow
 
+	refresh func() // cancels the planned refresh, or nil; used by the reader alone
+
 	mu    sync.Mutex
 	queue []string // topics to subscribe by messages; the server has not answered the first. guarded by mu
 }
@@ -148,6 +150,7 @@ func (s *session) read(late *time.Timer) error {
 	pinging, stop := context.WithCancel(s.ctx)
 	var pinger sync.WaitGroup
 	defer pinger.Wait()
+	defer s.renew(0)
 	defer stop()
 	for {
 		// The context of Run ends a session by Close.
@@ -215,7 +218,12 @@ func (s *session) take(o *object) {
 	b := c.boxes[o.Topic]
 	c.mu.Unlock()
 	switch o.Type {
+	case "refresh":
+		s.renew(o.ExpiresIn)
 	case "hello", "subscribe":
+		if o.Type == "hello" {
+			s.renew(o.ExpiresIn)
+		}
 		if b != nil {
 			b.begin(o)
 		}

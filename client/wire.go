@@ -23,6 +23,8 @@ type object struct {
 	User    string  `json:"user"`
 	Code    string  `json:"code"`
 	Message string  `json:"message"`
+	// ExpiresIn is in seconds.
+	ExpiresIn int64 `json:"expires_in"`
 }
 
 func parse(b []byte) (o *object, err error) {
@@ -57,6 +59,7 @@ type command struct {
 	Topic  string  `json:"topic,omitempty"`
 	Offset *uint64 `json:"offset,omitempty"`
 	Epoch  string  `json:"epoch,omitempty"`
+	Token  string  `json:"token,omitempty"`
 }
 
 func (c command) encode() []byte {

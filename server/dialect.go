@@ -165,7 +165,7 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"message","base64":"…"}
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
 //	{"type":"unsubscribe","topic":"news"}
-//	{"type":"refresh","expires":1893456000}
+//	{"type":"refresh","expires":1893456000,"expires_in":3600}
 //	{"type":"error","code":"…","message":"…"}
 //
 // and a client may send
@@ -227,6 +227,9 @@ func (*v1) Begin(s *Session, p Position) {
 	o := object{Type: "subscribe", Topic: p.Topic, Gap: p.Gap}
 	if p.Topic == "" {
 		o.Type, o.User = "hello", s.User()
+		if s.endpoint().Refresh != nil {
+			o.ExpiresIn = s.expiresIn()
+		}
 	}
 	if p.Epoch != "" {
 		o.Epoch, o.Offset = p.Epoch, &p.Offset

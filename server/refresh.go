@@ -63,6 +63,16 @@ func (s *Session) setExpiry(at time.Time) {
 	s.armHeartbeat(1) // heartbeat arms the timer anew, for what comes first
 }
 
+// expiresIn returns the whole seconds until the session is closed because its identity
+// expires, at least 1; 0: never.
+func (s *Session) expiresIn() int64 {
+	x := s.ext.Load()
+	if x == nil || x.expires.Load() == 0 {
+		return 0
+	}
+	return max((int64(x.expires.Load())-int64(s.srv().tick.Load()))/int64(ticksPerSecond), 1)
+}
+
 // grant gives a session what its identity may do, except a session of a raw dialect, whose
 // client has no way to subscribe, and may do nothing else, and one of a Stream, whose client
 // sends nothing.
@@ -132,7 +142,7 @@ func (r *command) refresh(s *Session) {
 	for _, topic := range ended {
 		object{Type: "unsubscribe", Topic: topic}.send(s)
 	}
-	o := object{Type: "refresh"}
+	o := object{Type: "refresh", ExpiresIn: s.expiresIn()}
 	if !id.Expires.IsZero() {
 		o.Expires = id.Expires.Unix()
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,21 @@ func TestRefresh(t *testing.T) {
 	c.want(Text, `{"type":"error","code":"refresh_failed","message":"one refresh a second: try again later"}`)
 }
 
+// wantHello wants the hello of a session that expires in so many seconds, or a few less; 0:
+// hello says nothing of it.
+func wantHello(t *testing.T, c *client, seconds int) {
+	t.Helper()
+	got := c.text()
+	var left int
+	if seconds == 0 {
+		if got != `{"type":"hello","user":"alice"}` {
+			t.Errorf("got %s", got)
+		}
+	} else if _, err := fmt.Sscanf(got, `{"type":"hello","user":"alice","expires_in":%d}`, &left); err != nil || left > seconds || left < seconds/2 {
+		t.Errorf("got %s, want %d seconds", got, seconds)
+	}
+}
+
 // TestRefreshFails: a token that proves nothing leaves the session as it was.
 func TestRefreshFails(t *testing.T) {
 	next := make(chan Identity, 1)
@@ -100,7 +116,7 @@ func TestRefreshFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := dial(t, srv, tt.path, v1Header)
-			c.want(Text, `{"type":"hello","user":"alice"}`)
+			wantHello(t, c, map[string]int{"/a": 3600}[tt.path])
 			select {
 			case <-next: // what a case before has not used
 			default:
@@ -132,7 +148,7 @@ func TestRefreshExpiry(t *testing.T) {
 	next := make(chan Identity, 1)
 	srv := start(t, Config{PingInterval: 24 * time.Hour, Endpoints: []Endpoint{refreshing(Identity{User: "alice", Expires: time.Now().Add(500 * time.Millisecond)}, next)}})
 	c := dial(t, srv, "/a", v1Header)
-	c.want(Text, `{"type":"hello","user":"alice"}`)
+	c.want(Text, `{"type":"hello","user":"alice","expires_in":1}`)
 	s := only(t, srv, "alice")
 	if s.ext.Load().expires.Load() == 0 {
 		t.Fatal("the session does not expire")
@@ -149,7 +165,7 @@ func TestRefreshExpiry(t *testing.T) {
 	await(t, "a second refresh is allowed", func() bool { return srv.tick.Load() > begin+refreshEvery+1 })
 	next <- Identity{User: "alice", Expires: time.Now().Add(200 * time.Millisecond)}
 	c.send(ws.OpText, `{"type":"refresh","token":"good"}`)
-	if got := c.text(); !strings.HasPrefix(got, `{"type":"refresh","expires":`) {
+	if got := c.text(); !strings.HasPrefix(got, `{"type":"refresh","expires":`) || !strings.HasSuffix(got, `,"expires_in":1}`) {
 		t.Errorf("got %s", got)
 	}
 	if code := c.finish(); code != frame.StatusUnauthorized {

@@ -41,7 +41,7 @@ func TestRefresh(t *testing.T) {
 	for _, tt := range []struct {
 		name, token, want string
 	}{
-		{"valid", token(func(c map[string]any) { c["exp"] = later }), fmt.Sprintf(`{"type":"refresh","expires":%d}`, later+5)},
+		{"valid", token(func(c map[string]any) { c["exp"] = later }), fmt.Sprintf(`{"type":"refresh","expires":%d,"expires_in":`, later+5)},
 		{"another user", token(func(c map[string]any) { c["sub"] = "bob" }), "the token is another user's"},
 		{"expired", token(func(c map[string]any) { c["exp"] = 1 }), "the token has expired (claim exp)"},
 		{"another key", sign("HS256", signers["HS256"][1], nil), "the token's signature was not made with a key of the server"},

@@ -38,7 +38,7 @@ export class Client {
   constructor(private _o: ClientOptions) {
     const {user, store, shareTabs, url} = _o;
     if (user === undefined && (shareTabs || store)) {
-      throw new TypeError("fanfare: name the user, so that the positions of several users are kept apart");
+      throw new TypeError("fanfare: name the user, to keep the positions of several users apart");
     }
     this._user = user;
     this._store = store ?? memoryStore();

@@ -20,6 +20,7 @@ export class Link implements Transport {
   private _timer: any; // while waiting
   private _hurry: ((spread: number) => void) | undefined; // while waiting
   private _stable: any;
+  private _renewal: any; // until the token is renewed
   private _deadline: any; // of the handshake, or of the answer to a probe
   private _probes: any;
   private _heard = true;
@@ -78,21 +79,29 @@ export class Link implements Transport {
 
   // The connection.
 
-  private async _connect(): Promise<void> {
-    const run = ++this._run, o = this._o;
+  private _connect(): void {
+    const run = ++this._run;
     this._hurry = undefined;
     this._events._state({state: "connecting"});
-    if (run !== this._run) return; // stopped by a listener
+    // Unless it was stopped by a listener.
+    if (run === this._run) this._withToken(token => this._open(token), () => this._wait({floor: 0, spread: 0}));
+  }
+
+  /** Calls back with a token, or without one, unless the connection has ended meanwhile. */
+  private async _withToken(have: (token: string | undefined) => void, failed = () => {}): Promise<void> {
+    const run = this._run;
     let token;
     try {
-      token = await o.token?.();
+      token = await this._o.token?.();
     } catch (error) {
-      if (run !== this._run) return;
-      this._events._error({kind: "token", final: false, error});
-      return this._wait({floor: 0, spread: 0});
+      if (run === this._run) this._events._error({kind: "token", final: false, error});
+      have = failed;
     }
-    if (run !== this._run) return;
-    const [url, named] = this._address(token);
+    if (run === this._run) have(token);
+  }
+
+  private _open(token: string | undefined): void {
+    const o = this._o, [url, named] = this._address(token);
     let socket: Socket;
     try {
       socket = this._socket = new (o.WebSocket ?? globalThis.WebSocket as unknown as WebSocketClass)(url, protocol);
@@ -150,8 +159,11 @@ export class Link implements Transport {
     const topic = o.topic ?? "";
     switch (o.type) {
     case "hello":
+      this._renew(o);
       if (this._user === undefined) this._opened(o.user ?? "", named);
       break;
+    case "refresh":
+      return this._renew(o);
     case "error":
       return this._refused(o);
     case "unsubscribe":
@@ -187,6 +199,15 @@ export class Link implements Transport {
     for (const topic of this._places.keys()) if (topic && !named.has(topic)) this._enqueue(topic);
   }
 
+  /** Gets another token before the session ends with the one that it has: at a random time, so that not all clients do at once. */
+  private _renew(o: Wire): void {
+    clearTimeout(this._renewal);
+    if (!this._o.token || !o.expires_in) return;
+    // Without a token the session ends with 3000, and the client reconnects.
+    this._renewal = setTimeout(() => this._withToken(token => this._send({type: "refresh", token: token!})),
+      Math.min(o.expires_in, 2e6) * (750 + 150 * Math.random()));
+  }
+
   // Subscriptions by messages. An error names no topic, so one is on its way at a time.
 
   private _enqueue(topic: string): void {
@@ -217,7 +238,7 @@ export class Link implements Transport {
     clearTimeout(this._deadline);
     const socket = this._socket;
     this._deadline = setTimeout(() => {
-      if (socket === this._socket) this._over(1006, "no answer from the server", "", false);
+      if (socket === this._socket) this._over(1006, "the server does not answer", "", false);
     }, this._o.probeTimeout ?? 10_000);
     this._send({type: "unsubscribe", topic});
   }
@@ -230,7 +251,7 @@ export class Link implements Transport {
     const socket = this._socket;
     this._socket = this._user = this._hurry = undefined;
     this._queue = [];
-    for (const timer of [this._timer, this._stable, this._deadline, this._probes]) clearTimeout(timer);
+    for (const timer of [this._timer, this._stable, this._renewal, this._deadline, this._probes]) clearTimeout(timer);
     if (socket) {
       socket.onmessage = socket.onclose = socket.onopen = null;
       socket.onerror = () => {}; // the package ws throws without a listener
@@ -309,7 +330,7 @@ export class Link implements Transport {
     };
   }
 
-  /** Reconnects soon, or finds out whether the connection is alive. */
+  /** Reconnects {floor: 0, spread: 0}, or finds out whether the connection is alive. */
   private _wake = (event: {type: string}) => {
     if (event.type === "visibilitychange" && document.visibilityState !== "visible") return;
     this._attempt = 0;

@@ -89,7 +89,10 @@ export interface ClientOptions {
    * shareTabs. A session of another user closes the client with the error "user".
    */
   user?: string;
-  /** Returns the token for the next handshake. It is called before each attempt. */
+  /**
+   * Returns the token for the next handshake. It is called before each attempt. If a session ends with its token, and the
+   * server takes another one, it is called before that, too, and the session goes on.
+   */
   token?: () => string | Promise<string>;
   /** Further parameters of the query, such as `{user: "bob"}` for a server with `--auth none`. */
   query?: Record<string, string>;

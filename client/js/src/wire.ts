@@ -13,6 +13,8 @@ export interface Wire {
   user?: string;
   code?: string;
   message?: string;
+  token?: string;
+  expires_in?: number; // seconds
 }
 
 /** @internal position returns where an object is, if it says so. */

@@ -102,6 +102,43 @@ test("a token for each attempt", async () => {
   client.close();
 });
 
+test("a token that is renewed while connected", async () => {
+  const tokens = ["one", "two", new Error("no network"), "three"];
+  const {client, lines} = await open({token: async () => {
+    const t = tokens.shift();
+    if (t instanceof Error) throw t;
+    return t;
+  }});
+  const s = Socket.last.accept(hello(1, "E1", {expires_in: 100}));
+  await pass(89_000);
+  assert.deepEqual(s.sent.filter(o => o.type === "refresh"), []);
+  await pass(1_000);
+  assert.deepEqual(s.sent.filter(o => o.type === "refresh"), [{type: "refresh", token: "two"}]);
+  s.say({type: "refresh", expires: 1, expires_in: 1_000});
+  await pass(800_000);
+  expect(lines);
+  await pass(100_000);
+  expect(lines, "error token no network");
+  s.say(hello(1, "E1")); // which says that the session does not expire
+  await pass(10_000_000);
+  assert.equal(tokens.length, 1);
+  s.say({type: "refresh", expires_in: 10});
+  s.end();
+  await turn();
+  await pass(8_999); // a session that has ended renews nothing, and the next one has a token of its own
+  assert.equal(Socket.all.length, 2);
+  assert.deepEqual(Socket.last.query, ["a=1", "epoch=E1", "offset=1", "token=three"]);
+  client.close();
+});
+
+test("no renewal without a token function", async () => {
+  const {client} = await open();
+  const s = Socket.last.accept(hello(1, "E1", {expires_in: 10}));
+  await pass(10_000);
+  assert.deepEqual(s.sent, []);
+  client.close();
+});
+
 test("topics change while connected", async () => {
   const {client, lines, connected} = await open({}, ["a"]);
   const s = Socket.last.accept(hello(1, "E1"));

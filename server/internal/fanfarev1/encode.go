@@ -93,6 +93,8 @@ type Object struct {
 	Offset  *uint64
 	Gap     bool
 	Expires int64
+	// ExpiresIn is in seconds.
+	ExpiresIn int64
 }
 
 // Encode returns the object as JSON, with U+FFFD for bytes that are not UTF-8.
@@ -113,6 +115,9 @@ func (o Object) Encode() []byte {
 	}
 	if o.Expires != 0 {
 		b = strconv.AppendInt(append(b, `,"expires":`...), o.Expires, 10)
+	}
+	if o.ExpiresIn != 0 {
+		b = strconv.AppendInt(append(b, `,"expires_in":`...), o.ExpiresIn, 10)
 	}
 	return append(b, '}')
 }
