@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // Names of the sockets that a service manager passes (FileDescriptorName= in
@@ -83,27 +85,27 @@ func (in *inherited) start(name string, listen func() error, serve func(net.List
 	return serve(in.by[name])
 }
 
-// adopt puts the addresses of inherited listeners into the flags, so that what is decided
+// setAddresses puts the addresses of inherited listeners into the flags, so that what is decided
 // by an address, such as whether clients need a token, is decided by the one in force.
-func (cmd *serveCmd) adopt(in *inherited) {
+func (in *inherited) setAddresses(flags *settings.Serve) {
 	if in == nil {
 		return
 	}
 	for _, l := range []struct {
 		name string
 		flag *string
-	}{{publicSocket, &cmd.Listen}, {apiSocket, &cmd.API}} {
+	}{{publicSocket, &flags.Listen}, {apiSocket, &flags.API}} {
 		if ln := in.by[l.name]; ln != nil {
 			*l.flag = addressOf(ln.Addr())
 		}
 	}
 }
 
-// checkInherited rejects --listen and --api if the service manager has opened the listener
+// check rejects --listen and --api if the service manager has opened the listener
 // at another address.
-func (cmd *serveCmd) checkInherited(in *inherited) error {
-	for _, l := range []struct{ name, flag, addr string }{{publicSocket, "listen", cmd.Listen}, {apiSocket, "api", cmd.API}} {
-		if ln := in.by[l.name]; ln != nil && cmd.given[l.flag] && !sameAddress(l.addr, ln.Addr()) {
+func (in *inherited) check(flags *settings.Serve) error {
+	for _, l := range []struct{ name, flag, addr string }{{publicSocket, "listen", flags.Listen}, {apiSocket, "api", flags.API}} {
+		if ln := in.by[l.name]; ln != nil && flags.Given(l.flag) && !sameAddress(l.addr, ln.Addr()) {
 			return fmt.Errorf("--%s is %s, but the service manager has opened the %s socket at %s: leave out --%s, or change the socket unit",
 				l.flag, l.addr, l.name, addressOf(ln.Addr()), l.flag)
 		}

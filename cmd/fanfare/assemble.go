@@ -3,15 +3,23 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"fanfare/cmd/fanfare/internal/settings"
+	"fanfare/cmd/fanfare/internal/upgrade"
 	"fanfare/cmd/fanfare/internal/vault"
 	"fanfare/server"
 	"fanfare/server/acme"
 	"fanfare/server/api"
+	"fanfare/server/auth"
 	"fanfare/server/cluster"
+	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
 	"fanfare/server/revoke"
@@ -20,8 +28,9 @@ import (
 
 // program is the parts of a running server.
 type program struct {
-	cmd       *serveCmd // the flags in force
-	args      []string  // of the command line, for a reload
+	flags     *settings.Serve      // the flags in force
+	pred      *upgrade.Predecessor // the process that this one replaces; nil: none
+	args      []string             // of the command line, for a reload
 	log       *slog.Logger
 	level     *slog.LevelVar
 	inherited *inherited
@@ -35,84 +44,88 @@ type program struct {
 	page      *console.Page // nil: none
 	path      string        // of the program, for an upgrade
 
-	vault       *vault.Vault     // the store; nil: none
-	storeConfig *inbox.Config    // nil: none
-	dataDir     string           // of an embedded store
-	webhooks    *webhook.Service // nil: none
+	vault       *vault.Vault      // the store; nil: none
+	storeConfig *inbox.Config     // nil: none
+	dataDir     string            // of an embedded store
+	webhooks    *webhook.Service  // nil: none
+	tokens      *auth.Tokens      // nil: not --auth jwt
+	hook        *connecthook.Hook // nil: not --auth hook
 
 	certsMu sync.Mutex
-	secured []secured // set by useCertificates, in the order of certsPair; what is in it is guarded by certsMu
+	secured []secured // set by useCertificates, in the order of settings.Certificates; what is in it is guarded by certsMu
 }
 
 // assemble opens the store, joins the cluster and makes the server and the API. An error
 // leaves nothing open.
-func (p *program) assemble(ctx context.Context, next *plan) (err error) {
+func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error) {
 	defer func() {
 		if err != nil {
 			p.shutdown(context.Background())
 		}
 	}()
-	cmd, log := p.cmd, p.log
-	cfg := next.server
-	if cmd.NATS != "" {
-		c, err := cluster.New(ctx, cmd.cluster(log))
+	p.tokens, p.hook = next.Tokens, next.Hook
+	cfg := next.Server
+	if next.Cluster != nil {
+		c, err := cluster.New(ctx, *next.Cluster)
 		if err != nil {
-			return usage(inFlags("cluster", err))
+			return usage(settings.InFlags("cluster", err))
 		}
 		cfg.Cluster = c
 	}
-	if next.store != nil {
-		st, err := openStore(ctx, next.store)
+	if next.Store != nil {
+		st, err := openStore(ctx, next.Store)
 		if err != nil {
 			leave(cfg.Cluster)
-			return cmd.storeError(err)
+			return storeError(err, p.flags.NATS != "")
 		}
-		p.vault, p.storeConfig = vault.New(st), next.store
-		cfg.Store, p.dataDir = p.vault, next.store.Dir
+		p.vault, p.storeConfig = vault.New(st), next.Store
+		cfg.Store, p.dataDir = p.vault, next.Store.Dir
 	}
-	if next.revocations != nil {
-		if p.revoked, err = openRevocations(ctx, *next.revocations, p.vault); err != nil {
+	if next.Revocations != nil {
+		if p.revoked, err = openRevocations(ctx, *next.Revocations, p.vault); err != nil {
 			leave(cfg.Cluster)
-			return usage(inFlags("revoke", err))
+			return usage(settings.InFlags("revoke", err))
 		}
 		cfg.Revocations = p.revoked
-		next.api.Measured = append(next.api.Measured, p.revoked)
+		next.API.Measured = append(next.API.Measured, p.revoked)
 	}
-	if next.acme != nil {
-		if p.acme, err = acme.New(*next.acme); err != nil {
+	if next.ACME != nil {
+		if p.acme, err = acme.New(*next.ACME); err != nil {
 			leave(cfg.Cluster)
-			return usage(inFlags("acme", err))
+			return usage(settings.InFlags("acme", err))
 		}
-		cfg.TLS = server.NewTLS(p.obtained(cmd.certs.public(), cmd.certs.public().Config()))
-		if c := cmd.certs.api(); c != nil {
-			next.api.TLS = p.obtained(c, c.Config())
+		c := next.Certificates.Public()
+		cfg.TLS = server.NewTLS(p.obtained(c, c.Config()))
+		if c := next.Certificates.API(); c != nil {
+			next.API.TLS = p.obtained(c, c.Config())
 		}
 	}
-	if next.hooks != nil {
-		if p.webhooks, err = webhook.Open(ctx, *next.hooks); err != nil {
+	if next.Webhooks != nil {
+		if p.webhooks, err = webhook.Open(ctx, *next.Webhooks); err != nil {
 			leave(cfg.Cluster)
-			return inFlags("webhook", err)
+			return settings.InFlags("webhook", err)
 		}
-		cfg.Observer, next.api.Webhooks = p.webhooks, p.webhooks
+		cfg.Observer, next.API.Webhooks = p.webhooks, p.webhooks
 	}
-	if cmd.Console {
-		page := &console.Page{Path: cmd.directory(), Endpoints: cfg.Endpoints, APIKey: len(next.api.Keys) > 0}
+	if p.flags.Console {
+		page := &console.Page{Path: p.flags.Directory(), Endpoints: cfg.Endpoints, APIKey: len(next.API.Keys) > 0}
 		cfg.Fallback, p.page = page, page
 	}
 	if p.srv, err = server.New(cfg); err != nil {
 		leave(cfg.Cluster)
-		return usage(inFlags("server", err))
+		return usage(settings.InFlags("server", err))
 	}
-	if cmd.tokens != nil {
-		cmd.tokens.SetKeys(cmd.tokenKeys)
-		next.api.Measured = append(next.api.Measured, cmd.tokens)
+	if p.tokens != nil {
+		p.tokens.SetKeys(next.TokenKeys)
+		next.API.Measured = append(next.API.Measured, p.tokens)
 	}
-	if cmd.hook != nil {
-		next.api.Measured = append(next.api.Measured, cmd.hook)
+	if p.hook != nil {
+		next.API.Measured = append(next.API.Measured, p.hook)
 	}
-	p.apiConfig = next.api
-	if p.api, err = api.New(p.srv, next.api); err != nil {
-		return usage(inFlags("api", err))
+	next.API.Version = buildVersion()
+	p.apiConfig = next.API
+	if p.api, err = api.New(p.srv, next.API); err != nil {
+		return usage(settings.InFlags("api", err))
 	}
 	return nil
 }
@@ -128,8 +141,8 @@ func (p *program) listen() (err error) {
 		return startError(err)
 	}
 	if page := p.page; page != nil {
-		page.API, page.APITLS = p.api.Addr(), p.cmd.apiTLS()
-		if p.cmd.ConsolePush {
+		page.API, page.APITLS = p.api.Addr(), p.flags.APITLS()
+		if p.flags.ConsolePush {
 			page.Server, page.Authorizes = p.srv, p.api.Authorizes
 		}
 	}
@@ -138,28 +151,15 @@ func (p *program) listen() (err error) {
 	}
 	if p.acme != nil { // the authority connects to the public listener
 		err = p.acme.Start(p.srv.Addr())
-		if err != nil && p.cmd.pred != nil { // sessions were taken over, and are worth more
-			p.log.Error("certificates are not renewed until a restart", "err", inFlags("acme", err))
+		if err != nil && p.pred != nil { // sessions were taken over, and are worth more
+			p.log.Error("certificates are not renewed until a restart", "err", settings.InFlags("acme", err))
 			err = nil
 		}
 		if err != nil {
-			return inFlags("acme", err)
+			return settings.InFlags("acme", err)
 		}
 	}
 	return nil
-}
-
-// openStore opens the store. If its disk is full, or its NATS is away, it opens, and is
-// available later.
-func openStore(ctx context.Context, cfg *inbox.Config) (*inbox.Store, error) {
-	st, err := inbox.Open(ctx, *cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.Ready(); err != nil {
-		cfg.Logger.Warn("durable messages are not available yet", "err", err)
-	}
-	return st, nil
 }
 
 // leave ends a cluster that no server has joined.
@@ -193,11 +193,11 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 			err = e
 		}
 	}
-	if p.cmd.tokens != nil {
-		p.cmd.tokens.Close()
+	if p.tokens != nil {
+		p.tokens.Close()
 	}
-	if p.cmd.hook != nil {
-		p.cmd.hook.Close()
+	if p.hook != nil {
+		p.hook.Close()
 	}
 	if p.revoked != nil {
 		p.revoked.Close()
@@ -210,23 +210,15 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	return err
 }
 
-// storeTimeout is how long the store may take to close its files. An embedded NATS server
-// that met a full disk at a bad moment may never stop.
-const storeTimeout = 15 * time.Second
-
-var errStoreHangs = errors.New("the store does not close; its files are as after a kill, and the next start checks them")
-
-// closeWithin calls f and returns errStoreHangs if it takes longer than d.
-func closeWithin(d time.Duration, f func()) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-time.After(d):
-		return errStoreHangs
+// startError is the one line that says why a listener cannot be opened.
+func startError(err error) error {
+	var op *net.OpError
+	var errno syscall.Errno
+	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
+		return fmt.Errorf("cannot listen on %s: %w; --listen and --api choose where", op.Addr, errno)
 	}
+	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
 }
+
+// webhooksTimeout is how long a drained server waits for webhooks to accept what is queued.
+const webhooksTimeout = 3 * time.Second

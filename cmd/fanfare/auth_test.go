@@ -83,14 +83,14 @@ func TestAuthJWTBeyondLoopback(t *testing.T) {
 		{"jwt", []string{"--auth=jwt", "--jwt-key-file=" + path}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg, err := parseServe(t, append(test.args, "--listen=0.0.0.0:0")...).config(slog.New(slog.DiscardHandler))
+			plan, err := parseServe(t, append(test.args, "--listen=0.0.0.0:0", "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
 			if (err == nil) != test.ok {
 				t.Fatalf("config says %v", err)
 			}
 			if err != nil {
 				return
 			}
-			srv, err := server.New(cfg) // it listens only when it is started
+			srv, err := server.New(plan.Server) // it listens only when it is started
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // TestCheck: one line for each flag, with its value and where that is from.
@@ -36,9 +38,9 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, r.stdout)
 		}
 	}
-	for _, f := range flagFields {
-		if !strings.Contains("\n"+r.stdout, "\n"+flagName(f)+" ") {
-			t.Errorf("--%s is missing", flagName(f))
+	for _, f := range new(settings.Serve).Flags() {
+		if !strings.Contains("\n"+r.stdout, "\n"+f.Name+" ") {
+			t.Errorf("--%s is missing", f.Name)
 		}
 	}
 	if strings.Contains(strings.ReplaceAll(r.stdout, "webhook-secret-file", "")+r.stderr, "secret") || strings.Contains(r.stdout+r.stderr, "0123456789abcdef") {

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"fanfare/cmd/fanfare/internal/certs"
+	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/server/listen"
 )
 
@@ -44,7 +45,7 @@ func (c *client) do(method string, segments []string, contentType string, body [
 		return nil, usage(err)
 	}
 	defer transport.CloseIdleConnections()
-	keys, err := apiKeys(c.APIKeyFile)
+	keys, err := settings.APIKeys(c.APIKeyFile)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -82,7 +83,7 @@ func (c *client) do(method string, segments []string, contentType string, body [
 		}
 		if json.Unmarshal(answer, &problem) == nil && problem.Error.Message != "" {
 			if resp.StatusCode == http.StatusUnauthorized {
-				return nil, errors.New("the API answers 401: give one of its keys, by --api-key-file or " + apiKeyEnv)
+				return nil, errors.New("the API answers 401: give one of its keys, by --api-key-file or " + settings.APIKeyEnv)
 			}
 			return nil, fmt.Errorf("the API answers %d: %s", resp.StatusCode, problem.Error.Message)
 		}

@@ -45,7 +45,7 @@ func TestConnectHookPlan(t *testing.T) {
 		{[]string{url, good, "--connect-hook-timeout=1h"}, "--connect-hook-timeout is 1h0m0s"},
 		{[]string{url, good, "--jwt-issuer=x"}, "--jwt-issuer has no effect here: it needs --auth jwt"},
 	} {
-		_, err := parseServe(t, append(tt.args, "--auth=hook", "--data-dir=none")...).makePlan(slog.New(slog.DiscardHandler))
+		_, err := parseServe(t, append(tt.args, "--auth=hook", "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%q: %v, want %q", tt.args, err, tt.want)
 		}
@@ -53,7 +53,7 @@ func TestConnectHookPlan(t *testing.T) {
 			t.Error("the error has a secret")
 		}
 	}
-	if _, err := parseServe(t, "--auth=jwt", url).makePlan(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "it needs --auth hook") {
+	if _, err := parseServe(t, "--auth=jwt", url).Plan(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "it needs --auth hook") {
 		t.Errorf("with --auth jwt: %v", err)
 	}
 }

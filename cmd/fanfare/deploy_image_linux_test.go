@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // image is the last stage of a Dockerfile, as far as this repository uses it.
@@ -115,7 +117,7 @@ func TestDeployImage(t *testing.T) {
 	port := freePorts(t, 1)[0]
 	inside := func(env []string, args ...string) *exec.Cmd {
 		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir, cmd.Env = "/", append(append([]string{"FANFARE_API=0.0.0.0:" + port, apiKeyEnv + "=" + oldKey}, m.env...), env...)
+		cmd.Dir, cmd.Env = "/", append(append([]string{"FANFARE_API=0.0.0.0:" + port, settings.APIKeyEnv + "=" + oldKey}, m.env...), env...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: uint32(m.user), Gid: uint32(m.user)}}
 		return cmd
 	}
@@ -132,7 +134,7 @@ func TestDeployImage(t *testing.T) {
 	if out, err := inside(nil, m.healthy...).CombinedOutput(); err != nil {
 		t.Errorf("health: %v, %s", err, out)
 	}
-	if r := runProgram(t, "", []string{apiKeyEnv + "=" + oldKey}, "push", "--api=127.0.0.1:"+port, "alice", "hello"); r.stdout != "0\n" {
+	if r := runProgram(t, "", []string{settings.APIKeyEnv + "=" + oldKey}, "push", "--api=127.0.0.1:"+port, "alice", "hello"); r.stdout != "0\n" {
 		t.Errorf("%+v", r)
 	}
 	if stored, err := os.ReadDir(filepath.Join(root, "data")); err != nil || len(stored) == 0 {

@@ -8,11 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 const flagsDocument = "docs/operate.md"
@@ -31,8 +32,8 @@ func TestDocsFlagTable(t *testing.T) {
 	}
 	// Where the default is not a value, the table has words.
 	words := map[string]string{"max-connections": "by descriptors", "allow-origin": "the same host"}
-	for _, f := range flagFields {
-		name, def := flagName(f), f.Tag.Get("default")
+	for _, f := range new(settings.Serve).Flags() {
+		name, def := f.Name, f.Default
 		if w, ok := words[name]; ok {
 			def = w
 		}
@@ -87,8 +88,8 @@ func TestDocsFlagsExist(t *testing.T) {
 			_ = tool
 		}
 	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
-		known[flagName(f)] = true
+	for _, f := range new(settings.Serve).Flags() {
+		known[f.Name] = true
 	}
 	for file, text := range documents(t) {
 		for _, m := range regexp.MustCompile("[ `(]--([a-z][a-z_.0-9-]*)").FindAllStringSubmatch(text, -1) {

@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/cmd/fanfare/internal/settings"
+
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -163,7 +165,7 @@ func newShell(t *testing.T) *shell {
 	}
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
+		if !strings.HasPrefix(name, settings.EnvPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
 			sh.env = append(sh.env, e)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 func TestUnknownVariables(t *testing.T) {
@@ -65,7 +67,7 @@ func TestEmptyVariables(t *testing.T) {
 	if len(env) < 50 {
 		t.Fatalf("found only %q", env)
 	}
-	env = append(env, apiKeyEnv+"=")
+	env = append(env, settings.APIKeyEnv+"=")
 	p := startServer(t, env)
 	for _, line := range p.before {
 		if line["level"] == "WARN" {
@@ -75,16 +77,5 @@ func TestEmptyVariables(t *testing.T) {
 	// The client's flags, too.
 	if r := runProgram(t, "", append(env, "FANFARE_TIMEOUT=", "FANFARE_API_KEY_FILE="), "push", "--api="+p.api, "alice", "x"); r.code != exitOK || r.stdout != "0\n" {
 		t.Errorf("%+v", r)
-	}
-}
-
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"abc", "abc", 0}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"INTREVAL", "INTERVAL", 2}} {
-		if got := distance(test.a, test.b); got != test.want {
-			t.Errorf("%q and %q: %d, want %d", test.a, test.b, got, test.want)
-		}
 	}
 }

@@ -12,18 +12,19 @@ import (
 	"time"
 
 	"fanfare/cmd/fanfare/internal/certs"
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // healthCmd is for health checks in places that have no curl, such as an image with
 // nothing but this program.
 type healthCmd struct {
-	Config  configFile    `help:"Config file of the server, for the address of its API." placeholder:"FILE"`
-	API     string        `name:"api" help:"The server's API: HOST:PORT, unix:PATH or a URL." default:"127.0.0.1:8081"`
-	Ready   bool          `env:"-" help:"Ask /readyz, whether new sessions are welcome, instead of /healthz."`
-	Timeout time.Duration `help:"Time limit of the request." default:"10s"`
-	TLS     certs.Client  `embed:""`
-	Served  certs.Served  `embed:""`
-	URL     string        `arg:"" optional:"" help:"The API, in place of --api, or the whole URL to ask."`
+	Config  settings.ConfigFile `help:"Config file of the server, for the address of its API." placeholder:"FILE"`
+	API     string              `name:"api" help:"The server's API: HOST:PORT, unix:PATH or a URL." default:"127.0.0.1:8081"`
+	Ready   bool                `env:"-" help:"Ask /readyz, whether new sessions are welcome, instead of /healthz."`
+	Timeout time.Duration       `help:"Time limit of the request." default:"10s"`
+	TLS     certs.Client        `embed:""`
+	Served  certs.Served        `embed:""`
+	URL     string              `arg:"" optional:"" help:"The API, in place of --api, or the whole URL to ask."`
 }
 
 // Run prints the answer, and exits with 0 if its status is 200.
@@ -57,7 +58,7 @@ func (cmd *healthCmd) Run() error {
 	}
 	base, transport, err := c.target()
 	if err != nil && cmd.URL != "" { // it is not --api that is wrong
-		return usage(&worded{"URL" + strings.TrimPrefix(err.Error(), "--api"), err})
+		return usage(errors.New("URL" + strings.TrimPrefix(err.Error(), "--api")))
 	}
 	if err != nil {
 		return usage(err)

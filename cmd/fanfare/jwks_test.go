@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -19,37 +18,6 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/golang-jwt/jwt/v5"
 )
-
-func TestKeySetFlag(t *testing.T) {
-	for _, tt := range []struct {
-		text, want string // of the error, or the fields
-		set        keySet
-	}{
-		{"keys.json", "", keySet{source: "keys.json"}},
-		{"https://a/keys?x=1,2,issuer=https://a/,audience=b", "", keySet{source: "https://a/keys?x=1,2", issuer: "https://a/", audiences: []string{"b"}}},
-		{"https://a,audience=b,audience=c,issuer=d,x,ca=/e.pem", "", keySet{source: "https://a", issuer: "d,x", audiences: []string{"b", "c"}, ca: "/e.pem"}},
-		{"http://a,insecure-http,issuer=b", "", keySet{source: "http://a", issuer: "b", insecure: true}},
-		{",issuer=a", "want a URL or a file first", keySet{}},
-		{"a,issuer=", "want issuer=ISS", keySet{}},
-		{"a,issuer=b,issuer=c", "issuer is there more than once", keySet{}},
-		{"a,insecure-http,insecure-http", "want issuer=ISS", keySet{}},
-		{"a,insecure-http=yes", "insecure-http is there more than once", keySet{}},
-		{"a,insecure-https", "want issuer=ISS", keySet{}},
-	} {
-		var k keySet
-		err := k.UnmarshalText([]byte(tt.text))
-		if tt.want != "" {
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("%s: %v, want %q", tt.text, err, tt.want)
-			}
-			continue
-		}
-		tt.set.text = tt.text
-		if err != nil || !reflect.DeepEqual(k, tt.set) {
-			t.Errorf("%s: %+v, %v", tt.text, k, err)
-		}
-	}
-}
 
 // keySetFile writes a set with the public half of a new key, which signs tokens.
 func keySetFile(t *testing.T) (path string, sign func(issuer, audience string) string) {
@@ -104,12 +72,12 @@ func TestJWKSPlan(t *testing.T) {
 		{[]string{"--jwks=http://id.example.com/keys,issuer=us,audience=a"}, "unless this is allowed by ,insecure-http"},
 		{[]string{"--jwks=http://id.example.com/keys,issuer=us,audience=a,insecure-http"}, ""},
 	} {
-		_, err := parseServe(t, append(tt.args, "--auth=jwt", "--data-dir=none")...).makePlan(slog.New(slog.DiscardHandler))
+		_, err := parseServe(t, append(tt.args, "--auth=jwt", "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%q: %v, want %q", tt.args, err, tt.want)
 		}
 	}
-	if _, err := parseServe(t, "--jwks="+file+",issuer=us,audience=a").makePlan(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "it needs --auth jwt") {
+	if _, err := parseServe(t, "--jwks="+file+",issuer=us,audience=a").Plan(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "it needs --auth jwt") {
 		t.Errorf("without --auth jwt: %v", err)
 	}
 }

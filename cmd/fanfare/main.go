@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
-	"regexp"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
 
+	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
@@ -46,78 +43,17 @@ type cli struct {
 	Users     usersCmd     `cmd:"" help:"Show the sessions of users."`
 	Upgrade   upgradeCmd   `cmd:"" help:"Replace the running server by a new process, without a disconnect."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
-
-	lines map[string]int // of the keys in the config file
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// parse reads the command line, the environment and the config file.
-func parse(into *cli, args []string) (*kong.Context, error) {
-	unsetEmpty()
-	ctx, err := kong.Must(into,
-		kong.Name("fanfare"),
-		kong.Description("A WebSocket push server for very many idle connections. "+
-			"Every flag is also an environment variable: --ping-interval is FANFARE_PING_INTERVAL."),
-		kong.DefaultEnvars("FANFARE"),
-		kong.Bind(into),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		// kong's own formatter repeats the environment variable at every flag.
-		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
-		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(mapDuration)),
-		kong.KindMapper(reflect.Int, kong.MapperFunc(mapInt)),
-	).Parse(args)
-	if err != nil {
-		return ctx, plainWords(err)
+// parse reads what the user has written into c.
+func parse(c *cli, args []string) (*kong.Context, error) {
+	in, err := settings.Parse(c, args, &c.Serve.Serve, &c.Check.Serve)
+	if err == nil {
+		c.Check.sources = in.Sources()
 	}
-	if err := checkSwitches(ctx, args); err != nil {
-		return ctx, err
-	}
-	g := givenFlags(ctx)
-	into.Serve.given, into.Check.given = g, g
-	into.Check.sources = sourcesOf(ctx, into.lines)
-	return ctx, checkEmpty(ctx, g)
-}
-
-// lacksValue matches what kong says of a flag without a value, and of one whose value begins
-// with a dash: that could be the next flag.
-var lacksValue = regexp.MustCompile(`^(--[a-z-]+): expected \S+ value but got "([^"]*)" \((<EOL>|short flag|long flag)\)`)
-
-// plainWords words such an error of kong.
-func plainWords(err error) error {
-	m := lacksValue.FindStringSubmatch(err.Error())
-	switch {
-	case m == nil:
-		return err
-	case m[3] == "<EOL>":
-		return &worded{m[1] + " needs a value", err}
-	}
-	return &worded{fmt.Sprintf("%s needs a value, and %q looks like a flag: if it is the value, write %s=%[2]s", m[1], m[2], m[1]), err}
-}
-
-// mapDuration is kong's decoder of durations, with days.
-func mapDuration(ctx *kong.DecodeContext, target reflect.Value) error {
-	var text string
-	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
-		return err
-	}
-	d, err := parseDuration(text)
-	target.SetInt(int64(d))
-	return err
-}
-
-// mapInt is kong's decoder of integers, with an error in plain words.
-func mapInt(ctx *kong.DecodeContext, target reflect.Value) error {
-	var text string
-	if err := ctx.Scan.PopValueInto("number", &text); err != nil {
-		return err
-	}
-	n, err := strconv.ParseInt(text, 10, strconv.IntSize)
-	if err != nil {
-		return fmt.Errorf("want a whole number like 100, not %q", text)
-	}
-	target.SetInt(n)
-	return nil
+	return in.Context, err
 }
 
 // run is the program. It prints one line to stderr if something is wrong, and returns the

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // beProgram makes the test binary be the program, so that tests start real
@@ -89,7 +91,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(self, args...)
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
+		if !strings.HasPrefix(name, settings.EnvPrefix) && name != "GOMEMLIMIT" && name != "STATE_DIRECTORY" && name != "XDG_STATE_HOME" {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
@@ -140,4 +142,14 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
+}
+
+// parseServe parses the flags of serve without running it.
+func parseServe(t *testing.T, args ...string) *settings.Serve {
+	t.Helper()
+	var c cli
+	if _, err := parse(&c, append([]string{"serve"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	return &c.Serve.Serve
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
-	"fanfare/server"
+	"fanfare/cmd/fanfare/internal/settings"
 )
 
 // reloader is a part of the program that SIGHUP changes. prepare checks what next says,
@@ -16,11 +14,11 @@ import (
 // all parts before it changes the first, so that an error leaves everything as it was.
 type reloader struct {
 	name    string
-	prepare func(p *program, next *plan) (apply func() error, err error)
+	prepare func(p *program, next *settings.Plan) (apply func() error, err error)
 }
 
 // reloaders are the parts, in the order in which they change. A part reads its files in
-// makePlan.
+// Serve.Plan.
 var reloaders = []reloader{
 	{"limits", (*program).reloadLimits},
 	{"TLS", (*program).reloadTLS},
@@ -49,9 +47,9 @@ func (p *program) tryReload() (changed []string, err error) {
 	if _, err := parse(&c, p.args); err != nil {
 		return nil, err
 	}
-	next := &c.Serve
-	next.adopt(p.inherited)
-	plan, err := next.makePlan(p.log)
+	next := &c.Serve.Serve
+	p.inherited.setAddresses(next)
+	plan, err := next.Plan(p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -71,21 +69,21 @@ func (p *program) tryReload() (changed []string, err error) {
 	return p.noteChanges(next), nil
 }
 
-// noteChanges copies the flags that have changed into p.cmd, and logs the flags that need a
+// noteChanges copies the flags that have changed into p.flags, and logs the flags that need a
 // restart.
-func (p *program) noteChanges(next *serveCmd) (changed []string) {
+func (p *program) noteChanges(next *settings.Serve) (changed []string) {
 	changed = []string{}
-	for _, f := range flagFields {
-		old, now := reflect.ValueOf(p.cmd).Elem().FieldByIndex(f.Index), reflect.ValueOf(next).Elem().FieldByIndex(f.Index)
-		if reflect.DeepEqual(old.Interface(), now.Interface()) {
+	inForce := p.flags.Flags()
+	for i, now := range next.Flags() {
+		old, name := inForce[i], now.Name
+		if old.Same(now) {
 			continue
 		}
-		name := flagName(f)
-		attrs := []any{"flag", "--" + name, "old", shown(old), "new", shown(now)}
+		attrs := []any{"flag", "--" + name, "old", old.String(), "new", now.String()}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off, and the first webhook.
 		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil)
-		if f.Tag.Get("live") == "" || toggled || followsAuth(name) && next.Auth != p.cmd.Auth {
+		if !now.Live || toggled || followsAuth(name) && next.Auth != p.flags.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue
 		}
@@ -101,111 +99,63 @@ func followsAuth(name string) bool {
 	return name == "jwks" || strings.HasPrefix(name, "jwt-") || strings.HasPrefix(name, "connect-hook")
 }
 
-func (p *program) reloadLimits(next *plan) (func() error, error) {
+func (p *program) reloadLimits(next *settings.Plan) (func() error, error) {
 	running := p.srv.Config()
-	cfg := next.server
+	cfg := next.Server
 	// Reconfigure ignores these, and Validate is to judge those in force.
 	cfg.Listen, cfg.InsecureIdentity, cfg.Fallback = running.Listen, running.InsecureIdentity, running.Fallback
 	cfg.Store, cfg.Cluster, cfg.DurableTopics = running.Store, running.Cluster, running.DurableTopics
 	cfg.Endpoints = running.Endpoints
 	for i := range cfg.Endpoints {
-		unlimited := cfg.Endpoints[i].Rate.UnlimitedOnLoopback && next.cmd.development()
-		cfg.Endpoints[i].Rate = next.cmd.rate()
+		unlimited := cfg.Endpoints[i].Rate.UnlimitedOnLoopback && next.Flags.Development()
+		cfg.Endpoints[i].Rate = next.Flags.Rate()
 		cfg.Endpoints[i].Rate.UnlimitedOnLoopback = unlimited
 	}
 	if err := cfg.Validate(); err != nil {
-		return nil, inFlags("server", err)
+		return nil, settings.InFlags("server", err)
 	}
 	return func() error { return p.srv.Reconfigure(cfg) }, nil
 }
 
-func (p *program) reloadTokens(next *plan) (func() error, error) {
+func (p *program) reloadTokens(next *settings.Plan) (func() error, error) {
 	return func() error {
-		if p.cmd.tokens != nil && next.cmd.tokenKeys != nil {
-			p.cmd.tokens.SetKeys(next.cmd.tokenKeys)
+		if p.tokens != nil && next.TokenKeys != nil {
+			p.tokens.SetKeys(next.TokenKeys)
 		}
 		return nil
 	}, nil
 }
 
-func (p *program) reloadConnectHook(next *plan) (func() error, error) {
+func (p *program) reloadConnectHook(next *settings.Plan) (func() error, error) {
 	return func() error {
-		if p.cmd.hook == nil || next.cmd.hook == nil {
+		if p.hook == nil || next.Hook == nil {
 			return nil
 		}
-		return p.cmd.hook.SetConfig(next.cmd.hookConfig)
+		return p.hook.SetConfig(next.HookConfig)
 	}, nil
 }
 
-func (p *program) reloadAPIKeys(next *plan) (func() error, error) {
+func (p *program) reloadAPIKeys(next *settings.Plan) (func() error, error) {
 	cfg := p.apiConfig
-	cfg.Keys = next.api.Keys
+	cfg.Keys = next.API.Keys
 	if err := cfg.Validate(); err != nil {
-		return nil, inFlags("api", err)
+		return nil, settings.InFlags("api", err)
 	}
 	return func() error { return p.api.SetKeys(cfg.Keys) }, nil
 }
 
-func (p *program) reloadWebhooks(next *plan) (func() error, error) {
+func (p *program) reloadWebhooks(next *settings.Plan) (func() error, error) {
 	return func() error {
-		if p.webhooks == nil || next.hooks == nil {
+		if p.webhooks == nil || next.Webhooks == nil {
 			return nil
 		}
-		return p.webhooks.Reconfigure(*next.hooks)
+		return p.webhooks.Reconfigure(*next.Webhooks)
 	}, nil
 }
 
-func (p *program) reloadLogLevel(next *plan) (func() error, error) {
+func (p *program) reloadLogLevel(next *settings.Plan) (func() error, error) {
 	return func() error {
-		p.level.Set(slog.Level(next.cmd.LogLevel))
+		p.level.Set(slog.Level(next.Flags.LogLevel))
 		return nil
 	}, nil
-}
-
-// rate is the rate of the endpoints.
-func (cmd *serveCmd) rate() server.Rate {
-	return server.Rate{Messages: cmd.MaxMessageRate, Bytes: cmd.MaxByteRate.int()}
-}
-
-// userinfo is the part of a URL that may have a password or a token.
-var userinfo = regexp.MustCompile(`(^|,)([a-z]+://)?[^,]*@`)
-
-// shown is the value of a flag as a user would write it, without secrets.
-func shown(v reflect.Value) string {
-	switch v := v.Interface().(type) {
-	case time.Duration:
-		return formatDuration(v)
-	case size:
-		return v.String()
-	case flush:
-		return v.String()
-	case level:
-		return strings.ToLower(slog.Level(v).String())
-	case []network:
-		var all []string
-		for _, p := range prefixes(v) {
-			if p.IsSingleIP() {
-				all = append(all, p.Addr().String())
-				continue
-			}
-			all = append(all, p.String())
-		}
-		return strings.Join(all, ",")
-	case []string:
-		return strings.Join(v, ",")
-	case []keySet:
-		var all []string
-		for _, k := range v {
-			all = append(all, k.String())
-		}
-		return strings.Join(all, " ")
-	case []hookFlag:
-		var all []string
-		for _, h := range v {
-			all = append(all, h.String())
-		}
-		return strings.Join(all, ",")
-	default:
-		return userinfo.ReplaceAllString(fmt.Sprint(v), "${1}${2}xxxxx@")
-	}
 }

@@ -8,90 +8,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 
+	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
-// serveCmd has the flags of the server. A field whose name is that of a field of
-// server.Config means the same. Flags that are tagged live change on SIGHUP, see reload.
+// serveCmd is the command that runs the server.
 type serveCmd struct {
-	Config configFile `help:"Read flags from this JSON file: {\"listen\": \"127.0.0.1:8088\", …}." placeholder:"FILE"`
+	settings.Serve `embed:""`
 
-	Listen      string `help:"Address of the public listener: HOST:PORT, or unix:PATH?mode=0660&owner=USER:GROUP." default:"127.0.0.1:8080" group:"Listeners"`
-	API         string `name:"api" help:"Address of the API listener, likewise." default:"127.0.0.1:8081" group:"Listeners"`
-	Path        string `help:"Path of the WebSocket endpoint; server-sent events (sse), the echo endpoint and the console are in the same directory." default:"/ws" group:"Listeners"`
-	SSE         bool   `name:"sse" help:"Serve server-sent events, with the same authentication and limits." default:"true" negatable:"" group:"Listeners"`
-	Echo        bool   `help:"Serve an echo endpoint, which needs no token. By default only with --auth none on loopback without --trusted-proxy and --proxy-protocol; --echo=false turns it off there." group:"Listeners"`
-	Console     bool   `help:"Serve the test console." default:"true" negatable:"" group:"Listeners"`
-	ConsolePush bool   `help:"Let the test console push, with an API key that is entered in it." group:"Listeners"`
-	Pprof       bool   `help:"Serve /debug/pprof on the API listener, and sample allocations for its heap profiles." group:"Listeners"`
-
-	tlsFlags         `embed:""`
-	authFlags        `embed:""`
-	connectHookFlags `embed:""`
-	revocationFlags  `embed:""`
-	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`
-	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security" live:"yes"`
-	AllowQuery       []string `help:"Query parameter that a handshake may have although the server does not read it, or a prefix such as utm_*; repeatable. Any other unknown parameter is rejected." placeholder:"NAME" group:"Security"`
-	APIKeyFile       string   `name:"api-key-file" help:"Keys that the API accepts, one per line; also FANFARE_API_KEY. Required on addresses other than loopback." placeholder:"FILE" group:"Security" live:"yes"`
-
-	MaxConnections   int           `help:"Maximum number of connections; 0: what the descriptor limit allows." default:"0" placeholder:"N" group:"Limits" live:"yes"`
-	ConnectionsPerIP int           `name:"connections-per-ip" help:"Maximum number of connections from one address; loopback is exempt." default:"1000" group:"Limits" live:"yes"`
-	HandshakesPerIP  int           `name:"handshakes-per-ip" help:"Handshakes per second from one address, with a burst of ten times as many." default:"50" group:"Limits" live:"yes"`
-	HandshakeRate    int           `help:"Handshakes per second in total, with a burst of ten times as many." default:"20000" group:"Limits" live:"yes"`
-	Forwarded        bool          `help:"The trusted proxies name the client in Forwarded (RFC 7239), not in X-Forwarded-For, which is then ignored." group:"Limits" live:"yes"`
-	TrustedProxy     []network     `help:"Address or network of a proxy whose X-Forwarded-For is believed; repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
-	ProxyProtocol    []network     `help:"Address or network of a proxy whose connections begin with a PROXY protocol header, version 1 or 2; required from there, rejected from elsewhere. Repeatable." placeholder:"ADDRESS" group:"Limits" live:"yes"`
-	APIProxyProtocol []network     `name:"api-proxy-protocol" help:"The same for the API listener." placeholder:"ADDRESS" group:"Limits"`
-	SessionsPerUser  int           `help:"Maximum number of sessions of one user, on this node." default:"16" group:"Limits" live:"yes"`
-	SessionsFull     string        `help:"What happens to a user's session beyond that: reject it with 429, or close-oldest." enum:"reject,close-oldest" default:"reject" group:"Limits" live:"yes"`
-	TopicsPerSession int           `help:"Maximum number of topics of one session." default:"100" group:"Limits" live:"yes"`
-	PositionsPerUser int           `help:"Maximum number of durable topics, chosen by clients, in which what a user acknowledged is stored." default:"1000" group:"Limits"`
-	PositionsPerIP   int           `name:"positions-per-ip" help:"The same for the users of one address; loopback is exempt." default:"10000" group:"Limits"`
-	MaxMessage       size          `help:"Maximum size of a message from a client." default:"64KiB" group:"Limits"`
-	MaxPayload       size          `help:"Maximum size of a pushed payload." default:"1MiB" group:"Limits"`
-	MaxMessageRate   int           `help:"Messages per second from one session, with a burst of ten times as many." default:"100" group:"Limits" live:"yes"`
-	MaxByteRate      size          `help:"Bytes per second from one session, with a burst of ten times as many." default:"256KiB" group:"Limits" live:"yes"`
-	MaxHeader        size          `help:"Maximum size of a handshake request." default:"8KiB" group:"Limits"`
-	HandshakeTimeout time.Duration `help:"Time from accept to the end of the handshake request." default:"10s" group:"Limits" live:"yes"`
-
-	Compression        bool `help:"Offer permessage-deflate (RFC 7692)." group:"Compression"`
-	CompressionLevel   int  `help:"1 (fastest) to 9 (smallest); 0 is as fast as 1 and takes less memory." default:"0" group:"Compression"`
-	CompressionMin     size `help:"Compress messages of at least this size." default:"256" group:"Compression"`
-	CompressionRatio   int  `help:"Maximum inflation ratio of a client's message, applied past 64 KiB." default:"100" group:"Compression"`
-	CompressionContext int  `help:"Size of the window that clients may keep between messages, as a power of two from 9 to 15; 0: none. Takes that much memory per session that uses it." default:"0" placeholder:"BITS" group:"Compression"`
-
-	PingInterval time.Duration `help:"Ping a session that sent nothing for this long." default:"25s" group:"Heartbeats" live:"yes"`
-	PingTimeout  time.Duration `help:"Close it if it sends nothing for this much longer." default:"10s" group:"Heartbeats" live:"yes"`
-
-	QueueBytes size   `help:"Maximum size of a session's outbound queue." default:"64KiB" group:"Slow consumers"`
-	UserFull   string `help:"What a push to a user does when the queue is full: close the session with 1013, or drop-oldest." enum:"close,drop-oldest" default:"close" group:"Slow consumers" live:"yes"`
-	TopicFull  string `help:"The same for topics and broadcasts." enum:"close,drop-oldest" default:"drop-oldest" group:"Slow consumers" live:"yes"`
-
-	inboxFlags `embed:"" group:"Durable messages"`
-
-	webhookFlags `embed:"" group:"Webhooks"`
-
-	DrainDelay   time.Duration `help:"After SIGTERM, serve for this long while /readyz answers 503, so that load balancers find out." default:"0s" group:"Draining" live:"yes"`
-	DrainRate    int           `help:"Sessions closed per second then." default:"2000" group:"Draining" live:"yes"`
-	DrainTimeout time.Duration `help:"Time after which the remaining connections are closed at once." default:"30s" group:"Draining" live:"yes"`
-	CloseTimeout time.Duration `help:"Time for a client to answer a close frame." default:"5s" group:"Draining" live:"yes"`
-
-	Transport string `help:"How connections are watched: epoll, easygo, goroutine, or default: epoll on Linux." enum:"default,epoll,easygo,goroutine" default:"default" group:"Engine"`
-	Workers   int    `help:"Maximum number of goroutines that serve ready connections, including those blocked in hooks." default:"1024" group:"Engine"`
-
-	Control        string        `help:"Path of the control socket, where fanfare upgrade asks; none: no socket. By default control.sock in $RUNTIME_DIRECTORY or --data-dir." placeholder:"PATH" group:"Upgrade"`
-	UpgradeTimeout time.Duration `help:"How long a new process may take to take over, before this one goes on by itself." default:"30s" group:"Upgrade" live:"yes"`
-
-	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`
-	LogLevel  level  `help:"debug, info, warn or error." default:"info" group:"Logging" live:"yes"`
-
-	given given                // set by parse
-	pred  *upgrade.Predecessor // the process that this one replaces; nil: none
-	certs certsPair            // set by config
+	pred *upgrade.Predecessor // the process that this one replaces; nil: none
 }
 
 // Run serves until a signal. SIGHUP reloads.
@@ -111,37 +39,37 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	notifyUpgrade(usr2)
 	defer signal.Stop(usr2)
 
-	p := &program{cmd: cmd, args: os.Args[1:], level: new(slog.LevelVar)}
-	p.log = cmd.logger(p.level)
+	pred := cmd.pred
+	p := &program{flags: &cmd.Serve, pred: pred, args: os.Args[1:], level: new(slog.LevelVar)}
+	p.log = newLogger(p.flags, p.level)
 	slog.SetDefault(p.log)
 	var err error
 	p.path = programPath()
-	pred := cmd.pred
 	if pred == nil {
 		p.inherited, err = inheritListeners()
 	} else {
-		p.inherited, err = cmd.meet(pred)
+		p.inherited, err = meet(pred, &cmd.Serve)
 	}
 	if err != nil {
 		return usage(err)
 	}
 	if pred == nil {
-		if err := cmd.checkInherited(p.inherited); err != nil {
+		if err := p.inherited.check(&cmd.Serve); err != nil {
 			p.inherited.close()
 			return usage(err)
 		}
 	}
 	p.asked = [2]string{cmd.Listen, cmd.API}
-	cmd.adopt(p.inherited)
-	plan, err := cmd.makePlan(p.log)
+	p.inherited.setAddresses(&cmd.Serve)
+	plan, err := cmd.Plan(p.log)
 	if err != nil {
 		p.inherited.close()
 		return usage(err)
 	}
-	warnOfVariables(k.Model, p.log)
+	settings.WarnOfVariables(k.Model, p.log)
 	limits := tuneRuntime()
 	if pred != nil {
-		if err := p.inherited.openOthers(cmd); err != nil {
+		if err := p.inherited.openOthers(&cmd.Serve); err != nil {
 			p.inherited.close()
 			return err
 		}
@@ -175,9 +103,9 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		return err
 	}
 	defer control.Close()
-	p.useCertificates(ctx, cmd.certs)
-	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(schemeOf(cmd.publicTLS()), p.srv.Addr()), "console", cmd.consoleURL(p.srv.Addr()),
-		"api", reachedAt(schemeOf(cmd.apiTLS()), p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
+	p.useCertificates(ctx, plan.Certificates)
+	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(schemeOf(cmd.PublicTLS()), p.srv.Addr()), "console", consoleURL(p.flags, p.srv.Addr()),
+		"api", reachedAt(schemeOf(cmd.APITLS()), p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
@@ -217,19 +145,10 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	return nil
 }
 
-// storeHung returns a channel that is closed when the store can be used by a new process
-// only.
-func (p *program) storeHung() <-chan struct{} {
-	if p.vault == nil {
-		return nil
-	}
-	return p.vault.Hung()
-}
-
 // drain closes the sessions and ends the program's parts.
 func (p *program) drain(m *manager) {
-	timeout := p.cmd.DrainDelay + p.cmd.DrainTimeout
-	p.log.Info("draining", "sessions", p.srv.Count(), "delay", p.cmd.DrainDelay, "timeout", p.cmd.DrainTimeout)
+	timeout := p.flags.DrainDelay + p.flags.DrainTimeout
+	p.log.Info("draining", "sessions", p.srv.Count(), "delay", p.flags.DrainDelay, "timeout", p.flags.DrainTimeout)
 	m.stopping(p.srv.Count(), timeout)
 	bound, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -240,11 +159,11 @@ func (p *program) drain(m *manager) {
 	p.log.Info("drained")
 }
 
-// logger returns the logger; level is set to --log-level.
-func (cmd *serveCmd) logger(level *slog.LevelVar) *slog.Logger {
-	level.Set(slog.Level(cmd.LogLevel))
+// newLogger returns the logger; level is set to --log-level.
+func newLogger(flags *settings.Serve, level *slog.LevelVar) *slog.Logger {
+	level.Set(slog.Level(flags.LogLevel))
 	opts := &slog.HandlerOptions{Level: level}
-	if cmd.LogFormat == "json" {
+	if flags.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
@@ -267,9 +186,9 @@ func reachedAt(scheme string, addr net.Addr) string {
 }
 
 // consoleURL is where the console is; empty if it is off, or no browser gets there.
-func (cmd *serveCmd) consoleURL(addr net.Addr) string {
-	if !cmd.Console || addr.Network() == "unix" {
+func consoleURL(flags *settings.Serve, addr net.Addr) string {
+	if !flags.Console || addr.Network() == "unix" {
 		return ""
 	}
-	return schemeOf(cmd.publicTLS()) + "://" + addr.String() + cmd.directory()
+	return schemeOf(flags.PublicTLS()) + "://" + addr.String() + flags.Directory()
 }

@@ -6,39 +6,6 @@ import (
 	"testing"
 )
 
-func TestDefaultDataDir(t *testing.T) {
-	home := t.TempDir()
-	for _, test := range []struct {
-		name             string
-		state, xdg, home string
-		want             string // empty: that of a service
-	}{
-		{"systemd", "/var/lib/fanfare", "/xdg", home, "/var/lib/fanfare"},
-		{"systemd with several", "/var/lib/fanfare:/var/lib/other", "", home, "/var/lib/fanfare"},
-		{"XDG", "", "/xdg", home, "/xdg/fanfare"},
-		{"XDG that is not absolute", "", "xdg", home, home + "/.local/state/fanfare"},
-		{"home", "", "", home, home + "/.local/state/fanfare"},
-		{"no home", "", "", "", ""},
-		{"home of a service user", "", "", "/nonexistent", ""},
-		{"home is the root", "", "", "/", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Setenv("STATE_DIRECTORY", test.state)
-			t.Setenv("XDG_STATE_HOME", test.xdg)
-			t.Setenv("HOME", test.home)
-			for root, service := range map[bool]string{true: "/var/lib/fanfare", false: "fanfare-data"} {
-				want := test.want
-				if want == "" {
-					want = service
-				}
-				if got := defaultDataDirOf(root); got != want {
-					t.Errorf("root %t: got %s, want %s", root, got, want)
-				}
-			}
-		})
-	}
-}
-
 // TestDataDirIsCreatedAndPrinted starts a service in the root directory, as systemd does.
 func TestDataDirIsCreatedAndPrinted(t *testing.T) {
 	dir := t.TempDir()
@@ -58,6 +25,7 @@ func TestDataDirIsCreatedAndPrinted(t *testing.T) {
 
 // TestUnusedDataDir: a directory of an earlier version is not ignored silently.
 func TestUnusedDataDir(t *testing.T) {
+	const localDataDir = "fanfare-data"
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, localDataDir), 0o700); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/cmd/fanfare/internal/upgrade"
 	"fanfare/server"
 	"fanfare/server/listen"
@@ -34,7 +35,7 @@ func (upgradeCmd) Help() string {
 func (cmd *upgradeCmd) Run() error {
 	path := cmd.Control
 	if path == "" {
-		if path = defaultControl((&inboxFlags{DataDir: cmd.DataDir}).dataDir(slog.New(slog.DiscardHandler))); path == "" {
+		if path = defaultControl(settings.DataDir(cmd.DataDir, slog.New(slog.DiscardHandler))); path == "" {
 			return usage(errors.New("no control socket is known: give --control, or --data-dir"))
 		}
 	}
@@ -56,14 +57,14 @@ func (cmd *upgradeCmd) Run() error {
 const noControl = "none"
 
 // controlPath returns where the control socket is; empty: there is none.
-func (cmd *serveCmd) controlPath(dataDir string) string {
-	switch cmd.Control {
+func controlPath(control, dataDir string) string {
+	switch control {
 	case noControl:
 		return ""
 	case "":
 		return defaultControl(dataDir)
 	}
-	return cmd.Control
+	return control
 }
 
 // defaultControl is in the directory that systemd has made for the service, which is emptied
@@ -80,12 +81,12 @@ func defaultControl(dataDir string) string {
 
 // openControl opens the control socket. One at its default place is not required.
 func (p *program) openControl() (*upgrade.Socket, error) {
-	path := p.cmd.controlPath(p.dataDir)
+	path := controlPath(p.flags.Control, p.dataDir)
 	if path == "" {
 		return nil, nil
 	}
 	s, err := upgrade.Listen(path)
-	if err != nil && p.cmd.Control == "" {
+	if err != nil && p.flags.Control == "" {
 		p.log.Warn("no control socket; SIGUSR2 still asks for an upgrade", "err", err)
 		return nil, nil
 	}
@@ -116,7 +117,7 @@ const stepTimeout = 5 * time.Second
 func (p *program) upgrade(ctx context.Context, m *manager, req *upgrade.Request) bool {
 	began := time.Now()
 	p.log.Info("upgrade begins", "program", p.path, "sessions", p.srv.Count())
-	ctx, cancel := context.WithTimeout(ctx, p.cmd.UpgradeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.flags.UpgradeTimeout)
 	defer cancel()
 	next, build, h, err := p.tryUpgrade(ctx, m)
 	took := time.Since(began)
@@ -175,14 +176,14 @@ func (p *program) tryUpgrade(ctx context.Context, m *manager) (next *upgrade.Pro
 	}()
 	stop := context.AfterFunc(ctx, func() { next.Peer.Interrupt() })
 	defer stop()
-	hello, err := next.Receive(upgrade.Hello, p.cmd.UpgradeTimeout)
+	hello, err := next.Receive(upgrade.Hello, p.flags.UpgradeTimeout)
 	if err != nil {
 		return next, "", nil, err
 	}
 	if err = next.Greet(buildVersion(), listeners); err != nil {
 		return next, "", nil, err
 	}
-	if _, err = next.Receive(upgrade.Ready, p.cmd.UpgradeTimeout); err != nil {
+	if _, err = next.Receive(upgrade.Ready, p.flags.UpgradeTimeout); err != nil {
 		return next, "", nil, err
 	}
 	if p.vault != nil && p.dataDir != "" {
@@ -194,7 +195,7 @@ func (p *program) tryUpgrade(ctx context.Context, m *manager) (next *upgrade.Pro
 	if err = next.Send(upgrade.Message{Step: upgrade.Store, Age: int64(time.Since(p.srv.Started()))}); err != nil {
 		return next, "", nil, err
 	}
-	if _, err = next.Receive(upgrade.Assembled, p.cmd.UpgradeTimeout); err != nil {
+	if _, err = next.Receive(upgrade.Assembled, p.flags.UpgradeTimeout); err != nil {
 		return next, "", nil, err
 	}
 	if h, err = p.srv.HandOver(ctx, next.Sessions); err != nil {
@@ -255,7 +256,7 @@ func (p *program) takeStoreBack() {
 	}
 	st, err := openStore(context.Background(), p.storeConfig)
 	if err != nil {
-		p.log.Error("the store does not open again; durable messages are rejected until a restart", "err", p.cmd.storeError(err))
+		p.log.Error("the store does not open again; durable messages are rejected until a restart", "err", storeError(err, p.flags.NATS != ""))
 	} else {
 		p.vault.Attach(st)
 	}
@@ -267,7 +268,7 @@ const leaveGrace = 5 * time.Second
 
 // leave ends what is left of this process after an upgrade.
 func (p *program) leave() error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.cmd.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.flags.DrainTimeout)
 	defer cancel()
 	left := make(chan struct{})
 	go func() {
@@ -291,7 +292,7 @@ func (p *program) leave() error {
 
 // meet greets the process that this one replaces, and returns its listeners, as far as the
 // flags name the same addresses.
-func (cmd *serveCmd) meet(pred *upgrade.Predecessor) (*inherited, error) {
+func meet(pred *upgrade.Predecessor, flags *settings.Serve) (*inherited, error) {
 	if err := pred.Greet(buildVersion(), nil); err != nil {
 		return nil, err
 	}
@@ -301,9 +302,9 @@ func (cmd *serveCmd) meet(pred *upgrade.Predecessor) (*inherited, error) {
 	}
 	in := &inherited{by: make(map[string]net.Listener), managed: make(map[string]bool)}
 	for _, l := range hello.Listeners {
-		flag, addr := "listen", cmd.Listen
+		flag, addr := "listen", flags.Listen
 		if l.Name == apiSocket {
-			flag, addr = "api", cmd.API
+			flag, addr = "api", flags.API
 		}
 		ln, err := net.FileListener(l.File)
 		l.File.Close()
@@ -311,7 +312,7 @@ func (cmd *serveCmd) meet(pred *upgrade.Predecessor) (*inherited, error) {
 			in.close()
 			return nil, fmt.Errorf("upgrade: %s listener: %w", l.Name, err)
 		}
-		if addr != l.Flag && !sameAddress(addr, ln.Addr()) && !(l.Activated && !cmd.given[flag]) {
+		if addr != l.Flag && !sameAddress(addr, ln.Addr()) && !(l.Activated && !flags.Given(flag)) {
 			ln.Close()
 			continue
 		}
@@ -322,8 +323,8 @@ func (cmd *serveCmd) meet(pred *upgrade.Predecessor) (*inherited, error) {
 
 // openOthers opens the listeners at addresses that the predecessor does not have, before it
 // gives up anything.
-func (in *inherited) openOthers(cmd *serveCmd) error {
-	for _, l := range []struct{ name, addr string }{{publicSocket, cmd.Listen}, {apiSocket, cmd.API}} {
+func (in *inherited) openOthers(flags *settings.Serve) error {
+	for _, l := range []struct{ name, addr string }{{publicSocket, flags.Listen}, {apiSocket, flags.API}} {
 		if in.by[l.name] != nil {
 			continue
 		}
@@ -338,7 +339,7 @@ func (in *inherited) openOthers(cmd *serveCmd) error {
 
 // prepareTakeOver tells the predecessor that the configuration is valid, and returns when it
 // has closed the store.
-func prepareTakeOver(pred *upgrade.Predecessor, next *plan) error {
+func prepareTakeOver(pred *upgrade.Predecessor, next *settings.Plan) error {
 	if err := pred.Send(upgrade.Message{Step: upgrade.Ready}); err != nil {
 		return err
 	}
@@ -346,7 +347,7 @@ func prepareTakeOver(pred *upgrade.Predecessor, next *plan) error {
 	if err != nil {
 		return err
 	}
-	next.server.Started = time.Now().Add(-time.Duration(m.Age))
+	next.Server.Started = time.Now().Add(-time.Duration(m.Age))
 	return nil
 }
 

@@ -189,7 +189,7 @@ func TestWebhookFlags(t *testing.T) {
 		var c cli
 		_, err := parse(&c, args)
 		if err == nil {
-			_, err = c.Serve.makePlan(slog.New(slog.DiscardHandler))
+			_, err = c.Serve.Plan(slog.New(slog.DiscardHandler))
 		}
 		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "T0KEN")) {
 			t.Errorf("%q: %v, want %q", tt.args, err, tt.want)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"reflect"
 	"slices"
 	"sync"
 	"time"
+
+	"fanfare/server/acme"
 )
 
 // Certificates are Files, and the configuration made of them.
@@ -77,6 +80,20 @@ func (c *Certificates) Config() *tls.Config {
 
 // Managed is Files.Managed.
 func (c *Certificates) Managed() bool { return c.files.Managed }
+
+// Obtained returns cfg with the certificates that m obtains, if c is managed. Without m, it is
+// good for a validation only.
+func (c *Certificates) Obtained(m *acme.Manager, cfg *tls.Config) *tls.Config {
+	switch {
+	case !c.Managed():
+		return cfg
+	case m == nil:
+		cfg = cfg.Clone()
+		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate yet") }
+		return cfg
+	}
+	return m.TLS(cfg)
+}
 
 // Same reports whether two configurations are made of the same files and flags.
 func (c *Certificates) Same(d *Certificates) bool {

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -16,6 +16,9 @@ import (
 // given are the flags that the user has set, on the command line, in the environment or
 // in the config file: false for a switch that is set to off.
 type given map[string]bool
+
+// Given reports whether the user has set a flag, and not to off.
+func (cmd *Serve) Given(flag string) bool { return cmd.given[flag] }
 
 func givenFlags(ctx *kong.Context) given {
 	g := make(given)
@@ -70,18 +73,18 @@ func checkEmpty(ctx *kong.Context, g given) error {
 
 // checkEffect rejects flags that have no effect in this combination: a user who gives
 // them relies on them.
-func (cmd *serveCmd) checkEffect() error {
+func (cmd *Serve) checkEffect() error {
 	for _, rule := range []struct {
 		flags string // names, or prefixes that end with "*"
 		holds bool
 		wants string
 	}{
 		{"compression-*", cmd.Compression, "--compression"},
-		{"tls-min tls-client-ca api-tls-shared", cmd.publicTLS(), "--tls-cert or --acme-domain"},
+		{"tls-min tls-client-ca api-tls-shared", cmd.PublicTLS(), "--tls-cert or --acme-domain"},
 		{"tls-ocsp", len(cmd.TLSCert) > 0, "--tls-cert"},
 		{"acme-agree acme-email acme-ca acme-ca-root acme-http", len(cmd.ACMEDomain) > 0, "--acme-domain"},
 		{"acme-domain", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT, which the authority reaches"},
-		{"api-tls-min api-tls-client-ca", cmd.apiTLS(), "--api-tls-cert or --api-tls-shared"},
+		{"api-tls-min api-tls-client-ca", cmd.APITLS(), "--api-tls-cert or --api-tls-shared"},
 		{"api-tls-ocsp", len(cmd.APITLSCert) > 0, "--api-tls-cert"},
 		{"api-tls-*", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: a Unix socket is served without TLS"},
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
@@ -94,7 +97,7 @@ func (cmd *serveCmd) checkEffect() error {
 		{"webhook-* offline-grace", len(cmd.Webhook) > 0, "--webhook"},
 		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
-		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(apiKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
+		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(APIKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
 		{"trusted-proxy proxy-protocol", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
 		{"api-proxy-protocol", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: connections to a Unix socket have no address"},
 		{"forwarded", len(cmd.TrustedProxy) > 0, "--trusted-proxy"},

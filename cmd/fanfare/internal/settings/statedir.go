@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"log/slog"
@@ -14,9 +14,9 @@ const (
 )
 
 // defaultDataDir is where durable messages are stored unless --data-dir says so: the
-// directory that systemd has made for the service (systemd.exec(5), StateDirectory=),
+// Directory that systemd has made for the service (systemd.exec(5), StateDirectory=),
 // or the one for the state of programs (XDG Base Directory Specification). Without a home
-// directory the program is a service: it is the directory for those, if root runs it, or one
+// Directory the program is a service: it is the directory for those, if root runs it, or one
 // in the working directory.
 func defaultDataDir() string { return defaultDataDirOf(os.Geteuid() == 0) }
 
@@ -41,11 +41,20 @@ func defaultDataDirOf(root bool) string {
 
 // dataDir returns the directory for durable messages; empty: none.
 func (f *inboxFlags) dataDir(log *slog.Logger) string {
-	switch {
-	case f.DataDir == noDataDir || f.NATS != "":
+	if f.NATS != "" {
 		return ""
-	case f.DataDir != "":
-		return f.DataDir
+	}
+	return DataDir(f.DataDir, log)
+}
+
+// DataDir returns the directory that a value of --data-dir stands for; empty: none.
+func DataDir(value string, log *slog.Logger) string {
+	switch value {
+	case noDataDir:
+		return ""
+	case "":
+	default:
+		return value
 	}
 	dir := defaultDataDir()
 	if _, err := os.Stat(localDataDir); err == nil && dir != localDataDir {

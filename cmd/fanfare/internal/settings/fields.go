@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -50,9 +50,9 @@ var flagOf = map[string]string{
 	"webhook.OfflineGrace": "offline-grace", "webhook.Node": "node-name", "webhook.URL": "nats", "webhook.Credentials": "nats-creds",
 }
 
-// fieldError is an error that names a field of a Config. Problem is the text that follows
+// FieldError is an error that names a field of a Config. Problem is the text that follows
 // the name, without the default for which the value 0 stands: here 0 is an error.
-type fieldError interface {
+type FieldError interface {
 	error
 	Field() string
 	Problem() string
@@ -66,9 +66,9 @@ type rewordable interface {
 	Reword(words func(error) string) string
 }
 
-// inFlags words an error of a library for the command line: where the error names a
+// InFlags words an error of a library for the command line: where the error names a
 // field of a package's Config, the flag takes its place.
-func inFlags(pkg string, err error) error {
+func InFlags(pkg string, err error) error {
 	return &worded{strings.TrimPrefix(wording{pkg}.of(err), pkg+": "), err}
 }
 
@@ -86,7 +86,7 @@ type wording struct{ pkg string }
 // of returns the text of err with flags in place of fields.
 func (w wording) of(err error) string {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked here
-	case fieldError:
+	case FieldError:
 		if flag, ok := flagOf[w.pkg+"."+e.Field()]; ok {
 			return "--" + flag + " " + e.Problem()
 		}

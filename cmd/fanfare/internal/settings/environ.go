@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"log/slog"
@@ -10,22 +10,22 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// envPrefix begins the environment variables of this program.
-const envPrefix = "FANFARE_"
+// EnvPrefix begins the environment variables of this program.
+const EnvPrefix = "FANFARE_"
 
 // unsetEmpty makes empty variables count as unset, whatever the type of their flag.
 func unsetEmpty() {
 	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, envPrefix) && value == "" {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, EnvPrefix) && value == "" {
 			os.Unsetenv(name)
 		}
 	}
 }
 
-// warnOfVariables logs variables with our prefix that no flag has. They are not an
+// WarnOfVariables logs variables with our prefix that no flag has. They are not an
 // error: Kubernetes makes some for every service of the namespace.
-func warnOfVariables(app *kong.Application, log *slog.Logger) {
-	known := map[string]bool{apiKeyEnv: true}
+func WarnOfVariables(app *kong.Application, log *slog.Logger) {
+	known := map[string]bool{APIKeyEnv: true}
 	var names []string // of the flags of serve
 	for _, cmd := range app.Children {
 		for _, f := range cmd.Flags {
@@ -39,11 +39,11 @@ func warnOfVariables(app *kong.Application, log *slog.Logger) {
 	}
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || known[name] || fromKubernetes(name, value) {
+		if !strings.HasPrefix(name, EnvPrefix) || known[name] || fromKubernetes(name, value) {
 			continue
 		}
 		env := nearest(name, names)
-		log.Warn("unknown environment variable", "name", name, "nearest", env, "flag", "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, envPrefix), "_", "-")))
+		log.Warn("unknown environment variable", "name", name, "nearest", env, "flag", "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, EnvPrefix), "_", "-")))
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// apiKeyEnv names the variable that holds an additional API key, for platforms that
+	// APIKeyEnv names the variable that holds an additional API key, for platforms that
 	// pass secrets in the environment.
-	apiKeyEnv = "FANFARE_API_KEY"
+	APIKeyEnv = "FANFARE_API_KEY"
 	// maxKeyLength is far more than a key has, so a longer line is not one: it may be
 	// the wrong file.
 	maxKeyLength = 4 << 10
@@ -21,18 +21,18 @@ const (
 // notInKey reports whether a key with r cannot be sent, RFC 6750 section 2.1.
 func notInKey(r rune) bool { return r <= ' ' || r > '~' }
 
-// apiKeys reads the keys of the API: those of a file and that of the environment. With
+// APIKeys reads the keys of the API: those of a file and that of the environment. With
 // several a new key can be introduced before the old one is removed. No error contains a
 // key.
-func apiKeys(file string) (keys []string, err error) {
+func APIKeys(file string) (keys []string, err error) {
 	if file != "" {
 		if keys, err = secretLines("api-key-file", file); err != nil {
 			return nil, err
 		}
 	}
-	if key := os.Getenv(apiKeyEnv); key != "" {
+	if key := os.Getenv(APIKeyEnv); key != "" {
 		if strings.ContainsFunc(key, notInKey) {
-			return nil, fmt.Errorf("%s is not a key: want letters, digits and punctuation, without spaces", apiKeyEnv)
+			return nil, fmt.Errorf("%s is not a key: want letters, digits and punctuation, without spaces", APIKeyEnv)
 		}
 		keys = append(keys, key)
 	}

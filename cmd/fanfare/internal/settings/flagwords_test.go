@@ -1,9 +1,11 @@
-package main
+package settings
 
 import (
 	"log/slog"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -100,9 +102,9 @@ func TestWrongValuesNameTheirFlag(t *testing.T) {
 			}
 			args = append(args, "--"+name+"="+v)
 			var c cli
-			_, err := parse(&c, args)
+			_, err := Parse(&c, args, &c.Serve)
 			if err == nil {
-				_, err = c.Serve.makePlan(slog.New(slog.DiscardHandler))
+				_, err = c.Serve.Plan(slog.New(slog.DiscardHandler))
 			}
 			switch {
 			case err == nil:
@@ -169,10 +171,20 @@ func TestFieldsHaveFlags(t *testing.T) {
 				if err == nil || unreachable[pkg+"."+f.Name] != "" {
 					continue
 				}
-				if text := inFlags(pkg, err).Error(); !strings.Contains(text, "--"+flagOf[pkg+"."+f.Name]) || regexp.MustCompile(`(^|\n)[A-Z]`).MatchString(text) {
+				if text := InFlags(pkg, err).Error(); !strings.Contains(text, "--"+flagOf[pkg+"."+f.Name]) || regexp.MustCompile(`(^|\n)[A-Z]`).MatchString(text) {
 					t.Errorf("%s.%s: %q does not name a flag", pkg, f.Name, text)
 				}
 			}
 		}
 	}
+}
+
+// signingFile writes a secret of webhooks.
+func signingFile(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "webhook")
+	if err := os.WriteFile(file, []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -25,23 +25,23 @@ type connectHookFlags struct {
 	ConnectHookInsecureHTTP bool          `name:"connect-hook-insecure-http" help:"Allow http for a backend that is not on loopback: an attacker on the network can then choose identities." group:"Connect hook" live:"yes"`
 }
 
-// connectHook returns the hook, and makes no request.
-func (cmd *serveCmd) connectHook(log *slog.Logger) (*connecthook.Hook, error) {
+// connectHook returns the hook and its configuration, and makes no request.
+func (cmd *Serve) connectHook(log *slog.Logger) (hook *connecthook.Hook, cfg connecthook.Config, err error) {
 	if cmd.ConnectHook == "" {
-		return nil, errors.New("--auth hook needs --connect-hook")
+		return nil, cfg, errors.New("--auth hook needs --connect-hook")
 	}
 	if cmd.ConnectHookKeyFile == "" {
-		return nil, errors.New("--connect-hook needs --connect-hook-key-file: without a signature the backend cannot tell who asks")
+		return nil, cfg, errors.New("--connect-hook needs --connect-hook-key-file: without a signature the backend cannot tell who asks")
 	}
 	lines, err := secretLines("connect-hook-key-file", cmd.ConnectHookKeyFile)
 	if err != nil {
-		return nil, err
+		return nil, cfg, err
 	}
 	failure, err := connecthook.ParseFailure(cmd.ConnectHookFailure)
 	if err != nil {
-		return nil, err
+		return nil, cfg, err
 	}
-	cfg := connecthook.Config{
+	cfg = connecthook.Config{
 		URL:          cmd.ConnectHook,
 		CA:           cmd.ConnectHookCA,
 		InsecureHTTP: cmd.ConnectHookInsecureHTTP,
@@ -56,14 +56,12 @@ func (cmd *serveCmd) connectHook(log *slog.Logger) (*connecthook.Hook, error) {
 	for _, line := range lines {
 		secret, err := connecthook.ParseSecret(line)
 		if err != nil {
-			return nil, fmt.Errorf("--connect-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookKeyFile)
+			return nil, cfg, fmt.Errorf("--connect-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookKeyFile)
 		}
 		cfg.Secrets = append(cfg.Secrets, secret)
 	}
-	hook, err := connecthook.New(cfg)
-	if err != nil {
-		return nil, errors.New(strings.ReplaceAll(inFlags("connecthook", err).Error(), "InsecureHTTP", "--connect-hook-insecure-http"))
+	if hook, err = connecthook.New(cfg); err != nil {
+		return nil, cfg, errors.New(strings.ReplaceAll(InFlags("connecthook", err).Error(), "InsecureHTTP", "--connect-hook-insecure-http"))
 	}
-	cmd.hookConfig = cfg
-	return hook, nil
+	return hook, cfg, nil
 }

@@ -1,11 +1,9 @@
-package main
+package settings
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
-	"fanfare/cmd/fanfare/internal/vault"
 	"fanfare/server/revoke"
 )
 
@@ -22,19 +20,4 @@ func (f *revocationFlags) revocations(log *slog.Logger) *revoke.Config {
 		return nil
 	}
 	return &revoke.Config{Age: f.RevocationAge, Entries: f.RevocationEntries, Logger: log}
-}
-
-// revocationsPatience is how long the start waits for the revocations.
-const revocationsPatience = 5 * time.Second
-
-// openRevocations opens the list, which is read later if the store is not available.
-func openRevocations(ctx context.Context, cfg revoke.Config, st *vault.Vault) (*revoke.List, error) {
-	if st != nil {
-		cfg.Store = st.Revocations()
-	} else {
-		cfg.Logger.Warn("revocations are kept in memory only", "effect", "a restart or an upgrade forgets them", "advice", "give --data-dir a directory, or --nats")
-	}
-	ctx, cancel := context.WithTimeout(ctx, revocationsPatience)
-	defer cancel()
-	return revoke.New(ctx, cfg)
 }

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"os"
@@ -23,8 +23,8 @@ func TestAPIKeys(t *testing.T) {
 		{"both", file, "env-key", []string{"first-key", "second-key", "env-key"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Setenv(apiKeyEnv, test.env)
-			if got, err := apiKeys(test.file); err != nil || !slices.Equal(got, test.want) {
+			t.Setenv(APIKeyEnv, test.env)
+			if got, err := APIKeys(test.file); err != nil || !slices.Equal(got, test.want) {
 				t.Errorf("got %q, %v, want %q", got, err, test.want)
 			}
 		})
@@ -49,7 +49,7 @@ func TestAPIKeyFileErrors(t *testing.T) {
 			if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			keys, err := apiKeys(file)
+			keys, err := APIKeys(file)
 			if test.want == "" {
 				if err != nil || len(keys) != 1 {
 					t.Errorf("%d keys, %v", len(keys), err)

@@ -1,9 +1,15 @@
-package main
+package settings
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -23,11 +29,16 @@ import (
 	"fanfare/server/webhook"
 )
 
+// cli is the program with the one command that has these settings.
+type cli struct {
+	Serve Serve `cmd:""`
+}
+
 // parseServe parses the flags of serve without running it.
-func parseServe(t *testing.T, args ...string) *serveCmd {
+func parseServe(t *testing.T, args ...string) *Serve {
 	t.Helper()
 	var c cli
-	if _, err := parse(&c, append([]string{"serve"}, args...)); err != nil {
+	if _, err := Parse(&c, append([]string{"serve"}, args...), &c.Serve); err != nil {
 		t.Fatal(err)
 	}
 	return &c.Serve
@@ -50,7 +61,7 @@ func TestSources(t *testing.T) {
 	for name := range strings.FieldsSeq("config ping-interval ping-timeout close-timeout max-payload queue-bytes allow-origin pprof max-connections log-level") {
 		want.given[name] = true
 	}
-	want.Config = configFile(file)
+	want.Config = ConfigFile(file)
 	want.PingInterval = 6 * time.Minute
 	want.PingTimeout = 5 * time.Minute
 	want.CloseTimeout = 3 * time.Minute
@@ -66,7 +77,7 @@ func TestSources(t *testing.T) {
 }
 
 // parseDefaults parses no flags, without the environment of a test.
-func parseDefaults(t *testing.T) *serveCmd {
+func parseDefaults(t *testing.T) *Serve {
 	t.Helper()
 	for _, name := range []string{"FANFARE_CONFIG", "FANFARE_PING_INTERVAL", "FANFARE_PING_TIMEOUT"} {
 		if value, ok := os.LookupEnv(name); ok {
@@ -92,14 +103,40 @@ func TestRepeatedFlag(t *testing.T) {
 	}
 }
 
+// selfSigned writes a certificate and its key.
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
 // TestEveryFieldHasAFlag: what can be configured in a program that embeds the server can
 // be configured here, except for what the program itself decides.
 func TestEveryFieldHasAFlag(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	cert, key := newAuthority(t).pair("site", "localhost")
+	cert, key := selfSigned(t)
 	cmd := parseServe(t, "--tls-cert="+cert, "--tls-key="+key, "--pprof", "--listen=0.0.0.0:0", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--forwarded", "--proxy-protocol=10.0.0.0/8", "--max-connections=7", "--transport=epoll",
 		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-window=1m", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
-	cfg, err := cmd.config(log)
+	cfg, err := cmd.config(new(Plan), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +166,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		{[]any{cfg}, "Fallback Store Cluster Observer Revocations Started " + // set by assemble and prepareTakeOver
 			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout"},
-		{[]any{outside.cluster(log)}, "Timeout"},
+		{[]any{*outside.cluster(log)}, "Timeout"},
 	} {
 		for i := range reflect.TypeOf(test.configs[0]).NumField() {
 			f := reflect.TypeOf(test.configs[0]).Field(i)
@@ -148,7 +185,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 // has one Config, a field of it.
 func TestFlagOfFields(t *testing.T) {
 	flags := map[string]bool{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Serve]()) {
 		flags[flagName(f)] = true
 	}
 	types := map[string][]reflect.Type{
@@ -201,22 +238,22 @@ func TestInFlags(t *testing.T) {
 	if got := err.Error(); got != library {
 		t.Errorf("got  %s\nwant %s", got, library)
 	}
-	worded := inFlags("server", err)
+	worded := InFlags("server", err)
 	const want = "--ping-interval is 1ns: want 100ms to 24h; --max-message is -1: want 1 to 1073741824"
-	if got := oneLine(worded.Error()); got != want {
+	if got := strings.ReplaceAll(worded.Error(), "\n", "; "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if !errors.Is(worded, err) {
 		t.Error("the cause is lost")
 	}
-	if got := inFlags("server", errors.New("server: any other")).Error(); got != "any other" {
+	if got := InFlags("server", errors.New("server: any other")).Error(); got != "any other" {
 		t.Error(got)
 	}
 }
 
 // TestCompressionFlags: every field of frame.Deflate has a flag.
 func TestCompressionFlags(t *testing.T) {
-	cfg, err := parseServe(t, "--compression", "--compression-level=9", "--compression-context=12").config(slog.New(slog.DiscardHandler))
+	cfg, err := parseServe(t, "--compression", "--compression-level=9", "--compression-context=12").config(new(Plan), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +273,7 @@ func TestCompressionFlags(t *testing.T) {
 
 // TestRateFlags: all endpoints have the limits.
 func TestRateFlags(t *testing.T) {
-	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--insecure-identity", "--echo", "--max-message-rate=7", "--max-byte-rate=1KiB").config(slog.New(slog.DiscardHandler))
+	cfg, err := parseServe(t, "--listen=0.0.0.0:0", "--insecure-identity", "--echo", "--max-message-rate=7", "--max-byte-rate=1KiB").config(new(Plan), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +288,7 @@ func TestRateFlags(t *testing.T) {
 		args      []string
 		unlimited bool
 	}{{nil, true}, {[]string{"--echo"}, true}, {[]string{"--echo", "--trusted-proxy=127.0.0.1"}, false}} {
-		cfg, err := parseServe(t, test.args...).config(slog.New(slog.DiscardHandler))
+		cfg, err := parseServe(t, test.args...).config(new(Plan), slog.New(slog.DiscardHandler))
 		if err != nil || len(cfg.Endpoints) != 3 || cfg.Endpoints[2].Rate.UnlimitedOnLoopback != test.unlimited {
 			t.Errorf("%v: %+v, %v", test.args, cfg.Endpoints, err)
 		}
@@ -261,7 +298,7 @@ func TestRateFlags(t *testing.T) {
 // TestDefaultsAreTheServers: the flags repeat the server's defaults, to show them in the
 // help. The server accepts them.
 func TestDefaultsAreTheServers(t *testing.T) {
-	cfg, err := parseServe(t, "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+t.TempDir()).config(slog.New(slog.DiscardHandler))
+	cfg, err := parseServe(t, "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+t.TempDir()).config(new(Plan), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -61,7 +61,7 @@ var ofOneNode = map[server.EventKind]bool{server.UserOnline: true, server.UserOf
 
 // webhooks is the configuration of the webhooks, nil if there are none. store is that of
 // durable messages, nil if there is none.
-func (cmd *serveCmd) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Config, error) {
+func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Config, error) {
 	if len(cmd.Webhook) == 0 {
 		return nil, nil
 	}
@@ -97,7 +97,7 @@ func (cmd *serveCmd) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.C
 }
 
 // checkHooksOfCluster rejects events that would be those of one node.
-func (cmd *serveCmd) checkHooksOfCluster() error {
+func (cmd *Serve) checkHooksOfCluster() error {
 	for _, f := range cmd.Webhook {
 		kinds, err := f.hook.Kinds()
 		if err != nil {
@@ -112,6 +112,3 @@ func (cmd *serveCmd) checkHooksOfCluster() error {
 	}
 	return nil
 }
-
-// webhooksTimeout is how long a drained server waits for webhooks to accept what is queued.
-const webhooksTimeout = 3 * time.Second

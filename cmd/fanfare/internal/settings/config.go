@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"bytes"
@@ -14,17 +14,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// configFile is the flag that names a config file. kong's own type reads the file for
+// ConfigFile is a flag that names a config file. kong's own type reads the file for
 // every command as soon as the environment names it.
-type configFile string
+type ConfigFile string
 
 // BeforeResolve reads the file before kong resolves the values of flags. If the
 // environment names it, kong calls it for the flags of other commands, too.
-func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, into *cli) error {
+func (ConfigFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, in *Input) error {
 	if cmd := ctx.Selected(); cmd == nil || !slices.Contains(cmd.Flags, trace.Flag) {
 		return nil
 	}
-	file := string(ctx.FlagValue(trace.Flag).(configFile))
+	file := string(ctx.FlagValue(trace.Flag).(ConfigFile))
 	if file == "" {
 		return checkEmpty(ctx, given{"config": true})
 	}
@@ -40,7 +40,7 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	into.lines = c.lines
+	in.lines = c.lines
 	ctx.AddResolver(c)
 	return nil
 }

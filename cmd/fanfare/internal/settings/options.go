@@ -1,17 +1,13 @@
-package main
+package settings
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"path"
 	"reflect"
-	"regexp"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"fanfare/server"
@@ -19,8 +15,8 @@ import (
 	"fanfare/server/sse"
 )
 
-// config turns the flags into the configuration of the server.
-func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
+// config turns the flags into the configuration of the server, and sets its other parts in p.
+func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 	if err := errors.Join(cmd.checkZeros(), cmd.checkEffect(), cmd.checkListeners(), cmd.checkPath()); err != nil {
 		return server.Config{}, err
 	}
@@ -40,16 +36,16 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
-	endpoints, err := cmd.endpoints(log)
+	endpoints, err := cmd.endpoints(p, log)
 	if err != nil {
 		return server.Config{}, err
 	}
-	if cmd.certs, err = cmd.tlsFlags.open(time.Now()); err != nil {
+	if p.Certificates, err = cmd.tlsFlags.open(time.Now()); err != nil {
 		return server.Config{}, err
 	}
 	var tlsConfig *server.TLS
-	if c := cmd.certs.public(); c != nil {
-		tlsConfig = server.NewTLS(new(program).obtained(c, c.Config()))
+	if c := p.Certificates.Public(); c != nil {
+		tlsConfig = server.NewTLS(c.Obtained(nil, c.Config()))
 	}
 	return server.Config{
 		Listen:           cmd.Listen,
@@ -91,13 +87,13 @@ func (cmd *serveCmd) config(log *slog.Logger) (server.Config, error) {
 }
 
 // endpoints returns the endpoints of the public listener. All have the same limits.
-func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
-	push, err := cmd.endpoint(cmd.Path, log)
+func (cmd *Serve) endpoints(p *Plan, log *slog.Logger) ([]server.Endpoint, error) {
+	push, err := cmd.endpoint(p, log)
 	if err != nil {
 		return nil, err
 	}
 	push.Dialects = []server.Dialect{cmd.plain(), server.V1()}
-	push.Rate = cmd.rate()
+	push.Rate = cmd.Rate()
 	push.Compress = cmd.Compression
 	push.Rules.MaxMessage = cmd.MaxMessage.int()
 	push.AllowQuery = cmd.AllowQuery
@@ -116,41 +112,41 @@ func (cmd *serveCmd) endpoints(log *slog.Logger) ([]server.Endpoint, error) {
 	}
 	echo := server.EchoEndpoint(cmd.echoPath())
 	echo.Rate = push.Rate // the endpoint needs no token
-	echo.Rate.UnlimitedOnLoopback = cmd.development()
+	echo.Rate.UnlimitedOnLoopback = cmd.Development()
 	echo.Compress, echo.Rules, echo.AllowQuery = push.Compress, push.Rules, push.AllowQuery
 	return append(all, echo), nil
 }
 
 // identifiers is the number of handshakes that are identified at a time: the requests to the
 // connect hook, or the default for handshakes that wait for a key set.
-func (cmd *serveCmd) identifiers() int {
+func (cmd *Serve) identifiers() int {
 	if cmd.Auth == "hook" {
 		return cmd.ConnectHookConcurrency
 	}
 	return 0
 }
 
-// development reports whether the clients are programs on this machine that name their
+// Development reports whether the clients are programs on this machine that name their
 // user themselves.
-func (cmd *serveCmd) development() bool {
+func (cmd *Serve) Development() bool {
 	return cmd.Auth == "none" && listen.IsLoopback(cmd.Listen) && len(cmd.TrustedProxy)+len(cmd.ProxyProtocol) == 0
 }
 
 // servesEcho reports whether there is an echo endpoint: --echo decides, where it is given.
-func (cmd *serveCmd) servesEcho() bool {
+func (cmd *Serve) servesEcho() bool {
 	if on, ok := cmd.given["echo"]; ok {
 		return on
 	}
-	return cmd.development()
+	return cmd.Development()
 }
 
-func (cmd *serveCmd) ssePath() string { return path.Join(cmd.directory(), "sse") }
+func (cmd *Serve) ssePath() string { return path.Join(cmd.Directory(), "sse") }
 
-func (cmd *serveCmd) echoPath() string { return path.Join(cmd.directory(), "echo") }
+func (cmd *Serve) echoPath() string { return path.Join(cmd.Directory(), "echo") }
 
 // checkPath rejects paths that no client can reach: browsers resolve "..", and
 // percent-encode other characters than ASCII.
-func (cmd *serveCmd) checkPath() error {
+func (cmd *Serve) checkPath() error {
 	u, err := url.ParseRequestURI(cmd.Path)
 	clean := path.Clean(cmd.Path)
 	switch {
@@ -168,14 +164,14 @@ func (cmd *serveCmd) checkPath() error {
 	return nil
 }
 
-// directory is where the endpoints and the console are, with a slash at the end.
-func (cmd *serveCmd) directory() string {
+// Directory is where the endpoints and the console are, with a slash at the end.
+func (cmd *Serve) Directory() string {
 	dir, _ := path.Split(cmd.Path)
 	return dir
 }
 
 // checkListeners rejects invalid addresses, and addresses that need authentication.
-func (cmd *serveCmd) checkListeners() error {
+func (cmd *Serve) checkListeners() error {
 	for _, l := range []struct{ flag, addr string }{{"listen", cmd.Listen}, {"api", cmd.API}} {
 		if err := listen.Validate(l.addr); err != nil {
 			return fmt.Errorf("--%s: %w", l.flag, err)
@@ -193,7 +189,7 @@ func (cmd *serveCmd) checkListeners() error {
 
 // checkZeros rejects a zero that the user has written. In server.Config zero means the
 // default; a user who writes it here expects "off".
-func (cmd *serveCmd) checkZeros() error {
+func (cmd *Serve) checkZeros() error {
 	cmdValue := reflect.ValueOf(cmd).Elem()
 	for _, f := range reflect.VisibleFields(cmdValue.Type()) {
 		switch f.Type {
@@ -210,27 +206,7 @@ func (cmd *serveCmd) checkZeros() error {
 	return nil
 }
 
-var upper = regexp.MustCompile(`[A-Z]`)
-
-// flagFields are the fields of serveCmd that are flags.
-var flagFields = slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[serveCmd]()), func(f reflect.StructField) bool {
-	return f.Anonymous || !f.IsExported()
-})
-
-// flagName of a field, as kong makes it.
-func flagName(f reflect.StructField) string {
-	if name := f.Tag.Get("name"); name != "" {
-		return name
-	}
-	return strings.TrimPrefix(strings.ToLower(upper.ReplaceAllString(f.Name, "-$0")), "-")
-}
-
-// startError is the one line that says why a listener cannot be opened.
-func startError(err error) error {
-	var op *net.OpError
-	var errno syscall.Errno
-	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.As(op, &errno) {
-		return fmt.Errorf("cannot listen on %s: %w; --listen and --api choose where", op.Addr, errno)
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
+// Rate is the rate of the endpoints.
+func (cmd *Serve) Rate() server.Rate {
+	return server.Rate{Messages: cmd.MaxMessageRate, Bytes: cmd.MaxByteRate.int()}
 }

@@ -1,9 +1,8 @@
-package main
+package settings
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"fanfare/server"
 	"fanfare/server/cluster"
 	"fanfare/server/inbox"
-	"fanfare/server/store"
 )
 
 // inboxFlags are the flags for durable messages. A field that, without "Inbox", is named
@@ -47,28 +45,6 @@ type inboxFlags struct {
 
 // defaultWindow is the default of --inbox-window, and of inbox.Config.Window.
 const defaultWindow = 2 * time.Minute
-
-// storeError adds to an error of the store what the operator can do.
-func (f *inboxFlags) storeError(err error) error {
-	var file *fs.PathError
-	switch worded := inFlags("inbox", err); {
-	case errors.Is(err, inbox.ErrLocked):
-		return fmt.Errorf("%w: each server needs a --data-dir of its own, or --data-dir none to store no messages", worded)
-	case errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrUnavailable):
-		return worded
-	case f.NATS == "" && errors.As(err, &file):
-		return fmt.Errorf("%w: give --data-dir a directory for durable messages, or none", worded)
-	case fieldIs(err, "Disk"):
-		return usage(fmt.Errorf("%w, or --inbox-disk-full drop-oldest to remove the oldest", worded))
-	default:
-		return usage(worded)
-	}
-}
-
-func fieldIs(err error, name string) bool {
-	var e fieldError
-	return errors.As(err, &e) && e.Field() == name
-}
 
 // flush is a time, or always.
 type flush time.Duration
@@ -161,7 +137,10 @@ func (f *inboxFlags) plain() server.Dialect {
 	return server.Plain()
 }
 
-// cluster is the configuration of the cluster that --nats names.
-func (f *inboxFlags) cluster(log *slog.Logger) cluster.Config {
-	return cluster.Config{URL: f.NATS, Credentials: f.NATSCreds, CA: f.NATSCA, Cert: f.NATSCert, Key: f.NATSKey, Name: f.NodeName, Logger: log}
+// cluster is the configuration of the cluster that --nats names; nil: a single node.
+func (f *inboxFlags) cluster(log *slog.Logger) *cluster.Config {
+	if f.NATS == "" {
+		return nil
+	}
+	return &cluster.Config{URL: f.NATS, Credentials: f.NATSCreds, CA: f.NATSCA, Cert: f.NATSCert, Key: f.NATSKey, Name: f.NodeName, Logger: log}
 }

@@ -1,12 +1,10 @@
-package main
+package settings
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"fanfare/cmd/fanfare/internal/certs"
@@ -33,24 +31,18 @@ type tlsFlags struct {
 
 var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// publicTLS reports whether the public listener has TLS, apiTLS whether the API's has.
-func (f *tlsFlags) publicTLS() bool { return len(f.TLSCert)+len(f.ACMEDomain) > 0 }
-func (f *tlsFlags) apiTLS() bool    { return f.APITLSShared || len(f.APITLSCert) > 0 }
+// PublicTLS reports whether the public listener has TLS, APITLS whether the API's has.
+func (f *tlsFlags) PublicTLS() bool { return len(f.TLSCert)+len(f.ACMEDomain) > 0 }
+func (f *tlsFlags) APITLS() bool    { return f.APITLSShared || len(f.APITLSCert) > 0 }
 
-// secured is a listener with its certificates in use.
-type secured struct {
-	certs *certs.Certificates // nil: no TLS. guarded by program.certsMu
-	set   func(*tls.Config) error
-}
+// Certificates are the certificates of the public listener and of the API; nil: no TLS.
+type Certificates [2]*certs.Certificates
 
-// certsPair are the certificates of the public listener and of the API; nil: no TLS.
-type certsPair [2]*certs.Certificates
-
-func (c *certsPair) public() *certs.Certificates { return c[0] }
-func (c *certsPair) api() *certs.Certificates    { return c[1] }
+func (c *Certificates) Public() *certs.Certificates { return c[0] }
+func (c *Certificates) API() *certs.Certificates    { return c[1] }
 
 // open reads the files of both listeners.
-func (f *tlsFlags) open(now time.Time) (pair certsPair, err error) {
+func (f *tlsFlags) open(now time.Time) (pair Certificates, err error) {
 	if f.APITLSShared && len(f.APITLSCert) > 0 {
 		return pair, errors.New("--api-tls-shared and --api-tls-cert are both given: want one certificate for the API")
 	}
@@ -72,81 +64,6 @@ func (f *tlsFlags) open(now time.Time) (pair certsPair, err error) {
 	return pair, err
 }
 
-// certificatesEvery is how often the files are looked at.
-const certificatesEvery = 5 * time.Second
-
-// useCertificates begins to look at the files of listeners with TLS, until ctx ends.
-func (p *program) useCertificates(ctx context.Context, pair certsPair) {
-	p.certsMu.Lock()
-	defer p.certsMu.Unlock()
-	p.secured = []secured{
-		{pair.public(), func(cfg *tls.Config) error { return p.srv.SetTLS(p.obtained(pair.public(), cfg)) }},
-		{pair.api(), func(cfg *tls.Config) error { return p.api.SetTLS(p.obtained(pair.api(), cfg)) }},
-	}
-	for _, l := range p.secured {
-		if l.certs != nil {
-			l.certs.Log(p.log, time.Now(), "TLS certificate loaded")
-		}
-	}
-	if pair == (certsPair{}) {
-		return
-	}
-	every := time.NewTicker(certificatesEvery)
-	context.AfterFunc(ctx, every.Stop)
-	go p.watchCertificates(ctx, every.C)
-}
-
-// watchCertificates looks at the files whenever every says so, until ctx ends.
-func (p *program) watchCertificates(ctx context.Context, every <-chan time.Time) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-every:
-			p.certsMu.Lock()
-			for _, l := range p.secured {
-				if l.certs != nil {
-					l.certs.Look(p.log, now, l.set)
-				}
-			}
-			p.certsMu.Unlock()
-		}
-	}
-}
-
-// reloadTLS puts the TLS flags and files of a reload into force. Whether there is TLS at
-// all needs a restart.
-func (p *program) reloadTLS(next *plan) (func() error, error) {
-	return func() error {
-		p.certsMu.Lock()
-		defer p.certsMu.Unlock()
-		for i := range p.secured {
-			l, c := &p.secured[i], next.cmd.certs[i]
-			if l.certs == nil || c == nil || l.certs.Managed() != c.Managed() || l.certs.Same(c) {
-				continue // it needs a restart, or to set the same would make session tickets invalid
-			}
-			if err := l.set(c.Config()); err != nil {
-				return err
-			}
-			l.certs = c
-			c.Log(p.log, time.Now(), "TLS certificate reloaded")
-		}
-		return nil
-	}, nil
-}
-
-// togglesTLS reports whether a flag of next switches TLS on or off, or between files and
-// ACME.
-func (p *program) togglesTLS(flag string, next *serveCmd) bool {
-	switch {
-	case strings.HasPrefix(flag, "tls-"):
-		return next.publicTLS() != p.cmd.publicTLS() || len(next.TLSCert) == 0 != (len(p.cmd.TLSCert) == 0)
-	case strings.HasPrefix(flag, "api-tls-"):
-		return next.apiTLS() != p.cmd.apiTLS() || len(next.APITLSCert) == 0 != (len(p.cmd.APITLSCert) == 0)
-	}
-	return false
-}
-
 // acmeFlags say how certificates are obtained.
 type acmeFlags struct {
 	ACMEDomain []string `name:"acme-domain" help:"Obtain a certificate for this domain by ACME, and renew it, in place of --tls-cert; repeatable." placeholder:"DOMAIN" group:"TLS"`
@@ -158,7 +75,7 @@ type acmeFlags struct {
 }
 
 // acme returns the configuration; nil: certificates are not obtained.
-func (cmd *serveCmd) acme(log *slog.Logger) (*acme.Config, error) {
+func (cmd *Serve) acme(log *slog.Logger) (*acme.Config, error) {
 	if len(cmd.ACMEDomain) == 0 {
 		return nil, nil
 	}
@@ -184,18 +101,4 @@ func (cmd *serveCmd) acme(log *slog.Logger) (*acme.Config, error) {
 	}
 	cfg.Dir = filepath.Join(dir, "acme")
 	return cfg, nil
-}
-
-// obtained returns the configuration of a listener with the certificates that are obtained,
-// if these are what it uses.
-func (p *program) obtained(c *certs.Certificates, cfg *tls.Config) *tls.Config {
-	switch {
-	case !c.Managed():
-		return cfg
-	case p.acme == nil: // a plan, for Validate
-		cfg = cfg.Clone()
-		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate yet") }
-		return cfg
-	}
-	return p.acme.TLS(cfg)
 }

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/auth"
-	"fanfare/server/connecthook"
 )
 
 // authFlags say how a session's user is identified.
@@ -21,36 +20,29 @@ type authFlags struct {
 	JWTAudience     string        `name:"jwt-audience" help:"Value that the aud of these tokens must contain, and default of audience=." placeholder:"AUD" group:"Security" live:"yes"`
 	JWTLeeway       time.Duration `name:"jwt-leeway" help:"Maximum difference of the issuer's clock, for exp and nbf." default:"5s" group:"Security" live:"yes"`
 	JWTCloseExpired bool          `name:"jwt-close-expired" help:"Close a session with 3000 when its token has expired by more than --jwt-leeway." group:"Security" live:"yes"`
-
-	hook       *connecthook.Hook  // nil: not --auth hook; set by endpoint
-	hookConfig connecthook.Config // likewise
-	tokenKeys  *auth.Keys         // nil: not --auth jwt; set by endpoint
-	tokens     *auth.Tokens       // likewise; without keys until assemble or reload
 }
 
 // maxLeeway is far above what clocks differ by; more makes expired tokens valid.
 const maxLeeway = time.Hour
 
-// endpoint is the one for push sessions.
-func (cmd *serveCmd) endpoint(path string, log *slog.Logger) (push server.Endpoint, err error) {
-	push = server.PushEndpoint(path)
-	a := &cmd.authFlags
-	switch a.Auth {
+// endpoint returns the endpoint for push sessions, and sets what identifies clients in p.
+func (cmd *Serve) endpoint(p *Plan, log *slog.Logger) (push server.Endpoint, err error) {
+	push = server.PushEndpoint(cmd.Path)
+	switch cmd.Auth {
 	case "none":
 		return push, nil
 	case "hook":
-		if a.hook, err = cmd.connectHook(log); err != nil {
+		if p.Hook, p.HookConfig, err = cmd.connectHook(log); err != nil {
 			return push, err
 		}
-		push.Identifier, push.NonBlocking, push.Insecure = a.hook.Identify, false, false
+		push.Identifier, push.NonBlocking, push.Insecure = p.Hook.Identify, false, false
 		return push, nil
 	}
-	keys, err := a.keys(log)
-	if err != nil {
+	if p.TokenKeys, err = cmd.keys(log); err != nil {
 		return push, err
 	}
-	a.tokenKeys, a.tokens = keys, new(auth.Tokens)
-	push.Identifier, push.Refresh, push.Insecure = a.tokens.Identify, a.tokens.Refresh, false // NonBlocking, as Push's
+	p.Tokens = new(auth.Tokens)
+	push.Identifier, push.Refresh, push.Insecure = p.Tokens.Identify, p.Tokens.Refresh, false // NonBlocking, as Push's
 	return push, nil
 }
 
