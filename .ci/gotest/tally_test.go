@@ -113,7 +113,7 @@ func TestLongestFirst(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := longestFirst("/nowhere"); err == nil {
-		t.Error("no directory is no error")
+		t.Error("no error for a missing directory")
 	}
 }
 

@@ -216,7 +216,7 @@ func TestLongerThanNATSAccepts(t *testing.T) {
 			said = line
 		}
 	}
-	// It is no warning, because no flag asks for longer ones.
+	// It is not a warning, because no flag asks for longer ones.
 	if said["level"] != "INFO" || said["max_payload"] != 1048576.0 || said["want"] != 1052672.0 || said["longest"] != 1044480.0 {
 		t.Errorf("logged %v", p.before)
 	}

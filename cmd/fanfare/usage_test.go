@@ -161,7 +161,7 @@ func TestWrongUsage(t *testing.T) {
 		{name: "environment", args: "serve", env: "FANFARE_PING_INTERVAL=soon", want: "FANFARE_PING_INTERVAL"},
 		{name: "no config file", args: "serve --config " + filepath.Join(dir, "none"), want: "--config: open"},
 		{name: "config file by environment", args: "serve", env: "FANFARE_CONFIG=" + filepath.Join(dir, "none"), want: "--config: open"},
-		{name: "config is no JSON", args: "serve --config " + file("a", "listen: x"), want: "--config: invalid character"},
+		{name: "config is not JSON", args: "serve --config " + file("a", "listen: x"), want: "--config: invalid character"},
 		{name: "config says where", args: "serve --config " + file("h", "{\n\"pprof\": true,\n}"), want: "in line 2"},
 		{name: "config is empty", args: "serve --config " + file("i", ""), want: "--config: want one JSON object"},
 		{name: "config is a list", args: "serve --config " + file("j", "[1]"), want: "--config: want one JSON object"},

@@ -193,7 +193,7 @@ func TestConsole(t *testing.T) {
 			t.Errorf("state is %q", got)
 		}
 		if got := b.text("connect"); got != "Connect" {
-			t.Errorf("the button says %q: it tries again in vain", got)
+			t.Errorf("the button says %q: it tries again without a user", got)
 		}
 		b.do("$('endpoint').value = '/real'; $('endpoint').dispatchEvent(new Event('input', {bubbles: true}))")
 		b.fill("token", "wrong")

@@ -34,7 +34,7 @@ func (e *ends) stored(b subject.Box, offset uint64) {
 	}
 }
 
-// deleted notes that the messages up to an offset were deleted on request, which is no gap.
+// deleted notes that the messages up to an offset were deleted on request, which is not a gap.
 func (e *ends) deleted(b subject.Box, upTo uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -40,7 +40,7 @@ func TestPurgeWithoutAnyRoom(t *testing.T) {
 			t.Errorf("purge: %d, %v", n, err)
 		}
 	}
-	// Room for some deletions is no room for the reserve.
+	// Room for some deletions is not enough for the reserve.
 	if err := os.Truncate(more, 1<<20); err != nil {
 		t.Fatal(err)
 	}

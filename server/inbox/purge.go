@@ -51,7 +51,7 @@ func (s *Store) purge(ctx context.Context, b subject.Box, upTo uint64) (uint64, 
 }
 
 // A purge by nats-server 2.15.2 whose tombstones cannot be written, because the disk is
-// full, waits for a lock that it holds, for ever: PurgeEx calls flushPendingMsgs, which
+// full, waits forever for a lock that it holds: PurgeEx calls flushPendingMsgs, which
 // calls rebuildState. So the embedded server is asked to purge only if there is room.
 // Without much of it messages are deleted one by one, which fails without a deadlock.
 const (

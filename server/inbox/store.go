@@ -157,7 +157,7 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// usable returns what Ready returns, except that a full disk is no error: reads and
+// usable returns what Ready returns, except that a full disk is not an error: reads and
 // purges need no space.
 func (s *Store) usable() error {
 	if unopened := s.unopened.Load(); unopened != nil {

@@ -40,7 +40,7 @@ type Entry struct {
 const maxName = 1024
 
 // maxAhead is how far Before may be in the future: clocks differ. More is most likely a
-// number of milliseconds, which would revoke everything for ever.
+// number of milliseconds, which would revoke everything permanently.
 const maxAhead = 60
 
 // ErrInvalid is wrapped by errors in an Entry.
