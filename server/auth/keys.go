@@ -11,10 +11,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
 	"strings"
 	"time"
+
+	"fanfare/server/internal/callout"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
@@ -63,16 +64,14 @@ const (
 // key can be introduced before the old one is removed. Keys are RSA of 2048 bits or more
 // (RS256), ECDSA on P-256 (ES256), and Ed25519 (EdDSA).
 func LoadKeys(path string) (*Keys, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	data, err := callout.ReadFile(path, maxKeysFile)
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("auth: token keys: %w", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("auth: token keys: %w", err)
+	var keys *Keys
+	if err == nil {
+		keys, err = parseKeys(data)
 	}
-	keys, err := parseKeys(data)
 	if err != nil {
 		return nil, fmt.Errorf("auth: token keys: %s: %w", path, err)
 	}
@@ -81,9 +80,6 @@ func LoadKeys(path string) (*Keys, error) {
 
 func parseKeys(data []byte) (*Keys, error) {
 	k := &Keys{Leeway: DefaultLeeway, byAlgorithm: make(map[string][]jwt.VerificationKey)}
-	if len(data) > maxKeysFile {
-		return nil, fmt.Errorf("longer than %d bytes", maxKeysFile)
-	}
 	blocks := bytes.Count(data, []byte("-----BEGIN "))
 	if blocks == 0 {
 		secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
