@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"sync"
 
+	"fanfare/server/internal/limit"
+
 	"github.com/valyala/fasthttp"
 )
 
@@ -49,7 +51,7 @@ func (t *connTable) init(configured, public int) {
 	t.limit = configured
 	if configured == 0 {
 		t.limit = maxConnections
-		if n := descriptorLimit(); n > 0 && (n-public)/2 < maxConnections {
+		if n := limit.OpenFiles(); n > 0 && (n-public)/2 < maxConnections {
 			t.limit, t.descriptors = max((n-public)/2, minConnections), n
 		}
 	}

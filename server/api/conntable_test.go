@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/internal/limit"
 )
 
 const getStats = "GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n"
@@ -151,7 +152,7 @@ func TestConnTableOrder(t *testing.T) {
 // The limit follows the descriptors that public connections leave, and the message of a
 // rejection says so.
 func TestConnTableLimit(t *testing.T) {
-	descriptors := descriptorLimit()
+	descriptors := limit.OpenFiles()
 	if descriptors == 0 {
 		t.Skip("the descriptor limit is unknown here")
 	}
