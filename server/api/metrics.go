@@ -28,15 +28,17 @@ type Measured interface {
 func newMetrics(a *API) fasthttp.RequestHandler {
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(
-		newCollector(a),
-		measured{a},
+		collector{a},
+		dynamic{a, a.eachMeasured},
 		a.requests.total,
 		a.requests.seconds,
 		collectors.NewGoCollector(),
 		withoutNetwork{a, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	)
 	if a.cfg.Webhooks != nil {
-		reg.MustRegister(newWebhookCollector(a))
+		reg.MustRegister(dynamic{a, func(f func(name, help, label, value string, n float64)) {
+			a.cfg.Webhooks.EachMetric(func(name, help, label, value string, n float64) { f("webhook_"+name, help, label, value, n) })
+		}})
 	}
 	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 }
@@ -93,20 +95,7 @@ func isNetwork(d *prometheus.Desc) bool { return strings.Contains(d.String(), `"
 
 // collector reads the counters of the server when it is asked for them, so that they are
 // counted once.
-type collector struct {
-	api     *API
-	cluster map[string]*prometheus.Desc // of Measured, by name
-}
-
-func newCollector(a *API) *collector {
-	c := &collector{api: a, cluster: make(map[string]*prometheus.Desc)}
-	if m, ok := a.limits.Cluster.(Measured); ok {
-		m.EachMetric(func(name, help, label, _ string, _ int64) {
-			c.cluster[name] = newDesc("cluster_"+name, help, label)
-		})
-	}
-	return c
-}
+type collector struct{ api *API }
 
 // newDesc describes a metric. Labels may be empty.
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -124,55 +113,54 @@ func kindOfMetric(name string) prometheus.ValueType {
 
 var infoDesc = newDesc("info", "Always 1.", "version", "transport", "node")
 
-// measured collects the metrics of Config.Measured.
-type measured struct{ api *API }
+// dynamic collects metrics that a part of the program names itself.
+type dynamic struct {
+	api  *API
+	each func(f func(name, help, label, value string, n float64))
+}
 
 // Describe implements prometheus.Collector. It describes nothing, because which metrics
-// there are may change.
-func (measured) Describe(chan<- *prometheus.Desc) {}
+// there are may change, and to ask for them may take a while.
+func (dynamic) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (c measured) Collect(ch chan<- prometheus.Metric) {
+func (c dynamic) Collect(ch chan<- prometheus.Metric) {
 	c.api.collect(ch, func(ch chan<- prometheus.Metric) {
-		for _, m := range c.api.cfg.Measured {
-			m.EachMetric(func(name, help, label, value string, n int64) {
-				var values []string
-				if label != "" {
-					values = []string{value}
-				}
-				ch <- prometheus.MustNewConstMetric(newDesc(name, help, label), kindOfMetric(name), float64(n), values...)
-			})
-		}
+		c.each(func(name, help, label, value string, n float64) {
+			var values []string
+			if label != "" {
+				values = []string{value}
+			}
+			ch <- prometheus.MustNewConstMetric(newDesc(name, help, label), kindOfMetric(name), n, values...)
+		})
 	})
 }
 
+// eachMeasured calls f for each metric of Config.Measured, and of the cluster.
+func (a *API) eachMeasured(f func(name, help, label, value string, n float64)) {
+	for _, m := range a.cfg.Measured {
+		m.EachMetric(func(name, help, label, value string, n int64) { f(name, help, label, value, float64(n)) })
+	}
+	if m, ok := a.limits.Cluster.(Measured); ok {
+		m.EachMetric(func(name, help, label, value string, n int64) { f("cluster_"+name, help, label, value, float64(n)) })
+	}
+}
+
 // Describe implements prometheus.Collector.
-func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range measures {
 		ch <- m.desc
-	}
-	for _, d := range c.cluster {
-		ch <- d
 	}
 	ch <- infoDesc
 }
 
 // Collect implements prometheus.Collector.
-func (c *collector) Collect(ch chan<- prometheus.Metric) { c.api.collect(ch, c.collect) }
+func (c collector) Collect(ch chan<- prometheus.Metric) { c.api.collect(ch, c.collect) }
 
-func (c *collector) collect(ch chan<- prometheus.Metric) {
+func (c collector) collect(ch chan<- prometheus.Metric) {
 	f := c.api.figures()
 	for _, m := range measures {
 		m.collect(f, ch)
-	}
-	if m, ok := c.api.limits.Cluster.(Measured); ok {
-		m.EachMetric(func(name, _, label, value string, n int64) {
-			var values []string
-			if label != "" {
-				values = []string{value}
-			}
-			ch <- prometheus.MustNewConstMetric(c.cluster[name], kindOfMetric(name), float64(n), values...)
-		})
 	}
 	ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, f.Version, f.Transport, f.Node)
 }

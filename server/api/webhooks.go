@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 )
 
@@ -70,38 +69,4 @@ func queryPosition(ctx *fasthttp.RequestCtx, field string) (uint64, *problem) {
 		return 0, problemf(400, "bad_query", "%s is %.40q: want the \"at\" of a dead letter", field, given)
 	}
 	return n, nil
-}
-
-// webhookCollector exports the metrics of Webhooks.
-type webhookCollector struct {
-	api   *API
-	descs map[string]*prometheus.Desc
-}
-
-func newWebhookCollector(a *API) *webhookCollector {
-	c := &webhookCollector{a, make(map[string]*prometheus.Desc)}
-	a.cfg.Webhooks.EachMetric(func(name, help, label, _ string, _ float64) {
-		c.descs[name] = newDesc("webhook_"+name, help, label)
-	})
-	return c
-}
-
-// Describe implements prometheus.Collector.
-func (c *webhookCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range c.descs {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *webhookCollector) Collect(ch chan<- prometheus.Metric) {
-	c.api.collect(ch, func(ch chan<- prometheus.Metric) {
-		c.api.cfg.Webhooks.EachMetric(func(name, _, label, value string, n float64) {
-			var values []string
-			if label != "" {
-				values = []string{value}
-			}
-			ch <- prometheus.MustNewConstMetric(c.descs[name], kindOfMetric(name), n, values...)
-		})
-	})
 }
