@@ -34,8 +34,8 @@ func checkClose(payload []byte) *CloseError {
 	return nil
 }
 
-// maxReason is the room for a reason in a close frame, after the status code.
-const maxReason = ws.MaxControlFramePayloadSize - 2
+// MaxReason is the room for a reason in a close frame, after the status code.
+const MaxReason = ws.MaxControlFramePayloadSize - 2
 
 // AppendClose appends a server's close frame. A reason longer than 123 bytes is cut at the end of a rune,
 // and invalid UTF-8 in it is replaced. If code must not be sent, like 0 or StatusNoStatusRcvd, the payload
@@ -46,8 +46,8 @@ func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 		return appendHeader(dst, b0, 0)
 	}
 	reason = strings.ToValidUTF8(reason, string(utf8.RuneError))
-	if len(reason) > maxReason {
-		n := maxReason
+	if len(reason) > MaxReason {
+		n := MaxReason
 		for !utf8.RuneStart(reason[n]) {
 			n--
 		}

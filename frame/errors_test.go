@@ -63,7 +63,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("%d faults", len(failedStates))
 	}
 	for e, s := range failedStates {
-		if !CloseCodeAllowed(e.Code) || e.Reason == "" || len(e.Reason) > maxReason {
+		if !CloseCodeAllowed(e.Code) || e.Reason == "" || len(e.Reason) > MaxReason {
 			t.Errorf("%v cannot be sent in a close frame", e)
 		}
 		if s.fault != e || !s.shared {

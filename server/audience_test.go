@@ -92,7 +92,7 @@ func TestAudienceErrors(t *testing.T) {
 	if _, err := srv.Deliver(t.Context(), to, NewMessage(Text, []byte("longer than 10"))); !errors.Is(err, ErrTooBig) {
 		t.Errorf("a long message: %v", err)
 	}
-	if r := (node{srv}).Serve(&Command{Verb: VerbDeliver, Audience: Audience{Users: []string{""}}, Op: Text}); r.Error == "" {
+	if r := (member{srv}).Serve(&Command{Verb: VerbDeliver, Audience: Audience{Users: []string{""}}, Op: Text}); r.Error == "" {
 		t.Error("an invalid audience of another node is served")
 	}
 }

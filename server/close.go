@@ -36,7 +36,7 @@ type CloseError = frame.CloseError
 
 // MaxCloseReason is the room for a reason in a close frame, in bytes, RFC 6455
 // sections 5.5 and 5.5.1.
-const MaxCloseReason = 125 - 2
+const MaxCloseReason = frame.MaxReason
 
 // Close starts the closing handshake, RFC 6455 section 7.1.2: what is queued is
 // sent, then a close frame with the code and reason (cut to 123 bytes), and the

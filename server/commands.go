@@ -3,19 +3,16 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"fanfare/frame"
 	"fanfare/registry"
+	"fanfare/server/node"
 	"fanfare/server/store"
 )
 
 // This file has what is done on all nodes: the methods of Server send a Command to the
-// other nodes and do the same on this one, and node.Serve executes the commands of others.
+// other nodes and do the same on this one, and member.Serve executes the commands of others.
 
 // Disconnect closes all sessions of a user, on all nodes, and returns their number.
 func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
@@ -103,7 +100,7 @@ func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Deliv
 		return n
 	})
 	for _, r := range answer.Replies {
-		if r.Error == errTooManyTopics {
+		if r.Error == node.TooManyTopics {
 			failed = registry.ErrTooManyTopics
 		}
 	}
@@ -138,12 +135,12 @@ func (srv *Server) unsubscribeHere(user, topic string) (n int) {
 	return n
 }
 
-// node is the server as the other nodes of its cluster see it.
-type node struct{ srv *Server }
+// member is the server as the other nodes of its cluster see it.
+type member struct{ srv *Server }
 
 // Missed makes all sessions look for stored messages that other nodes could not
 // announce.
-func (n node) Missed() {
+func (n member) Missed() {
 	if n.srv.replay != nil {
 		n.srv.replay.Recheck()
 	}
@@ -152,7 +149,7 @@ func (n node) Missed() {
 // Serve executes a command of another node. It waits for nothing except the walk of
 // a broadcast over all sessions. The command is checked again although package cluster
 // has done so: what is sent to clients must be right whatever implements Cluster.
-func (n node) Serve(c *Command) (r Reply) {
+func (n member) Serve(c *Command) (r Reply) {
 	srv := n.srv
 	defer func() {
 		if v := recover(); v != nil {
@@ -160,7 +157,7 @@ func (n node) Serve(c *Command) (r Reply) {
 			r = Reply{Error: "internal error"}
 		}
 	}()
-	if err := srv.check(c); err != nil {
+	if err := node.Check(c, srv.cfg.MaxPayload, srv.Durable); err != nil {
 		return Reply{Error: err.Error()}
 	}
 	switch c.Verb {
@@ -188,7 +185,7 @@ func (n node) Serve(c *Command) (r Reply) {
 	case VerbSubscribe:
 		var err error
 		if r.Count, err = srv.subscribeLocal(c.User, c.Topic); err != nil {
-			r.Error = errTooManyTopics
+			r.Error = node.TooManyTopics
 		}
 	case VerbUnsubscribe:
 		r.Count = srv.unsubscribeLocal(c.User, c.Topic)
@@ -231,9 +228,6 @@ func (srv *Server) subscriber(topic, id string) *Session {
 	return nil
 }
 
-// errTooManyTopics is Reply.Error for registry.ErrTooManyTopics.
-const errTooManyTopics = "too many topics"
-
 // storedMessage returns where a VerbStored was stored, and the message at its position. It is
 // nil if sessions have to read it when the store is back, or has learned of the epoch in which
 // the other process has stored it: one of the two is late.
@@ -244,98 +238,4 @@ func (srv *Server) storedMessage(c *Command) (box store.Box, m *Message) {
 		m.setPosition(box, epoch, c.Offset)
 	}
 	return box, m
-}
-
-// check returns what is wrong with a command, whose fields may hold anything.
-func (srv *Server) check(c *Command) error {
-	if err := c.checkNames(); err != nil {
-		return err
-	}
-	switch c.Verb {
-	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany, VerbRefresh:
-		return srv.checkPayload(c)
-	case VerbDeliver:
-		if err := c.Audience.check(); err != nil {
-			return err
-		}
-		return srv.checkPayload(c)
-	case VerbPaced:
-		if err := srv.checkPaced(c); err != nil {
-			return err
-		}
-		return srv.checkPayload(c)
-	case VerbPacedList, VerbPacedCancel:
-		if c.ID == "" && c.Verb == VerbPacedList {
-			return nil
-		}
-		return checkPacedID(c.ID)
-	case VerbStored:
-		switch {
-		case c.Topic != "" && !srv.Durable(c.Topic):
-			return fmt.Errorf("topic %q is not durable on this node", c.Topic)
-		case c.Epoch == "":
-			return errors.New("no epoch")
-		case c.Offset == 0 || c.Offset > math.MaxInt64 || c.Prev >= c.Offset:
-			return fmt.Errorf("invalid offset %d after %d", c.Offset, c.Prev)
-		case c.Op == 0: // the message is read from the store
-			return nil
-		}
-		return srv.checkPayload(c)
-	case VerbClose:
-		if !frame.CloseCodeAllowed(c.Code) {
-			return fmt.Errorf("invalid close code %d", c.Code)
-		}
-		if len(c.Reason) > MaxCloseReason || !utf8.ValidString(c.Reason) {
-			return errors.New("invalid close reason")
-		}
-	}
-	return nil
-}
-
-func (srv *Server) checkPayload(c *Command) error {
-	switch {
-	case c.Op != Text && c.Op != Binary:
-		return fmt.Errorf("invalid opcode %d", c.Op)
-	case len(c.Payload) > srv.cfg.MaxPayload:
-		return fmt.Errorf("%d bytes, this node's MaxPayload is %d", len(c.Payload), srv.cfg.MaxPayload)
-	case c.Op == Text && !utf8.Valid(c.Payload): // RFC 6455, 8.1
-		return errors.New("text is not UTF-8")
-	}
-	return nil
-}
-
-// checkNames checks that the names that the verb needs are there, and are valid.
-func (c *Command) checkNames() error {
-	user, topic := c.User != "", c.Topic != ""
-	ok := false
-	switch c.Verb {
-	case VerbPush, VerbClose, VerbRefresh:
-		ok = user
-	case VerbPublish, VerbSubscribers:
-		ok = topic
-	case VerbSubscribe, VerbUnsubscribe:
-		ok = user && topic
-	case VerbStored, VerbSessions:
-		ok = user != topic
-	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel:
-		ok = true
-	default:
-		return fmt.Errorf("unknown verb %d", c.Verb)
-	}
-	if !ok {
-		return fmt.Errorf("verb %d: user or topic is missing", c.Verb)
-	}
-	names := slices.Concat(c.Users, c.Topics)
-	if user {
-		names = append(names, c.User)
-	}
-	if topic {
-		names = append(names, c.Topic)
-	}
-	for _, name := range names {
-		if err := registry.CheckName(name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -224,7 +224,7 @@ func TestServeRejectsInvalidCommands(t *testing.T) {
 	srv := start(t, cfg)
 	c := dial(t, srv, "/ws?user=u&topic=t", speaksV1)
 	c.hear()
-	n, bad := node{srv}, "a\x00b"
+	n, bad := member{srv}, "a\x00b"
 	long, notUTF8 := strings.Repeat("x", 300), "\xff"
 	for name, cmd := range map[string]Command{
 		"no verb":                      {},
@@ -338,7 +338,7 @@ func FuzzServe(f *testing.F) {
 		if cmd.Verb == VerbPushMany {
 			cmd.Users, cmd.Topics, cmd.User, cmd.Topic = []string{user}, []string{topic}, "", ""
 		}
-		node{srv}.Serve(cmd)
+		member{srv}.Serve(cmd)
 		if log.count("panic recovered") != 0 {
 			t.Fatalf("panic: %+v", cmd)
 		}

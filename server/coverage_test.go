@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"fanfare/server/node"
 )
 
 // The names of missing nodes are sorted, each once, and bounded; their number counts all.
@@ -48,7 +50,7 @@ func TestMissingNodes(t *testing.T) {
 	cluster := newFakeClusters(3)
 	srv := start(t, Config{Cluster: cluster[0]})
 	cluster[1].node = failingNode{"no"}
-	cluster[2].node = failingNode{errTooManyTopics} // an answer like any other
+	cluster[2].node = failingNode{node.TooManyTopics} // an answer like any other
 	ctx, m := t.Context(), NewMessage(Text, []byte("m"))
 	of := func(d Delivery, err error) Coverage { return d.Coverage }
 	calls := map[string]func() Coverage{

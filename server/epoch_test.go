@@ -203,7 +203,7 @@ func TestStoredElsewhereWithoutEpoch(t *testing.T) {
 	st.mu.Lock()
 	st.epoch = ""
 	st.mu.Unlock()
-	node{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: r.Offset, Prev: r.Prev})
+	member{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: r.Offset, Prev: r.Prev})
 	push(srv, "alice", Text, []byte("live"))
 	c.wantText(`{"type":"message","text":"live"}`)
 	st.set("a")
@@ -217,14 +217,14 @@ func TestStoredElsewhereInAnotherEpoch(t *testing.T) {
 	srv := start(t, cfg)
 	c := dial(t, srv, "/ws?user=alice", speaksV1)
 	c.wantText(`{"type":"hello","user":"alice","epoch":"b","offset":0}`)
-	if r := (node{srv}).Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: 1 << 40}); r.Error != "" {
+	if r := (member{srv}).Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("x"), Epoch: "a", Offset: 1 << 40}); r.Error != "" {
 		t.Fatal(r.Error)
 	}
 	r, err := st.Store.Begin(store.Box{User: "alice"}, store.Entry{Payload: []byte("y")}).Finish(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	node{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("y"), Epoch: "b", Offset: r.Offset, Prev: r.Prev})
+	member{srv}.Serve(&Command{Verb: VerbStored, User: "alice", Op: Text, Payload: []byte("y"), Epoch: "b", Offset: r.Offset, Prev: r.Prev})
 	c.wantText(fmt.Sprintf(`{"type":"message","epoch":"b","offset":%d,"text":"y"}`, r.Offset))
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"fanfare/registry"
+	"fanfare/server/node"
 	"fanfare/server/store"
 )
 
@@ -75,7 +76,7 @@ func (srv *Server) subscribeLocal(user, topic string) (n int, err error) {
 	}, func() *Command { return &Command{Verb: VerbSubscribe, User: user, Topic: topic} })
 	if r, ok := l.reply(ch); ok {
 		n += r.Reply.Count
-		if r.Reply.Error == errTooManyTopics {
+		if r.Reply.Error == node.TooManyTopics {
 			err = registry.ErrTooManyTopics
 		}
 	}

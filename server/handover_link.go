@@ -10,6 +10,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server/internal/handover"
+	"fanfare/server/node"
 	"fanfare/server/store"
 )
 
@@ -319,7 +320,7 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 			r = Reply{Error: "internal error"}
 		}
 	}()
-	if err := srv.check(c); err != nil {
+	if err := node.Check(c, srv.cfg.MaxPayload, srv.Durable); err != nil {
 		return Reply{Error: err.Error()}
 	}
 	var err error
@@ -353,7 +354,7 @@ func (srv *Server) serveHere(c *Command) (r Reply) {
 		r.Count = srv.unsubscribeHere(c.User, c.Topic)
 	}
 	if err != nil {
-		r.Error = errTooManyTopics
+		r.Error = node.TooManyTopics
 	}
 	return r
 }

@@ -9,10 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/audience"
 	"fanfare/server/internal/pace"
+	"fanfare/server/node"
 )
 
 // This file has paced broadcasts: a message to every session, or to the subscribers of a
@@ -30,12 +31,10 @@ type Pace struct {
 
 const (
 	// MinPace and MaxPace bound Pace.Over.
-	MinPace = 100 * time.Millisecond
-	MaxPace = time.Hour
+	MinPace = node.MinPace
+	MaxPace = node.MaxPace
 	// MaxPaced bounds the paced broadcasts that are under way.
 	MaxPaced = pace.MaxRunning
-	// maxPaceKey bounds Pace.Key, in bytes, as names of users and topics.
-	maxPaceKey = 256
 )
 
 var (
@@ -46,61 +45,24 @@ var (
 	ErrNoPaced = errors.New("server: no such paced broadcast")
 )
 
-// PacedState is the state of a paced broadcast.
-type PacedState string
+// PacedBroadcast describes a paced broadcast, and PacedState says how far it is.
+type (
+	PacedBroadcast = node.PacedBroadcast
+	PacedState     = node.PacedState
+)
 
 // The states of a paced broadcast. All but the first are final.
 const (
-	PacedRunning  PacedState = "running"
-	PacedDone     PacedState = "done"     // every receiver has been reached
-	PacedCanceled PacedState = "canceled" // by CancelPaced
-	PacedReplaced PacedState = "replaced" // by one with the same key
-	PacedStopped  PacedState = "stopped"  // the server has begun to drain
+	PacedRunning  = node.PacedRunning
+	PacedDone     = node.PacedDone     // every receiver has been reached
+	PacedCanceled = node.PacedCanceled // by CancelPaced
+	PacedReplaced = node.PacedReplaced // by one with the same key
+	PacedStopped  = node.PacedStopped  // the server has begun to drain
 )
 
 // pacedStates are the names of the states of a job.
 var pacedStates = [...]PacedState{
 	pace.Running: PacedRunning, pace.Done: PacedDone, pace.Canceled: PacedCanceled, pace.Replaced: PacedReplaced, pace.Stopped: PacedStopped,
-}
-
-// PacedBroadcast describes a paced broadcast: on one node in a Reply, otherwise on all nodes
-// that have answered.
-type PacedBroadcast struct {
-	ID    string     `json:"id"` // unique in the cluster
-	Key   string     `json:"key,omitempty"`
-	Topic string     `json:"topic,omitempty"` // empty: to every session that has a user
-	State PacedState `json:"state"`
-	// Receivers is the number of sessions that the message was written or queued to so far,
-	// Of the number of sessions that were to receive it at the start.
-	Receivers int       `json:"receivers"`
-	Of        int       `json:"of"`
-	Started   time.Time `json:"started"`
-	Until     time.Time `json:"until"`
-	Ended     time.Time `json:"ended,omitzero"` // zero while it is running
-}
-
-// merge adds what another node says about the same broadcast.
-func (b *PacedBroadcast) merge(other PacedBroadcast) {
-	b.Receivers += other.Receivers
-	b.Of += other.Of
-	if other.Started.Before(b.Started) {
-		b.Started = other.Started
-	}
-	if other.Until.After(b.Until) {
-		b.Until = other.Until
-	}
-	if other.Ended.After(b.Ended) {
-		b.Ended = other.Ended
-	}
-	// It is running while a node has it running; otherwise what cut it short says more than
-	// that another node was done.
-	rank := []PacedState{PacedDone, PacedStopped, PacedReplaced, PacedCanceled, PacedRunning}
-	if slices.Index(rank, other.State) > slices.Index(rank, b.State) {
-		b.State = other.State
-	}
-	if b.State == PacedRunning {
-		b.Ended = time.Time{}
-	}
 }
 
 // PacedDelivery is a paced broadcast, and whether every node has answered.
@@ -130,7 +92,7 @@ func (srv *Server) StartPaced(ctx context.Context, to Audience, m *Message, p Pa
 		return PacedDelivery{}, err
 	}
 	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.newPacedID(), Key: p.Key, Over: p.Over, Op: m.Op(), Payload: m.Payload()}
-	if err := srv.checkPaced(c); err != nil {
+	if err := node.CheckPaced(c, srv.Durable); err != nil {
 		return PacedDelivery{}, err
 	}
 	if srv.cluster != nil {
@@ -145,7 +107,7 @@ func (srv *Server) StartPaced(ctx context.Context, to Audience, m *Message, p Pa
 	answer := srv.ask(ctx, Target{}, c)
 	for _, r := range answer.Replies {
 		for _, other := range r.Paced {
-			b.merge(other)
+			node.MergePaced(&b, other)
 		}
 	}
 	return PacedDelivery{b, answer.Coverage}, nil
@@ -169,7 +131,7 @@ func (srv *Server) CancelPaced(ctx context.Context, id string) (PacedDelivery, e
 }
 
 func (srv *Server) onePaced(ctx context.Context, c *Command) (PacedDelivery, error) {
-	if checkPacedID(c.ID) != nil { // no node has it
+	if node.CheckPacedID(c.ID) != nil { // no node has it
 		return PacedDelivery{}, ErrNoPaced
 	}
 	list := srv.pacedOnAllNodes(ctx, c)
@@ -196,7 +158,7 @@ func (srv *Server) pacedOnAllNodes(ctx context.Context, c *Command) (l PacedList
 	add := func(list []PacedBroadcast) {
 		for _, b := range list {
 			if i, known := byID[b.ID]; known {
-				l.Broadcasts[i].merge(b)
+				node.MergePaced(&l.Broadcasts[i], b)
 				continue
 			}
 			byID[b.ID] = len(l.Broadcasts)
@@ -211,54 +173,25 @@ func (srv *Server) pacedOnAllNodes(ctx context.Context, c *Command) (l PacedList
 	return l
 }
 
-// An ID is the time in microseconds and a random number, in hexadecimal digits. Of two
-// broadcasts with the same key the one with the greater ID wins, so newPacedID returns one
+// newPacedID returns an ID, see node.CheckPacedID. An ID is the time in microseconds and a random number, in hexadecimal digits. Of two
+// broadcasts with the same key the one with the greater ID wins, so it is
 // that is greater than all that this node has seen, even if the clock of another is ahead.
-const pacedStampDigits, pacedIDSize = 13, 13 + 8
-
 func (srv *Server) newPacedID() string {
 	for {
 		last := srv.pacedStamp.Load()
 		stamp := max(uint64(srv.wall().UnixMicro()), last+1)
 		if srv.pacedStamp.CompareAndSwap(last, stamp) {
-			return fmt.Sprintf("%0*x%08x", pacedStampDigits, stamp, rand.Uint32())
+			return fmt.Sprintf("%0*x%08x", node.PacedStampDigits, stamp, rand.Uint32())
 		}
 	}
 }
 
 // notePacedID keeps newPacedID ahead of the ID of another node.
 func (srv *Server) notePacedID(id string) {
-	stamp, _ := strconv.ParseUint(id[:pacedStampDigits], 16, 64)
+	stamp, _ := strconv.ParseUint(id[:node.PacedStampDigits], 16, 64)
 	for last := srv.pacedStamp.Load(); stamp > last && !srv.pacedStamp.CompareAndSwap(last, stamp); {
 		last = srv.pacedStamp.Load()
 	}
-}
-
-func checkPacedID(id string) error {
-	// The highest digits of a time in this millennium are 0.
-	if len(id) != pacedIDSize || strings.Trim(id, "0123456789abcdef") != "" || id[0] > '7' {
-		return fmt.Errorf("invalid ID %.40q of a paced broadcast", id)
-	}
-	return nil
-}
-
-// checkPaced returns what is wrong with a command to start a paced broadcast.
-func (srv *Server) checkPaced(c *Command) error {
-	to := &c.Audience
-	if err := to.check(); err != nil {
-		return err
-	}
-	switch {
-	case len(to.Users) > 0 || !to.Everyone && len(to.Topics) != 1:
-		return audienceErrorf("a paced broadcast goes to everyone or to one topic")
-	case len(to.Topics) == 1 && srv.Durable(to.Topics[0]):
-		return audienceErrorf("topic %q is durable: its messages are stored, and cannot be paced", to.Topics[0])
-	case c.Over < MinPace || c.Over > MaxPace:
-		return audienceErrorf("over is %v: want %v to %v", c.Over, MinPace, MaxPace)
-	case len(c.Key) > maxPaceKey || !utf8.ValidString(c.Key):
-		return audienceErrorf("key %.40q of %d bytes: want UTF-8 of at most %d bytes", c.Key, len(c.Key), maxPaceKey)
-	}
-	return checkPacedID(c.ID)
 }
 
 // pacedInfo is Spec.Info of a job.
@@ -270,7 +203,7 @@ type pacedInfo struct {
 // startPacedLocal starts a paced broadcast to the sessions of this node.
 func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, error) {
 	srv.notePacedID(c.ID)
-	w := &pacedWalk{srv: srv, message: m, sel: srv.newSelection(&c.Audience), born: srv.tick.Load()}
+	w := &pacedWalk{srv: srv, message: m, sel: srv.selectionOf(&c.Audience), born: srv.tick.Load()}
 	if len(c.Audience.Topics) > 0 {
 		w.topic = c.Audience.Topics[0]
 	}
@@ -318,7 +251,7 @@ func (srv *Server) pacedEnded(j *pace.Job, p pace.Progress) {
 type pacedWalk struct {
 	srv     *Server
 	message *Message
-	sel     *selection
+	sel     *audience.Selection
 	topic   string         // empty: every session
 	born    uint32         // tick of the start; sessions that opened later are not receivers
 	at      netpoll.Cursor // owned by next
@@ -327,7 +260,7 @@ type pacedWalk struct {
 // receiver returns the session of a connection if it is a receiver, else nil.
 func (w *pacedWalk) receiver(h netpoll.Handler) *Session {
 	c, ok := h.(handler)
-	if !ok || !c.s.listed() || c.s.opened > w.born || !w.sel.has(c.s) || w.topic != "" && !w.srv.users.Subscribed(c.s, w.topic) {
+	if !ok || !c.s.listed() || c.s.opened > w.born || !selected(w.sel, c.s) || w.topic != "" && !w.srv.users.Subscribed(c.s, w.topic) {
 		return nil
 	}
 	return c.s

@@ -11,6 +11,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/pace"
+	"fanfare/server/node"
 )
 
 // got returns what a client has received up to a broadcast that says "end".
@@ -201,7 +202,7 @@ func TestPacedErrors(t *testing.T) {
 	if _, err := srv.StartPaced(ctx, everyone, NewMessage(Text, nil), good); !errors.Is(err, ErrManyPaced) {
 		t.Errorf("one too many: %v", err)
 	}
-	for _, id := range []string{"", "x", strings.Repeat("0", pacedIDSize)} {
+	for _, id := range []string{"", "x", strings.Repeat("0", node.PacedIDSize)} {
 		if _, err := srv.FindPaced(ctx, id); !errors.Is(err, ErrNoPaced) {
 			t.Errorf("FindPaced(%q): %v", id, err)
 		}
@@ -280,7 +281,7 @@ func TestPacedAllocations(t *testing.T) {
 			dial(t, srv, fmt.Sprint("/ws?user=u", i, "&topic=t", i%2))
 		}
 		to := Audience{Topics: []string{"t1"}, ExcludeUsers: []string{"u1"}}
-		w := &pacedWalk{srv: srv, message: NewMessage(Text, []byte("x")), sel: srv.newSelection(&to), topic: "t1", born: srv.tick.Load()}
+		w := &pacedWalk{srv: srv, message: NewMessage(Text, []byte("x")), sel: srv.selectionOf(&to), topic: "t1", born: srv.tick.Load()}
 		if n := w.count(); n != sessions/2-1 {
 			t.Fatalf("%d receivers", n)
 		}

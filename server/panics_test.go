@@ -231,7 +231,7 @@ func TestPanicInCommand(t *testing.T) {
 	srv := start(t, Config{Logger: log.logger()})
 	users := srv.users
 	srv.users = nil
-	r := node{srv}.Serve(&Command{Verb: VerbPush, User: "a", Op: Text})
+	r := member{srv}.Serve(&Command{Verb: VerbPush, User: "a", Op: Text})
 	srv.users = users
 	if r.Error != "internal error" {
 		t.Errorf("answered %+v", r)

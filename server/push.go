@@ -11,6 +11,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/audience"
 )
 
 // Send sends a message. It never blocks: what the client does not read is queued, and
@@ -181,22 +182,22 @@ func putList(l *[]*Session) {
 	}
 }
 
-func (srv *Server) pushHere(user string, m *Message, sel *selection) int {
+func (srv *Server) pushHere(user string, m *Message, sel *audience.Selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
-	*l = sel.keep(srv.users.AppendUser(*l, user))
+	*l = keepSelected(sel, srv.users.AppendUser(*l, user))
 	n := deliverAll(*l, m, srv.userPolicy())
 	srv.stats.pushed.Add(int64(n))
 	srv.observePush(toUser, began, n)
 	return n
 }
 
-func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *selection) int {
+func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *audience.Selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
-	*l = sel.keep(srv.users.AppendTopic(*l, topic))
+	*l = keepSelected(sel, srv.users.AppendTopic(*l, topic))
 	if except != nil {
 		*l = without(*l, except)
 	}
@@ -220,12 +221,12 @@ func without(list []*Session, s *Session) []*Session {
 
 // broadcastHere walks the engine's connections, not the registry: see
 // netpoll.Engine.EachOf.
-func (srv *Server) broadcastHere(m *Message, sel *selection) int {
+func (srv *Server) broadcastHere(m *Message, sel *audience.Selection) int {
 	began, policy := srv.now(), srv.topicPolicy()
 	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
-			if h, ok := h.(handler); ok && h.s.listed() && sel.has(h.s) && h.s.deliver(m, policy) == nil {
+			if h, ok := h.(handler); ok && h.s.listed() && selected(sel, h.s) && h.s.deliver(m, policy) == nil {
 				n++
 			}
 		})
@@ -236,7 +237,7 @@ func (srv *Server) broadcastHere(m *Message, sel *selection) int {
 	return n
 }
 
-func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *selection) int {
+func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *audience.Selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
@@ -245,12 +246,12 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *selecti
 		all = srv.users.AppendUser(all, user)
 	}
 	seen := make(map[*Session]struct{}, len(all))
-	all = sel.keep(unseen(all, seen))
+	all = keepSelected(sel, unseen(all, seen))
 	split := len(all)
 	for _, topic := range topics {
 		from := len(all)
 		all = srv.users.AppendTopic(all, topic)
-		all = all[:from+len(sel.keep(unseen(all[from:], seen)))]
+		all = all[:from+len(keepSelected(sel, unseen(all[from:], seen)))]
 	}
 	*l = all
 	pushed := deliverMany(all[:split], m, srv.userPolicy())

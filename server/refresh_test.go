@@ -219,7 +219,7 @@ func TestRefreshUser(t *testing.T) {
 		}
 	}
 	// Another node, or whatever writes to NATS.
-	if r := (node{srv}).Serve(&Command{Verb: VerbRefresh, User: "alice", Op: Text, Payload: []byte(`{"revoke":["x"]}`)}); r.Error == "" {
+	if r := (member{srv}).Serve(&Command{Verb: VerbRefresh, User: "alice", Op: Text, Payload: []byte(`{"revoke":["x"]}`)}); r.Error == "" {
 		t.Error("a change with an unknown member was executed")
 	}
 }

@@ -209,7 +209,7 @@ func TestRevokeOnNodes(t *testing.T) {
 		t.Errorf("removed, and the other node says %d", got)
 	}
 	for _, payload := range []string{"", `{"user":"a"}`, `{"all":true}`} {
-		if r := (node{nodes[0]}).Serve(&Command{Verb: VerbRevoke, Op: Text, Payload: []byte(payload)}); r.Error == "" {
+		if r := (member{nodes[0]}).Serve(&Command{Verb: VerbRevoke, Op: Text, Payload: []byte(payload)}); r.Error == "" {
 			t.Errorf("%q of another node is accepted", payload)
 		}
 	}

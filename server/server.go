@@ -195,7 +195,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.replay.Start()
 	}
 	if srv.cluster != nil {
-		if err := srv.cluster.Join(node{srv}); err != nil {
+		if err := srv.cluster.Join(member{srv}); err != nil {
 			if srv.replay != nil {
 				srv.replay.Stop()
 			}

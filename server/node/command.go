@@ -1,0 +1,74 @@
+package node
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"fanfare/frame"
+)
+
+// Op is the kind of a message, ws.OpText or ws.OpBinary.
+type Op = ws.OpCode
+
+// Code is a close code, RFC 6455 section 7.4.
+type Code = frame.StatusCode
+
+// Target names whose sessions a command concerns: one user, one topic, or, if it
+// is the zero value, every session of every node.
+type Target struct{ User, Topic string }
+
+// Verb says what a Command asks for.
+type Verb uint8
+
+// The verbs, with the fields of Command they use.
+const (
+	VerbPush        Verb = 1 + iota // User, Op, Payload
+	VerbPublish                     // Topic, Op, Payload, Except
+	VerbBroadcast                   // Op, Payload
+	VerbPushMany                    // Users, Topics, Op, Payload
+	VerbStored                      // User or Topic, Epoch, Offset, Prev; Op and Payload unless Op is 0
+	VerbClose                       // User, Code, Reason
+	VerbSessions                    // User or Topic; Reply.Sessions
+	VerbSubscribers                 // Topic
+	VerbSubscribe                   // User, Topic
+	VerbUnsubscribe                 // User, Topic
+	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
+	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
+	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
+	VerbDeliver                     // Audience, Op, Payload
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
+	VerbPacedList                   // ID, empty: all; Reply.Paced
+	VerbPacedCancel                 // ID; Reply.Paced
+)
+
+// Command is what one node asks of others.
+type Command struct {
+	Verb          Verb
+	Op            Op // Text or Binary; 0: VerbStored without the message
+	User, Topic   string
+	Users, Topics []string
+	Epoch         string // that Offset and Prev belong to
+	Offset, Prev  uint64
+	Code          Code
+	Reason        string
+	Except        string // SessionInfo.ID of a session that is left out
+	Payload       []byte
+	Audience      Audience      `json:",omitzero"`
+	ID, Key       string        // of a paced broadcast
+	Over          time.Duration `json:"-"` // of Pace; a handover carries no paced broadcast
+}
+
+// Reply is what one node answers to a command.
+type Reply struct {
+	// Node is the name of the node. The Cluster of the node that asked sets it.
+	Node string
+	// Count is the number of sessions concerned.
+	Count int
+	// Sessions answers VerbSessions.
+	Sessions []SessionInfo
+	// Paced answers the verbs of paced broadcasts.
+	Paced []PacedBroadcast
+	// Error says why the node could not do it; empty: it did.
+	Error string
+}
