@@ -57,7 +57,7 @@ func TestChurn(t *testing.T) {
 			case 1:
 				publish(srv, fmt.Sprint("t", u%10), Text, fmt.Appendf(nil, "t%d", u%10))
 			case 2:
-				srv.disconnectLocal(fmt.Sprint("u", u), 4000, fmt.Sprint("u", u))
+				srv.disconnectHere(fmt.Sprint("u", u), 4000, fmt.Sprint("u", u))
 			default:
 				push(srv, fmt.Sprint("u", u), Text, fmt.Appendf(nil, "u%d", u))
 			}

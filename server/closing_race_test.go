@@ -129,7 +129,7 @@ func closingRace(t *testing.T, transport netpoll.Transport, n int, codes map[Cod
 			}
 		})
 	}
-	over(func(_ int, user string) { srv.disconnectLocal(user, 4000, "kicked") })
+	over(func(_ int, user string) { srv.disconnectHere(user, 4000, "kicked") })
 	over(func(i int, _ string) { sessions[i].outcome(netpoll.Full) })
 	over(func(i int, _ string) { sessions[i].Close(frame.StatusGoingAway, "") })
 	over(func(i int, user string) {

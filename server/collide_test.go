@@ -57,7 +57,7 @@ func TestEndingsCollide(t *testing.T) {
 				c.answer()
 				s := only(t, srv, user)
 				endings := []func(){
-					func() { srv.disconnectLocal(user, 4000, "kick") },
+					func() { srv.disconnectHere(user, 4000, "kick") },
 					func() { s.outcome(netpoll.Full) },
 					func() { c.Write(masked(ws.OpClose, true, []byte(closePayload(4001, "")))) },
 					func() { s.Close(1001, "drain") },
@@ -111,7 +111,7 @@ func TestShutdownCollides(t *testing.T) {
 			}
 			stop := rapidly(func(i int) {
 				broadcast(srv, Text, []byte("all"))
-				srv.disconnectLocal(fmt.Sprint("u", i%8), 4000, "")
+				srv.disconnectHere(fmt.Sprint("u", i%8), 4000, "")
 			})
 			var guests sync.WaitGroup
 			ctx, cancel := context.WithCancel(context.Background())

@@ -17,7 +17,7 @@ import (
 // Disconnect closes all sessions of a user, on all nodes, and returns their number.
 func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
 	c := &Command{Verb: VerbClose, User: user, Code: code, Reason: reason}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.disconnectLocal(user, code, reason) })
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.locally(c).Count })
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -50,8 +50,9 @@ func (srv *Server) TopicSessions(ctx context.Context, topic string) SessionList 
 
 func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionList) {
 	var local []SessionInfo
-	_, answer, err := srv.onAllNodes(ctx, t, &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}, func() int {
-		local = srv.sessionsLocal(t)
+	c := &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}
+	_, answer, err := srv.onAllNodes(ctx, t, c, func() int {
+		local = srv.locally(c).Sessions
 		return len(local)
 	})
 	l.Sessions, l.Coverage = local, answer.Coverage
@@ -85,8 +86,9 @@ func (srv *Server) sessionsHere(t Target) []SessionInfo {
 // Subscribers returns the number of sessions that subscribe to a topic, on all
 // nodes.
 func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
-	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, &Command{Verb: VerbSubscribers, Topic: topic},
-		func() int { return srv.subscribersLocal(topic) })
+	c := &Command{Verb: VerbSubscribers, Topic: topic}
+	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, c,
+		func() int { return srv.locally(c).Count })
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -95,9 +97,13 @@ func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, err
 // is registry.ErrTooManyTopics if a session has no room for one more.
 func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
 	var failed error
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbSubscribe, User: user, Topic: topic}, func() (n int) {
-		n, failed = srv.subscribeLocal(user, topic)
-		return n
+	c := &Command{Verb: VerbSubscribe, User: user, Topic: topic}
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int {
+		r := srv.locally(c)
+		if r.Error == node.TooManyTopics {
+			failed = registry.ErrTooManyTopics
+		}
+		return r.Count
 	})
 	for _, r := range answer.Replies {
 		if r.Error == node.TooManyTopics {
@@ -121,8 +127,8 @@ func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
 // UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
 // returns how many subscribed.
 func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic},
-		func() int { return srv.unsubscribeLocal(user, topic) })
+	c := &Command{Verb: VerbUnsubscribe, User: user, Topic: topic}
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.locally(c).Count })
 	return Delivery{n, answer.Coverage}, err
 }
 
@@ -147,69 +153,98 @@ func (n member) Missed() {
 }
 
 // Serve executes a command of another node. It waits for nothing except the walk of
-// a broadcast over all sessions. The command is checked again although package cluster
-// has done so: what is sent to clients must be right whatever implements Cluster.
-func (n member) Serve(c *Command) (r Reply) {
-	srv := n.srv
+// a broadcast over all sessions, and sessions that move to another process.
+func (m member) Serve(c *Command) Reply {
+	srv := m.srv
+	if srv.concernsSessions(c.Verb) {
+		srv.moving.RLock()
+		defer srv.moving.RUnlock()
+	}
+	return srv.execute("command of another node", c)
+}
+
+// concernsSessions reports whether a command waits for sessions that are moving to another
+// process. The others concern what an identity may do, and broadcasts that take long anyway.
+func (srv *Server) concernsSessions(v Verb) bool {
+	switch v {
+	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel:
+		return false
+	}
+	return true
+}
+
+// locally executes a command on the sessions of this process and, during a handover, on those
+// of the other one. The command is one of this process, and was checked.
+func (srv *Server) locally(c *Command) Reply {
+	return srv.inBoth(func() Reply { return srv.dispatch(c) }, func() *Command { return c })
+}
+
+// execute executes a command of another process on the sessions of this one. The command is
+// checked again although the other process has done so: what is sent to clients must be right
+// whatever has sent the command. where says what that is, for the log.
+func (srv *Server) execute(where string, c *Command) (r Reply) {
 	defer func() {
 		if v := recover(); v != nil {
-			srv.panicked("command of another node", v)
+			srv.panicked(where, v)
 			r = Reply{Error: "internal error"}
 		}
 	}()
 	if err := node.Check(c, srv.cfg.MaxPayload, srv.Durable); err != nil {
 		return Reply{Error: err.Error()}
 	}
+	return srv.dispatch(c)
+}
+
+// dispatch does what the verb of a command asks for, on the sessions of this process.
+func (srv *Server) dispatch(c *Command) (r Reply) {
+	var err error
 	switch c.Verb {
 	case VerbPush:
-		r.Count = srv.pushLocal(c.User, NewMessage(c.Op, c.Payload))
+		r.Count = srv.pushHere(c.User, NewMessage(c.Op, c.Payload), nil)
 	case VerbPublish:
-		r.Count = srv.publishLocal(c.Topic, NewMessage(c.Op, c.Payload), srv.subscriber(c.Topic, c.Except))
+		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), srv.subscriber(c.Topic, c.Except), nil)
 	case VerbBroadcast:
-		r.Count = srv.broadcastLocal(NewMessage(c.Op, c.Payload))
+		r.Count = srv.broadcastHere(NewMessage(c.Op, c.Payload), nil)
 	case VerbPushMany:
-		r.Count = srv.pushManyLocal(c.Users, c.Topics, NewMessage(c.Op, c.Payload))
+		r.Count = srv.pushManyHere(c.Users, c.Topics, NewMessage(c.Op, c.Payload), nil)
+	case VerbDeliver:
+		r.Count = srv.deliverHere(&c.Audience, NewMessage(c.Op, c.Payload))
 	case VerbStored:
 		if srv.replay == nil {
 			return Reply{Error: "this node has no store"}
 		}
 		box, m := srv.storedMessage(c)
-		r.Count = srv.announce(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
+		r.Count = srv.announceHere(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
 	case VerbClose:
-		r.Count = srv.disconnectLocal(c.User, c.Code, c.Reason)
+		r.Count = srv.disconnectHere(c.User, c.Code, c.Reason)
 	case VerbSessions:
-		r.Sessions = srv.sessionsLocal(Target{c.User, c.Topic})
+		r.Sessions = srv.sessionsHere(Target{User: c.User, Topic: c.Topic})
 		r.Count = len(r.Sessions)
 	case VerbSubscribers:
-		r.Count = srv.subscribersLocal(c.Topic)
+		r.Count = srv.users.TopicSessions(c.Topic)
 	case VerbSubscribe:
-		var err error
-		if r.Count, err = srv.subscribeLocal(c.User, c.Topic); err != nil {
+		if r.Count, err = srv.subscribeHere(c.User, c.Topic); err != nil {
 			r.Error = node.TooManyTopics
 		}
 	case VerbUnsubscribe:
-		r.Count = srv.unsubscribeLocal(c.User, c.Topic)
+		r.Count = srv.unsubscribeHere(c.User, c.Topic)
 	case VerbRefresh:
-		change, err := ParseIdentityChange(c.Payload)
-		if err != nil {
-			return Reply{Error: err.Error()}
+		var change IdentityChange
+		if change, err = ParseIdentityChange(c.Payload); err == nil {
+			r.Count = srv.refreshLocal(c.User, &change)
 		}
-		r.Count = srv.refreshLocal(c.User, &change)
 	case VerbRevoke, VerbUnrevoke:
-		var err error
-		if r.Count, err = srv.applyRevocation(c); err != nil {
-			r.Error = err.Error()
-		}
-	case VerbDeliver:
-		r.Count = srv.deliverLocal(&c.Audience, NewMessage(c.Op, c.Payload))
+		r.Count, err = srv.applyRevocation(c)
 	case VerbPaced:
-		b, err := srv.startPacedLocal(c, NewMessage(c.Op, c.Payload))
-		if err != nil {
-			return Reply{Error: err.Error()}
+		var b PacedBroadcast
+		if b, err = srv.startPacedLocal(c, NewMessage(c.Op, c.Payload)); err == nil {
+			r.Paced = []PacedBroadcast{b}
 		}
-		r.Paced = []PacedBroadcast{b}
 	case VerbPacedList, VerbPacedCancel:
 		r.Paced = srv.pacedLocal(c)
+	}
+	if err != nil && r.Error == "" {
+		r.Error = err.Error()
 	}
 	return r
 }

@@ -342,7 +342,7 @@ func FuzzServe(f *testing.F) {
 		if log.count("panic recovered") != 0 {
 			t.Fatalf("panic: %+v", cmd)
 		}
-		disconnected := srv.disconnectLocal("u", 4999, "") == 0
+		disconnected := srv.disconnectHere("u", 4999, "") == 0
 		for {
 			op, got, err := c.frame()
 			if err != nil {

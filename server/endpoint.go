@@ -307,3 +307,23 @@ func (ep *Endpoint) Credentials() string {
 	}
 	return "token"
 }
+
+// findEndpoint returns the endpoint at a path, of the public listener or a Mount; nil if
+// there is none.
+func (srv *Server) findEndpoint(path string) *endpoint {
+	if ep := srv.endpoints[path]; ep != nil {
+		return ep
+	}
+	ep, _ := srv.mounts.Load(path)
+	found, _ := ep.(*endpoint)
+	return found
+}
+
+func (ep *endpoint) findDialect(protocol string) (index int, ok bool) {
+	for i, d := range ep.Dialects {
+		if d.Protocol() == protocol {
+			return i, true
+		}
+	}
+	return 0, false
+}

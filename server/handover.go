@@ -2,19 +2,22 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"time"
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/registry"
+	"fanfare/server/internal/gate"
 	"fanfare/server/internal/handover"
+	"fanfare/server/store"
 )
 
 // ErrHandOver: the other process of a handover has failed, or does not answer.
-var ErrHandOver = errors.New("server: handover")
+var ErrHandOver = handover.ErrFailed
 
 // Handover describes a handover that has succeeded.
 type Handover struct {
@@ -23,21 +26,6 @@ type Handover struct {
 	Rounds   int           // in which they have moved
 	Longest  time.Duration // of a round: how long a session was not served
 	Took     time.Duration
-}
-
-// beginning is the payload of handover.Begin and handover.Ready.
-type beginning struct {
-	Version  int    `json:"version"`
-	Tick     uint32 `json:"tick,omitzero"`
-	LastID   uint64 `json:"last_id,omitzero"`
-	LastPing uint64 `json:"last_ping,omitzero"`
-}
-
-func (b *beginning) check() error {
-	if b.Version != handover.Version {
-		return fmt.Errorf("%w: the other process speaks version %d of the protocol, this one %d", ErrHandOver, b.Version, handover.Version)
-	}
-	return nil
 }
 
 // Started is when the service was started: Config.Started, or the time of New.
@@ -78,199 +66,121 @@ func (srv *Server) ListenerFile() (*os.File, error) {
 // Hooks.OnClose is not called for a session that has moved, and its methods return as if it had
 // ended. Session.ID stays. In a cluster the two processes are two nodes.
 func (srv *Server) HandOver(ctx context.Context, conn *net.UnixConn) (*Handover, error) {
-	g := &giver{srv: srv, link: newLink(srv, handover.New(conn)), sent: make(map[*Session]bool)}
 	if !srv.handing.CompareAndSwap(false, true) {
 		conn.Close()
 		return nil, fmt.Errorf("%w: another one is in progress", ErrHandOver)
 	}
 	began := time.Now()
-	srv.background.Go(g.link.run)
+	l := srv.newLink(conn)
+	srv.background.Go(l.Run)
 	srv.engine.ShareDescriptors(true)
-	err := g.run(ctx)
+	g := &giving{srv: srv, link: l}
+	r, err := handover.Give(ctx, g, l, srv.timing)
 	if err != nil {
-		g.giveUp(err)
 		srv.engine.ShareDescriptors(false)
 		srv.handing.Store(false)
 		return nil, err
 	}
-	g.result.Left = int(srv.connections.Load())
-	g.result.Took = time.Since(began)
-	return &g.result, nil
+	srv.gate.Move(l)
+	for _, f := range g.listeners {
+		f.Close()
+	}
+	return &Handover{Sessions: r.Sessions, Left: int(srv.connections.Load()), Rounds: r.Rounds, Longest: r.Longest, Took: time.Since(began)}, nil
 }
 
-// giver is a HandOver.
-type giver struct {
-	srv    *Server
-	link   *link
-	sent   map[*Session]bool // whose descriptor the other process has
-	result Handover
-
-	listeners []int // duplicates, to accept again
-}
-
-const (
-	// answerTimeout bounds the answers of the other process that it gives at once.
-	answerTimeout = 5 * time.Second
-	// roundTimeout is the same while pushes wait.
-	roundTimeout = 2 * time.Second
-	// roundAim is how long a round should take.
-	roundAim = 40 * time.Millisecond
-	// firstRound is the number of sessions of the first one.
-	firstRound = 1024
-	maxRound   = 1 << 14
-	// freezeTime is how long a round waits for read turns that are in progress.
-	freezeTime = 20 * time.Millisecond
-	// patience is how long HandOver tries to move connections that are busy, in a TLS
-	// handshake, or wait for their Identifier.
-	patience = 500 * time.Millisecond
-)
-
-func (g *giver) run(ctx context.Context) error {
-	srv := g.srv
-	first := beginning{Version: handover.Version, Tick: srv.tick.Load(), LastID: srv.engine.LastID()}
-	if srv.replay != nil {
-		first.LastPing = srv.replay.LastPing()
-	}
-	if err := g.send(handover.Begin, &first); err != nil {
-		return err
-	}
-	var other beginning
-	if err := g.expect(ctx, handover.Ready, &other, answerTimeout); err != nil {
-		return err
-	}
-	if err := other.check(); err != nil {
-		return err
-	}
-	if err := g.sendDescriptors(ctx, g.connections(open)); err != nil {
-		return err
-	}
-	if err := g.stopAccepting(); err != nil {
-		return err
-	}
-	if err := g.moveAll(ctx); err != nil {
-		return err
-	}
-	if err := g.send(handover.Done, nil); err != nil {
-		return err
-	}
-	if err := g.expect(ctx, handover.Finished, nil, answerTimeout); err != nil {
-		return err
-	}
+// TakeOver takes the connections of another process, which calls HandOver at the other end of
+// conn, a Unix stream socket that belongs to the Server afterwards. It is called before Start
+// and Serve, and once. Config.Started is that of the other process. Endpoints are found by
+// their path, those of Mounts too, which must exist before.
+//
+// It returns when all sessions are here, or with an error when the other process has given up,
+// or has ended: the sessions that had moved by then are served, and the others belong to the
+// other process. Messages that are pushed in this process, by hooks of sessions that have
+// moved, wait until then.
+func (srv *Server) TakeOver(ctx context.Context, conn *net.UnixConn) (sessions int, err error) {
+	l := srv.newLink(conn)
 	srv.moving.Lock()
-	g.connect()
-	srv.moving.Unlock()
-	srv.moveStore(g.link)
-	for _, fd := range g.listeners {
-		closeFD(fd)
-	}
-	return nil
+	defer srv.moving.Unlock()
+	srv.users.SetLimits(unlimited)
+	defer func() { srv.users.SetLimits(srv.live().limits()) }()
+	return handover.Take(ctx, taking{srv}, l, func() { srv.connect(l) })
 }
 
-func (g *giver) send(kind handover.Kind, v any, fds ...int) error {
-	if err := g.link.wire.Write(kind, v, fds...); err != nil {
-		if why := g.link.ended(); why != nil {
-			err = why
-		}
-		return fmt.Errorf("%w: %w", ErrHandOver, err)
-	}
-	return nil
+// unlimited lets users keep the sessions and topics that they have.
+var unlimited = registry.Limits{SessionsPerUser: math.MaxInt32, TopicsPerSession: math.MaxInt32}
+
+// freezeTime is how long a round waits for read turns that are in progress.
+const freezeTime = 20 * time.Millisecond
+
+// giving is a server as a HandOver sees it.
+type giving struct {
+	srv       *Server
+	link      *handover.Link
+	listeners []*os.File // duplicates, to accept again
 }
 
-// expect waits for a message of the other process.
-func (g *giver) expect(ctx context.Context, kind handover.Kind, v any, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case m, ok := <-g.link.control:
-		switch {
-		case !ok:
-			return fmt.Errorf("%w: the other process has ended instead of answering %v: %w", ErrHandOver, kind, g.link.ended())
-		case m.Kind != kind:
-			return fmt.Errorf("%w: %v instead of %v", ErrHandOver, m.Kind, kind)
-		case v == nil:
-			return nil
-		}
-		return m.Decode(v)
-	case <-t.C:
-		return fmt.Errorf("%w: no %v within %v", ErrHandOver, kind, d)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: no %v: %w", ErrHandOver, kind, ctx.Err())
+var _ handover.Source = (*giving)(nil)
+
+// Counters returns what the other process continues.
+func (g *giving) Counters() handover.Counters {
+	c := handover.Counters{Tick: g.srv.tick.Load(), LastID: g.srv.engine.LastID()}
+	if g.srv.replay != nil {
+		c.LastPing = g.srv.replay.LastPing()
 	}
+	return c
 }
 
-// connections returns the sessions that may move, from a phase on.
-func (g *giver) connections(from phase) (all []*Session) {
+// Sessions returns the sessions that may move.
+func (g *giving) Sessions() (all []handover.Session) {
 	g.srv.engine.Each(func(h netpoll.Handler) {
-		if h, ok := h.(handler); ok && h.s.phase() >= from && h.s.movable() {
-			all = append(all, h.s)
+		if h, ok := h.(handler); ok && h.s.movable() {
+			all = append(all, mover(h))
 		}
 	})
 	return all
 }
 
-// descriptorsOf is the payload of handover.Descriptors: the IDs of the connections.
-type descriptorsOf struct {
-	IDs []uint64 `json:"ids"`
+// Busy reports whether there are connections that may become movable soon.
+func (g *giving) Busy() (busy bool) {
+	g.srv.engine.Each(func(h netpoll.Handler) {
+		if h, ok := h.(handler); ok && h.s.conn.NetConn() == nil {
+			p := h.s.phase()
+			busy = busy || p == deciding || p == identifying || p == admitting || h.s.tlsHandshaking()
+		}
+	})
+	return busy
 }
 
-// sendDescriptors sends the descriptors that the other process does not have, and waits until
-// it has them. Nothing has to wait for that.
-func (g *giver) sendDescriptors(ctx context.Context, all []*Session) error {
-	var d descriptorsOf
-	var fds []int
-	flush := func() error {
-		if len(fds) == 0 {
-			return nil
-		}
-		err := g.send(handover.Descriptors, &d, fds...)
-		for _, fd := range fds {
-			closeFD(fd)
-		}
-		d.IDs, fds = d.IDs[:0], fds[:0]
-		return err
+// Freeze acquires the read turns of sessions.
+func (g *giving) Freeze(all []handover.Session) (frozen []handover.Session) {
+	conns := make([]*netpoll.Conn, len(all))
+	of := make(map[*netpoll.Conn]handover.Session, len(all))
+	for i, s := range all {
+		conns[i] = &s.(mover).s.conn
+		of[conns[i]] = s
 	}
-	for _, s := range all {
-		if g.sent[s] {
-			continue
-		}
-		fd, err := s.conn.Duplicate()
-		if errors.Is(err, net.ErrClosed) {
-			continue
-		}
-		if err != nil {
-			flush()
-			return fmt.Errorf("%w: %w", ErrHandOver, err)
-		}
-		g.sent[s] = true
-		d.IDs, fds = append(d.IDs, s.ID()), append(fds, fd)
-		if len(fds) == handover.MaxDescriptors {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+	for _, c := range g.srv.engine.Freeze(conns, freezeTime) {
+		frozen = append(frozen, of[c])
 	}
-	if err := flush(); err != nil {
-		return err
-	}
-	if err := g.send(handover.Sync, nil); err != nil {
-		return err
-	}
-	return g.expect(ctx, handover.Synced, nil, answerTimeout)
+	return frozen
 }
 
-// stopAccepting keeps duplicates of the listeners, to go on if the other process fails.
-func (g *giver) stopAccepting() (err error) {
-	if g.listeners, err = g.srv.engine.DuplicateListeners(); err != nil {
-		return fmt.Errorf("%w: %w", ErrHandOver, err)
+// StopAccepting keeps duplicates of the listeners, to go on if the other process fails.
+func (g *giving) StopAccepting() error {
+	fds, err := g.srv.engine.DuplicateListeners()
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		g.listeners = append(g.listeners, os.NewFile(uintptr(fd), "listener"))
 	}
 	g.srv.engine.StopAccepting()
 	return nil
 }
 
-// acceptAgain is the reverse.
-func (g *giver) acceptAgain() {
-	for _, fd := range g.listeners {
-		f := os.NewFile(uintptr(fd), "")
+// AcceptAgain is the reverse of StopAccepting.
+func (g *giving) AcceptAgain() {
+	for _, f := range g.listeners {
 		ln, err := net.FileListener(f)
 		f.Close()
 		if err == nil {
@@ -283,12 +193,138 @@ func (g *giver) acceptAgain() {
 	g.listeners = nil
 }
 
-// giveUp goes on without the other process.
-func (g *giver) giveUp(why error) {
-	g.link.wire.Write(handover.Failed, why.Error())
-	g.link.wire.Close()
-	<-g.link.over
-	g.acceptAgain()
+// Lock locks moving without making new pushes wait for one that is in progress, at first: a
+// broadcast to many sessions takes long.
+func (g *giving) Lock() {
+	for range 50 {
+		if g.srv.moving.TryLock() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	g.srv.moving.Lock()
+}
+
+// Unlock is the reverse of Lock.
+func (g *giving) Unlock() { g.srv.moving.Unlock() }
+
+// Connect has pushes reach the sessions of the other process, too.
+func (g *giving) Connect() { g.srv.connect(g.link) }
+
+// Refused logs that a session stays.
+func (g *giving) Refused(s handover.Session, why string) {
+	g.srv.log.Warn("session is not handed over", "err", why, "user", s.(mover).s.User())
+}
+
+// taking is a server as a TakeOver sees it.
+type taking struct{ srv *Server }
+
+// Continue continues the counters of the other process.
+func (t taking) Continue(c handover.Counters) {
+	t.srv.engine.ContinueIDs(c.LastID)
+	if t.srv.replay != nil {
+		t.srv.replay.ContinuePings(c.LastPing)
+	}
+}
+
+// Prepare makes a session of its state.
+func (t taking) Prepare(fd int, st *handover.State) (handover.Arrival, error) {
+	s, err := t.srv.prepareImport(fd, st)
+	if err != nil {
+		return nil, err
+	}
+	return arrival{s, st}, nil
+}
+
+// newLink returns a Link to the other process of a handover.
+func (srv *Server) newLink(conn *net.UnixConn) *handover.Link {
+	return handover.NewLink(handover.New(conn), handover.LinkConfig{
+		Executor: executor{srv}, Go: srv.background.Go, Faults: linkFaults, Ended: srv.disconnect,
+	})
+}
+
+// linkFaults are the errors of a store that callers test for.
+var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, ErrNoStore, ErrNotDurable, ErrTooBig,
+	context.DeadlineExceeded, registry.ErrTooManyTopics}
+
+// connect has pushes reach the sessions of the other process, too. The caller holds moving. The
+// nodes of a cluster reach each other without that.
+func (srv *Server) connect(l *handover.Link) {
+	if srv.cluster == nil {
+		srv.peer = l
+	}
+}
+
+// disconnect forgets the other process.
+func (srv *Server) disconnect(l *handover.Link) {
+	srv.moving.Lock()
+	if srv.peer == l {
+		srv.peer = nil
+	}
+	srv.moving.Unlock()
+}
+
+// closeLink ends the stream to the other process, if there is one.
+func (srv *Server) closeLink() {
+	srv.moving.RLock()
+	defer srv.moving.RUnlock()
+	if srv.peer != nil {
+		srv.peer.Close()
+	}
+}
+
+// executor is a server as the other process of a handover sees it. That has the order of
+// commands and rounds in hand, and so moving is not held.
+type executor struct{ srv *Server }
+
+func (e executor) Execute(c *Command) Reply { return e.srv.execute("command of the other process", c) }
+
+func (e executor) Begin(b store.Box, entry store.Entry) (finish func() (gate.Stored, error), err error) {
+	op := Text
+	if entry.Binary {
+		op = Binary
+	}
+	p, err := e.srv.Begin(b, Entry{Op: op, Payload: entry.Payload, ID: entry.ID, TTL: entry.TTL})
+	if err != nil {
+		return nil, err
+	}
+	return func() (gate.Stored, error) {
+		st, err := p.Finish(e.srv.quit)
+		return gate.Stored{Receipt: store.Receipt{Offset: st.Offset}, Epoch: st.Epoch, Receivers: st.Receivers}, err
+	}, nil
+}
+
+func (e executor) Purge(b store.Box) (uint64, error) { return e.srv.Purge(e.srv.quit, b) }
+
+// together runs an operation on the sessions of this process and, during a handover, on
+// those of the other one. It returns the sum of the sessions concerned.
+func (srv *Server) together(here func() int, command func() *Command) int {
+	r := srv.inBoth(func() Reply { return Reply{Count: here()} }, command)
+	return r.Count
+}
+
+// inBoth is together for operations whose reply is more than a number.
+func (srv *Server) inBoth(here func() Reply, command func() *Command) Reply {
+	r, asked := srv.besides(here, command)
+	if there, ok := asked.Wait(); ok {
+		r.Count += there.Count
+		r.Sessions = append(r.Sessions, there.Sessions...)
+		if r.Error == "" {
+			r.Error = there.Error
+		}
+	}
+	return r
+}
+
+// besides is inBoth without waiting for the other process.
+func (srv *Server) besides(here func() Reply, command func() *Command) (r Reply, asked handover.Asked) {
+	srv.moving.RLock()
+	defer srv.moving.RUnlock()
+	r = here()
+	if srv.peer != nil {
+		asked = srv.peer.Ask(command())
+	}
+	return r, asked
 }
 
 // leaveCode is the code with which Shutdown closes sessions.

@@ -2,10 +2,9 @@ package server
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
-
-	"fanfare/server/internal/handover"
 )
 
 // TestBothProcesses: during a handover, each kind of message reaches the sessions of both
@@ -16,9 +15,9 @@ func TestBothProcesses(t *testing.T) {
 	cfg.DurableTopics = []string{"scores.*"}
 	both := [2]*Server{start(t, cfg), start(t, cfg)}
 	a, b := unixPair(t)
-	for i, conn := range []*handover.Conn{handover.New(a), handover.New(b)} {
-		srv, l := both[i], newLink(both[i], conn)
-		srv.background.Go(l.run)
+	for i, conn := range []*net.UnixConn{a, b} {
+		srv, l := both[i], both[i].newLink(conn)
+		srv.background.Go(l.Run)
 		srv.moving.Lock()
 		srv.peer = l
 		srv.moving.Unlock()

@@ -1,10 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,11 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/gobwas/ws"
 
 	"fanfare/frame"
-	"fanfare/server/internal/handover"
 )
 
 func linuxOnly(t testing.TB) {
@@ -210,7 +206,7 @@ func TestHandOverUnderPushes(t *testing.T) {
 	linuxOnly(t)
 	cfg := Config{Endpoints: bothEndpoints(), QueueBytes: 1 << 20}
 	from := start(t, cfg)
-	from.roundSize = 3
+	from.timing.First = 3
 	const sessions, pushers = 40, 3
 	var clients []*client
 	for i := range sessions {
@@ -360,241 +356,4 @@ func TestHandOverLeaves12(t *testing.T) {
 	}
 	c.send(ws.OpClose, closePayload(frame.StatusServiceRestart, ""))
 	await(t, "the end of the link", func() bool { return to.peerCount() == 0 })
-}
-
-// fakeTaker plays the other process until the message of a kind, and then ends the stream, or
-// does not answer.
-func fakeTaker(conn *net.UnixConn, until handover.Kind, hang bool, over <-chan struct{}) {
-	w := handover.New(conn)
-	defer w.Close()
-	defer w.Drop()
-	for {
-		m, err := w.Read()
-		if err != nil {
-			return
-		}
-		m.CloseFDs()
-		if m.Kind == until {
-			if hang {
-				<-over
-			}
-			return
-		}
-		switch m.Kind {
-		case handover.Begin:
-			w.Write(handover.Ready, &beginning{Version: handover.Version})
-		case handover.Sync:
-			w.Write(handover.Synced, nil)
-		case handover.Prepare:
-			w.Write(handover.Prepared, &prepared{})
-		}
-	}
-}
-
-func TestHandOverFails(t *testing.T) {
-	linuxOnly(t)
-	cfg := Config{Endpoints: bothEndpoints()}
-	from := start(t, cfg)
-	var clients []*client
-	for i := range 5 {
-		clients = append(clients, dial(t, from, fmt.Sprintf("/ws?user=u%d&topic=all", i)))
-	}
-	half := dial(t, from, "/echo")
-	message := string(masked(Text, true, []byte("cut into halves")))
-	half.say(message[:9])
-	for _, test := range []struct {
-		until handover.Kind
-		hang  bool
-	}{
-		{handover.Begin, false}, {handover.Descriptors, false}, {handover.Sync, false}, {handover.Sessions, false}, {handover.Prepare, false},
-		{handover.Prepare, true},
-	} {
-		t.Run(fmt.Sprint(test.until, test.hang), func(t *testing.T) {
-			a, b := unixPair(t)
-			over := make(chan struct{})
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				fakeTaker(b, test.until, test.hang, over)
-			}()
-			h, err := from.HandOver(context.Background(), a)
-			close(over)
-			<-ended
-			if !errors.Is(err, ErrHandOver) {
-				t.Fatalf("%+v, %v: want an error", h, err)
-			}
-			late := dial(t, from, "/ws?user=late&topic=all")
-			m := NewMessage(Text, []byte(test.until.String()))
-			if d, err := from.Publish(context.Background(), "all", m); err != nil || d.Receivers != len(clients)+1 {
-				t.Fatalf("%d receivers, %v: want %d", d.Receivers, err, len(clients)+1)
-			}
-			for _, c := range append(clients, late) {
-				if got := c.next(); got != test.until.String() {
-					t.Fatalf("got %q", got)
-				}
-			}
-			late.send(ws.OpClose, closePayload(1000, ""))
-			await(t, "the end of the late session", func() bool { return from.Count() == len(clients)+1 })
-			if n := from.connections.Load(); n != int64(len(clients)+1) {
-				t.Fatalf("%d connections count: want %d", n, len(clients)+1)
-			}
-		})
-	}
-	half.say(message[9:])
-	if got := half.next(); got != "cut into halves" {
-		t.Errorf("half a message became %q", got)
-	}
-	successor(t, from, cfg)
-	for _, c := range clients {
-		c.send(ws.OpPing, "alive")
-		if op, payload, err := c.frame(); err != nil || op != ws.OpPong || string(payload) != "alive" {
-			t.Fatalf("%v %q %v: want a pong", op, payload, err)
-		}
-	}
-}
-
-// TestTakeOverFails ends the giver at each step: the taker serves what was committed.
-func TestTakeOverFails(t *testing.T) {
-	linuxOnly(t)
-	steps := []func(w *handover.Conn){
-		func(w *handover.Conn) { w.Write(handover.Begin, &beginning{Version: handover.Version}); w.Read() },
-		func(w *handover.Conn) { w.Write(handover.Sync, nil); w.Read() },
-		func(w *handover.Conn) { w.Write(handover.Sessions, []map[string]any{{"phase": "closing"}}) },
-		func(w *handover.Conn) { w.Write(handover.Prepare, nil); w.Read() },
-	}
-	for n := range len(steps) + 1 {
-		to := start(t, Config{Endpoints: bothEndpoints()})
-		a, b := unixPair(t)
-		go func() {
-			w := handover.New(a)
-			for _, step := range steps[:n] {
-				step(w)
-			}
-			w.Close()
-		}()
-		if n, err := to.TakeOver(context.Background(), b); err == nil || n != 0 {
-			t.Fatalf("took %d sessions over, %v: want an error", n, err)
-		}
-		c := dial(t, to, "/ws?user=a")
-		if d, _ := to.Push(context.Background(), "a", NewMessage(Text, []byte("x"))); d.Receivers != 1 || c.next() != "x" {
-			t.Fatal("the server does not serve after a take-over that failed")
-		}
-	}
-	to := start(t, Config{Endpoints: bothEndpoints()})
-	a, b := unixPair(t)
-	w := handover.New(a)
-	defer w.Close()
-	w.Write(handover.Begin, &beginning{Version: handover.Version + 1})
-	if _, err := to.TakeOver(context.Background(), b); err == nil || !strings.Contains(err.Error(), "version") {
-		t.Fatalf("error %v: want one about the version", err)
-	}
-	if m, err := w.Read(); err != nil || m.Kind != handover.Failed || !bytes.Contains(m.Payload, []byte("version")) {
-		t.Fatalf("the giver is told %v %q %v", m.Kind, m.Payload, err)
-	}
-}
-
-// TestHandOverOfStoredMessages has a session move while stored messages are on their way, and
-// while messages are being stored.
-func TestHandOverOfStoredMessages(t *testing.T) {
-	linuxOnly(t)
-	cfg := withInbox(t)
-	cfg.Endpoints = bothEndpoints()
-	from := start(t, cfg)
-	const first = 400
-	for i := range first {
-		pushDurable(t, from, "alice", fmt.Sprintf("%d %s", i, strings.Repeat("x", 500)))
-	}
-	plain := dial(t, from, "/ws?user=alice")
-	v1 := dial(t, from, "/ws?user=alice", "Sec-WebSocket-Protocol: fanfare.v1")
-	quiet := dial(t, from, "/ws?user=bob", "Sec-WebSocket-Protocol: fanfare.v1")
-	quiet.next()
-	for i := range 5 {
-		if got := plain.next(); !strings.HasPrefix(got, fmt.Sprint(i, " ")) {
-			t.Fatalf("message %d is %.20q", i, got)
-		}
-	}
-	if err := from.ReleaseStore(context.Background(), func() {}); err != nil {
-		t.Fatal(err)
-	}
-	stored := make(chan error, 1)
-	go func() {
-		d, err := from.PushStored(context.Background(), "alice", Entry{Op: Text, Payload: []byte("waited")})
-		if err == nil && d.Receivers != 2 {
-			err = fmt.Errorf("%d receivers: want 2", d.Receivers)
-		}
-		stored <- err
-	}()
-	await(t, "a message that waits", func() bool {
-		from.gate.mu.Lock()
-		defer from.gate.mu.Unlock()
-		return len(from.gate.waiting) == 1
-	})
-	to := successor(t, from, cfg)
-	if err := receive(t, "the message that waited", stored); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := from.PushStored(context.Background(), "bob", Entry{Op: Text, Payload: []byte("by the old process")}); err != nil || d.Receivers != 1 {
-		t.Fatalf("%+v, %v: want one receiver", d, err)
-	}
-	if got := quiet.next(); !strings.Contains(got, "by the old process") {
-		t.Fatal(got)
-	}
-	pushDurable(t, to, "alice", "last")
-	for i := 5; i < first; i++ {
-		if got := plain.next(); !strings.HasPrefix(got, fmt.Sprint(i, " ")) {
-			t.Fatalf("message %d is %.20q", i, got)
-		}
-	}
-	for _, want := range []string{"waited", "last"} {
-		if got := plain.next(); got != want {
-			t.Fatalf("got %.20q: want %q", got, want)
-		}
-	}
-	v1.next() // hello
-	for i := range first {
-		var m struct {
-			Type   string `json:"type"`
-			Epoch  string `json:"epoch"`
-			Text   string `json:"text"`
-			Offset uint64 `json:"offset"`
-		}
-		got := v1.next()
-		if err := json.Unmarshal([]byte(got), &m); err != nil || !strings.HasPrefix(m.Text, fmt.Sprint(i, " ")) {
-			t.Fatalf("message %d is %.80q, %v", i, got, err)
-		}
-		if i%20 == 19 {
-			v1.send(Text, fmt.Sprintf(`{"type":"ack","epoch":%q,"offset":%d}`, m.Epoch, m.Offset))
-		}
-	}
-	if n := from.Stats().Replay.Sessions; n != 0 {
-		t.Errorf("%d sessions replay in the old process", n)
-	}
-}
-
-func FuzzSessionState(f *testing.F) {
-	linuxOnly(f)
-	f.Add([]byte(`{"conn":{"id":7},"phase":"open","path":"/ws","protocol":"fanfare.v1","opened":1,"heard":2,"user":"a","topics":["t"]}`))
-	f.Add([]byte(`{"conn":{"id":7,"queue":[{"bytes":"aGk=","policy":1}],"begun":true,"ending":1},"phase":"lingering","code":1008}`))
-	f.Add([]byte(`{"conn":{"id":9},"phase":"open","path":"/ws","opened":1,"user":"a","replay":{"session":{"inbox":{"since":"2026-01-01T00:00:00Z","placed":true,"sent":4}}}}`))
-	srv := start(f, Config{Endpoints: bothEndpoints(), TLS: NewTLS(serverTLS(f))})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		st := new(sessionState)
-		if json.Unmarshal(b, st) != nil {
-			return
-		}
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer syscall.Close(fds[1])
-		syscall.SetNonblock(fds[0], true)
-		s, err := srv.prepareImport(fds[0], st)
-		if err != nil {
-			syscall.Close(fds[0])
-			return
-		}
-		s.adopt(st)
-		s.conn.Close()
-		await(t, "the end", func() bool { return srv.connections.Load() == 0 })
-	})
 }

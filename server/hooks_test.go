@@ -82,7 +82,7 @@ func TestHooksInOrder(t *testing.T) {
 			case 2:
 				c.Close()
 			case 3:
-				srv.disconnectLocal(fmt.Sprintf("u%d", i), 4000, "")
+				srv.disconnectHere(fmt.Sprintf("u%d", i), 4000, "")
 				c.finish()
 			}
 		})
@@ -181,7 +181,7 @@ func TestHooksMayCall(t *testing.T) {
 			},
 			OnMessage: func(s *Session, op Op, payload []byte) {
 				clear(payload) // it may be modified
-				s.srv().disconnectLocal(s.User(), 4000, "kick")
+				s.srv().disconnectHere(s.User(), 4000, "kick")
 				if err := s.Send(Text, []byte("late")); err != ErrClosed {
 					t.Errorf("Send after Kick: %v", err)
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/frame"
+	"fanfare/server/internal/gate"
 	"fanfare/server/store"
 )
 
@@ -156,11 +157,9 @@ func (srv *Server) Durable(topic string) bool {
 type Pending struct {
 	srv     *Server
 	box     store.Box
-	epoch   string // of the box when the place was taken; empty: the store was not available
 	message *Message
 	began   time.Duration // of Server.now
-	pending store.Pending
-	later   *laterEntry // the store is not at hand; pending is nil
+	pending *gate.Pending
 }
 
 // Begin takes a place for a message in the order of a user's inbox or a durable
@@ -175,9 +174,9 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
 	m := NewMessage(e.Op, e.Payload)
-	p := &Pending{srv: srv, box: box, message: m, began: srv.now()}
-	srv.gate.begin(p, store.Entry{ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload()})
-	return p, nil
+	began := srv.now()
+	entry := store.Entry{ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload()}
+	return &Pending{srv: srv, box: box, message: m, began: began, pending: srv.gate.Begin(box, entry)}, nil
 }
 
 // Finish stores the message and sends it. It returns when it is stored and the
@@ -189,25 +188,18 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 // store calls the function of OnRecover.
 func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 	srv := p.srv
-	if p.later != nil {
-		if stored, done, err := p.await(ctx); done || err != nil {
-			return stored, err
-		}
-	}
 	r, err := p.pending.Finish(ctx)
-	epoch := ""
-	if err == nil {
-		epoch = srv.store.Epoch(p.box)
-	}
-	srv.gate.finished()
-	if err != nil {
+	switch {
+	case err != nil:
 		return Stored{}, err
-	}
+	case r.Moved:
+		return Stored{r.Epoch, r.Offset, Delivery{Receivers: r.Receivers}}, nil
 	// If the store was not available when the place was taken, the message was stored in
 	// the history that it came back with.
-	if epoch == "" || p.epoch != "" && p.epoch != epoch {
+	case r.Epoch == "" || r.Began != "" && r.Began != r.Epoch:
 		return Stored{}, fmt.Errorf("%w: the epoch of the box changed while the message was stored; repeat it with the same ID", store.ErrUnavailable)
 	}
+	epoch := r.Epoch
 	c := &Command{Verb: VerbStored, User: p.box.User, Topic: p.box.Topic, Epoch: epoch, Offset: r.Offset, Prev: r.Prev}
 	message := p.message
 	if r.Duplicate {
@@ -226,6 +218,49 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		return Stored{}, err
 	}
 	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
+}
+
+// announce delivers a message that was just stored, see announceHere.
+func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {
+	return srv.together(func() int { return srv.announceHere(box, epoch, offset, prev, m, began) }, func() *Command {
+		c := &Command{Verb: VerbStored, User: box.User, Topic: box.Topic, Epoch: epoch, Offset: offset, Prev: prev}
+		if m != nil {
+			c.Op, c.Payload = m.Op(), m.Payload()
+		}
+		return c
+	})
+}
+
+// ErrStoreMoved: the store belongs to another process, which has ended.
+var ErrStoreMoved = gate.ErrMoved
+
+// ReleaseStore makes Config.Store unused, so that the caller can close it for another
+// process. Messages to store wait from then on, until RestoreStore, or until HandOver has
+// succeeded and the successor stores them. When what was being stored is stored, ReleaseStore
+// calls detach, after which the Store must answer as unavailable, with an empty epoch.
+//
+// The error is that of ctx; nothing has changed then.
+func (srv *Server) ReleaseStore(ctx context.Context, detach func()) error {
+	if srv.store == nil {
+		return nil
+	}
+	if err := srv.gate.Release(ctx); err != nil {
+		return err
+	}
+	detach()
+	srv.replay.Settle()
+	return nil
+}
+
+// RestoreStore takes a ReleaseStore back: the store works again.
+func (srv *Server) RestoreStore() { srv.gate.Restore() }
+
+// Purge deletes the stored messages of a box, and returns how many there were.
+func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {
+	if srv.store == nil {
+		return 0, ErrNoStore
+	}
+	return srv.gate.Purge(ctx, box)
 }
 
 // Covers reports whether a topic is in a list of names, of which names that end

@@ -184,7 +184,7 @@ func TestCloseWithAnyCode(t *testing.T) {
 		srv, m := bare(t, Config{}, Endpoint{Identifier: FromQuery, Hooks: Hooks{OnClose: func(_ *Session, why frame.CloseError) { ended <- why }}})
 		g := in(t, hosts[0], m)()
 		g.enter(knock("/?user=a"))
-		if n := srv.disconnectLocal("a", test.code, "reason"); n != 1 {
+		if n := srv.disconnectHere("a", test.code, "reason"); n != 1 {
 			t.Errorf("%d: closed %d", test.code, n)
 		}
 		if op, payload, err := g.control(); err != nil || op != ws.OpClose || (len(payload) > 0) != test.sent {

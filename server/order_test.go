@@ -123,7 +123,7 @@ func TestSubscribeRacesOpening(t *testing.T) {
 	cfg := withTopics(t)
 	cfg.SessionsPerUser = 1000
 	srv := start(t, cfg)
-	stop := rapidly(func(int) { srv.subscribeLocal("a", "news.x") })
+	stop := rapidly(func(int) { srv.subscribeHere("a", "news.x") })
 	defer stop()
 	path := "/ws?user=a&topic=news.y"
 	for i := range 90 { // opening takes longer

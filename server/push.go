@@ -155,6 +155,35 @@ func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Mess
 	return srv.deliver(ctx, Target{}, c, func() int { return srv.pushManyLocal(users, topics, m) })
 }
 
+// The functions with names in Local concern the sessions of this process and, during a handover,
+// those of the other one. Those with names in Here concern this process alone.
+
+func (srv *Server) pushLocal(user string, m *Message) int {
+	return srv.together(func() int { return srv.pushHere(user, m, nil) },
+		func() *Command { return &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()} })
+}
+
+func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
+	return srv.together(func() int { return srv.publishHere(topic, m, except, nil) },
+		func() *Command { return &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()} })
+}
+
+func (srv *Server) broadcastLocal(m *Message) int {
+	return srv.together(func() int { return srv.broadcastHere(m, nil) },
+		func() *Command { return &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()} })
+}
+
+func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
+	return srv.together(func() int { return srv.pushManyHere(users, topics, m, nil) }, func() *Command {
+		return &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
+	})
+}
+
+func (srv *Server) deliverLocal(to *Audience, m *Message) int {
+	return srv.together(func() int { return srv.deliverHere(to, m) },
+		func() *Command { return &Command{Verb: VerbDeliver, Audience: *to, Op: m.Op(), Payload: m.Payload()} })
+}
+
 // fits returns an error if a message is too long to be pushed.
 func (srv *Server) fits(m *Message) error {
 	if m.Len() > srv.cfg.MaxPayload {

@@ -9,17 +9,9 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/handover"
 	"fanfare/server/revoke"
 )
-
-// credential is what a session keeps for Config.Revocations. A session without one was
-// identified when it was opened, without the ID of a token.
-type credential struct {
-	Token  string  `json:"token,omitzero"`
-	Issued float64 `json:"issued"` // in seconds since 1970
-}
-
-func (c *credential) issued() time.Time { return fromSeconds(c.Issued) }
 
 // fromSeconds returns the time that is some seconds after the beginning of 1970.
 func fromSeconds(seconds float64) time.Time {
@@ -141,7 +133,8 @@ func (srv *Server) checkRevoked(id *Identity) error {
 	return nil
 }
 
-// keepCredential keeps what a revocation may name of an identity.
+// keepCredential keeps what a revocation may name of an identity. A session without that was
+// identified when it was opened, without the ID of a token.
 func (s *Session) keepCredential(id *Identity) {
 	if s.srv().cfg.Revocations == nil || id.TokenID == "" && id.Issued.IsZero() {
 		return
@@ -150,7 +143,7 @@ func (s *Session) keepCredential(id *Identity) {
 	if issued.IsZero() {
 		issued = s.srv().wall()
 	}
-	s.extend().credential.Store(&credential{id.TokenID, float64(issued.Unix()) + float64(issued.Nanosecond())/1e9})
+	s.extend().credential.Store(&handover.Credential{Token: id.TokenID, Issued: float64(issued.Unix()) + float64(issued.Nanosecond())/1e9})
 }
 
 // closeIfRevoked closes the session if its identity is revoked, and reports whether it has.
@@ -164,7 +157,7 @@ func (s *Session) closeIfRevoked() bool {
 	token, issued := "", s.Opened()
 	if x := s.ext.Load(); x != nil {
 		if c := x.credential.Load(); c != nil {
-			token, issued = c.Token, c.issued()
+			token, issued = c.Token, fromSeconds(c.Issued)
 		}
 	}
 	closed := false

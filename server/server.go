@@ -17,7 +17,9 @@ import (
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/fallback"
+	"fanfare/server/internal/gate"
 	"fanfare/server/internal/guard"
+	"fanfare/server/internal/handover"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
 	"fanfare/server/internal/rejectlog"
@@ -42,7 +44,7 @@ type Server struct {
 	now       func() time.Duration // the server's clock: time since started
 	wall      func() time.Time     // the time of day, for Date fields and for deadlines of the kernel
 	random    func(n int64) int64  // from 0 to n-1
-	roundSize int                  // sessions of the first round of HandOver
+	timing    handover.Timing      // of HandOver
 	fallback  *fallback.Server     // requests on the public listener that are not handshakes
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
@@ -77,13 +79,13 @@ type Server struct {
 	timers     chan time.Duration
 
 	interest interest
-	mounts   sync.Map // endpoints of Mounts, by path; see findEndpoint
-	gate     storeGate
+	mounts   sync.Map   // endpoints of Mounts, by path; see findEndpoint
+	gate     *gate.Gate // to store, if there is one
 
 	// moving is held for reading by whatever concerns sessions of both processes of a
 	// handover, and for writing while sessions move. It comes before all other locks.
 	moving sync.RWMutex
-	peer   *link // the other process; nil for most of a Server's life. guarded by moving
+	peer   *handover.Link // the other process; nil for most of a Server's life. guarded by moving
 
 	paced      *pace.Table
 	pacedStamp atomic.Uint64 // the greatest time in the ID of a paced broadcast
@@ -162,7 +164,7 @@ func newServer(cfg Config) (*Server, error) {
 		ended:     make(chan struct{}),
 		timers:    make(chan time.Duration),
 		random:    rand.Int64N,
-		roundSize: firstRound,
+		timing:    handover.DefaultTiming,
 	}
 	srv.current.Store(&cfg)
 	srv.rejectLog = rejectlog.New(cfg.Logger)
@@ -194,6 +196,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.replay = newReplay(srv)
 		srv.replay.Start()
 	}
+	srv.gate = gate.New(srv.store)
 	if srv.cluster != nil {
 		if err := srv.cluster.Join(member{srv}); err != nil {
 			if srv.replay != nil {

@@ -14,6 +14,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/handover"
 	"fanfare/server/internal/limit"
 	"fanfare/server/where"
 )
@@ -144,7 +145,7 @@ type extension struct {
 	maxTopics   atomic.Uint32 // 0: Config.TopicsPerSession
 	expires     atomic.Uint32 // tick at which the identity expires, 0: never
 
-	credential atomic.Pointer[credential] // nil without Config.Revocations, see there
+	credential atomic.Pointer[handover.Credential] // nil without Config.Revocations, see there
 
 	meter     limit.Meter // of what the client sends; owned by the read turn
 	discarded int         // bytes that came while lingering; owned by the read turn

@@ -82,7 +82,7 @@ func TestKickRacesHandshake(t *testing.T) {
 	}
 	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		srv := start(t, Config{Transport: transport})
-		stop := rapidly(func(int) { srv.disconnectLocal("a", 4000, "kicked") })
+		stop := rapidly(func(int) { srv.disconnectHere("a", 4000, "kicked") })
 		for range rounds {
 			c := dial(t, srv, "/ws?user=a")
 			c.wantClose(4000)

@@ -94,13 +94,13 @@ func TestTopics(t *testing.T) {
 		if err := s.Subscribe(""); err == nil {
 			t.Error("follows a topic without a name")
 		}
-		if n, err := srv.subscribeLocal("b", "x"); n != 1 || err != nil {
+		if n, err := srv.subscribeHere("b", "x"); n != 1 || err != nil {
 			t.Errorf("SubscribeUser: %d, %v", n, err)
 		}
 		if err := s.Subscribe("too many"); err != registry.ErrTooManyTopics {
 			t.Errorf("the fourth topic: %v", err)
 		}
-		if !s.Unsubscribe("y") || s.Unsubscribe("y") || srv.unsubscribeLocal("b", "x") != 1 {
+		if !s.Unsubscribe("y") || s.Unsubscribe("y") || srv.unsubscribeHere("b", "x") != 1 {
 			t.Error("Unsubscribe")
 		}
 		publish(srv, "y", Text, []byte("not for b"))

@@ -88,10 +88,10 @@ func TestTopicResumes(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 	// Without a subscription no message comes; a new one resumes.
-	srv.unsubscribeLocal("alice", "news.a")
+	srv.unsubscribeHere("alice", "news.a")
 	followed(t, srv, "news.a", "alice", 6)
 	publishDurable(t, srv, "news.a", "five")
-	srv.subscribeLocal("alice", "news.a")
+	srv.subscribeHere("alice", "news.a")
 	if got := c.messages(1, false); got[0] != "five" {
 		t.Fatalf("got %q", got)
 	}

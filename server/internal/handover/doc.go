@@ -1,6 +1,8 @@
-// Package handover carries messages between two processes, one of which takes over the
-// sessions of the other: over a Unix stream socket, in order, and with descriptors
-// (SCM_RIGHTS, unix(7)).
+// Package handover moves the sessions of one process to another, without a disconnect. [Give]
+// and [Take] are the two ends. They know the servers by interface only: [Source],
+// [Destination], and [Executor] for what is pushed in one process and concerns the sessions
+// of the other. [Link] carries messages over a Unix stream socket, in order, and with
+// descriptors (SCM_RIGHTS, unix(7)). [State] is a session at rest.
 //
 // A message is its length, its kind, the number of its descriptors, and its payload, which
 // is JSON. Unknown fields are ignored and unknown kinds are an error, so that a version can
@@ -17,7 +19,8 @@
 //	Descriptors …                 ───▶        keeps them, and serves none
 //	Sync                          ───▶
 //	                              ◀───        Synced
-//	round: Sessions …, Prepare    ───▶        makes the sessions, and serves none
+//	round: Descriptors …
+//	Sessions …, Prepare           ───▶        makes the sessions, and serves none
 //	                              ◀───        Prepared (sessions that it rejects)
 //	Commit                        ───▶        serves them
 //	…                                         further rounds
@@ -28,4 +31,8 @@
 // The giver owns a session until it has sent Commit, and the taker from the moment when it
 // receives that. If the stream ends before, the giver serves the session again, and the taker
 // closes its descriptor without a word to the client. Failed says why a process gives up.
+//
+// Descriptors of sessions that are open are sent before their round begins, while nothing has
+// to wait, and Sync keeps them from being under way during it. Those of other connections are
+// a part of the round, whose Prepared confirms them.
 package handover
