@@ -9,6 +9,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/identity"
 	"fanfare/server/internal/handshake"
 )
 
@@ -195,7 +196,7 @@ func (srv *Server) leaveLocked(s *Session) (topics []string) {
 
 // checkIdentity checks the names of an identity, and the number of its topics.
 func (srv *Server) checkIdentity(id *Identity) error {
-	if err := id.checkCapabilities(); err != nil {
+	if err := identity.Check(id); err != nil {
 		return err
 	}
 	if id.User == "" {

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json"
 	"github.com/gobwas/ws"
 
 	"fanfare/frame"
+	"fanfare/server/identity"
 )
 
 // identified is an endpoint whose sessions all have one identity.
@@ -139,7 +139,7 @@ func TestIdentityRejected(t *testing.T) {
 	}{
 		"a line feed":          {Identity{User: "a", MayPublish: []string{"x\n*"}}, 400},
 		"an empty name":        {Identity{User: "a", MaySubscribe: []string{""}}, 400},
-		"too many names":       {Identity{User: "a", MayReadPresence: make([]string, maxCapabilities+1)}, 400},
+		"too many names":       {Identity{User: "a", MayReadPresence: make([]string, identity.MaxNames+1)}, 400},
 		"more topics than may": {Identity{User: "a", Topics: []string{"x", "y"}, Limits: SessionLimits{Topics: 1}}, 400},
 		"a negative limit":     {Identity{User: "a", Limits: SessionLimits{Messages: -1}}, 500},
 	} {
@@ -148,33 +148,6 @@ func TestIdentityRejected(t *testing.T) {
 		c.say(handshakeFor("/a"))
 		if resp := c.answer(); resp.StatusCode != tt.status {
 			t.Errorf("%s: status %d, want %d", name, resp.StatusCode, tt.status)
-		}
-	}
-}
-
-func TestSessionLimitsJSON(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want SessionLimits
-		ok   bool
-	}{
-		{`{}`, SessionLimits{}, true},
-		{`{"messages":10,"topics":5}`, SessionLimits{10, 5}, true},
-		{`{"topics":1}`, SessionLimits{0, 1}, true},
-		{`{"mesages":10}`, SessionLimits{}, false},
-		{`{"messages":0}`, SessionLimits{}, false},
-		{`{"messages":-1}`, SessionLimits{}, false},
-		{`{"messages":1.5}`, SessionLimits{}, false},
-		{`{"messages":"10"}`, SessionLimits{}, false},
-		{`{"messages":99999999999}`, SessionLimits{}, false},
-		{`{"messages":1,"messages":2}`, SessionLimits{}, false},
-		{`10`, SessionLimits{}, false},
-		{`null`, SessionLimits{}, false},
-		{`[]`, SessionLimits{}, false},
-	} {
-		var l SessionLimits
-		if err := json.Unmarshal([]byte(tt.text), &l); (err == nil) != tt.ok || tt.ok && l != tt.want {
-			t.Errorf("%s: %+v, %v", tt.text, l, err)
 		}
 	}
 }

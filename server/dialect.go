@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 
 	"github.com/gobwas/ws"
@@ -344,3 +345,57 @@ type usedParams struct{ r *Request }
 
 func (u usedParams) Use(name string)       { u.r.ask(name, false) }
 func (u usedParams) Used(name string) bool { return u.r.asked([]byte(name)) != nil }
+
+// refreshEvery bounds how often a client may refresh its session: a signature takes as long
+// to verify as many messages to read.
+const refreshEvery = 1 * ticksPerSecond
+
+// refresh serves a client's {"type":"refresh"}.
+func (r *command) refresh(s *Session) {
+	f := s.endpoint().Refresh
+	x, now := s.extend(), s.srv().tick.Load()
+	switch {
+	case f == nil:
+		sendError(s, "no_refresh", "this server takes no tokens of open sessions: connect again")
+		return
+	case r.Token == "":
+		sendError(s, "refresh_failed", "a refresh needs a token")
+		return
+	case x.refreshed != 0 && now-x.refreshed < refreshEvery:
+		sendError(s, "refresh_failed", "one refresh a second: try again later")
+		return
+	}
+	x.refreshed = now
+	ctx, cancel := context.WithTimeout(s.srv().quit, s.srv().live().HandshakeTimeout)
+	defer cancel()
+	id, err := f(ctx, s, r.Token)
+	var ended []string
+	if err == nil {
+		ended, err = s.Refresh(id)
+	}
+	var rejection *Rejection
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrClosed):
+		return
+	case errors.Is(err, ErrOtherUser):
+		sendError(s, "refresh_failed", "the token is another user's")
+		return
+	case errors.As(err, &rejection):
+		sendError(s, "refresh_failed", rejection.Text)
+		return
+	default:
+		s.srv().log.Error("refresh failed", "err", err)
+		sendError(s, "refresh_failed", "internal error")
+		return
+	}
+	s.srv().stats.refreshes.Add(1)
+	for _, topic := range ended {
+		object{Type: "unsubscribe", Topic: topic}.send(s)
+	}
+	o := object{Type: "refresh", ExpiresIn: s.expiresIn()}
+	if !id.Expires.IsZero() {
+		o.Expires = id.Expires.Unix()
+	}
+	o.send(s)
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"fanfare/frame"
 	"fanfare/server/internal/field"
@@ -101,38 +100,6 @@ func (e *endpointError) EndpointPath() string { return e.path }
 
 func (e *endpointError) Error() string { return "endpoint " + e.path + ": " + e.err.Error() }
 func (e *endpointError) Unwrap() error { return e.err }
-
-// Identity says to which user a session belongs, and what it may do.
-type Identity struct {
-	// User owns the session. Empty: the session has no user, and no push reaches it.
-	// registry.CheckName says what a name may be.
-	User string
-	// Topics that the session subscribes to when it opens.
-	Topics []string
-	// MaySubscribe are the topics that the client may subscribe to later, where its
-	// dialect lets it. A name that ends with "*" stands for every name with that
-	// prefix.
-	MaySubscribe []string
-	// MayPublish and MayReadPresence are, in the same form, the topics that the client
-	// may publish to, and those whose subscribers it may learn of, see the methods of
-	// Session: the server's own dialects let clients do neither.
-	MayPublish, MayReadPresence []string
-	// Limits of the session, below those of the server. They do not concern what the
-	// application does, except that Session.Subscribe respects Limits.Topics.
-	Limits SessionLimits
-	// Labels say what kind of client it is, for pushes that select by them, see
-	// Audience.Where: "platform": "ios". where.MakeLabels says what they may be.
-	Labels map[string]string
-	// Data is kept for Session.Data.
-	Data any
-	// Expires, if not zero, is when the session is closed with 3000, within a second.
-	Expires time.Time
-	// TokenID and Issued are the ID of what proves the identity, empty if it has none, and
-	// when it was issued; zero: when the session is identified. Config.Revocations may
-	// concern them.
-	TokenID string
-	Issued  time.Time
-}
 
 // PushEndpoint returns the endpoint for push sessions: the query names user and topics,
 // and what plain clients send is discarded. It proves nothing: set Identifier, and Insecure

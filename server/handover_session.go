@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"time"
-	"unique"
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/identity"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
@@ -100,7 +100,7 @@ func (s *Session) export() (st *handover.State, ok bool) {
 	}
 	if x != nil {
 		if c, ok := s.capabilities(); ok {
-			st.MaySubscribe, st.MayPublish, st.MayRead = c.lists()
+			st.MaySubscribe, st.MayPublish, st.MayRead = c.Subscribe.Names(), c.Publish.Names(), c.Presence.Names()
 		}
 		st.Labels = s.Labels()
 		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
@@ -195,7 +195,7 @@ var errUnservable = errors.New("server: no endpoint of this process can serve th
 // prepareImport makes a session of a state and a descriptor, which belongs to the session
 // afterwards, unless there is an error. Nothing is sent, received or counted before adopt.
 func (srv *Server) prepareImport(fd int, st *handover.State) (s *Session, err error) {
-	if err := st.Check(handover.Bounds{Names: maxCapabilities, Discarded: maxDiscarded}); err != nil {
+	if err := st.Check(handover.Bounds{Names: identity.MaxNames, Discarded: maxDiscarded}); err != nil {
 		return nil, err
 	}
 	s = new(Session)
@@ -258,8 +258,8 @@ func (s *Session) restore(st *handover.State) {
 	s.heard.Store(min(st.Heard, now))
 	s.pinged.Store(min(st.Pinged, now))
 	s.setLabels(st.Labels)
-	may := share(st.MaySubscribe, st.MayPublish, st.MayRead)
-	if may != (unique.Handle[capabilities]{}) || st.MaxMessages != 0 || st.MaxTopics != 0 || st.Expires != 0 || st.Protocol != "" ||
+	may := identity.Share(st.MaySubscribe, st.MayPublish, st.MayRead)
+	if may != identity.None || st.MaxMessages != 0 || st.MaxTopics != 0 || st.Expires != 0 || st.Protocol != "" ||
 		st.Reason != "" || st.Client.IsValid() || st.Discarded != 0 || st.Meter != nil || st.Request != nil || st.Credential != nil {
 		x := s.extend()
 		x.may, x.protocol, x.reason, x.discarded = may, st.Protocol, st.Reason, st.Discarded

@@ -296,3 +296,27 @@ func (s *Session) metered(ep *endpoint, n int, now, heard uint32) *limit.Meter {
 
 // maxPong is the length of the longest pong.
 const maxPong = 2 + 4 + 125
+
+// rates returns the limits of a session that is metered, see Endpoint.rates.
+func (s *Session) rates(ep *endpoint) limit.Rates {
+	r := ep.rates()
+	x := s.ext.Load()
+	if x == nil {
+		return r
+	}
+	most := int64(x.maxMessages.Load())
+	switch {
+	case most == 0:
+	case ep.rate.Load().Unlimited:
+		return limit.Rates{Messages: most, Bytes: limit.MaxRate, AtOnce: limit.MaxRate}
+	default:
+		r.Messages = min(r.Messages, most)
+	}
+	return r
+}
+
+// ownRate reports whether the session has a rate of its own.
+func (s *Session) ownRate() bool {
+	x := s.ext.Load()
+	return x != nil && x.maxMessages.Load() > 0
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanfare/frame"
+	"fanfare/server/identity"
 	"fanfare/server/internal/gate"
 	"fanfare/server/store"
 )
@@ -150,7 +151,7 @@ func (srv *Server) PublishStored(ctx context.Context, topic string, e Entry) (St
 
 // Durable reports whether a topic is durable.
 func (srv *Server) Durable(topic string) bool {
-	return srv.store != nil && Covers(srv.cfg.DurableTopics, topic)
+	return srv.store != nil && identity.Covers(srv.cfg.DurableTopics, topic)
 }
 
 // Pending is a message that has its place in the order of its box.
@@ -261,20 +262,4 @@ func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {
 		return 0, ErrNoStore
 	}
 	return srv.gate.Purge(ctx, box)
-}
-
-// Covers reports whether a topic is in a list of names, of which names that end
-// with "*" stand for every name with that prefix.
-func Covers(list []string, topic string) bool {
-	for _, t := range list {
-		if covers(t, topic) {
-			return true
-		}
-	}
-	return false
-}
-
-func covers(pattern, topic string) bool {
-	n := len(pattern) - 1
-	return pattern == topic || n >= 0 && pattern[n] == '*' && len(topic) >= n && topic[:n] == pattern[:n]
 }

@@ -14,6 +14,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/identity"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/limit"
 	"fanfare/server/where"
@@ -155,8 +156,8 @@ type extension struct {
 
 	// Guarded by mu.
 	mu     sync.Mutex
-	may    unique.Handle[capabilities] // zero: nothing
-	labels unique.Handle[where.Labels] // zero: none
+	may    unique.Handle[identity.Capabilities] // zero: nothing
+	labels unique.Handle[where.Labels]          // zero: none
 	data   any
 	reason string             // of the close
 	client clientAddr         // the client's address, where it is not the peer's or the connection has ended
@@ -293,6 +294,15 @@ func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins 
 		srv.events.review(topic)
 	}
 	return begins, err
+}
+
+// join subscribes the session to a topic in the registry, within its limit.
+func (s *Session) join(topic string) (added bool, err error) {
+	most := 0
+	if x := s.ext.Load(); x != nil {
+		most = int(x.maxTopics.Load())
+	}
+	return s.srv().users.SubscribeWithin(s, topic, most)
 }
 
 // Unsubscribe reports whether the session subscribed to the topic. The user's

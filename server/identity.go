@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+	"unique"
+
+	"github.com/go-json-experiment/json"
+
+	"fanfare/server/identity"
+	"fanfare/server/where"
+)
+
+// What a client may do is in package identity.
+type (
+	// Identity says to which user a session belongs, and what it may do.
+	Identity = identity.Identity
+	// SessionLimits are limits of one session, below those of the server.
+	SessionLimits = identity.Limits
+	// IdentityChange is a change of what the open sessions of a user may do, and for how long.
+	IdentityChange = identity.Change
+)
+
+// ParseIdentityChange reads a change strictly: a member that is unknown, repeated or null is
+// an error, since it may have been meant to take something away. The error names no value.
+func ParseIdentityChange(text []byte) (IdentityChange, error) { return identity.ParseChange(text) }
+
+// Covers reports whether a topic is in a list of names, of which names that end
+// with "*" stand for every name with that prefix.
+func Covers(list []string, topic string) bool { return identity.Covers(list, topic) }
+
+// Refresher returns the identity that a token of the client proves, for a session that is
+// open: clients of fanfare.v1 send it before the former one expires. It may block, as
+// Hooks.OnMessage may; ctx ends with Config.HandshakeTimeout. An error that is a Rejection
+// is told to the client.
+type Refresher func(ctx context.Context, s *Session, token string) (Identity, error)
+
+// ErrOtherUser: an identity belongs to another user than the session.
+var ErrOtherUser = errors.New("server: the identity is another user's")
+
+// Refresh gives the session the expiry, the capabilities, the labels and the limits of id, in place of
+// those that it has. It ends the subscriptions that the client was allowed to make and is
+// not any more, and returns their topics; it does not subscribe to id.Topics, and does not
+// change the Data. The error is ErrOtherUser, ErrClosed, a Rejection if id is revoked, or
+// says what is wrong with id.
+func (s *Session) Refresh(id Identity) (ended []string, err error) {
+	switch {
+	case id.User == "" || id.User != s.User():
+		return nil, ErrOtherUser
+	case s.phase() != open:
+		return nil, ErrClosed
+	}
+	if err := identity.Check(&id); err != nil {
+		return nil, err
+	}
+	if err := s.srv().checkRevoked(&id); err != nil {
+		return nil, err
+	}
+	if id.Issued.IsZero() {
+		id.Issued = s.srv().wall()
+	}
+	was, _ := s.capabilities()
+	s.grant(&id)
+	s.keepCredential(&id)
+	s.setLabels(id.Labels)
+	s.setExpiry(id.Expires)
+	for _, topic := range s.Topics() {
+		if was.Subscribe.Covers(topic) && !Covers(id.MaySubscribe, topic) && s.Unsubscribe(topic) {
+			ended = append(ended, topic)
+		}
+	}
+	if s.closeIfRevoked() { // revoked since it was checked
+		return ended, ErrClosed
+	}
+	return ended, nil
+}
+
+// setExpiry says when an open session is closed; the zero time: never.
+func (s *Session) setExpiry(at time.Time) {
+	if at.IsZero() && s.ext.Load() == nil {
+		return
+	}
+	s.extend().expires.Store(s.srv().tickAt(at))
+	s.armHeartbeat(1) // heartbeat arms the timer anew, for what comes first
+}
+
+// expiresIn returns the whole seconds until the session is closed because its identity
+// expires, at least 1; 0: never.
+func (s *Session) expiresIn() int64 {
+	x := s.ext.Load()
+	if x == nil || x.expires.Load() == 0 {
+		return 0
+	}
+	return max((int64(x.expires.Load())-int64(s.srv().tick.Load()))/int64(ticksPerSecond), 1)
+}
+
+// grant gives a session what its identity may do, except a session of a raw dialect, whose
+// client has no way to subscribe, and may do nothing else, and one of a Stream, whose client
+// sends nothing.
+func (s *Session) grant(id *Identity) {
+	var may unique.Handle[identity.Capabilities]
+	if !s.stream() && (!s.raw() || len(id.MayPublish)+len(id.MayReadPresence) > 0) {
+		may = identity.Share(id.MaySubscribe, id.MayPublish, id.MayReadPresence)
+	}
+	x := s.ext.Load()
+	if x == nil && may == identity.None && id.Limits == (SessionLimits{}) {
+		return
+	}
+	if x == nil {
+		x = s.extend()
+	}
+	x.mu.Lock()
+	x.may = may
+	x.mu.Unlock()
+	x.maxMessages.Store(clamped(id.Limits.Messages))
+	x.maxTopics.Store(clamped(id.Limits.Topics))
+}
+
+// clamped is a limit in the memory of a session.
+func clamped(n int) uint32 { return uint32(min(n, math.MaxInt32)) }
+
+// capabilities returns what the client may do; false: nothing.
+func (s *Session) capabilities() (c identity.Capabilities, ok bool) {
+	x := s.ext.Load()
+	if x == nil {
+		return c, false
+	}
+	x.mu.Lock()
+	may := x.may
+	x.mu.Unlock()
+	if may == identity.None {
+		return c, false
+	}
+	return may.Value(), true
+}
+
+// MaySubscribe reports whether the session's client may subscribe to a topic of its
+// own accord: Identity.MaySubscribe names it.
+func (s *Session) MaySubscribe(topic string) bool {
+	c, ok := s.capabilities()
+	return ok && c.Subscribe.Covers(topic)
+}
+
+// MayPublish reports whether the session's client may publish to a topic:
+// Identity.MayPublish names it. Hooks and dialects that publish for clients ask.
+func (s *Session) MayPublish(topic string) bool {
+	c, ok := s.capabilities()
+	return ok && c.Publish.Covers(topic)
+}
+
+// MayReadPresence reports whether the session's client may learn who subscribes to a topic:
+// Identity.MayReadPresence names it. Hooks and dialects that tell clients ask.
+func (s *Session) MayReadPresence(topic string) bool {
+	c, ok := s.capabilities()
+	return ok && c.Presence.Covers(topic)
+}
+
+// setLabels gives the session labels that checkLabels accepts, in place of those that it has.
+// Sessions with equal labels share them; a session without labels pays nothing.
+func (s *Session) setLabels(m map[string]string) {
+	x := s.ext.Load()
+	if len(m) == 0 && x == nil {
+		return
+	}
+	if x == nil {
+		x = s.extend()
+	}
+	var labels unique.Handle[where.Labels]
+	if l, err := where.MakeLabels(m); err == nil && l != "" {
+		labels = unique.Make(l)
+	}
+	x.mu.Lock()
+	x.labels = labels
+	x.mu.Unlock()
+}
+
+// Labels returns the labels of the session: Identity.Labels, of the last Refresh if there was
+// one. nil: it has none.
+func (s *Session) Labels() map[string]string { return s.labels().Map() }
+
+// labels is Labels without an allocation.
+func (s *Session) labels() where.Labels {
+	x := s.ext.Load()
+	if x == nil {
+		return ""
+	}
+	x.mu.Lock()
+	labels := x.labels
+	x.mu.Unlock()
+	if labels == (unique.Handle[where.Labels]{}) {
+		return ""
+	}
+	return labels.Value()
+}
+
+// RefreshUser changes the sessions that a user has now, on all nodes, and returns their
+// number. Sessions that are opened later have the identity that they prove.
+func (srv *Server) RefreshUser(ctx context.Context, user string, change IdentityChange) (Delivery, error) {
+	if err := change.Validate(); err != nil {
+		return Delivery{}, err
+	}
+	text, err := json.Marshal(change)
+	if err != nil { // names were checked to be UTF-8
+		return Delivery{}, err
+	}
+	c := &Command{Verb: VerbRefresh, User: user, Op: Text, Payload: text}
+	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.refreshLocal(user, &change) })
+	return Delivery{n, answer.Coverage}, err
+}
+
+func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.phase() == open {
+			s.change(c)
+			n++
+		}
+	}
+	srv.stats.refreshes.Add(int64(n))
+	return n
+}
+
+// change applies a change to the session.
+func (s *Session) change(c *IdentityChange) {
+	was, _ := s.capabilities()
+	var id Identity
+	id.MaySubscribe, id.MayPublish, id.MayReadPresence = was.Subscribe.Names(), was.Publish.Names(), was.Presence.Names()
+	if x := s.ext.Load(); x != nil {
+		id.Limits = SessionLimits{Messages: int(x.maxMessages.Load()), Topics: int(x.maxTopics.Load())}
+	}
+	identity.Apply(c, &id)
+	s.grant(&id)
+	if c.Expires != nil {
+		var at time.Time
+		if *c.Expires > 0 {
+			at = fromSeconds(*c.Expires)
+		}
+		s.setExpiry(at)
+	}
+	if c.Subscribe == nil {
+		return
+	}
+	for _, topic := range s.Topics() {
+		if !Covers(*c.Subscribe, topic) && s.Unsubscribe(topic) {
+			if d, tells := s.dialect().(unsubscriber); tells {
+				d.unsubscribed(s, topic)
+			}
+		}
+	}
+}
+
+// unsubscriber is a Dialect that tells a client about the end of a subscription.
+type unsubscriber interface {
+	unsubscribed(s *Session, topic string)
+}
+
+func (*v1) unsubscribed(s *Session, topic string) {
+	object{Type: "unsubscribe", Topic: topic}.send(s)
+}
