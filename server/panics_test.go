@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/fanout"
 )
 
 // wantPanics waits until n panics have been counted, and looks for them in the log, with
@@ -170,7 +170,7 @@ func TestPanicInDialect(t *testing.T) {
 
 // A broadcast to so many sessions that several goroutines send it survives a panic, too.
 func TestPanicInEncodeOfABroadcast(t *testing.T) {
-	const receivers = 2*minParallel + 10
+	const receivers = 2*fanout.MinParallel + 10
 	log := new(logBuffer)
 	ep := PushEndpoint("/ws")
 	ep.Dialects = []Dialect{Plain(), newFaulty("Encode")}
@@ -195,21 +195,6 @@ func TestPanicInEncodeOfABroadcast(t *testing.T) {
 	if n := srv.Stats().Panics; n < 1 || n > 2 { // once a message, twice if two goroutines meet
 		t.Errorf("%d panics", n)
 	}
-}
-
-// A panic in one of the goroutines of a walk comes out on the goroutine that began it.
-func TestPanicInAWalk(t *testing.T) {
-	defer func() {
-		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "part of a walk") {
-			t.Errorf("recovered %v", v)
-		}
-	}()
-	inParallel(64, 64*minParallel, func(i int) int {
-		if i == 63 {
-			panic("part of a walk")
-		}
-		return 1
-	})
 }
 
 // A panic in Config.Fallback costs its request.

@@ -2,82 +2,23 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"sync"
-	"sync/atomic"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/server/internal/audience"
+	"fanfare/server/internal/fanout"
+	"fanfare/server/node"
 )
 
-// Send sends a message. It never blocks: what the client does not read is queued, and
-// payload is copied where it must be kept. A Text payload must be UTF-8. The error is
-// ErrClosed, ErrSlowClosing or ErrSlowDropped.
-func (s *Session) Send(op Op, payload []byte) error {
-	state := s.state.Load()
-	if phaseOf(state) != open {
-		return ErrClosed
-	}
-	if state&(windowMask<<windowShift|holdBit) != 0 || !s.raw() {
-		return s.SendMessage(NewMessage(op, payload))
-	}
-	buf := scratch.Get().(*[]byte)
-	b := frame.AppendFrame((*buf)[:0], op, payload)
-	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy()))
-	if cap(b) <= scratchKeep {
-		*buf = b
-	}
-	scratch.Put(buf)
-	return err
-}
+// Audience says which sessions receive a message.
+type Audience = node.Audience
 
-// SendMessage is Send for a message with several receivers.
-func (s *Session) SendMessage(m *Message) error {
-	return s.deliver(m, s.srv().userPolicy())
-}
+// MaxExcluded bounds Audience.ExcludeUsers and ExcludeSessions, each.
+const MaxExcluded = node.MaxExcluded
 
-// Reply sends a frame as it is, in the session's dialect. Unlike a message it does
-// not wait for stored messages that are on their way to the session.
-func (s *Session) Reply(p *frame.Prepared) error {
-	// Dialect.Begin may precede the phase open; the frame then follows the answer to the
-	// handshake.
-	if now := s.phase(); now < deciding || now > open {
-		return ErrClosed
-	}
-	return s.outcome(s.conn.Write(s.compressed(p), s.srv().userPolicy()))
-}
-
-func (s *Session) deliver(m *Message, policy netpoll.Policy) error {
-	state := s.state.Load()
-	if phaseOf(state) != open {
-		return ErrClosed
-	}
-	if state&holdBit != 0 && s.hold(m, policy) {
-		return nil
-	}
-	return s.write(m, policy)
-}
-
-// write is deliver for a message that is not held.
-func (s *Session) write(m *Message, policy netpoll.Policy) error {
-	b := s.encoded(m)
-	if b == nil {
-		return errEncode
-	}
-	return s.outcome(s.conn.Write(b, policy))
-}
-
-// errEncode: the panic has been logged.
-var errEncode = errors.New("server: panic in Dialect.Encode")
-
-// scratch holds buffers in which single messages are encoded.
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
-
-const scratchKeep = 64 << 10
+// ErrAudience is wrapped by errors about an Audience or a Pace.
+var ErrAudience = node.ErrAudience
 
 // Delivery reports how many sessions a message has reached.
 type Delivery struct {
@@ -184,6 +125,40 @@ func (srv *Server) deliverLocal(to *Audience, m *Message) int {
 		func() *Command { return &Command{Verb: VerbDeliver, Audience: *to, Op: m.Op(), Payload: m.Payload()} })
 }
 
+// Deliver sends a message to an audience, on all nodes of the cluster, as Push does. Nodes
+// of an older version, which know neither exclusions nor labels, send nothing and are reported missing.
+func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delivery, error) {
+	if err := to.Check(); err != nil {
+		return Delivery{}, err
+	}
+	if !audience.Narrowed(&to) {
+		switch users, topics := len(to.Users), len(to.Topics); {
+		case to.Everyone:
+			return srv.Broadcast(ctx, m)
+		case users == 1 && topics == 0:
+			return srv.Push(ctx, to.Users[0], m)
+		case topics == 1 && users == 0:
+			return srv.Publish(ctx, to.Topics[0], m)
+		}
+		return srv.PushMany(ctx, to.Users, to.Topics, m)
+	}
+	return srv.deliverNarrowed(ctx, to, m)
+}
+
+// deliverNarrowed is Deliver for an audience that leaves out sessions. Its own copy of the
+// audience moves to the heap.
+func (srv *Server) deliverNarrowed(ctx context.Context, to Audience, m *Message) (Delivery, error) {
+	if err := srv.fits(m); err != nil {
+		return Delivery{}, err
+	}
+	local := func() int { return srv.deliverLocal(&to, m) }
+	if srv.cluster == nil {
+		return Delivery{Receivers: local()}, nil
+	}
+	c := &Command{Verb: VerbDeliver, Audience: to, Op: m.Op(), Payload: m.Payload()}
+	return srv.deliver(ctx, audience.TargetOf(&to), c, local)
+}
+
 // fits returns an error if a message is too long to be pushed.
 func (srv *Server) fits(m *Message) error {
 	if m.Len() > srv.cfg.MaxPayload {
@@ -216,7 +191,7 @@ func (srv *Server) pushHere(user string, m *Message, sel *audience.Selection) in
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = keepSelected(sel, srv.users.AppendUser(*l, user))
-	n := deliverAll(*l, m, srv.userPolicy())
+	n := fanout.Count(*l, deliverer(m, srv.userPolicy()))
 	srv.stats.pushed.Add(int64(n))
 	srv.observePush(toUser, began, n)
 	return n
@@ -230,7 +205,7 @@ func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *a
 	if except != nil {
 		*l = without(*l, except)
 	}
-	n := deliverMany(*l, m, srv.topicPolicy())
+	n := fanout.CountParallel(*l, deliverer(m, srv.topicPolicy()))
 	srv.stats.published.Add(int64(n))
 	srv.observePush(toTopic, began, n)
 	return n
@@ -252,7 +227,7 @@ func without(list []*Session, s *Session) []*Session {
 // netpoll.Engine.EachOf.
 func (srv *Server) broadcastHere(m *Message, sel *audience.Selection) int {
 	began, policy := srv.now(), srv.topicPolicy()
-	n := inParallel(srv.engine.Portions(), srv.Count(), func(i int) int {
+	n := fanout.Sum(srv.engine.Portions(), srv.Count(), func(i int) int {
 		n := 0
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
 			if h, ok := h.(handler); ok && h.s.listed() && selected(sel, h.s) && h.s.deliver(m, policy) == nil {
@@ -283,8 +258,8 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *audienc
 		all = all[:from+len(keepSelected(sel, unseen(all[from:], seen)))]
 	}
 	*l = all
-	pushed := deliverMany(all[:split], m, srv.userPolicy())
-	published := deliverMany(all[split:], m, srv.topicPolicy())
+	pushed := fanout.CountParallel(all[:split], deliverer(m, srv.userPolicy()))
+	published := fanout.CountParallel(all[split:], deliverer(m, srv.topicPolicy()))
 	srv.stats.pushed.Add(int64(pushed))
 	srv.stats.published.Add(int64(published))
 	srv.observePush(toSeveral, began, pushed+published)
@@ -305,37 +280,9 @@ func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
 	return kept
 }
 
-// portion is how many receivers are served before reads and heartbeats get
-// a chance to run: 64 writes are about 0.4 ms.
-const portion = 64
-
-// deliverMany is deliverAll in portions, in parallel if there are enough receivers.
-func deliverMany(to []*Session, m *Message, policy netpoll.Policy) int {
-	portions := (len(to) + portion - 1) / portion
-	return inParallel(portions, len(to), func(i int) int {
-		return deliverAll(to[i*portion:min((i+1)*portion, len(to))], m, policy)
-	})
-}
-
-func deliverAll(to []*Session, m *Message, policy netpoll.Policy) (n int) {
-	for i, s := range to {
-		if s.deliver(m, policy) == nil {
-			n++
-		}
-		if i%portion == portion-1 {
-			runtime.Gosched()
-		}
-	}
-	return n
-}
-
-// minParallel is how many receivers justify a further goroutine: below it,
-// starting one costs more than it saves.
-const minParallel = 256
-
 // countAll calls f for all connections, in parallel, and returns for how many it is true.
 func (srv *Server) countAll(f func(netpoll.Handler) bool) int {
-	return inParallel(srv.engine.Portions(), srv.Count(), func(i int) (n int) {
+	return fanout.Sum(srv.engine.Portions(), srv.Count(), func(i int) (n int) {
 		srv.engine.EachOf(i, func(h netpoll.Handler) {
 			if f(h) {
 				n++
@@ -345,36 +292,50 @@ func (srv *Server) countAll(f func(netpoll.Handler) bool) int {
 	})
 }
 
-// inParallel calls part for 0 to parts-1 and adds up what it returns, on as many
-// goroutines as there are cores, if there are receivers enough for them.
-func inParallel(parts, receivers int, part func(i int) int) int {
-	workers := min(runtime.GOMAXPROCS(0), receivers/minParallel, parts)
-	var next, total atomic.Int64
-	run := func() {
-		n := 0
-		for i := int(next.Add(1)) - 1; i < parts; i = int(next.Add(1)) - 1 {
-			n += part(i)
-			runtime.Gosched()
+// deliverer returns what delivers a message to one session, and reports whether it has.
+func deliverer(m *Message, policy netpoll.Policy) func(*Session) bool {
+	return func(s *Session) bool { return s.deliver(m, policy) == nil }
+}
+
+// selectionOf returns the selection of an audience that Check accepts.
+func (srv *Server) selectionOf(to *Audience) *audience.Selection {
+	self := ""
+	if srv.cluster != nil {
+		self = srv.cluster.Name()
+	}
+	return audience.Select(to, self)
+}
+
+// selected reports whether a session that is open is a receiver.
+func selected(sel *audience.Selection, s *Session) bool {
+	return sel == nil || !sel.Excludes(s.User(), s.ID()) && (sel.Where == nil || sel.Where.Match(s.labels()))
+}
+
+// keepSelected removes the sessions that are not selected from a list, in place.
+func keepSelected(sel *audience.Selection, list []*Session) []*Session {
+	if sel == nil {
+		return list
+	}
+	kept := list[:0]
+	for _, s := range list {
+		if selected(sel, s) {
+			kept = append(kept, s)
 		}
-		total.Add(int64(n))
 	}
-	var wg sync.WaitGroup
-	var failed atomic.Pointer[string]
-	for range workers - 1 {
-		wg.Go(func() {
-			defer func() {
-				if v := recover(); v != nil {
-					text := fmt.Sprintf("%v\n\n%s", v, debug.Stack())
-					failed.Store(&text)
-				}
-			}()
-			run()
-		})
+	clear(list[len(kept):]) // they go back to a pool
+	return kept
+}
+
+// deliverHere sends a message to the selected sessions of this process.
+func (srv *Server) deliverHere(to *Audience, m *Message) int {
+	sel := srv.selectionOf(to)
+	switch users, topics := len(to.Users), len(to.Topics); {
+	case to.Everyone:
+		return srv.broadcastHere(m, sel)
+	case users == 1 && topics == 0:
+		return srv.pushHere(to.Users[0], m, sel)
+	case topics == 1 && users == 0:
+		return srv.publishHere(to.Topics[0], m, nil, sel)
 	}
-	run()
-	wg.Wait()
-	if text := failed.Load(); text != nil {
-		panic(*text) // on the caller's goroutine, which can recover
-	}
-	return int(total.Load())
+	return srv.pushManyHere(to.Users, to.Topics, m, sel)
 }

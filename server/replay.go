@@ -10,6 +10,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/fanout"
 	"fanfare/server/internal/replay"
 	"fanfare/server/store"
 )
@@ -69,19 +70,13 @@ func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64
 	}
 	notice := srv.replay.NewNotice(box, offset, prev, shared)
 	notice.Epoch = epoch // the store may have another one by now
-	all := *l
-	n := inParallel((len(all)+portion-1)/portion, len(all), func(i int) (n int) {
-		for _, s := range all[i*portion : min((i+1)*portion, len(all))] {
-			if s.phase() != open {
-				continue
-			}
-			s.conn.Cork() // the message and the ping that follows it leave in one write
-			if srv.replay.Notify(receiver{s}, notice) {
-				n++
-			}
-			s.conn.Uncork()
+	n := fanout.CountParallel(*l, func(s *Session) bool {
+		if s.phase() != open {
+			return false
 		}
-		return n
+		s.conn.Cork() // the message and the ping that follows it leave in one write
+		defer s.conn.Uncork()
+		return srv.replay.Notify(receiver{s}, notice)
 	})
 	srv.observePush(toInbox, began, n)
 	return n
