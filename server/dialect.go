@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 
 	"github.com/gobwas/ws"
@@ -211,21 +210,10 @@ func (*v1) Encode(c Content) *frame.Prepared {
 	return frame.Prepare(Text, m.Encode())
 }
 
-// object is an object that the server sends in addition to messages.
-type object fanfarev1.Object
-
-func (o object) send(s *Session) {
-	s.Reply(frame.Prepare(Text, fanfarev1.Object(o).Encode()))
-}
-
-func sendError(s *Session, code, message string) {
-	object{Type: "error", Code: code, Message: message}.send(s)
-}
-
 // Begin sends hello for the inbox, and the confirmation of a subscription. An offset means
 // nothing without its epoch: if that is not known, neither is named.
 func (*v1) Begin(s *Session, p Position) {
-	o := object{Type: "subscribe", Topic: p.Topic, Gap: p.Gap}
+	o := fanfarev1.Object{Type: "subscribe", Topic: p.Topic, Gap: p.Gap}
 	if p.Topic == "" {
 		o.Type, o.User = "hello", s.User()
 		if s.endpoint().Refresh != nil {
@@ -235,96 +223,16 @@ func (*v1) Begin(s *Session, p Position) {
 	if p.Epoch != "" {
 		o.Epoch, o.Offset = p.Epoch, &p.Offset
 	}
-	o.send(s)
+	v1Client{s}.Send(o)
 }
 
-// command is an object that a client sends.
-type command fanfarev1.Command
-
-// Receive executes a command. A mistake is answered with an error object and has no other
-// effect.
+// Receive executes a command.
 func (*v1) Receive(s *Session, op Op, payload []byte) {
-	var r command
 	if op != Text {
-		sendError(s, "bad_message", "expected a text message with one JSON object, not a binary message")
+		fanfarev1.Answer(v1Client{s}, fanfarev1.ErrBinary)
 		return
 	}
-	if err := (*fanfarev1.Command)(&r).Parse(payload); err != nil {
-		sendError(s, "bad_message", err.Error())
-		return
-	}
-	switch r.Type {
-	case "ack":
-		r.ack(s)
-	case "subscribe":
-		r.subscribe(s)
-	case "unsubscribe":
-		r.unsubscribe(s)
-	case "refresh":
-		r.refresh(s)
-	default:
-		sendError(s, "bad_type", "unknown type "+fanfarev1.Quote(r.Type)+": expected ack, subscribe, unsubscribe or refresh")
-	}
-}
-
-func (r *command) ack(s *Session) {
-	if r.Offset == nil {
-		sendError(s, "bad_offset", "an ack needs an offset")
-		return
-	}
-	if r.Topic != "" && !validTopic(s, r.Topic) {
-		return
-	}
-	switch err := s.Acknowledge(r.Topic, r.Epoch, *r.Offset); {
-	case errors.Is(err, ErrNoStore):
-		sendError(s, "no_inbox", "this server stores no messages")
-	case errors.Is(err, ErrPositions):
-		sendError(s, "too_many_positions", "the server stores no further position for this user or address: to resume this topic, name the offset yourself")
-	case err != nil:
-		sendError(s, "bad_offset", "no message with this offset and epoch was sent in this session")
-	}
-}
-
-func (r *command) subscribe(s *Session) {
-	if !validTopic(s, r.Topic) {
-		return
-	}
-	if !s.MaySubscribe(r.Topic) {
-		sendError(s, "forbidden", "this user may not subscribe to the topic")
-		return
-	}
-	var after *Position
-	if r.Offset != nil {
-		if *r.Offset > 0 && r.Epoch == "" {
-			sendError(s, "bad_offset", fanfarev1.NoEpoch)
-			return
-		}
-		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
-	}
-	begins, err := s.subscribe(r.Topic, after, false)
-	switch {
-	case errors.Is(err, registry.ErrTooManyTopics):
-		sendError(s, "too_many_topics", "the session has as many subscriptions as it may")
-	case err == nil && !begins: // else Begin confirms, with an offset
-		object{Type: "subscribe", Topic: r.Topic}.send(s)
-	}
-}
-
-func (r *command) unsubscribe(s *Session) {
-	if !validTopic(s, r.Topic) {
-		return
-	}
-	s.Unsubscribe(r.Topic)
-	object{Type: "unsubscribe", Topic: r.Topic}.send(s)
-}
-
-// validTopic checks a name, and answers with an error if it is malformed.
-func validTopic(s *Session, topic string) bool {
-	err := registry.CheckName(topic)
-	if err != nil {
-		sendError(s, "bad_name", "topic: "+err.Error())
-	}
-	return err == nil
+	fanfarev1.Execute(v1Client{s}, payload)
 }
 
 // Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c.
@@ -346,56 +254,111 @@ type usedParams struct{ r *Request }
 func (u usedParams) Use(name string)       { u.r.ask(name, false) }
 func (u usedParams) Used(name string) bool { return u.r.asked([]byte(name)) != nil }
 
-// refreshEvery bounds how often a client may refresh its session: a signature takes as long
-// to verify as many messages to read.
-const refreshEvery = 1 * ticksPerSecond
+// v1Client is a session as package fanfarev1 sees it.
+type v1Client struct{ s *Session }
 
-// refresh serves a client's {"type":"refresh"}.
-func (r *command) refresh(s *Session) {
-	f := s.endpoint().Refresh
-	x, now := s.extend(), s.srv().tick.Load()
-	switch {
-	case f == nil:
-		sendError(s, "no_refresh", "this server takes no tokens of open sessions: connect again")
-		return
-	case r.Token == "":
-		sendError(s, "refresh_failed", "a refresh needs a token")
-		return
-	case x.refreshed != 0 && now-x.refreshed < refreshEvery:
-		sendError(s, "refresh_failed", "one refresh a second: try again later")
-		return
+func (c v1Client) Send(o fanfarev1.Object)        { c.s.Reply(frame.Prepare(Text, o.Encode())) }
+func (c v1Client) MaySubscribe(topic string) bool { return c.s.MaySubscribe(topic) }
+func (c v1Client) Unsubscribe(topic string)       { c.s.Unsubscribe(topic) }
+
+func (c v1Client) Subscribe(topic string, after *fanfarev1.Position) (begins bool, err error) {
+	var from *Position
+	if after != nil {
+		from = &Position{Topic: topic, Epoch: after.Epoch, Offset: after.Offset}
 	}
-	x.refreshed = now
-	ctx, cancel := context.WithTimeout(s.srv().quit, s.srv().live().HandshakeTimeout)
-	defer cancel()
-	id, err := f(ctx, s, r.Token)
-	var ended []string
-	if err == nil {
-		ended, err = s.Refresh(id)
+	if begins, err = c.s.subscribe(topic, from, false); errors.Is(err, registry.ErrTooManyTopics) {
+		err = fanfarev1.ErrTooManyTopics
 	}
-	var rejection *Rejection
-	switch {
+	return begins, err
+}
+
+func (c v1Client) Acknowledge(topic, epoch string, offset uint64) error {
+	switch err := c.s.Acknowledge(topic, epoch, offset); {
 	case err == nil:
-	case errors.Is(err, ErrClosed):
-		return
-	case errors.Is(err, ErrOtherUser):
-		sendError(s, "refresh_failed", "the token is another user's")
-		return
-	case errors.As(err, &rejection):
-		sendError(s, "refresh_failed", rejection.Text)
-		return
-	default:
-		s.srv().log.Error("refresh failed", "err", err)
-		sendError(s, "refresh_failed", "internal error")
-		return
+		return nil
+	case errors.Is(err, ErrNoStore):
+		return fanfarev1.ErrNoInbox
+	case errors.Is(err, ErrPositions):
+		return fanfarev1.ErrPositions
 	}
-	s.srv().stats.refreshes.Add(1)
-	for _, topic := range ended {
-		object{Type: "unsubscribe", Topic: topic}.send(s)
-	}
-	o := object{Type: "refresh", ExpiresIn: s.expiresIn()}
+	return fanfarev1.ErrNotSent
+}
+
+func (c v1Client) Refresh(token string) (r fanfarev1.Refreshed, err error) {
+	id, ended, err := c.s.refreshBy(token)
+	r.Ended, r.ExpiresIn = ended, c.s.expiresIn()
 	if !id.Expires.IsZero() {
-		o.Expires = id.Expires.Unix()
+		r.Expires = id.Expires.Unix()
 	}
-	o.send(s)
+	return r, err
+}
+
+// The rest of this file calls dialects. A panic ends at most the session or the call that it
+// happened for.
+
+// receive hands a message to the dialect, without a closure because it is the hot
+// path.
+func (s *Session) receive(d Dialect, op Op, payload []byte) {
+	defer s.recovered("Dialect.Receive or OnMessage")
+	d.Receive(s, op, payload)
+}
+
+// callBegin calls Dialect.Begin.
+func (s *Session) callBegin(p Position) {
+	defer s.recovered("Dialect.Begin")
+	s.dialect().Begin(s, p)
+}
+
+// goodbye calls Dialect.Goodbye. Its substitute is a close frame, or nothing for a Stream.
+func (s *Session) goodbye(code Code, reason string) (b []byte) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.srv().panicked("Dialect.Goodbye", v, "endpoint", s.endpoint().Path, "user", s.User())
+			if !s.stream() {
+				b = WebSocket{}.Goodbye(code, reason)
+			}
+		}
+	}()
+	return s.dialect().Goodbye(code, reason)
+}
+
+// heartbeatFrame calls Dialect.Heartbeat. Its substitute is an empty ping, or nothing for a
+// Stream.
+func (s *Session) heartbeatFrame() (b []byte) {
+	if !s.stream() {
+		b = pingFrame
+	}
+	defer s.logPanic("Dialect.Heartbeat")
+	return s.dialect().Heartbeat()
+}
+
+// pingFrame calls Dialect.Ping. It returns nil after a panic.
+func (s *Session) pingFrame(payload []byte) (b []byte) {
+	defer s.logPanic("Dialect.Ping")
+	return s.dialect().Ping(payload)
+}
+
+// ackMode calls Dialect.Acks. Its substitute is AckNone.
+func (s *Session) ackMode() (mode AckMode) {
+	mode = AckNone
+	defer s.logPanic("Dialect.Acks")
+	return s.dialect().Acks()
+}
+
+// encode calls Dialect.Encode for a message that any number of sessions share. A panic
+// costs the sessions that speak the dialect this message.
+func (srv *Server) encode(d Dialect, c Content) (p *frame.Prepared) {
+	defer func() {
+		if v := recover(); v != nil {
+			srv.panicked("Dialect.Encode", v, "protocol", d.Protocol())
+		}
+	}()
+	return d.Encode(c)
+}
+
+// encodeStored calls Dialect.Encode for a stored message. It returns nil for a panic;
+// package replay decides whether the message is tried again.
+func (s *Session) encodeStored(c Content) (p *frame.Prepared) {
+	defer s.logPanic("Dialect.Encode")
+	return s.dialect().Encode(c)
 }

@@ -7,6 +7,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/fanfarev1"
 )
 
 // TestV1Names: a name in any command of fanfare.v1 is checked by the rule for all names, and
@@ -18,7 +19,7 @@ func TestV1Names(t *testing.T) {
 		cfg.Transport = transport
 		srv := start(t, cfg)
 		c := dial(t, srv, "/ws?user=a&topic=news", "Sec-WebSocket-Protocol: fanfare.v1")
-		read := func() (o object) {
+		read := func() (o fanfarev1.Object) {
 			t.Helper()
 			_, payload, err := c.frame()
 			if err == nil {

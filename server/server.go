@@ -189,7 +189,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.interest.topics = make(map[string]struct{})
 	srv.events = newEvents(srv, cfg.Observer)
 	if cfg.Cluster != nil {
-		srv.cluster = guardedCluster{cfg.Cluster, srv}
+		srv.cluster = guard.Cluster(cfg.Cluster, func(where string, v any) { srv.panicked(where, v) })
 	}
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -336,5 +337,33 @@ func (s *Session) arm(d time.Duration) {
 	srv.wheel.Schedule(s, srv.now()+d)
 	if s.phase() == ended {
 		srv.wheel.Stop(s) // ended may have stopped it too early
+	}
+}
+
+// panicked logs and counts a panic that was recovered; where says what ran.
+func (srv *Server) panicked(where string, v any, attrs ...any) {
+	srv.log.Error("panic recovered", append([]any{"where", where, "panic", v, "stack", string(debug.Stack())}, attrs...)...)
+	srv.stats.panics.Add(1) // last: a reader of the counter finds it in the log
+}
+
+// guard runs a hook. A panic ends the session with 1011.
+func (s *Session) guard(hook func()) {
+	defer s.recovered("hook")
+	hook()
+}
+
+// recovered is deferred around calls whose panic ends the session with 1011.
+func (s *Session) recovered(where string) {
+	if v := recover(); v != nil {
+		s.srv().panicked(where, v, "endpoint", s.endpoint().Path, "user", s.User())
+		s.end(frame.StatusInternalError, "", true)
+	}
+}
+
+// logPanic is deferred around calls whose panic the session survives: the caller has set
+// a result that stands in.
+func (s *Session) logPanic(where string) {
+	if v := recover(); v != nil {
+		s.srv().panicked(where, v, "endpoint", s.endpoint().Path, "user", s.User())
 	}
 }

@@ -1,0 +1,144 @@
+package fanfarev1
+
+import (
+	"errors"
+
+	"fanfare/registry"
+)
+
+// Client is a session whose client speaks fanfare.v1. An error that is an [Error] is the
+// answer to the client; any other error has no answer, because the session has ended.
+type Client interface {
+	Send(o Object)
+	MaySubscribe(topic string) bool
+	// Subscribe reports whether an object with the position follows by itself. after is where
+	// the client resumes; nil: it does not say.
+	Subscribe(topic string, after *Position) (begins bool, err error)
+	Unsubscribe(topic string)
+	Acknowledge(topic, epoch string, offset uint64) error
+	// Refresh gives the session the identity that a token proves.
+	Refresh(token string) (Refreshed, error)
+}
+
+// Refreshed is what a new identity brings.
+type Refreshed struct {
+	Expires   int64    // in seconds since 1970; 0: never
+	ExpiresIn int64    // the same in seconds from now
+	Ended     []string // the topics whose subscriptions have ended
+}
+
+// Error is what a client is answered that has made a mistake.
+type Error struct{ Code, Message string }
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Errors of the methods of Client.
+var (
+	ErrNoInbox       = &Error{"no_inbox", "this server stores no messages"}
+	ErrPositions     = &Error{"too_many_positions", "the server stores no further position for this user or address: to resume this topic, name the offset yourself"}
+	ErrNotSent       = &Error{"bad_offset", "no message with this offset and epoch was sent in this session"}
+	ErrTooManyTopics = &Error{"too_many_topics", "the session has as many subscriptions as it may"}
+	ErrNoRefresh     = &Error{"no_refresh", "this server takes no tokens of open sessions: connect again"}
+)
+
+// RefreshFailed returns the Error of a token that is not accepted.
+func RefreshFailed(message string) *Error { return &Error{"refresh_failed", message} }
+
+// Execute executes what a client has sent in a text message. A mistake is answered and has no
+// other effect.
+func Execute(c Client, payload []byte) {
+	var r Command
+	err := r.Parse(payload)
+	if err != nil {
+		err = &Error{"bad_message", err.Error()}
+	} else {
+		err = r.execute(c)
+	}
+	Answer(c, err)
+}
+
+// Answer tells the client about an Error.
+func Answer(c Client, err error) {
+	var e *Error
+	if errors.As(err, &e) {
+		c.Send(Object{Type: "error", Code: e.Code, Message: e.Message})
+	}
+}
+
+// ErrBinary is the answer to a binary message.
+var ErrBinary = &Error{"bad_message", "expected a text message with one JSON object, not a binary message"}
+
+func (r *Command) execute(c Client) error {
+	switch r.Type {
+	case "ack":
+		return r.ack(c)
+	case "subscribe":
+		return r.subscribe(c)
+	case "unsubscribe":
+		return r.unsubscribe(c)
+	case "refresh":
+		return r.refresh(c)
+	}
+	return &Error{"bad_type", "unknown type " + Quote(r.Type) + ": expected ack, subscribe, unsubscribe or refresh"}
+}
+
+func (r *Command) ack(c Client) error {
+	if r.Offset == nil {
+		return &Error{"bad_offset", "an ack needs an offset"}
+	}
+	if r.Topic != "" {
+		if err := checkTopic(r.Topic); err != nil {
+			return err
+		}
+	}
+	return c.Acknowledge(r.Topic, r.Epoch, *r.Offset)
+}
+
+func (r *Command) subscribe(c Client) error {
+	if err := checkTopic(r.Topic); err != nil {
+		return err
+	}
+	if !c.MaySubscribe(r.Topic) {
+		return &Error{"forbidden", "this user may not subscribe to the topic"}
+	}
+	var after *Position
+	if r.Offset != nil {
+		if *r.Offset > 0 && r.Epoch == "" {
+			return &Error{"bad_offset", NoEpoch}
+		}
+		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
+	}
+	begins, err := c.Subscribe(r.Topic, after)
+	if err == nil && !begins { // else an object with the offset confirms
+		c.Send(Object{Type: "subscribe", Topic: r.Topic})
+	}
+	return err
+}
+
+func (r *Command) unsubscribe(c Client) error {
+	if err := checkTopic(r.Topic); err != nil {
+		return err
+	}
+	c.Unsubscribe(r.Topic)
+	c.Send(Object{Type: "unsubscribe", Topic: r.Topic})
+	return nil
+}
+
+func (r *Command) refresh(c Client) error {
+	is, err := c.Refresh(r.Token)
+	if err != nil {
+		return err
+	}
+	for _, topic := range is.Ended {
+		c.Send(Object{Type: "unsubscribe", Topic: topic})
+	}
+	c.Send(Object{Type: "refresh", Expires: is.Expires, ExpiresIn: is.ExpiresIn})
+	return nil
+}
+
+func checkTopic(topic string) error {
+	if err := registry.CheckName(topic); err != nil {
+		return &Error{"bad_name", "topic: " + err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package fanfarev1
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// fakeClient notes what a command does, and what is answered.
+type fakeClient struct {
+	did []string
+	err error
+}
+
+func (c *fakeClient) note(format string, args ...any) {
+	c.did = append(c.did, fmt.Sprintf(format, args...))
+}
+
+func (c *fakeClient) Send(o Object)                  { c.note("%s", o.Encode()) }
+func (c *fakeClient) MaySubscribe(topic string) bool { return topic != "secret" }
+func (c *fakeClient) Unsubscribe(topic string)       { c.note("unsubscribe %s", topic) }
+
+func (c *fakeClient) Subscribe(topic string, after *Position) (bool, error) {
+	if after != nil {
+		c.note("subscribe %s after %s %d", topic, after.Epoch, after.Offset)
+		return true, c.err
+	}
+	c.note("subscribe %s", topic)
+	return false, c.err
+}
+
+func (c *fakeClient) Acknowledge(topic, epoch string, offset uint64) error {
+	c.note("ack %q %s %d", topic, epoch, offset)
+	return c.err
+}
+
+func (c *fakeClient) Refresh(token string) (Refreshed, error) {
+	c.note("refresh %s", token)
+	return Refreshed{9, 8, []string{"old"}}, c.err
+}
+
+func TestExecute(t *testing.T) {
+	gone := errors.New("the session is closed")
+	for _, test := range []struct {
+		text string
+		err  error
+		want string
+	}{
+		{`{"type":"ack","offset":7,"epoch":"e"}`, nil, `ack "" e 7`},
+		{`{"type":"ack","topic":"t","offset":7,"epoch":"e"}`, ErrNoInbox, `ack "t" e 7; {"type":"error","code":"no_inbox","message":"this server stores no messages"}`},
+		{`{"type":"ack","offset":7}`, gone, `ack ""  7`},
+		{`{"type":"ack"}`, nil, `{"type":"error","code":"bad_offset","message":"an ack needs an offset"}`},
+		{`{"type":"subscribe","topic":"t"}`, nil, `subscribe t; {"type":"subscribe","topic":"t"}`},
+		{`{"type":"subscribe","topic":"t"}`, ErrTooManyTopics, `subscribe t; {"type":"error","code":"too_many_topics","message":"the session has as many subscriptions as it may"}`},
+		{`{"type":"subscribe","topic":"t","offset":3,"epoch":"e"}`, nil, `subscribe t after e 3`},
+		{`{"type":"subscribe","topic":"t","offset":3}`, nil, `{"type":"error","code":"bad_offset","message":"` + NoEpoch + `"}`},
+		{`{"type":"subscribe","topic":"secret"}`, nil, `{"type":"error","code":"forbidden","message":"this user may not subscribe to the topic"}`},
+		{`{"type":"unsubscribe","topic":"t"}`, nil, `unsubscribe t; {"type":"unsubscribe","topic":"t"}`},
+		{`{"type":"refresh","token":"x"}`, nil, `refresh x; {"type":"unsubscribe","topic":"old"}; {"type":"refresh","expires":9,"expires_in":8}`},
+		{`{"type":"refresh","token":"x"}`, RefreshFailed("no"), `refresh x; {"type":"error","code":"refresh_failed","message":"no"}`},
+		{`{"type":"dance"}`, nil, `{"type":"error","code":"bad_type","message":"unknown type \"dance\": expected ack, subscribe, unsubscribe or refresh"}`},
+		{`[`, nil, `{"type":"error","code":"bad_message","message":"expected one JSON object"}`},
+	} {
+		c := &fakeClient{err: test.err}
+		Execute(c, []byte(test.text))
+		if got := strings.Join(c.did, "; "); got != test.want {
+			t.Errorf("%s does\n%s, want\n%s", test.text, got, test.want)
+		}
+	}
+	for _, kind := range []string{"ack", "subscribe", "unsubscribe"} {
+		c := &fakeClient{}
+		Execute(c, []byte(`{"type":"`+kind+`","topic":"a\u0001b","offset":1}`))
+		if got := strings.Join(c.did, "; "); !strings.HasPrefix(got, `{"type":"error","code":"bad_name"`) {
+			t.Errorf("%s of a malformed topic does %s", kind, got)
+		}
+	}
+}
