@@ -40,12 +40,16 @@ func (ep *endpoint) check(r *Request) error {
 
 // checkOrigin returns an error if a page may not make the request.
 func (ep *endpoint) checkOrigin(allowed []string, r *Request) error {
-	hosts := make([][]byte, 0, 4)
+	return handshake.Origins(allowed).Check(&r.head, ep.srv.cfg.FieldName, ep.appendHosts(make([][]byte, 0, 4), r)...)
+}
+
+// appendHosts appends what the request's host is called.
+func (ep *endpoint) appendHosts(hosts [][]byte, r *Request) [][]byte {
 	hosts = append(hosts, r.head.Authority())
 	if r.proxied {
 		hosts = ep.srv.appendForwardedHosts(hosts, r)
 	}
-	return handshake.Origins(allowed).Check(&r.head, ep.srv.cfg.FieldName, hosts...)
+	return hosts
 }
 
 // admit decides on a request that was checked and whose client was identified.

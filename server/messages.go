@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"fanfare/frame"
 	"fanfare/server/identity"
 	"fanfare/server/internal/gate"
+	"fanfare/server/internal/replay"
 	"fanfare/server/store"
 )
 
@@ -262,4 +264,35 @@ func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {
 		return 0, ErrNoStore
 	}
 	return srv.gate.Purge(ctx, box)
+}
+
+// Acknowledge records that a user has all messages up to a position, of the inbox or of a
+// durable topic, for a client that has no session at the moment or cannot send anything in it.
+// It returns when that is stored. The error is ErrNoStore, ErrNotDurable, ErrNotSent if the
+// position does not belong to the present history, or one of package store.
+func (srv *Server) Acknowledge(ctx context.Context, user string, p Position) error {
+	return srv.acknowledge(ctx, user, p, netip.Addr{}, true)
+}
+
+// acknowledge is Acknowledge for a client at an address. exempt says that it cannot have
+// chosen the topic.
+func (srv *Server) acknowledge(ctx context.Context, user string, p Position, from netip.Addr, exempt bool) error {
+	switch {
+	case srv.replay == nil:
+		return ErrNoStore
+	case p.Topic != "" && !srv.Durable(p.Topic):
+		return ErrNotDurable
+	}
+	b := store.Box{User: user}
+	if p.Topic != "" {
+		b = store.Box{Topic: p.Topic}
+	}
+	switch err := srv.replay.AckUser(ctx, user, b, from, exempt, replay.Position{Topic: p.Topic, Epoch: p.Epoch, Offset: p.Offset}); {
+	case errors.Is(err, replay.ErrPositions):
+		return ErrPositions
+	case errors.Is(err, replay.ErrEpoch):
+		return errors.Join(ErrNotSent, err)
+	default:
+		return err
+	}
 }

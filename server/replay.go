@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"fanfare/frame"
@@ -281,3 +282,59 @@ func (r receiver) Ping(payload []byte) bool {
 func (r receiver) EndHold() { r.s.state.And(^uint32(holdBit)) }
 
 func (r receiver) Fail(error) { r.s.end(frame.StatusInternalError, "", true) }
+
+// markBuffer is the memory for one message with its positions.
+type markBuffer struct {
+	from []replay.Position
+	at   []Position
+	b    []byte
+}
+
+var markBuffers = sync.Pool{New: func() any { return new(markBuffer) }}
+
+// WriteMarked implements replay.Marker. The message is copied, because the positions are
+// those of this session.
+func (r receiver) WriteMarked(f replay.Frame, at replay.Positions) bool {
+	s := r.s
+	d, ok := s.dialect().(Stream)
+	if !ok {
+		return f == nil || r.WriteStored(f)
+	}
+	m := markBuffers.Get().(*markBuffer)
+	defer func() {
+		if cap(m.b) <= scratchKeep {
+			markBuffers.Put(m)
+		}
+	}()
+	m.from, m.at = at.AppendPositions(m.from[:0]), m.at[:0]
+	for _, p := range m.from {
+		if p.Epoch != "" {
+			m.at = append(m.at, Position{Topic: p.Topic, Epoch: p.Epoch, Offset: p.Offset})
+		}
+	}
+	if f == nil && len(m.at) == 0 {
+		return true
+	}
+	var encoded []byte
+	if f != nil {
+		encoded = (*frame.Prepared)(f.(*storedFrame)).Plain()
+	}
+	b := s.mark(d, m.b[:0], encoded, m.at)
+	if b == nil { // Mark has panicked
+		return f == nil || r.WriteStored(f)
+	}
+	m.b = b
+	if s.outcome(s.conn.WriteBorrowed(b, netpoll.CloseOnFull)) != nil {
+		return false
+	}
+	if f != nil {
+		s.srv().stats.replayed.Add(1)
+	}
+	return true
+}
+
+// mark calls Stream.Mark. Its substitute is the message without positions.
+func (s *Session) mark(d Stream, b, encoded []byte, at []Position) (marked []byte) {
+	defer s.logPanic("Stream.Mark")
+	return d.Mark(b, encoded, at)
+}

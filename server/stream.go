@@ -1,17 +1,15 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"net/http"
 	"slices"
-	"sync"
 
-	"fanfare/frame"
-	"fanfare/netpoll"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
-	"fanfare/server/internal/replay"
+	"fanfare/server/store"
 )
 
 // Stream is a Dialect whose sessions are HTTP responses that do not end, to ordinary GET
@@ -41,10 +39,6 @@ type Stream interface {
 	// room.
 	Mark(b, encoded []byte, at []Position) []byte
 }
-
-// streamMethods are those that an endpoint of Streams takes: HEAD asks what a GET would get,
-// and POST acknowledges the positions that a GET would resume from.
-const streamMethods = "GET, HEAD, POST, OPTIONS"
 
 // Streams reports whether the dialects of the endpoint are Streams.
 func (ep *Endpoint) Streams() bool {
@@ -125,84 +119,10 @@ func (s *Session) stream() bool { return s.endpoint().streams() }
 // streams is Streams for an endpoint in use; ep may be nil.
 func (ep *endpoint) streams() bool { return ep != nil && ep.mediaType != "" }
 
-// markBuffer is the memory for one message with its positions.
-type markBuffer struct {
-	from []replay.Position
-	at   []Position
-	b    []byte
-}
-
-var markBuffers = sync.Pool{New: func() any { return new(markBuffer) }}
-
-// WriteMarked implements replay.Marker. The message is copied, because the positions are
-// those of this session.
-func (r receiver) WriteMarked(f replay.Frame, at replay.Positions) bool {
-	s := r.s
-	d, ok := s.dialect().(Stream)
-	if !ok {
-		return f == nil || r.WriteStored(f)
-	}
-	m := markBuffers.Get().(*markBuffer)
-	defer func() {
-		if cap(m.b) <= scratchKeep {
-			markBuffers.Put(m)
-		}
-	}()
-	m.from, m.at = at.AppendPositions(m.from[:0]), m.at[:0]
-	for _, p := range m.from {
-		if p.Epoch != "" {
-			m.at = append(m.at, Position{Topic: p.Topic, Epoch: p.Epoch, Offset: p.Offset})
-		}
-	}
-	if f == nil && len(m.at) == 0 {
-		return true
-	}
-	var encoded []byte
-	if f != nil {
-		encoded = (*frame.Prepared)(f.(*storedFrame)).Plain()
-	}
-	b := s.mark(d, m.b[:0], encoded, m.at)
-	if b == nil { // Mark has panicked
-		return f == nil || r.WriteStored(f)
-	}
-	m.b = b
-	if s.outcome(s.conn.WriteBorrowed(b, netpoll.CloseOnFull)) != nil {
-		return false
-	}
-	if f != nil {
-		s.srv().stats.replayed.Add(1)
-	}
-	return true
-}
-
-// mark calls Stream.Mark. Its substitute is the message without positions.
-func (s *Session) mark(d Stream, b, encoded []byte, at []Position) (marked []byte) {
-	defer s.logPanic("Stream.Mark")
-	return d.Mark(b, encoded, at)
-}
-
 // crossOrigin returns the fields with which a browser lets a page of another origin read the
-// response: pages of the origins that may connect. A page may send cookies unless the origin
-// is allowed by "*" alone.
+// response.
 func (ep *endpoint) crossOrigin(r *Request) http.Header {
-	h := http.Header{"Vary": {"Origin"}}
-	origin, n := r.head.Field("Origin")
-	if n != 1 {
-		return h
-	}
-	allowed := ep.srv.live().AllowOrigins
-	named := slices.DeleteFunc(slices.Clone(allowed), func(o string) bool { return o == "*" })
-	switch {
-	case ep.checkOrigin(named, r) == nil:
-		h.Set("Access-Control-Allow-Origin", string(origin))
-		h.Set("Access-Control-Allow-Credentials", "true")
-	case len(named) < len(allowed):
-		h.Set("Access-Control-Allow-Origin", "*")
-	default:
-		return h
-	}
-	h.Set("Access-Control-Expose-Headers", "Retry-After")
-	return h
+	return handshake.Origins(ep.srv.live().AllowOrigins).CrossOrigin(&r.head, ep.srv.cfg.FieldName, ep.appendHosts(nil, r)...)
 }
 
 // readable returns a rejection that the page which has made the request can read.
@@ -217,6 +137,116 @@ func (ep *endpoint) readable(rejection *Rejection, r *Request) *Rejection {
 	again := *rejection
 	again.Header = fields
 	return &again
+}
+
+// serveStream answers the requests at an endpoint of Streams that open no session: OPTIONS
+// of browsers, HEAD and the question of checkHeader, and POST, which acknowledges. The error
+// is a *Rejection, and has been sent.
+func (ep *endpoint) serveStream(w http.ResponseWriter, r *http.Request, preset *Identity) error {
+	h := handshakeBuffers.Get().(*handshakeBuffer)
+	defer h.free()
+	h.req.fromHTTP(r)
+	h.req.head.Method = []byte(http.MethodGet) // which is what the request is about
+	var err error
+	switch r.Method {
+	case http.MethodOptions:
+		if err = ep.checkOrigin(ep.srv.live().AllowOrigins, &h.req); err == nil {
+			err = ep.preflight(w, &h.req)
+		}
+	case http.MethodPost:
+		err = ep.acknowledge(w, r, h, preset)
+	case http.MethodHead, http.MethodGet:
+		err = ep.describe(w, r, h, preset)
+	default:
+		err = &Rejection{Status: http.StatusMethodNotAllowed, Text: "this path takes " + handshake.StreamMethods, Header: http.Header{"Allow": {handshake.StreamMethods}}}
+	}
+	if err == nil {
+		return nil
+	}
+	rejection := ep.rejected(err, &h.req)
+	serveRejection(w, rejection)
+	return rejection
+}
+
+// setCrossOrigin copies the fields of crossOrigin to an answer.
+func (ep *endpoint) setCrossOrigin(w http.ResponseWriter, r *Request) {
+	for name, values := range ep.crossOrigin(r) {
+		w.Header()[name] = values
+	}
+}
+
+// preflight allows what pages need.
+func (ep *endpoint) preflight(w http.ResponseWriter, r *Request) error {
+	ep.setCrossOrigin(w, r)
+	handshake.Preflight(w.Header())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// describe answers what a GET would get, without opening a session.
+func (ep *endpoint) describe(w http.ResponseWriter, r *http.Request, h *handshakeBuffer, preset *Identity) error {
+	if _, err := ep.decideHosted(r.Context(), h, preset); err != nil {
+		return err
+	}
+	ep.setCrossOrigin(w, &h.req)
+	if r.Method == http.MethodGet {
+		plainText(w, http.StatusOK, "the request would be accepted")
+		return nil
+	}
+	w.Header().Set("Content-Type", ep.mediaType)
+	w.Header().Set("Cache-Control", "no-store, no-transform")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// acknowledge stores the positions that a GET with the same query and header would resume
+// from, as acknowledged by the user.
+func (ep *endpoint) acknowledge(w http.ResponseWriter, r *http.Request, h *handshakeBuffer, preset *Identity) error {
+	if h.req.head.Fields = slices.DeleteFunc(h.req.head.Fields, func(f handshake.Field) bool {
+		return handshake.EqualFold(f.Name, "Accept") // there is no body to accept
+	}); handshake.HasBody(&h.req.head) {
+		return Reject(http.StatusBadRequest, "the request has a body: want none, and the position in Last-Event-ID or ?lastEventId=")
+	}
+	id, from, err := ep.identifyRequest(r.Context(), h, preset, false)
+	if err != nil {
+		return err
+	}
+	a, err := ep.admit(h, id)
+	if err != nil {
+		return err
+	}
+	if id.User == "" {
+		return Reject(http.StatusBadRequest, "this endpoint identifies no user, so there is nothing to acknowledge")
+	}
+	if len(a.resume) == 0 {
+		return Reject(http.StatusBadRequest, "no position to acknowledge: send the ID of the last event in Last-Event-ID or ?lastEventId=")
+	}
+	for topic, p := range a.resume {
+		chosen := ep.Insecure || Covers(id.MaySubscribe, topic) && !slices.Contains(id.MaySubscribe, topic)
+		if err := ep.srv.acknowledge(r.Context(), id.User, Position{Topic: topic, Epoch: p.Epoch, Offset: p.Offset}, from, !chosen); err != nil {
+			return rejectAck(err)
+		}
+	}
+	ep.setCrossOrigin(w, &h.req)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// rejectAck returns the answer to an acknowledgement that is not stored.
+func rejectAck(err error) error {
+	switch {
+	case errors.Is(err, ErrNoStore):
+		return Reject(http.StatusNotImplemented, "this server stores no messages")
+	case errors.Is(err, ErrNotSent), errors.Is(err, ErrNotDurable):
+		return Reject(http.StatusConflict, "the position does not belong to the stored messages: it is that of another server, or of a history that was replaced")
+	case errors.Is(err, ErrPositions):
+		return Reject(http.StatusConflict, "the server stores no further position for this user or address")
+	case errors.Is(err, store.ErrFull):
+		return Reject(http.StatusInsufficientStorage, "the server has no room for a further position")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return retryAfter(http.StatusServiceUnavailable, "the stored messages are not available, try again later", "5")
+	}
+	return err
 }
 
 // isRejection reports whether err is an answer to the client: a status of 4xx or 5xx, or 204.
