@@ -14,8 +14,8 @@ import (
 // A handshake is rejected in one of these steps, in this order:
 //
 //   - accept: a limit on connections (limits.go), or draining;
-//   - the PROXY protocol header (proxyprotocol.go);
-//   - TLS: package secure, and checkPlain for TLS at a plain listener (tls.go);
+//   - the PROXY protocol header (preamble.go);
+//   - TLS: package secure, and checkPlain for TLS at a plain listener (preamble.go);
 //   - gathering: the size and the deadline of the request, and memory (handshake.go);
 //   - the request: its path, Host and rate (handshake.go), the rules of RFC 6455 and its
 //     origin (endpoint.check in admit.go);

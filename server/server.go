@@ -247,7 +247,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 	srv.mu.Unlock()
 	srv.setLocalOnly()
 	if srv.tls != nil && !srv.engine.WatchesListener(ln) {
-		ln = srv.tls.Listener(proxyListener{ln, srv})
+		ln = srv.tls.Listener(srv.proxied(ln))
 	}
 	if err := srv.engine.Listen(ln, srv.accept); err != nil {
 		ln.Close()
