@@ -45,7 +45,7 @@ func TestBehindProxy(t *testing.T) {
 					t.Errorf("connection %d: %d, want %d", i, got, want)
 				}
 			}
-			if n := srv.stats.addressFull.Load(); n != 1 {
+			if n := srv.stats.AddressFull.Load(); n != 1 {
 				t.Errorf("counted %d", n)
 			}
 			if got := from(tt.other); got != 101 {
@@ -74,7 +74,7 @@ func TestLimitsPerIP(t *testing.T) {
 			t.Errorf("status %d, want 429 with Retry-After", resp.StatusCode)
 		}
 		dial(t, srv, "/echo", "X-Forwarded-For: 192.0.2.2")
-		if n := srv.stats.addressFull.Load(); n != 1 {
+		if n := srv.stats.AddressFull.Load(); n != 1 {
 			t.Errorf("counted %d", n)
 		}
 		gone.send(0x8, closePayload(1000, ""))
@@ -128,7 +128,7 @@ func wantTooFast(t *testing.T, srv *Server, n int64, status int, retryAfter stri
 		t.Errorf("%s, Retry-After %q, want %d, %s", resp.Status, resp.Header.Get("Retry-After"), status, retryAfter)
 	}
 	c.Close()
-	if got := srv.stats.handshakeRate.Load(); got != n {
+	if got := srv.stats.HandshakeRate.Load(); got != n {
 		t.Errorf("%d were counted, want %d", got, n)
 	}
 }
@@ -189,7 +189,7 @@ func TestLimitsPerIPAtAccept(t *testing.T) {
 			first = s
 		}
 	}
-	if n := srv.stats.addressFull.Load(); n != rejected {
+	if n := srv.stats.AddressFull.Load(); n != rejected {
 		t.Errorf("%d were counted, want %d", n, rejected)
 	}
 	// Handshakes are counted where the connection is.
@@ -230,7 +230,7 @@ func TestPressure(t *testing.T) {
 	debug.SetMemoryLimit(limit)
 	eventually(t, "the limit to change", func() bool { return !srv.memory.Short() })
 	dial(t, srv, "/echo")
-	if n := srv.stats.shortOfMemory.Load(); n != 2 {
+	if n := srv.stats.ShortOfMemory.Load(); n != 2 {
 		t.Errorf("counted %d", n)
 	}
 }
@@ -261,7 +261,7 @@ func TestHeld(t *testing.T) {
 	one := dial(t, srv, "/echo")
 	one.say(begun)
 	one.wantClose(1013)
-	if n := srv.stats.shortOfMemory.Load(); n != 1 {
+	if n := srv.stats.ShortOfMemory.Load(); n != 1 {
 		t.Errorf("counted %d", n)
 	}
 	last.say(string(masked(ws.OpContinuation, true, nil)))

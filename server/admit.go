@@ -134,7 +134,7 @@ func (s *Session) register(id *Identity) error {
 	}
 	srv := s.srv()
 	if err := srv.join(id.User, s); err != nil {
-		srv.stats.manySessions.Add(1)
+		srv.stats.ManySessions.Add(1)
 		return err
 	}
 	srv.holdUser(id.User)
@@ -276,7 +276,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if ep.streams() {
 		s.conn.LimitUnacknowledged(srv.live().PingTimeout)
 	}
-	srv.stats.handshakes.Add(1)
+	srv.stats.Handshakes.Add(1)
 	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()
 	s.closeIfRevoked() // its identity may have been revoked since it was checked

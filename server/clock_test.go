@@ -33,7 +33,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					}
 					h.pass(time.Second)
 				}
-				if n := srv.stats.rejected[408].Load(); n != 0 {
+				if n := srv.stats.Rejected[408].Load(); n != 0 {
 					t.Fatal("too early")
 				}
 				h.pass(time.Second + 2*tick)
@@ -42,7 +42,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					t.Errorf("%d %v", resp.StatusCode, resp.Header)
 				}
 				c.wantEnd()
-				if n := srv.stats.rejected[408].Load(); n != 1 {
+				if n := srv.stats.Rejected[408].Load(); n != 1 {
 					t.Errorf("%d were counted", n)
 				}
 				// A client that does not go is cut off, also if it goes on talking.
@@ -122,7 +122,7 @@ func TestTimers(t *testing.T) {
 
 		// It has nothing to do with the heartbeat's.
 		h.pass(11 * time.Second)
-		if n := srv.stats.pings.Load(); n != 2 {
+		if n := srv.stats.Pings.Load(); n != 2 {
 			t.Errorf("%d pings, want 2", n)
 		}
 
@@ -130,7 +130,7 @@ func TestTimers(t *testing.T) {
 		c := dial(t, srv, "/ws?user=panics")
 		only(t, srv, "panics").SetTimer(tick)
 		h.pass(2 * tick)
-		await(t, "the panic", func() bool { h.clock.beat(); return srv.stats.panics.Load() == 1 })
+		await(t, "the panic", func() bool { h.clock.beat(); return srv.stats.Panics.Load() == 1 })
 		c.wantClose(1011)
 		if n := log.count("panic recovered"); n != 1 {
 			t.Errorf("%d log lines of a panic", n)

@@ -166,7 +166,9 @@ func (s *Session) ended() {
 	}
 	srv.uncount(s)
 	if s.opened == 0 {
-		srv.stats.unfinished(was)
+		if was <= readingRequest { // it never became a session
+			srv.stats.Aborted.Add(1)
+		}
 		return
 	}
 	why := CloseError{Code: s.closeCode()}
@@ -181,7 +183,7 @@ func (s *Session) ended() {
 	if srv.replay != nil {
 		s.replayDetach()
 	}
-	srv.stats.close(why.Code)
+	srv.stats.Close(why.Code)
 	if hook := s.endpoint().Hooks.OnClose; hook != nil {
 		s.guard(func() { hook(s, why) })
 	}

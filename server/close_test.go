@@ -37,7 +37,7 @@ func (s *closeServer) wantClosed(t testing.TB, code Code, reason string) {
 	if why := receive(t, "OnClose", s.closed); why.Code != code || why.Reason != reason {
 		t.Errorf("OnClose has %d %q, want %d %q", why.Code, why.Reason, code, reason)
 	}
-	if n := s.stats.closes[code].Load(); n != 1 {
+	if n := s.stats.Closes[code].Load(); n != 1 {
 		t.Errorf("%d closes with %d were counted, want 1", n, code)
 	}
 	await(t, "the connection is gone", func() bool { return s.connections.Load() == 0 })
@@ -89,7 +89,7 @@ func TestServerCloses(t *testing.T) {
 				if len(srv.messages) != 0 {
 					t.Error("a message came after Close")
 				}
-				if n := srv.stats.forced.Load(); n != 0 {
+				if n := srv.stats.Forced.Load(); n != 0 {
 					t.Error("was cut off")
 				}
 			})
@@ -187,12 +187,12 @@ func TestCloseIsBounded(t *testing.T) {
 				test.end(s, c)
 				c.wantClose(test.code)
 				srv.pass(srv.cfg.CloseTimeout - tick)
-				if n := srv.stats.forced.Load(); n != 0 {
+				if n := srv.stats.Forced.Load(); n != 0 {
 					t.Error("cut off too early")
 				}
 				srv.pass(3 * tick)
 				srv.wantClosed(t, test.code, map[Code]string{1002: "reserved bits set"}[test.code])
-				if n := srv.stats.forced.Load(); n != 1 {
+				if n := srv.stats.Forced.Load(); n != 1 {
 					t.Errorf("%d were counted as cut off", n)
 				}
 				c.wantGone()
@@ -210,7 +210,7 @@ func TestCloseIsBoundedBesideHeartbeat(t *testing.T) {
 	s.armHeartbeat(ticks(srv.cfg.PingInterval)) // as heartbeat and open do, a moment too late
 	c.wantClose(4000)
 	srv.pass(srv.cfg.CloseTimeout + 2*tick)
-	if n := srv.stats.forced.Load(); n != 1 {
+	if n := srv.stats.Forced.Load(); n != 1 {
 		t.Error("not cut off in time")
 	}
 }
@@ -298,7 +298,7 @@ func TestCloseInOnOpen(t *testing.T) {
 		c.wantEnd() // without help of the timer, which stands still
 		await(t, "end", func() bool { return srv.connections.Load() == 0 })
 		h.pass(time.Minute)
-		if n := srv.stats.forced.Load(); n != 0 {
+		if n := srv.stats.Forced.Load(); n != 0 {
 			t.Error("was cut off")
 		}
 	})

@@ -173,15 +173,15 @@ func closingRace(t *testing.T, transport netpoll.Transport, n int, codes map[Cod
 		}
 	}
 	var sum int64
-	for code := range srv.stats.closes {
-		k := srv.stats.closes[code].Load()
+	for code := range srv.stats.Closes {
+		k := srv.stats.Closes[code].Load()
 		sum += k
 		if k > 0 {
 			codes[Code(code)] += k
 		}
 	}
-	if st := srv.engine.Stats(); sum != int64(n) || srv.stats.handshakes.Load() != int64(n) || st.Opened != int64(n) || st.Closed != int64(n) {
-		t.Errorf("%d closes, %d handshakes, %d connections opened and %d closed were counted, want %d", sum, srv.stats.handshakes.Load(), st.Opened, st.Closed, n)
+	if st := srv.engine.Stats(); sum != int64(n) || srv.stats.Handshakes.Load() != int64(n) || st.Opened != int64(n) || st.Closed != int64(n) {
+		t.Errorf("%d closes, %d handshakes, %d connections opened and %d closed were counted, want %d", sum, srv.stats.Handshakes.Load(), st.Opened, st.Closed, n)
 	}
 }
 

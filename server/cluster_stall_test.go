@@ -88,14 +88,14 @@ func TestStalledCluster(t *testing.T) {
 			}
 
 			// A broadcast that still walks the sessions would reach bob, too.
-			await(t, "the end of the broadcasts", func() bool { return srv.stats.broadcast.Load() == rounds })
+			await(t, "the end of the broadcasts", func() bool { return srv.stats.Broadcast.Load() == rounds })
 			bob := dial(t, srv, "/ws?user=bob&topic=news")
 			bob.send(Text, "echo")
 			bob.want(Text, "echo")
 			if err := only(t, srv, "bob").Subscribe("sports"); err != nil {
 				t.Error(err)
 			}
-			clock.until(t, "pings", 2, srv.stats.pings.Load)
+			clock.until(t, "pings", 2, srv.stats.Pings.Load)
 			alice.want(ws.OpPing, "")
 			bob.want(ws.OpPing, "")
 			only(t, srv, "bob").Close(StatusNormalClosure, "")

@@ -126,7 +126,7 @@ func TestShutdownCollides(t *testing.T) {
 					}
 				})
 			}
-			await(t, "a session is open", func() bool { return srv.stats.handshakes.Load() > int64(round%8) })
+			await(t, "a session is open", func() bool { return srv.stats.Handshakes.Load() > int64(round%8) })
 			bound, cancelBound := context.WithTimeout(context.Background(), 20*time.Second)
 			if err := srv.Shutdown(bound); err != nil {
 				t.Error(err)

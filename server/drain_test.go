@@ -51,10 +51,10 @@ func TestDrain(t *testing.T) {
 		if err := receive(t, "Shutdown", done); err != nil {
 			t.Error(err)
 		}
-		if n := srv.stats.closes[1001].Load(); n != 2 {
+		if n := srv.stats.Closes[1001].Load(); n != 2 {
 			t.Errorf("%d closes with 1001 were counted, want 2", n)
 		}
-		if n := srv.stats.rejected[503].Load(); n != 2 {
+		if n := srv.stats.Rejected[503].Load(); n != 2 {
 			t.Errorf("%d rejections with 503 were counted, want 2", n)
 		}
 		if _, err := net.Dial("tcp", srv.Addr().String()); err == nil {
@@ -140,7 +140,7 @@ func TestDrainCutsOff(t *testing.T) {
 		deaf := dial(t, srv, "/ws?user=a")
 		slow := connect(t, srv)
 		slow.say("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
-		await(t, "the ordinary request", func() bool { return srv.stats.fallback.Load() == 1 })
+		await(t, "the ordinary request", func() bool { return srv.stats.Fallback.Load() == 1 })
 
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
@@ -151,7 +151,7 @@ func TestDrainCutsOff(t *testing.T) {
 		deaf.wantClose(1001)
 		deaf.wantGone()
 		slow.wantGone()
-		if n := srv.stats.closes[1001].Load(); n != 1 {
+		if n := srv.stats.Closes[1001].Load(); n != 1 {
 			t.Errorf("%d closes with 1001 were counted, want 1", n)
 		}
 	})

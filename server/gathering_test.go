@@ -17,7 +17,7 @@ func TestHeldRequests(t *testing.T) {
 		await(t, what, func() bool { return srv.memory.Held() == bytes })
 	}
 	begun := "GET /echo HTTP/1.1\r\nX: " + strings.Repeat("x", 7000)
-	rejected := func() bool { return srv.stats.shortOfMemory.Load() > 0 }
+	rejected := func() bool { return srv.stats.ShortOfMemory.Load() > 0 }
 	var clients []*client
 	var each int64 // that one request takes
 	for !rejected() && len(clients) < 100 {

@@ -55,7 +55,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	before := g.head.Held()
 	head, rest, err := g.head.Take(b, srv.cfg.MaxHeader)
 	if !srv.memory.Hold(before, g.head.Held(), limit.ForRequest()) && head == nil && err == nil {
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		err = errNoMemory
 	}
 	if head == nil && err == nil {
@@ -114,7 +114,7 @@ func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 			s.servePlain(head, rest)
 			return nil
 		}
-		s.srv().stats.fallbackFull.Add(1)
+		s.srv().stats.FallbackFull.Add(1)
 		err = errFallbackFull
 	}
 	s.reject(err, &h.req)
@@ -192,7 +192,7 @@ func (srv *Server) rejectHost(host []byte) error {
 // counted.
 func (s *Session) servePlain(head, rest []byte) {
 	srv := s.srv()
-	srv.stats.fallback.Add(1)
+	srv.stats.Fallback.Add(1)
 	s.enter(ended, 0)
 	srv.wheel.Stop(s)
 	nc, err := s.conn.Detach()

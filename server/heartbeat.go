@@ -143,7 +143,7 @@ func (srv *Server) fire(s *Session) {
 	case open:
 		srv.heartbeat(s)
 	case closing, lingering:
-		srv.stats.forced.Add(1)
+		srv.stats.Forced.Add(1)
 		s.conn.Close()
 	}
 }
@@ -179,7 +179,7 @@ func (srv *Server) heartbeat(s *Session) {
 		// unread. They are looked at again when they have had time to be processed.
 		s.armHeartbeat(timeout)
 	case pinged > heard:
-		srv.stats.dead.Add(1)
+		srv.stats.Dead.Add(1)
 		s.conn.Close()
 	case now-heard < interval:
 		s.armHeartbeat(interval - (now - heard))
@@ -192,7 +192,7 @@ func (srv *Server) heartbeat(s *Session) {
 // ping sends a heartbeat, and looks at the session again after some ticks.
 func (s *Session) ping(now, next uint32) {
 	s.pinged.Store(now)
-	s.srv().stats.pings.Add(1)
+	s.srv().stats.Pings.Add(1)
 	s.outcome(s.conn.Write(s.heartbeatFrame(), netpoll.Control))
 	s.armHeartbeat(next)
 }

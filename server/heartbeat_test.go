@@ -52,17 +52,17 @@ func TestHeartbeat(t *testing.T) {
 			ep.Hooks.OnClose = func(_ *Session, why frame.CloseError) { closed <- why }
 			srv, h := startStopped(t, Config{Transport: transport, Endpoints: []Endpoint{ep}})
 			c := dial(t, srv, "/ws?user=a")
-			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
+			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.Pings.Load), 25*time.Second)
 			c.want(ws.OpPing, "")
-			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.dead.Load), 10*time.Second)
+			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.Dead.Load), 10*time.Second)
 			if why := receive(t, "OnClose", closed); why.Code != 1006 {
 				t.Errorf("OnClose has %d", why.Code)
 			}
 			c.wantGone()
-			if n := srv.stats.pings.Load(); n != 1 {
+			if n := srv.stats.Pings.Load(); n != 1 {
 				t.Errorf("%d pings", n)
 			}
-			if n := srv.stats.closes[1006].Load(); n != 1 {
+			if n := srv.stats.Closes[1006].Load(); n != 1 {
 				t.Errorf("%d closes with 1006 were counted", n)
 			}
 		})
@@ -71,14 +71,14 @@ func TestHeartbeat(t *testing.T) {
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
-				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.pings.Load), 3*time.Second)
+				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.Pings.Load), 3*time.Second)
 				c.want(ws.OpPing, "")
 				h.pass(tick)
 				c.send(ws.OpPong, "")
 				await(t, "pong", func() bool { return s.heard.Load() == srv.tick.Load() })
 			}
 			h.pass(2 * time.Second)
-			if s.phase() != open || srv.stats.dead.Load() != 0 {
+			if s.phase() != open || srv.stats.Dead.Load() != 0 {
 				t.Error("was closed")
 			}
 		})
@@ -87,15 +87,15 @@ func TestHeartbeat(t *testing.T) {
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
 			for i := range int64(5) {
-				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.pings.Load), time.Second)
+				wantAbout(t, "pinged", h.until(t, "ping", i+1, srv.stats.Pings.Load), time.Second)
 				c.want(ws.OpPing, "")
 				h.pass(tick)
 				c.send(ws.OpPong, "")
 				await(t, "pong", func() bool { return s.heard.Load() == srv.tick.Load() })
 			}
-			h.until(t, "ping", 6, srv.stats.pings.Load)
-			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.dead.Load), 5*time.Second)
-			if n := srv.stats.pings.Load(); n != 6 {
+			h.until(t, "ping", 6, srv.stats.Pings.Load)
+			wantAbout(t, "given up", h.until(t, "given up", 1, srv.stats.Dead.Load), 5*time.Second)
+			if n := srv.stats.Pings.Load(); n != 6 {
 				t.Errorf("%d pings, want no second one after the last", n)
 			}
 		})
@@ -109,10 +109,10 @@ func TestHeartbeat(t *testing.T) {
 				c.say(string(frame[i : i+1]))
 				await(t, "byte", func() bool { return s.heard.Load() == srv.tick.Load() })
 			}
-			if n := srv.stats.pings.Load(); n != 0 {
+			if n := srv.stats.Pings.Load(); n != 0 {
 				t.Errorf("%d pings in between", n)
 			}
-			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.pings.Load), 25*time.Second)
+			wantAbout(t, "pinged", h.until(t, "ping", 1, srv.stats.Pings.Load), 25*time.Second)
 		})
 		t.Run("what we send is none", func(t *testing.T) {
 			srv, h := startStopped(t, Config{Transport: transport})
@@ -123,7 +123,7 @@ func TestHeartbeat(t *testing.T) {
 				c.want(Text, "x")
 			}
 			h.pass(time.Second + 2*tick)
-			if n := srv.stats.pings.Load(); n != 1 {
+			if n := srv.stats.Pings.Load(); n != 1 {
 				t.Errorf("%d pings, want 1", n)
 			}
 		})
@@ -131,7 +131,7 @@ func TestHeartbeat(t *testing.T) {
 			srv, h := startStopped(t, Config{Transport: transport, PingInterval: time.Second, PingTimeout: 5 * time.Second})
 			c := dial(t, srv, "/ws?user=a")
 			s := only(t, srv, "a")
-			h.until(t, "ping", 1, srv.stats.pings.Load)
+			h.until(t, "ping", 1, srv.stats.Pings.Load)
 			h.pass(4 * time.Second)
 			c.send(Text, "not a pong, but alive")
 			await(t, "message", func() bool { return s.heard.Load() == srv.tick.Load() })
@@ -139,7 +139,7 @@ func TestHeartbeat(t *testing.T) {
 			if s.phase() != open {
 				t.Error("was closed")
 			}
-			if n := srv.stats.pings.Load(); n != 2 {
+			if n := srv.stats.Pings.Load(); n != 2 {
 				t.Errorf("%d pings, want one more", n)
 			}
 		})
@@ -150,7 +150,7 @@ func TestHeartbeat(t *testing.T) {
 			b := dial(t, srv, "/ws?user=b")
 			h.pass(7*time.Second + 2*tick)
 			a.want(ws.OpPing, "")
-			if n := srv.stats.pings.Load(); n != 1 {
+			if n := srv.stats.Pings.Load(); n != 1 {
 				t.Errorf("%d pings", n)
 			}
 			h.pass(3 * time.Second)
@@ -172,7 +172,7 @@ func TestHeartbeatAfterAGap(t *testing.T) {
 	h.now.Add(int64(10 * time.Minute))
 	h.clock.beat()
 	c.want(ws.OpPing, "")
-	if n := srv.stats.dead.Load(); n != 0 {
+	if n := srv.stats.Dead.Load(); n != 0 {
 		t.Error("given up without a ping")
 	}
 }
@@ -197,9 +197,9 @@ func TestHeartbeatsCostNothing(t *testing.T) {
 		}
 	}
 	round()
-	pings := srv.stats.pings.Load()
+	pings := srv.stats.Pings.Load()
 	allocs := testing.AllocsPerRun(10, round)
-	if n := srv.stats.pings.Load() - pings; n < 9*sessions {
+	if n := srv.stats.Pings.Load() - pings; n < 9*sessions {
 		t.Errorf("%d pings in 11 rounds", n)
 	}
 	if raceEnabled {
@@ -277,33 +277,33 @@ func TestHeartbeatAfterAStop(t *testing.T) {
 			for range sessions {
 				clients = append(clients, dial(t, srv, "/ws?user=a"))
 			}
-			h.until(t, "pings", sessions, srv.stats.pings.Load)
+			h.until(t, "pings", sessions, srv.stats.Pings.Load)
 			for _, c := range clients {
 				c.want(ws.OpPing, "")
 			}
 			// Their answers are still in the network when the process is stopped.
 			h.now.Add(int64(stop))
 			h.clock.beat()
-			if n := srv.stats.dead.Load(); n != 0 {
+			if n := srv.stats.Dead.Load(); n != 0 {
 				t.Fatalf("%d sessions were closed at once", n)
 			}
-			most, before := int64(0), srv.stats.pings.Load()
+			most, before := int64(0), srv.stats.Pings.Load()
 			for i := range 5*time.Second/tick + 1 {
-				if n := srv.stats.dead.Load(); n != 0 && i < 2*time.Second/tick {
+				if n := srv.stats.Dead.Load(); n != 0 && i < 2*time.Second/tick {
 					t.Fatalf("%d sessions were closed before a ping has timed out", n)
 				}
-				n := srv.stats.pings.Load()
+				n := srv.stats.Pings.Load()
 				h.pass(tick)
-				most = max(most, srv.stats.pings.Load()-n)
+				most = max(most, srv.stats.Pings.Load()-n)
 			}
-			if n := srv.stats.pings.Load() - before; n < sessions {
+			if n := srv.stats.Pings.Load() - before; n < sessions {
 				t.Errorf("%d of %d sessions were pinged within an interval", n, sessions)
 			}
 			if most > sessions/2 {
 				t.Errorf("%d of %d sessions were pinged at once", most, sessions)
 			}
 			h.pass(2*time.Second + 2*tick)
-			if n := srv.stats.dead.Load(); n != sessions {
+			if n := srv.stats.Dead.Load(); n != sessions {
 				t.Errorf("%d of %d silent sessions were found", n, sessions)
 			}
 		})
@@ -323,7 +323,7 @@ func TestDeadlinesAfterAStop(t *testing.T) {
 
 	h.now.Add(int64(time.Minute))
 	h.clock.beat()
-	if n := srv.stats.rejected[408].Load() + srv.stats.forced.Load(); n != 0 {
+	if n := srv.stats.Rejected[408].Load() + srv.stats.Forced.Load(); n != 0 {
 		t.Fatal("closed at once")
 	}
 	shaking.say(handshakeFor("/ws?user=b"))
@@ -331,7 +331,7 @@ func TestDeadlinesAfterAStop(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 	h.pass(time.Second + 2*tick)
-	if n := srv.stats.forced.Load(); n != 1 {
+	if n := srv.stats.Forced.Load(); n != 1 {
 		t.Errorf("%d closing handshakes were ended, want 1", n)
 	}
 	await(t, "end", func() bool { return srv.engine.Opened() == 1 })

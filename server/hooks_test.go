@@ -154,7 +154,7 @@ func TestHooksPanic(t *testing.T) {
 				c.wantEnd()
 				await(t, "OnClose", func() bool { return closed.Load() == 1 })
 				await(t, "one session is left", func() bool { return srv.connections.Load() == 1 })
-				await(t, "the panic is counted", func() bool { return srv.stats.panics.Load() == 1 })
+				await(t, "the panic is counted", func() bool { return srv.stats.Panics.Load() == 1 })
 				if lines, stacks := log.count("level=ERROR"), log.count("hooks_test.go"); lines != 1 || stacks == 0 {
 					t.Errorf("%d lines are logged, stack: %t", lines, stacks > 0)
 				}

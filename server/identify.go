@@ -121,13 +121,13 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	srv := s.srv()
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
 	if !srv.identifying.set(p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
-		srv.stats.identifyFull.Add(1)
+		srv.stats.IdentifyFull.Add(1)
 		return errIdentifyFull
 	}
 	if !srv.memory.Hold(0, p.held, limit.ForRequest()) {
 		srv.memory.Hold(p.held, 0, limit.ForRequest())
 		srv.identifying.drop(s)
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		return errNoMemory
 	}
 	b := append(append(make([]byte, 0, p.held), head...), rest...)

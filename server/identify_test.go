@@ -174,7 +174,7 @@ func TestIdentifierTimeout(t *testing.T) {
 			running, waiting := srv.identifiers.Load()
 			return running == 0 && waiting == 0 && srv.connections.Load() == 0 && srv.memory.Held() == 0
 		})
-		if n := srv.stats.rejected[401].Load(); n != 0 {
+		if n := srv.stats.Rejected[401].Load(); n != 0 {
 			t.Errorf("%d clients were rejected twice", n)
 		}
 		if n := calls.Load(); n != 1 || srv.users.Users() != 0 {

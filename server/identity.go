@@ -218,7 +218,7 @@ func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
 			n++
 		}
 	}
-	srv.stats.refreshes.Add(int64(n))
+	srv.stats.Refreshes.Add(int64(n))
 	return n
 }
 
@@ -286,7 +286,7 @@ func (s *Session) refreshBy(token string) (id Identity, ended []string, err erro
 	var rejection *Rejection
 	switch {
 	case err == nil:
-		s.srv().stats.refreshes.Add(1)
+		s.srv().stats.Refreshes.Add(1)
 		return id, ended, nil
 	case errors.Is(err, ErrClosed):
 		return id, nil, err

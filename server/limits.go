@@ -12,11 +12,61 @@ import (
 	"fanfare/server/internal/limit"
 )
 
+// accept returns the session of a connection that has been accepted.
+func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
+	src, ok := srv.limitConnection(peer.Addr())
+	if !ok {
+		return nil, nil
+	}
+	s := srv.newSession(srv.unrouted)
+	if s == nil {
+		src.Leave()
+		srv.rejectLog.Note(errFull, peer.Addr(), nil)
+		return nil, nil
+	}
+	s.source = src
+	if srv.announces(peer.Addr()) {
+		s.state.Store(uint32(readingProxyHeader) << phaseShift)
+	}
+	s.arm(srv.live().HandshakeTimeout)
+	return &s.conn, handler{s}
+}
+
+// newSession returns nil when the server is full.
+func (srv *Server) newSession(ep *endpoint) *Session {
+	if srv.connections.Add(1) > int64(srv.live().MaxConnections) {
+		srv.connections.Add(-1)
+		srv.stats.Full.Add(1)
+		return nil
+	}
+	s := new(Session)
+	s.ep.Store(ep)
+	s.state.Store(uint32(readingRequest) << phaseShift)
+	s.heard.Store(srv.tick.Load())
+	return s
+}
+
+// fewConnections is how many connections a production server should have room for: a
+// descriptor limit of 4,096, less the reserve.
+const fewConnections = 4096 - 4096/16
+
+// warnAboutDescriptors logs a warning if the descriptor limit has room for fewer
+// connections than the operator has asked for, or most likely wants.
+func warnAboutDescriptors(cfg *Config, room int) {
+	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
+	switch {
+	case cfg.MaxConnections > room:
+		cfg.Logger.Warn("too few file descriptors for MaxConnections", "max_connections", cfg.MaxConnections, "room", room, "advice", advice)
+	case room < fewConnections && cfg.MaxConnections == room:
+		cfg.Logger.Warn("few file descriptors", "max_connections", room, "advice", advice)
+	}
+}
+
 // limitConnection counts a connection that was just accepted from peer. It returns false if
 // the connection exceeds a limit.
 func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		srv.rejectLog.Note(errFull, peer, nil)
 		return nil, false
 	}
@@ -24,7 +74,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 		return nil, true // its header, or its request, will name the client
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.live().ConnectionsPerIP); !ok {
-		srv.stats.addressFull.Add(1)
+		srv.stats.AddressFull.Add(1)
 		srv.rejectLog.Note(errAddressFull, peer, nil)
 	}
 	return src, ok
@@ -57,7 +107,7 @@ func (srv *Server) limitHandshake(s *Session, r *Request) error {
 func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 	src, ok := srv.sources.Enter(addr, srv.live().ConnectionsPerIP)
 	if !ok {
-		srv.stats.addressFull.Add(1)
+		srv.stats.AddressFull.Add(1)
 		return nil, errAddressFull
 	}
 	return src, nil
@@ -67,11 +117,11 @@ func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 func (srv *Server) countHandshake(src *limit.Source) error {
 	now := srv.tick.Load()
 	if wait, ok := src.Handshake(srv.live().HandshakesPerIP, now); !ok {
-		srv.stats.handshakeRate.Add(1)
+		srv.stats.HandshakeRate.Add(1)
 		return after(errAddressRate, wait)
 	}
 	if wait, ok := srv.handshakeGate.Take(int64(srv.live().HandshakeRate), now); !ok {
-		srv.stats.handshakeRate.Add(1)
+		srv.stats.HandshakeRate.Add(1)
 		return after(errHandshakeRate, wait)
 	}
 	return nil
@@ -225,7 +275,7 @@ func (s *Session) probe() (wait uint32) {
 	if s.phase() != open || now == heard || !s.pinged.CompareAndSwap(pinged, now) {
 		return timeout
 	}
-	srv.stats.pings.Add(1)
+	srv.stats.Pings.Add(1)
 	s.outcome(s.conn.Write(s.heartbeatFrame(), netpoll.Control))
 	s.armHeartbeat(timeout)
 	return timeout
@@ -280,7 +330,7 @@ var errOverRate = &frame.CloseError{Code: frame.StatusPolicyViolation, Reason: "
 
 // overRate closes a session that exceeds its endpoint's Rate.
 func (s *Session) overRate() {
-	s.srv().stats.overRate.Add(1)
+	s.srv().stats.OverRate.Add(1)
 	s.fail(errOverRate)
 }
 

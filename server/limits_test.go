@@ -26,7 +26,7 @@ func TestMaxConnections(t *testing.T) {
 			explains(t, resp, c.head)
 			c.wantEnd()
 		}
-		if full, rejected := srv.stats.full.Load(), srv.engine.Stats().Rejected; full != 3 || rejected != 3 {
+		if full, rejected := srv.stats.Full.Load(), srv.engine.Stats().Rejected; full != 3 || rejected != 3 {
 			t.Errorf("%d and %d were counted, want 3", full, rejected)
 		}
 		push(srv, "a", Text, []byte("still there"))
@@ -62,8 +62,8 @@ func TestRejectedAtAccept(t *testing.T) {
 			{"full", func(t *testing.T, srv *Server) {
 				srv.connections.Add(1)
 				t.Cleanup(func() { srv.connections.Add(-1) })
-			}, func(srv *Server) int64 { return srv.stats.full.Load() }},
-			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.shortOfMemory.Load() }},
+			}, func(srv *Server) int64 { return srv.stats.Full.Load() }},
+			{"under pressure", func(_ *testing.T, srv *Server) { srv.memory.Observe(1, 1) }, func(srv *Server) int64 { return srv.stats.ShortOfMemory.Load() }},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				srv, _ := startStopped(t, Config{Transport: transport, MaxConnections: 1})

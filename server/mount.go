@@ -170,10 +170,10 @@ func (srv *Server) checkRoom(from netip.Addr) error {
 	case srv.status.Load() >= draining:
 		return errGoingAway
 	case srv.memory.Short():
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		return errFull
 	case srv.connections.Load() >= int64(srv.live().MaxConnections):
-		srv.stats.full.Add(1)
+		srv.stats.Full.Add(1)
 		return errFull
 	}
 	src, err := srv.enterSource(from)

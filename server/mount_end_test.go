@@ -82,8 +82,8 @@ func TestMountHookPanics(t *testing.T) {
 				}
 				mu.Unlock()
 			}
-			if srv.stats.panics.Load() != 2 {
-				t.Errorf("%d panics counted", srv.stats.panics.Load())
+			if srv.stats.Panics.Load() != 2 {
+				t.Errorf("%d panics counted", srv.stats.Panics.Load())
 			}
 		})
 	}

@@ -68,7 +68,7 @@ func TestMountRejects(t *testing.T) {
 			dial := in(t, h, m)
 			for _, test := range tests {
 				t.Run(test.name, func(t *testing.T) {
-					before := srv.stats.rejected[min(test.status, 500)].Load()
+					before := srv.stats.Rejected[min(test.status, 500)].Load()
 					g := dial()
 					resp, body := g.ask(test.request)
 					if resp.StatusCode != test.status || !strings.Contains(body, test.text) {
@@ -84,7 +84,7 @@ func TestMountRejects(t *testing.T) {
 					if test.status == 101 {
 						return
 					}
-					if test.status <= 500 && srv.stats.rejected[test.status].Load() != before+1 {
+					if test.status <= 500 && srv.stats.Rejected[test.status].Load() != before+1 {
 						t.Error("it was not counted")
 					}
 					if !resp.Close {
@@ -92,7 +92,7 @@ func TestMountRejects(t *testing.T) {
 					}
 				})
 			}
-			if n := srv.stats.panics.Load(); n != 1 {
+			if n := srv.stats.Panics.Load(); n != 1 {
 				t.Errorf("%d panics counted", n)
 			}
 		})
@@ -199,7 +199,7 @@ func TestMountLimitsPerIP(t *testing.T) {
 				g.Close()
 			}
 			eventually(t, "they are gone", func() bool { return srv.connections.Load() == 1 })
-			if n := srv.stats.addressFull.Load(); n != 2 {
+			if n := srv.stats.AddressFull.Load(); n != 2 {
 				t.Errorf("%d were one too many", n)
 			}
 			// 10 handshakes may come at once, and one more a second. Those for

@@ -289,9 +289,9 @@ func (w *pacedWalk) next(n int) (reached, accepted int, more bool) {
 		}
 		return reached < n
 	})
-	counter := &w.srv.stats.broadcast
+	counter := &w.srv.stats.Broadcast
 	if w.topic != "" {
-		counter = &w.srv.stats.published
+		counter = &w.srv.stats.Published
 	}
 	counter.Add(int64(accepted))
 	return reached, accepted, more

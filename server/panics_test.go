@@ -126,7 +126,7 @@ func TestPanicInDialect(t *testing.T) {
 		}},
 		{"Heartbeat", false, func(t *testing.T, srv *Server, h *manualClock) {
 			c := dial(t, srv, "/ws?user=a", speaksFaulty)
-			h.until(t, "ping", 1, srv.stats.pings.Load)
+			h.until(t, "ping", 1, srv.stats.Pings.Load)
 			c.want(ws.OpPing, "")
 		}},
 		{"Ping", true, func(t *testing.T, srv *Server, _ *manualClock) {

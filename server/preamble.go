@@ -177,7 +177,7 @@ func (s *Session) readProxyHeader(b []byte, accepted uint32) (rest []byte) {
 	before := g.held()
 	h, rest, err := s.proxyHeader(g, b)
 	if !srv.memory.Hold(before, g.held(), limit.ForRequest()) && rest == nil && err == nil {
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		err = errNoMemory
 	}
 	if rest != nil {
@@ -230,13 +230,13 @@ func (s *Session) announced(h proxyproto.Header) (err error) {
 // badProxyHeader counts a connection of a proxy whose header is missing or malformed, and
 // returns the rejection.
 func (srv *Server) badProxyHeader(err error) *Rejection {
-	srv.stats.proxyHeaders.Add(1)
+	srv.stats.ProxyHeaders.Add(1)
 	return proxyproto.Reject(err, field.Setting(srv.cfg.FieldName, "ProxyProtocol"))
 }
 
 // rejectProxyHeader rejects a header from an address that is not a proxy.
 func (srv *Server) rejectProxyHeader() *Rejection {
-	srv.stats.proxyHeaders.Add(1)
+	srv.stats.ProxyHeaders.Add(1)
 	return proxyproto.RejectUnknown(field.Setting(srv.cfg.FieldName, "ProxyProtocol"))
 }
 
@@ -245,7 +245,7 @@ func (srv *Server) rejectProxyHeader() *Rejection {
 func (srv *Server) proxied(ln net.Listener) net.Listener {
 	return &proxyproto.Listener{Listener: ln, Announces: srv.announces, Failed: func(peer netip.Addr, err error) {
 		r := srv.badProxyHeader(err)
-		srv.stats.reject(r.Status)
+		srv.stats.Reject(r.Status)
 		srv.rejectLog.Note(r, peer, nil)
 	}}
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/audience"
 	"fanfare/server/internal/fanout"
 	"fanfare/server/node"
+	"fanfare/server/stats"
 )
 
 // Audience says which sessions receive a message.
@@ -192,8 +194,8 @@ func (srv *Server) pushHere(user string, m *Message, sel *audience.Selection) in
 	defer putList(l)
 	*l = keepSelected(sel, srv.users.AppendUser(*l, user))
 	n := fanout.Count(*l, deliverer(m, srv.userPolicy()))
-	srv.stats.pushed.Add(int64(n))
-	srv.observePush(toUser, began, n)
+	srv.stats.Pushed.Add(int64(n))
+	srv.observePush(stats.ToUser, began, n)
 	return n
 }
 
@@ -206,8 +208,8 @@ func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *a
 		*l = without(*l, except)
 	}
 	n := fanout.CountParallel(*l, deliverer(m, srv.topicPolicy()))
-	srv.stats.published.Add(int64(n))
-	srv.observePush(toTopic, began, n)
+	srv.stats.Published.Add(int64(n))
+	srv.observePush(stats.ToTopic, began, n)
 	return n
 }
 
@@ -236,8 +238,8 @@ func (srv *Server) broadcastHere(m *Message, sel *audience.Selection) int {
 		})
 		return n
 	})
-	srv.stats.broadcast.Add(int64(n))
-	srv.observePush(toAll, began, n)
+	srv.stats.Broadcast.Add(int64(n))
+	srv.observePush(stats.ToAll, began, n)
 	return n
 }
 
@@ -260,9 +262,9 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *audienc
 	*l = all
 	pushed := fanout.CountParallel(all[:split], deliverer(m, srv.userPolicy()))
 	published := fanout.CountParallel(all[split:], deliverer(m, srv.topicPolicy()))
-	srv.stats.pushed.Add(int64(pushed))
-	srv.stats.published.Add(int64(published))
-	srv.observePush(toSeveral, began, pushed+published)
+	srv.stats.Pushed.Add(int64(pushed))
+	srv.stats.Published.Add(int64(published))
+	srv.observePush(stats.ToSeveral, began, pushed+published)
 	return pushed + published
 }
 
@@ -338,4 +340,13 @@ func (srv *Server) deliverHere(to *Audience, m *Message) int {
 		return srv.publishHere(to.Topics[0], m, nil, sel)
 	}
 	return srv.pushManyHere(to.Users, to.Topics, m, sel)
+}
+
+// observePush notes that a push, which this node accepted at began, is now written or queued to
+// n sessions of this node. It takes the same time for any number of receivers. Pushes
+// without a local receiver are not counted: they would hide the others.
+func (srv *Server) observePush(k stats.Kind, began time.Duration, n int) {
+	if n > 0 {
+		srv.stats.Latency[k].Add(srv.now() - began)
+	}
 }

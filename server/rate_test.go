@@ -47,7 +47,7 @@ func TestRate(t *testing.T) {
 			if code := c.finish(); code != 1008 {
 				t.Errorf("closed with %d, want 1008", code)
 			}
-			if n := srv.stats.overRate.Load(); n != 1 {
+			if n := srv.stats.OverRate.Load(); n != 1 {
 				t.Errorf("counted %d", n)
 			}
 		})
@@ -199,7 +199,7 @@ func TestDiscard(t *testing.T) {
 			t.Errorf("disconnected after %d bytes, want a few more than %d", sent, maxDiscarded)
 		}
 		await(t, "the session is gone", func() bool { return srv.Count() == 0 })
-		if n := srv.stats.forced.Load(); n != 1 {
+		if n := srv.stats.Forced.Load(); n != 1 {
 			t.Errorf("counted %d", n)
 		}
 	})

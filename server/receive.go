@@ -66,7 +66,7 @@ const maxDiscarded = 1 << 20
 func (s *Session) discard(n int) {
 	x := s.extend()
 	if x.discarded += n; x.discarded > maxDiscarded {
-		s.srv().stats.forced.Add(1)
+		s.srv().stats.Forced.Add(1)
 		s.conn.Close()
 	}
 }
@@ -82,7 +82,7 @@ func (s *Session) feed(in []byte, now, heard uint32) (left []byte) {
 	}
 	srv := s.srv()
 	if !srv.memory.Hold(before, after, limit.ForMessage()) {
-		srv.stats.shortOfMemory.Add(1)
+		srv.stats.ShortOfMemory.Add(1)
 		s.fail(errShortOfMemory)
 	}
 	if s.phase() == lingering { // nothing is decoded any more
@@ -199,7 +199,7 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 		if s.phase() != open {
 			return true // RFC 6455, 5.5.1: we have sent a close frame
 		}
-		ep.srv.stats.received.Add(1)
+		ep.srv.stats.Received.Add(1)
 		if ep.ReportMessages && s.raw() {
 			ep.srv.events.received(s, m.Op, m.Payload)
 		}

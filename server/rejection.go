@@ -98,7 +98,7 @@ func (s *Session) reject(err error, r *Request) {
 // unless the server waits for the request, or for an Identifier.
 func (s *Session) rejectEarly(r *Rejection) {
 	if s.advance(readingProxyHeader, lingering) || s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
-		s.srv().stats.reject(r.Status)
+		s.srv().stats.Reject(r.Status)
 		r = s.srv().spread(r)
 		s.noteRejection(r, nil)
 		s.sendRejection(r)
@@ -139,7 +139,7 @@ func (srv *Server) rejection(err error) *Rejection {
 		srv.log.Error("handshake failed", "err", err)
 		r = handshake.Fault(err)
 	}
-	srv.stats.reject(r.Status)
+	srv.stats.Reject(r.Status)
 	return srv.spread(r)
 }
 

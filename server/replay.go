@@ -13,6 +13,7 @@ import (
 	"fanfare/netpoll"
 	"fanfare/server/internal/fanout"
 	"fanfare/server/internal/replay"
+	"fanfare/server/stats"
 	"fanfare/server/store"
 )
 
@@ -79,7 +80,7 @@ func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64
 		defer s.conn.Uncork()
 		return srv.replay.Notify(receiver{s}, notice)
 	})
-	srv.observePush(toInbox, began, n)
+	srv.observePush(stats.ToInbox, began, n)
 	return n
 }
 
@@ -262,7 +263,7 @@ func (r receiver) WriteStored(f replay.Frame) bool {
 	if s.outcome(s.conn.Write(s.compressed((*frame.Prepared)(f.(*storedFrame))), netpoll.CloseOnFull)) != nil {
 		return false
 	}
-	s.srv().stats.replayed.Add(1)
+	s.srv().stats.Replayed.Add(1)
 	return true
 }
 
@@ -271,7 +272,7 @@ func (r receiver) WriteLive(f replay.Frame) bool {
 	return r.s.write(live.m, live.policy) == nil
 }
 
-func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.heldDropped.Add(1) }
+func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.HeldDropped.Add(1) }
 
 // Ping has the policy of messages, so that what drops them drops it too.
 func (r receiver) Ping(payload []byte) bool {
@@ -328,7 +329,7 @@ func (r receiver) WriteMarked(f replay.Frame, at replay.Positions) bool {
 		return false
 	}
 	if f != nil {
-		s.srv().stats.replayed.Add(1)
+		s.srv().stats.Replayed.Add(1)
 	}
 	return true
 }

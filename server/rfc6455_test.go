@@ -224,7 +224,7 @@ func TestRFC6455HalfCloseIsBounded(t *testing.T) {
 		await(t, "the close frame is seen", func() bool { return s.phase() == lingering })
 		h.pass(srv.cfg.CloseTimeout + 2*tick)
 		await(t, "end", func() bool { return srv.connections.Load() == 0 })
-		if n := srv.stats.closes[1000].Load(); n != 1 {
+		if n := srv.stats.Closes[1000].Load(); n != 1 {
 			t.Errorf("%d were counted", n)
 		}
 	})

@@ -139,7 +139,7 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 		return nil
 	case netpoll.Full:
 		srv, queued := s.srv(), s.Queued()
-		srv.stats.slow.Add(1)
+		srv.stats.Slow.Add(1)
 		if s.end(frame.StatusTryAgainLater, "too slow", true) {
 			srv.events.slow(s, queued)
 		}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +25,7 @@ import (
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
+	"fanfare/server/stats"
 	"fanfare/server/store"
 )
 
@@ -63,7 +63,7 @@ type Server struct {
 	status        atomic.Uint32
 	ending        atomic.Bool // Shutdown was called
 	handing       atomic.Bool // HandOver is in progress, or has succeeded
-	stats         stats
+	stats         stats.Counters
 	memory        limit.Memory
 	sources       *limit.Sources
 	handshakeGate limit.Gate  // of all handshakes
@@ -288,56 +288,6 @@ func (srv *Server) Run(ctx context.Context, drain time.Duration) error {
 	return srv.Shutdown(bound)
 }
 
-// accept returns the session of a connection that has been accepted.
-func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) {
-	src, ok := srv.limitConnection(peer.Addr())
-	if !ok {
-		return nil, nil
-	}
-	s := srv.newSession(srv.unrouted)
-	if s == nil {
-		src.Leave()
-		srv.rejectLog.Note(errFull, peer.Addr(), nil)
-		return nil, nil
-	}
-	s.source = src
-	if srv.announces(peer.Addr()) {
-		s.state.Store(uint32(readingProxyHeader) << phaseShift)
-	}
-	s.arm(srv.live().HandshakeTimeout)
-	return &s.conn, handler{s}
-}
-
-// newSession returns nil when the server is full.
-func (srv *Server) newSession(ep *endpoint) *Session {
-	if srv.connections.Add(1) > int64(srv.live().MaxConnections) {
-		srv.connections.Add(-1)
-		srv.stats.full.Add(1)
-		return nil
-	}
-	s := new(Session)
-	s.ep.Store(ep)
-	s.state.Store(uint32(readingRequest) << phaseShift)
-	s.heard.Store(srv.tick.Load())
-	return s
-}
-
-// fewConnections is how many connections a production server should have room for: a
-// descriptor limit of 4,096, less the reserve.
-const fewConnections = 4096 - 4096/16
-
-// warnAboutDescriptors logs a warning if the descriptor limit has room for fewer
-// connections than the operator has asked for, or most likely wants.
-func warnAboutDescriptors(cfg *Config, room int) {
-	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
-	switch {
-	case cfg.MaxConnections > room:
-		cfg.Logger.Warn("too few file descriptors for MaxConnections", "max_connections", cfg.MaxConnections, "room", room, "advice", advice)
-	case room < fewConnections && cfg.MaxConnections == room:
-		cfg.Logger.Warn("few file descriptors", "max_connections", room, "advice", advice)
-	}
-}
-
 // Count returns the number of open sessions of this process.
 func (srv *Server) Count() int { return int(srv.sessions.Load()) }
 
@@ -355,3 +305,40 @@ func (srv *Server) Config() Config {
 
 // live returns the configuration in force, without a copy. It must not be modified.
 func (srv *Server) live() *Config { return srv.current.Load() }
+
+// What a server says about itself is in package stats.
+type (
+	// Stats describe a server: its state now, and counters since New.
+	Stats = stats.Stats
+	// ReplayStats describe the delivery of stored messages.
+	ReplayStats = stats.Replay
+	// TLSStats describe the TLS handshakes of the public listener.
+	TLSStats = stats.TLS
+	// Histogram counts durations by size.
+	Histogram = stats.Histogram
+)
+
+// Stats returns a snapshot.
+func (srv *Server) Stats() *Stats {
+	out := srv.stats.Snapshot(srv.engine.Stats())
+	out.Transport = srv.engine.Transport().String()
+	out.Status = srv.Status().String()
+	out.UptimeSeconds = srv.now().Seconds()
+	out.Sessions = srv.sessions.Load()
+	out.Users, out.Topics = srv.users.Users(), srv.users.Topics()
+	out.Connections, out.MaxConnections = srv.connections.Load(), srv.live().MaxConnections
+	out.UnfinishedBytes = srv.memory.Held()
+	out.Nodes = 1
+	if cl := srv.cluster; cl != nil {
+		out.Nodes = cl.Nodes()
+	}
+	if srv.tls != nil {
+		s := srv.tls.Stats()
+		out.TLS = &TLSStats{Running: s.Running, Limit: s.Limit, Waiting: s.Waiting, Done: s.Handshakes, Resumed: s.Resumed, Failures: s.Failures}
+	}
+	if srv.replay != nil {
+		r := ReplayStats(srv.replay.Stats())
+		out.Replay = &r
+	}
+	return out
+}

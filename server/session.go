@@ -343,7 +343,7 @@ func (s *Session) arm(d time.Duration) {
 // panicked logs and counts a panic that was recovered; where says what ran.
 func (srv *Server) panicked(where string, v any, attrs ...any) {
 	srv.log.Error("panic recovered", append([]any{"where", where, "panic", v, "stack", string(debug.Stack())}, attrs...)...)
-	srv.stats.panics.Add(1) // last: a reader of the counter finds it in the log
+	srv.stats.Panics.Add(1) // last: a reader of the counter finds it in the log
 }
 
 // guard runs a hook. A panic ends the session with 1011.

@@ -52,7 +52,7 @@ func TestSessionsCloseOldest(t *testing.T) {
 			}
 		}
 		mu.Unlock()
-		if n := srv.stats.manySessions.Load(); n != 0 {
+		if n := srv.stats.ManySessions.Load(); n != 0 {
 			t.Errorf("%d handshakes were rejected", n)
 		}
 		clients[2].Close()
@@ -108,7 +108,7 @@ func TestSessionsRejectProbes(t *testing.T) {
 		c.want(ws.OpPing, "")
 	}
 	rejected() // and do not ask twice
-	if n := srv.stats.pings.Load(); n != 2 {
+	if n := srv.stats.Pings.Load(); n != 2 {
 		t.Errorf("%d pings, want 2", n)
 	}
 	h.pass(tick) // a pong in the ping's tick is not distinguished from an earlier one
@@ -120,7 +120,7 @@ func TestSessionsRejectProbes(t *testing.T) {
 	dial(t, srv, "/ws?user=a")
 	alive.send(ws.OpPing, "still here")
 	alive.want(ws.OpPong, "still here")
-	if n := srv.stats.dead.Load(); n != 1 {
+	if n := srv.stats.Dead.Load(); n != 1 {
 		t.Errorf("%d heartbeats were missed, want 1", n)
 	}
 }

@@ -81,8 +81,8 @@ func TestSlowIsClosed(t *testing.T) {
 		if why := receive(t, "OnClose", closed); why.Code != 1013 {
 			t.Errorf("OnClose has %d", why.Code)
 		}
-		if srv.stats.slow.Load() != 1 || srv.stats.closes[1013].Load() != 1 {
-			t.Errorf("%d slow, %d closed with 1013 were counted", srv.stats.slow.Load(), srv.stats.closes[1013].Load())
+		if srv.stats.Slow.Load() != 1 || srv.stats.Closes[1013].Load() != 1 {
+			t.Errorf("%d slow, %d closed with 1013 were counted", srv.stats.Slow.Load(), srv.stats.Closes[1013].Load())
 		}
 		// The queue was thrown away for the close frame, not to make room.
 		if drops := srv.Stats().Dropped; drops["ending"] == 0 || drops["full"] != 0 {
@@ -153,7 +153,7 @@ func TestSlowPolicies(t *testing.T) {
 		dial(t, srv, "/ws?user=a&topic=t")
 		for publish(srv, "t", Binary, numbered(0)) == 1 {
 		}
-		if n := srv.stats.slow.Load(); n != 1 {
+		if n := srv.stats.Slow.Load(); n != 1 {
 			t.Errorf("%d slow ones were counted", n)
 		}
 	})
@@ -212,7 +212,7 @@ func TestSlowPings(t *testing.T) {
 				t.Fatalf("%d bytes are queued", q)
 			}
 		}
-		if n := srv.stats.slow.Load(); n != 1 {
+		if n := srv.stats.Slow.Load(); n != 1 {
 			t.Errorf("%d slow ones were counted", n)
 		}
 	})

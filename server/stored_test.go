@@ -122,8 +122,8 @@ func TestUnreadLargerThanTheWindow(t *testing.T) {
 		pushDurable(t, srv, "alice", text)
 	}
 	c := dial(t, srv, "/ws?user=alice")
-	await(t, "the first window", func() bool { return srv.stats.replayed.Load() > 0 })
-	if n := srv.stats.replayed.Load(); n > 10 {
+	await(t, "the first window", func() bool { return srv.stats.Replayed.Load() > 0 })
+	if n := srv.stats.Replayed.Load(); n > 10 {
 		t.Errorf("%d messages are on the way to a client that says nothing", n)
 	}
 	last := pushDurable(t, srv, "alice", "the newest")

@@ -221,7 +221,7 @@ func TestHold(t *testing.T) {
 	}
 	want = append(want, "topic 0", "live 0", "live 1", "live 2")
 	c := dial(t, srv, "/ws?user=alice&topic=news.a&topic=t")
-	await(t, "the first window", func() bool { return srv.stats.replayed.Load() > 5 })
+	await(t, "the first window", func() bool { return srv.stats.Replayed.Load() > 5 })
 	push(srv, "alice", Text, []byte("live 0"))
 	publish(srv, "t", Text, []byte("live 1"))
 	broadcast(srv, Text, []byte("live 2"))
@@ -257,9 +257,9 @@ func TestHoldIsBounded(t *testing.T) {
 		live int
 	}{{"bytes", 15}, {"time", 1}} {
 		t.Run(test.name, func(t *testing.T) {
-			before := srv.stats.replayed.Load()
+			before := srv.stats.Replayed.Load()
 			c := dial(t, srv, "/ws?user=alice")
-			await(t, "the first window", func() bool { return srv.stats.replayed.Load() > before+5 })
+			await(t, "the first window", func() bool { return srv.stats.Replayed.Load() > before+5 })
 			for range test.live {
 				push(srv, "alice", Text, []byte(strings.Repeat("y", 3000)))
 			}

@@ -157,7 +157,7 @@ func TestStreamHeartbeat(t *testing.T) {
 	c := getStream(t, srv, "/lines?protocol=lines&user=a", "welcome")
 	await(t, "open", func() bool { return srv.Count() == 1 })
 	for i := range int64(4) {
-		wantAbout(t, "heartbeat", clock.until(t, "heartbeat", i+1, srv.stats.pings.Load), srv.cfg.PingInterval)
+		wantAbout(t, "heartbeat", clock.until(t, "heartbeat", i+1, srv.stats.Pings.Load), srv.cfg.PingInterval)
 		c.wantLines("")
 	}
 	if got := []int64{srv.Stats().Pings, srv.Stats().Dead, int64(srv.Count())}; !slices.Equal(got, []int64{4, 0, 1}) {

@@ -233,9 +233,9 @@ func TestTLSHelloOnPlainListener(t *testing.T) {
 			if err := tls.Client(c.Conn, clientTLS(tls.VersionTLS13)).Handshake(); err == nil {
 				t.Error("the handshake succeeds")
 			}
-			await(t, "it is counted", func() bool { return srv.stats.rejected[400].Load() > 0 })
+			await(t, "it is counted", func() bool { return srv.stats.Rejected[400].Load() > 0 })
 		}
-		await(t, "all are counted", func() bool { return srv.stats.rejected[400].Load() == 3 })
+		await(t, "all are counted", func() bool { return srv.stats.Rejected[400].Load() == 3 })
 		clock.pass(11 * time.Second)
 		if n := log.count(`reason="TLS handshake at a listener without TLS" count=3`); n != 1 {
 			t.Errorf("%d lines, want 1: %s", n, log.buf.String())
