@@ -57,7 +57,7 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	defer func() {
 		if v := recover(); v != nil {
 			ep.srv.panicked("Dialect.Resume or Protocol", v, "endpoint", ep.Path)
-			err = errInternal
+			err = handshake.ErrInternal
 		}
 	}()
 	r := &h.req

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/handshake"
 )
 
 // Status is the phase of a Server's life.
@@ -149,7 +150,7 @@ func (srv *Server) drain(ctx context.Context) {
 		for _, s := range left[:n] {
 			switch s.phase() {
 			case readingProxyHeader, readingRequest, identifying:
-				s.rejectEarly(errGoingAway)
+				s.rejectEarly(handshake.ErrGoingAway)
 			case open:
 				s.Close(srv.leaveCode())
 			}

@@ -3,13 +3,34 @@ package server
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 
+	"fanfare/netpoll"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
+
+// A handshake is rejected in one of these steps, in this order:
+//
+//   - accept: a limit on connections (limits.go), or draining;
+//   - the PROXY protocol header (preamble.go);
+//   - TLS: package secure, and checkPlain for TLS at a plain listener (preamble.go);
+//   - gathering: the size and the deadline of the request, and memory (handshake.go);
+//   - the request: its path, Host and rate (handshake.go), the rules of RFC 6455 and its
+//     origin (endpoint.check in admit.go);
+//   - identity: the Identifier and its deadline (identify.go);
+//   - admission: topics, sub-protocol, and the limits per user (endpoint.admit in admit.go).
+
+// Rejection is an error that is the answer to a handshake: an HTTP
+// Status of 400 to 599, a Text, and further Header fields if any. Reason, if not empty,
+// takes the place of Text in the log, for texts that differ from client to client.
+type Rejection = handshake.Rejection
+
+// Reject returns a Rejection: what an Identifier returns to reject a client.
+func Reject(status int, text string) error { return handshake.Reject(status, text) }
 
 // handshakeBuffer is the memory for checking one opening handshake. It is pooled: a
 // session needs it for a moment only.
@@ -56,7 +77,7 @@ func (s *Session) readRequest(b []byte, accepted uint32) (rest []byte) {
 	head, rest, err := g.head.Take(b, srv.cfg.MaxHeader)
 	if !srv.memory.Hold(before, g.head.Held(), limit.ForRequest()) && head == nil && err == nil {
 		srv.stats.ShortOfMemory.Add(1)
-		err = errNoMemory
+		err = handshake.ErrNoMemory
 	}
 	if head == nil && err == nil {
 		if g == &first {
@@ -115,7 +136,7 @@ func (s *Session) answer(head, rest []byte, arrived uint32) []byte {
 			return nil
 		}
 		s.srv().stats.FallbackFull.Add(1)
-		err = errFallbackFull
+		err = handshake.ErrFallbackFull
 	}
 	s.reject(err, &h.req)
 	return nil
@@ -145,7 +166,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 		}
 	}
 	if srv.status.Load() >= draining {
-		return errGoingAway
+		return handshake.ErrGoingAway
 	}
 	if err := handshake.CheckHost(&r.head); err != nil {
 		return err
@@ -208,38 +229,68 @@ func (s *Session) servePlain(head, rest []byte) {
 	})
 }
 
-// checkHeader marks a plain GET request at an endpoint as a question: the answer is what
-// a WebSocket handshake with the same query and header would get. Browsers do not tell
-// pages why a handshake was rejected, and with curl it takes four headers.
-const checkHeader = "Fanfare-Check"
+// reject answers a handshake with an HTTP error and ends the connection. It discards
+// an answer that is still queued, so only the holder of the read turn may call it. r is nil
+// if the request could not be read.
+func (s *Session) reject(err error, r *Request) {
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	rejection := s.srv().rejection(err)
+	if r != nil {
+		rejection = s.srv().endpoints[string(r.head.Path)].readable(rejection, r)
+	}
+	s.noteRejection(rejection, r)
+	if s.enter(lingering, 0) {
+		s.sendRejection(rejection)
+	}
+}
 
-// answerCheck answers such a request. It counts as a handshake against the rates, so that
-// it gives an attacker no more attempts at guessing a token. A page of another site cannot send
-// it: the header makes browsers ask first, with OPTIONS.
-func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
-	h := handshakeBuffers.Get().(*handshakeBuffer)
-	defer h.free()
-	h.req.fromHTTP(r)
-	for _, f := range [][2]string{
-		{"Upgrade", "websocket"}, {"Connection", "Upgrade"},
-		{"Sec-WebSocket-Version", "13"}, {"Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="},
-	} {
-		if r.Header.Get(f[0]) == "" || f[0] == "Connection" {
-			h.req.head.Add(f[0], f[1])
-		}
+// rejectEarly is reject for goroutines that do not hold the read turn. It has no effect
+// unless the server waits for the request, or for an Identifier.
+func (s *Session) rejectEarly(r *Rejection) {
+	if s.advance(readingProxyHeader, lingering) || s.advance(readingRequest, lingering) || s.advance(identifying, lingering) {
+		s.srv().stats.Reject(r.Status)
+		r = handshake.Spread(r, s.srv().random)
+		s.noteRejection(r, nil)
+		s.sendRejection(r)
+		s.cancelIdentification()
 	}
-	_, err := ep.decideHosted(r.Context(), h, nil)
-	var rejection *Rejection
-	switch {
-	case err == nil:
-		plainText(w, http.StatusOK, "the handshake would be accepted")
-	case errors.As(err, &rejection):
-		for name, values := range rejection.Header {
-			w.Header()[name] = values
-		}
-		plainText(w, rejection.Status, rejection.Text)
-	default:
-		ep.srv.log.Error("handshake check failed", "err", err)
-		plainText(w, errInternal.Status, errInternal.Text)
+}
+
+// sendRejection shuts down the sending side after the answer. The rest of the request
+// is read, since a close with unread bytes would reset the connection, and the client
+// would not see the answer.
+func (s *Session) sendRejection(r *Rejection) {
+	if s.tlsHandshaking() {
+		s.conn.Close() // no answer can be sent
+		return
 	}
+	s.seal(r.AppendResponse(nil, s.srv().wall()), true, netpoll.HalfClose)
+}
+
+// rejection counts an error and returns the answer to the client: an error that is not a
+// Rejection is the server's fault, and is logged.
+func (srv *Server) rejection(err error) *Rejection {
+	var r *Rejection
+	if !isRejection(err, &r) {
+		srv.log.Error("handshake failed", "err", err)
+		r = handshake.Fault(err)
+	}
+	srv.stats.Reject(r.Status)
+	return handshake.Spread(r, srv.random)
+}
+
+// noteRejection logs the rejection.
+func (s *Session) noteRejection(rejection *Rejection, r *Request) {
+	addr := netip.AddrPort{}
+	var origin []byte
+	if r != nil {
+		r.session = s
+		addr = r.RemoteAddr()
+		origin, _ = r.head.Field("Origin")
+	} else {
+		addr = s.RemoteAddr()
+	}
+	s.srv().rejectLog.Note(rejection, addr.Addr(), origin)
 }

@@ -7,6 +7,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
 
@@ -136,9 +137,9 @@ func (srv *Server) fire(s *Session) {
 	}
 	switch p {
 	case readingProxyHeader, readingRequest:
-		s.rejectEarly(errTooSlow)
+		s.rejectEarly(handshake.ErrTooSlow)
 	case identifying:
-		s.rejectEarly(errIdentifySlow)
+		s.rejectEarly(handshake.ErrIdentifySlow)
 	case deciding, admitting: // will be armed again
 	case open:
 		srv.heartbeat(s)

@@ -3,12 +3,12 @@ package server
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
 
@@ -36,7 +36,7 @@ func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err 
 	defer func() {
 		if v := recover(); v != nil {
 			ep.srv.panicked("Identifier", v, "endpoint", ep.Path)
-			err = errInternal
+			err = handshake.ErrInternal
 		}
 	}()
 	return ep.Identifier(ctx, r)
@@ -68,13 +68,6 @@ type identification struct {
 // maxEarly bounds the bytes that a client sends before its handshake is answered. RFC
 // 6455 section 4.1 wants it to wait.
 const maxEarly = 4 << 10
-
-var (
-	errIdentifySlow = retryAfter(http.StatusServiceUnavailable, "the server could not identify the client in time", "5")
-	// errIdentifyFull bounds the memory of handshakes that wait.
-	errIdentifyFull = retryAfter(http.StatusServiceUnavailable, "too many clients wait to be identified", "5")
-	errEarly        = Reject(http.StatusBadRequest, "too many bytes before the answer to the handshake")
-)
 
 // identifications finds the identification of a session, so that Session needs no field.
 type identifications struct {
@@ -116,19 +109,19 @@ func (is *identifications) find(s *Session) *identification {
 // cannot. accepted is the tick at which the connection was accepted.
 func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, accepted uint32) error {
 	if len(rest) > maxEarly {
-		return errEarly
+		return handshake.ErrEarly
 	}
 	srv := s.srv()
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
 	if !srv.identifying.set(p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
 		srv.stats.IdentifyFull.Add(1)
-		return errIdentifyFull
+		return handshake.ErrIdentifyFull
 	}
 	if !srv.memory.Hold(0, p.held, limit.ForRequest()) {
 		srv.memory.Hold(p.held, 0, limit.ForRequest())
 		srv.identifying.drop(s)
 		srv.stats.ShortOfMemory.Add(1)
-		return errNoMemory
+		return handshake.ErrNoMemory
 	}
 	b := append(append(make([]byte, 0, p.held), head...), rest...)
 	p.head, p.early = b[:len(head):len(head)], b[len(head):]
@@ -175,7 +168,7 @@ func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 		return
 	}
 	if err == nil && p.s.srv().status.Load() >= draining {
-		err = errGoingAway
+		err = handshake.ErrGoingAway
 	}
 	if err == nil {
 		var a admission
@@ -212,7 +205,7 @@ func (p *identification) recovered() {
 	case s.phase() >= open:
 		s.end(StatusInternalError, "", true)
 	case s.conn.Queued() == 0:
-		s.reject(errInternal, nil)
+		s.reject(handshake.ErrInternal, nil)
 	default: // the answer 101 is corked
 		s.conn.Close()
 	}
@@ -244,7 +237,7 @@ func (s *Session) early(b []byte) bool {
 	case s.phase() >= lingering:
 		s.discard(len(b))
 	case len(p.early)+len(b) > maxEarly:
-		s.reject(errEarly, nil)
+		s.reject(handshake.ErrEarly, nil)
 		p.cancel()
 	default:
 		p.early = append(p.early, b...)

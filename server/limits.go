@@ -9,6 +9,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/server/internal/field"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 )
 
@@ -21,7 +22,7 @@ func (srv *Server) accept(peer netip.AddrPort) (*netpoll.Conn, netpoll.Handler) 
 	s := srv.newSession(srv.unrouted)
 	if s == nil {
 		src.Leave()
-		srv.rejectLog.Note(errFull, peer.Addr(), nil)
+		srv.rejectLog.Note(handshake.ErrFull, peer.Addr(), nil)
 		return nil, nil
 	}
 	s.source = src
@@ -67,7 +68,7 @@ func warnAboutDescriptors(cfg *Config, room int) {
 func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool) {
 	if srv.memory.Short() {
 		srv.stats.ShortOfMemory.Add(1)
-		srv.rejectLog.Note(errFull, peer, nil)
+		srv.rejectLog.Note(handshake.ErrFull, peer, nil)
 		return nil, false
 	}
 	if srv.announces(peer) || srv.trusted(peer) {
@@ -75,7 +76,7 @@ func (srv *Server) limitConnection(peer netip.Addr) (src *limit.Source, ok bool)
 	}
 	if src, ok = srv.sources.Enter(limit.PeerAddr(peer), srv.live().ConnectionsPerIP); !ok {
 		srv.stats.AddressFull.Add(1)
-		srv.rejectLog.Note(errAddressFull, peer, nil)
+		srv.rejectLog.Note(handshake.ErrAddressFull, peer, nil)
 	}
 	return src, ok
 }
@@ -108,7 +109,7 @@ func (srv *Server) enterSource(addr netip.Addr) (*limit.Source, error) {
 	src, ok := srv.sources.Enter(addr, srv.live().ConnectionsPerIP)
 	if !ok {
 		srv.stats.AddressFull.Add(1)
-		return nil, errAddressFull
+		return nil, handshake.ErrAddressFull
 	}
 	return src, nil
 }
@@ -118,11 +119,11 @@ func (srv *Server) countHandshake(src *limit.Source) error {
 	now := srv.tick.Load()
 	if wait, ok := src.Handshake(srv.live().HandshakesPerIP, now); !ok {
 		srv.stats.HandshakeRate.Add(1)
-		return after(errAddressRate, wait)
+		return handshake.After(handshake.ErrAddressRate, wait)
 	}
 	if wait, ok := srv.handshakeGate.Take(int64(srv.live().HandshakeRate), now); !ok {
 		srv.stats.HandshakeRate.Add(1)
-		return after(errHandshakeRate, wait)
+		return handshake.After(handshake.ErrHandshakeRate, wait)
 	}
 	return nil
 }
@@ -221,7 +222,7 @@ func (srv *Server) makeRoom(user string, s *Session) (replaced []*Session, topic
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)
 	if srv.live().SessionsFull != SessionsCloseOldest {
-		return nil, nil, errUserFull
+		return nil, nil, handshake.ErrUserFull
 	}
 	// Another new session of the user may take the place, but each of them takes that of a
 	// session that is older than itself.
@@ -237,20 +238,20 @@ func (srv *Server) makeRoom(user string, s *Session) (replaced []*Session, topic
 		}
 		others = srv.users.AppendUser(others[:0], user)
 	}
-	return replaced, topics, errUserFull
+	return replaced, topics, handshake.ErrUserFull
 }
 
 // userFull returns the rejection of a session of a user that has too many. It finds out
 // which of them are dead.
 func (srv *Server) userFull(user string) error {
 	if srv.live().SessionsFull == SessionsCloseOldest {
-		return errUserFull
+		return handshake.ErrUserFull
 	}
 	wait := ticks(srv.live().PingTimeout)
 	for _, other := range srv.users.AppendUser(nil, user) {
 		wait = min(wait, other.probe())
 	}
-	return after(errUserFull, time.Duration(wait)*tick)
+	return handshake.After(handshake.ErrUserFull, time.Duration(wait)*tick)
 }
 
 // oldestOf returns the oldest session that is open, nil if none is.

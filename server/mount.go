@@ -168,13 +168,13 @@ func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, e
 func (srv *Server) checkRoom(from netip.Addr) error {
 	switch {
 	case srv.status.Load() >= draining:
-		return errGoingAway
+		return handshake.ErrGoingAway
 	case srv.memory.Short():
 		srv.stats.ShortOfMemory.Add(1)
-		return errFull
+		return handshake.ErrFull
 	case srv.connections.Load() >= int64(srv.live().MaxConnections):
 		srv.stats.Full.Add(1)
-		return errFull
+		return handshake.ErrFull
 	}
 	src, err := srv.enterSource(from)
 	if err != nil {
@@ -202,7 +202,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	srv := a.ep.srv
 	nc.SetDeadline(time.Time{}) // the deadlines of the HTTP server are for requests
 	if srv.status.Load() >= draining {
-		return a.reject(nc, errGoingAway)
+		return a.reject(nc, handshake.ErrGoingAway)
 	}
 	src, err := srv.enterSource(a.from)
 	if err != nil {
@@ -211,7 +211,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	s := srv.newSession(srv.unrouted)
 	if s == nil {
 		src.Leave()
-		return a.reject(nc, errFull)
+		return a.reject(nc, handshake.ErrFull)
 	}
 	s.source = src
 	if !a.client.IsValid() && a.peer.IsValid() && nc.RemoteAddr() != nil && limit.ParseAddrPort(nc.RemoteAddr().String()) != a.peer {
@@ -222,7 +222,7 @@ func (a *Adoption) Adopt(nc net.Conn, ahead []byte) error {
 	if err := srv.engine.Adopt(nc, &s.conn, handler{s}, ahead); err != nil {
 		srv.uncount(s)
 		if errors.Is(err, net.ErrClosed) {
-			return a.reject(nc, errGoingAway)
+			return a.reject(nc, handshake.ErrGoingAway)
 		}
 		return a.reject(nc, fmt.Errorf("server: adopt: %w", err))
 	}
@@ -274,7 +274,7 @@ func (s *Session) openAdopted(x *extension) {
 		s.ext.Store(nil) // an idle session has none; only the read turn uses it so far
 	}
 	if !s.enter(deciding, 0) {
-		a.err = errGoingAway
+		a.err = handshake.ErrGoingAway
 		return
 	}
 	if a.err = s.open(a.ep, &a.admission); a.err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/field"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/proxyproto"
 	"fanfare/server/internal/secure"
@@ -178,7 +179,7 @@ func (s *Session) readProxyHeader(b []byte, accepted uint32) (rest []byte) {
 	h, rest, err := s.proxyHeader(g, b)
 	if !srv.memory.Hold(before, g.held(), limit.ForRequest()) && rest == nil && err == nil {
 		srv.stats.ShortOfMemory.Add(1)
-		err = errNoMemory
+		err = handshake.ErrNoMemory
 	}
 	if rest != nil {
 		err = s.announced(h)

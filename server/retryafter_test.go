@@ -3,6 +3,8 @@ package server
 import (
 	"testing"
 	"time"
+
+	"fanfare/server/internal/handshake"
 )
 
 // A user's session whose client has vanished makes room when its ping has not been
@@ -46,7 +48,7 @@ func TestRetryAfterIsSpread(t *testing.T) {
 		{func(n int64) int64 { return n - 1 }, "10"},
 	} {
 		srv.random = test.random
-		for _, r := range []*Rejection{errGoingAway, errFull, errNoMemory, errAddressFull, errIdentifySlow} {
+		for _, r := range []*Rejection{handshake.ErrGoingAway, handshake.ErrFull, handshake.ErrNoMemory, handshake.ErrAddressFull, handshake.ErrIdentifySlow} {
 			got := srv.rejection(r)
 			if after := got.Header.Get("Retry-After"); after != test.want || got.Status != r.Status || got.Why() != r.Why() {
 				t.Errorf("%v: Retry-After %q, want %s", got, after, test.want)
@@ -55,15 +57,15 @@ func TestRetryAfterIsSpread(t *testing.T) {
 				t.Fatal("the shared rejection is changed")
 			}
 		}
-		if got := srv.rejection(errTooSlow); got != errTooSlow {
-			t.Errorf("%v has become %v", errTooSlow, got)
+		if got := srv.rejection(handshake.ErrTooSlow); got != handshake.ErrTooSlow {
+			t.Errorf("%v has become %v", handshake.ErrTooSlow, got)
 		}
 	}
 }
 
 func TestRetryAfterIsRoundedUp(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "1", tick: "1", time.Second: "1", time.Second + 1: "2", 30 * time.Second: "30"} {
-		if got := after(errUserFull, d).Header.Get("Retry-After"); got != want {
+		if got := handshake.After(handshake.ErrUserFull, d).Header.Get("Retry-After"); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/http"
 	"time"
 
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/handover"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/revoke"
 )
 
@@ -21,20 +21,6 @@ func fromSeconds(seconds float64) time.Time {
 
 // ErrNoRevocations: the server was made without Config.Revocations.
 var ErrNoRevocations = errors.New("server: no revocations: Config.Revocations is nil")
-
-var (
-	errRevoked            = revokedRejection("the token is revoked: get a new one")
-	errBlocked            = revokedRejection("the user is revoked")
-	errRevocationsUnknown = retryAfter(http.StatusServiceUnavailable, "the server does not know yet which tokens are revoked, try again later", "5")
-)
-
-// revokedRejection is RFC 6750 section 3.1.
-func revokedRejection(text string) *Rejection {
-	return &Rejection{
-		Status: http.StatusUnauthorized, Text: text,
-		Header: http.Header{"Www-Authenticate": {`Bearer realm="fanfare", error="invalid_token"`}},
-	}
-}
 
 // Revocation is the outcome of Server.Revoke.
 type Revocation struct {
@@ -122,13 +108,13 @@ func (srv *Server) checkRevoked(id *Identity) error {
 	}
 	switch list.Check(id.User, id.TokenID, issued) {
 	case revoke.Unknown:
-		return errRevocationsUnknown
+		return handshake.ErrRevocationsUnknown
 	case revoke.Revoked:
 		list.Rejected.Add(1)
-		return errRevoked
+		return handshake.ErrRevoked
 	case revoke.Blocked:
 		list.Rejected.Add(1)
-		return errBlocked
+		return handshake.ErrBlocked
 	}
 	return nil
 }

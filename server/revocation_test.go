@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server/internal/handshake"
 	"fanfare/server/revoke"
 )
 
@@ -164,7 +165,7 @@ func TestRevokeRefresh(t *testing.T) {
 	c := dial(t, srv, "/a", v1Header)
 	c.want(Text, `{"type":"hello","user":"alice"}`)
 	s := only(t, srv, "alice")
-	if _, err := s.Refresh(Identity{User: "alice", TokenID: "2"}); !errors.Is(err, error(errRevoked)) {
+	if _, err := s.Refresh(Identity{User: "alice", TokenID: "2"}); !errors.Is(err, error(handshake.ErrRevoked)) {
 		t.Errorf("the error is %v", err)
 	}
 	next <- Identity{User: "alice", TokenID: "3"}

@@ -19,6 +19,7 @@ import (
 	"fanfare/server/internal/gate"
 	"fanfare/server/internal/guard"
 	"fanfare/server/internal/handover"
+	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
 	"fanfare/server/internal/rejectlog"
@@ -219,7 +220,7 @@ func rejectResponse(cfg *Config) []byte {
 	if cfg.TLS != nil {
 		return []byte{21, 3, 3, 0, 2, 2, 80}
 	}
-	return errFull.AppendResponse(nil, time.Time{}) // has no Date
+	return handshake.ErrFull.AppendResponse(nil, time.Time{}) // has no Date
 }
 
 // wheelSlots: one revolution of 51.2 s is longer than the default heartbeat, so

@@ -134,6 +134,20 @@ func (s *Session) enterFirst(next phase, code Code) (ok, first bool) {
 	}
 }
 
+// advance moves the session from one phase to another, and reports false if it is in
+// neither.
+func (s *Session) advance(from, to phase) bool {
+	for {
+		old := s.state.Load()
+		if phaseOf(old) != from {
+			return false
+		}
+		if s.state.CompareAndSwap(old, uint32(to)<<phaseShift|old&^(phaseMask<<phaseShift)) {
+			return true
+		}
+	}
+}
+
 // extension has the fields that few sessions need.
 type extension struct {
 	session   *Session

@@ -244,7 +244,7 @@ func rejectAck(err error) error {
 	case errors.Is(err, store.ErrFull):
 		return Reject(http.StatusInsufficientStorage, "the server has no room for a further position")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return retryAfter(http.StatusServiceUnavailable, "the stored messages are not available, try again later", "5")
+		return handshake.RetryAfter(http.StatusServiceUnavailable, "the stored messages are not available, try again later", "5")
 	}
 	return err
 }
