@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
+	"strings"
 
 	"fanfare/server/node"
+	"fanfare/server/store"
 )
 
 // The contract with the other nodes of a cluster is in package node.
@@ -114,21 +114,6 @@ func (srv *Server) ask(ctx context.Context, t Target, c *Command) (answer Answer
 	return answer
 }
 
-// interest is the set of topics for which this node wants the commands of others. The
-// Cluster counts users, one Hold for each session. A topic is held once: sessions end
-// in too many ways to count their subscriptions, so reviewTopics finds the topics that
-// have no subscriber any more.
-type interest struct {
-	// mu is held across Cluster.Hold and Release, which never wait, and across a lookup in
-	// the registry, so that a topic that gets its first subscriber during a review is held:
-	// interest.mu → the Cluster's locks, registry locks.
-	mu     sync.Mutex
-	topics map[string]struct{} // held; guarded by mu
-}
-
-// reviewInterval is how often topics without subscribers are looked for.
-const reviewInterval = 10 * time.Second
-
 func (srv *Server) holdUser(user string) {
 	if cl := srv.cluster; cl != nil && user != "" {
 		cl.Hold(Target{User: user})
@@ -143,43 +128,141 @@ func (srv *Server) releaseUser(user string) {
 
 // holdTopic is called after a session has subscribed.
 func (srv *Server) holdTopic(topic string) {
-	cl := srv.cluster
-	if cl == nil {
-		return
-	}
-	in := &srv.interest
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if _, held := in.topics[topic]; !held {
-		in.topics[topic] = struct{}{}
-		cl.Hold(Target{Topic: topic})
+	if srv.interest != nil {
+		srv.interest.Hold(topic)
 	}
 }
 
-// reviewTopics is the goroutine that releases topics without subscribers.
-func (srv *Server) reviewTopics() {
-	ticker := time.NewTicker(reviewInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-srv.quit.Done():
-			return
-		case <-ticker.C:
-			srv.releaseTopics()
-		}
+// member is the server as the other nodes of its cluster see it.
+type member struct{ srv *Server }
+
+// Missed makes all sessions look for stored messages that other nodes could not
+// announce.
+func (n member) Missed() {
+	if n.srv.replay != nil {
+		n.srv.replay.Recheck()
 	}
 }
 
-func (srv *Server) releaseTopics() {
-	in := &srv.interest
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for topic := range in.topics {
-		// A session subscribes before it calls holdTopic, so one that is missed
-		// here holds the topic again.
-		if srv.users.TopicSessions(topic) == 0 {
-			delete(in.topics, topic)
-			srv.cluster.Release(Target{Topic: topic})
+// Serve executes a command of another node. It waits for nothing except the walk of
+// a broadcast over all sessions, and sessions that move to another process.
+func (m member) Serve(c *Command) Reply {
+	srv := m.srv
+	if srv.concernsSessions(c.Verb) {
+		srv.moving.RLock()
+		defer srv.moving.RUnlock()
+	}
+	return srv.execute("command of another node", c)
+}
+
+// concernsSessions reports whether a command waits for sessions that are moving to another
+// process. The others concern what an identity may do, and broadcasts that take long anyway.
+func (srv *Server) concernsSessions(v Verb) bool {
+	switch v {
+	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel:
+		return false
+	}
+	return true
+}
+
+// locally executes a command on the sessions of this process and, during a handover, on those
+// of the other one. The command is one of this process, and was checked.
+func (srv *Server) locally(c *Command) Reply {
+	return srv.inBoth(func() Reply { return srv.dispatch(c) }, func() *Command { return c })
+}
+
+// execute executes a command of another process on the sessions of this one. The command is
+// checked again although the other process has done so: what is sent to clients must be right
+// whatever has sent the command. where says what that is, for the log.
+func (srv *Server) execute(where string, c *Command) (r Reply) {
+	defer func() {
+		if v := recover(); v != nil {
+			srv.panicked(where, v)
+			r = Reply{Error: "internal error"}
+		}
+	}()
+	if err := node.Check(c, srv.cfg.MaxPayload, srv.Durable); err != nil {
+		return Reply{Error: err.Error()}
+	}
+	return srv.dispatch(c)
+}
+
+// dispatch does what the verb of a command asks for, on the sessions of this process.
+func (srv *Server) dispatch(c *Command) (r Reply) {
+	var err error
+	switch c.Verb {
+	case VerbPush:
+		r.Count = srv.pushHere(c.User, NewMessage(c.Op, c.Payload), nil)
+	case VerbPublish:
+		r.Count = srv.publishHere(c.Topic, NewMessage(c.Op, c.Payload), srv.subscriber(c.Topic, c.Except), nil)
+	case VerbBroadcast:
+		r.Count = srv.broadcastHere(NewMessage(c.Op, c.Payload), nil)
+	case VerbPushMany:
+		r.Count = srv.pushManyHere(c.Users, c.Topics, NewMessage(c.Op, c.Payload), nil)
+	case VerbDeliver:
+		r.Count = srv.deliverHere(&c.Audience, NewMessage(c.Op, c.Payload))
+	case VerbStored:
+		if srv.replay == nil {
+			return Reply{Error: "this node has no store"}
+		}
+		box, m := srv.storedMessage(c)
+		r.Count = srv.announceHere(box, c.Epoch, c.Offset, c.Prev, m, srv.now())
+	case VerbClose:
+		r.Count = srv.disconnectHere(c.User, c.Code, c.Reason)
+	case VerbSessions:
+		r.Sessions = srv.sessionsHere(Target{User: c.User, Topic: c.Topic})
+		r.Count = len(r.Sessions)
+	case VerbSubscribers:
+		r.Count = srv.users.TopicSessions(c.Topic)
+	case VerbSubscribe:
+		if r.Count, err = srv.subscribeHere(c.User, c.Topic); err != nil {
+			r.Error = node.TooManyTopics
+		}
+	case VerbUnsubscribe:
+		r.Count = srv.unsubscribeHere(c.User, c.Topic)
+	case VerbRefresh:
+		var change IdentityChange
+		if change, err = ParseIdentityChange(c.Payload); err == nil {
+			r.Count = srv.refreshLocal(c.User, &change)
+		}
+	case VerbRevoke, VerbUnrevoke:
+		r.Count, err = srv.applyRevocation(c)
+	case VerbPaced:
+		var b PacedBroadcast
+		if b, err = srv.startPacedLocal(c, NewMessage(c.Op, c.Payload)); err == nil {
+			r.Paced = []PacedBroadcast{b}
+		}
+	case VerbPacedList, VerbPacedCancel:
+		r.Paced = srv.pacedLocal(c)
+	}
+	if err != nil && r.Error == "" {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+// subscriber returns the session of this node that has the ID of a SessionInfo, nil if it
+// has none or does not subscribe to the topic.
+func (srv *Server) subscriber(topic, id string) *Session {
+	if id == "" || srv.cluster == nil || !strings.HasPrefix(id, srv.cluster.Name()+"/") {
+		return nil
+	}
+	for _, s := range srv.users.AppendTopic(nil, topic) {
+		if s.fullID() == id {
+			return s
 		}
 	}
+	return nil
+}
+
+// storedMessage returns where a VerbStored was stored, and the message at its position. It is
+// nil if sessions have to read it when the store is back, or has learned of the epoch in which
+// the other process has stored it: one of the two is late.
+func (srv *Server) storedMessage(c *Command) (box store.Box, m *Message) {
+	box = store.Box{User: c.User, Topic: c.Topic}
+	if epoch := srv.store.Epoch(box); c.Op != 0 && epoch != "" && epoch == c.Epoch {
+		m = NewMessage(c.Op, c.Payload)
+		m.setPosition(box, epoch, c.Offset)
+	}
+	return box, m
 }

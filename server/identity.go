@@ -7,10 +7,12 @@ import (
 	"time"
 	"unique"
 
-	"github.com/go-json-experiment/json"
-
+	"fanfare/netpoll"
 	"fanfare/server/identity"
 	"fanfare/server/internal/fanfarev1"
+	"fanfare/server/internal/handover"
+	"fanfare/server/internal/handshake"
+	"fanfare/server/revoke"
 	"fanfare/server/where"
 )
 
@@ -196,70 +198,6 @@ func (s *Session) labels() where.Labels {
 	return labels.Value()
 }
 
-// RefreshUser changes the sessions that a user has now, on all nodes, and returns their
-// number. Sessions that are opened later have the identity that they prove.
-func (srv *Server) RefreshUser(ctx context.Context, user string, change IdentityChange) (Delivery, error) {
-	if err := change.Validate(); err != nil {
-		return Delivery{}, err
-	}
-	text, err := json.Marshal(change)
-	if err != nil { // names were checked to be UTF-8
-		return Delivery{}, err
-	}
-	c := &Command{Verb: VerbRefresh, User: user, Op: Text, Payload: text}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.refreshLocal(user, &change) })
-	return Delivery{n, answer.Coverage}, err
-}
-
-func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
-	for _, s := range srv.users.AppendUser(nil, user) {
-		if s.phase() == open {
-			s.change(c)
-			n++
-		}
-	}
-	srv.stats.Refreshes.Add(int64(n))
-	return n
-}
-
-// change applies a change to the session.
-func (s *Session) change(c *IdentityChange) {
-	was, _ := s.capabilities()
-	var id Identity
-	id.MaySubscribe, id.MayPublish, id.MayReadPresence = was.Subscribe.Names(), was.Publish.Names(), was.Presence.Names()
-	if x := s.ext.Load(); x != nil {
-		id.Limits = SessionLimits{Messages: int(x.maxMessages.Load()), Topics: int(x.maxTopics.Load())}
-	}
-	identity.Apply(c, &id)
-	s.grant(&id)
-	if c.Expires != nil {
-		var at time.Time
-		if *c.Expires > 0 {
-			at = fromSeconds(*c.Expires)
-		}
-		s.setExpiry(at)
-	}
-	if c.Subscribe == nil {
-		return
-	}
-	for _, topic := range s.Topics() {
-		if !Covers(*c.Subscribe, topic) && s.Unsubscribe(topic) {
-			if d, tells := s.dialect().(unsubscriber); tells {
-				d.unsubscribed(s, topic)
-			}
-		}
-	}
-}
-
-// unsubscriber is a Dialect that tells a client about the end of a subscription.
-type unsubscriber interface {
-	unsubscribed(s *Session, topic string)
-}
-
-func (*v1) unsubscribed(s *Session, topic string) {
-	v1Client{s}.Send(fanfarev1.Object{Type: "unsubscribe", Topic: topic})
-}
-
 // refreshEvery bounds how often a client may refresh its session: a signature takes as long
 // to verify as many messages to read.
 const refreshEvery = 1 * ticksPerSecond
@@ -297,4 +235,90 @@ func (s *Session) refreshBy(token string) (id Identity, ended []string, err erro
 	}
 	s.srv().log.Error("refresh failed", "err", err)
 	return id, nil, fanfarev1.RefreshFailed("internal error")
+}
+
+// fromSeconds returns the time that is some seconds after the beginning of 1970.
+func fromSeconds(seconds float64) time.Time {
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9))
+}
+
+// checkRevoked rejects an identity that is revoked.
+func (srv *Server) checkRevoked(id *Identity) error {
+	list := srv.cfg.Revocations
+	if list == nil || id.User == "" {
+		return nil
+	}
+	issued := id.Issued
+	if issued.IsZero() {
+		issued = srv.wall()
+	}
+	switch list.Check(id.User, id.TokenID, issued) {
+	case revoke.Unknown:
+		return handshake.ErrRevocationsUnknown
+	case revoke.Revoked:
+		list.Rejected.Add(1)
+		return handshake.ErrRevoked
+	case revoke.Blocked:
+		list.Rejected.Add(1)
+		return handshake.ErrBlocked
+	}
+	return nil
+}
+
+// keepCredential keeps what a revocation may name of an identity. A session without that was
+// identified when it was opened, without the ID of a token.
+func (s *Session) keepCredential(id *Identity) {
+	if s.srv().cfg.Revocations == nil || id.TokenID == "" && id.Issued.IsZero() {
+		return
+	}
+	issued := id.Issued
+	if issued.IsZero() {
+		issued = s.srv().wall()
+	}
+	s.extend().credential.Store(&handover.Credential{Token: id.TokenID, Issued: float64(issued.Unix()) + float64(issued.Nanosecond())/1e9})
+}
+
+// closeIfRevoked closes the session if its identity is revoked, and reports whether it has.
+// A session calls it when it is open, and what puts an entry in force calls it for all open
+// sessions afterwards, so that none escapes that was identified before.
+func (s *Session) closeIfRevoked() bool {
+	list := s.srv().cfg.Revocations
+	if list == nil || !s.listed() {
+		return false
+	}
+	token, issued := "", s.Opened()
+	if x := s.ext.Load(); x != nil {
+		if c := x.credential.Load(); c != nil {
+			token, issued = c.Token, fromSeconds(c.Issued)
+		}
+	}
+	closed := false
+	switch list.Check(s.User(), token, issued) {
+	case revoke.Revoked:
+		closed = s.Close(StatusUnauthorized, "the token is revoked")
+	case revoke.Blocked:
+		closed = s.Close(StatusPolicyViolation, "the user is revoked")
+	}
+	if closed {
+		list.Closed.Add(1)
+	}
+	return closed
+}
+
+// closeRevoked closes the sessions of this node that are revoked, those of one user or, if
+// user is empty, all.
+func (srv *Server) closeRevoked(user string) (n int) {
+	if user != "" {
+		for _, s := range srv.users.AppendUser(nil, user) {
+			if s.closeIfRevoked() {
+				n++
+			}
+		}
+		return n
+	}
+	return srv.countAll(func(h netpoll.Handler) bool {
+		s, ok := h.(handler)
+		return ok && s.s.closeIfRevoked()
+	})
 }

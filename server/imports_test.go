@@ -24,7 +24,7 @@ var (
 	internal = []string{
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
-		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/limit",
+		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",

@@ -20,6 +20,7 @@ import (
 	"fanfare/server/internal/guard"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/interest"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
 	"fanfare/server/internal/rejectlog"
@@ -79,9 +80,9 @@ type Server struct {
 	ended      chan struct{} // closed at the end of Shutdown
 	timers     chan time.Duration
 
-	interest interest
-	mounts   sync.Map   // endpoints of Mounts, by path; see findEndpoint
-	gate     *gate.Gate // to store, if there is one
+	interest *interest.Topics // nil: no cluster
+	mounts   sync.Map         // endpoints of Mounts, by path; see findEndpoint
+	gate     *gate.Gate       // to store, if there is one
 
 	// moving is held for reading by whatever concerns sessions of both processes of a
 	// handover, and for writing while sessions move. It comes before all other locks.
@@ -187,10 +188,10 @@ func newServer(cfg Config) (*Server, error) {
 	if list := cfg.Revocations; list != nil {
 		list.OnChange(func() { srv.closeRevoked("") })
 	}
-	srv.interest.topics = make(map[string]struct{})
 	srv.events = newEvents(srv, cfg.Observer)
 	if cfg.Cluster != nil {
 		srv.cluster = guard.Cluster(cfg.Cluster, func(where string, v any) { srv.panicked(where, v) })
+		srv.interest = interest.NewTopics(srv.cluster, srv.users.TopicSessions)
 	}
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })
@@ -208,7 +209,7 @@ func newServer(cfg Config) (*Server, error) {
 			engine.Close()
 			return nil, err
 		}
-		srv.background.Go(srv.reviewTopics)
+		srv.background.Go(func() { srv.interest.Run(srv.quit) })
 	}
 	srv.background.Go(srv.runTimers)
 	return srv, nil
