@@ -2,9 +2,14 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/drain"
+	"fanfare/server/internal/handshake"
+	"fanfare/server/stats"
 )
 
 // Code is a close code, RFC 6455 section 7.4.
@@ -216,4 +221,148 @@ func (s *Session) cancelContext() {
 	if cancel != nil {
 		cancel()
 	}
+}
+
+// Status is the phase of a Server's life.
+type Status = stats.Status
+
+// The phases, in order.
+const (
+	Starting = stats.Starting // New has returned
+	Serving  = stats.Serving  // connections are accepted
+	Leaving  = stats.Leaving  // Drain was called; connections are accepted for Config.DrainDelay
+	Draining = stats.Draining // sessions are being closed
+	Stopped  = stats.Stopped  // Shutdown has returned
+)
+
+// endGrace is how long Shutdown waits for running hooks after its context is done.
+const endGrace = time.Second
+
+// Status returns the present phase.
+func (srv *Server) Status() Status { return Status(srv.status.Load()) }
+
+// Drain closes the sessions in order:
+//
+//  1. Status is Leaving for Config.DrainDelay: everything works, and load balancers find
+//     out that they should connect elsewhere;
+//  2. Status is Draining, the public listener closes, and paced broadcasts end where they
+//     are: sessions that have not received them connect to another node;
+//  3. sessions are closed with 1001 at Config.DrainRate, each after what is queued for
+//     it; handshakes that are not complete are answered 503.
+//
+// It returns when all connections have ended, or with an error when ctx is done. The
+// server can still push, so that an HTTP API ends between Drain and Shutdown.
+func (srv *Server) Drain(ctx context.Context) error {
+	if srv.live().DrainDelay > 0 && srv.status.CompareAndSwap(serving, leaving) {
+		delay := time.NewTimer(srv.live().DrainDelay)
+		select {
+		case <-delay.C:
+		case <-ctx.Done():
+			delay.Stop()
+		}
+	}
+	if srv.startDraining() {
+		srv.engine.StopAccepting()
+		srv.paced.Stop()
+	}
+	srv.drain(ctx)
+	if left := srv.connections.Load(); left > 0 {
+		return fmt.Errorf("server: %d connections did not close in time", left)
+	}
+	return nil
+}
+
+// DrainNow is Drain without Config.DrainDelay.
+func (srv *Server) DrainNow(ctx context.Context) error {
+	srv.status.CompareAndSwap(serving, leaving)
+	return srv.Drain(ctx)
+}
+
+// Shutdown is Drain, if that was not called, and then ends the server: connections that
+// are left are closed, and engine, replay and timers stop, in this order. Config.Store
+// may be closed when it has returned.
+//
+// It returns an error if connections had to be closed early. If a hook does not return,
+// Shutdown returns with an error a second after ctx is done, at the latest. Further calls
+// wait for the first one, or for their own ctx.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	if !srv.ending.CompareAndSwap(false, true) {
+		select {
+		case <-srv.ended:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("server: shutdown: %w", ctx.Err())
+		}
+	}
+	err := srv.Drain(ctx)
+	go srv.end()
+	select {
+	case <-srv.ended:
+	case <-ctx.Done():
+		select {
+		case <-srv.ended:
+		case <-time.After(endGrace):
+			return fmt.Errorf("server: hooks do not return: %w", ctx.Err())
+		}
+	}
+	return err
+}
+
+// startDraining reports false if the server is draining already, or has ended.
+func (srv *Server) startDraining() bool {
+	for {
+		was := srv.status.Load()
+		if was >= draining {
+			return false
+		}
+		if srv.status.CompareAndSwap(was, draining) {
+			return true
+		}
+	}
+}
+
+// end stops the parts of the server, each after the parts that need it.
+func (srv *Server) end() {
+	srv.engine.Close()
+	if srv.replay != nil {
+		srv.replay.Stop()
+	}
+	srv.stop()
+	srv.closeLink()
+	srv.background.Wait()
+	if srv.cluster != nil {
+		srv.cluster.Leave()
+	}
+	srv.rejectLog.Flush(srv.tick.Load())
+	srv.status.Store(stopped)
+	close(srv.ended)
+}
+
+// drain ends the sessions at Config.DrainRate, and waits until all connections have ended or ctx
+// is done.
+func (srv *Server) drain(ctx context.Context) {
+	drain.Run(ctx, drain.Config[*Session]{
+		Now:  srv.now,
+		Rate: func() int { return srv.live().DrainRate },
+		Open: srv.connections.Load,
+		List: srv.closable,
+		Close: func(s *Session) {
+			switch s.phase() {
+			case readingProxyHeader, readingRequest, identifying:
+				s.rejectEarly(handshake.ErrGoingAway)
+			case open:
+				s.Close(srv.leaveCode())
+			}
+		},
+	})
+}
+
+// closable returns the sessions that have not begun to close.
+func (srv *Server) closable() (all []*Session) {
+	srv.engine.Each(func(h netpoll.Handler) {
+		if h, ok := h.(handler); ok && h.s.phase() < closing {
+			all = append(all, h.s)
+		}
+	})
+	return all
 }

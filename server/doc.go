@@ -45,11 +45,11 @@
 //
 // Locks are leaves: the holder calls nothing outside of the package that owns the lock.
 // The exceptions: Server.moving → all others; identification.mu → identifications.mu;
-// identification.mu → a session's lock in package replay → extension.mu, interest.mu,
-// netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; interest.mu →
-// registry locks and the Cluster's, in Hold and Release, which must not call the Server; the
-// locks of events → those and the Observer's; Server.changing → Server.mu. A Logger may be
-// called with any on the left held.
+// identification.mu → a session's lock in package replay → extension.mu, that of package
+// interest, netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; that of
+// package interest → registry locks and the Cluster's, in Hold and Release, which must not call
+// the Server; that of package gate → the Store's, in Epoch and Begin; the locks of events →
+// those and the Observer's; Server.changing → Server.mu. A Logger may be called with any held.
 //
 // # Limitations
 //

@@ -14,6 +14,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/drain"
 )
 
 // shutdown runs Shutdown aside.
@@ -111,26 +112,9 @@ func TestDrainIsPaced(t *testing.T) {
 		t.Error(err)
 	}
 	// The first batch goes at once: a step's worth and one.
-	least := time.Duration(sessions-1)*time.Second/rate - drainStep
+	least := time.Duration(sessions-1)*time.Second/rate - drain.Step
 	if took := time.Since(begun); took < least {
 		t.Errorf("%d sessions were closed in %v, at %d a second it takes %v", sessions, took, rate, least)
-	}
-}
-
-// TestDrainRate: slow rates ask for less than one session a step.
-func TestDrainRate(t *testing.T) {
-	for _, tt := range []struct {
-		rate int
-		took time.Duration
-		want int
-	}{
-		{4, 0, 1}, {4, 199 * time.Millisecond, 1}, {4, 200 * time.Millisecond, 2}, {4, 450 * time.Millisecond, 3}, {4, 700 * time.Millisecond, 4},
-		{1, 0, 1}, {1, 949 * time.Millisecond, 1}, {1, 950 * time.Millisecond, 2},
-		{2000, 0, 101}, {2000, drainStep, 201}, {2000, time.Second, 2101},
-	} {
-		if got := dueAt(tt.took, tt.rate); got != tt.want {
-			t.Errorf("at %d a second %d are closed after %v, want %d", tt.rate, got, tt.took, tt.want)
-		}
 	}
 }
 

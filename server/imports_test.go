@@ -22,7 +22,7 @@ var (
 		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/sse", "fanfare/server/webhook",
 	}
 	internal = []string{
-		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
+		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
