@@ -58,6 +58,50 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestMessagesOfAHandover: what the giver sends, in its order. Descriptors that are a part of a round need no
+// Sync.
+func TestMessagesOfAHandover(t *testing.T) {
+	a, b := pair(t)
+	from := newHost(t, a)
+	from.add(2, true)
+	from.add(2, false)
+	from.background.Go(from.link.Run)
+	sent := make(chan []Kind, 1)
+	go func() { sent <- answerAll(b) }()
+	r, err := Give(context.Background(), from, from.link, patient)
+	a.Close()
+	want := []Kind{Begin, Descriptors, Sync, Descriptors, Sessions, Prepare, Commit, Done}
+	if got := <-sent; err != nil || r.Sessions != 4 || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v; the giver sends %v, want %v", r, err, got, want)
+	}
+}
+
+// answerAll answers like a taker, and returns the kinds of the messages that it was sent.
+func answerAll(w *Conn) (kinds []Kind) {
+	for {
+		m, err := w.Read()
+		if err != nil {
+			return kinds
+		}
+		m.CloseFDs()
+		kinds = append(kinds, m.Kind)
+		answerTo(w, m.Kind)
+	}
+}
+
+func answerTo(w *Conn, k Kind) {
+	switch k {
+	case Begin:
+		w.Write(Ready, &beginning{Version: Version})
+	case Sync:
+		w.Write(Synced, nil)
+	case Prepare:
+		w.Write(Prepared, &prepared{})
+	case Done:
+		w.Write(Finished, nil)
+	}
+}
+
 // TestBusy: Give looks again for connections that were busy, and gives up after its patience.
 func TestBusy(t *testing.T) {
 	a, b := pair(t)
@@ -84,16 +128,7 @@ func scriptedTaker(w *Conn, until Kind, nth int, hang func()) {
 				return
 			}
 		}
-		switch m.Kind {
-		case Begin:
-			w.Write(Ready, &beginning{Version: Version})
-		case Sync:
-			w.Write(Synced, nil)
-		case Prepare:
-			w.Write(Prepared, &prepared{})
-		case Done:
-			w.Write(Finished, nil)
-		}
+		answerTo(w, m.Kind)
 	}
 }
 

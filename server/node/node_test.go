@@ -1,0 +1,83 @@
+package node
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+func TestCheck(t *testing.T) {
+	durable := func(topic string) bool { return topic == "stored" }
+	id := strings.Repeat("0", PacedIDSize)
+	everyone := Audience{Everyone: true}
+	for name, test := range map[string]struct {
+		c    Command
+		want string // empty: nothing is wrong
+	}{
+		"push":              {Command{Verb: VerbPush, User: "a", Op: ws.OpText, Payload: []byte("x")}, ""},
+		"no user":           {Command{Verb: VerbPush, Op: ws.OpText}, "user or topic is missing"},
+		"malformed user":    {Command{Verb: VerbPush, User: "a\n", Op: ws.OpText}, "name"},
+		"malformed list":    {Command{Verb: VerbPushMany, Topics: []string{"a\n"}, Op: ws.OpText}, "name"},
+		"opcode":            {Command{Verb: VerbPush, User: "a", Op: ws.OpPing}, "invalid opcode 9"},
+		"too big":           {Command{Verb: VerbPush, User: "a", Op: ws.OpBinary, Payload: make([]byte, 11)}, "11 bytes, this node's MaxPayload is 10"},
+		"not UTF-8":         {Command{Verb: VerbBroadcast, Op: ws.OpText, Payload: []byte("\xff")}, "not UTF-8"},
+		"verb":              {Command{Verb: 99}, "unknown verb 99"},
+		"user and topic":    {Command{Verb: VerbSessions, User: "a", Topic: "t"}, "missing"},
+		"stored":            {Command{Verb: VerbStored, Topic: "stored", Epoch: "e", Offset: 2, Prev: 1}, ""},
+		"stored elsewhere":  {Command{Verb: VerbStored, Topic: "live", Epoch: "e", Offset: 2}, "not durable"},
+		"stored before":     {Command{Verb: VerbStored, User: "a", Epoch: "e", Offset: 2, Prev: 2}, "invalid offset 2 after 2"},
+		"stored somewhen":   {Command{Verb: VerbStored, User: "a", Offset: 2}, "no epoch"},
+		"close":             {Command{Verb: VerbClose, User: "a", Code: 4000, Reason: "kicked"}, ""},
+		"close code":        {Command{Verb: VerbClose, User: "a", Code: 1006}, "invalid close code 1006"},
+		"close reason":      {Command{Verb: VerbClose, User: "a", Code: 4000, Reason: strings.Repeat("x", 124)}, "invalid close reason"},
+		"audience":          {Command{Verb: VerbDeliver, Audience: Audience{Everyone: true, Users: []string{"a"}}, Op: ws.OpText}, "everyone includes"},
+		"excluded session":  {Command{Verb: VerbDeliver, Audience: Audience{Everyone: true, ExcludeSessions: []string{"n/007"}}, Op: ws.OpText}, "excluded session"},
+		"paced":             {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: time.Second, Op: ws.OpText}, ""},
+		"paced to a user":   {Command{Verb: VerbPaced, Audience: Audience{Users: []string{"a"}}, ID: id, Over: time.Second, Op: ws.OpText}, "everyone or to one topic"},
+		"paced and durable": {Command{Verb: VerbPaced, Audience: Audience{Topics: []string{"stored"}}, ID: id, Over: time.Second, Op: ws.OpText}, "durable"},
+		"paced too long":    {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: 2 * time.Hour, Op: ws.OpText}, "over is 2h"},
+		"ID":                {Command{Verb: VerbPacedCancel, ID: "x"}, "invalid ID"},
+		"every ID":          {Command{Verb: VerbPacedList}, ""},
+	} {
+		err := Check(&test.c, 10, durable)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestMergePaced(t *testing.T) {
+	at := time.Unix(1000, 0)
+	one := PacedBroadcast{State: PacedDone, Receivers: 1, Of: 2, Started: at, Until: at.Add(10), Ended: at.Add(9)}
+	for _, test := range []struct{ other, want PacedState }{
+		{PacedDone, PacedDone}, {PacedStopped, PacedStopped}, {PacedReplaced, PacedReplaced}, {PacedCanceled, PacedCanceled}, {PacedRunning, PacedRunning},
+	} {
+		b := one
+		MergePaced(&b, PacedBroadcast{State: test.other, Receivers: 10, Of: 20, Started: at.Add(-1), Until: at.Add(12), Ended: at.Add(5)})
+		want := PacedBroadcast{State: test.want, Receivers: 11, Of: 22, Started: at.Add(-1), Until: at.Add(12), Ended: at.Add(9)}
+		if test.want == PacedRunning {
+			want.Ended = time.Time{}
+		}
+		if b != want {
+			t.Errorf("done and %s: %+v, want %+v", test.other, b, want)
+		}
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	reason := errors.New("down")
+	c := Coverage{Missing: 1, MissingNodes: []string{"b"}}.Merge(Coverage{Missing: 2, MissingNodes: []string{"b", "a"}, Unreachable: reason})
+	if c.Missing != 2 || !slices.Equal(c.MissingNodes, []string{"a", "b"}) || c.Unreachable != reason || c.Complete() {
+		t.Errorf("%+v", c)
+	}
+	if !(Coverage{}).Complete() {
+		t.Error("nothing is missing, and the coverage is not complete")
+	}
+	if n := Count(Answer{Replies: []Reply{{Count: 2}, {Count: 3}}}); n != 5 {
+		t.Errorf("%d sessions", n)
+	}
+}
