@@ -1,5 +1,3 @@
-// Package drain closes connections at a steady rate, so that clients do not all reconnect at
-// once.
 package drain
 
 import (
