@@ -193,7 +193,7 @@ func (srv *Server) pushHere(user string, m *Message, sel *audience.Selection) in
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	*l = keepSelected(sel, srv.users.AppendUser(*l, user))
-	n := fanout.Count(*l, deliverer(m, srv.userPolicy()))
+	n := deliverAll(*l, m, srv.userPolicy())
 	srv.stats.Pushed.Add(int64(n))
 	srv.observePush(stats.ToUser, began, n)
 	return n
@@ -207,7 +207,7 @@ func (srv *Server) publishHere(topic string, m *Message, except *Session, sel *a
 	if except != nil {
 		*l = without(*l, except)
 	}
-	n := fanout.CountParallel(*l, deliverer(m, srv.topicPolicy()))
+	n := deliverMany(*l, m, srv.topicPolicy())
 	srv.stats.Published.Add(int64(n))
 	srv.observePush(stats.ToTopic, began, n)
 	return n
@@ -260,8 +260,8 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *audienc
 		all = all[:from+len(keepSelected(sel, unseen(all[from:], seen)))]
 	}
 	*l = all
-	pushed := fanout.CountParallel(all[:split], deliverer(m, srv.userPolicy()))
-	published := fanout.CountParallel(all[split:], deliverer(m, srv.topicPolicy()))
+	pushed := deliverMany(all[:split], m, srv.userPolicy())
+	published := deliverMany(all[split:], m, srv.topicPolicy())
 	srv.stats.Pushed.Add(int64(pushed))
 	srv.stats.Published.Add(int64(published))
 	srv.observePush(stats.ToSeveral, began, pushed+published)
@@ -294,9 +294,15 @@ func (srv *Server) countAll(f func(netpoll.Handler) bool) int {
 	})
 }
 
-// deliverer returns what delivers a message to one session, and reports whether it has.
-func deliverer(m *Message, policy netpoll.Policy) func(*Session) bool {
-	return func(s *Session) bool { return s.deliver(m, policy) == nil }
+// deliverMany is deliverAll in portions, in parallel if there are enough receivers.
+func deliverMany(to []*Session, m *Message, policy netpoll.Policy) int {
+	return fanout.Sum(fanout.Parts(len(to)), len(to), func(i int) int {
+		return deliverAll(fanout.Part(to, i), m, policy)
+	})
+}
+
+func deliverAll(to []*Session, m *Message, policy netpoll.Policy) int {
+	return fanout.Count(to, func(s *Session) bool { return s.deliver(m, policy) == nil })
 }
 
 // selectionOf returns the selection of an audience that Check accepts.

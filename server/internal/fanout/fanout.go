@@ -30,10 +30,14 @@ func Count[T any](to []T, f func(T) bool) (n int) {
 
 // CountParallel is Count in portions, in parallel if there are enough receivers.
 func CountParallel[T any](to []T, f func(T) bool) int {
-	return Sum((len(to)+Portion-1)/Portion, len(to), func(i int) int {
-		return Count(to[i*Portion:min((i+1)*Portion, len(to))], f)
-	})
+	return Sum(Parts(len(to)), len(to), func(i int) int { return Count(Part(to, i), f) })
 }
+
+// Parts returns the number of portions of n receivers, and Part returns one of them.
+func Parts(n int) int { return (n + Portion - 1) / Portion }
+
+// Part returns a portion of the receivers, from 0 on.
+func Part[T any](to []T, i int) []T { return to[i*Portion : min((i+1)*Portion, len(to))] }
 
 // Sum calls part for 0 to parts-1 and adds up what it returns, on as many goroutines as there
 // are cores, if there are receivers enough for them.
