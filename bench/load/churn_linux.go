@@ -92,7 +92,7 @@ func (u *churning) close(k *conn) {
 	u.c.send(k, appendFrame(u.c.out[:0], opClose, binary.BigEndian.AppendUint16(nil, 1000), u.c.key()))
 }
 
-func (u *churning) request(user uint32) string { return expand(u.plan.Path, user, nil) }
+func (u *churning) request(user uint32) string { return u.c.expand(u.plan.Path, user, nil) }
 
 func (u *churning) opened(k *conn) {
 	now := Now()

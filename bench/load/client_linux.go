@@ -18,6 +18,8 @@ type Config struct {
 	Number int `json:"number"`
 	// TLS means that the connections use TLS 1.3. Certificates are not checked.
 	TLS bool `json:"tls,omitempty"`
+	// Secret signs the tokens that stand for {token} in paths.
+	Secret string `json:"secret,omitempty"`
 	// Exclusive means that the process only runs this Client, which then waits in the kernel without telling the Go
 	// scheduler. That is cheaper, and would block a garbage collection.
 	Exclusive bool `json:"exclusive,omitempty"`
@@ -40,7 +42,8 @@ type Client struct {
 
 	buf, out []byte // for reading and writing; valid during one event
 	plain    []byte // what TLS has decrypted; nil without TLS
-	secured  int    // TLS handshakes so far
+	tokens   tokens
+	secured  int // TLS handshakes so far
 	events   [512]unix.EpollEvent
 	watched  map[int32]func()
 	dialled  int // connections so far, for the source address

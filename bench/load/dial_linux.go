@@ -15,7 +15,7 @@ type DialPlan struct {
 	First  uint32        `json:"first"`            // the user number of the first; the others count up
 	Window int           `json:"window"`           // pending handshakes
 	Limit  time.Duration `json:"limit"`            // for all handshakes together
-	Path   string        `json:"path"`             // request target; {user} stands for the user, {topics} for the subscriptions
+	Path   string        `json:"path"`             // request target; {user} stands for the user, {token} for its token, {topics} for the subscriptions
 	Topics *Topics       `json:"topics,omitempty"` // what the users subscribe to
 	MSS    int           `json:"mss,omitempty"`    // largest segment of TCP; 0 is what the device allows
 }

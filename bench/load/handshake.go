@@ -43,10 +43,13 @@ type dialer interface {
 	request(user uint32) (path string)
 }
 
-func (d *dialling) request(user uint32) string { return expand(d.plan.Path, user, d.plan.Topics) }
+func (d *dialling) request(user uint32) string { return d.c.expand(d.plan.Path, user, d.plan.Topics) }
 
-func expand(path string, user uint32, topics *Topics) string {
+func (c *Client) expand(path string, user uint32, topics *Topics) string {
 	path = strings.ReplaceAll(path, "{user}", UserName(user))
+	if strings.Contains(path, "{token}") {
+		path = strings.ReplaceAll(path, "{token}", c.tokens.of(c.cfg.Secret, user))
+	}
 	if topics != nil {
 		path = strings.ReplaceAll(path, "{topics}", topics.Query(user))
 	}

@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 		return nil, err
 	}
 	defer server.Stop()
-	clients, err := fleet.Start(ctx, []string{c.Self, "load-worker"}, load.Config{Addr: server.Listen}, c.Connections)
+	clients, err := fleet.Start(ctx, []string{c.Self, "load-worker"}, load.Config{Addr: server.Listen, Secret: server.Secret}, c.Connections)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (m *measuring) connect(ctx context.Context) error {
 	watch, done := context.WithCancel(ctx)
 	go m.watch(watch)
 	limit := time.Minute + time.Duration(n)*2*perConnection
-	d, err := m.clients.Dial(ctx, load.DialPlan{Window: m.c.Window, Path: "/ws?user={user}", Limit: limit}, m.server.PID())
+	d, err := m.clients.Dial(ctx, load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit}, m.server.PID())
 	done()
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type Metric struct {
 
 // All lists the scenarios.
 func All() []Scenario {
-	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn, tlsIdle, tlsEcho}
+	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn, reconnect, beside, tlsIdle, tlsEcho}
 }
 
 // Find returns the scenarios with these names; "all" is every scenario.
@@ -106,6 +106,7 @@ type Plan struct {
 	Heartbeat   time.Duration `json:"heartbeat"` // interval of the pings that are counted
 	SlowSize    int           `json:"slowSize"`  // bytes per payload where some receivers are stuck
 	Churn       int           `json:"churn"`     // connections opened and closed, per second
+	Storms      int           `json:"storms"`    // how often all clients connect again
 }
 
 // A Case is one combination of the sizes of a plan.

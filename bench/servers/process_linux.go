@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,7 +26,9 @@ type Server struct {
 	Listen netip.AddrPort
 	API    string // base URL; empty where there is none
 	Key    string // of the API; may be empty
+	Secret string // signs the clients' tokens; empty: they need none
 
+	files   string // directory with what the server needs, removed by Stop; empty: none
 	certDir string // removed by Stop; empty without TLS
 	path    string // request target of all connections; empty: each scenario has its own
 	pid     int    // 0 where it is not known
@@ -73,11 +76,15 @@ func start(ctx context.Context, spec Spec, ping time.Duration, key string, withT
 			return nil, err
 		}
 	}
-	argv := spec.Args(at, ping)
 	s := &Server{
 		Spec: spec, Listen: listen, Key: key, API: "http://" + api.String(), http: newAPIClient(),
-		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
+		log: new(tail), done: make(chan struct{}),
 	}
+	if err := s.prepare(&at); err != nil {
+		return nil, err
+	}
+	argv := spec.Args(at, ping)
+	s.cmd = exec.Command(argv[0], argv[1:]...)
 	if withTLS {
 		s.certDir = filepath.Dir(at.Cert)
 	}
@@ -88,6 +95,7 @@ func start(ctx context.Context, spec Spec, ping time.Duration, key string, withT
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.removeCertificate()
+		s.removeFiles()
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}
 	s.pid = s.cmd.Process.Pid
@@ -136,6 +144,9 @@ func (s *Server) Path(path string) string {
 	if s.path != "" {
 		return s.path
 	}
+	if s.Secret != "" {
+		return strings.Replace(path, "user={user}", "token={token}", 1)
+	}
 	return path
 }
 
@@ -154,6 +165,7 @@ func (s *Server) Stop() {
 		return
 	}
 	defer s.removeCertificate()
+	defer s.removeFiles()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:

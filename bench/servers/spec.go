@@ -27,6 +27,8 @@ type Spec struct {
 	TLS bool
 	// Proxy means that the server is several processes, one of which ends TLS. It only runs with a certificate.
 	Proxy bool
+	// Stores means that the server stores messages, Tokens that its clients need tokens.
+	Stores, Tokens bool
 	// Unordered means that pushes to a connection may be reordered.
 	Unordered bool
 	// Target is a server that already runs; then Args is nil.
@@ -39,6 +41,8 @@ type Addresses struct {
 	API    string
 	Cert   string // file names of a certificate and its key; empty: without TLS
 	Key    string
+	Data   string // directory of the store; empty: none
+	Secret string // file with the secret that signs tokens; empty: none
 }
 
 // PingInterval is the default ping interval of all servers.
@@ -105,10 +109,12 @@ func (c Catalog) fanfare(transport, version string) Spec {
 		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
 			args := []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
-				"--data-dir", "none", // the other servers store nothing
 				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
 			if a.Cert != "" {
 				args = append(args, "--tls-cert", a.Cert, "--tls-key", a.Key)
+			}
+			if a.Data == "" {
+				args = append(args, "--data-dir", "none") // the other servers store nothing
 			}
 			return args
 		},
@@ -117,15 +123,16 @@ func (c Catalog) fanfare(transport, version string) Spec {
 	}
 }
 
-// Find returns the servers with these names; "all" is every server.
+// Find returns the servers with these names; "all" is every server of All.
 func (c Catalog) Find(names []string) ([]Spec, error) {
 	all := c.All()
+	known := append(slices.Clip(all), c.Variants()...)
 	var found []Spec
 	for _, name := range names {
 		if name == "all" {
 			return all, nil
 		}
-		i := slices.IndexFunc(all, func(s Spec) bool { return s.Name == name })
+		i := slices.IndexFunc(known, func(s Spec) bool { return s.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("servers: unknown server %q", name)
 		}
@@ -134,7 +141,7 @@ func (c Catalog) Find(names []string) ([]Spec, error) {
 				return nil, fmt.Errorf("servers: the fanfare program: %w", err)
 			}
 		}
-		found = append(found, all[i])
+		found = append(found, known[i])
 	}
 	return found, nil
 }

@@ -46,7 +46,7 @@ func tiny() scenario.Plan {
 	return scenario.Plan{
 		Connections: []int{30}, Sizes: []int{64}, Depths: []int{2}, Window: 10, InFlight: 5, Active: 10,
 		Warm: moment, Time: moment, Settle: moment, Pushes: 200, Publishes: 100, Topics: 5, PerUser: 2,
-		Heartbeat: time.Second, SlowSize: 8192, Churn: 100,
+		Heartbeat: time.Second, SlowSize: 8192, Churn: 100, Storms: 1,
 	}
 }
 
@@ -97,6 +97,28 @@ func TestEveryScenario(t *testing.T) {
 						t.Errorf("%s: %s is %v (%t)", s.Name, m.Key, v, ok)
 					}
 				}
+			}
+		})
+	}
+}
+
+// TestVariants checks that clients get in where they need tokens, and that pushes arrive with a store.
+func TestVariants(t *testing.T) {
+	scenarios, err := scenario.Find([]string{"reconnect", "push"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range catalog.Variants() {
+		t.Run(spec.Name, func(t *testing.T) {
+			t.Parallel()
+			run, err := Run(t.Context(), Config{
+				Scenarios: scenarios, Servers: []servers.Spec{spec}, Plan: tiny(), Rounds: 1, Worker: []string{catalog.Self, "load-worker"},
+			})
+			if err != nil {
+				t.Fatalf("%v: %+v", err, run.Samples)
+			}
+			if logins := run.Samples[0].Values["logins"]; logins != 60 {
+				t.Errorf("%v logins, want 60", logins)
 			}
 		})
 	}

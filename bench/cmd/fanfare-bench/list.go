@@ -18,5 +18,9 @@ func (listCommand) Run() error {
 	for _, s := range (servers.Catalog{}).All() {
 		fmt.Printf("  %-18s %s\n", s.Name, s.About)
 	}
+	fmt.Println("fanfare as people run it")
+	for _, s := range (servers.Catalog{}).Variants() {
+		fmt.Printf("  %-18s %s\n", s.Name, s.About)
+	}
 	return nil
 }

@@ -39,6 +39,7 @@ type runCommand struct {
 	Heartbeat   time.Duration `help:"Ping interval in the scenario heartbeat." default:"2s"`
 	SlowSize    int           `help:"Bytes per payload in the scenario slow." default:"4096"`
 	Churn       int           `help:"Connections opened and closed per second." default:"500"`
+	Storms      int           `help:"How often all clients connect again in the scenario reconnect." default:"3"`
 	Binary      bool          `help:"Send binary messages instead of text."`
 
 	Target    []string `help:"A running server to compare: ws://host:port, or NAME=ws://host:port/path."`
@@ -140,8 +141,8 @@ func (c *runCommand) check() error {
 		return errors.New("--depth: want at least 1")
 	case c.Time <= 0 || c.Warm < 0 || c.Settle < 0 || c.Heartbeat <= 0:
 		return errors.New("--time and --heartbeat: want more than 0; --warm and --settle: want at least 0")
-	case c.InFlight < 1 || c.Active < 0 || c.Window < 1 || c.Pushes < 1 || c.Publishes < 1 || c.Topics < 1 || c.PerUser < 1 || c.Churn < 1:
-		return errors.New("--inflight, --window, --pushes, --publishes, --topics, --per-user and --churn: want at least 1")
+	case c.InFlight < 1 || c.Active < 0 || c.Window < 1 || c.Pushes < 1 || c.Publishes < 1 || c.Topics < 1 || c.PerUser < 1 || c.Churn < 1 || c.Storms < 1:
+		return errors.New("--inflight, --window, --pushes, --publishes, --topics, --per-user, --churn and --storms: want at least 1")
 	}
 	return nil
 }
@@ -152,7 +153,7 @@ func (c *runCommand) plan() scenario.Plan {
 		Window: c.Window, InFlight: c.InFlight, Active: c.Active,
 		Warm: c.Warm, Time: c.Time, Settle: c.Settle, Binary: c.Binary,
 		Pushes: c.Pushes, Publishes: c.Publishes, Topics: c.Topics, PerUser: c.PerUser,
-		Heartbeat: c.Heartbeat, SlowSize: c.SlowSize, Churn: c.Churn,
+		Heartbeat: c.Heartbeat, SlowSize: c.SlowSize, Churn: c.Churn, Storms: c.Storms,
 	}
 }
 
