@@ -45,12 +45,13 @@ func JWT(keys *Keys) server.Identifier {
 	return NewTokens(keys).Identify
 }
 
-// verifier verifies tokens. It is immutable.
+// verifier verifies tokens. All but headers is immutable.
 type verifier struct {
 	keys     *Keys
 	parser   *jwt.Parser         // of everything except the claims
 	byIssuer map[string][]*trust // for tokens of a certain issuer
 	others   *trust              // for all other issuers; nil: their tokens are rejected
+	headers  headers             // of valid tokens
 }
 
 func newVerifier(keys *Keys) *verifier {

@@ -192,12 +192,12 @@ func checkHeader(t *jwt.Token) error {
 }
 
 // forAlgorithm returns the keys of the file that may have signed a token.
-func (k *Keys) forAlgorithm(algorithm string) (any, error) {
+func (k *Keys) forAlgorithm(algorithm string) ([]jwt.VerificationKey, error) {
 	keys := k.byAlgorithm[algorithm]
 	if len(keys) == 0 {
 		return nil, errNoKey
 	}
-	return jwt.VerificationKeySet{Keys: keys}, nil
+	return keys, nil
 }
 
 // strictHeader reports whether the header of a token is UTF-8 and has each name once (RFC

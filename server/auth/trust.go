@@ -44,25 +44,35 @@ func (t *trust) forToken(token *jwt.Token) (any, error) {
 	if err := checkHeader(token); err != nil {
 		return nil, err
 	}
-	if t.set == nil {
-		return t.fixed.forAlgorithm(token.Method.Alg())
-	}
 	kid, ok := token.Header["kid"].(string)
-	if _, named := token.Header["kid"]; named && !ok {
+	if _, named := token.Header["kid"]; named && !ok && t.set != nil {
 		return nil, errKid
+	}
+	keys, err := t.keys(token.Method.Alg(), kid)
+	if err != nil {
+		return nil, err
+	}
+	return jwt.VerificationKeySet{Keys: keys}, nil
+}
+
+// keys returns the keys that may have signed a token with an algorithm and a kid, which is
+// empty if the token has none. The kid of a token does not matter to fixed keys.
+func (t *trust) keys(algorithm, kid string) ([]jwt.VerificationKey, error) {
+	if t.set == nil {
+		return t.fixed.forAlgorithm(algorithm)
 	}
 	all := t.set.keys.Load()
 	if all == nil {
 		return nil, errUnknownKey
 	}
-	keys := all.by[keyID{token.Method.Alg(), kid}]
+	keys := all.by[keyID{algorithm, kid}]
 	switch {
 	case len(keys) == 0:
 		return nil, errUnknownKey
 	case len(keys) > maxKeys:
 		return nil, errManyKeys
 	}
-	return jwt.VerificationKeySet{Keys: keys}, nil
+	return keys, nil
 }
 
 // trusts returns the sources of keys for the tokens of an issuer. The fixed keys verify
@@ -84,11 +94,14 @@ func (v *verifier) trusts(issuer string) ([]*trust, error) {
 // parse verifies a token with each source of keys that its issuer has, and returns its
 // claims. lacking are the sets that may have the token's key when they are fetched again.
 func (v *verifier) parse(token string) (c *claims, lacking []*KeySet, err error) {
+	if c := v.quick(token); c != nil {
+		return c, nil, nil
+	}
 	var candidates []*trust
 	for i := 0; ; i++ {
 		c = new(claims)
 		var used *trust
-		_, e := v.parser.ParseWithClaims(token, c, func(t *jwt.Token) (_ any, err error) {
+		t, e := v.parser.ParseWithClaims(token, c, func(t *jwt.Token) (_ any, err error) {
 			if candidates == nil {
 				if candidates, err = v.trusts(text(c.Issuer)); err != nil {
 					return nil, err
@@ -101,6 +114,7 @@ func (v *verifier) parse(token string) (c *claims, lacking []*KeySet, err error)
 			e = used.claims.Validate(c)
 		}
 		if e == nil {
+			v.headers.add(token, t)
 			return c, nil, nil
 		}
 		if err == nil || !errors.Is(e, errUnknownKey) { // a set that has the key knows better
