@@ -100,8 +100,13 @@ func (s *Session) replayAttach(a *admission) {
 			})
 		}
 	}
+	start := startAt(a.resume, "")
+	if epoch, ok := srv.replay.AttachEmpty(receiver{s}, start, len(topics)); ok {
+		s.callBegin(Position{Epoch: epoch}) // before the session is open, so that no push precedes it
+		return
+	}
 	s.state.Or(holdBit)
-	srv.replay.Attach(receiver{s}, startAt(a.resume, ""), topics)
+	srv.replay.Attach(receiver{s}, start, topics)
 }
 
 // startAt returns where a client resumes a box.

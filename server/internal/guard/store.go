@@ -133,3 +133,9 @@ func (g guarded) Close() {
 	defer g.recovered("Close", nil)
 	g.Store.Close()
 }
+
+// Empty implements store.Emptier.
+func (g guarded) Empty(b store.Box) (empty bool) {
+	defer g.recovered("Empty", nil)
+	return store.Empty(g.Store, b)
+}

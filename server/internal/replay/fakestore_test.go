@@ -212,6 +212,13 @@ func (f *fakeStore) Last(ctx context.Context, b store.Box) (offset uint64, err e
 	return offset, err
 }
 
+// Empty implements store.Emptier.
+func (f *fakeStore) Empty(b store.Box) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.prev[b] == 0 && f.removed[b] == 0 && !f.down
+}
+
 func (f *fakeStore) Before(ctx context.Context, b store.Box, t time.Time) (offset uint64, err error) {
 	err = f.do("before", func() {
 		if len(f.boxes[b]) == 0 {

@@ -138,6 +138,10 @@ func (s *modelSession) attach(start Start, subs []Subscription) {
 	for _, sub := range subs {
 		s.resumed[topic(sub.Topic)] = sub.Start
 	}
+	if _, ok := m.AttachEmpty(s.receiver, start, len(subs)); ok && s.id%2 == 0 {
+		s.since = m.clock.Now().Truncate(tickInterval)
+		return
+	}
 	m.attach(s.receiver, start, subs)
 }
 

@@ -234,14 +234,17 @@ func (v *Service) Attach(r Receiver, inbox Start, topics []Subscription) {
 	})
 }
 
-// Open is called when the receiver is Open, after Attach. Nothing is written to it
-// before.
+// Open is called when the receiver is Open, after Attach or AttachEmpty. Nothing is written to
+// it before.
 func (v *Service) Open(r Receiver) {
-	v.use(r, false, func(s *session) {
+	attached := v.use(r, false, func(s *session) {
 		if s.state == opening && s.move(evOpen) {
 			v.enqueue(s)
 		}
 	})
+	if !attached {
+		v.openEmpty(r)
+	}
 }
 
 // Detach is called when the receiver is Ended for good. code is the close code that
