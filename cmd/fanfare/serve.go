@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"fanfare/cmd/fanfare/internal/settings"
+	"fanfare/cmd/fanfare/internal/trim"
 	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
@@ -106,6 +107,7 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	p.useCertificates(ctx, plan.Certificates)
 	p.log.Info("serving", "version", buildVersion(), "listen", reachedAt(schemeOf(cmd.PublicTLS()), p.srv.Addr()), "console", consoleURL(p.flags, p.srv.Addr()),
 		"api", reachedAt(schemeOf(cmd.APITLS()), p.api.Addr()), "auth", cmd.Auth, "data_dir", p.dataDir, "transport", cmd.Transport, slog.Group("runtime", limits...))
+	go trim.Run(ctx)
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
