@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -170,6 +171,7 @@ func TestPanicInDialect(t *testing.T) {
 
 // A broadcast to so many sessions that several goroutines send it survives a panic, too.
 func TestPanicInEncodeOfABroadcast(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3)) // one is left to others
 	const receivers = 2*fanout.MinParallel + 10
 	log := new(logBuffer)
 	ep := PushEndpoint("/ws")

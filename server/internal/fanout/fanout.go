@@ -40,9 +40,13 @@ func Parts(n int) int { return (n + Portion - 1) / Portion }
 func Part[T any](to []T, i int) []T { return to[i*Portion : min((i+1)*Portion, len(to))] }
 
 // Sum calls part for 0 to parts-1 and adds up what it returns, on as many goroutines as there
-// are cores, if there are receivers enough for them.
+// are cores less one, if there are receivers enough for them.
+//
+// One core is left to what arrives meanwhile. A thread asks the network for events only when
+// it finds no goroutine to run, and Gosched always leaves one: with a goroutine on every core,
+// requests to the API waited for the runtime's monitor, which looks every 10 ms.
 func Sum(parts, receivers int, part func(i int) int) int {
-	workers := min(runtime.GOMAXPROCS(0), receivers/MinParallel, parts)
+	workers := min(max(runtime.GOMAXPROCS(0)-1, 1), receivers/MinParallel, parts)
 	var next, total atomic.Int64
 	run := func() {
 		n := 0
