@@ -18,6 +18,7 @@ type DialPlan struct {
 	Path   string        `json:"path"`             // request target; {user} stands for the user, {token} for its token, {topics} for the subscriptions
 	Topics *Topics       `json:"topics,omitempty"` // what the users subscribe to
 	MSS    int           `json:"mss,omitempty"`    // largest segment of TCP; 0 is what the device allows
+	Stored int           `json:"stored,omitempty"` // every so many users have a stored message, number 0; 0: none has
 }
 
 // A DialResult is the result of a DialPlan.
@@ -33,6 +34,7 @@ type dialling struct {
 	begun   int
 	over    int // opened or failed
 	opens   int
+	stored  int // messages received
 	latency *hdrhistogram.Histogram
 }
 
@@ -45,9 +47,15 @@ func (c *Client) Dial(plan DialPlan) DialResult {
 	for range min(plan.Window, plan.Count) {
 		d.next()
 	}
-	if !c.run(start+int64(plan.Limit), func() bool { return d.over == plan.Count }) {
-		c.faults.count(&c.faults.Late, "%d of %d handshakes unfinished after %v", plan.Count-d.over, plan.Count, plan.Limit)
-		c.faults.Late += plan.Count - d.over - 1
+	if !c.run(start+int64(plan.Limit), func() bool { return d.over == plan.Count && d.stored == d.storedDue() }) {
+		if missing := plan.Count - d.over; missing > 0 {
+			c.faults.count(&c.faults.Late, "%d of %d handshakes unfinished after %v", missing, plan.Count, plan.Limit)
+			c.faults.Late += missing - 1
+		}
+		if missing := d.storedDue() - d.stored; missing > 0 {
+			c.faults.count(&c.faults.Lost, "%d of %d stored messages not received after %v", missing, d.storedDue(), plan.Limit)
+			c.faults.Lost += missing - 1
+		}
 	}
 	c.phase = resting{c}
 	return DialResult{Opened: d.opens, Elapsed: time.Duration(Now() - start), Latency: d.latency}
@@ -79,7 +87,32 @@ func (d *dialling) opened(k *conn) {
 	d.next()
 }
 
-func (d *dialling) message(k *conn, op byte, p []byte) { resting{d.c}.message(k, op, p) }
+// hasStored reports whether a stored message waits for a user.
+func (p *DialPlan) hasStored(user uint32) bool { return p.Stored > 0 && user%uint32(p.Stored) == 0 }
+
+// storedDue returns how many stored messages the users have.
+func (d *dialling) storedDue() (n int) {
+	if d.plan.Stored > 0 {
+		each, first, last := d.plan.Stored, int(d.plan.First), int(d.plan.First)+d.plan.Count
+		n = (last+each-1)/each - (first+each-1)/each
+	}
+	return n
+}
+
+func (d *dialling) message(k *conn, op byte, p []byte) {
+	m, ok := Parse(p)
+	f := &d.c.faults
+	switch {
+	case !d.plan.hasStored(k.user):
+		resting{d.c}.message(k, op, p)
+	case !ok:
+		f.count(&f.Corrupt, "user %d: %d bytes stored: %.60q", k.user, len(p), p)
+	case m.Kind != KindUser || m.Target != k.user:
+		f.count(&f.Foreign, "user %d: message %c%d for %d", k.user, m.Kind, m.Seq, m.Target)
+	case k.own.check(m.Seq, f, func() string { return fmt.Sprintf("user %d, stored", k.user) }):
+		d.stored++
+	}
+}
 
 func (d *dialling) ended(k *conn, why string) {
 	if k.state == stateOpen {

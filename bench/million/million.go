@@ -21,6 +21,7 @@ type Config struct {
 	Pushes      int           `json:"pushes"` // to random users
 	Window      int           `json:"window"` // pending handshakes
 	Ping        time.Duration `json:"ping"`   // the server's ping interval
+	Stored      int           `json:"stored"` // every so many users have a durable message before they connect; 0: none has
 	Server      string        `json:"server"` // its name in the catalog
 	Fanfare     string        `json:"fanfare"`
 	Self        string        `json:"self"`
@@ -35,6 +36,7 @@ type Result struct {
 	Server      string       `json:"server"`
 	Connections int          `json:"connections"`
 	Ping        float64      `json:"ping"`
+	Stored      int          `json:"stored"` // messages that waited for users
 
 	Connect    float64 `json:"connect"`
 	RSS        int64   `json:"rss"` // bytes, with all connections
@@ -76,7 +78,7 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 	}
 	defer clients.Close()
 	m := &measuring{c: c, server: server, clients: clients, tell: tell, r: r}
-	for _, step := range []func(context.Context) error{m.connect, m.broadcast, m.push, m.finish} {
+	for _, step := range []func(context.Context) error{m.store, m.connect, m.broadcast, m.push, m.finish} {
 		if err := step(ctx); err != nil {
 			if server.Log() != "" {
 				return nil, fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
@@ -94,11 +96,30 @@ type measuring struct {
 	clients *fleet.Fleet
 	tell    func(format string, args ...any)
 	r       *Result
+	next    map[uint32]uint32 // number of the next push to a user; absent: 0
 }
 
 // perConnection is the time limit of a step per connection: fifty times what it takes on one core in 2025, because
 // user-mode Linux is slow.
 const perConnection = time.Millisecond
+
+// store pushes a durable message to every so many users, who are not connected yet.
+func (m *measuring) store(ctx context.Context) error {
+	m.next = make(map[uint32]uint32)
+	if m.c.Stored == 0 {
+		return nil
+	}
+	for user := uint32(0); user < uint32(m.c.Connections); user += uint32(m.c.Stored) {
+		body := load.Message{Kind: load.KindUser, Target: user, At: load.Now()}.Append(nil, payload)
+		if _, err := m.server.PushStored(ctx, load.UserName(user), true, body); err != nil {
+			return err
+		}
+		m.next[user] = 1
+	}
+	m.r.Stored = len(m.next)
+	m.tell("%d messages wait for their users", m.r.Stored)
+	return nil
+}
 
 func (m *measuring) connect(ctx context.Context) error {
 	n := m.c.Connections
@@ -117,7 +138,7 @@ func (m *measuring) connect(ctx context.Context) error {
 	watch, done := context.WithCancel(ctx)
 	go m.watch(watch)
 	limit := time.Minute + time.Duration(n)*2*perConnection
-	d, err := m.clients.Dial(ctx, load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit}, m.server.PID())
+	d, err := m.clients.Dial(ctx, load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit, Stored: m.c.Stored}, m.server.PID())
 	done()
 	if err != nil {
 		return err
@@ -232,11 +253,10 @@ func (m *measuring) push(ctx context.Context) error {
 	if err := m.clients.Receive(ctx, load.ReceivePlan{Broadcast: 1, Size: payload}); err != nil {
 		return err
 	}
-	next := map[uint32]uint32{}
 	for range m.c.Pushes {
 		user := rand.Uint32N(uint32(m.c.Connections))
-		body := load.Message{Kind: load.KindUser, Target: user, Seq: next[user], At: load.Now()}.Append(nil, payload)
-		next[user]++
+		body := load.Message{Kind: load.KindUser, Target: user, Seq: m.next[user], At: load.Now()}.Append(nil, payload)
+		m.next[user]++
 		n, err := m.server.PushUser(ctx, load.UserName(user), body)
 		if err != nil {
 			return err

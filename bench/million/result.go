@@ -21,6 +21,9 @@ func (r *Result) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "%s connections to one %s process%s\n", scenario.Grouped(n, 0), r.Server, where)
 	fmt.Fprintf(w, "%s, %d × %s, %.1f GiB, %d descriptors per process\n", r.Machine.Kernel, r.Machine.Cores, r.Machine.CPU, float64(r.Machine.Memory)/(1<<30), r.Machine.Files)
 	line("connected in", "%.0f s, %s a second", r.Connect, scenario.Grouped(n/r.Connect, 0))
+	if r.Stored > 0 {
+		line("stored messages received", "%s", scenario.Grouped(float64(r.Stored), 0))
+	}
 	line("RSS of the server", "%s MiB, %s bytes each", scenario.Grouped(float64(r.RSS)/(1<<20), 0), scenario.Grouped(r.RSSEach, 0))
 	line("heap", "%s bytes each", scenario.Grouped(r.HeapEach, 0))
 	line("kernel slab, both ends", "%s bytes each", scenario.Grouped(r.SlabEach, 0))

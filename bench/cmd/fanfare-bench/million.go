@@ -16,6 +16,7 @@ type millionCommand struct {
 	Pushes       int           `help:"Pushes to random users." default:"1000"`
 	Window       int           `help:"Pending handshakes." default:"200"`
 	PingInterval time.Duration `help:"Ping interval of the server." default:"5m"`
+	Stored       int           `help:"Every so many users have a durable message before they connect; 0: none has. Needs fanfare-store or fanfare-full." placeholder:"N"`
 	Server       string        `help:"The server; see list." default:"fanfare-epoll"`
 	UML          bool          `name:"uml" help:"Boot user-mode Linux even if the descriptor limit allows the connections."`
 	Limit        time.Duration `help:"Time limit." default:"90m"`
@@ -38,11 +39,14 @@ func (c *millionCommand) Run(ctx context.Context) error {
 		defer remove()
 		c.Fanfare = program
 	}
+	if c.Stored < 0 {
+		return errors.New("--stored: want at least 0")
+	}
 	if c.Connections < 1 || c.Pushes < 1 || c.Window < 1 {
 		return errors.New("--connections, --pushes and --window: want at least 1")
 	}
 	config := million.Config{
-		Connections: c.Connections, Pushes: c.Pushes, Window: c.Window, Ping: c.PingInterval, Server: c.Server, Fanfare: c.Fanfare, Self: self,
+		Connections: c.Connections, Pushes: c.Pushes, Window: c.Window, Ping: c.PingInterval, Stored: c.Stored, Server: c.Server, Fanfare: c.Fanfare, Self: self,
 	}
 	began := time.Now()
 	tell := func(format string, args ...any) {
