@@ -103,7 +103,7 @@ type measuring struct {
 // user-mode Linux is slow.
 const perConnection = time.Millisecond
 
-// store pushes a durable message to every so many users, who are not connected yet.
+// store pushes a durable message to every Config.Stored-th user before any of them connects.
 func (m *measuring) store(ctx context.Context) error {
 	m.next = make(map[uint32]uint32)
 	if m.c.Stored == 0 {

@@ -84,7 +84,7 @@ func TestQuickIsStrict(t *testing.T) {
 	}
 }
 
-// The keys of a set are found by the kid, and those that a later set lacks verify nothing.
+// The keys of a set are found by the kid, and a key that a later set lacks verifies nothing.
 func TestQuickKeySet(t *testing.T) {
 	keys := &Keys{Leeway: DefaultLeeway, Sets: []*KeySet{fixedSet(t, "https://a", jwksText(allKeys()...))}}
 	v := newVerifier(keys)

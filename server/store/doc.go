@@ -11,6 +11,8 @@
 //     names the offset of the one that precedes it;
 //   - offsets are never assigned twice within one epoch.
 //
+// A Store that is an [Emptier] saves the login of a user without messages a question.
+//
 // # Borrowed memory
 //
 // Entry.Payload is borrowed until Finish returns. What Read and Get return belongs

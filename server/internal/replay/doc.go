@@ -31,7 +31,8 @@
 // [Service.Unsubscribe].
 //
 // A receiver that has nothing stored, no durable topic and no explicit acknowledgements
-// costs one look at the store, and has no session after it. At most Config.Workers
+// costs one look at the store, and has no session after it; [Service.AttachEmpty] spares
+// both if the store knows that it has nothing. At most Config.Workers
 // goroutines wait for the store; a storm of logins is served in turn.
 //
 // A message for which clients of a user closed twice with code 1009, or that
