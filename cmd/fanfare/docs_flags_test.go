@@ -79,7 +79,7 @@ func TestDocsFlagsExist(t *testing.T) {
 		"docker":        "ulimit from chown",
 		"systemctl":     "now",
 		"nats-server":   "jetstream store_dir addr port config",
-		"fanfare-bench": "rounds time warm settle servers baseline scenarios cost pushes minutes",
+		"fanfare-bench": "rounds time warm settle servers server baseline scenarios cost pushes minutes storms stored",
 		"node":          "experimental-websocket",
 		"soak":          "sessions upgrades faults tls topics every",
 	} {
