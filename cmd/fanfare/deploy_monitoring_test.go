@@ -87,7 +87,12 @@ func TestDeployMetrics(t *testing.T) {
 	pem := filepath.Join(t.TempDir(), "site.pem")
 	certificate(t, pem)
 	exported += string(get(t, "http://"+startServer(t, nil, "--tls-cert="+pem, "--tls-key="+pem).api+"/metrics"))
-	has := func(name, label string) bool {
+	known := make(map[[2]string]bool) // names recur, and the search is slow
+	has := func(name, label string) (found bool) {
+		if found, ok := known[[2]string{name, label}]; ok {
+			return found
+		}
+		defer func() { known[[2]string{name, label}] = found }()
 		pattern := `(?m)^` + name + `(\{| )`
 		if label != "" {
 			pattern = `(?m)^` + name + `\{([^}]*,)?` + label + `="`

@@ -159,6 +159,10 @@ func TestDocsLinks(t *testing.T) {
 	}
 	links := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	fences := regexp.MustCompile("(?ms)^```.*?^```$")
+	headings := make(map[string][]string)
+	for file, text := range texts {
+		headings[file] = anchors(text)
+	}
 	n := 0
 	for file, text := range texts {
 		for _, m := range links.FindAllStringSubmatch(fences.ReplaceAllString(text, ""), -1) {
@@ -175,7 +179,7 @@ func TestDocsLinks(t *testing.T) {
 				t.Errorf("%s: the link %s leads nowhere", file, m[1])
 				continue
 			}
-			if to, ok := texts[path]; anchor != "" && (!ok || !slices.Contains(anchors(to), anchor)) {
+			if anchor != "" && !slices.Contains(headings[path], anchor) {
 				t.Errorf("%s: %s has no heading for the link %s", file, path, m[1])
 			}
 		}
