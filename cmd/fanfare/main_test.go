@@ -103,6 +103,16 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// withoutRace leaves a test to the pass without the race detector, because all that it runs, or
+// starts hundreds of times, is one goroutine that reads flags: there is no race to find, and
+// the detector multiplies the time.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine reads flags: runs without the race detector")
+	}
+}
+
 type result struct {
 	code           int
 	stdout, stderr string

@@ -342,6 +342,7 @@ func TestTLSRenegotiation(t *testing.T) {
 }
 
 func TestTLSFlagErrors(t *testing.T) {
+	withoutRace(t)
 	a := newAuthority(t)
 	certA, keyA := a.pair("a", "a.test")
 	_, keyB := a.pair("b", "b.test")

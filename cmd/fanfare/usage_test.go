@@ -10,6 +10,7 @@ import (
 // TestWrongUsage: the program describes every error in what the user has written in one
 // line, and exits with 2.
 func TestWrongUsage(t *testing.T) {
+	withoutRace(t)
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
