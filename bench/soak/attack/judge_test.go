@@ -85,8 +85,18 @@ func pack(micros []int) (l Latencies) {
 	return l
 }
 
+// withoutRace leaves a test of arithmetic to the pass without the race detector: one goroutine has no races, and the
+// detector multiplies the time of millions of made-up messages.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine computes: runs without the race detector")
+	}
+}
+
 // TestCompareMadeUp counts the verdicts over made-up runs, for each kind of host and damage.
 func TestCompareMadeUp(t *testing.T) {
+	withoutRace(t)
 	times := func(factor int) func(int, []int) {
 		return func(_ int, micros []int) {
 			for i := range micros {
@@ -158,6 +168,7 @@ func TestCompareMadeUp(t *testing.T) {
 
 // TestCompareMore: what one run leaves undecided, more seconds of the same decide.
 func TestCompareMore(t *testing.T) {
+	withoutRace(t)
 	h := host{rand.New(rand.NewPCG(3, 3)), 0.5, 0.1, 0, nil}
 	undecided := func(seconds int) (n int) {
 		for range 10 {
