@@ -26,6 +26,9 @@ const beProgram = "BE_FANFARE"
 // descriptorsEnv sets the descriptor limit of the program.
 const descriptorsEnv = "BE_FANFARE_NOFILE"
 
+// impatientEnv shortens storeTimeouts of the program.
+const impatientEnv = "BE_FANFARE_IMPATIENT"
+
 func limitDescriptors() {
 	if n, err := strconv.ParseUint(os.Getenv(descriptorsEnv), 10, 32); err == nil {
 		// As a shell does; the program was raised to the hard limit before.
@@ -52,6 +55,9 @@ func TestMain(m *testing.M) {
 			os.Exit(exitFailure)
 		}
 		limitDescriptors()
+		if os.Getenv(impatientEnv) != "" {
+			storeTimeouts.each, storeTimeouts.stop = time.Second, 100*time.Millisecond
+		}
 		os.Exit(run(os.Args[1:]))
 	}
 	// The runtime keeps the two descriptors of its poller from the first use on.

@@ -111,13 +111,13 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	m := newManager(p.log)
 	m.ready(p.srv.Count())
 	go m.watch(ctx, p)
-	hung := false
-	for ctx.Err() == nil && !hung {
+	var hung error // why the store can be used by a new process only
+	for ctx.Err() == nil && hung == nil {
 		select {
 		case <-ctx.Done():
 		case <-p.storeHung():
-			hung = true
-			p.log.Error("stopping, so that a new process can use the store", "err", p.vault.Ready())
+			hung = fmt.Errorf("the store hangs: %w", p.vault.Ready())
+			p.log.Error("stopping, so that a new process can use the store", "err", hung)
 		case <-hangup:
 			m.reloading()
 			p.reload()
@@ -141,10 +141,8 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 			p.log.Warn("reload ignored, the server is draining")
 		}
 	}()
-	if p.drain(m); hung {
-		return fmt.Errorf("the store hangs: %w", p.vault.Ready())
-	}
-	return nil
+	p.drain(m)
+	return hung
 }
 
 // drain closes the sessions and ends the program's parts.

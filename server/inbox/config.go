@@ -64,6 +64,9 @@ type Config struct {
 
 	// Timeout of one operation. 0: 5 s.
 	Timeout time.Duration
+	// StopTimeout is how long the embedded server may take to stop before Store.Hung
+	// reports it: longer than a slow disk takes to flush what is in memory. 0: 20 s.
+	StopTimeout time.Duration
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -139,6 +142,7 @@ func (cfg *Config) validate() error {
 		{"Age", cfg.Age, time.Second, 10 * 365 * 24 * time.Hour},
 		{"Window", cfg.Window, 100 * time.Millisecond, 10 * 365 * 24 * time.Hour},
 		{"Timeout", cfg.Timeout, 10 * time.Millisecond, time.Minute},
+		{"StopTimeout", cfg.StopTimeout, 10 * time.Millisecond, time.Hour},
 	} {
 		if f.v < f.low || f.v > f.high {
 			errs = append(errs, field.Errorf(f.name, "is %v: want %v to %v", f.v, f.low, f.high))
@@ -171,6 +175,7 @@ func (cfg *Config) setDefaults() {
 	setDefault(&cfg.Window, min(2*time.Minute, cfg.Age))
 	setDefault(&cfg.Sync, time.Second)
 	setDefault(&cfg.Timeout, 5*time.Second)
+	setDefault(&cfg.StopTimeout, 20*time.Second)
 }
 
 func setDefault[T comparable](v *T, d T) {

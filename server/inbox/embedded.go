@@ -36,7 +36,7 @@ type embedded struct {
 
 	// shutdown ends a server and returns when it has ended; tests have it hang.
 	shutdown func(*natsserver.Server)
-	patience time.Duration // stopPatience
+	patience time.Duration // Config.StopTimeout
 
 	// Owned by Open and then by the goroutine of heal.
 	lock     *os.File      // nil: not acquired
@@ -54,17 +54,13 @@ const startTimeout = 5 * time.Minute
 // maxPayload of the embedded server; NATS advises against more.
 const maxPayload = 8 << 20
 
-// stopPatience is how long a server may take to stop: longer than a slow disk takes to
-// flush what is in memory.
-const stopPatience = 20 * time.Second
-
 func newEmbedded(cfg *Config) *embedded {
 	return &embedded{
 		shutdown: func(ns *natsserver.Server) {
 			ns.Shutdown()
 			ns.WaitForShutdown()
 		},
-		patience: stopPatience,
+		patience: cfg.StopTimeout,
 		dir:      cfg.Dir,
 		log:      &natsLog{log: cfg.Logger, failed: make(chan string, 1)},
 		account:  account.New(cfg.Dir, cfg.Sync < 0),

@@ -133,7 +133,7 @@ var acceptsAny = map[string]string{
 // unreachable are the fields without a flag, and why none is needed.
 var unreachable = map[string]string{
 	"server.Identifiers": "identifiers of the program do not block", "api.MaxConnections": "the default follows from --max-connections",
-	"cluster.Timeout": "the default holds", "inbox.Timeout": "the default holds", "cluster.QueueBytes": "the default holds",
+	"cluster.Timeout": "the default holds", "inbox.Timeout": "the default holds", "inbox.StopTimeout": "the default holds", "cluster.QueueBytes": "the default holds",
 }
 
 // TestFieldsHaveFlags gives every number of every Config a wrong value: the error that the
