@@ -263,7 +263,7 @@ func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {
 	if srv.store == nil {
 		return 0, ErrNoStore
 	}
-	return srv.gate.Purge(ctx, box)
+	return srv.purge(ctx, box)
 }
 
 // Acknowledge records that a user has all messages up to a position, of the inbox or of a

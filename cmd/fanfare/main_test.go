@@ -26,7 +26,7 @@ const beProgram = "BE_FANFARE"
 // descriptorsEnv sets the descriptor limit of the program.
 const descriptorsEnv = "BE_FANFARE_NOFILE"
 
-// impatientEnv shortens storeTimeouts of the program.
+// impatientEnv shortens settings.StoreTimeouts of the program.
 const impatientEnv = "BE_FANFARE_IMPATIENT"
 
 func limitDescriptors() {
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 		}
 		limitDescriptors()
 		if os.Getenv(impatientEnv) != "" {
-			storeTimeouts.each, storeTimeouts.stop = time.Second, 100*time.Millisecond
+			settings.StoreTimeouts.Each, settings.StoreTimeouts.Stop = time.Second, 100*time.Millisecond
 		}
 		os.Exit(run(os.Args[1:]))
 	}

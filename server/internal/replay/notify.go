@@ -77,7 +77,7 @@ func (s *session) direct(st *stream, n *Notice) bool {
 	if n.Shared == nil || n.Prev > st.sent || st.check || len(st.rest) > 0 || s.state == working || s.state == opening || s.stopped() {
 		return false
 	}
-	if !s.mayBegin(st) {
+	if !s.mayBegin(st) || s.svc.deletions.recent(st.box, s.svc.cfg.Now) {
 		return false
 	}
 	m := &n.Message

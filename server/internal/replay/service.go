@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Service struct {
 	unstoredLogged atomic.Int64  // Unix time of the last log of it, in nanoseconds
 	failures       failures
 	quota          quota
+	deletions      deletions
 	counters       counters
 	renewTime      time.Time // of the next renewal; owned by tick
 
@@ -73,6 +75,7 @@ type look struct {
 func New(cfg Config) *Service {
 	cfg.setDefaults()
 	v := &Service{cfg: cfg}
+	v.deletions.seed = maphash.MakeSeed()
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	for i := range v.shards {
 		v.shards[i].sessions = make(map[uint64]*session)

@@ -20,6 +20,8 @@ type job struct {
 	offset  uint64
 	bytes   int
 	quick   bool // locate: an empty box is all that needs to be known
+	// deleted is how many deletions there were in the box when a message was asked for.
+	deleted uint64
 }
 
 type jobKind uint8
@@ -79,6 +81,7 @@ func (s *session) plan() (j job) {
 	})
 	switch {
 	case j.kind != jobNone:
+		j.deleted = s.svc.deletions.count(j.box)
 	case full:
 		s.sendPing()
 		if s.ping != nil && !s.noAcks {
@@ -161,6 +164,9 @@ func (s *session) applyTo(st *stream, j job, a answer) {
 		if a.epoch != st.epoch {
 			st.check = true // of another history, or whether it is must be found out
 			return
+		}
+		if s.svc.deletions.count(st.box) != j.deleted {
+			return // ask again: it may be deleted
 		}
 		if j.kind == jobRead {
 			s.page(st, a)

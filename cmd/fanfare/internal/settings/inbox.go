@@ -43,9 +43,9 @@ type inboxFlags struct {
 	ReadyNeedsStore bool   `help:"Answer /readyz with 503 while durable messages cannot be stored."`
 }
 
-// storeTimeouts are Timeout and StopTimeout of inbox.Config; zero: the defaults. Tests
+// StoreTimeouts are Timeout and StopTimeout of inbox.Config; zero: the defaults. Tests
 // shorten them.
-var storeTimeouts struct{ each, stop time.Duration }
+var StoreTimeouts struct{ Each, Stop time.Duration }
 
 // defaultWindow is the default of --inbox-window, and of inbox.Config.Window.
 const defaultWindow = 2 * time.Minute
@@ -129,8 +129,8 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 		Window:      window,
 		Sync:        time.Duration(f.InboxSync),
 		MaxPayload:  int64(longest),
-		Timeout:     storeTimeouts.each,
-		StopTimeout: storeTimeouts.stop,
+		Timeout:     StoreTimeouts.Each,
+		StopTimeout: StoreTimeouts.Stop,
 		Logger:      log,
 	}, nil
 }
