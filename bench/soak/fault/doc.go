@@ -20,10 +20,10 @@
 // # The store
 //
 // Other nemeses have servers of their own, with the same users, a third of whom
-// connect only at the end. They harm the files of an embedded store, restore a
-// backup, remove the storage of an outside NATS, lower its max_payload, or put a
-// proxy between clients and server that answers pings and then fails. [Nemeses]
-// lists all of them.
+// connect only at the end. They harm the files of an embedded store, also while it
+// runs, have its disk not answer, restore a backup, remove the storage of an outside
+// NATS, lower its max_payload, or put a proxy between clients and server that
+// answers pings and then fails. [Nemeses] lists all of them.
 //
 // # The check
 //

@@ -48,7 +48,8 @@ func TestNemeses(t *testing.T) {
 		t.Run(n.Name, func(t *testing.T) {
 			t.Parallel()
 			r := runNemeses(t, Options{Only: []string{n.Name}, Each: time.Nanosecond}).Results[0]
-			bites := map[string]string{"damage": "refusal", "truncate": "refusal", "remove": "refusal", "backup": "backup",
+			bites := map[string]string{"damage": "refusal", "truncate": "refusal", "remove": "refusal", "remove-open": "refusal",
+				"cut-ends": "refusal", "backup": "backup",
 				"wipe-nats": "epoch", "answering-proxy": "documentation"}
 			if how := bites[n.Name]; how != "" && r.Announced[how] == 0 {
 				t.Errorf("nothing is lost: announced %v", r.Announced)
