@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,5 +47,24 @@ func TestReopenAfterHeal(t *testing.T) {
 	s = open(t, Config{Dir: s.cfg.Dir})
 	if got, gap := read(t, s, user("u"), 0); len(got) != 2 || gap {
 		t.Errorf("got %q, gap %v", got, gap)
+	}
+}
+
+// TestIllnessNamesItsCause: what JetStream could not write is not always the fault of the disk.
+func TestIllnessNamesItsCause(t *testing.T) {
+	s := &Store{local: &embedded{dir: "/data"}}
+	for says, want := range map[string]string{
+		"critical write error: write /data/1.blk: no space left on device": "disk full",
+		"critical write error: open /data/2.blk: too many open files":      "no file descriptor left",
+		"open /data/2.blk: too many open files in system":                  "no file descriptor left",
+		"critical write error: write /data/1.blk: input/output error":      "the disk fails; the store continues by itself when /data can be written",
+	} {
+		err := s.illness(says)
+		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrDiskFull) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", says, err, want)
+		}
+		if want != "disk full" && !strings.HasSuffix(err.Error(), says) {
+			t.Errorf("%v does not say %q", err, says)
+		}
 	}
 }

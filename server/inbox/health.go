@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"fanfare/server/inbox/internal/datadir"
@@ -53,6 +54,10 @@ func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc,
 func (s *Store) illness(says string) error {
 	if datadir.IsDiskFull(says) {
 		return datadir.DiskFull(s.local.dir)
+	}
+	if strings.Contains(says, "too many open files") {
+		return fmt.Errorf("%w: the process has no file descriptor left; raise its limit (ulimit -n, LimitNOFILE); the store continues by itself when some are closed: %s",
+			store.ErrUnavailable, says)
 	}
 	return fmt.Errorf("%w: the disk fails; the store continues by itself when %s can be written again: %s",
 		store.ErrUnavailable, s.local.dir, says)
