@@ -57,6 +57,9 @@ func (s *modelSession) checkStored(w *wire) {
 	if ok {
 		s.checkNext(at, b)
 	}
+	if s.m.deleted[b.Offset] && b.Epoch == s.m.store.epoch() && !slices.ContainsFunc(s.m.store.boxes[b.Box], func(m store.Message) bool { return m.Offset == b.Offset }) {
+		faultf("session %d: %s was deleted before", s.id, w.text)
+	}
 	if b.Box.User != "" && b.Offset <= s.acked && s.m.store.epochs == s.epochs && s.before(b) && !s.countsBefore(b.Offset) {
 		faultf("session %d: %s was acknowledged before the session was attached", s.id, w.text)
 	}

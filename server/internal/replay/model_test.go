@@ -20,6 +20,7 @@ import (
 //   - a session gets the messages of a box in order and without an unannounced gap,
 //     and none of its inbox that was acknowledged before, unless the clock of the store
 //     cannot tell, or the notice of such a message came late;
+//   - a message that was deleted for a caller is not written afterwards;
 //   - nothing of a topic is written before its subscribe or after its unsubscribe;
 //   - a hello precedes everything else, live messages keep their order, and those
 //     that were held are written or dropped once each;
@@ -88,6 +89,7 @@ type model struct {
 	lives    int
 	read     map[string]map[string]bool // by user, the messages that clients have read
 	evicted  map[uint64]bool            // by offset, what a backup may bring back
+	deleted  map[uint64]bool            // of those, what was deleted for a caller
 	world    world
 }
 
@@ -109,7 +111,7 @@ var (
 )
 
 func newModel(t testing.TB, choices *tape, w world) *model {
-	m := &model{tape: choices, world: w, resume: make(map[store.Box]Start), read: make(map[string]map[string]bool), evicted: make(map[uint64]bool)}
+	m := &model{tape: choices, world: w, resume: make(map[store.Box]Start), read: make(map[string]map[string]bool), evicted: make(map[uint64]bool), deleted: make(map[uint64]bool)}
 	m.rig = newRig(t, func(c *Config) {
 		c.Window = 400
 		c.Settle = 3 * tickInterval
