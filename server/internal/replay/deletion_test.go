@@ -81,3 +81,28 @@ func TestDeleteDuringRead(t *testing.T) {
 		g.want(r, true, "m3 gap") // as m3 names its predecessor
 	}
 }
+
+// TestNoticeDuringReadOfDeleted: while a session finds out that a message was deleted, the
+// next one is announced. It is delivered without a further notice.
+func TestNoticeDuringReadOfDeleted(t *testing.T) {
+	g := newRig(t)
+	b := inboxOf("alice")
+	r := g.connect("alice", AckByPong)
+	g.push(b, "m1", r)
+	g.want(r, true, "m1")
+	at := g.store.append(b, "deleted", 0)
+	late := g.NewNotice(b, at.Offset, at.Prev, "deleted")
+	g.remove(b, r)
+	reads := 0
+	g.store.hook = func(op string) {
+		if op != "read, done" {
+			return
+		}
+		if reads++; reads == 1 {
+			g.push(b, "m3", r)
+		}
+	}
+	g.Notify(r, late)
+	g.run()
+	g.want(r, true, "m3 gap")
+}

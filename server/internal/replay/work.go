@@ -18,6 +18,7 @@ type job struct {
 	addr    netip.Addr // the client's
 	epoch   string
 	offset  uint64
+	want    uint64 // read: that of the stream
 	bytes   int
 	quick   bool // locate: an empty box is all that needs to be known
 	// deleted is how many deletions there were in the box when a message was asked for.
@@ -75,7 +76,7 @@ func (s *session) plan() (j job) {
 		case len(st.rest) > 0:
 			j = job{kind: jobGet, st: st, box: st.box, epoch: st.epoch, offset: st.rest[0]}
 		default:
-			j = job{kind: jobRead, st: st, box: st.box, epoch: st.epoch, offset: st.sent, bytes: s.roomLeft()}
+			j = job{kind: jobRead, st: st, box: st.box, epoch: st.epoch, offset: st.sent, want: st.want, bytes: s.roomLeft()}
 		}
 		return j.kind == jobNone
 	})
@@ -169,7 +170,7 @@ func (s *session) applyTo(st *stream, j job, a answer) {
 			return // ask again: it may be deleted
 		}
 		if j.kind == jobRead {
-			s.page(st, a)
+			s.page(st, j.want, a)
 		} else {
 			s.one(st, a)
 		}
@@ -185,8 +186,9 @@ func (s *session) storeFailed() {
 	s.pause(storeDelay)
 }
 
-// page writes what Read returned, as far as there is room.
-func (s *session) page(st *stream, a answer) {
+// page writes what Read returned, as far as there is room. want is what was known to be stored
+// when it was called.
+func (s *session) page(st *stream, want uint64, a answer) {
 	messages := a.page.Messages
 	if a.err != nil {
 		s.damaged(st, a.err)
@@ -196,6 +198,9 @@ func (s *session) page(st *stream, a answer) {
 		if st.tries++; st.tries <= lagTries && !a.page.Gap {
 			s.storeFailed()
 			return
+		}
+		if st.want > want {
+			return // another message was announced meanwhile: read again
 		}
 		// It was removed. sent stays: should there be a message after all, the
 		// next notice finds it.
