@@ -19,13 +19,13 @@ var (
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
 		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
-		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/sse", "fanfare/server/webhook",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/presence", "fanfare/server/sse", "fanfare/server/webhook",
 	}
 	internal = []string{
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
@@ -50,7 +50,7 @@ var arrows = []struct {
 		"the leaves know nothing of each other and of the server, so that each is understood, tested and replaced alone"},
 	{[]string{"fanfare/netpoll"}, []string{"github.com/gobwas/ws"}, nil,
 		"the poller moves bytes; what they mean is not its business"},
-	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/handshake", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
+	{[]string{"fanfare/frame", "fanfare/registry", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/handshake", "fanfare/server/internal/presence", "fanfare/server/internal/replay", "fanfare/server/internal/tlsrecord", "fanfare/server/store"}, []string{"net", "os"}, []string{"net/http", "net/netip", "net/url", "net/textproto"},
 		"they take bytes and values: no descriptor can make them wait"},
 	{[]string{"fanfare/server/store"}, []string{"fanfare"}, nil,
 		"a contract that programs implement brings nothing with it"},
@@ -73,7 +73,7 @@ var arrows = []struct {
 	{[]string{"fanfare/server"}, append([]string{"fanfare/cmd"}, adapters...), nil,
 		"an embedder pays for the server only"},
 	{[]string{"fanfare/server"}, []string{"fanfare/server/internal/natsconn"}, nil,
-		"NATS ends in the packages inbox, cluster and webhook"},
+		"NATS ends in the packages inbox, cluster, presence and webhook"},
 	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), parts,
 		"an adapter can be used without the others, and sees the server, not its connections"},
 	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/revoke", "fanfare/server/internal"}, parts...),
@@ -90,7 +90,7 @@ var arrows = []struct {
 var libraries = []struct{ library, packages string }{
 	{"github.com/valyala/fasthttp", "api fasthttpmount"},
 	{"github.com/prometheus", "api"},
-	{"github.com/nats-io", "acme inbox cluster webhook internal/natsconn"},
+	{"github.com/nats-io", "acme inbox cluster presence webhook internal/natsconn"},
 	{"github.com/caddyserver/certmagic", "acme"},
 	{"github.com/mholt/acmez", "acme"},
 	{"go.uber.org/zap", "acme"},

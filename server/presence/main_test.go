@@ -1,0 +1,167 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server"
+)
+
+// TestMain fails the package if a goroutine is left.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code != 0 {
+		os.Exit(code)
+	}
+	var left []string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if left = goroutines(); len(left) == 0 {
+			os.Exit(0)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
+	os.Exit(1)
+}
+
+// permanent goroutines begin with the first use of a package and never end.
+var permanent = []string{"testing.(*M).startAlarm", "nats-server/v2/server/ats.", "nats-server/v2/server/pse."}
+
+func goroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for i, stack := range strings.Split(string(buf), "\n\n") {
+		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
+// until waits for a condition; nothing is judged by how long it takes.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timeout: %s", what)
+		}
+	}
+}
+
+// world is a NATS, the nodes that use it, and what they reported, in order and once for each
+// identifier.
+type world struct {
+	t    testing.TB
+	opts natsserver.Options
+	ns   *natsserver.Server
+
+	mu       sync.Mutex
+	seen     map[string]bool // identifiers
+	reported []string
+	failing  bool
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, seen: make(map[string]bool), opts: natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT,
+		NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}}
+	w.startNATS()
+	w.opts.Port = w.ns.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { w.stopNATS() })
+	return w
+}
+
+func (w *world) startNATS() {
+	ns, err := natsserver.NewServer(&w.opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(time.Minute) {
+		w.t.Fatal("NATS does not start")
+	}
+	w.ns = ns
+}
+
+func (w *world) stopNATS() {
+	w.ns.Shutdown()
+	w.ns.WaitForShutdown()
+}
+
+// reporter is the Reporter of a node.
+type reporter struct{ w *world }
+
+func (r reporter) Lead(context.Context) error { return nil }
+func (r reporter) Resign()                    {}
+
+func (r reporter) Report(_ context.Context, events []server.Event, ids []string) error {
+	w := r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, e := range events {
+		if !w.seen[ids[i]] {
+			w.seen[ids[i]] = true
+			w.reported = append(w.reported, e.Kind.String()+" "+e.User+e.Topic)
+		}
+	}
+	if w.failing { // after it was stored: it is reported again
+		w.failing = false
+		return errors.New("the queue cannot be reached")
+	}
+	return nil
+}
+
+func (w *world) reports() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.reported)
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// node starts a node, whose time passes faster than the clock.
+func (w *world) node(name string, grace time.Duration) *Service {
+	w.t.Helper()
+	s, err := Open(Config{URL: w.ns.ClientURL(), Name: name, Grace: grace, Reporter: reporter{w}, Logger: quiet, speed: 10})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// kill ends a node that tells nobody.
+func kill(s *Service) {
+	s.nc.Close()
+	s.Close()
+}
+
+func (w *world) wants(want ...string) {
+	w.t.Helper()
+	until(w.t, strings.Join(want, ", "), func() bool { return len(w.reports()) >= len(want) })
+	if got := w.reports(); !slices.Equal(got, want) {
+		w.t.Fatalf("reported %q, want %q", got, want)
+	}
+}
+
+func leader(nodes ...*Service) *Service {
+	for _, n := range nodes {
+		if n.Leads() {
+			return n
+		}
+	}
+	return nil
+}
+
+func online(user string) server.Event  { return server.Event{Kind: server.UserOnline, User: user} }
+func offline(user string) server.Event { return server.Event{Kind: server.UserOffline, User: user} }

@@ -1,0 +1,182 @@
+package presence
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"fanfare/server"
+	"fanfare/server/internal/presence"
+)
+
+// worker waits for JetStream and for the Reporter, so that the loop does not. It does one
+// thing after another.
+type worker struct {
+	s       *Service
+	journal *journal
+	jobs    chan func(context.Context)
+	results chan func(*presence.Node)
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	ctx    context.Context // of the term, canceled when this node does not lead any more; guarded by mu
+	cancel context.CancelFunc
+
+	leads   bool      // Reporter.Lead has succeeded; owned by run
+	failure string    // of elect, as it was last logged; owned by run
+	renewed time.Time // when the journal was written last; owned by run
+}
+
+// maxJobs is more than the loop gives before it waits for a result.
+const maxJobs = 16
+
+const (
+	// markEvery is how often the journal says what was reported. A new leader reports what is
+	// later again.
+	markEvery = 250 * time.Millisecond
+	// renewEvery is how often the leader writes to the journal in any case. A node that was
+	// cut off so notices that it was replaced.
+	renewEvery = 2 * time.Second
+)
+
+func newWorker(s *Service, j *journal) *worker {
+	w := &worker{s: s, journal: j, jobs: make(chan func(context.Context), maxJobs), results: make(chan func(*presence.Node), maxJobs),
+		ended: make(chan struct{})}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// do has something done. Each job gives at most one result, for which the loop waits before
+// it gives the next one of its kind, so that neither channel is full.
+func (w *worker) do(job func(context.Context)) { w.jobs <- job }
+
+// follow is called when this node begins or ceases to lead. It interrupts what the worker
+// does for an earlier term.
+func (w *worker) follow(term uint64) {
+	if term != 0 {
+		return
+	}
+	w.mu.Lock()
+	w.cancel()
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.mu.Unlock()
+	w.do(func(context.Context) { w.resign() })
+}
+
+func (w *worker) current() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ctx
+}
+
+func (w *worker) end() {
+	w.mu.Lock()
+	w.cancel()
+	w.mu.Unlock()
+	close(w.ended)
+}
+
+func (w *worker) run() {
+	ticker := time.NewTicker(markEvery)
+	defer ticker.Stop()
+	defer w.resign()
+	for {
+		select {
+		case <-w.ended:
+			return
+		case job := <-w.jobs:
+			job(w.current())
+		case <-ticker.C:
+			w.mark()
+		}
+	}
+}
+
+func (w *worker) result(f func(*presence.Node)) {
+	select {
+	case w.results <- f:
+	case <-w.ended:
+	}
+}
+
+func (w *worker) elect(ctx context.Context) {
+	term, present, open, err := w.journal.elect(ctx, w.s.cfg.Name, w.s.announce)
+	if err == nil && !w.leads {
+		if err = w.s.cfg.Reporter.Lead(ctx); err == nil {
+			w.leads = true
+		}
+	}
+	if err == nil {
+		err = w.report(ctx, open)
+	}
+	if err != nil {
+		if text := err.Error(); text != w.failure { // which may recur twice a second
+			w.failure = text
+			w.s.log.Warn("presence: this node cannot lead; retrying", "err", err)
+		}
+		w.resign()
+		w.result(func(n *presence.Node) { n.Rejected() })
+		return
+	}
+	w.failure = ""
+	w.s.log.Info("presence: this node leads", "term", term, "present", len(present), "reported_again", len(open))
+	w.s.count.elections.Add(1)
+	w.result(func(n *presence.Node) { n.Elected(term, present) })
+}
+
+func (w *worker) write(ctx context.Context, term uint64, changes []presence.Change) {
+	records, err := w.journal.write(ctx, changes)
+	if err == nil {
+		err = w.report(ctx, records)
+	}
+	if err != nil && ctx.Err() == nil {
+		w.s.log.Warn("presence: changes cannot be reported; a node is elected", "changes", len(changes), "err", err)
+	}
+	if err != nil {
+		w.resign()
+	}
+	w.result(func(n *presence.Node) { n.Written(term, err == nil) })
+}
+
+// report gives records to the Reporter.
+func (w *worker) report(ctx context.Context, records []record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	now := time.Now()
+	events, ids := make([]server.Event, len(records)), make([]string, len(records))
+	for i := range records {
+		events[i] = eventOf(&records[i].Change)
+		events[i].Time = now
+		ids[i] = w.journal.id + "-" + strconv.FormatUint(records[i].sequence, 10)
+	}
+	if err := w.s.cfg.Reporter.Report(ctx, events, ids); err != nil {
+		return err
+	}
+	w.journal.reported = records[len(records)-1].sequence
+	w.s.count.reports.Add(int64(len(records)))
+	return nil
+}
+
+// mark writes what was reported to the journal.
+func (w *worker) mark() {
+	if j := w.journal; w.leads && w.s.Leads() && (j.reported != j.marked || time.Since(w.renewed) > renewEvery) {
+		w.renewed = time.Now()
+		ctx, cancel := context.WithTimeout(w.current(), operation)
+		defer cancel()
+		if err := j.mark(ctx, w.s.cfg.Name); err != nil {
+			w.s.log.Warn("presence: the journal cannot be written; a node is elected", "err", err)
+			w.resign()
+			term := w.s.term.Load()
+			w.result(func(n *presence.Node) { n.Written(term, false) })
+		}
+	}
+}
+
+func (w *worker) resign() {
+	if w.leads {
+		w.leads = false
+		w.s.cfg.Reporter.Resign()
+	}
+}
