@@ -21,8 +21,8 @@
 //
 // UserOffline is reported when the user had no session for Config.OfflineGrace. With Dir the
 // users who are online are in a file, so that UserOffline is also reported after a crash for
-// users that do not come back. They are the users of this node: the program must not offer
-// these events in a cluster.
+// users that do not come back. They are the users of this node. In a cluster package presence
+// takes these events instead, and gives those of the cluster to the node that leads (lead.go).
 //
 // Requests are signed as Standard Webhooks 1.0 says (sign.go), with all secrets.
 //

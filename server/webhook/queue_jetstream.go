@@ -26,7 +26,8 @@ type jetStreamQueue struct {
 	nc               *nats.Conn
 	js               jetstream.JetStream
 	local            *embedded // nil: an outside NATS
-	name             string    // of the node, in names of streams and subjects
+	name             string    // of the node, or of the cluster, in names of streams and subjects
+	deadName         string    // of the node
 	limit            int64
 	replicas         int
 	batches, letters atomicStream
@@ -68,8 +69,12 @@ func openEmbedded(ctx context.Context, cfg *Config) (*jetStreamQueue, error) {
 	return q, nil
 }
 
-// openOutside returns a queue in an outside NATS, which may be away.
-func openOutside(cfg *Config) (*jetStreamQueue, error) {
+// openOutside returns the queue of this node in an outside NATS, which may be away.
+func openOutside(cfg *Config) (*jetStreamQueue, error) { return openNamed(cfg, "") }
+
+// openNamed returns the queue of a name in an outside NATS; empty: that of this node. Dead
+// letters are those of this node in any case.
+func openNamed(cfg *Config, name string) (*jetStreamQueue, error) {
 	nc, err := natsconn.Connect(cfg.nats(), natsconn.Handlers{})
 	if err != nil {
 		return nil, field.Wrapf("webhook: %w", err)
@@ -80,18 +85,21 @@ func openOutside(cfg *Config) (*jetStreamQueue, error) {
 		nc.Close()
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
+	if name != "" {
+		q.name = name
+	}
 	return q, nil
 }
 
 func newJetStreamQueue(cfg *Config, nc *nats.Conn, name string, local *embedded) (*jetStreamQueue, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(operation))
-	return &jetStreamQueue{nc: nc, js: js, local: local, name: name, limit: cfg.MaxBytes, replicas: cfg.Replicas}, err
+	return &jetStreamQueue{nc: nc, js: js, local: local, name: name, deadName: name, limit: cfg.MaxBytes, replicas: cfg.Replicas}, err
 }
 
 func (q *jetStreamQueue) subject(hook string) string {
 	return "fanfare.webhooks." + q.name + ".batch." + hook
 }
-func (q *jetStreamQueue) deadSubject() string { return "fanfare.webhooks." + q.name + ".dead" }
+func (q *jetStreamQueue) deadSubject() string { return "fanfare.webhooks." + q.deadName + ".dead" }
 
 // stream returns one of the two streams, which it creates if it does not exist.
 func (q *jetStreamQueue) stream(ctx context.Context, which *atomicStream) (jetstream.Stream, error) {
@@ -109,7 +117,7 @@ func (q *jetStreamQueue) stream(ctx context.Context, which *atomicStream) (jetst
 		Storage:     jetstream.FileStorage, Replicas: q.replicas, MaxBytes: q.limit, Discard: jetstream.DiscardNew,
 	}
 	if which == &q.letters {
-		cfg.Name, cfg.Subjects = "FANFARE_WEBHOOKS_DEAD_"+q.name, []string{q.deadSubject()}
+		cfg.Name, cfg.Subjects = "FANFARE_WEBHOOKS_DEAD_"+q.deadName, []string{q.deadSubject()}
 		cfg.Description, cfg.Discard, cfg.MaxAge = "fanfare: events that webhooks did not accept", jetstream.DiscardOld, deadAge
 	}
 	ctx, cancel := context.WithTimeout(ctx, operation)

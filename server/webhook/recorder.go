@@ -88,6 +88,16 @@ func (s *Service) storeObserved(last bool) {
 	if len(events) == 0 && len(lost) == 0 {
 		return
 	}
+	ids := make([]string, len(events))
+	for i := range ids {
+		s.count++
+		ids[i] = s.boot + "-" + strconv.FormatUint(s.count, 10)
+	}
+	s.storeEvents(events, ids)
+}
+
+// storeEvents stores events with their identifiers for all webhooks that want them.
+func (s *Service) storeEvents(events []server.Event, ids []string) {
 	s.stats.events.Add(int64(len(events)))
 	s.noteUsers(events)
 	before := make(map[string]int64, len(s.dropped))
@@ -96,8 +106,7 @@ func (s *Service) storeObserved(last bool) {
 	}
 	encoded := make([][]byte, len(events))
 	for i := range events {
-		s.count++
-		encoded[i] = encode(&events[i], s.boot+"-"+strconv.FormatUint(s.count, 10), s.cfg.Node)
+		encoded[i] = encode(&events[i], ids[i], s.cfg.Node)
 	}
 	for _, d := range *s.workers.Load() {
 		s.store(d, events, encoded)
@@ -167,6 +176,9 @@ func (s *Service) add(h *hook, b *batch) {
 			failed = true
 		}
 		if !s.pause(s.ctx, storeRetry) {
+			if s.shared {
+				return // Report fails
+			}
 			s.stats.droppedFull.Add(b.count)
 			s.dropped[h.id] += b.count
 			s.log.Error("events for webhooks dropped at the end", "webhook", h.name, "events", b.count)

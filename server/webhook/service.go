@@ -23,6 +23,7 @@ type Service struct {
 	random   func(n int64) int64
 	boot     string // begins the identifiers of events of this process
 	queue    queue
+	shared   bool            // the queue is that of the cluster: another node goes on when this one ends
 	ctx      context.Context // done when Close may not wait any longer
 	cancel   context.CancelFunc
 	commands chan func() // run by the recorder
@@ -33,9 +34,10 @@ type Service struct {
 	kinds   atomic.Uint32 // a bit for each server.EventKind that a webhook wants
 	secrets atomic.Pointer[[]Secret]
 	ending  atomic.Bool // Close was called: deliverers end when they have nothing to do
-	stats   counters
+	stats   *counters
 
 	background sync.WaitGroup
+	leading    leading
 	workers    atomic.Pointer[[]*deliverer] // replaced by the recorder; what it points at is immutable
 
 	// Owned by the recorder.
@@ -53,19 +55,26 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	return open(ctx, cfg, time.Now, randomInt64)
 }
 
+// newService returns a Service without a queue.
+func newService(cfg Config, now func() time.Time, random func(int64) int64, stats *counters) *Service {
+	var boot [6]byte
+	rand.Read(boot[:])
+	s := &Service{cfg: cfg, log: cfg.Logger, now: now, random: random, boot: hex.EncodeToString(boot[:]),
+		commands: make(chan func()), quit: make(chan struct{}), recorded: make(chan struct{}), stats: stats,
+		presence: newPresence(cfg.OfflineGrace), dropped: make(map[string]int64)}
+	s.intake.kick = make(chan struct{}, 1)
+	s.secrets.Store(&cfg.Secrets)
+	s.workers.Store(new([]*deliverer))
+	return s
+}
+
 func open(ctx context.Context, cfg Config, now func() time.Time, random func(int64) int64) (*Service, error) {
 	hooks, err := cfg.validate()
 	if err != nil {
 		return nil, err
 	}
-	var boot [6]byte
-	rand.Read(boot[:])
-	s := &Service{cfg: cfg, log: cfg.Logger, now: now, random: random, boot: hex.EncodeToString(boot[:]),
-		commands: make(chan func()), quit: make(chan struct{}), recorded: make(chan struct{}),
-		presence: newPresence(cfg.OfflineGrace), dropped: make(map[string]int64)}
-	s.intake.kick = make(chan struct{}, 1)
-	s.secrets.Store(&cfg.Secrets)
-	s.workers.Store(new([]*deliverer))
+	s := newService(cfg, now, random, new(counters))
+	s.leading.cfg = cfg
 	var before *onlineState
 	switch {
 	case cfg.Dir != "":
@@ -86,12 +95,17 @@ func open(ctx context.Context, cfg Config, now func() time.Time, random func(int
 		s.queue = newMemoryQueue(cfg.MaxBytes)
 		s.log.Warn("events for webhooks are queued in memory: what is not posted when the process ends is lost")
 	}
+	s.run(hooks, before)
+	return s, nil
+}
+
+// run starts the goroutines of a Service that has a queue.
+func (s *Service) run(hooks []*hook, before *onlineState) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.setHooks(hooks)
 	s.restore(before)
 	s.background.Go(s.record)
 	s.background.Go(s.sweep)
-	return s, nil
 }
 
 // Wants implements server.Observer.
@@ -115,7 +129,7 @@ func (s *Service) Reconfigure(cfg Config) error {
 	select {
 	case s.commands <- func() { s.secrets.Store(&next.Secrets); s.setHooks(hooks); close(done) }:
 		<-done
-		return nil
+		return s.leading.reconfigure(next)
 	case <-s.quit:
 		return field.Wrapf("webhook: %w", context.Canceled)
 	}
@@ -240,6 +254,7 @@ func (s *Service) pause(ctx context.Context, d time.Duration) bool {
 // what is in the queue while webhooks accept it, until ctx is done. The rest stays in the
 // queue or, if that is in memory, is lost and logged.
 func (s *Service) Close(ctx context.Context) {
+	s.Resign()
 	s.intake.close()
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -16,7 +17,7 @@ type counters struct {
 
 // EachMetric calls f for each metric, as package api's Webhooks describes.
 func (s *Service) EachMetric(f func(name, help, label, value string, n float64)) {
-	c := &s.stats
+	c := s.stats
 	one := func(name, help string, n int64) { f(name, help, "", "", float64(n)) }
 	one("events_total", "Events that webhooks were to be told of.", c.events.Load())
 	one("sent_total", "Requests that webhooks have accepted.", c.sent.Load())
@@ -32,7 +33,7 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 		f("dropped_total", "Events that were dropped, by the reason.", "reason", reason, float64(n))
 	}
 	var oldest, gone int64
-	for _, d := range *s.workers.Load() {
+	for _, d := range slices.Concat(*s.workers.Load(), s.leading.workers()) {
 		if at := d.oldest.Load(); at != 0 && (oldest == 0 || at < oldest) {
 			oldest = at
 		}
@@ -49,6 +50,9 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
 	u, err := s.queue.usage(ctx)
+	if more, leads := s.leading.usage(ctx); leads {
+		u.batches, u.bytes = u.batches+more.batches, u.bytes+more.bytes
+	}
 	ready := int64(1)
 	if err != nil {
 		ready = 0

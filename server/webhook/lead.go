@@ -1,0 +1,128 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"fanfare/server"
+	"fanfare/server/internal/field"
+)
+
+// clusterQueue is the name of the queue that all nodes share.
+const clusterQueue = "cluster"
+
+// leading is the part of a Service that posts the events of the whole cluster.
+type leading struct {
+	// mu is held across the start and the end of the service: mu → the recorder.
+	mu  sync.Mutex
+	s   *Service // nil: this node does not lead; guarded by mu
+	cfg Config   // in force; guarded by mu
+}
+
+var errNotLeading = errors.New("webhook: Report was called without Lead")
+
+// Lead makes this node the one that posts the events of the whole cluster: those that are
+// given to Report, on this node or earlier on another one. They have a queue of their own at
+// Config.URL, which all nodes share, and are posted in its order. Dead letters are those of
+// this node.
+func (s *Service) Lead(context.Context) error {
+	l := &s.leading
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.s != nil {
+		return nil
+	}
+	cfg := l.cfg
+	hooks, err := cfg.validate()
+	if err != nil {
+		return err
+	}
+	q, err := openNamed(&cfg, clusterQueue)
+	if err != nil {
+		return err
+	}
+	next := newService(cfg, s.now, s.random, s.stats)
+	next.queue, next.shared = q, true
+	next.run(hooks, nil)
+	l.s = next
+	return nil
+}
+
+// Report queues events of the cluster with their identifiers, in this order. It returns nil
+// when all are stored, or counted as dropped because the queue is full. If it returns an
+// error, they may be given again with the same identifiers, here or to another node.
+func (s *Service) Report(ctx context.Context, events []server.Event, ids []string) error {
+	l := &s.leading
+	l.mu.Lock()
+	to := l.s
+	l.mu.Unlock()
+	if to == nil {
+		return errNotLeading
+	}
+	done := make(chan struct{})
+	select {
+	case to.commands <- func() { to.storeEvents(events, ids); close(done) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-to.quit:
+		return errNotLeading
+	}
+	select {
+	case <-done:
+	case <-ctx.Done(): // the queue cannot be reached; Resign ends the attempt
+		return ctx.Err()
+	}
+	if to.ctx.Err() != nil { // storeEvents may have given up
+		return errNotLeading
+	}
+	return nil
+}
+
+// Resign ends what Lead has begun. What is in the queue stays there.
+func (s *Service) Resign() {
+	l := &s.leading
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.s == nil {
+		return
+	}
+	l.s.cancel()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	l.s.Close(ended)
+	l.s = nil
+}
+
+func (l *leading) reconfigure(cfg Config) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg = cfg
+	if l.s == nil {
+		return nil
+	}
+	if err := l.s.Reconfigure(cfg); err != nil {
+		return field.Wrapf("webhook: %w", err)
+	}
+	return nil
+}
+
+func (l *leading) workers() []*deliverer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.s == nil {
+		return nil
+	}
+	return *l.s.workers.Load()
+}
+
+func (l *leading) usage(ctx context.Context) (u usage, leads bool) {
+	l.mu.Lock()
+	s := l.s
+	l.mu.Unlock()
+	if s == nil {
+		return u, false
+	}
+	u, err := s.queue.usage(ctx)
+	return u, err == nil
+}
