@@ -22,6 +22,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
+	"fanfare/server/presence"
 	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
@@ -50,6 +51,7 @@ type program struct {
 	webhooks    *webhook.Service  // nil: none
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
+	presence    *presence.Service // nil: none
 
 	certsMu sync.Mutex
 	secured []secured // set by useCertificates, in the order of settings.Certificates; what is in it is guarded by certsMu
@@ -106,6 +108,16 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			return settings.InFlags("webhook", err)
 		}
 		cfg.Observer, next.API.Webhooks = p.webhooks, p.webhooks
+	}
+	if next.Presence != nil && p.webhooks != nil {
+		shared := *next.Presence
+		shared.Reporter, shared.Next = p.webhooks, p.webhooks
+		if p.presence, err = presence.Open(shared); err != nil {
+			leave(cfg.Cluster)
+			return usage(settings.InFlags("presence", err))
+		}
+		cfg.Observer = p.presence
+		next.API.Measured = append(next.API.Measured, p.presence)
 	}
 	if p.flags.Console {
 		page := &console.Page{Path: p.flags.Directory(), Endpoints: cfg.Endpoints, APIKey: len(next.API.Keys) > 0}
@@ -185,6 +197,11 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.acme != nil {
 		p.acme.Close()
+	}
+	if p.presence != nil {
+		if e := closeWithin(storeTimeout, p.presence.Close); err == nil {
+			err = e
+		}
 	}
 	if p.webhooks != nil {
 		bound, cancel := context.WithTimeout(context.Background(), webhooksTimeout)

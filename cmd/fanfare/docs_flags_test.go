@@ -159,6 +159,8 @@ func TestDocsMetrics(t *testing.T) {
 	certificate(t, pem)
 	text = append(text, get(t, "http://"+startServer(t, nil, "--tls-cert="+pem, "--tls-key="+pem, "--data-dir="+t.TempDir(),
 		"--revocation-age=1h", "--webhook=http://127.0.0.1:1/", "--webhook-secret-file="+signingFile(t)).api+"/metrics")...)
+	text = append(text, get(t, "http://"+startServer(t, nil, "--nats=nats://127.0.0.1:1", "--node-name=a", "--webhook=http://127.0.0.1:1/",
+		"--webhook-secret-file="+signingFile(t)).api+"/metrics")...)
 	n := 0
 	for file, doc := range documents(t) {
 		for _, m := range regexp.MustCompile("`(fanfare_[a-z_]+)(\\{([a-z]+)\\})?`").FindAllStringSubmatch(doc, -1) {

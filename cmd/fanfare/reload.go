@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -144,7 +145,12 @@ func (p *program) reloadAPIKeys(next *settings.Plan) (func() error, error) {
 	return func() error { return p.api.SetKeys(cfg.Keys) }, nil
 }
 
+// reloadWebhooks rejects the first webhook of a cluster that is told who is online: the
+// sessions that are open were not counted.
 func (p *program) reloadWebhooks(next *settings.Plan) (func() error, error) {
+	if p.presence == nil && next.Presence != nil {
+		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied or topic.vacated, and none did at the start: restart the server")
+	}
 	return func() error {
 		if p.webhooks == nil || next.Webhooks == nil {
 			return nil

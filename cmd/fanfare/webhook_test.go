@@ -31,8 +31,9 @@ type backend struct {
 
 	mu       sync.Mutex
 	rejected int      // requests that were not answered with 200; guarded by mu
-	events   []string // "type user" of the others; guarded by mu
-	wrong    error    // guarded by mu
+	events   []string // "type user" of the others, once for each id; guarded by mu
+	seen     map[any]bool
+	wrong    error // guarded by mu
 }
 
 func startBackend(t *testing.T) *backend {
@@ -41,7 +42,7 @@ func startBackend(t *testing.T) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := new(backend)
+	b := &backend{seen: make(map[any]bool)}
 	b.status.Store(200)
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -62,6 +63,10 @@ func startBackend(t *testing.T) *backend {
 			return
 		}
 		for _, e := range batch.Data.Events {
+			if b.seen[e["id"]] {
+				continue
+			}
+			b.seen[e["id"]] = true
 			b.events = append(b.events, fmt.Sprint(e["type"], " ", e["user"]))
 		}
 	}))
@@ -114,6 +119,36 @@ func TestWebhookSurvivesKill(t *testing.T) {
 	}
 	for _, name := range []string{"fanfare_webhook_delivered_total 3", "fanfare_webhook_queue_batches 0", `fanfare_webhook_failed_total{class="5xx"} 0`} {
 		attempt(t, func() bool { return strings.Contains(string(get(t, "http://"+p.api+"/metrics")), "\n"+name+"\n") })
+	}
+}
+
+// TestWebhookCluster: one node reports for all who is online, and the others for one that is
+// killed; a user who has sessions on two nodes is online once.
+func TestWebhookCluster(t *testing.T) {
+	nats := "127.0.0.1:" + freePorts(t, 1)[0]
+	sh := newShell(t)
+	sh.ports = strings.NewReplacer("127.0.0.1:4222", nats)
+	_, port, _ := strings.Cut(nats, ":")
+	if err := sh.start(start{"nats-server", []string{"--jetstream", "--store_dir", t.TempDir(), "--addr", "127.0.0.1", "--port", port}, sh.env}); err != nil {
+		t.Fatal(err)
+	}
+	b, secrets := startBackend(t), signingFile(t)
+	args := []string{"--nats=" + nats, "--webhook=" + b.URL + "/hook user.*", "--webhook-secret-file=" + secrets, "--offline-grace=0s"}
+	first := startServer(t, nil, append(args, "--node-name=a")...)
+	second := startServer(t, nil, append(args, "--node-name=b")...)
+	first.connect("/ws?user=alice")
+	first.connect("/ws?user=bob")
+	second.connect("/ws?user=bob")
+	b.wait(t, func(events []string, _ int) bool { return len(events) == 2 })
+	first.signal(syscall.SIGKILL)
+	first.wait()
+	got := b.wait(t, func(events []string, _ int) bool { return len(events) == 3 })
+	slices.Sort(got[:2])
+	if want := []string{"user.online alice", "user.online bob", "user.offline alice"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if metrics := string(get(t, "http://"+second.api+"/metrics")); !strings.Contains(metrics, "\nfanfare_presence_leads 1\n") {
+		t.Error("the node that is left does not lead")
 	}
 }
 
@@ -179,8 +214,8 @@ func TestWebhookFlags(t *testing.T) {
 		{[]string{hook, secrets, "--offline-grace=48h"}, "--offline-grace is 48h0m0s"},
 		{[]string{hook, secrets, "--webhook-ca=/nonexistent"}, "--webhook-ca cannot be read"},
 		{[]string{hook + " session.*", secrets, "--nats=nats://127.0.0.1:1"}, "--webhook with --nats needs --node-name"},
-		{[]string{hook, secrets, "--nats=nats://127.0.0.1:1", "--node-name=a"}, "--webhook https://app.example.com/xxxxx would report user.online, which a node of a cluster knows for itself only"},
-		{[]string{hook + " topic.vacated", secrets, "--nats=nats://127.0.0.1:1", "--node-name=a"}, "would report topic.vacated"},
+		{[]string{hook, secrets, "--nats=nats://127.0.0.1:1", "--node-name=a"}, ""},
+		{[]string{hook + " topic.vacated", secrets, "--nats=nats://127.0.0.1:1", "--node-name=a"}, ""},
 	} {
 		args := append([]string{"serve"}, tt.args...)
 		if !strings.Contains(strings.Join(args, " "), "--nats") {

@@ -45,6 +45,9 @@ var flagOf = map[string]string{
 	"cluster.URL": "nats", "cluster.Credentials": "nats-creds", "cluster.Cert": "nats-cert", "cluster.Key": "nats-key",
 	"cluster.Name": "node-name",
 
+	"presence.URL": "nats", "presence.Credentials": "nats-creds", "presence.CA": "nats-ca", "presence.Cert": "nats-cert", "presence.Key": "nats-key",
+	"presence.Grace": "offline-grace",
+
 	"webhook.Hooks": "webhook", "webhook.Secrets": "webhook-secret-file", "webhook.CA": "webhook-ca", "webhook.InsecureHTTP": "webhook-insecure-http",
 	"webhook.MaxBytes": "webhook-queue", "webhook.MaxAge": "webhook-age", "webhook.Timeout": "webhook-timeout",
 	"webhook.OfflineGrace": "offline-grace", "webhook.Node": "node-name", "webhook.URL": "nats", "webhook.Credentials": "nats-creds",

@@ -14,6 +14,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
+	"fanfare/server/presence"
 	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
@@ -24,11 +25,12 @@ type Plan struct {
 	Flags       *Serve
 	Server      server.Config
 	API         api.Config
-	Cluster     *cluster.Config // nil: a single node
-	Store       *inbox.Config   // nil: none
-	ACME        *acme.Config    // nil: none
-	Webhooks    *webhook.Config // nil: none
-	Revocations *revoke.Config  // nil: none; without a store
+	Cluster     *cluster.Config  // nil: a single node
+	Store       *inbox.Config    // nil: none
+	ACME        *acme.Config     // nil: none
+	Webhooks    *webhook.Config  // nil: none
+	Presence    *presence.Config // nil: none, or no webhook is told of it
+	Revocations *revoke.Config   // nil: none; without a store
 
 	Certificates Certificates
 
@@ -79,6 +81,7 @@ func (cmd *Serve) Plan(log *slog.Logger) (*Plan, error) {
 	if p.Webhooks, err = cmd.webhooks(p.Store, log); err != nil {
 		return nil, err
 	}
+	p.Presence = cmd.presence(log)
 	return p, p.validate()
 }
 

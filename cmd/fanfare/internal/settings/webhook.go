@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"fanfare/server"
 	"fanfare/server/inbox"
+	"fanfare/server/presence"
 	"fanfare/server/webhook"
 )
 
@@ -56,8 +58,8 @@ func (f hookFlag) String() string {
 	return strings.Join(append([]string{shown}, f.hook.Events...), " ")
 }
 
-// ofOneNode are the events that a node knows of itself only: in a cluster they would be wrong.
-var ofOneNode = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true}
+// ofCluster are the events that one node of a cluster reports for all, see package presence.
+var ofCluster = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true}
 
 // webhooks is the configuration of the webhooks, nil if there are none. store is that of
 // durable messages, nil if there is none.
@@ -81,9 +83,6 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 		if cmd.NodeName == "" {
 			return nil, errors.New("--webhook with --nats needs --node-name, by which a node finds its events after a restart")
 		}
-		if err := cmd.checkHooksOfCluster(); err != nil {
-			return nil, err
-		}
 		cfg.URL, cfg.Credentials, cfg.CAs, cfg.Cert, cfg.Key, cfg.Replicas = cmd.NATS, cmd.NATSCreds, cmd.NATSCA, cmd.NATSCert, cmd.NATSKey, cmd.NATSReplicas
 	} else if store != nil {
 		cfg.Dir = filepath.Join(store.Dir, "webhooks")
@@ -96,19 +95,18 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 	return cfg, nil
 }
 
-// checkHooksOfCluster rejects events that would be those of one node.
-func (cmd *Serve) checkHooksOfCluster() error {
-	for _, f := range cmd.Webhook {
-		kinds, err := f.hook.Kinds()
-		if err != nil {
-			continue // Validate reports it
-		}
-		for _, k := range kinds {
-			if ofOneNode[k] {
-				return fmt.Errorf("--webhook %s would report %s, which a node of a cluster knows for itself only: "+
-					"name other events, such as session.*, or run a single node without --nats", f, k)
-			}
-		}
+// presence is the configuration of what reports who is online in a cluster, nil if no webhook
+// is told of it, or without a cluster.
+func (cmd *Serve) presence(log *slog.Logger) *presence.Config {
+	if cmd.NATS == "" || !slices.ContainsFunc(cmd.Webhook, hookFlag.ofCluster) {
+		return nil
 	}
-	return nil
+	return &presence.Config{URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey,
+		Replicas: cmd.NATSReplicas, Name: cmd.NodeName, Grace: cmd.OfflineGrace, Logger: log}
+}
+
+// ofCluster reports whether a webhook is told of an event that concerns the cluster.
+func (f hookFlag) ofCluster() bool {
+	kinds, _ := f.hook.Kinds() // Validate reports the error
+	return slices.ContainsFunc(kinds, func(k server.EventKind) bool { return ofCluster[k] })
 }
