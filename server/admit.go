@@ -35,7 +35,15 @@ func (ep *endpoint) check(r *Request) error {
 	if err := check(r); err != nil {
 		return err
 	}
-	return ep.checkOrigin(ep.srv.live().AllowOrigins, r)
+	return ep.checkOrigin(ep.allowedOrigins(), r)
+}
+
+// allowedOrigins returns the origins of pages that may connect.
+func (ep *endpoint) allowedOrigins() []string {
+	if ep.AllowOrigins != nil {
+		return ep.AllowOrigins
+	}
+	return ep.srv.live().AllowOrigins
 }
 
 // checkOrigin returns an error if a page may not make the request.
@@ -150,7 +158,7 @@ func (s *Session) register(id *Identity) error {
 func (srv *Server) join(user string, s *Session) error {
 	unlock := srv.events.lockUser(user)
 	before := srv.events.present(user)
-	var replaced []*Session
+	var replaced []departure
 	var topics []string
 	err := srv.users.Join(user, s)
 	if err != nil {
@@ -159,7 +167,10 @@ func (srv *Server) join(user string, s *Session) error {
 	srv.events.changed(user, before)
 	unlock()
 	for _, other := range replaced {
-		other.end(frame.StatusPolicyViolation, "replaced by a newer session of the user", true)
+		for _, topic := range other.topics {
+			other.session.topicChanged(topic, false)
+		}
+		other.session.end(frame.StatusPolicyViolation, "replaced by a newer session of the user", true)
 	}
 	for _, topic := range topics {
 		srv.events.review(topic)
@@ -170,24 +181,26 @@ func (srv *Server) join(user string, s *Session) error {
 	return nil
 }
 
-// leave removes the session from the registry, unless makeRoom has done so.
-func (srv *Server) leave(s *Session) {
+// leave removes the session from the registry, unless makeRoom has done so. It returns the
+// topics that the session had if something is to learn of them.
+func (srv *Server) leave(s *Session) (topics []string) {
 	user := s.User()
 	unlock := srv.events.lockUser(user)
 	before := srv.events.present(user)
-	topics := srv.leaveLocked(s)
+	topics = srv.leaveLocked(s)
 	srv.events.changed(user, before)
 	unlock()
 	for _, topic := range topics {
 		srv.events.review(topic)
 	}
+	return topics
 }
 
-// leaveLocked is leave with the user's presence locked, if there are events: then it returns
-// the session's topics.
+// leaveLocked is leave with the user's presence locked, if there are events: then, and if
+// there is a hook for them, it returns the session's topics.
 func (srv *Server) leaveLocked(s *Session) (topics []string) {
 	left := false
-	if srv.events == nil {
+	if srv.events == nil && s.endpoint().Hooks.OnTopic == nil {
 		left = srv.users.Leave(s)
 	} else {
 		topics, left = srv.users.LeaveTopics(s)
@@ -259,6 +272,9 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		// store a client that resumes has missed messages.
 		_, resumes := a.resume[""]
 		s.callBegin(Position{Gap: resumes})
+	}
+	if err == nil {
+		s.greet()
 	}
 	if err == nil && !s.enter(open, 0) {
 		srv.leave(s)

@@ -183,7 +183,9 @@ func (s *Session) ended() {
 		x.mu.Unlock()
 	}
 	srv.events.closed(s, why)
-	srv.leave(s)
+	for _, topic := range srv.leave(s) {
+		s.topicChanged(topic, false)
+	}
 	srv.sessions.Add(-1)
 	if srv.replay != nil {
 		s.replayDetach()

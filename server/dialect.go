@@ -55,6 +55,14 @@ type Dialect interface {
 	Goodbye(code Code, reason string) []byte
 }
 
+// Greeter is a Dialect whose server speaks first.
+type Greeter interface {
+	Dialect
+	// Greeting returns the first message of a session, which precedes every other, nil for
+	// none. It must not send by itself.
+	Greeting(s *Session) *frame.Prepared
+}
+
 // Content is what a Dialect encodes.
 type Content struct {
 	Op      Op // Text or Binary
@@ -301,6 +309,17 @@ func (c v1Client) Refresh(token string) (r fanfarev1.Refreshed, err error) {
 func (s *Session) receive(d Dialect, op Op, payload []byte) {
 	defer s.recovered("Dialect.Receive or OnMessage")
 	d.Receive(s, op, payload)
+}
+
+// greet sends what Greeter.Greeting returns. The answer to the handshake is corked, and so is
+// the greeting.
+func (s *Session) greet() {
+	defer s.recovered("Greeter.Greeting")
+	if g, ok := s.dialect().(Greeter); ok {
+		if p := g.Greeting(s); p != nil {
+			s.Reply(p)
+		}
+	}
 }
 
 // callBegin calls Dialect.Begin.

@@ -14,7 +14,8 @@ import (
 
 // Endpoint configures one path of the public listener, or a Mount.
 type Endpoint struct {
-	// Path, exactly: "/ws".
+	// Path, exactly: "/ws". One that ends with "/*" is for every path that has one more
+	// segment, which is not empty, and no endpoint of its own: see Request.Path.
 	Path string
 	// Identifier returns whose session it is. nil: the session has no user, and no push
 	// reaches it.
@@ -43,6 +44,9 @@ type Endpoint struct {
 	// An Identifier that calls Request.HTTP, and a program that tells a Mount the
 	// identity, may have read the query themselves: then every parameter is allowed.
 	AllowQuery []string
+	// AllowOrigins, if not nil, takes the place of Config.AllowOrigins: for an endpoint that
+	// proves nothing by cookies or the client's address, and may be open to every page.
+	AllowOrigins []string
 	// Rules for what comes in, and for compression. The zero value is safe.
 	Rules frame.Rules
 	// Rate limits what one connection may send. The zero value is the default.
@@ -73,6 +77,14 @@ func (ep *Endpoint) validate() error {
 	for _, d := range ep.Dialects {
 		if p := d.Protocol(); p != "" && !handshake.ValidProtocol(p) {
 			return &endpointError{ep.Path, field.Errorf("Dialects", "has the sub-protocol %q, which is not a token (RFC 6455 section 4.1)", p)}
+		}
+	}
+	if strings.Contains(strings.TrimSuffix(ep.Path, "/*"), "*") {
+		return field.Errorf("Path", "is %q: want * as its last segment only", ep.Path)
+	}
+	for _, o := range ep.AllowOrigins {
+		if err := handshake.ValidateOrigin(o); err != nil {
+			return &endpointError{ep.Path, field.Errorf("AllowOrigins", "has %w", err)}
 		}
 	}
 	for _, name := range ep.AllowQuery {
@@ -175,6 +187,12 @@ type Hooks struct {
 	// OnTimer is called at the time of Session.SetTimer. One goroutine calls it for all
 	// sessions, one after another: a call that takes long delays the others.
 	OnTimer func(s *Session)
+	// OnTopic is called after each change of the session's subscriptions, by whatever makes
+	// it: subscribed tells whether the topic was added. When the session ends it is called for
+	// the topics that are left, before OnClose. It is not called for the topics that a session
+	// begins with: OnOpen and OnTakeOver find them in Session.Topics. It may overlap with
+	// other hooks, because the API changes subscriptions, too.
+	OnTopic func(s *Session, topic string, subscribed bool)
 	// OnHandOver returns Session.Data for another process that takes the session over, see
 	// Server.HandOver, and OnTakeOver is the first call for a session that this process takes
 	// over, with what OnHandOver has returned in the other one. A session whose Data is not
@@ -193,7 +211,7 @@ type Hooks struct {
 // servePlain answers a request that is not a handshake: at the paths of endpoints it says how
 // to connect, and the rest is left to Config.Fallback.
 func (srv *Server) servePlain(w http.ResponseWriter, r *http.Request) {
-	if ep := srv.endpoints[r.URL.EscapedPath()]; ep.streams() {
+	if ep := srv.endpointAt(r.URL.EscapedPath()); ep.streams() {
 		ep.serveStream(w, r, nil)
 		return
 	} else if ep != nil {

@@ -154,7 +154,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	if host := r.head.Authority(); srv.localOnly.Load() && len(host) > 0 && !handshake.IsLocalHost(host) {
 		return srv.rejectHost(host)
 	}
-	ep := srv.endpoints[string(r.head.Path)]
+	ep := srv.endpointAt(string(r.head.Path))
 	if !r.head.IsUpgrade() && !ep.beginsStream(r) {
 		return errPlain
 	}
@@ -238,7 +238,7 @@ func (s *Session) reject(err error, r *Request) {
 	}
 	rejection := s.srv().rejection(err)
 	if r != nil {
-		rejection = s.srv().endpoints[string(r.head.Path)].readable(rejection, r)
+		rejection = s.srv().endpointAt(string(r.head.Path)).readable(rejection, r)
 	}
 	s.noteRejection(rejection, r)
 	if s.enter(lingering, 0) {

@@ -215,10 +215,17 @@ func ParseSessionsFull(s string) (SessionsFull, error) {
 	return 0, fmt.Errorf("unknown policy %q: want reject or close-oldest", s)
 }
 
+// departure is a session that has left the registry, with the topics that it had if something
+// is to learn of them.
+type departure struct {
+	session *Session
+	topics  []string
+}
+
 // makeRoom enters s in the registry for a user that has Config.SessionsPerUser sessions, as
 // Config.SessionsFull says, or returns the rejection. The sessions whose places were taken
 // have left the registry, and are to be closed.
-func (srv *Server) makeRoom(user string, s *Session) (replaced []*Session, topics []string, err error) {
+func (srv *Server) makeRoom(user string, s *Session) (replaced []departure, topics []string, err error) {
 	var buf [16]*Session
 	others := srv.users.AppendUser(buf[:0], user)
 	if srv.live().SessionsFull != SessionsCloseOldest {
@@ -231,8 +238,9 @@ func (srv *Server) makeRoom(user string, s *Session) (replaced []*Session, topic
 		if oldest == nil {
 			break
 		}
-		topics = append(topics, srv.leaveLocked(oldest)...)
-		replaced = append(replaced, oldest)
+		left := srv.leaveLocked(oldest)
+		topics = append(topics, left...)
+		replaced = append(replaced, departure{oldest, left})
 		if srv.users.Join(user, s) == nil {
 			return replaced, topics, nil
 		}

@@ -126,20 +126,20 @@ func (s *Session) replayDetach() {
 
 // subscribeDurable subscribes to a durable topic. exempt says that the client cannot have
 // chosen the name.
-func (s *Session) subscribeDurable(topic string, after *Position, exempt bool) (begins bool, err error) {
+func (s *Session) subscribeDurable(topic string, after *Position, exempt bool) (begins, added bool, err error) {
 	sub := replay.Subscription{Topic: topic, Exempt: exempt}
 	if after != nil {
 		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
 	}
 	srv := s.srv()
-	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() error {
-		_, err := s.join(topic)
+	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() (err error) {
+		added, err = s.join(topic)
 		return err
 	})
 	if errors.Is(err, replay.ErrEnded) {
 		err = ErrClosed
 	}
-	return begins, err
+	return begins, added, err
 }
 
 // unsubscribeDurable ends the subscription to a durable topic.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type Server struct {
 	wheel     *registry.Wheel[*Session]
 	appTimers *registry.Wheel[*extension]
 	endpoints map[string]*endpoint
+	patterns  bool      // one of their paths ends with "/*"
 	unrouted  *endpoint // of connections whose request has not been read
 	started   time.Time
 	now       func() time.Duration // the server's clock: time since started
@@ -178,6 +180,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.unrouted = &endpoint{srv: srv}
 	for _, ep := range cfg.Endpoints {
 		srv.endpoints[ep.Path] = newEndpoint(ep, srv)
+		srv.patterns = srv.patterns || strings.HasSuffix(ep.Path, "/*")
 	}
 	if cfg.TLS != nil {
 		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})

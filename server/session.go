@@ -298,15 +298,18 @@ func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins 
 	if err := registry.CheckName(topic); err != nil {
 		return false, err
 	}
-	srv := s.srv()
+	srv, added := s.srv(), false
 	if srv.Durable(topic) {
-		begins, err = s.subscribeDurable(topic, after, exempt)
+		begins, added, err = s.subscribeDurable(topic, after, exempt)
 	} else {
-		_, err = s.join(topic)
+		added, err = s.join(topic)
 	}
 	if err == nil {
 		srv.holdTopic(topic)
 		srv.events.review(topic)
+	}
+	if added && err == nil {
+		s.topicChanged(topic, true)
 	}
 	return begins, err
 }
@@ -318,6 +321,13 @@ func (s *Session) join(topic string) (added bool, err error) {
 		most = int(x.maxTopics.Load())
 	}
 	return s.srv().users.SubscribeWithin(s, topic, most)
+}
+
+// topicChanged calls Hooks.OnTopic.
+func (s *Session) topicChanged(topic string, subscribed bool) {
+	if hook := s.endpoint().Hooks.OnTopic; hook != nil {
+		s.guard(func() { hook(s, topic, subscribed) })
+	}
 }
 
 // Unsubscribe reports whether the session subscribed to the topic. The user's
@@ -332,6 +342,7 @@ func (s *Session) Unsubscribe(topic string) bool {
 	}
 	if removed {
 		srv.events.review(topic)
+		s.topicChanged(topic, false)
 	}
 	return removed
 }

@@ -122,7 +122,7 @@ func (ep *endpoint) streams() bool { return ep != nil && ep.mediaType != "" }
 // crossOrigin returns the fields with which a browser lets a page of another origin read the
 // response.
 func (ep *endpoint) crossOrigin(r *Request) http.Header {
-	return handshake.Origins(ep.srv.live().AllowOrigins).CrossOrigin(&r.head, ep.srv.cfg.FieldName, ep.appendHosts(nil, r)...)
+	return handshake.Origins(ep.allowedOrigins()).CrossOrigin(&r.head, ep.srv.cfg.FieldName, ep.appendHosts(nil, r)...)
 }
 
 // readable returns a rejection that the page which has made the request can read.
@@ -150,7 +150,7 @@ func (ep *endpoint) serveStream(w http.ResponseWriter, r *http.Request, preset *
 	var err error
 	switch r.Method {
 	case http.MethodOptions:
-		if err = ep.checkOrigin(ep.srv.live().AllowOrigins, &h.req); err == nil {
+		if err = ep.checkOrigin(ep.allowedOrigins(), &h.req); err == nil {
 			err = ep.preflight(w, &h.req)
 		}
 	case http.MethodPost:
