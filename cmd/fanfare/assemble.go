@@ -23,6 +23,7 @@ import (
 	"fanfare/server/console"
 	"fanfare/server/inbox"
 	"fanfare/server/presence"
+	"fanfare/server/pusher"
 	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
@@ -52,6 +53,7 @@ type program struct {
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
 	presence    *presence.Service // nil: none
+	pusher      *pusher.Service   // nil: none
 
 	certsMu sync.Mutex
 	secured []secured // set by useCertificates, in the order of settings.Certificates; what is in it is guarded by certsMu
@@ -123,9 +125,20 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		page := &console.Page{Path: p.flags.Directory(), Endpoints: cfg.Endpoints, APIKey: len(next.API.Keys) > 0}
 		cfg.Fallback, p.page = page, page
 	}
+	if next.Pusher != nil {
+		if err := p.servePusher(&cfg, next.Pusher); err != nil {
+			leave(cfg.Cluster)
+			return err
+		}
+	}
 	if p.srv, err = server.New(cfg); err != nil {
 		leave(cfg.Cluster)
 		return usage(settings.InFlags("server", err))
+	}
+	if p.pusher != nil {
+		if err = p.pusher.Serve(p.srv); err != nil {
+			return err
+		}
 	}
 	if p.tokens != nil {
 		p.tokens.SetKeys(next.TokenKeys)
@@ -197,6 +210,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.acme != nil {
 		p.acme.Close()
+	}
+	if p.pusher != nil {
+		p.pusher.Close()
 	}
 	if p.presence != nil {
 		if e := closeWithin(storeTimeout, p.presence.Close); err == nil {

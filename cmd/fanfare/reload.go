@@ -27,6 +27,7 @@ var reloaders = []reloader{
 	{"connect hook", (*program).reloadConnectHook},
 	{"API keys", (*program).reloadAPIKeys},
 	{"webhooks", (*program).reloadWebhooks},
+	{"Pusher apps", (*program).reloadPusher},
 	{"log level", (*program).reloadLogLevel},
 }
 
@@ -83,7 +84,8 @@ func (p *program) noteChanges(next *settings.Serve) (changed []string) {
 		attrs := []any{"flag", "--" + name, "old", old.String(), "new", now.String()}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off, and the first webhook.
-		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil)
+		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil) ||
+			name == "pusher-apps" && (next.PusherApps == "") != (p.pusher == nil)
 		if !now.Live || toggled || followsAuth(name) && next.Auth != p.flags.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
 			continue

@@ -15,6 +15,7 @@ import (
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
 	"fanfare/server/presence"
+	"fanfare/server/pusher"
 	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
@@ -30,6 +31,7 @@ type Plan struct {
 	ACME        *acme.Config     // nil: none
 	Webhooks    *webhook.Config  // nil: none
 	Presence    *presence.Config // nil: none, or no webhook is told of it
+	Pusher      *pusher.Config   // nil: no apps
 	Revocations *revoke.Config   // nil: none; without a store
 
 	Certificates Certificates
@@ -82,6 +84,9 @@ func (cmd *Serve) Plan(log *slog.Logger) (*Plan, error) {
 		return nil, err
 	}
 	p.Presence = cmd.presence(log)
+	if p.Pusher, err = cmd.pusher(&p.Server, p.Store != nil, log); err != nil {
+		return nil, err
+	}
 	return p, p.validate()
 }
 
@@ -108,6 +113,11 @@ func (p *Plan) validate() error {
 	if p.Webhooks != nil && len(errs) == 0 { // likewise
 		if err := p.Webhooks.Validate(); err != nil {
 			errs = append(errs, InFlags("webhook", err))
+		}
+	}
+	if p.Presence != nil && len(errs) == 0 { // likewise
+		if err := p.Presence.Validate(); err != nil {
+			errs = append(errs, InFlags("presence", err))
 		}
 	}
 	if p.Revocations != nil {

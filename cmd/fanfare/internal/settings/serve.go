@@ -62,6 +62,8 @@ type Serve struct {
 
 	webhookFlags `embed:"" group:"Webhooks"`
 
+	pusherFlags `embed:"" group:"Pusher"`
+
 	DrainDelay   time.Duration `help:"After SIGTERM, serve for this long while /readyz answers 503, so that load balancers find out." default:"0s" group:"Draining" live:"yes"`
 	DrainRate    int           `help:"Sessions closed per second then." default:"2000" group:"Draining" live:"yes"`
 	DrainTimeout time.Duration `help:"Time after which the remaining connections are closed at once." default:"30s" group:"Draining" live:"yes"`

@@ -1,0 +1,66 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"fanfare/server"
+	"fanfare/server/pusher"
+)
+
+// pusherFlags say which Pusher apps are served.
+type pusherFlags struct {
+	PusherApps string `help:"JSON file with the apps that are served by the Pusher protocol, at /app/KEY, and its HTTP API at /apps/ID/; without it neither is." placeholder:"FILE" live:"yes"`
+}
+
+// maxAppsFile bounds the file of apps.
+const maxAppsFile = 4 << 20
+
+// apps reads the file of apps; nil: none are served. No error contains a secret.
+func (f *pusherFlags) apps() ([]pusher.App, error) {
+	if f.PusherApps == "" {
+		return nil, nil
+	}
+	file, err := os.Open(f.PusherApps)
+	if err != nil {
+		return nil, fmt.Errorf("--pusher-apps: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxAppsFile+1)) // the file may be a device
+	if err == nil && len(text) > maxAppsFile {
+		err = fmt.Errorf("longer than %d bytes", maxAppsFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--pusher-apps: %s: %w", f.PusherApps, err)
+	}
+	apps, err := pusher.ParseApps(text)
+	if err != nil {
+		return nil, fmt.Errorf("--pusher-apps: %s: %w", f.PusherApps, err)
+	}
+	return apps, nil
+}
+
+// pusher returns the configuration of the apps, nil if there are none, and adds their
+// durable channels to cfg.
+func (cmd *Serve) pusher(cfg *server.Config, stored bool, log *slog.Logger) (*pusher.Config, error) {
+	apps, err := cmd.apps()
+	if apps == nil || err != nil {
+		return nil, err
+	}
+	c := &pusher.Config{Apps: apps, Logger: log}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("--pusher-apps: %s: %w", cmd.PusherApps, err)
+	}
+	if cmd.NATS != "" {
+		return nil, errors.New("--pusher-apps has no effect across the nodes of --nats: presence channels and the counts of subscribers are those of one node; serve the apps by one process without --nats")
+	}
+	durable := pusher.DurableTopics(apps)
+	if len(durable) > 0 && !stored {
+		return nil, fmt.Errorf("--pusher-apps: %s has durable channels, which need --data-dir", cmd.PusherApps)
+	}
+	cfg.DurableTopics = append(cfg.DurableTopics[:len(cfg.DurableTopics):len(cfg.DurableTopics)], durable...)
+	return c, nil
+}

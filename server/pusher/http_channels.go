@@ -1,0 +1,90 @@
+package pusher
+
+import "strings"
+
+// getChannels serves GET /apps/{id}/channels.
+func getChannels(in *request) (any, *problem) {
+	i, p := in.parseInfo(in.query.Get("info"))
+	if p != nil {
+		return nil, p
+	}
+	prefix := in.query.Get("filter_by_prefix")
+	if i.users && !isPresence(prefix) {
+		return nil, problemf(400, "user_count is for presence channels: want filter_by_prefix=presence-")
+	}
+	all := map[string]channelInfo{}
+	for _, channel := range in.app.presence.Channels(prefix) {
+		if isListed(channel) {
+			all[channel] = in.app.describe(channel, i)
+		}
+	}
+	return struct {
+		Channels map[string]channelInfo `json:"channels"`
+	}{all}, nil
+}
+
+// channel returns the channel that a path names.
+func (in *request) channel() (string, *problem) {
+	channel := in.PathValue("channel")
+	if !validChannel(channel) && !strings.HasPrefix(channel, serverToUser) {
+		return "", problemf(400, "channel %.200q: want 1 to %d letters, digits and _-=@,.;", channel, maxChannel)
+	}
+	return channel, nil
+}
+
+// getChannel serves GET /apps/{id}/channels/{channel}.
+func getChannel(in *request) (any, *problem) {
+	channel, p := in.channel()
+	if p != nil {
+		return nil, p
+	}
+	i, p := in.parseInfo(in.query.Get("info"))
+	switch {
+	case p != nil:
+		return nil, p
+	case i.users && !isPresence(channel):
+		return nil, problemf(400, "user_count is for presence channels")
+	case i.cache && !isCache(channel):
+		return nil, problemf(400, "cache is for cache channels")
+	}
+	d := in.app.describe(channel, i)
+	subscribers, _ := in.app.presence.Count(channel)
+	occupied := subscribers > 0
+	d.Occupied = &occupied
+	return d, nil
+}
+
+type userInfo struct {
+	ID string `json:"id"`
+}
+
+// getUsers serves GET /apps/{id}/channels/{channel}/users.
+func getUsers(in *request) (any, *problem) {
+	channel, p := in.channel()
+	if p != nil {
+		return nil, p
+	}
+	if !isPresence(channel) {
+		return nil, problemf(400, "only presence channels have users")
+	}
+	users := []userInfo{}
+	for _, m := range in.app.presence.Members(channel) {
+		users = append(users, userInfo{m.UserID})
+	}
+	return struct {
+		Users []userInfo `json:"users"`
+	}{users}, nil
+}
+
+// postTerminate serves POST /apps/{id}/users/{user}/terminate_connections.
+func postTerminate(in *request) (any, *problem) {
+	user := in.PathValue("user")
+	if !validUserID(user) {
+		return nil, problemf(400, "the id of the user is not valid: want 1 to %d bytes", maxUserID)
+	}
+	if err := in.app.terminate(in.Context(), user); err != nil {
+		in.app.service.log.Error("Pusher connections not terminated", "app", in.app.id, "err", err)
+		return nil, problemf(503, "the connections were not terminated: try again")
+	}
+	return struct{}{}, nil
+}

@@ -1,0 +1,163 @@
+package pusher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"fanfare/server"
+	"fanfare/server/store"
+)
+
+// posted is an event that a backend posts.
+type posted struct {
+	Name     string         `json:"name"`
+	Data     jsontext.Value `json:"data"`
+	Channels []string       `json:"channels"`
+	Channel  string         `json:"channel"`
+	SocketID string         `json:"socket_id"`
+	Info     string         `json:"info"`
+
+	attributes info
+}
+
+// described is the answer for several channels.
+type described struct {
+	Channels map[string]channelInfo `json:"channels,omitzero"`
+}
+
+var socketID = regexp.MustCompile(`^\d{1,20}\.\d{1,20}$`)
+
+// check returns what is wrong with an event.
+func (in *request) check(e *posted) (p *problem) {
+	if e.Channel != "" {
+		e.Channels = append([]string{e.Channel}, e.Channels...)
+	}
+	var data string
+	switch {
+	case e.Name == "" || len(e.Name) > maxEvent:
+		return problemf(400, "the name of the event has %d bytes: want 1 to %d", len(e.Name), maxEvent)
+	case len(e.Channels) == 0 || len(e.Channels) > in.conf.MaxEventChannels:
+		return problemf(400, "the event has %d channels: want 1 to %d", len(e.Channels), in.conf.MaxEventChannels)
+	case e.Data.Kind() != '"' || json.Unmarshal(e.Data, &data) != nil:
+		return problemf(400, "data: want a string, which may contain JSON")
+	case len(data) > in.conf.MaxEventBytes:
+		return problemf(413, "the data of the event has %d bytes: want at most %d", len(data), in.conf.MaxEventBytes)
+	case e.SocketID != "" && !socketID.MatchString(e.SocketID):
+		return problemf(400, "socket_id is %.80q: want the id of a connection, such as 123.456", e.SocketID)
+	}
+	for _, channel := range e.Channels {
+		user, toUser := strings.CutPrefix(channel, serverToUser)
+		if toUser && !validUserID(user) || !toUser && !validChannel(channel) {
+			return problemf(400, "channel %.200q: want 1 to %d letters, digits and _-=@,.;", channel, maxChannel)
+		}
+	}
+	e.attributes, p = in.parseInfo(e.Info)
+	return p
+}
+
+// publish sends an event to its channels.
+func (in *request) publish(e *posted) *problem {
+	for _, channel := range e.Channels {
+		if err := in.app.trigger(in.Context(), event{name: e.Name, channel: channel, data: e.Data}, e.SocketID); err != nil {
+			switch {
+			case errors.Is(err, server.ErrTooBig) || errors.Is(err, store.ErrTooBig):
+				return problemf(413, "the event is longer than this server permits")
+			case errors.Is(err, store.ErrFull):
+				return problemf(507, "the store is full: try again later")
+			}
+			in.app.service.log.Error("Pusher event not published", "app", in.app.id, "channel", channel, "err", err)
+			return problemf(503, "the event was not published to channel %s, and to those that follow it: try again", channel)
+		}
+	}
+	return nil
+}
+
+// trigger publishes an event of a backend: to all subscribers but one, if a socket ID names it.
+// In a durable channel it is stored, for all.
+func (a *app) trigger(ctx context.Context, e event, except string) (err error) {
+	conf, srv, topic := a.conf(), a.srv(), a.topic(e.channel)
+	if isCache(e.channel) {
+		a.cache.set(e, a.service.now(), conf.cacheTTL(), conf.MaxCacheBytes)
+	}
+	switch {
+	case srv.Durable(topic):
+		_, err = srv.PublishStored(ctx, topic, server.Entry{Op: server.Text, Payload: e.encode()})
+	case except != "":
+		_, err = srv.Deliver(ctx, server.Audience{Topics: []string{topic}, ExcludeUsers: []string{a.topic(except)}}, e.message())
+	default:
+		_, err = srv.Publish(ctx, topic, e.message())
+	}
+	return err
+}
+
+// postEvents serves POST /apps/{id}/events.
+func postEvents(in *request) (any, *problem) {
+	var e posted
+	if err := json.Unmarshal(in.body, &e); err != nil {
+		return nil, malformed(err)
+	}
+	p := in.check(&e)
+	if p == nil {
+		p = in.publish(&e)
+	}
+	if p != nil {
+		return nil, p
+	}
+	var answer described
+	if e.attributes != (info{}) {
+		answer.Channels = make(map[string]channelInfo, len(e.Channels))
+		for _, channel := range e.Channels {
+			answer.Channels[channel] = in.app.describe(channel, e.attributes)
+		}
+	}
+	return answer, nil
+}
+
+// postBatch serves POST /apps/{id}/batch_events. All events are checked before the first is
+// published.
+func postBatch(in *request) (any, *problem) {
+	var doc struct {
+		Batch []posted `json:"batch"`
+	}
+	if err := json.Unmarshal(in.body, &doc); err != nil {
+		return nil, malformed(err)
+	}
+	if n := len(doc.Batch); n == 0 || n > in.conf.MaxBatch {
+		return nil, problemf(400, "the batch has %d events: want 1 to %d", n, in.conf.MaxBatch)
+	}
+	for i := range doc.Batch {
+		if p := in.check(&doc.Batch[i]); p != nil {
+			p.text = fmt.Sprintf("event %d: %s", i, p.text)
+			return nil, p
+		}
+	}
+	for i := range doc.Batch {
+		if p := in.publish(&doc.Batch[i]); p != nil {
+			p.text = fmt.Sprintf("event %d: %s", i, p.text)
+			return nil, p
+		}
+	}
+	var answer struct {
+		Batch []channelInfo `json:"batch,omitzero"`
+	}
+	if slices.ContainsFunc(doc.Batch, func(e posted) bool { return e.attributes != (info{}) }) {
+		for _, e := range doc.Batch {
+			answer.Batch = append(answer.Batch, in.app.describe(e.Channels[0], e.attributes))
+		}
+	}
+	return answer, nil
+}
+
+func malformed(err error) *problem {
+	if e, ok := errors.AsType[*json.SemanticError](err); ok {
+		return problemf(400, "the body: the value of %.80q has the wrong type", string(e.JSONPointer))
+	}
+	return problemf(400, "the body is not a JSON object")
+}
