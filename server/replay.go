@@ -124,13 +124,9 @@ func (s *Session) replayDetach() {
 	s.srv().replay.Detach(receiver{s}, code)
 }
 
-// subscribeDurable subscribes to a durable topic. exempt says that the client cannot have
-// chosen the name.
-func (s *Session) subscribeDurable(topic string, after *Position, exempt bool) (begins, added bool, err error) {
-	sub := replay.Subscription{Topic: topic, Exempt: exempt}
-	if after != nil {
-		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
-	}
+// subscribeDurable subscribes to a durable topic.
+func (s *Session) subscribeDurable(topic string, sub replay.Subscription) (begins, added bool, err error) {
+	sub.Topic = topic
 	srv := s.srv()
 	begins, err = srv.replay.Subscribe(receiver{s}, sub, func() (err error) {
 		added, err = s.join(topic)

@@ -18,6 +18,7 @@ import (
 	"fanfare/server/identity"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/limit"
+	"fanfare/server/internal/replay"
 	"fanfare/server/where"
 )
 
@@ -291,16 +292,39 @@ func (s *Session) SubscribeAfter(p Position) error {
 	return err
 }
 
+// SubscribeFor is Subscribe to a durable topic for a client that is no user by its handshake:
+// the position is that of reader, a name as that of a user, in place of the session's user. It
+// is stored at once, so that a first-time subscriber that leaves again misses nothing. vouched
+// says that the client cannot have chosen the names by itself, so that the position does not
+// count for Config.PositionsPerUser and PositionsPerIP. The reader stays that of the first call
+// until Unsubscribe.
+func (s *Session) SubscribeFor(reader, topic string, vouched bool) error {
+	if err := registry.CheckName(reader); err != nil {
+		return err
+	}
+	_, err := s.subscribeAs(topic, replay.Subscription{Reader: reader, Remember: true, Exempt: vouched})
+	return err
+}
+
 // subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
 // exempt says that the client cannot have chosen the name, so that its position is not
 // limited by Config.PositionsPerUser and PositionsPerIP.
 func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins bool, err error) {
+	sub := replay.Subscription{Exempt: exempt}
+	if after != nil {
+		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
+	}
+	return s.subscribeAs(topic, sub)
+}
+
+// subscribeAs is subscribe with what concerns a durable topic.
+func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins bool, err error) {
 	if err := registry.CheckName(topic); err != nil {
 		return false, err
 	}
 	srv, added := s.srv(), false
 	if srv.Durable(topic) {
-		begins, added, err = s.subscribeDurable(topic, after, exempt)
+		begins, added, err = s.subscribeDurable(topic, sub)
 	} else {
 		added, err = s.join(topic)
 	}

@@ -99,7 +99,7 @@ func (s *session) pong(payload []byte) bool {
 		}
 	}
 	if s.alone != nil {
-		s.svc.failures.forget(s.alone.key(s.user))
+		s.svc.failures.forget(s.alone.key(s.reader(s.alone.stream)))
 		s.alone = nil
 	}
 	clear(q.marks)
@@ -231,6 +231,6 @@ func (s *session) report(st *stream) {
 	if !s.mayStore(st) {
 		return
 	}
-	s.svc.cfg.Store.Ack(st.box, s.user, st.acked)
+	s.svc.cfg.Store.Ack(st.box, s.reader(st), st.acked)
 	st.reported, st.pinned = st.acked, true
 }

@@ -101,7 +101,7 @@ func TestSizes(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("sizes are for 64 bits")
 	}
-	if got := fmt.Sprint(unsafe.Sizeof(session{}), unsafe.Sizeof(stream{})); got != "440 224" {
+	if got := fmt.Sprint(unsafe.Sizeof(session{}), unsafe.Sizeof(stream{})); got != "448 224" {
 		t.Errorf("sizes %s", got)
 	}
 }

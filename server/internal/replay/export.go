@@ -40,6 +40,7 @@ type StreamState struct {
 	Since     time.Time `json:"since"`
 	Remember  bool      `json:"remember,omitzero"`
 	Exempt    bool      `json:"exempt,omitzero"`
+	Reader    string    `json:"reader,omitzero"`
 	Full      bool      `json:"full,omitzero"`
 	Placed    bool      `json:"placed,omitzero"`
 	Begun     bool      `json:"begun,omitzero"`
@@ -108,7 +109,9 @@ func (s *session) export() *SessionState {
 		NoAcks: s.noAcks, Holding: s.holding, Releasing: s.releasing,
 	}
 	for _, t := range s.topics {
-		st.Topics = append(st.Topics, t.export())
+		exported := t.export()
+		exported.Reader = s.readers[t.box.Topic]
+		st.Topics = append(st.Topics, exported)
 	}
 	if s.alone != nil {
 		st.Alone = s.alone.export()
@@ -218,6 +221,7 @@ func (s *session) restore(st *SessionState) {
 	for i := range st.Topics {
 		t := &stream{box: store.Box{Topic: st.Topics[i].Topic}}
 		t.restore(&st.Topics[i])
+		s.readAs(t.box.Topic, st.Topics[i].Reader)
 		s.topics = append(s.topics, t)
 	}
 	s.used, s.flight, s.noAcks = st.Used, st.Flight, st.NoAcks

@@ -114,7 +114,7 @@ func (s *session) skipFailed(st *stream, k failureKey, reason string) {
 	s.svc.counters.skipped.Add(1)
 	if s.svc.failures.log(k) {
 		s.svc.cfg.Logger.Warn("stored message skipped", "reason", reason,
-			"user", s.user, "topic", st.box.Topic, "offset", k.offset)
+			"user", s.reader(st), "topic", st.box.Topic, "offset", k.offset)
 	}
 	s.skip(st, k.offset)
 }
@@ -126,7 +126,7 @@ var ErrEncode = errors.New("replay: a stored message cannot be encoded")
 // message: the first time that ends the session, since a reconnect may help, and the
 // second time the message is skipped.
 func (s *session) encode(st *stream, m *Message) Frame {
-	k := failureKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
+	k := failureKey{user: s.reader(st), box: st.box, epoch: st.epoch, offset: m.Offset}
 	if s.svc.failures.some.Load() {
 		k.dialect = s.receiver.Dialect()
 		if s.svc.failures.count(k) >= mostTries {
@@ -144,7 +144,7 @@ func (s *session) encode(st *stream, m *Message) Frame {
 		return nil
 	}
 	s.broken = true
-	s.receiver.Fail(fmt.Errorf("%w: user %q, topic %q, offset %d", ErrEncode, s.user, st.box.Topic, m.Offset))
+	s.receiver.Fail(fmt.Errorf("%w: user %q, topic %q, offset %d", ErrEncode, s.reader(st), st.box.Topic, m.Offset))
 	return nil
 }
 
@@ -168,5 +168,5 @@ func (s *session) blame() {
 		return
 	}
 	s.svc.counters.tooBig.Add(1)
-	s.svc.failures.add(worst.key(s.user))
+	s.svc.failures.add(worst.key(s.reader(worst.stream)))
 }

@@ -84,7 +84,7 @@ func (s *session) mayStore(st *stream) bool {
 	if st.known || st.box.Topic == "" || st.exempt {
 		return true
 	}
-	if !s.svc.quota.allow(s.user, st.box.Topic, s.receiver.Address(), s.svc.cfg.Now()) {
+	if !s.svc.quota.allow(s.reader(st), st.box.Topic, s.receiver.Address(), s.svc.cfg.Now()) {
 		s.leaveUnstored(st)
 		return false
 	}
@@ -99,7 +99,7 @@ func (s *session) leaveUnstored(st *stream) {
 	}
 	st.overQuota = true
 	s.svc.counters.unstored.Add(1)
-	s.svc.logUnstored(s.user, st.box.Topic, s.receiver.Address())
+	s.svc.logUnstored(s.reader(st), st.box.Topic, s.receiver.Address())
 }
 
 // logUnstored logs that a position is not stored, once a minute: clients may cause as

@@ -150,4 +150,6 @@ type Subscription struct {
 	// Exempt: the client cannot have chosen the name of the topic, and so the position
 	// does not count for Config.PositionsPerUser and PositionsPerAddress.
 	Exempt bool
+	// Reader is the user whose position in the topic it is. Empty: the receiver's.
+	Reader string
 }

@@ -144,7 +144,7 @@ func (s *session) renew() {
 	db := s.svc.cfg.Store
 	for _, st := range s.topics {
 		if st.reported > 0 && db.Epoch(st.box) == st.epoch {
-			db.Renew(st.box, s.user, st.reported)
+			db.Renew(st.box, s.reader(st), st.reported)
 		}
 	}
 }

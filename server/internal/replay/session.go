@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type session struct {
 	used   bool // a message was written, and so the session stays for the next one
 	inbox  stream
 	topics []*stream
+	// readers are the users whose positions in topics it uses, in place of its own user's; nil
+	// for most sessions.
+	readers map[string]string
 
 	// Flow.
 	flight  int          // bytes written and not covered by a pong
@@ -104,6 +108,29 @@ func (s *session) stopped() bool {
 	return s.broken || s.discarded.Load() || s.receiver.Phase() != Open
 }
 
+// reader returns the user whose position in a stream it is. The caller holds mu.
+func (s *session) reader(st *stream) string {
+	if s.readers != nil && st != nil {
+		if reader, ok := s.readers[st.box.Topic]; ok {
+			return reader
+		}
+	}
+	return s.user
+}
+
+// readAs sets the reader of a topic; empty: the session's user. The caller holds mu.
+func (s *session) readAs(topic, reader string) {
+	switch {
+	case reader == "":
+		delete(s.readers, topic)
+	case s.readers == nil:
+		s.readers = make(map[string]string)
+		fallthrough
+	default:
+		s.readers[strings.Clone(topic)] = strings.Clone(reader)
+	}
+}
+
 // stream returns the stream of a box, nil if the session has none. The caller holds mu.
 func (s *session) stream(b store.Box) *stream {
 	if b.User != "" {
@@ -129,6 +156,7 @@ func (s *session) add(sub Subscription) (st *stream, added bool) {
 		}
 		return st, false
 	}
+	s.readAs(sub.Topic, sub.Reader)
 	st = newTopicStream(sub, s.svc.cfg.Now())
 	s.topics = append(s.topics, st)
 	return st, true

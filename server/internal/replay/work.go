@@ -62,7 +62,7 @@ func (s *session) plan() (j job) {
 	s.each(func(st *stream) bool {
 		switch {
 		case !st.placed:
-			j = job{kind: jobLocate, session: s, st: st, box: st.box, user: s.user, addr: s.receiver.Address(), quick: s.quick(st)}
+			j = job{kind: jobLocate, session: s, st: st, box: st.box, user: s.reader(st), addr: s.receiver.Address(), quick: s.quick(st)}
 		case st.check:
 			st.check = false
 			j = job{kind: jobCheck, st: st, box: st.box, epoch: st.epoch, offset: st.sent}
@@ -239,5 +239,5 @@ func (s *session) one(st *stream, a answer) {
 
 func (s *session) damaged(st *stream, err error) {
 	s.svc.counters.damaged.Add(1)
-	s.svc.cfg.Logger.Error("stored messages cannot be read", "user", s.user, "topic", st.box.Topic, "err", err)
+	s.svc.cfg.Logger.Error("stored messages cannot be read", "user", s.reader(st), "topic", st.box.Topic, "err", err)
 }

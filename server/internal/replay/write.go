@@ -60,7 +60,7 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		s.skip(st, m.Offset)
 		return true
 	}
-	key := failureKey{user: s.user, box: st.box, epoch: st.epoch, offset: m.Offset}
+	key := failureKey{user: s.reader(st), box: st.box, epoch: st.epoch, offset: m.Offset}
 	switch s.svc.failures.count(key) {
 	case 0:
 	case mostTries - 1:
@@ -125,7 +125,7 @@ func (s *session) pin(st *stream) {
 		return
 	}
 	if s.svc.cfg.Store.Epoch(st.box) == st.epoch && s.mayStore(st) {
-		s.svc.cfg.Store.Ack(st.box, s.user, st.from)
+		s.svc.cfg.Store.Ack(st.box, s.reader(st), st.from)
 		st.pinned = true
 	}
 }
