@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"fanfare/registry"
 	"fanfare/server/internal/callout"
 )
 
@@ -60,10 +59,9 @@ type App struct {
 	// MaxCacheBytes bounds the events that the cache channels keep together. 0: 16 MiB.
 	MaxCacheBytes int `json:"max_cache_bytes"`
 
-	// Durable are channels whose messages are stored for subscribers who are away. A name that
-	// ends with "*" stands for every name with that prefix. It needs a server with a Store, and
-	// does not change while the server runs.
-	Durable []string `json:"durable"`
+	// Durable are channels whose messages are stored for subscribers who are away. They need a
+	// server with a Store, and do not change while the server runs.
+	Durable []Durable `json:"durable"`
 
 	Webhooks []Webhook `json:"webhooks"`
 }
@@ -174,9 +172,9 @@ func (app *App) validate() error {
 			errs = append(errs, fmt.Errorf("allowed_origins has %q: want an origin such as https://app.example.com, https://*.example.com, or *", o))
 		}
 	}
-	for _, name := range app.Durable {
-		if !validChannel(strings.TrimSuffix(name, "*")+"x") || registry.CheckName(app.Topic(name)) != nil {
-			errs = append(errs, fmt.Errorf("durable has %q: want the name of a channel, or its beginning and a *", name))
+	for i := range app.Durable {
+		if err := app.Durable[i].validate(); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for _, hook := range app.Webhooks {
@@ -201,8 +199,8 @@ func (app *App) Topic(channel string) string { return topicPrefix + app.ID + "/"
 // DurableTopics returns what server.Config.DurableTopics must have for App.Durable.
 func DurableTopics(apps []App) (topics []string) {
 	for i := range apps {
-		for _, name := range apps[i].Durable {
-			topics = append(topics, apps[i].Topic(name))
+		for _, d := range apps[i].Durable {
+			topics = append(topics, apps[i].Topic(d.Channel))
 		}
 	}
 	return topics

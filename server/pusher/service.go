@@ -49,9 +49,9 @@ func (v *Service) Serve(srv *server.Server) error {
 		return errors.New("pusher: the server is a node of a cluster: presence channels and the counts of subscribers are those of one node, so that the apps need a server without a cluster")
 	}
 	for _, a := range v.apps.Load().byID {
-		for _, name := range a.conf().Durable {
-			if topic := a.conf().Topic(name); !slices.Contains(cfg.DurableTopics, topic) {
-				return fmt.Errorf("pusher: app %q has the durable channel %q: want a server with a Store and with %q in Config.DurableTopics", a.id, name, topic)
+		for _, d := range a.conf().Durable {
+			if topic := a.conf().Topic(d.Channel); !slices.Contains(cfg.DurableTopics, topic) {
+				return fmt.Errorf("pusher: app %q has the durable channel %q: want a server with a Store and with %q in Config.DurableTopics", a.id, d.Channel, topic)
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (v *Service) check(apps []App) (cfg Config, err error) {
 		return cfg, err
 	}
 	for _, conf := range cfg.Apps {
-		var durable []string
+		var durable []Durable
 		if a := v.apps.Load().byID[conf.ID]; a != nil {
 			durable = a.conf().Durable
 		}

@@ -151,15 +151,13 @@ func (a *app) enroll(s *server.Session, channel string, member *Member) *failure
 }
 
 func subscribeFailure(err error) *failure {
+	if errors.Is(err, errNoReader) {
+		return &failure{"ChannelError", err.Error(), 403}
+	}
 	if errors.Is(err, registry.ErrTooManyTopics) {
 		return &failure{"LimitReached", "the connection has its maximum number of subscriptions", 403}
 	}
 	return &failure{"ChannelError", "the subscription was not made", 503}
-}
-
-// begin makes the subscription.
-func (a *app) begin(s *server.Session, channel string, _ *Member) error {
-	return s.Subscribe(a.topic(channel))
 }
 
 // presenceData is the data of subscription_succeeded for a presence channel.
