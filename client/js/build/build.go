@@ -43,7 +43,7 @@ func Into(ctx context.Context, root, dir string) error {
 			return err
 		}
 	}
-	modules, err := install(ctx, root)
+	modules, err := Modules(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,9 @@ func place(to, from string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// install returns the directory node_modules for the package in root.
-func install(ctx context.Context, root string) (string, error) {
+// Modules returns the directory node_modules for the package in root, which has a
+// package-lock.json and a .npmrc.
+func Modules(ctx context.Context, root string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir() // no home directory
