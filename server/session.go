@@ -292,8 +292,8 @@ func (s *Session) SubscribeAfter(p Position) error {
 	return err
 }
 
-// SubscribeFor is Subscribe to a durable topic for a client that is no user by its handshake:
-// the position is that of reader, a name as that of a user, in place of the session's user. It
+// SubscribeFor is Subscribe to a durable topic for a client whose handshake does not identify
+// a user: the position is that of reader, a name as that of a user, in place of the session's user. It
 // is stored at once, so that a first-time subscriber that leaves again misses nothing. vouched
 // says that the client cannot have chosen the names by itself, so that the position does not
 // count for Config.PositionsPerUser and PositionsPerIP. The reader stays that of the first call

@@ -11,9 +11,9 @@ const (
 
 // The prefixes of names that begin no name of a client's channel.
 const (
-	serverToUser = "#server-to-user-" // messages for a user who has signed in
-	signedIn     = "#user-"           // the connections of a user who has signed in
-	watchers     = "#watch-"          // those that watch a user
+	serverToUser = "#server-to-user-" // messages for a signed-in user
+	signedIn     = "#user-"           // the connections of a signed-in user
+	watchers     = "#watch-"          // connections that watch a user
 )
 
 // validChannel reports whether clients may name a channel so.

@@ -59,7 +59,7 @@ type App struct {
 	// MaxCacheBytes bounds the events that the cache channels keep together. 0: 16 MiB.
 	MaxCacheBytes int `json:"max_cache_bytes"`
 
-	// Durable are channels whose messages are stored for subscribers who are away. They need a
+	// Durable are channels whose messages are stored for subscribers that are away. They need a
 	// server with a Store, and do not change while the server runs.
 	Durable []Durable `json:"durable"`
 

@@ -11,8 +11,8 @@ import (
 // Durable are channels whose messages are stored. The protocol knows neither users in a
 // handshake nor positions, so that Reader says whose position a subscription has.
 type Durable struct {
-	// Channel is the name of a private or presence channel, or of the channel of a user who has
-	// signed in (#server-to-user-ID). One that ends with "*" stands for every name with that
+	// Channel is the name of a private or presence channel, or of the channel of a signed-in
+	// user (#server-to-user-ID). One that ends with "*" stands for every name with that
 	// prefix.
 	Channel string `json:"channel"`
 	// Reader is "channel" for channels of one user each, such as private-App.Models.User.7: what

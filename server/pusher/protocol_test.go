@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -349,11 +350,7 @@ func FuzzReceive(f *testing.F) {
 			t.Skip()
 		}
 		ws.WriteFrame(c.nc, ws.MaskFrame(ws.NewCloseFrame(nil)))
-		for {
-			if _, err := ws.ReadFrame(c.read); err != nil {
-				break
-			}
-		}
+		io.Copy(io.Discard, c.read)
 		if n := srv.Stats().Panics; n != before {
 			t.Errorf("%q: a panic", payload)
 		}
