@@ -1,0 +1,70 @@
+package pusher
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// Apps change while clients stay connected; those of an app that is removed are closed.
+func TestSetApps(t *testing.T) {
+	v, srv := start(t, []App{testApp()})
+	c := dial(t, srv)
+	changed, other := testApp(), testApp()
+	changed.ActivityTimeout, other.ID, other.Key = 30, "other", "other"
+	if err := v.SetApps([]App{changed, other}); err != nil {
+		t.Fatal(err)
+	}
+	if got := connect(t, srv, "/app/key1?protocol=7").next().text(); !strings.Contains(got, `"activity_timeout":30`) {
+		t.Errorf("a new client got %s", got)
+	}
+	c.say(`{"event":"pusher:ping"}`)
+	c.want("pusher:pong {}")
+	durable, short := testApp(), testApp()
+	durable.Durable, short.Secret = []Durable{{"private-x", "channel"}}, "hidden-value"
+	for _, apps := range [][]App{{}, {durable}, {short}, {other, other}} {
+		if err := v.SetApps(apps); err == nil || strings.Contains(err.Error(), "hidden-value") {
+			t.Errorf("%+v: %v", apps, err)
+		}
+	}
+	if err := v.SetApps([]App{other}); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, srv, "/app/key1?protocol=7").wantClose(4001)
+	c.say(`{"event":"pusher:ping"}`)
+	c.wantClose(4001)
+	if got := connect(t, srv, "/app/other?protocol=7").next(); got.Event != "pusher:connection_established" {
+		t.Errorf("the app that was added answers %s", got)
+	}
+}
+
+// A webhook that fails is repeated, with a signature over what is sent.
+func TestWebhookRetry(t *testing.T) {
+	app := testApp()
+	bodies, tries := make(chan string, 10), 0
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("X-Pusher-Key") != app.Key || r.Header.Get("X-Pusher-Signature") != app.sign(string(body)) {
+			t.Errorf("headers %v", r.Header)
+		}
+		if tries++; tries == 1 {
+			w.WriteHeader(500)
+			return
+		}
+		bodies <- string(body)
+	}))
+	defer hook.Close()
+	app.Webhooks = []Webhook{{URL: hook.URL, Events: []string{"channel_occupied", "member_added"}}}
+	_, srv := start(t, []App{app})
+	c := dial(t, srv)
+	c.subscribe("presence-x", `{"user_id":"7"}`)
+	var got hookBody
+	if err := json.Unmarshal([]byte(<-bodies), &got); err != nil || got.TimeMS == 0 || len(got.Events) != 2 ||
+		got.Events[0] != (hookEvent{Name: "channel_occupied", Channel: "presence-x"}) ||
+		got.Events[1] != (hookEvent{Name: "member_added", Channel: "presence-x", UserID: "7"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
