@@ -25,6 +25,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
+	"fanfare/server/presence"
 	"fanfare/server/revoke"
 	"fanfare/server/webhook"
 )
@@ -196,6 +197,7 @@ func TestFlagOfFields(t *testing.T) {
 		"cluster":     {reflect.TypeFor[cluster.Config]()},
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
 		"webhook":     {reflect.TypeFor[webhook.Config]()},
+		"presence":    {reflect.TypeFor[presence.Config]()},
 		"revoke":      {reflect.TypeFor[revoke.Config]()},
 	}
 	for field, flag := range flagOf {

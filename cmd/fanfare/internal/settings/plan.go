@@ -115,11 +115,6 @@ func (p *Plan) validate() error {
 			errs = append(errs, InFlags("webhook", err))
 		}
 	}
-	if p.Presence != nil && len(errs) == 0 { // likewise
-		if err := p.Presence.Validate(); err != nil {
-			errs = append(errs, InFlags("presence", err))
-		}
-	}
 	if p.Revocations != nil {
 		if err := p.Revocations.Validate(); err != nil {
 			errs = append(errs, InFlags("revoke", err))
