@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -45,19 +46,23 @@ func TestHandshakeCheck(t *testing.T) {
 		name, path, origin string
 		status             int
 		body               string // a part
+		offered            string // sub-protocol
 	}{
-		{"accepted", "/real?token=good", "", 200, "would be accepted"},
-		{"wrong token", "/real?token=bad", "", 401, "wrong token"},
-		{"no token", "/real", "", 401, "wrong token"},
-		{"fault of the server", "/real?token=fault", "", 500, "internal error"},
-		{"page of another site", "/real?token=good", "https://evil.example", 403, "evil.example"},
-		{"no user", "/ws", "", 400, "no user"},
-		{"invalid user", "/ws?user=%00", "", 400, "user"},
-		{"too many topics", "/ws?user=a&topic=b&topic=c", "", 400, "more than 1 topics"},
-		{"user by query", "/ws?user=a", "", 200, "would be accepted"},
+		{"accepted", "/real?token=good", "", 200, "would be accepted", ""},
+		{"wrong token", "/real?token=bad", "", 401, "wrong token", ""},
+		{"no token", "/real", "", 401, "wrong token", ""},
+		{"fault of the server", "/real?token=fault", "", 500, "internal error", ""},
+		{"page of another site", "/real?token=good", "https://evil.example", 403, "evil.example", ""},
+		{"no user", "/ws", "", 400, "no user", ""},
+		{"invalid user", "/ws?user=%00", "", 400, "user", ""},
+		{"too many topics", "/ws?user=a&topic=b&topic=c", "", 400, "more than 1 topics", ""},
+		{"user by query", "/ws?user=a", "", 200, "would be accepted", ""},
+		{"offset of a plain session", "/ws?user=a&offset=7&epoch=E", "", 400, "without a sub-protocol", ""},
+		{"offset of fanfare.v1", "/ws?user=a&offset=7&epoch=E", "", 200, "would be accepted", "fanfare.v1"},
+		{"not a sub-protocol", "/ws?user=a", "", 400, "Sec-WebSocket-Protocol", "a b"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			status, body, header := check(test.path, "1", test.origin)
+			status, body, header := check(test.path, cmp.Or(test.offered, "1"), test.origin)
 			if status != test.status || !strings.Contains(body, test.body) {
 				t.Errorf("got %d %s, want %d %s", status, body, test.status, test.body)
 			}

@@ -316,7 +316,8 @@ func (ep *endpoint) findDialect(protocol string) (index int, ok bool) {
 
 // checkHeader marks a plain GET request at an endpoint as a question: the answer is what
 // a WebSocket handshake with the same query and header would get. Browsers do not tell
-// pages why a handshake was rejected, and with curl it takes four headers.
+// pages why a handshake was rejected, and with curl it takes four headers. A value other than
+// "1" is what the handshake offers in Sec-WebSocket-Protocol, which pages cannot send.
 const checkHeader = "Fanfare-Check"
 
 // answerCheck answers such a request. It counts as a handshake against the rates, so that
@@ -333,6 +334,9 @@ func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(f[0]) == "" || f[0] == "Connection" {
 			h.req.head.Add(f[0], f[1])
 		}
+	}
+	if offered := r.Header.Get(checkHeader); offered != "1" {
+		h.req.head.Add("Sec-WebSocket-Protocol", offered)
 	}
 	_, err := ep.decideHosted(r.Context(), h, nil)
 	var rejection *Rejection

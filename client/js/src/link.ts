@@ -296,7 +296,7 @@ export class Link implements Transport {
     try {
       const abort = new AbortController();
       const timer = setTimeout(() => abort.abort(), this._o.openTimeout ?? 15_000);
-      const r = await fetch(http, {headers: {"Fanfare-Check": "1"}, cache: "no-store", redirect: "error", signal: abort.signal});
+      const r = await fetch(http, {headers: {"Fanfare-Check": protocol}, cache: "no-store", redirect: "error", signal: abort.signal});
       const text = (await r.text()).trim().slice(0, 500);
       clearTimeout(timer);
       return [r.status, text, Number(r.headers.get("Retry-After"))];

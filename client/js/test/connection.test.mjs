@@ -219,7 +219,7 @@ for (const [status, text, retryAfter, want] of [
     Socket.last.end();
     await turn();
     await turn();
-    assert.deepEqual(asked, [["http://push.test/ws?a=1", {"Fanfare-Check": "1"}]]);
+    assert.deepEqual(asked, [["http://push.test/ws?a=1", {"Fanfare-Check": "fanfare.v1"}]]);
     expect(lines, "error handshake " + status + (want === "closed" ? " final" : ""), ...want === "closed" ? ["rejected " + status] : []);
     assert.equal(client.state, want);
     if (want === "waiting") assert.equal(states.at(-1).delay, {7: 8_000, "1e9": 301_000}[retryAfter] ?? 1_000);
