@@ -54,7 +54,7 @@ func (a *API) authorizeConn(ctx *fasthttp.RequestCtx) *problem {
 	}
 	if c := connOf(ctx); c != nil && !c.known {
 		c.known = true
-		a.conns.markAuthorized(c)
+		a.conns.Authorize(c)
 	}
 	return nil
 }

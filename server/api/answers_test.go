@@ -163,7 +163,7 @@ func TestAPIBatchEnds(t *testing.T) {
 	if rest, err := io.ReadAll(c); err != nil || !bytes.HasSuffix(rest, []byte("read answers while sending\"}}\n\r\n0\r\n\r\n")) {
 		t.Fatalf("%.100q at the end, %v", rest[max(len(rest)-100, 0):], err)
 	}
-	for deadline := time.Now().Add(patience); len(s.api.conns.all()) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(s.api.conns.All()) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the connection is still open")
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/places"
 	"fanfare/server/listen"
 )
 
@@ -38,6 +39,9 @@ const (
 	prefetch = 1
 
 	serverName = "fanfare" // the Server field
+
+	// lowConnections: Start logs a limit below this one.
+	lowConnections = 64
 )
 
 // API is the HTTP API of a server.
@@ -47,6 +51,8 @@ type API struct {
 	srv        *server.Server
 	limits     server.Config // when the API was made; Server.Reconfigure changes other fields than the API reads here
 	http       *fasthttp.Server
+	conns      *places.Table[*conn]
+	full       *problem // the answer to a connection without a place
 	prometheus fasthttp.RequestHandler
 	requests   *requestMetrics
 	slots      cpuSlots
@@ -80,7 +86,6 @@ type API struct {
 	tlsHandshakes, tlsFailed, proxyHeaders atomic.Int64 // proxyHeaders: missing or malformed
 
 	background sync.WaitGroup
-	conns      connTable
 
 	mu       sync.Mutex
 	ln       net.Listener        // guarded by mu
@@ -112,7 +117,8 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 	if cfg.TLS != nil {
 		a.useTLS(cfg.TLS)
 	}
-	a.conns.init(cfg.MaxConnections, a.limits.MaxConnections)
+	a.conns = places.New[*conn](cfg.MaxConnections, a.limits.MaxConnections)
+	a.full = fullProblem(a.conns)
 	a.quit, a.stop = context.WithCancel(context.Background())
 	a.prometheus = newMetrics(a)
 	a.http = &fasthttp.Server{
@@ -122,7 +128,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		ConnState:                    a.track,
 		Name:                         serverName,
 		NoDefaultServerHeader:        true,
-		Concurrency:                  2*a.conns.limit + 1024, // connTable is the limit; goroutines of closed connections may still end
+		Concurrency:                  2*a.conns.Limit() + 1024, // places.Table is the limit; goroutines of closed connections may still end
 		MaxIdleWorkerDuration:        cleanupInterval,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
@@ -167,8 +173,8 @@ func (a *API) Serve(ln net.Listener) error {
 		ln.Close()
 		return net.ErrClosed
 	}
-	if a.conns.limit < lowConnections {
-		a.cfg.Logger.Info("API connection limit is low", "connections", a.conns.limit, "descriptors", a.conns.descriptors)
+	if a.conns.Limit() < lowConnections {
+		a.cfg.Logger.Info("API connection limit is low", "connections", a.conns.Limit(), "descriptors", a.conns.Descriptors())
 	}
 	return nil
 }
@@ -215,7 +221,7 @@ func (a *API) Shutdown() {
 	for _, b := range batches {
 		b.interrupt()
 	}
-	for _, c := range a.conns.stop() {
+	for _, c := range a.conns.Stop() {
 		c.abort()
 	}
 	if ln != nil {
@@ -223,7 +229,7 @@ func (a *API) Shutdown() {
 		ctx, cancel := context.WithTimeout(context.Background(), a.grace)
 		defer cancel()
 		if errors.Is(a.http.ShutdownWithContext(ctx), context.DeadlineExceeded) {
-			for _, c := range a.conns.all() {
+			for _, c := range a.conns.All() {
 				c.abort()
 			}
 		}

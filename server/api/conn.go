@@ -1,8 +1,8 @@
 package api
 
 import (
-	"container/list"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -10,18 +10,15 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"fanfare/server/api/internal/places"
 	"fanfare/server/internal/secure"
 )
 
 // conn is a connection of the API.
 type conn struct {
 	net.Conn
-	api *API // immutable
-
-	// Guarded by connTable.mu.
-	place      *list.Element // nil: none
-	authorized bool          // in which of the lists
-	state      fasthttp.ConnState
+	places.Place      // for API.conns
+	api          *API // immutable
 
 	// Owned by the goroutine that serves the connection.
 
@@ -168,7 +165,7 @@ func (l *retryListener) Accept() (net.Conn, error) {
 	}
 }
 
-// boundedListener accepts connections that get a place in the connTable, and answers all
+// boundedListener accepts connections that get a place in API.conns, and answers all
 // others with 503. fasthttp would answer in plain text and reset the connection.
 type boundedListener struct {
 	net.Listener // a retryListener
@@ -182,8 +179,8 @@ func (l boundedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := nc.(*conn)
-		victim, ok := l.api.conns.add(c)
-		if victim != nil {
+		victim, replaced, ok := l.api.conns.Add(c)
+		if replaced {
 			l.api.displaced.Add(1)
 			victim.abort()
 		}
@@ -194,16 +191,25 @@ func (l boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
+// fullProblem returns the answer to a connection without a place.
+func fullProblem(t *places.Table[*conn]) *problem {
+	cause := ""
+	if n := t.Descriptors(); n > 0 {
+		cause = fmt.Sprintf("; the limit follows from the descriptor limit of the server, which is %d", n)
+	}
+	return problemf(503, "too_many_connections", "all %d connections of the API have a request in progress; send fewer requests at a time%s", t.Limit(), cause)
+}
+
 // reject answers a connection that has no place.
 func (a *API) reject(c *conn) {
 	a.unserved.Add(1)
-	if !a.conns.reject(c) {
+	if !a.conns.Reject(c) {
 		c.abort()
 		return
 	}
 	a.background.Go(func() { // the caller is one of these goroutines, too: Shutdown still waits
-		a.guard("reject", func() { c.reject(a.conns.full) })
-		a.conns.rejectDone(c)
+		a.guard("reject", func() { c.reject(a.full) })
+		a.conns.Rejected(c)
 	})
 }
 
@@ -225,7 +231,7 @@ func (c *conn) reject(p *problem) {
 // track is called by fasthttp when the state of a connection changes.
 func (a *API) track(nc net.Conn, state fasthttp.ConnState) {
 	c := nc.(*conn) // retryListener returns no others
-	if a.conns.note(c, state) {
+	if a.conns.Note(c, state) {
 		c.abort()
 	}
 }

@@ -54,7 +54,7 @@ func (a *API) Leave(ctx context.Context) {
 	}
 	ticker := time.NewTicker(leaveCheck)
 	defer ticker.Stop()
-	for a.conns.len() > 0 && ctx.Err() == nil {
+	for a.conns.Len() > 0 && ctx.Err() == nil {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

@@ -2,9 +2,11 @@ package api
 
 import (
 	"io"
+	"net"
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,15 +43,16 @@ func TestPprof(t *testing.T) {
 // TestPprofEndsWithClient: a profile ends when its client closes the connection, so that
 // the next one can begin.
 func TestPprofEndsWithClient(t *testing.T) {
-	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
+	var active activeConns
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, active.watch)
 	for _, name := range []string{"profile", "trace"} {
 		c := s.raw()
 		io.WriteString(c, "GET /debug/pprof/"+name+"?seconds=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		for !s.requestInProgress() {
+		for !active.any() {
 			runtime.Gosched()
 		}
 		c.Close()
-		for deadline := time.Now().Add(patience); s.requestInProgress(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(patience); active.any(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s goes on without its client", name)
 			}
@@ -62,10 +65,11 @@ func TestPprofEndsWithClient(t *testing.T) {
 
 // TestPprofShutdown: a long profile ends with the server.
 func TestPprofShutdown(t *testing.T) {
-	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, nil)
+	var active activeConns
+	s := newAPIServer(t, server.Config{}, Config{Pprof: true}, active.watch)
 	answers := make(chan answer)
 	go func() { answers <- s.call("GET", "/debug/pprof/profile?seconds=300", "") }()
-	for !s.requestInProgress() {
+	for !active.any() {
 		runtime.Gosched()
 	}
 	s.api.Shutdown()
@@ -74,14 +78,30 @@ func TestPprofShutdown(t *testing.T) {
 	}
 }
 
-func (s *apiServer) requestInProgress() bool {
-	t := &s.api.conns
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for c := range t.eachLocked {
-		if c.state == fasthttp.StateActive {
-			return true
+// activeConns counts the connections with a request in progress.
+type activeConns struct {
+	mu  sync.Mutex
+	all map[net.Conn]struct{} // guarded by mu
+}
+
+// watch is for newAPIServer.
+func (ac *activeConns) watch(a *API) {
+	ac.all = make(map[net.Conn]struct{})
+	track := a.http.ConnState
+	a.http.ConnState = func(c net.Conn, state fasthttp.ConnState) {
+		ac.mu.Lock()
+		if state == fasthttp.StateActive {
+			ac.all[c] = struct{}{}
+		} else {
+			delete(ac.all, c)
 		}
+		ac.mu.Unlock()
+		track(c, state)
 	}
-	return false
+}
+
+func (ac *activeConns) any() bool {
+	ac.mu.Lock()
+	defer ac.mu.Unlock()
+	return len(ac.all) > 0
 }

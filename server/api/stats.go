@@ -86,8 +86,8 @@ func (a *API) figures() *figures {
 		RSSBytes:   residentBytes(),
 		APIPanics:  a.panics.Load(),
 		API: apiFigures{
-			Connections:    a.conns.len(),
-			MaxConnections: a.conns.limit,
+			Connections:    a.conns.Len(),
+			MaxConnections: a.conns.Limit(),
 			Rejected:       a.unserved.Load(),
 			Displaced:      a.displaced.Load(),
 			ReceivedBytes:  a.received.Load(),
