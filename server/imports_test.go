@@ -35,6 +35,8 @@ var (
 	parts = []string{
 		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
 	}
+	// apiParts are what package api is made of.
+	apiParts = []string{"fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places"}
 )
 
 // The arrows: a package imports only what is below it.
@@ -74,12 +76,14 @@ var arrows = []struct {
 		"an embedder pays for the server only"},
 	{[]string{"fanfare/server"}, []string{"fanfare/server/internal/natsconn"}, nil,
 		"NATS ends in the packages inbox, cluster, presence and webhook"},
-	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), parts,
+	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), slices.Concat(parts, apiParts),
 		"an adapter can be used without the others, and sees the server, not its connections"},
 	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/revoke", "fanfare/server/internal"}, parts...),
 		"the store implements a contract and can be used without a server"},
 	{parts, []string{"fanfare", "github.com/nats-io"}, append([]string{"fanfare/server/store", "fanfare/server/internal/field"}, parts...),
 		"the files of a store are read without a NATS and without the store"},
+	{apiParts, []string{"fanfare"}, append([]string{"fanfare/server/internal/limit", "fanfare/server/stats"}, apiParts...),
+		"what the API is made of knows neither the API nor the server"},
 	{clients, []string{"fanfare"}, nil,
 		"a client needs nothing of the server"},
 	{[]string{"fanfare/cmd/fanfare"}, append([]string{"fanfare/server/internal"}, leaves...), nil,
@@ -161,7 +165,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, list := range [][]string{leaves, adapters, internal, parts, clients} {
+	for _, list := range [][]string{leaves, adapters, internal, parts, apiParts, clients} {
 		for _, pkg := range list {
 			if _, ok := seen[pkg]; !ok {
 				t.Errorf("package %s was not seen: was it renamed?", pkg)
@@ -170,7 +174,7 @@ func TestImports(t *testing.T) {
 	}
 	for from := range seen {
 		known := from == "fanfare/server" || from == "fanfare/server/store" || from == "fanfare/server/node" || from == "fanfare/server/identity" || from == "fanfare/server/stats" || from == "fanfare/server/revoke" || from == "fanfare/server/listen" || from == "fanfare/server/where" || under(from, "fanfare/cmd") ||
-			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(clients, from)
+			slices.Contains(leaves, from) || slices.Contains(adapters, from) || slices.Contains(internal, from) || slices.Contains(parts, from) || slices.Contains(apiParts, from) || slices.Contains(clients, from)
 		if !known {
 			t.Errorf("package %s has no place in the rules", from)
 		}

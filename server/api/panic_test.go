@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"fanfare/server"
 	"fanfare/server/inbox"
 	"fanfare/server/store"
@@ -140,29 +138,5 @@ func TestBatchReadRecovers(t *testing.T) {
 	}
 	if _, err := b.Read(answer); !errors.Is(err, errPanic) || a.panics.Load() != 2 {
 		t.Errorf("got %v, %d panics", err, a.panics.Load())
-	}
-}
-
-// panickyCollector panics when it is scraped.
-type panickyCollector struct{ prometheus.Collector }
-
-func (panickyCollector) Collect(chan<- prometheus.Metric) { panic("panic in Collect") }
-
-// A panic in the goroutine that collects the metrics of the process fails the scrape.
-func TestCollectRecovers(t *testing.T) {
-	var log syncBuffer
-	a := &API{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	metrics := make(chan prometheus.Metric, 10)
-	withoutNetwork{a, panickyCollector{}}.Collect(metrics)
-	close(metrics)
-	var got []prometheus.Metric
-	for m := range metrics {
-		got = append(got, m)
-	}
-	if len(got) != 1 || !errors.Is(got[0].Write(nil), errPanic) {
-		t.Errorf("got %v, want one metric that is an error", got)
-	}
-	if a.panics.Load() != 1 || !strings.Contains(log.String(), "panic_test.go") {
-		t.Errorf("%d panics are counted, the log is %s", a.panics.Load(), log.String())
 	}
 }

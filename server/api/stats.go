@@ -18,8 +18,8 @@ import (
 // figures are the answer of GET /v1/stats, and what GET /metrics exports: current state, and
 // counters since the start. server.Stats explains the tags.
 type figures struct {
-	Version string `json:"version"`
-	Node    string `json:"node"`
+	Version string `json:"version" info:"version"`
+	Node    string `json:"node" info:"node"`
 
 	*server.Stats `json:",inline"`
 

@@ -5,9 +5,10 @@ package stats
 // The tag metric of a field is its name as a Prometheus metric, without the prefix
 // "fanfare_", and after a comma the name of the label whose values are the keys of a map.
 // A name that ends with "_total" is that of a counter. Package api exports every field that
-// has this tag. In the tag of a struct it is a prefix for the names in it.
+// has this tag. In the tag of a struct it is a prefix for the names in it. A string with the
+// tag info is a label of fanfare_info.
 type Stats struct {
-	Transport     string  `json:"transport"`
+	Transport     string  `json:"transport" info:"transport"`
 	Status        string  `json:"status"`
 	UptimeSeconds float64 `json:"uptime_seconds"`
 
