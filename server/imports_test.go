@@ -36,7 +36,7 @@ var (
 		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
 	}
 	// apiParts are what package api is made of.
-	apiParts = []string{"fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places"}
+	apiParts = []string{"fanfare/server/api/internal/answers", "fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places"}
 )
 
 // The arrows: a package imports only what is below it.

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/answers"
 )
 
 // batch is POST /v1/batch: the body of the request is a stream of documents, one per
@@ -21,7 +22,7 @@ import (
 // It is itself the body of the answer, which fasthttp reads: each Read serves the lines
 // that have arrived whole, and waits for more only if there is nothing to answer. So a
 // batch needs no goroutine, and many answers go out in one write. Answers that the client
-// does not read are queued, see answerQueue.
+// does not read are queued, see answers.Queue.
 type batch struct {
 	// Immutable.
 	api   *API
@@ -53,6 +54,12 @@ const (
 	batchBuffer = 64 << 10
 	// batchAnswers bounds the answers that are made before they are sent.
 	batchAnswers = 32 << 10
+	// batchStall is how long writing answers may make no progress before they are queued.
+	batchStall = 10 * time.Millisecond
+	// maxAnswers bounds the answers that one batch queues, in bytes: half a million
+	// pushes. maxAnswersTotal bounds those of all batches.
+	maxAnswers      = 8 << 20
+	maxAnswersTotal = 64 << 20
 	// discardBytes bounds what is read and not served, after a batch has ended because its
 	// client does not read answers.
 	discardBytes = 64 << 20
@@ -77,10 +84,10 @@ func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
 		return shuttingDown
 	}
 	if c := connOf(ctx); c != nil {
-		c.answers = &answerQueue{api: a, conn: c.Conn}
+		c.answers = a.queueAnswers(c.Conn)
 	}
 	ctx.SetContentType("application/x-ndjson")
-	ctx.SetWriteDeadline(a.now().Add(a.idle)) // from here on answerQueue moves it, and fasthttp does not
+	ctx.SetWriteDeadline(a.now().Add(a.idle)) // from here on the queue moves it, and fasthttp does not
 	ctx.Response.ImmediateHeaderFlush = true  // the first line may take its time
 	ctx.SetBodyStream(b, -1)
 	return nil
@@ -91,6 +98,17 @@ var (
 	errUnread    = &problem{429, "too_many_answers", "the batch has ended after this many lines, and the rest was not served: " +
 		"too many answers wait to be read; read answers while sending"}
 )
+
+// queueAnswers returns the queue of the answers to a batch.
+func (a *API) queueAnswers(nc net.Conn) *answers.Queue {
+	return answers.New(nc, answers.Config{
+		Now:    a.now,
+		Stall:  a.stall,
+		Idle:   a.idle,
+		Queued: &a.answerBytes,
+		Guard:  func(f func()) bool { return a.guard("batch answers", f) },
+	})
+}
 
 // beginBatch notes a batch in progress, so that Shutdown can end it.
 func (a *API) beginBatch(b *batch) bool {
@@ -112,13 +130,13 @@ func (b *batch) interrupt() {
 var longAgo = time.Unix(1, 0)
 
 // Close is called by fasthttp when the answer is written, or cannot be. fasthttp has then
-// written the last chunk, which is empty, through the answerQueue, and writes the line end
+// written the last chunk, which is empty, through the answers.Queue, and writes the line end
 // that ends the stream without it: after what is queued, and under a deadline of its own.
 func (b *batch) Close() (err error) {
 	b.release()
 	b.dropLong()
 	if c := connOf(b.ctx); c != nil && c.answers != nil {
-		err = c.answers.wait()
+		err = c.answers.Wait()
 		c.answers = nil
 		c.SetWriteDeadline(b.api.now().Add(writeTimeout))
 	}
@@ -193,7 +211,7 @@ func (b *batch) unread() bool {
 	if c == nil || c.answers == nil {
 		return false
 	}
-	n := c.answers.queued()
+	n := c.answers.Len()
 	return n >= b.api.answerLimit || n > 0 && b.api.answerBytes.Load() >= b.api.answerTotal
 }
 
@@ -216,7 +234,7 @@ func (b *batch) finish() error {
 			b.api.guard("batch", b.discard)
 		}
 	}()
-	err := c.answers.wait()
+	err := c.answers.Wait()
 	if b.full {
 		b.conn.SetReadDeadline(longAgo)
 	}

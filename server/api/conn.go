@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"fanfare/server/api/internal/answers"
 	"fanfare/server/api/internal/places"
 	"fanfare/server/internal/secure"
 )
@@ -25,9 +26,9 @@ type conn struct {
 	// ended: the client has sent its last byte. fasthttp takes that for the end of a
 	// body even if more was announced, and half a message would be delivered.
 	ended   bool
-	read    int          // bytes since the last yield
-	known   bool         // a request was authorized
-	answers *answerQueue // of the batch in progress; nil: none
+	read    int            // bytes since the last yield
+	known   bool           // a request was authorized
+	answers *answers.Queue // of the batch in progress; nil: none
 
 	// unread: the client may still be sending a request that was rejected. A close with
 	// unread bytes resets the connection, and the client would not see the answer.
@@ -81,7 +82,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	c.api.sent.Add(int64(len(p)))
 	if c.answers != nil {
-		return c.answers.write(p)
+		return c.answers.Write(p)
 	}
 	return c.Conn.Write(p)
 }

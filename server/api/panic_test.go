@@ -5,11 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"fanfare/server"
 	"fanfare/server/inbox"
@@ -108,22 +106,6 @@ func TestStoreGoroutinesRecover(t *testing.T) {
 	a.finish(context.Background(), s.api, []*server.Pending{nil, pending})
 	if a.problem != errInternal || a.stored[1].Offset == 0 || s.api.panics.Load() != 1 {
 		t.Errorf("got %+v, %d panics", a, s.api.panics.Load())
-	}
-}
-
-// brokenBatchConn panics when the deadline of a batch is moved.
-type brokenBatchConn struct{ net.Conn }
-
-func (brokenBatchConn) SetWriteDeadline(time.Time) error { panic("panic in SetWriteDeadline") }
-
-// A panic in the goroutine that sends queued answers ends the batch.
-func TestAnswerQueueRecovers(t *testing.T) {
-	a := &API{now: time.Now, stall: time.Millisecond, idle: time.Minute, cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
-	q := &answerQueue{api: a, conn: brokenBatchConn{}, flushed: make(chan struct{})}
-	q.write([]byte("one"))
-	q.flush()
-	if err := q.wait(); !errors.Is(err, errPanic) || a.panics.Load() != 1 || a.answerBytes.Load() != 0 {
-		t.Errorf("got %v, %d panics, %d bytes are still counted", err, a.panics.Load(), a.answerBytes.Load())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"unicode/utf8"
 
@@ -76,6 +77,11 @@ func (a *API) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	p.answer(&ctx.Response)
 	setUnread(ctx, true)
 	a.requests.count(nil, p.Status)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // pushProblem returns the answer to a push, or a command to sessions, that failed as a whole.
