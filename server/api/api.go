@@ -15,6 +15,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/api/internal/places"
+	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
 )
 
@@ -154,6 +155,28 @@ func (a *API) SetKeys(keys []string) error {
 	}
 	a.keys.Store(digestKeys(keys))
 	return nil
+}
+
+// ErrNoTLS is what SetTLS returns for an API without Config.TLS.
+var ErrNoTLS = errors.New("api: Config.TLS is nil, so connections are served without TLS")
+
+// SetTLS replaces Config.TLS for the connections that are accepted from now on. Open
+// connections are not affected.
+func (a *API) SetTLS(cfg *tls.Config) error {
+	if a.tls.Load() == nil {
+		return ErrNoTLS
+	}
+	if err := secure.Validate(cfg); err != nil {
+		return err
+	}
+	a.useTLS(cfg)
+	return nil
+}
+
+func (a *API) useTLS(cfg *tls.Config) {
+	cfg = cfg.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	a.tls.Store(cfg)
 }
 
 // Start opens the listener that Config.Listen names and serves it until Shutdown.

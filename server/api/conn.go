@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,8 @@ import (
 
 	"fanfare/server/api/internal/answers"
 	"fanfare/server/api/internal/places"
+	"fanfare/server/internal/limit"
+	"fanfare/server/internal/proxyproto"
 	"fanfare/server/internal/secure"
 )
 
@@ -164,6 +167,29 @@ func (l *retryListener) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 	}
+}
+
+// secure returns a connection that was accepted, with TLS if the API has it. The first
+// Read does the handshake, within readTimeout. A PROXY protocol header comes before that.
+func (a *API) secure(nc net.Conn) net.Conn {
+	if peer, ok := nc.RemoteAddr().(*net.TCPAddr); ok && limit.Proxies(a.cfg.ProxyProtocol).Contain(peer.AddrPort().Addr().Unmap()) {
+		nc = proxyproto.NewConn(nc, func(err error) {
+			a.proxyHeaders.Add(1)
+			a.cfg.Logger.Debug("API connection rejected", "address", peer, "err", err)
+		})
+	}
+	cfg := a.tls.Load()
+	if cfg == nil {
+		return nc
+	}
+	return secure.NewConn(nc, cfg, func(_ *tls.ConnectionState, err error) {
+		if err == nil {
+			a.tlsHandshakes.Add(1)
+			return
+		}
+		a.tlsFailed.Add(1)
+		a.cfg.Logger.Debug("API TLS handshake failed", "address", nc.RemoteAddr(), "reason", secure.Reason(err), "err", err)
+	})
 }
 
 // boundedListener accepts connections that get a place in API.conns, and answers all
