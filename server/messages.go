@@ -266,6 +266,24 @@ func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {
 	return srv.purge(ctx, box)
 }
 
+// purge deletes the stored messages of a box. When it has returned, none of them is written to
+// the queue of a session of this process any more.
+func (srv *Server) purge(ctx context.Context, box store.Box) (n uint64, err error) {
+	srv.replay.Delete(box, func() { n, err = srv.gate.Purge(ctx, box) }, func(f func(replay.Receiver)) {
+		l := lists.Get().(*[]*Session)
+		defer putList(l)
+		if box.User != "" {
+			*l = srv.users.AppendUser(*l, box.User)
+		} else {
+			*l = srv.users.AppendTopic(*l, box.Topic)
+		}
+		for _, s := range *l {
+			f(receiver{s})
+		}
+	})
+	return n, err
+}
+
 // Acknowledge records that a user has all messages up to a position, of the inbox or of a
 // durable topic, for a client that has no session at the moment or cannot send anything in it.
 // It returns when that is stored. The error is ErrNoStore, ErrNotDurable, ErrNotSent if the
