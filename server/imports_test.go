@@ -22,12 +22,13 @@ var (
 		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/webhook",
 	}
 	internal = []string{
+		"fanfare/internal/similar",
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
-		"fanfare/server/internal/secure", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
+		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
 	// clients are programs at the other end.
 	clients = []string{"fanfare/client", "fanfare/client/js/build"}
@@ -58,11 +59,11 @@ var arrows = []struct {
 		"a contract that programs implement brings nothing with it"},
 	{[]string{"fanfare/server/node"}, []string{"fanfare"}, []string{"fanfare/frame", "fanfare/registry", "fanfare/server/where"},
 		"a contract that programs implement: its values are those of the leaves"},
-	{[]string{"fanfare/server/identity"}, []string{"fanfare"}, []string{"fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/where"},
+	{[]string{"fanfare/server/identity"}, []string{"fanfare"}, []string{"fanfare/registry", "fanfare/server/internal/handshake", "fanfare/server/internal/strict", "fanfare/server/where"},
 		"an identity is names and limits, whatever proves it"},
 	{[]string{"fanfare/server/stats"}, []string{"fanfare"}, []string{"fanfare/frame", "fanfare/netpoll"},
 		"counters know nothing of what they count"},
-	{[]string{"fanfare/server/revoke"}, []string{"fanfare"}, []string{"fanfare/server/internal/field"},
+	{[]string{"fanfare/server/revoke"}, []string{"fanfare"}, []string{"fanfare/server/internal/field", "fanfare/server/internal/strict"},
 		"revocations, and the contract of what stores them, bring nothing with them"},
 	{[]string{"fanfare/server/where"}, []string{"fanfare"}, nil,
 		"an expression is text about text, whatever is selected"},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/internal/similar"
 )
 
 // unsupported lists header fields that change the meaning of a request and that the API does
@@ -133,36 +135,8 @@ func suggest(name string, known []string) string {
 		return "; want none here"
 	}
 	want := "want " + strings.Join(known, ", ")
-	best := slices.MinFunc(known, func(x, y string) int { return distance(name, x) - distance(name, y) })
-	if distance(name, best) <= max(len(best)/2, 1) {
+	if best, edits := similar.Nearest(name, known); edits <= max(len(best)/2, 1) {
 		return "; did you mean \"" + best + "\"? " + want
 	}
 	return "; " + want
-}
-
-// distance returns the number of edits that turn a into b, where an edit inserts, deletes or
-// replaces a byte, or swaps two neighbors (optimal string alignment). It ignores case, and
-// all but the first 40 bytes of a.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a[:min(len(a), 40)]), strings.ToLower(b)
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }

@@ -73,20 +73,6 @@ func TestAPIQuery(t *testing.T) {
 	alice.expect(server.Text, "nothing else came")
 }
 
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0}, {"", "abc", 3}, {"durable", "durable", 0}, {"DURABLE", "durable", 0}, {"durabel", "durable", 1},
-		{"tll", "ttl", 1}, {"user", "users", 1}, {"kitten", "sitting", 3}, {strings.Repeat("x", 1e6), "id", 40},
-	} {
-		if got := distance(test.a, test.b); got != test.want {
-			t.Errorf("%.20q, %q: got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}
-
 // TestAPINamesInQuery: the second form of a path with names is the same request, and takes
 // names that proxies change in paths.
 func TestAPINamesInQuery(t *testing.T) {

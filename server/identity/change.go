@@ -1,12 +1,10 @@
 package identity
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"fanfare/server/internal/strict"
 )
 
 // Change is a change of what the open sessions of a user may do, and for how long.
@@ -58,27 +56,8 @@ func Apply(c *Change, id *Identity) {
 // ParseChange reads a change strictly: a member that is unknown, repeated or null is
 // an error, since it may have been meant to take something away. The error names no value.
 func ParseChange(text []byte) (c Change, err error) {
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(text, &members); err != nil || members == nil {
-		if errors.Is(err, jsontext.ErrDuplicateName) {
-			return c, errors.New("a member is there more than once")
-		}
-		return c, errors.New("not one JSON object")
-	}
-	for name, value := range members {
-		if value.Kind() == 'n' {
-			return c, fmt.Errorf("member %.40q is null: leave it out, or give a value", name)
-		}
-	}
-	if err := json.Unmarshal(text, &c, json.RejectUnknownMembers(true)); err != nil {
-		var e *json.SemanticError
-		switch {
-		case !errors.As(err, &e):
-			return Change{}, errors.New("not one JSON object")
-		case errors.Is(err, json.ErrUnknownName):
-			return Change{}, fmt.Errorf("unknown member %.40q: want expires, subscribe, publish, presence or limits", e.JSONPointer.LastToken())
-		}
-		return Change{}, fmt.Errorf("member %.40q has the wrong type or value", e.JSONPointer)
+	if err := strict.Unmarshal(text, &c, "expires, subscribe, publish, presence or limits"); err != nil {
+		return Change{}, err
 	}
 	return c, c.Validate()
 }

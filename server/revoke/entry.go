@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+
+	"fanfare/server/internal/strict"
 )
 
 // Entry says which identities are revoked. Exactly one of User, Token and All is set. Times
@@ -92,29 +93,9 @@ func Parse(text []byte) (Entry, error) {
 	return e, e.check()
 }
 
-// unmarshal decodes a JSON object without unknown, repeated and null members.
 func unmarshal(text []byte, into any) error {
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(text, &members); err != nil || members == nil {
-		if errors.Is(err, jsontext.ErrDuplicateName) {
-			return invalid("a member is there more than once")
-		}
-		return invalid("not one JSON object")
-	}
-	for name, value := range members {
-		if value.Kind() == 'n' {
-			return invalid("member %.40q is null: leave it out, or give a value", name)
-		}
-	}
-	if err := json.Unmarshal(text, into, json.RejectUnknownMembers(true)); err != nil {
-		e, ok := errors.AsType[*json.SemanticError](err)
-		switch {
-		case !ok:
-			return invalid("not one JSON object")
-		case errors.Is(err, json.ErrUnknownName):
-			return invalid("unknown member %.40q: want user, token, all, before or expires", e.JSONPointer.LastToken())
-		}
-		return invalid("member %.40q has the wrong type or value", e.JSONPointer.LastToken())
+	if err := strict.Unmarshal(text, into, "user, token, all, before or expires"); err != nil {
+		return invalid("%s", err)
 	}
 	return nil
 }

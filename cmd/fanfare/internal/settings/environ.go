@@ -4,10 +4,11 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"fanfare/internal/similar"
 )
 
 // EnvPrefix begins the environment variables of this program.
@@ -42,7 +43,7 @@ func WarnOfVariables(app *kong.Application, log *slog.Logger) {
 		if !strings.HasPrefix(name, EnvPrefix) || known[name] || fromKubernetes(name, value) {
 			continue
 		}
-		env := nearest(name, names)
+		env, _ := similar.Nearest(name, names)
 		log.Warn("unknown environment variable", "name", name, "nearest", env, "flag", "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, EnvPrefix), "_", "-")))
 	}
 }
@@ -54,30 +55,4 @@ var serviceVariable = regexp.MustCompile(`^FANFARE_(.*_)?(SERVICE_HOST|SERVICE_P
 func fromKubernetes(name, value string) bool {
 	return serviceVariable.MatchString(name) ||
 		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://") // a number is a mistake
-}
-
-// nearest returns the name with the smallest edit distance to one that is unknown.
-func nearest(unknown string, names []string) string {
-	return slices.MinFunc(names, func(a, b string) int { return distance(unknown, a) - distance(unknown, b) })
-}
-
-// distance is the Levenshtein distance of two strings in ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
