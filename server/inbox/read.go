@@ -143,6 +143,16 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	return m.Offset, nil
 }
 
+var _ store.Emptier = (*Store)(nil)
+
+// Empty reports whether nothing was ever appended to a box, as far as an embedded store
+// remembers without asking JetStream; see store.Emptier. An append enters the name of its
+// box before it stores anything.
+func (s *Store) Empty(b store.Box) bool {
+	empty, err := s.knownEmpty(b)
+	return empty && err == nil
+}
+
 // knownEmpty reports whether nothing was ever appended to a box of an embedded
 // store, as far as it remembers.
 func (s *Store) knownEmpty(to store.Box) (bool, error) {
