@@ -13,7 +13,7 @@ import (
 // A Result is the sum of the workers' reports.
 type Result struct {
 	Messages int                     // echoes, or handshakes, or pushes measured
-	Received int                     // pushes, including those before the measured time
+	Received int                     // pushes, including those before the measured time, or stored messages
 	Closed   int                     // connections closed by Churn
 	Live     int                     // open connections that are not stuck
 	Stuck    int                     // connections stopped by Stick
@@ -52,6 +52,7 @@ func (t *Result) add(r reply) error {
 	switch {
 	case r.Dial != nil:
 		t.Messages += r.Dial.Opened
+		t.Received += r.Dial.Unread
 		t.Elapsed = max(t.Elapsed, r.Dial.Elapsed)
 	case r.Echo != nil:
 		t.Messages += r.Echo.Messages
@@ -86,13 +87,16 @@ func (t *Result) add(r reply) error {
 	return nil
 }
 
-// Dial opens the Fleet's connections; plan's Count and First are filled in, its Window is divided.
+// Dial opens the Fleet's connections; plan's Count is filled in, its users, tokens and Window are divided.
 func (f *Fleet) Dial(ctx context.Context, plan load.DialPlan, server int) (Result, error) {
-	first := uint32(0)
+	first, tokens := plan.First, plan.Tokens
 	return f.ask(ctx, func(i, count int) command {
 		p := plan
 		p.Count, p.First, p.Window = count, first, part(plan.Window, i, len(f.workers))
 		first += uint32(count)
+		if tokens != nil {
+			p.Tokens, tokens = tokens[:count], tokens[count:]
+		}
 		return command{Dial: &p, Server: server}
 	})
 }

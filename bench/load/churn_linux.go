@@ -10,12 +10,13 @@ import (
 // A ChurnPlan opens connections at a steady rate, whether or not the server keeps up, and later closes each with a closing
 // handshake (RFC 6455 section 7.1.2).
 type ChurnPlan struct {
-	Rate  int           `json:"rate"`  // connections per second
-	Hold  time.Duration `json:"hold"`  // how long each stays open
-	Time  time.Duration `json:"time"`  // how long connections are opened
-	Grace time.Duration `json:"grace"` // for the last to close
-	First uint32        `json:"first"` // the user number of the first
-	Path  string        `json:"path"`  // as in DialPlan
+	Rate   int           `json:"rate"`             // connections per second
+	Hold   time.Duration `json:"hold"`             // how long each stays open
+	Time   time.Duration `json:"time"`             // how long connections are opened
+	Grace  time.Duration `json:"grace"`            // for the last to close
+	First  uint32        `json:"first"`            // the user number of the first
+	Path   string        `json:"path"`             // as in DialPlan
+	Tokens []string      `json:"tokens,omitempty"` // as in DialPlan
 }
 
 // A ChurnResult is the result of a ChurnPlan.
@@ -24,6 +25,9 @@ type ChurnResult struct {
 	Closed  int                     `json:"closed"` // by a close frame of the server and the end of its stream
 	Latency *hdrhistogram.Histogram `json:"-"`      // of handshakes, from when they were due, nanoseconds
 }
+
+// Total returns the number of connections that the plan opens.
+func (p *ChurnPlan) Total() int { return int(float64(p.Rate) * p.Time.Seconds()) }
 
 type churning struct {
 	c      *Client
@@ -47,7 +51,7 @@ func (c *Client) Churn(plan ChurnPlan) ChurnResult {
 	u := &churning{c: c, plan: plan, start: Now()}
 	u.result.Latency = newHistogram()
 	c.phase = u
-	total := int(float64(plan.Rate) * plan.Time.Seconds())
+	total := plan.Total()
 	done := func() bool { return u.begun == total && u.result.Closed+u.failed == total }
 	if !c.run(u.start+int64(plan.Time+plan.Hold+plan.Grace), done) {
 		missing := total - u.result.Closed - u.failed
@@ -92,7 +96,11 @@ func (u *churning) close(k *conn) {
 	u.c.send(k, appendFrame(u.c.out[:0], opClose, binary.BigEndian.AppendUint16(nil, 1000), u.c.key()))
 }
 
-func (u *churning) request(user uint32) string { return u.c.expand(u.plan.Path, user, nil) }
+func (u *churning) request(user uint32) string {
+	return expand(u.plan.Path, user, u.token(user), nil)
+}
+
+func (u *churning) token(user uint32) string { return tokenOf(user-u.plan.First, u.plan.Tokens) }
 
 func (u *churning) opened(k *conn) {
 	now := Now()

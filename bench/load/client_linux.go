@@ -18,8 +18,10 @@ type Config struct {
 	Number int `json:"number"`
 	// TLS means that the connections use TLS 1.3. Certificates are not checked.
 	TLS bool `json:"tls,omitempty"`
-	// Secret signs the tokens that stand for {token} in paths.
-	Secret string `json:"secret,omitempty"`
+	// Dialect is what the server speaks: Centrifugo, NATS, or nothing for plain messages.
+	Dialect string `json:"dialect,omitempty"`
+	// Events means that the connections are streams of server-sent events instead of WebSockets.
+	Events bool `json:"events,omitempty"`
 	// Exclusive means that the process only runs this Client, which then waits in the kernel without telling the Go
 	// scheduler. That is cheaper, and would block a garbage collection.
 	Exclusive bool `json:"exclusive,omitempty"`
@@ -28,7 +30,8 @@ type Config struct {
 // A Client holds the connections. It is not safe for concurrent use.
 type Client struct {
 	cfg    Config
-	op     byte // of the messages it sends
+	speaks *dialect // nil for plain messages
+	op     byte     // of the messages it sends
 	epoll  int
 	conns  []conn
 	parts  []*part // spare ones
@@ -42,8 +45,7 @@ type Client struct {
 
 	buf, out []byte // for reading and writing; valid during one event
 	plain    []byte // what TLS has decrypted; nil without TLS
-	tokens   tokens
-	secured  int // TLS handshakes so far
+	secured  int    // TLS handshakes so far
 	events   [512]unix.EpollEvent
 	watched  map[int32]func()
 	dialled  int // connections so far, for the source address
@@ -69,6 +71,7 @@ type conn struct {
 	own   order // pushes to the user
 	stuck bool  // does not read
 	woken bool  // reads what was sent while it was stuck
+	parts bool  // its events arrive in chunks (RFC 9112 section 7.1)
 
 	topics []subscription
 	part   *part    // nil unless something is unfinished
@@ -84,6 +87,7 @@ const (
 	stateDialling = iota
 	stateSecuring // the TLS handshake
 	stateGreeting
+	stateJoining // the server has not confirmed the session
 	stateOpen
 	stateClosing // our close frame is sent
 	stateClosed  // the server's close frame is received
@@ -93,11 +97,15 @@ const noConn = ^int32(0) // with a watched descriptor in the event's other half
 
 // New returns a Client without connections.
 func New(cfg Config) (*Client, error) {
+	speaks, err := speak(cfg.Dialect)
+	if err != nil {
+		return nil, err
+	}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("load: epoll_create1: %w", err)
 	}
-	c := &Client{cfg: cfg, epoll: fd, op: opText, buf: make([]byte, 256<<10), watched: map[int32]func(){}}
+	c := &Client{cfg: cfg, speaks: speaks, epoll: fd, op: opText, buf: make([]byte, 256<<10), watched: map[int32]func(){}}
 	if cfg.Binary {
 		c.op = opBinary
 	}

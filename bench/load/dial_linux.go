@@ -17,13 +17,16 @@ type DialPlan struct {
 	Limit  time.Duration `json:"limit"`            // for all handshakes together
 	Path   string        `json:"path"`             // request target; {user} stands for the user, {token} for its token, {topics} for the subscriptions
 	Topics *Topics       `json:"topics,omitempty"` // what the users subscribe to
+	Tokens []string      `json:"tokens,omitempty"` // of the users, in order; nil: they have none
+	Unread int           `json:"unread,omitempty"` // stored messages of a user, which the server sends at once
+	Every  int           `json:"every,omitempty"`  // only every so many users have them, number 0 among them; 0: all have
 	MSS    int           `json:"mss,omitempty"`    // largest segment of TCP; 0 is what the device allows
-	Stored int           `json:"stored,omitempty"` // every so many users have a stored message, number 0; 0: none has
 }
 
 // A DialResult is the result of a DialPlan.
 type DialResult struct {
 	Opened  int                     `json:"opened"`
+	Unread  int                     `json:"unread,omitempty"` // stored messages received
 	Elapsed time.Duration           `json:"elapsed"`
 	Latency *hdrhistogram.Histogram `json:"-"` // from socket(2) to the last byte of the answer, nanoseconds
 }
@@ -34,7 +37,8 @@ type dialling struct {
 	begun   int
 	over    int // opened or failed
 	opens   int
-	stored  int // messages received
+	due     int // stored messages of the users that have connected
+	unread  int // of those, received
 	latency *hdrhistogram.Histogram
 }
 
@@ -47,18 +51,18 @@ func (c *Client) Dial(plan DialPlan) DialResult {
 	for range min(plan.Window, plan.Count) {
 		d.next()
 	}
-	if !c.run(start+int64(plan.Limit), func() bool { return d.over == plan.Count && d.stored == d.storedDue() }) {
+	if !c.run(start+int64(plan.Limit), func() bool { return d.over == plan.Count && d.unread == d.due }) {
 		if missing := plan.Count - d.over; missing > 0 {
 			c.faults.count(&c.faults.Late, "%d of %d handshakes unfinished after %v", missing, plan.Count, plan.Limit)
 			c.faults.Late += missing - 1
 		}
-		if missing := d.storedDue() - d.stored; missing > 0 {
-			c.faults.count(&c.faults.Lost, "%d of %d stored messages not received after %v", missing, d.storedDue(), plan.Limit)
+		if missing := d.due - d.unread; missing > 0 {
+			c.faults.count(&c.faults.Lost, "%d of %d stored messages not received after %v", missing, d.due, plan.Limit)
 			c.faults.Lost += missing - 1
 		}
 	}
 	c.phase = resting{c}
-	return DialResult{Opened: d.opens, Elapsed: time.Duration(Now() - start), Latency: d.latency}
+	return DialResult{Opened: d.opens, Unread: d.unread, Elapsed: time.Duration(Now() - start), Latency: d.latency}
 }
 
 func (d *dialling) next() {
@@ -81,36 +85,44 @@ func (d *dialling) opened(k *conn) {
 		}
 	}
 	k.own = startingAt(0)
-	record(d.latency, Now()-k.at)
+	if unread := d.plan.unreadOf(k.user); unread > 0 {
+		d.due += unread
+	} else {
+		record(d.latency, Now()-k.at)
+	}
 	d.opens++
 	d.over++
 	d.next()
 }
 
-// hasStored reports whether a stored message waits for a user.
-func (p *DialPlan) hasStored(user uint32) bool { return p.Stored > 0 && user%uint32(p.Stored) == 0 }
-
-// storedDue returns how many stored messages the users have.
-func (d *dialling) storedDue() (n int) {
-	if d.plan.Stored > 0 {
-		each, first, last := d.plan.Stored, int(d.plan.First), int(d.plan.First)+d.plan.Count
-		n = (last+each-1)/each - (first+each-1)/each
+// unreadOf returns how many stored messages a user has.
+func (p *DialPlan) unreadOf(user uint32) int {
+	if p.Every > 1 && user%uint32(p.Every) != 0 {
+		return 0
 	}
-	return n
+	return p.Unread
 }
 
+// message checks a stored message of the user, in order and once. The latency of a handshake with stored messages ends
+// with the last of them.
 func (d *dialling) message(k *conn, op byte, p []byte) {
-	m, ok := Parse(p)
-	f := &d.c.faults
-	switch {
-	case !d.plan.hasStored(k.user):
+	unread := d.plan.unreadOf(k.user)
+	if unread == 0 {
 		resting{d.c}.message(k, op, p)
+		return
+	}
+	f := &d.c.faults
+	m, ok := Parse(p)
+	switch {
 	case !ok:
-		f.count(&f.Corrupt, "user %d: %d bytes stored: %.60q", k.user, len(p), p)
-	case m.Kind != KindUser || m.Target != k.user:
-		f.count(&f.Foreign, "user %d: message %c%d for %d", k.user, m.Kind, m.Seq, m.Target)
+		f.count(&f.Corrupt, "user %d: %d bytes replayed: %.60q", k.user, len(p), p)
+	case m.Kind != KindUser || m.Target != k.user || int(m.Seq) >= unread:
+		f.count(&f.Foreign, "user %d: message %c%d for %d replayed", k.user, m.Kind, m.Seq, m.Target)
 	case k.own.check(m.Seq, f, func() string { return fmt.Sprintf("user %d, stored", k.user) }):
-		d.stored++
+		d.unread++
+		if int(k.own.next) == unread {
+			record(d.latency, Now()-k.at)
+		}
 	}
 }
 

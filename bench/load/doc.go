@@ -10,5 +10,9 @@
 // between, so that pings are answered. Package fleet runs Clients in several processes, to exceed the descriptor limit of
 // one.
 //
-// Limitations: Linux; ws:// only, no TLS; no compression is offered.
+// Servers with a protocol of their own have a dialect: their clients present a token, wait until the server confirms the
+// session, and find the payloads inside the server's messages. Instead of WebSockets, the connections can be streams of
+// server-sent events.
+//
+// Limitations: Linux; TLS 1.3 only; no compression is offered.
 package load

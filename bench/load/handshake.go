@@ -27,29 +27,46 @@ func (c *Client) request(k *conn) {
 	}
 	k.state = stateGreeting
 	path := d.request(k.user)
-	host := c.cfg.Host
-	if host == "" {
-		host = c.cfg.Addr.String()
+	if c.cfg.Events {
+		c.send(k, appendEventRequest(c.out[:0], path, c.host()))
+		return
 	}
 	b := c.out[:0]
 	b = append(append(append(b, "GET "...), path...), " HTTP/1.1\r\nHost: "...)
-	b = append(append(b, host...), "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
+	b = append(append(b, c.host()...), "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	b = append(k.appendKey(b), "\r\n\r\n"...)
 	c.send(k, b)
+}
+
+func (c *Client) host() string {
+	if c.cfg.Host != "" {
+		return c.cfg.Host
+	}
+	return c.cfg.Addr.String()
 }
 
 // A dialer is a phase that opens connections.
 type dialer interface {
 	request(user uint32) (path string)
+	token(user uint32) string
 }
 
-func (d *dialling) request(user uint32) string { return d.c.expand(d.plan.Path, user, d.plan.Topics) }
+func (d *dialling) request(user uint32) string {
+	return expand(d.plan.Path, user, d.token(user), d.plan.Topics)
+}
 
-func (c *Client) expand(path string, user uint32, topics *Topics) string {
-	path = strings.ReplaceAll(path, "{user}", UserName(user))
-	if strings.Contains(path, "{token}") {
-		path = strings.ReplaceAll(path, "{token}", c.tokens.of(c.cfg.Secret, user))
+func (d *dialling) token(user uint32) string { return tokenOf(user-d.plan.First, d.plan.Tokens) }
+
+// tokenOf returns the i-th token, or "" where there are none.
+func tokenOf(i uint32, tokens []string) string {
+	if int(i) < len(tokens) {
+		return tokens[i]
 	}
+	return ""
+}
+
+func expand(path string, user uint32, token string, topics *Topics) string {
+	path = strings.NewReplacer("{user}", UserName(user), "{token}", token).Replace(path)
 	if topics != nil {
 		path = strings.ReplaceAll(path, "{topics}", topics.Query(user))
 	}
@@ -74,13 +91,22 @@ func (c *Client) greeted(k *conn, in []byte) (used int) {
 		}
 		return 0
 	}
-	if why := k.refusal(in[:end+2]); why != "" {
+	refusal := k.refusal
+	if c.cfg.Events {
+		refusal = k.noEvents
+	}
+	if why := refusal(in[:end+2]); why != "" {
 		c.end(k, why)
 		return 0
 	}
-	k.state = stateOpen
-	c.live++
-	c.phase.opened(k)
+	if c.speaks == nil {
+		c.open(k)
+		return end + 4
+	}
+	k.state = stateJoining
+	if d, ok := c.phase.(dialer); ok && !c.cfg.Events {
+		c.say(k, c.speaks.hello(nil, k.user, d.token(k.user)))
+	}
 	return end + 4
 }
 

@@ -109,6 +109,9 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 			return 0
 		}
 	}
+	if c.cfg.Events {
+		return used + c.streamed(k, in[used:])
+	}
 	for k.fd >= 0 && used < len(in) {
 		op, final, payload, n, err := nextFrame(in[used:])
 		if err == nil && n > 0 && op < opClose {
@@ -139,11 +142,24 @@ func (c *Client) feed(k *conn, in []byte) (used int) {
 			c.send(k, appendFrame(c.out[:0], opClose, payload, c.key()))
 			c.end(k, fmt.Sprintf("close frame %x %q", payload[:min(2, len(payload))], payload[min(2, len(payload)):]))
 		default:
-			c.phase.message(k, op, payload)
+			if err := c.given(k, op, payload); err != nil {
+				c.faults.count(&c.faults.Protocol, "user %d: %v", k.user, err)
+				c.drop(k)
+				return used
+			}
 			k.joined()
 		}
 	}
 	return used
+}
+
+// given handles a message of the server.
+func (c *Client) given(k *conn, op byte, p []byte) error {
+	if c.speaks == nil {
+		c.phase.message(k, op, p)
+		return nil
+	}
+	return c.heard(k, op, p)
 }
 
 // send sends p, with TLS if the connection has it.

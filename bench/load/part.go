@@ -8,6 +8,7 @@ type part struct {
 	in, out []byte // an incomplete frame; bytes that the socket did not accept
 	message []byte // the fragments received of a message (RFC 6455 section 5.4)
 	op      byte   // of that message; 0: none
+	rest    []byte // the unfinished end of a dialect's or an event's stream
 }
 
 var (
@@ -52,7 +53,7 @@ func (c *Client) keep(k *conn, tail []byte) {
 		p = c.unfinished(k)
 		p.in = append(p.in[:0], tail...)
 	case p == nil:
-	case len(p.out) == 0 && p.op == 0:
+	case len(p.out) == 0 && p.op == 0 && len(p.rest) == 0:
 		c.finished(k)
 	default:
 		p.in = p.in[:0]
@@ -74,7 +75,7 @@ func (c *Client) unfinished(k *conn) *part {
 // finished releases the part.
 func (c *Client) finished(k *conn) {
 	if p := k.part; p != nil {
-		*p = part{in: p.in[:0], message: p.message[:0]}
+		*p = part{in: p.in[:0], message: p.message[:0], rest: p.rest[:0]}
 		c.parts, k.part = append(c.parts, p), nil
 	}
 }

@@ -54,6 +54,15 @@ func TopicName(topic uint32) string { return "t" + strconv.Itoa(int(topic)) }
 // UserName returns the name of a user.
 func UserName(user uint32) string { return "u" + strconv.Itoa(int(user)) }
 
+// UserNames returns the names of n users, from the first on.
+func UserNames(first uint32, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = UserName(first + uint32(i))
+	}
+	return names
+}
+
 // Subscribers counts the users of each topic among the first users.
 func (t *Topics) Subscribers(users int) []int {
 	n := make([]int, t.Count)

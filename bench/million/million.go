@@ -72,7 +72,7 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 		return nil, err
 	}
 	defer server.Stop()
-	clients, err := fleet.Start(ctx, []string{c.Self, "load-worker"}, load.Config{Addr: server.Listen, Secret: server.Secret}, c.Connections)
+	clients, err := fleet.Start(ctx, []string{c.Self, "load-worker"}, load.Config{Addr: server.Listen}, c.Connections)
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +135,17 @@ func (m *measuring) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limit := time.Minute + time.Duration(n)*2*perConnection
+	plan := load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit}
+	if plan.Tokens, err = m.server.Tokens(load.UserNames(0, n)); err != nil {
+		return err
+	}
+	if m.c.Stored > 0 {
+		plan.Unread, plan.Every = 1, m.c.Stored
+	}
 	watch, done := context.WithCancel(ctx)
 	go m.watch(watch)
-	limit := time.Minute + time.Duration(n)*2*perConnection
-	d, err := m.clients.Dial(ctx, load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit, Stored: m.c.Stored}, m.server.PID())
+	d, err := m.clients.Dial(ctx, plan, m.server.PID())
 	done()
 	if err != nil {
 		return err

@@ -31,11 +31,15 @@ var churn = Scenario{
 		}
 		done := make(chan churned, 1)
 		d := e.Plan.Warm + e.Plan.Time
+		plan := load.ChurnPlan{
+			Rate: e.Plan.Churn, Hold: min(d/4, time.Second), Time: d, Grace: 10 * time.Second,
+			First: uint32(e.Case.Connections), Path: e.Server.Path(pushPath),
+		}
+		if plan.Tokens, err = e.Server.Tokens(load.UserNames(plan.First, plan.Total())); err != nil {
+			return err
+		}
 		go func() {
-			r, err := passing.Churn(ctx, load.ChurnPlan{
-				Rate: e.Plan.Churn, Hold: min(d/4, time.Second), Time: d, Grace: 10 * time.Second,
-				First: uint32(e.Case.Connections), Path: e.Server.Path(pushPath),
-			})
+			r, err := passing.Churn(ctx, plan)
 			done <- churned{r, err}
 		}()
 		o := newPushes(e)

@@ -77,11 +77,16 @@ func (e *Env) handshakeLimit() time.Duration {
 // dial opens the connections of the case. For push sessions it then waits until the server has registered them all:
 // most servers register a session after they have answered the handshake.
 func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet.Result, error) {
+	tokens, err := e.Server.Tokens(load.UserNames(0, e.Case.Connections))
+	if err != nil {
+		return fleet.Result{}, err
+	}
 	r, err := e.Fleet.Dial(ctx, load.DialPlan{
 		Window: e.Plan.Window,
 		Path:   e.Server.Path(path),
 		Limit:  e.handshakeLimit(),
 		Topics: topics,
+		Tokens: tokens,
 		MSS:    e.mss,
 	}, e.Server.PID())
 	if err != nil {

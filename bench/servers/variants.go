@@ -1,7 +1,10 @@
 package servers
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +36,23 @@ func (c Catalog) Variants() []Spec {
 		variant("tokens", "tokens (HS256)", false, true),
 		variant("full", "its embedded store and tokens", true, true),
 	}
+}
+
+// Tokens returns the tokens of users, or nil for a server without tokens: JSON Web Tokens (RFC 7519), signed with HS256.
+func (s *Server) Tokens(users []string) ([]string, error) {
+	if s.Secret == "" {
+		return nil, nil
+	}
+	expiry := time.Now().Add(24 * time.Hour).Unix()
+	tokens := make([]string, len(users))
+	for i, user := range users {
+		encode := base64.RawURLEncoding.EncodeToString
+		signed := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"exp":%d,"topics":["*"]}`, user, expiry))
+		mac := hmac.New(sha256.New, []byte(s.Secret))
+		mac.Write([]byte(signed))
+		tokens[i] = signed + "." + encode(mac.Sum(nil))
+	}
+	return tokens, nil
 }
 
 // prepare makes the files that a server of the Spec needs, in a new directory.

@@ -127,7 +127,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 	defer server.Stop()
 	fleets := 0
 	start := func(ctx context.Context, connections int) (*fleet.Fleet, error) {
-		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Secret: server.Secret, Number: fleets * fleet.MaxWorkers}
+		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Number: fleets * fleet.MaxWorkers}
 		fleets++
 		return fleet.Start(ctx, c.Worker, cfg, connections)
 	}
