@@ -12,10 +12,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 VERSION_VARIABLE := main.version
 BIN := bin/fanfare
 
-.PHONY: help build run test lint bench soak
+.PHONY: help build run test lint bench bench-servers soak
 
 help: ## Print this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/fanfare, a static program.
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(VERSION_VARIABLE)=$(VERSION)' -o $(BIN) ./cmd/fanfare
@@ -32,6 +32,10 @@ lint: ## Run gofmt, go vet (Linux on 64 and 32 bits, macOS), staticcheck and gov
 
 bench: ## Compare fanfare with other servers on this machine, about 4 minutes.
 	cd bench && go run ./cmd/fanfare-bench run --short
+
+bench-servers: ## Build Centrifugo, NATS and Mercure, and compare fanfare with them, about 25 minutes.
+	cd bench && FANFARE_BENCH_SERVERS=1 go test -run TestProducts -timeout 1h ./servers
+	cd bench && go run ./cmd/fanfare-bench run --products -n 2000 --rounds 5 --time 1s --warm 300ms --settle 1s
 
 soak: ## Race closes, attack a server, break a cluster and stores, about 20 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server

@@ -63,6 +63,9 @@ func Run(ctx context.Context, c Config, tell func(format string, args ...any)) (
 	if err != nil {
 		return nil, err
 	}
+	if p := specs[0].Product; p != nil && !p.Counts {
+		return nil, fmt.Errorf("million: %s does not count its sessions; choose fanfare or a library", c.Server)
+	}
 	r := &Result{
 		Began: time.Now(), Machine: proc.ThisMachine(), Server: c.Server, Connections: c.Connections, Pushes: c.Pushes, Ping: c.Ping.Seconds(),
 		Inside: os.Getenv(insideEnv),
@@ -136,7 +139,7 @@ func (m *measuring) connect(ctx context.Context) error {
 		return err
 	}
 	limit := time.Minute + time.Duration(n)*2*perConnection
-	plan := load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}"), Limit: limit}
+	plan := load.DialPlan{Window: m.c.Window, Path: m.server.Path("/ws?user={user}", false), Limit: limit}
 	if plan.Tokens, err = m.server.Tokens(load.UserNames(0, n)); err != nil {
 		return err
 	}

@@ -4,119 +4,94 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"fanfare/bench/fleet"
 	"fanfare/bench/load"
 )
 
+// besideUsers is how many users receive pushes in beside. Their client is a process of its own: that of the other
+// connections is busy with the broadcasts, and would add its own delay.
+const besideUsers = 200
+
 var beside = Scenario{
 	Name: "beside",
-	About: "pushes to single users at a fixed rate, at first alone, then beside a broadcast to all connections four times a second: " +
-		"what the answers of the API wait for",
-	API:     true,
-	Pushes:  true,
+	About: "pushes to single users at a fixed rate, first alone, then beside a broadcast to every connection four times a second; " +
+		"a client of its own receives the pushes; how long they take until it has them, and until the API has answered",
+	Own:     true,
 	Payload: true,
-	Metrics: []Metric{{"p99", "p99", "µs", 0, -1}, p50, {"alone99", "p99 alone", "µs", 0, -1}, {"alone50", "p50 alone", "µs", 0, -1},
-		{"times", "p99 / p99 alone", "", 1, -1}, {"last", "broadcast to the last", "ms", 1, -1}, serverCores, clientCores},
+	Pushes:  true,
+	Metrics: []Metric{{"p99", "p99 beside", "µs", 0, -1}, {"p99_alone", "p99 alone", "µs", 0, -1}, {"times", "p99 ratio", "", 1, -1},
+		{"p50", "p50 beside", "µs", 0, -1}, {"p50_alone", "p50 alone", "µs", 0, -1},
+		{"answer", "answer p99 beside", "µs", 0, -1}, {"answer_alone", "answer p99 alone", "µs", 0, -1}, {"last", "broadcast to the last", "ms", 2, -1},
+		serverCores, clientCores},
 	Run: func(ctx context.Context, e *Env) error {
+		n := e.Case.Connections
 		if _, err := e.dial(ctx, pushPath, nil); err != nil {
 			return err
 		}
-		p := pusher{e: e, next: make([]uint32, e.Case.Connections)}
-		b := broadcaster{e: e, size: e.Case.Size, receivers: e.Case.Connections}
-		if err := e.Fleet.Receive(ctx, load.ReceivePlan{Size: e.Case.Size}); err != nil {
-			return err
-		}
-		if _, err := p.run(ctx, e.Plan.Warm); err != nil {
-			return err
-		}
-		alone, err := p.run(ctx, e.Plan.Time)
+		f, err := e.Extra(ctx, besideUsers)
 		if err != nil {
 			return err
 		}
-		meter, err := startMeter(e)
+		defer f.Close()
+		if _, err := e.dialWith(ctx, f, besideUsers, load.DialPlan{Path: pushPath, First: uint32(n)}); err != nil {
+			return err
+		}
+		if err := e.registered(ctx, n+besideUsers); err != nil {
+			return err
+		}
+		o := &openLoop{e: e, fleet: f, kind: load.KindUser, rate: e.Plan.Beside, target: func() (uint32, int) {
+			return uint32(n) + rand.Uint32N(besideUsers), 1
+		}}
+		alone, err := o.run(ctx, n+besideUsers)
 		if err != nil {
 			return err
 		}
-		var over atomic.Bool
-		broadcasts := make(chan error, 1)
-		go func() {
-			var err error
-			for err == nil && !over.Load() {
-				due := load.Now() + int64(pace)
-				if err = b.one(ctx); err == nil {
-					err = sleep(ctx, time.Duration(due-load.Now()))
-				}
-			}
-			broadcasts <- err
-		}()
-		times, err := p.run(ctx, e.Plan.Time)
-		over.Store(true)
-		if err := errors.Join(err, <-broadcasts); err != nil {
-			return err
-		}
-		cpu, err := meter.stop()
+		answered := func(key string) { e.Sample.Set(key, float64(o.answer.ValueAtQuantile(99))/1e3) }
+		answered("answer_alone")
+		o.beside = &broadcaster{e: e, size: e.Case.Size, every: pace, receivers: n + besideUsers}
+		both, err := o.run(ctx, n+besideUsers)
 		if err != nil {
 			return err
 		}
-		r, err := e.Fleet.End(ctx, b.next)
-		if err != nil {
+		answered("answer")
+		if err := o.report(both); err != nil {
 			return err
 		}
-		e.costs(during(r, cpu))
-		quantile := func(of []time.Duration, q int) float64 { return float64(of[(len(of)-1)*q/100]) / 1e3 }
-		e.Sample.Set("p50", quantile(times, 50))
-		e.Sample.Set("p99", quantile(times, 99))
-		e.Sample.Set("alone50", quantile(alone, 50))
-		e.Sample.Set("alone99", quantile(alone, 99))
-		e.Sample.Set("times", quantile(times, 99)/quantile(alone, 99))
-		e.Sample.Set("last", b.median().Seconds()*1e3)
-		return e.Fleet.Faults().Err()
+		e.Sample.Set("last", o.beside.median().Seconds()*1e3)
+		e.Sample.Set("p50_alone", float64(alone.Latency.ValueAtQuantile(50))/1e3)
+		e.Sample.Set("p99_alone", float64(alone.Latency.ValueAtQuantile(99))/1e3)
+		e.Sample.Set("times", e.Sample.Values["p99"]/e.Sample.Values["p99_alone"])
+		return nil
 	},
 }
 
-// A pusher posts pushes to random users at a fixed rate, whether or not the server keeps up.
-type pusher struct {
-	e    *Env
-	mu   sync.Mutex
-	next []uint32 // number of the next push to each user; guarded by mu
+// more returns the fleets besides that of e.
+func (o *openLoop) more() []*fleet.Fleet {
+	if o.fleet == o.e.Fleet {
+		return nil
+	}
+	return []*fleet.Fleet{o.fleet}
 }
 
-// run returns how long after it was due each push was answered, in order. The server answers when it has written the
-// message.
-func (p *pusher) run(ctx context.Context, d time.Duration) (took []time.Duration, err error) {
-	o := openLoop{e: p.e, kind: load.KindUser, rate: p.e.Plan.Pushes, next: p.next, target: func() (uint32, int) {
-		return rand.Uint32N(uint32(p.e.Case.Connections)), 1
-	}}
-	queues := make([]chan due, posters)
-	var all sync.WaitGroup
-	for i := range queues {
-		queues[i] = make(chan due, o.rate)
-		all.Go(func() {
-			for push := range queues[i] {
-				e := o.post(ctx, push)
-				p.mu.Lock()
-				took, err = append(took, time.Duration(load.Now()-push.at)), errors.Join(err, e)
-				p.mu.Unlock()
-			}
-		})
+// broadcasts posts broadcasts at their pace until end, each once the previous one has reached every connection.
+func (o *openLoop) broadcasts(ctx context.Context, end int64) (err error) {
+	b, main := o.beside, o.e.Fleet
+	if err := main.Receive(ctx, load.ReceivePlan{Broadcast: b.next, Size: b.size}); err != nil {
+		return err
 	}
-	plan := p.e.Plan
-	plan.Warm, plan.Time = 0, d
-	env := *p.e
-	env.Plan = plan
-	o.e = &env
-	o.schedule(ctx, load.Now()+int64(10*time.Millisecond), queues)
-	for _, q := range queues {
-		close(q)
+	defer func() {
+		_, failed := main.End(context.WithoutCancel(ctx), b.next)
+		err = errors.Join(err, failed, main.Faults().Err())
+	}()
+	for due := load.Now(); err == nil && due < end; due += int64(b.every) {
+		if err = sleep(ctx, time.Duration(due-load.Now())); err == nil {
+			err = b.one(ctx)
+		}
+		if err == nil {
+			_, err = o.fleet.Arrived(ctx, b.next-1)
+		}
 	}
-	all.Wait()
-	if err == nil && len(took) == 0 {
-		err = ctx.Err()
-	}
-	slices.Sort(took)
-	return took, err
+	return err
 }

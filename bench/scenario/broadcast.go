@@ -9,11 +9,13 @@ import (
 
 	"fanfare/bench/fleet"
 	"fanfare/bench/load"
+	"fanfare/bench/servers"
 )
 
 var broadcast = Scenario{
 	Name:    "broadcast",
 	About:   "a payload goes to every connection; the next follows when the last receiver has received it",
+	Own:     true,
 	API:     true,
 	Payload: true,
 	Sizes:   true,
@@ -88,6 +90,9 @@ func (b *broadcaster) run(ctx context.Context, d time.Duration, least int) (r fl
 	}
 	// A fault that the clients report says more than the failed wait.
 	if err := e.Fleet.Faults().Err(); err != nil {
+		if failed != nil && !errors.Is(failed, errLate) {
+			err = errors.Join(failed, err)
+		}
 		return r, err
 	}
 	return during(r, times), failed
@@ -118,7 +123,7 @@ func (b *broadcaster) post(ctx context.Context, at int64) (last int64, err error
 	if err != nil {
 		return 0, err
 	}
-	if b.receivers != 0 && n != b.receivers {
+	if b.receivers != 0 && n != servers.Unknown && n != b.receivers {
 		return 0, fmt.Errorf("the server names %d receivers of a broadcast to %d", n, b.receivers)
 	}
 	return b.e.Fleet.Arrived(ctx, b.next-1)

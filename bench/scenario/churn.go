@@ -33,7 +33,7 @@ var churn = Scenario{
 		d := e.Plan.Warm + e.Plan.Time
 		plan := load.ChurnPlan{
 			Rate: e.Plan.Churn, Hold: min(d/4, time.Second), Time: d, Grace: 10 * time.Second,
-			First: uint32(e.Case.Connections), Path: e.Server.Path(pushPath),
+			First: uint32(e.Case.Connections), Path: e.Server.Path(pushPath, false),
 		}
 		if plan.Tokens, err = e.Server.Tokens(load.UserNames(plan.First, plan.Total())); err != nil {
 			return err

@@ -12,6 +12,7 @@ var echo = Scenario{
 	Name:    "echo",
 	About:   "the server echoes messages; some connections are active among many idle ones",
 	Payload: true,
+	Needs:   "echo",
 	Sizes:   true,
 	Depths:  true,
 	Metrics: []Metric{{"rate", "echoes", "1/s", 0, 1}, serverCPU, clientCPU, serverCores, clientCores, p50, p99},

@@ -21,6 +21,7 @@ type Env struct {
 	Extra  func(ctx context.Context, connections int) (*fleet.Fleet, error)
 	Sample *Sample
 	TLS    bool // of the scenario
+	Events bool // of the scenario
 
 	mss int // of the connections that dial opens; 0: that of the device
 }
@@ -77,29 +78,32 @@ func (e *Env) handshakeLimit() time.Duration {
 // dial opens the connections of the case. For push sessions it then waits until the server has registered them all:
 // most servers register a session after they have answered the handshake.
 func (e *Env) dial(ctx context.Context, path string, topics *load.Topics) (fleet.Result, error) {
-	tokens, err := e.Server.Tokens(load.UserNames(0, e.Case.Connections))
-	if err != nil {
-		return fleet.Result{}, err
-	}
-	r, err := e.Fleet.Dial(ctx, load.DialPlan{
-		Window: e.Plan.Window,
-		Path:   e.Server.Path(path),
-		Limit:  e.handshakeLimit(),
-		Topics: topics,
-		Tokens: tokens,
-		MSS:    e.mss,
-	}, e.Server.PID())
-	if err != nil {
-		return r, err
-	}
-	if err := e.Fleet.Faults().Err(); err != nil || path == echoPath || e.Server.API == "" {
+	r, err := e.dialWith(ctx, e.Fleet, e.Case.Connections, load.DialPlan{Path: path, Topics: topics})
+	if err != nil || path == echoPath || e.Server.API == "" {
 		return r, err
 	}
 	return r, e.registered(ctx, e.Case.Connections)
 }
 
-// registered waits until the server counts that many sessions.
+// dialWith opens the connections of a fleet, with tokens where the server has them. The plan is completed.
+func (e *Env) dialWith(ctx context.Context, f *fleet.Fleet, connections int, plan load.DialPlan) (r fleet.Result, err error) {
+	if plan.Tokens, err = e.Server.Tokens(load.UserNames(plan.First, connections)); err != nil {
+		return r, err
+	}
+	plan.Path, plan.Window, plan.Limit, plan.MSS = e.Server.Path(plan.Path, e.Events), e.Plan.Window, e.handshakeLimit(), e.mss
+	plan.Limit += time.Duration(connections*plan.Unread) * time.Millisecond
+	if r, err = f.Dial(ctx, plan, e.Server.PID()); err != nil {
+		return r, err
+	}
+	return r, f.Faults().Err()
+}
+
+// registered waits until the server counts that many sessions. A server that confirms each session to its client has
+// registered all.
 func (e *Env) registered(ctx context.Context, sessions int) error {
+	if p := e.Server.Spec.Product; p != nil && !p.Counts {
+		return nil
+	}
 	const limit = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -171,13 +175,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 // A meter measures CPU time between its start and its stop.
 type meter struct {
 	e      *Env
+	pids   []int // of the clients
 	at     int64
 	server time.Duration
 	client []time.Duration
 }
 
-func startMeter(e *Env) (m *meter, err error) {
-	m = &meter{e: e, at: load.Now()}
+func startMeter(e *Env, more ...*fleet.Fleet) (m *meter, err error) {
+	m = &meter{e: e, at: load.Now(), pids: e.Fleet.PIDs()}
+	for _, f := range more {
+		m.pids = append(m.pids, f.PIDs()...)
+	}
 	m.server, m.client, err = m.read()
 	return m, err
 }
@@ -188,7 +196,7 @@ func (m *meter) read() (server time.Duration, client []time.Duration, err error)
 			return 0, nil, err
 		}
 	}
-	for _, pid := range m.e.Fleet.PIDs() {
+	for _, pid := range m.pids {
 		cpu, err := proc.CPU(pid)
 		if err != nil {
 			return 0, nil, err

@@ -9,6 +9,7 @@ import (
 var idle = Scenario{
 	Name:  "idle",
 	About: "what an idle connection costs; each has its own user, and a heartbeat where the server has one",
+	Own:   true,
 	Metrics: []Metric{
 		{"rss_kib", "RSS each", "KiB", 2, -1},
 		{"heap_kib", "heap each", "KiB", 2, -1},

@@ -9,6 +9,7 @@ import (
 
 	"fanfare/bench/fleet"
 	"fanfare/bench/load"
+	"fanfare/bench/servers"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
@@ -22,9 +23,15 @@ type openLoop struct {
 	rate int
 	// target draws the user or topic of the next push, and returns how many connections it must reach.
 	target func() (target uint32, receivers int)
+	// fleet receives the pushes; nil is that of e.
+	fleet *fleet.Fleet
+	// beside is broadcast at its pace meanwhile; nil: nothing.
+	beside *broadcaster
 
 	next []uint32 // number of the next push to each target
 	lag  *hdrhistogram.Histogram
+	// answer is how long after it was due each push of the measured time was answered.
+	answer *hdrhistogram.Histogram
 }
 
 // posters is how many pushes may be pending at once. One goroutine posts all pushes to a target, so that they have an
@@ -44,13 +51,22 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e := o.e
-	o.next = make([]uint32, targets)
-	o.lag = hdrhistogram.New(1000, 100e9, 3)
+	if o.next == nil {
+		o.next = make([]uint32, targets)
+	}
+	if o.fleet == nil {
+		o.fleet = e.Fleet
+	}
+	o.lag, o.answer = hdrhistogram.New(1000, 100e9, 3), hdrhistogram.New(1000, 100e9, 3)
 	start := load.Now() + int64(10*time.Millisecond)
-	if err := e.Fleet.Receive(ctx, load.ReceivePlan{Size: e.Case.Size, From: start + int64(e.Plan.Warm)}); err != nil {
+	plan := load.ReceivePlan{Size: e.Case.Size, From: start + int64(e.Plan.Warm)}
+	if o.beside != nil {
+		plan.Users, plan.Broadcast = true, o.beside.next
+	}
+	if err := o.fleet.Receive(ctx, plan); err != nil {
 		return r, err
 	}
-	meter, err := startMeter(e)
+	meter, err := startMeter(e, o.more()...)
 	if err != nil {
 		return r, err
 	}
@@ -72,29 +88,46 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 					continue
 				}
 				mu.Lock()
+				if d.at >= plan.From {
+					o.answer.RecordValue(min(max(load.Now()-d.at, 1000), 100e9))
+				}
 				deliveries += d.receivers
 				mu.Unlock()
 			}
 		})
 	}
+	var broadcasts sync.WaitGroup
+	if o.beside != nil {
+		broadcasts.Go(func() {
+			if err := o.broadcasts(ctx, start+int64(e.Plan.Warm+e.Plan.Time)); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	o.schedule(ctx, start, queues)
+	broadcasts.Wait()
 	for _, q := range queues {
 		close(q)
 	}
 	all.Wait()
 	failed := context.Cause(ctx)
+	next := uint32(0)
+	if o.beside != nil {
+		next = o.beside.next
+		deliveries += int(next-plan.Broadcast) * besideUsers
+	}
 	if failed == nil {
-		failed = e.Fleet.Await(ctx, deliveries, 10*time.Second)
+		failed = o.fleet.Await(ctx, deliveries, 10*time.Second)
 	}
 	times, err := meter.stop()
 	if err != nil {
 		return r, err
 	}
 	// The clients report even after a failure: what they received says more than the error.
-	if r, err = e.Fleet.End(context.WithoutCancel(ctx), 0); err != nil {
+	if r, err = o.fleet.End(context.WithoutCancel(ctx), next); err != nil {
 		return r, err
 	}
-	if err := e.Fleet.Faults().Err(); err != nil {
+	if err := o.fleet.Faults().Err(); err != nil {
 		return r, err
 	}
 	if failed == nil && r.Received != deliveries {
@@ -142,7 +175,7 @@ func (o *openLoop) post(ctx context.Context, d due) error {
 	if err != nil {
 		return err
 	}
-	if n != d.receivers {
+	if n != d.receivers && n != servers.Unknown {
 		return fmt.Errorf("the server names %d receivers of a push to %s, which has %d", n, name, d.receivers)
 	}
 	return nil

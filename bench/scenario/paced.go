@@ -11,6 +11,7 @@ import (
 var paced = Scenario{
 	Name:    "paced",
 	About:   "a payload goes to every connection four times a second: what a delivery to idle connections costs",
+	Own:     true,
 	API:     true,
 	Payload: true,
 	Sizes:   true,

@@ -10,6 +10,7 @@ import (
 var push = Scenario{
 	Name:    "push",
 	About:   "a backend pushes to random users through the HTTP API, at a fixed rate whether or not the server keeps up",
+	Own:     true,
 	Payload: true,
 	Pushes:  true,
 	Metrics: []Metric{{"p99", "p99", "µs", 0, -1}, p50, p999, {"rate", "arrived", "1/s", 0, 0}, serverCPU, clientCPU,

@@ -8,6 +8,7 @@ import (
 
 var reconnect = Scenario{
 	Name:  "reconnect",
+	Own:   true,
 	About: "all connections break, and all clients connect again, several times: what memory that leaves",
 	Metrics: []Metric{
 		{"rss_kib", "RSS each, at last", "KiB", 2, -1},

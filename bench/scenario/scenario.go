@@ -22,6 +22,12 @@ type Scenario struct {
 	API, Pushes bool
 	// TLS means that clients and server speak TLS 1.3.
 	TLS bool
+	// Own means that servers with an interface of their own take part, too.
+	Own bool
+	// Needs is what a server must have beyond that: "echo", "events", "batch" or "store".
+	Needs string
+	// Events means that the clients read server-sent events.
+	Events bool
 	// Processes means that the figures are those of all processes of a server.
 	Processes bool
 	// Ping is the ping interval of the server; nil is the default.
@@ -40,7 +46,10 @@ type Metric struct {
 
 // All lists the scenarios.
 func All() []Scenario {
-	return []Scenario{idle, connect, echo, broadcast, paced, push, topics, heartbeat, slow, churn, reconnect, beside, tlsIdle, tlsEcho}
+	return []Scenario{
+		idle, connect, echo, broadcast, paced, push, push1, push16, pushBatch, beside, topics, heartbeat, slow, churn,
+		reconnect, login1, login10, login100, durable, sseBroadcast, tlsIdle, tlsEcho,
+	}
 }
 
 // Find returns the scenarios with these names; "all" is every scenario.
@@ -73,8 +82,22 @@ func (s Scenario) Excludes(spec servers.Spec) string {
 		return "the scenario measures one process, and the server has several"
 	case (s.API || s.Pushes) && spec.Target != nil && spec.Target.API == "":
 		return "the scenario needs an HTTP API; give its URL with --target-api"
+	case spec.Product != nil:
+		return s.excludesProduct(spec.Product)
+	case s.Needs != "" && s.Needs != "echo":
+		return "the scenario is for push servers, see list"
 	case s.Pushes && !spec.Pushes:
 		return "the server has no users, topics or heartbeats"
+	}
+	return ""
+}
+
+func (s Scenario) excludesProduct(p *servers.Product) string {
+	switch {
+	case s.Needs != "" && p.Lacks[s.Needs] != "":
+		return p.Lacks[s.Needs]
+	case !s.Own:
+		return "the scenario is for servers with the common interface"
 	}
 	return ""
 }
@@ -107,6 +130,7 @@ type Plan struct {
 	SlowSize    int           `json:"slowSize"`  // bytes per payload where some receivers are stuck
 	Churn       int           `json:"churn"`     // connections opened and closed, per second
 	Storms      int           `json:"storms"`    // how often all clients connect again
+	Beside      int           `json:"beside"`    // pushes to single users beside broadcasts, per second
 }
 
 // A Case is one combination of the sizes of a plan.

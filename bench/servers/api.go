@@ -29,21 +29,57 @@ func newAPIClient() *fasthttp.Client {
 	}
 }
 
-var errNoAPI = errors.New("servers: this server has no API")
+var (
+	errNoAPI   = errors.New("servers: this server has no API")
+	errNoStore = errors.New("servers: this server stores nothing")
+	errNoBatch = errors.New("servers: this server has no batches")
+)
 
 // Broadcast posts body to all sessions and returns the number of receivers that the server reports.
 func (s *Server) Broadcast(ctx context.Context, body []byte) (receivers int, err error) {
+	if s.backend != nil {
+		return s.backend.All(ctx, body)
+	}
 	return s.push(ctx, "/v1/broadcast", body)
 }
 
 // PushUser posts body to one user.
 func (s *Server) PushUser(ctx context.Context, user string, body []byte) (receivers int, err error) {
-	return s.push(ctx, "/v1/users/"+url.PathEscape(user)+"/push", body)
+	if s.backend != nil {
+		return s.backend.User(ctx, user, body)
+	}
+	return s.push(ctx, userPath(user), body)
+}
+
+func userPath(user string) string { return "/v1/users/" + url.PathEscape(user) + "/push" }
+
+// PushBatch pushes to several users in one request. Only a Product has batches.
+func (s *Server) PushBatch(ctx context.Context, pushes []Push) error {
+	if s.backend == nil {
+		return errNoBatch
+	}
+	return s.backend.Batch(ctx, pushes)
+}
+
+// StoreBatch stores messages for several users in one request. Only a Storer can.
+func (s *Server) StoreBatch(ctx context.Context, pushes []Push) error {
+	if b, ok := s.backend.(Storer); ok {
+		return b.Store(ctx, pushes)
+	}
+	return errNoStore
+}
+
+// Store stores a message for one user. Only a Storer can.
+func (s *Server) Store(ctx context.Context, user string, body []byte) error {
+	if b, ok := s.backend.(Storer); ok {
+		return b.StoreUser(ctx, user, body)
+	}
+	return errNoStore
 }
 
 // PushStored posts body to one user, to be stored if durable is set.
 func (s *Server) PushStored(ctx context.Context, user string, durable bool, body []byte) (receivers int, err error) {
-	return s.push(ctx, fmt.Sprintf("/v1/users/%s/push?durable=%t", url.PathEscape(user), durable), body)
+	return s.push(ctx, fmt.Sprintf("%s?durable=%t", userPath(user), durable), body)
 }
 
 // PushTopic posts body to one topic.
@@ -111,6 +147,13 @@ func (c *apiConn) Close() error {
 
 // Stats returns the numbers of GET /v1/stats.
 func (s *Server) Stats(ctx context.Context) (map[string]float64, error) {
+	if s.backend != nil {
+		return s.backend.Stats(ctx)
+	}
+	return s.stats(ctx)
+}
+
+func (s *Server) stats(ctx context.Context) (map[string]float64, error) {
 	var all map[string]any
 	if err := s.call(ctx, fasthttp.MethodGet, "/v1/stats", nil, &all); err != nil {
 		return nil, err
@@ -154,6 +197,19 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte, ans
 
 // fetch makes one request and returns the body of the response.
 func (s *Server) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	return s.send(ctx, method, path, "", body)
+}
+
+// A statusError is a response with a status that is not a success.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("status %d: %s", e.code, e.text) }
+
+// send makes one request with a body of some type and returns the body of the response.
+func (s *Server) send(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
 	if s.API == "" {
 		return nil, errNoAPI
 	}
@@ -178,14 +234,17 @@ func (s *Server) fetch(ctx context.Context, method, path string, body []byte) ([
 	req.Header.SetMethod(method)
 	req.SetRequestURI(s.API + path)
 	req.SetBodyRaw(body)
+	if kind != "" {
+		req.Header.SetContentType(kind)
+	}
 	if s.Key != "" {
-		req.Header.Set(fasthttp.HeaderAuthorization, "Bearer "+s.Key)
+		req.Header.Set(fasthttp.HeaderAuthorization, s.scheme+s.Key)
 	}
 	if err := s.http.DoDeadline(req, resp, deadline); err != nil {
 		return nil, fmt.Errorf("servers: %s: %s: %w", s.Spec.Name, path, err)
 	}
 	if code := resp.StatusCode(); code >= 300 {
-		return nil, fmt.Errorf("servers: %s: %s: status %d: %.200s", s.Spec.Name, path, code, resp.Body())
+		return nil, fmt.Errorf("servers: %s: %s: %w", s.Spec.Name, path, &statusError{code, fmt.Sprintf("%.200s", resp.Body())})
 	}
 	return append([]byte(nil), resp.Body()...), nil
 }

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// writeCertificate writes a new certificate and its key into a new directory. The file key.pem has both, as HAProxy
-// wants them.
-func writeCertificate() (cert, key string, err error) {
+// writeCertificate writes a new certificate and its key into the directory of the server. The file key.pem has both, as
+// HAProxy wants them.
+func (a *Addresses) writeCertificate() error {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return "", "", fmt.Errorf("servers: certificate: %w", err)
+		return fmt.Errorf("servers: certificate: %w", err)
 	}
 	now := time.Now()
 	template := &x509.Certificate{
@@ -28,31 +28,23 @@ func writeCertificate() (cert, key string, err error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
-		return "", "", fmt.Errorf("servers: certificate: %w", err)
+		return fmt.Errorf("servers: certificate: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return "", "", fmt.Errorf("servers: certificate: %w", err)
+		return fmt.Errorf("servers: certificate: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "fanfare-bench-")
-	if err != nil {
-		return "", "", fmt.Errorf("servers: certificate: %w", err)
+	if err := a.makeDir(); err != nil {
+		return err
 	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	a.Cert, a.Key = filepath.Join(a.Dir, "cert.pem"), filepath.Join(a.Dir, "key.pem")
 	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	both := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), public...)
-	if err = os.WriteFile(cert, public, 0o600); err == nil {
-		err = os.WriteFile(key, both, 0o600)
+	if err = os.WriteFile(a.Cert, public, 0o600); err == nil {
+		err = os.WriteFile(a.Key, both, 0o600)
 	}
 	if err != nil {
-		os.RemoveAll(dir)
-		return "", "", fmt.Errorf("servers: certificate: %w", err)
+		return fmt.Errorf("servers: certificate: %w", err)
 	}
-	return cert, key, nil
-}
-
-func (s *Server) removeCertificate() {
-	if s.certDir != "" {
-		os.RemoveAll(s.certDir)
-	}
+	return nil
 }

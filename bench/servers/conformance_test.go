@@ -104,7 +104,7 @@ func dialWith(t *testing.T, d websocket.Dialer, s *Server, path string) *websock
 	t.Helper()
 	d.HandshakeTimeout = 10 * time.Second
 	scheme := "ws://"
-	if s.certDir != "" {
+	if s.withTLS {
 		scheme, d.TLSClientConfig = "wss://", &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
 	}
 	c, resp, err := d.DialContext(t.Context(), scheme+s.Listen.String()+path, http.Header{})

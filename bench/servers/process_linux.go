@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,10 +26,14 @@ type Server struct {
 	Listen netip.AddrPort
 	API    string // base URL; empty where there is none
 	Key    string // of the API; may be empty
-	Secret string // signs the clients' tokens; empty: they need none
+	scheme string // before the key
 
-	files   string // directory with what the server needs, removed by Stop; empty: none
-	certDir string // removed by Stop; empty without TLS
+	dir     string  // of its files, removed by Stop; may be empty
+	backend Backend // of a Product
+
+	credentials Credentials
+
+	withTLS bool
 	path    string // request target of all connections; empty: each scenario has its own
 	pid     int    // 0 where it is not known
 	http    *fasthttp.Client
@@ -71,22 +75,24 @@ func start(ctx context.Context, spec Spec, ping time.Duration, key string, withT
 		return nil, err
 	}
 	at := Addresses{Listen: listen.String(), API: api.String()}
+	if spec.Product != nil {
+		key = apiKey
+	}
+	credentials, err := spec.prepare(&at, ping)
+	if err != nil {
+		return nil, err
+	}
 	if withTLS {
-		if at.Cert, at.Key, err = writeCertificate(); err != nil {
+		if err := at.writeCertificate(); err != nil {
+			os.RemoveAll(at.Dir)
 			return nil, err
 		}
 	}
-	s := &Server{
-		Spec: spec, Listen: listen, Key: key, API: "http://" + api.String(), http: newAPIClient(),
-		log: new(tail), done: make(chan struct{}),
-	}
-	if err := s.prepare(&at); err != nil {
-		return nil, err
-	}
 	argv := spec.Args(at, ping)
-	s.cmd = exec.Command(argv[0], argv[1:]...)
-	if withTLS {
-		s.certDir = filepath.Dir(at.Cert)
+	s := &Server{
+		Spec: spec, Listen: listen, Key: key, scheme: "Bearer ", API: "http://" + api.String(), http: newAPIClient(),
+		dir: at.Dir, withTLS: withTLS, credentials: credentials,
+		cmd: exec.Command(argv[0], argv[1:]...), log: new(tail), done: make(chan struct{}),
 	}
 	s.http.Dial = s.dialAPI
 	s.cmd.Env = proc.Environ(spec.Debug)
@@ -94,7 +100,6 @@ func start(ctx context.Context, spec Spec, ping time.Duration, key string, withT
 	// A process group of its own, so that Ctrl-C reaches the parent only. The server ends with the parent.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
-		s.removeCertificate()
 		s.removeFiles()
 		return nil, fmt.Errorf("servers: %s: %w", spec.Name, err)
 	}
@@ -103,6 +108,12 @@ func start(ctx context.Context, spec Spec, ping time.Duration, key string, withT
 		s.cmd.Wait()
 		close(s.done)
 	}()
+	if spec.Product != nil {
+		if s.backend, err = spec.Product.Backend(s); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
 	if err := s.ready(ctx); err != nil {
 		s.Stop()
 		return nil, err
@@ -117,7 +128,7 @@ func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		err := s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
+		err := s.askReady(ctx)
 		if err == nil {
 			// Some servers start their API first.
 			var c net.Conn
@@ -136,15 +147,28 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
+func (s *Server) askReady(ctx context.Context) error {
+	if s.backend != nil {
+		return s.backend.Ready(ctx)
+	}
+	return s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
+}
+
 // PID returns the process number, or 0 if it is unknown.
 func (s *Server) PID() int { return s.pid }
 
-// Path returns the request target to use where a scenario has path.
-func (s *Server) Path(path string) string {
+// Path returns the request target to use where a scenario has path, of a stream of events or of a WebSocket.
+func (s *Server) Path(path string, events bool) string {
+	if p := s.Spec.Product; p != nil {
+		if events || p.Path == "" {
+			return p.Events
+		}
+		return p.Path
+	}
 	if s.path != "" {
 		return s.path
 	}
-	if s.Secret != "" {
+	if s.credentials.Token != nil {
 		return strings.Replace(path, "user={user}", "token={token}", 1)
 	}
 	return path
@@ -164,8 +188,10 @@ func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
 	}
-	defer s.removeCertificate()
 	defer s.removeFiles()
+	if s.backend != nil {
+		s.backend.Close()
+	}
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:

@@ -27,10 +27,14 @@ type Spec struct {
 	TLS bool
 	// Proxy means that the server is several processes, one of which ends TLS. It only runs with a certificate.
 	Proxy bool
-	// Stores means that the server stores messages, Tokens that its clients need tokens.
-	Stores, Tokens bool
 	// Unordered means that pushes to a connection may be reordered.
 	Unordered bool
+	// Credentials returns the signer of the clients' tokens; nil: they need none.
+	Credentials func() (Credentials, error)
+	// Files returns the contents of the server's files by name; nil: it has none, and no directory for them.
+	Files func(a Addresses, ping time.Duration, c Credentials) map[string]string
+	// Product is set for a server with an interface of its own.
+	Product *Product
 	// Target is a server that already runs; then Args is nil.
 	Target *Target
 }
@@ -41,8 +45,7 @@ type Addresses struct {
 	API    string
 	Cert   string // file names of a certificate and its key; empty: without TLS
 	Key    string
-	Data   string // directory of the store; empty: none
-	Secret string // file with the secret that signs tokens; empty: none
+	Dir    string // of the server's files; empty: it has none
 }
 
 // PingInterval is the default ping interval of all servers.
@@ -58,9 +61,17 @@ func pingTimeout(interval time.Duration) string {
 type Catalog struct {
 	Fanfare string // path of the fanfare program
 	Self    string // path of this program, which is also every peer
+
+	// Programs of other push servers, see Build.
+	Centrifugo, NATS, Mercure string
 }
 
-// All lists every server: fanfare, the peers, the floor.
+// Products lists fanfare as it is usually run, and other push servers, which are not libraries.
+func (c Catalog) Products() []Spec {
+	return []Spec{c.fanfareDefault(Version(c.Fanfare)), c.centrifugo(), c.nats(), c.mercure()}
+}
+
+// All lists the servers with the common interface: fanfare, the peers, the floor.
 func (c Catalog) All() []Spec {
 	var all []Spec
 	version := Version(c.Fanfare)
@@ -108,31 +119,33 @@ func (c Catalog) fanfare(transport, version string) Spec {
 		About:   "fanfare, --transport " + transport,
 		Version: version,
 		Args: func(a Addresses, ping time.Duration) []string {
-			args := []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API, "--transport", transport,
-				"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
-			if a.Cert != "" {
-				args = append(args, "--tls-cert", a.Cert, "--tls-key", a.Key)
-			}
-			if a.Data == "" {
-				args = append(args, "--data-dir", "none") // the other servers store nothing
-			}
-			return args
+			return append(c.serve(a, ping), "--transport", transport, "--data-dir", "none") // the other servers store nothing
 		},
 		Pushes: true,
 		TLS:    true,
 	}
 }
 
+// serve returns the arguments that every fanfare has.
+func (c Catalog) serve(a Addresses, ping time.Duration) []string {
+	args := []string{c.Fanfare, "serve", "--listen", a.Listen, "--api", a.API,
+		"--ping-interval", ping.String(), "--ping-timeout", pingTimeout(ping), "--max-message", "1MiB", "--log-level", "warn"}
+	if a.Cert != "" {
+		args = append(args, "--tls-cert", a.Cert, "--tls-key", a.Key)
+	}
+	return args
+}
+
 // Find returns the servers with these names; "all" is every server of All.
 func (c Catalog) Find(names []string) ([]Spec, error) {
-	all := c.All()
-	known := append(slices.Clip(all), c.Variants()...)
+	libraries := c.All()
+	all := slices.Concat(libraries, c.Variants(), c.Products())
 	var found []Spec
 	for _, name := range names {
 		if name == "all" {
-			return all, nil
+			return libraries, nil
 		}
-		i := slices.IndexFunc(known, func(s Spec) bool { return s.Name == name })
+		i := slices.IndexFunc(all, func(s Spec) bool { return s.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("servers: unknown server %q", name)
 		}
@@ -141,7 +154,7 @@ func (c Catalog) Find(names []string) ([]Spec, error) {
 				return nil, fmt.Errorf("servers: the fanfare program: %w", err)
 			}
 		}
-		found = append(found, known[i])
+		found = append(found, all[i])
 	}
 	return found, nil
 }

@@ -37,7 +37,7 @@ func TestParseTarget(t *testing.T) {
 				t.Errorf("%+v, %+v", spec, spec.Target)
 			}
 			s := &Server{path: spec.Target.Path}
-			if got := s.Path(tt.asked); got != tt.answer && tt.asked != "" {
+			if got := s.Path(tt.asked, false); got != tt.answer && tt.asked != "" {
 				t.Errorf("for %s it asks %s", tt.asked, got)
 			}
 		})

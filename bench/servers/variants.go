@@ -1,88 +1,82 @@
 package servers
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
+
+	"fanfare/bench/load"
 )
 
-// Variants lists fanfare in configurations that people run: they cost what the other servers have nothing to compare
-// with, and so All does not have them.
+// Variants lists fanfare with what the libraries have nothing to compare with, and so All does not have them. With both
+// it is fanfareDefault.
 func (c Catalog) Variants() []Spec {
 	version := Version(c.Fanfare)
-	variant := func(name, about string, stores, tokens bool) Spec {
-		spec := c.fanfare("epoll", version)
-		plain := spec.Args
-		spec.Name, spec.About, spec.Stores, spec.Tokens = "fanfare-"+name, "fanfare with "+about, stores, tokens
-		spec.Args = func(a Addresses, ping time.Duration) []string {
-			args := plain(a, ping)
+	return []Spec{
+		c.variant("store", "its embedded store", version, true, false),
+		c.variant("tokens", "HS256 tokens", version, false, true),
+	}
+}
+
+// variant is fanfare with a store, or with tokens that permit every topic.
+func (c Catalog) variant(name, about, version string, stores, tokens bool) Spec {
+	spec := Spec{
+		Name:    "fanfare-" + name,
+		About:   "fanfare with " + about,
+		Version: version,
+		Args: func(a Addresses, ping time.Duration) []string {
+			args := append(c.serve(a, ping), "--data-dir")
 			if stores {
-				args = append(args, "--data-dir", a.Data)
+				args = append(args, filepath.Join(a.Dir, "data"))
+			} else {
+				args = append(args, "none")
 			}
 			if tokens {
-				args = append(args, "--auth", "jwt", "--jwt-key-file", a.Secret, "--echo")
+				args = append(args, "--auth", "jwt", "--jwt-key-file", filepath.Join(a.Dir, secretFile))
 			}
 			return args
-		}
-		return spec
+		},
+		Files: func(Addresses, time.Duration, Credentials) map[string]string {
+			return map[string]string{secretFile: secret}
+		},
+		Pushes: true,
+		TLS:    true,
 	}
-	return []Spec{
-		variant("store", "its embedded store", true, false),
-		variant("tokens", "tokens (HS256)", false, true),
-		variant("full", "its embedded store and tokens", true, true),
+	if tokens {
+		spec.Credentials = fanfareTokens("*")
+	}
+	return spec
+}
+
+// secretFile has the secret that signs tokens.
+const secretFile = "jwt-secret"
+
+// fanfareTokens returns tokens of fanfare with a topic.
+func fanfareTokens(topic string) func() (Credentials, error) {
+	return func() (Credentials, error) {
+		return Credentials{Token: hs256(secret, func(user string) string {
+			return fmt.Sprintf(`{"sub":%q,"exp":%d,"topics":[%q]}`, user, time.Now().Add(tokenLife).Unix(), topic)
+		})}, nil
 	}
 }
 
-// Tokens returns the tokens of users, or nil for a server without tokens: JSON Web Tokens (RFC 7519), signed with HS256.
-func (s *Server) Tokens(users []string) ([]string, error) {
-	if s.Secret == "" {
-		return nil, nil
+// fanfareDefault is fanfare as an operator runs it: with tokens, an API key and its default store.
+func (c Catalog) fanfareDefault(version string) Spec {
+	spec := c.variant("default", "HS256 tokens, an API key and its default store, where every session is subscribed to one topic", version, true, true)
+	args := spec.Args
+	spec.Args = func(a Addresses, ping time.Duration) []string {
+		return append(args(a, ping), "--api-key-file", filepath.Join(a.Dir, "api-keys"))
 	}
-	expiry := time.Now().Add(24 * time.Hour).Unix()
-	tokens := make([]string, len(users))
-	for i, user := range users {
-		encode := base64.RawURLEncoding.EncodeToString
-		signed := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"exp":%d,"topics":["*"]}`, user, expiry))
-		mac := hmac.New(sha256.New, []byte(s.Secret))
-		mac.Write([]byte(signed))
-		tokens[i] = signed + "." + encode(mac.Sum(nil))
+	spec.Credentials = fanfareTokens(load.AllChannel)
+	spec.Files = func(Addresses, time.Duration, Credentials) map[string]string {
+		return map[string]string{secretFile: secret, "api-keys": apiKey}
 	}
-	return tokens, nil
-}
-
-// prepare makes the files that a server of the Spec needs, in a new directory.
-func (s *Server) prepare(at *Addresses) error {
-	if !s.Spec.Stores && !s.Spec.Tokens {
-		return nil
+	spec.Product = &Product{
+		Path:    "/ws?token={token}",
+		Events:  "/sse?token={token}",
+		Backend: func(s *Server) (Backend, error) { return fanfareAPI{s}, nil },
+		Counts:  true,
+		Lacks:   map[string]string{"echo": "fanfare with tokens and its store has the same echo as without; see fanfare-epoll"},
 	}
-	dir, err := os.MkdirTemp("", "fanfare-bench-")
-	if err != nil {
-		return fmt.Errorf("servers: %s: %w", s.Spec.Name, err)
-	}
-	s.files = dir
-	if s.Spec.Stores {
-		at.Data = filepath.Join(dir, "data")
-	}
-	if s.Spec.Tokens {
-		at.Secret = filepath.Join(dir, "secret")
-		s.Secret = rand.Text() + rand.Text()
-		err = os.WriteFile(at.Secret, []byte(s.Secret), 0o600)
-	}
-	if err != nil {
-		s.removeFiles()
-		return fmt.Errorf("servers: %s: %w", s.Spec.Name, err)
-	}
-	return nil
-}
-
-// removeFiles removes what prepare has made.
-func (s *Server) removeFiles() {
-	if s.files != "" {
-		os.RemoveAll(s.files)
-	}
+	return spec
 }

@@ -127,7 +127,10 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 	defer server.Stop()
 	fleets := 0
 	start := func(ctx context.Context, connections int) (*fleet.Fleet, error) {
-		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Number: fleets * fleet.MaxWorkers}
+		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Events: s.Events, Number: fleets * fleet.MaxWorkers}
+		if p := spec.Product; p != nil {
+			cfg.Dialect, cfg.Events = p.Dialect, s.Events || p.Path == ""
+		}
 		fleets++
 		return fleet.Start(ctx, c.Worker, cfg, connections)
 	}
@@ -136,7 +139,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 		return err
 	}
 	defer f.Close()
-	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, TLS: s.TLS, Server: server, Fleet: f, Extra: start, Sample: sample})
+	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, TLS: s.TLS, Events: s.Events, Server: server, Fleet: f, Extra: start, Sample: sample})
 	if err != nil && server.Log() != "" {
 		return fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 	}

@@ -18,8 +18,12 @@ func (listCommand) Run() error {
 	for _, s := range (servers.Catalog{}).All() {
 		fmt.Printf("  %-18s %s\n", s.Name, s.About)
 	}
-	fmt.Println("fanfare as people run it")
+	fmt.Println("fanfare with more")
 	for _, s := range (servers.Catalog{}).Variants() {
+		fmt.Printf("  %-18s %s\n", s.Name, s.About)
+	}
+	fmt.Println("push servers with an interface of their own, and fanfare as operators run it")
+	for _, s := range (servers.Catalog{}).Products() {
 		fmt.Printf("  %-18s %s\n", s.Name, s.About)
 	}
 	return nil

@@ -16,7 +16,7 @@ type millionCommand struct {
 	Pushes       int           `help:"Pushes to random users." default:"1000"`
 	Window       int           `help:"Pending handshakes." default:"200"`
 	PingInterval time.Duration `help:"Ping interval of the server." default:"5m"`
-	Stored       int           `help:"Every so many users have a durable message before they connect; 0: none has. Needs fanfare-store or fanfare-full." placeholder:"N"`
+	Stored       int           `help:"Every so many users have a durable message before they connect; 0: none has. Needs fanfare-store or fanfare-default." placeholder:"N"`
 	Server       string        `help:"The server; see list." default:"fanfare-epoll"`
 	UML          bool          `name:"uml" help:"Boot user-mode Linux even if the descriptor limit allows the connections."`
 	Limit        time.Duration `help:"Time limit." default:"90m"`

@@ -23,6 +23,7 @@ type runCommand struct {
 	Rounds    int      `help:"Rounds. Every server has one turn in each, in random order." default:"3"`
 	Short     bool     `help:"A small set, about four minutes on two idle cores. It sets servers, scenarios, connections and times."`
 
+	Products    bool          `help:"Compare fanfare with other push servers, which are built first if they are missing. It sets servers, baseline and scenarios."`
 	Connections []int         `help:"Connections; several numbers are several cases." short:"n" default:"9000"`
 	Sizes       []int         `name:"size" help:"Bytes per payload; several numbers are several cases of echo and broadcast." default:"128"`
 	Depths      []int         `name:"depth" help:"Echoes per write of a connection; several numbers are several cases." default:"1"`
@@ -40,6 +41,7 @@ type runCommand struct {
 	SlowSize    int           `help:"Bytes per payload in the scenario slow." default:"4096"`
 	Churn       int           `help:"Connections opened and closed per second." default:"500"`
 	Storms      int           `help:"How often all clients connect again in the scenario reconnect." default:"3"`
+	Beside      int           `help:"Pushes per second in the scenario beside." default:"500"`
 	Binary      bool          `help:"Send binary messages instead of text."`
 
 	Target    []string `help:"A running server to compare: ws://host:port, or NAME=ws://host:port/path."`
@@ -59,9 +61,20 @@ func (c *runCommand) shorten() {
 	c.Time, c.Warm, c.Settle = time.Second, 300*time.Millisecond, time.Second
 }
 
+// chooseProducts chooses push servers and what buyers compare.
+func (c *runCommand) chooseProducts() {
+	c.Servers = []string{"fanfare-default", "centrifugo", "nats", "mercure"}
+	c.Baseline = "fanfare-default"
+	c.Scenarios = []string{"idle", "connect", "broadcast", "sse-broadcast", "push-1", "push-16", "push-batch", "push", "beside", "durable",
+		"login-1", "login-10", "login-100"}
+}
+
 func (c *runCommand) Run(ctx context.Context) error {
 	if c.Short {
 		c.shorten()
+	}
+	if c.Products {
+		c.chooseProducts()
 	}
 	scenarios, err := scenario.Find(c.Scenarios)
 	if err != nil {
@@ -141,8 +154,8 @@ func (c *runCommand) check() error {
 		return errors.New("--depth: want at least 1")
 	case c.Time <= 0 || c.Warm < 0 || c.Settle < 0 || c.Heartbeat <= 0:
 		return errors.New("--time and --heartbeat: want more than 0; --warm and --settle: want at least 0")
-	case c.InFlight < 1 || c.Active < 0 || c.Window < 1 || c.Pushes < 1 || c.Publishes < 1 || c.Topics < 1 || c.PerUser < 1 || c.Churn < 1 || c.Storms < 1:
-		return errors.New("--inflight, --window, --pushes, --publishes, --topics, --per-user, --churn and --storms: want at least 1")
+	case c.InFlight < 1 || c.Active < 0 || c.Window < 1 || c.Pushes < 1 || c.Publishes < 1 || c.Topics < 1 || c.PerUser < 1 || c.Churn < 1 || c.Storms < 1 || c.Beside < 1:
+		return errors.New("--inflight, --window, --pushes, --publishes, --topics, --per-user, --churn, --storms and --beside: want at least 1")
 	}
 	return nil
 }
@@ -153,7 +166,7 @@ func (c *runCommand) plan() scenario.Plan {
 		Window: c.Window, InFlight: c.InFlight, Active: c.Active,
 		Warm: c.Warm, Time: c.Time, Settle: c.Settle, Binary: c.Binary,
 		Pushes: c.Pushes, Publishes: c.Publishes, Topics: c.Topics, PerUser: c.PerUser,
-		Heartbeat: c.Heartbeat, SlowSize: c.SlowSize, Churn: c.Churn, Storms: c.Storms,
+		Heartbeat: c.Heartbeat, SlowSize: c.SlowSize, Churn: c.Churn, Storms: c.Storms, Beside: c.Beside,
 	}
 }
 
@@ -172,7 +185,11 @@ func (c *runCommand) specs(ctx context.Context) (specs []servers.Spec, done func
 		}
 		c.Fanfare, done = program, remove
 	}
-	specs, err = servers.Catalog{Fanfare: c.Fanfare, Self: self}.Find(c.Servers)
+	catalog := servers.Catalog{Fanfare: c.Fanfare, Self: self}
+	if err = catalog.BuildProducts(ctx, c.Servers); err != nil {
+		return nil, done, err
+	}
+	specs, err = catalog.Find(c.Servers)
 	if err != nil {
 		return nil, done, err
 	}

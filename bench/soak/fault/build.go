@@ -2,17 +2,11 @@ package fault
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"fanfare/bench/servers"
 )
-
-// natsModule is built as the root module requires it, so that what is tested
-// outside is what is embedded.
-const natsModule = "github.com/nats-io/nats-server/v2"
 
 // Programs are the programs under test.
 type Programs struct{ Fanfare, NATS string }
@@ -28,14 +22,8 @@ func (p Programs) Build(ctx context.Context, dir string) (Programs, error) {
 	}
 	if p.NATS == "" {
 		p.NATS = filepath.Join(dir, "nats-server")
-		root, err := servers.Root()
-		if err != nil {
+		if err = servers.BuildNATS(ctx, p.NATS); err != nil {
 			return p, err
-		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", p.NATS, natsModule)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("fault: build nats-server: %w\n%s", err, out)
 		}
 	}
 	return p, nil
