@@ -8,5 +8,5 @@
 //	GET  /v1/stats                 sessions, goroutines, heap_alloc_bytes, heap_inuse_bytes and whatever else
 //
 // A payload reaches a client as one plain message. A server with this interface can be measured without further code, see
-// Target.
+// Target. A push server with an interface of its own is a Product.
 package servers
