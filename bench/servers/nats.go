@@ -35,7 +35,7 @@ func (c Catalog) nats() Spec {
 			Lacks: map[string]string{
 				"echo":   "NATS delivers to subscribers and has no echo",
 				"events": "NATS has no server-sent events",
-				"store":  "NATS core stores nothing, and a JetStream consumer is pulled or created by its client",
+				"store":  "NATS core stores nothing; JetStream with a consumer for each user is another configuration, which is not measured",
 			},
 		},
 	}
