@@ -17,7 +17,7 @@ const besideUsers = 200
 var beside = Scenario{
 	Name: "beside",
 	About: "pushes to single users at a fixed rate, first alone, then beside a broadcast to every connection four times a second; " +
-		"a client of its own receives the pushes; how long they take until it has them, and until the API has answered",
+		"a client of its own receives the pushes; the answer is that of the API",
 	Own:     true,
 	Payload: true,
 	Pushes:  true,
