@@ -50,6 +50,9 @@ const (
 	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
 	VerbPacedList   = node.VerbPacedList   // ID, empty: all; Reply.Paced
 	VerbPacedCancel = node.VerbPacedCancel // ID; Reply.Paced
+	VerbPresence    = node.VerbPresence    // Users; Reply.Users
+	VerbTopicUsers  = node.VerbTopicUsers  // Topic, After, Limit; Reply.Users
+	VerbDescribe    = node.VerbDescribe    // Reply.About
 )
 
 // MaxMissingNodes bounds Coverage.MissingNodes.
@@ -159,7 +162,7 @@ func (m member) Serve(c *Command) Reply {
 // process. The others concern what an identity may do, and broadcasts that take long anyway.
 func (srv *Server) concernsSessions(v Verb) bool {
 	switch v {
-	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel:
+	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel, VerbDescribe:
 		return false
 	}
 	return true
@@ -234,6 +237,12 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		}
 	case VerbPacedList, VerbPacedCancel:
 		r.Paced = srv.pacedLocal(c)
+	case VerbPresence:
+		r.Users = srv.presenceHere(c.Users)
+	case VerbTopicUsers:
+		r.Users = srv.topicUsersHere(c.Topic, c.After, c.Limit)
+	case VerbDescribe:
+		r.Count, r.About = int(srv.sessions.Load()), srv.describe()
 	}
 	if err != nil && r.Error == "" {
 		r.Error = err.Error()

@@ -22,6 +22,8 @@ import (
 // Config configures a Server. The zero value of every field is a safe default: no
 // listener, and every limit on. Durations are rounded up to 100 ms.
 type Config struct {
+	// Version of the program, for Nodes; may be empty.
+	Version string
 	// Listen is the address of the public listener, as for the function Listen. Empty:
 	// none, connections come through a Mount only.
 	Listen string

@@ -13,6 +13,7 @@ import (
 	"fanfare/registry"
 	"fanfare/server/internal/gate"
 	"fanfare/server/internal/handover"
+	"fanfare/server/node"
 	"fanfare/server/store"
 )
 
@@ -309,6 +310,7 @@ func (srv *Server) inBoth(here func() Reply, command func() *Command) Reply {
 	if there, ok := asked.Wait(); ok {
 		r.Count += there.Count
 		r.Sessions = append(r.Sessions, there.Sessions...)
+		r.Users = node.MergeUsers(r.Users, there.Users)
 		if r.Error == "" {
 			r.Error = there.Error
 		}

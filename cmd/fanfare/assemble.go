@@ -118,7 +118,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			leave(cfg.Cluster)
 			return usage(settings.InFlags("presence", err))
 		}
-		cfg.Observer = p.presence
+		cfg.Observer, next.API.LastSeen = p.presence, p.presence
 		next.API.Measured = append(next.API.Measured, p.presence)
 	}
 	if p.flags.Console {
@@ -131,6 +131,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			return err
 		}
 	}
+	cfg.Version = buildVersion()
 	if p.srv, err = server.New(cfg); err != nil {
 		leave(cfg.Cluster)
 		return usage(settings.InFlags("server", err))

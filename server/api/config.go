@@ -39,6 +39,8 @@ type Config struct {
 	Measured []Measured
 	// Webhooks serves dead letters and metrics of webhooks; nil: there are none.
 	Webhooks Webhooks
+	// LastSeen completes the answers of /v1/presence; nil: no times are known.
+	LastSeen LastSeen
 	// Version of the program, for /v1/stats and the metrics.
 	Version string
 	// Node names this process in /v1/stats and the metrics. Empty: its name in the

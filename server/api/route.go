@@ -72,6 +72,11 @@ var routes = []route{
 		{name: "PUT", serve: (*API).putSubscriber, errors: []int{404, 409, 503}},
 		{name: "DELETE", serve: (*API).deleteSubscriber, errors: []int{404, 503}}}},
 
+	{path: split("/v1/topics/{topic}/users"), methods: []method{{name: "GET", serve: (*API).getTopicUsers, query: pageQuery, errors: []int{503}}}},
+	{path: split("/v1/users"), methods: []method{{name: "GET", serve: withNames((*API).getTopicUsers, "topic"), query: append([]string{"topic"}, pageQuery...), errors: []int{503}}}},
+	{path: split("/v1/presence"), methods: []method{{name: "POST", serve: (*API).postPresence, body: true, errors: []int{503}}}},
+	{path: split("/v1/nodes"), methods: []method{{name: "GET", serve: (*API).getNodes}}},
+
 	{path: split("/v1/sessions"), methods: []method{
 		{name: "GET", serve: (*API).getSessions, query: []string{"user", "topic"}},
 		{name: "DELETE", serve: withNames((*API).deleteUser, "user"), query: append([]string{"user"}, closeQuery...), errors: []int{404, 503}}}},

@@ -178,7 +178,11 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 
 // isQuestion reports whether a command does nothing where no reply is wanted.
 func isQuestion(v server.Verb) bool {
-	return v == server.VerbSessions || v == server.VerbSubscribers || v == server.VerbPacedList
+	switch v {
+	case server.VerbSessions, server.VerbSubscribers, server.VerbPacedList, server.VerbPresence, server.VerbTopicUsers, server.VerbDescribe:
+		return true
+	}
+	return false
 }
 
 func (c *Cluster) await(ctx context.Context, a *ask) {

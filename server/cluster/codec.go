@@ -26,8 +26,11 @@ const (
 	hasAudience
 	hasID
 	hasPace    // Key and Over
+	hasPage    // After and Limit
 	hasPayload // Op and Payload
 
+	// hasNothing: the verb is all there is.
+	hasNothing
 	// oneOf: either User or Topic is set, not both.
 	oneOf
 )
@@ -50,6 +53,9 @@ var verbs = [...]fields{
 	server.VerbPaced:       hasAudience | hasID | hasPace | hasPayload,
 	server.VerbPacedList:   hasID,
 	server.VerbPacedCancel: hasID,
+	server.VerbPresence:    hasUsers,
+	server.VerbTopicUsers:  hasTopic | hasPage,
+	server.VerbDescribe:    hasNothing,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {
@@ -127,6 +133,15 @@ func checkNames(c *server.Command, f fields) error {
 	}
 	if f&oneOf != 0 && (c.User == "") == (c.Topic == "") {
 		return invalid("verb %d: want either User or Topic", c.Verb)
+	}
+	if (c.After != "" || c.Limit != 0) && f&hasPage == 0 {
+		return invalid("verb %d with a page", c.Verb)
+	}
+	if f&hasPage != 0 && c.Limit <= 0 {
+		return invalid("a page of %d users", c.Limit)
+	}
+	if err := checkName("After", c.After); err != nil {
+		return err
 	}
 	if c.Except != "" && f&hasExcept == 0 {
 		return invalid("verb %d with Except", c.Verb)
@@ -210,6 +225,9 @@ func appendCommand(b []byte, c *server.Command) []byte {
 	if f&hasPace != 0 {
 		b = binary.AppendUvarint(appendString(b, c.Key), uint64(c.Over))
 	}
+	if f&hasPage != 0 {
+		b = binary.AppendUvarint(appendString(b, c.After), uint64(clamp(c.Limit)))
+	}
 	if f&hasPayload != 0 {
 		b = append(append(b, byte(c.Op)), c.Payload...)
 	}
@@ -257,6 +275,9 @@ func decodeCommand(b []byte) (*server.Command, error) {
 	}
 	if f&hasPace != 0 {
 		c.Key, c.Over = r.string(), r.duration()
+	}
+	if f&hasPage != 0 {
+		c.After, c.Limit = r.string(), r.int()
 	}
 	if f&hasPayload != 0 {
 		c.Op, c.Payload = server.Op(r.byte()), r.rest()

@@ -9,12 +9,14 @@ import (
 	"unicode/utf8"
 
 	"fanfare/server"
+	"fanfare/server/node"
 )
 
 // maxError bounds the text of Reply.Error; what is longer is cut.
 const maxError = 1 << 10
 
-// appendReply appends a reply: the count, the error, the sessions, and paced broadcasts if there are any.
+// appendReply appends a reply: the count, the error, the sessions, and what only the verbs of later versions have, if
+// there is any: paced broadcasts, then users and the description of the node.
 func appendReply(b []byte, r *server.Reply) []byte {
 	b = binary.AppendUvarint(b, uint64(clamp(r.Count)))
 	b = appendString(b, cut(r.Error, maxError))
@@ -35,8 +37,12 @@ func appendReply(b []byte, r *server.Reply) []byte {
 		b = binary.AppendVarint(b, opened)
 		b = binary.AppendUvarint(b, uint64(clamp(s.QueuedBytes)))
 	}
-	if len(r.Paced) > 0 { // the reply to a command that only nodes of this version send
+	later := len(r.Users) > 0 || r.About != (node.Description{})
+	if len(r.Paced) > 0 || later { // the reply to a command that only nodes of a later version send
 		b = appendPaced(b, r.Paced)
+	}
+	if later {
+		b = appendPresence(b, r)
 	}
 	return b
 }
@@ -62,6 +68,9 @@ func decodeReply(b []byte) (reply server.Reply, err error) {
 	}
 	if !r.failed && len(r.b) > 0 {
 		reply.Paced = r.paced()
+	}
+	if !r.failed && len(r.b) > 0 {
+		r.presence(&reply)
 	}
 	if err := r.end(); err != nil {
 		return server.Reply{}, fmt.Errorf("reply: %w", err)

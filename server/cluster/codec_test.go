@@ -13,6 +13,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/node"
 	"fanfare/server/where"
 )
 
@@ -42,6 +43,10 @@ var examples = []server.Command{
 	{Verb: server.VerbPacedList},
 	{Verb: server.VerbPacedList, ID: "0f"},
 	{Verb: server.VerbPacedCancel, ID: "0f"},
+	{Verb: server.VerbPresence, Users: []string{"a", "b"}},
+	{Verb: server.VerbTopicUsers, Topic: "t", After: "ä", Limit: 10001},
+	{Verb: server.VerbTopicUsers, Topic: "t", Limit: 1},
+	{Verb: server.VerbDescribe},
 }
 
 func expression(text string) *where.Expr {
@@ -137,6 +142,10 @@ func TestInvalidCommands(t *testing.T) {
 		"negative time":             {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Over: -1, Op: server.Text},
 		"long key":                  {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Key: strings.Repeat("k", 257), Over: time.Second, Op: server.Text},
 		"key is not UTF-8":          {Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Key: "\xff", Over: time.Second, Op: server.Text},
+		"unused cursor":             {Verb: server.VerbSubscribers, Topic: "t", After: "a"},
+		"unused limit":              {Verb: server.VerbPresence, Limit: 1},
+		"page of no users":          {Verb: server.VerbTopicUsers, Topic: "t"},
+		"cursor is not UTF-8":       {Verb: server.VerbTopicUsers, Topic: "t", After: "\xff", Limit: 1},
 		"unused opcode":             {Verb: server.VerbSubscribers, Topic: "t", Op: server.Text},
 	} {
 		if err := checkCommand(&cmd); !errors.Is(err, server.ErrInvalidCommand) {
@@ -172,6 +181,8 @@ func TestDeclaredLengths(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"sessions": append([]byte{1, 0}, huge...),
+		"users":    append([]byte{0, 0, 0, 0}, huge...),
+		"no name":  append(append([]byte{0, 0, 0, 0}, huge...), make([]byte, 1<<20)...),
 		"count":    append(appendNumbers(nil, 1<<40), 0, 0),
 		"error":    append(appendNumbers(nil, 1, 1, 0xff), 0),
 	} {
@@ -186,6 +197,8 @@ func TestReplyEncoding(t *testing.T) {
 		{},
 		{Count: 1 << 30, Error: "x"},
 		{Paced: []server.PacedBroadcast{{ID: "0f", Key: "k", Topic: "t", State: server.PacedDone, Receivers: 5, Of: 6, Started: time.Unix(1, 0).UTC(), Until: time.Unix(2, 1).UTC(), Ended: time.Unix(2, 0).UTC()}, {ID: "1"}}},
+		{Users: []server.UserSessions{{User: "ä", Sessions: 2}, {User: "b", Sessions: 1}}},
+		{Count: 3, About: node.Description{State: "serving", Version: "1", Since: time.Unix(5, 6).UTC()}},
 		{Sessions: []server.SessionInfo{{ID: "1", Opened: time.Unix(0, 1), Topics: []string{"a"}}, {}}},
 	} {
 		b := appendReply(nil, &want)
@@ -194,7 +207,7 @@ func TestReplyEncoding(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 		for n := range b {
-			if got, err := decodeReply(b[:n]); err == nil && len(got.Paced) == len(want.Paced) {
+			if got, err := decodeReply(b[:n]); err == nil && len(got.Paced) == len(want.Paced) && len(got.Users) == len(want.Users) && got.About == want.About {
 				t.Errorf("%+v: the first %d bytes are %+v", want, n, got)
 			}
 		}

@@ -40,6 +40,8 @@ func Check(c *Command, maxPayload int, durable func(topic string) bool) error {
 			return nil
 		}
 		return CheckPacedID(c.ID)
+	case VerbPresence, VerbTopicUsers:
+		return checkPresence(c)
 	case VerbStored:
 		switch {
 		case c.Topic != "" && !durable(c.Topic):
@@ -82,13 +84,13 @@ func checkNames(c *Command) error {
 	switch c.Verb {
 	case VerbPush, VerbClose, VerbRefresh:
 		ok = user
-	case VerbPublish, VerbSubscribers:
+	case VerbPublish, VerbSubscribers, VerbTopicUsers:
 		ok = topic
 	case VerbSubscribe, VerbUnsubscribe:
 		ok = user && topic
 	case VerbStored, VerbSessions:
 		ok = user != topic
-	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel:
+	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel, VerbPresence, VerbDescribe:
 		ok = true
 	default:
 		return fmt.Errorf("unknown verb %d", c.Verb)
@@ -102,6 +104,9 @@ func checkNames(c *Command) error {
 	}
 	if topic {
 		names = append(names, c.Topic)
+	}
+	if c.After != "" {
+		names = append(names, c.After)
 	}
 	for _, name := range names {
 		if err := registry.CheckName(name); err != nil {

@@ -40,6 +40,9 @@ const (
 	VerbPaced                       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
 	VerbPacedList                   // ID, empty: all; Reply.Paced
 	VerbPacedCancel                 // ID; Reply.Paced
+	VerbPresence                    // Users; Reply.Users
+	VerbTopicUsers                  // Topic, After, Limit; Reply.Users
+	VerbDescribe                    // Reply.About
 )
 
 // Command is what one node asks of others.
@@ -57,6 +60,8 @@ type Command struct {
 	Audience      Audience      `json:",omitzero"`
 	ID, Key       string        // of a paced broadcast
 	Over          time.Duration `json:"-"` // of Pace; a handover carries no paced broadcast
+	After         string        // a user, which a page follows; empty: the first page
+	Limit         int           // users of a page
 }
 
 // Reply is what one node answers to a command.
@@ -69,6 +74,10 @@ type Reply struct {
 	Sessions []SessionInfo
 	// Paced answers the verbs of paced broadcasts.
 	Paced []PacedBroadcast
+	// Users answers VerbPresence and VerbTopicUsers: users with a session, sorted.
+	Users []UserSessions
+	// About answers VerbDescribe, with the number of sessions in Count.
+	About Description
 	// Error says why the node could not do it; empty: it did.
 	Error string
 }

@@ -41,6 +41,13 @@ func TestCheck(t *testing.T) {
 		"paced and durable": {Command{Verb: VerbPaced, Audience: Audience{Topics: []string{"stored"}}, ID: id, Over: time.Second, Op: ws.OpText}, "durable"},
 		"paced too long":    {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: 2 * time.Hour, Op: ws.OpText}, "over is 2h"},
 		"ID":                {Command{Verb: VerbPacedCancel, ID: "x"}, "invalid ID"},
+		"presence":          {Command{Verb: VerbPresence, Users: []string{"a"}}, ""},
+		"many users":        {Command{Verb: VerbPresence, Users: slices.Repeat([]string{"a"}, MaxPresence+1)}, "10001 users"},
+		"page":              {Command{Verb: VerbTopicUsers, Topic: "t", After: "a", Limit: MaxPage + 1}, ""},
+		"empty page":        {Command{Verb: VerbTopicUsers, Topic: "t"}, "limit is 0"},
+		"malformed cursor":  {Command{Verb: VerbTopicUsers, Topic: "t", After: "a\n", Limit: 1}, "name"},
+		"users of no topic": {Command{Verb: VerbTopicUsers, Limit: 1}, "missing"},
+		"describe":          {Command{Verb: VerbDescribe}, ""},
 		"every ID":          {Command{Verb: VerbPacedList}, ""},
 	} {
 		err := Check(&test.c, 10, durable)
@@ -79,5 +86,19 @@ func TestCoverage(t *testing.T) {
 	}
 	if n := Count(Answer{Replies: []Reply{{Count: 2}, {Count: 3}}}); n != 5 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	counts := map[string]int{"b": 2, "a": 1, "d": 4, "c": 3}
+	if page := PageOf(counts, "a", 2); !slices.Equal(page, []UserSessions{{"b", 2}, {"c", 3}}) {
+		t.Errorf("%v", page)
+	}
+	if page := PageOf(counts, "d", 2); page == nil || len(page) > 0 {
+		t.Errorf("%v after the last one", page)
+	}
+	merged := MergeUsers([]UserSessions{{"a", 1}, {"c", 1}}, []UserSessions{{"c", 2}, {"b", 1}})
+	if !slices.Equal(merged, []UserSessions{{"a", 1}, {"b", 1}, {"c", 3}}) {
+		t.Errorf("%v", merged)
 	}
 }
