@@ -42,7 +42,7 @@ func TestFaults(t *testing.T) {
 // TestNemeses is the short form of each nemesis that has servers of its own.
 func TestNemeses(t *testing.T) {
 	for _, n := range Nemeses() {
-		if n.stage == nil {
+		if n.disturb != nil {
 			continue
 		}
 		t.Run(n.Name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("a name is used twice: %q", names)
 	}
 	for _, n := range Nemeses() {
-		if n.Help == "" || (n.disturb == nil) == (n.stage == nil) {
+		if n.Help == "" || (n.disturb == nil) == (n.stage == nil && n.own == nil) {
 			t.Errorf("%+v", n)
 		}
 	}

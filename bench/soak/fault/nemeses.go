@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ type Nemesis struct {
 	long  bool
 	nats  bool // it disturbs NATS, not the nodes
 	stage *stage
+	// own runs one that has a cluster of its own, and users without messages.
+	own func(r *run, ctx context.Context, dir string) (*Result, error)
 }
 
 // Nemeses returns all kinds of faults.
@@ -45,6 +48,7 @@ func Nemeses() []Nemesis {
 		{Name: "max-payload", Help: "an outside NATS with max_payload 64 KiB", stage: narrowed},
 		{Name: "answering-proxy", Help: "a proxy that answers pings itself and loses messages", stage: answered("pong")},
 		{Name: "answering-proxy-none", Help: "the same, with --plain-ack none", stage: answered("none")},
+		{Name: "presence", Help: "kill-node, freeze-node, cut-node and cut-clients while webhooks report who is online", own: (*run).presence},
 	}
 }
 

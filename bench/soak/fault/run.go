@@ -37,8 +37,9 @@ type Result struct {
 	Network  string         `json:"network"`
 	Faults   map[string]int `json:"faults"`
 	Connects int64          `json:"connects"`
-	Jumps    int64          `json:"jumps"`   // clients that slept
-	Retries  int64          `json:"retries"` // pushes that were rejected or failed
+	Events   int            `json:"events,omitempty"` // that a webhook received, each counted once
+	Jumps    int64          `json:"jumps"`            // clients that slept
+	Retries  int64          `json:"retries"`          // pushes that were rejected or failed
 	// Failure says what a server did wrong apart from messages; empty: nothing.
 	Failure string `json:"failure,omitempty"`
 }
@@ -55,8 +56,8 @@ func (r *Result) Err() error {
 	if len(r.Alarms) > 0 {
 		err = join(err, fmt.Errorf("fault: in the logs: %s", strings.Join(r.Alarms[:min(8, len(r.Alarms))], "\n  ")))
 	}
-	if r.Accepted == 0 || len(r.Faults) == 0 {
-		err = join(err, fmt.Errorf("fault: %d pushes were accepted and %d kinds of faults happened: the run tests nothing", r.Accepted, len(r.Faults)))
+	if r.Accepted+r.Events == 0 || len(r.Faults) == 0 {
+		err = join(err, fmt.Errorf("fault: %d pushes were accepted, %d events were received and %d kinds of faults happened: the run tests nothing", r.Accepted, r.Events, len(r.Faults)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.Name, err)
@@ -136,10 +137,14 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		}
 	}
 	for _, n := range nemeses {
-		if n.stage == nil {
+		do := n.own
+		switch {
+		case n.disturb != nil:
 			continue
+		case n.stage != nil:
+			do = func(r *run, ctx context.Context, dir string) (*Result, error) { return r.trial(ctx, dir, n) }
 		}
-		if err := report.add(dir, n.Name, func(dir string) (*Result, error) { return r.trial(ctx, dir, n) }); err != nil {
+		if err := report.add(dir, n.Name, func(dir string) (*Result, error) { return do(r, ctx, dir) }); err != nil {
 			return report, err
 		}
 	}
