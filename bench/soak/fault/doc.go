@@ -42,6 +42,16 @@
 // A device with fanfare.v1 must receive every message itself, since it resumes from
 // its own offset. Of the plain devices of a user, one must receive it.
 //
+// # Presence
+//
+// The nemesis presence has a cluster whose webhook reports who is online. Users come,
+// go and move between the nodes while all nodes but the first are killed, stopped and
+// cut off, from NATS and from their clients, two faults at a time; the backend fails
+// now and then after it has recorded what it was sent. At the end the last event of
+// each user must be true, and every node must answer the same; the events of a user
+// must alternate, repeated ones apart; and users of the first node, who stay
+// connected, must have been online all the time.
+//
 // # Cost
 //
 // [MeasureCost] measures what pushes cost as a cluster grows.
@@ -50,5 +60,6 @@
 //
 // SIGKILL is not a power failure: the kernel keeps what a process wrote. The seed
 // determines the faults, not the scheduling of the processes. Only the clocks of
-// clients jump. Everything runs on one machine.
+// clients jump; that of a node does only in so far as a stopped process continues later,
+// and the model of server/internal/presence has jumps of all kinds. Everything runs on one machine.
 package fault

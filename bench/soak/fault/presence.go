@@ -17,7 +17,7 @@ const (
 	presenceNodes  = 3
 	presenceUsers  = 14 // who come, go and move; half of them stay at the end
 	steadyUsers    = 3  // who stay connected to the first node
-	presenceGrace  = 4 * time.Second
+	presenceGrace  = 3 * time.Second
 	presenceSettle = 90 * time.Second
 	// stallTime is half of the time after which a node counts as dead: a first node that did not answer for as long
 	// was held up by the machine.
@@ -211,8 +211,8 @@ func (p *presenceRun) disturb(m *nemesis, kinds []Nemesis, atLeast time.Duration
 		m.counts[kind.Name]++
 		m.mu.Unlock()
 		hold := 200*time.Millisecond + rnd.upTo(2*time.Second)
-		if i == 0 || rnd.IntN(3) == 0 {
-			hold += presenceGrace // until users are offline because of it
+		if i == 0 || i >= len(kinds) && rnd.IntN(2) == 0 {
+			hold += presenceGrace + time.Second // until users are offline because of it
 		}
 		m.tell("%s: %s for %v", kind.Name, what, hold.Round(100*time.Millisecond))
 		p.pause(p.end, hold)
