@@ -44,7 +44,7 @@
 //
 // # Presence
 //
-// The nemesis presence has a cluster whose webhook reports who is online. Users come,
+// The nemesis presence has a cluster with a webhook that reports who is online. Users come,
 // go and move between the nodes while all nodes but the first are killed, stopped and
 // cut off, from NATS and from their clients, two faults at a time; the backend fails
 // now and then after it has recorded what it was sent. At the end the last event of

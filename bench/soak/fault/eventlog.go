@@ -18,7 +18,7 @@ import (
 // hookPort is the port of the backend, at home.
 const hookPort = 9090
 
-// eventLog is a backend whose webhook records who is online. It fails now and then after it has recorded what it was
+// eventLog is a backend that records what it is told of users. It fails now and then after it has recorded what it was
 // sent, so that events come again.
 type eventLog struct {
 	server  *http.Server
@@ -125,7 +125,7 @@ func (l *eventLog) matches(online map[string]bool) error {
 	return nil
 }
 
-// check returns an error if the events of a user do not alternate, if somebody else than these users was reported, or,
+// check returns an error if the events of a user do not alternate, if another user was reported, or,
 // with steady, if a user of the first node, who never left, was reported as offline.
 func (l *eventLog) check(online map[string]bool, steady bool) (err error) {
 	l.mu.Lock()

@@ -14,17 +14,17 @@ func TestEventLog(t *testing.T) {
 		matches string // text of the error; empty: none
 		check   string
 	}{
-		"right":           {"a b -b steady0", "", ""},
-		"repeated":        {"a b -b =b steady0", "", ""},
-		"nobody":          {"", "a is online: true", ""},
-		"not reported":    {"a steady0 b", "b is online: false", ""},
-		"still offline":   {"a steady0 -a", "a is online: true", ""},
-		"twice":           {"a b a -b steady0", "", "event 2: user.online a twice"},
-		"offline twice":   {"a b -b -b steady0", "", "event 3: user.offline b twice"},
-		"never online":    {"-b a steady0", "", "who never was online"},
-		"flapping":        {"a steady0 -steady0 steady0", "", "who never left"},
-		"somebody else":   {"a steady0 c", "", `event 2: user.online "c"`},
-		"nobody's events": {"a steady0 -", "", `event 2: user.offline ""`},
+		"right":         {"a b -b steady0", "", ""},
+		"repeated":      {"a b -b =b steady0", "", ""},
+		"empty":         {"", "a is online: true", ""},
+		"not reported":  {"a steady0 b", "b is online: false", ""},
+		"still offline": {"a steady0 -a", "a is online: true", ""},
+		"twice":         {"a b a -b steady0", "", "event 2: user.online a twice"},
+		"offline twice": {"a b -b -b steady0", "", "event 3: user.offline b twice"},
+		"never online":  {"-b a steady0", "", "who never was online"},
+		"flapping":      {"a steady0 -steady0 steady0", "", "who never left"},
+		"unknown user":  {"a steady0 c", "", `event 2: user.online "c"`},
+		"no user":       {"a steady0 -", "", `event 2: user.offline ""`},
 	} {
 		l := &eventLog{seen: make(map[string]bool)}
 		for i, word := range strings.Fields(tt.events) {

@@ -27,7 +27,7 @@ const (
 // presenceKinds are the faults beside which the presence of users is checked. Those of one list follow each other.
 var presenceKinds = [][]string{{"kill-node", "freeze-node"}, {"cut-node", "cut-clients"}}
 
-// presenceRun is a cluster whose nodes report to a backend who is online.
+// presenceRun is a cluster that reports to a backend who is online.
 type presenceRun struct {
 	*world            // its nodes are those that faults disturb
 	all     *cluster  // with the first node, which they spare
