@@ -52,6 +52,11 @@ func (r *run) presence(ctx context.Context, dir string) (*Result, error) {
 		if err := c.addReporter(fmt.Sprintf("node%d", i+1), r.programs.Fanfare); err != nil {
 			return nil, err
 		}
+		if i == 0 && r.Seed%2 == 0 { // the node that reports is spared, and has to notice what happens to the others
+			if err := until(ctx, calmTime, c.nodes[0].leads); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for _, n := range c.nodes {
 		if err := n.ready(ctx, calmTime); err != nil {
@@ -132,6 +137,14 @@ func (c *cluster) addReporter(name, program string) error {
 	}
 	c.nodes = append(c.nodes, n)
 	return n.start()
+}
+
+// leads returns an error until the node has logged that it reports for all.
+func (n *node) leads(context.Context) error {
+	if !strings.Contains(n.tail(), "presence: this node leads") {
+		return fmt.Errorf("%s does not lead", n.name)
+	}
+	return nil
 }
 
 // populate starts the users.
