@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,6 +57,16 @@ func TestBothProcesses(t *testing.T) {
 					t.Errorf("%s: process %d sends %s", name, i, got)
 				}
 			}
+		}
+		alice := []UserSessions{{User: "alice", Sessions: 2}}
+		if l, err := srv.Presence(ctx, []string{"alice", "bob"}); err != nil || !slices.Equal(l.Users, alice) {
+			t.Errorf("presence: %+v, %v", l, err)
+		}
+		if l, err := srv.TopicUsers(ctx, "news", "", 1); err != nil || !slices.Equal(l.Users, alice) || l.More {
+			t.Errorf("users of a topic: %+v, %v", l, err)
+		}
+		if l := srv.Nodes(ctx); len(l.Nodes) != 1 || l.Nodes[0].Sessions != 2 || l.Nodes[0].State != "serving" {
+			t.Errorf("nodes: %+v", l)
 		}
 	}
 }
