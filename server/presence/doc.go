@@ -25,8 +25,8 @@
 // The stream FANFARE_PRESENCE in NATS has one message for each user and topic, with what was
 // reported last, and one that says which node leads. A write names the sequence that it
 // follows, so a node that was replaced cannot write. The leader writes one message for each
-// event. LastSeen reads there when users had a session last. It has about 150 bytes of memory for each user who is online in the cluster, the
-// other nodes about 60 for each of their own.
+// event. LastSeen reads there when users had a session last. It has about 150 bytes of memory
+// for each user who is online in the cluster, the other nodes about 60 for each of their own.
 //
 // # Limitations
 //
