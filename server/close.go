@@ -318,6 +318,9 @@ func (srv *Server) startDraining() bool {
 			return false
 		}
 		if srv.status.CompareAndSwap(was, draining) {
+			if srv.history != nil {
+				srv.history.End()
+			}
 			return true
 		}
 	}

@@ -143,7 +143,7 @@ type member struct{ srv *Server }
 // announce.
 func (n member) Missed() {
 	if n.srv.replay != nil {
-		n.srv.replay.Recheck()
+		n.srv.recheckStored()
 	}
 }
 

@@ -247,7 +247,9 @@ func (srv *Server) ReleaseStore(ctx context.Context, detach func()) error {
 	if srv.store == nil {
 		return nil
 	}
+	srv.history.End()
 	if err := srv.gate.Release(ctx); err != nil {
+		srv.resumeHistory()
 		return err
 	}
 	detach()
@@ -256,7 +258,10 @@ func (srv *Server) ReleaseStore(ctx context.Context, detach func()) error {
 }
 
 // RestoreStore takes a ReleaseStore back: the store works again.
-func (srv *Server) RestoreStore() { srv.gate.Restore() }
+func (srv *Server) RestoreStore() {
+	srv.gate.Restore()
+	srv.resumeHistory()
+}
 
 // Purge deletes the stored messages of a box, and returns how many there were.
 func (srv *Server) Purge(ctx context.Context, box store.Box) (uint64, error) {

@@ -59,6 +59,7 @@ func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64
 	if srv.replay == nil {
 		return 0
 	}
+	srv.history.Stored(box)
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
 	if box.User != "" {

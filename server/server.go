@@ -21,6 +21,7 @@ import (
 	"fanfare/server/internal/guard"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/history"
 	"fanfare/server/internal/interest"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
@@ -53,6 +54,7 @@ type Server struct {
 	store     store.Store          // Config.Store, guarded; nil: none
 	cluster   Cluster              // Config.Cluster, guarded; nil: none
 	replay    *replay.Service      // nil: no store
+	history   *history.Service     // nil: no store
 	tls       tlsService           // nil: no TLS
 	events    *events              // nil: no Config.Observer
 
@@ -199,6 +201,8 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })
 		srv.replay = newReplay(srv)
+		srv.history = newHistory(srv)
+		srv.store.OnRecover(srv.recheckStored) // in place of what replay has set
 		srv.replay.Start()
 	}
 	srv.gate = gate.New(srv.store)

@@ -1,0 +1,121 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"fanfare/server/store"
+)
+
+// Query says what to read.
+type Query struct {
+	// After is the offset of the last message that the caller has, 0 for none.
+	After uint64
+	// Epoch is the one that After belongs to. Empty: After belongs to the present one.
+	Epoch string
+	// Limit bounds the number of messages; 0: no limit.
+	Limit int
+	// MaxBytes bounds their payloads together. One message of any size is read.
+	MaxBytes int
+	// Now is the clock that messages expire by; nil: time.Now.
+	Now func() time.Time
+}
+
+// Page is a part of the stored messages of a box.
+type Page struct {
+	// Epoch belongs to all offsets of the page.
+	Epoch string
+	// Messages are the oldest after Query.After, without those that have expired.
+	Messages []store.Message
+	// Next is Query.After for what follows the page.
+	Next uint64
+	// More is the number of messages that follow.
+	More int
+	// Gap reports that messages after Query.After, and before Messages or Next, are not
+	// available, or that Query.After belongs to another history.
+	Gap bool
+}
+
+// says reports whether there is something for a caller that waits.
+func (p *Page) says() bool { return len(p.Messages) > 0 || p.Gap }
+
+// errEpochChanged: the answers of the store belong to different epochs.
+var errEpochChanged = errors.New("history: epoch changed")
+
+// epochTries bounds how often a box is read because its epoch has changed meanwhile.
+const epochTries = 3
+
+// Read returns stored messages. Errors are those of the store.
+func (v *Service) Read(ctx context.Context, b store.Box, q Query) (p Page, err error) {
+	for range epochTries {
+		if p, err = v.read(ctx, b, q); !errors.Is(err, errEpochChanged) {
+			return p, err
+		}
+	}
+	return Page{}, fmt.Errorf("%w: the epoch of the box changed while it was read", store.ErrUnavailable)
+}
+
+func (v *Service) read(ctx context.Context, b store.Box, q Query) (Page, error) {
+	db := v.cfg.Store
+	p := Page{Epoch: db.Epoch(b), Next: q.After}
+	if q.Epoch != "" {
+		ok, err := db.Continues(ctx, b, q.Epoch, q.After)
+		if err != nil {
+			return Page{}, err
+		}
+		if !ok {
+			p.Next, p.Gap = 0, true
+		}
+	}
+	found, err := db.Read(ctx, b, p.Next, q.MaxBytes)
+	if err == nil && len(found.Messages) == 0 && (found.Gap || p.Gap) {
+		found, err = v.readEnd(ctx, b, q, &p)
+	}
+	switch {
+	case err != nil:
+		return Page{}, err
+	case p.Epoch == "":
+		return Page{}, fmt.Errorf("%w: it has no epoch", store.ErrUnavailable)
+	case db.Epoch(b) != p.Epoch:
+		return Page{}, errEpochChanged
+	}
+	p.Gap = p.Gap || found.Gap
+	now := time.Now
+	if q.Now != nil {
+		now = q.Now
+	}
+	p.take(&found, q.Limit, now())
+	return p, nil
+}
+
+// readEnd reads a box again whose messages were removed. If there are still none, p.Next moves
+// to the end, so that the gap is reported once.
+func (v *Service) readEnd(ctx context.Context, b store.Box, q Query, p *Page) (store.Page, error) {
+	p.Gap = true
+	end, err := v.cfg.Store.Last(ctx, b)
+	if err != nil {
+		return store.Page{}, err
+	}
+	found, err := v.cfg.Store.Read(ctx, b, p.Next, q.MaxBytes) // finds what was stored before Last
+	if err == nil && len(found.Messages) == 0 {
+		p.Next = end
+	}
+	return found, err
+}
+
+// take adds messages up to the limit.
+func (p *Page) take(found *store.Page, limit int, now time.Time) {
+	p.More = len(found.Rest)
+	for i := range found.Messages {
+		m := &found.Messages[i]
+		if limit > 0 && len(p.Messages) == limit {
+			p.More += len(found.Messages) - i
+			return
+		}
+		if p.Next = m.Offset; !m.Expired(now) {
+			p.Messages = append(p.Messages, *m)
+		}
+	}
+}
