@@ -59,6 +59,8 @@ type API struct {
 	slots      cpuSlots
 	quit       context.Context // done when the API ends
 	stop       func()
+	waits      context.Context // of requests that wait for messages; done when Leave or Shutdown begins
+	endWaits   func()
 
 	// Immutable after New; tests set other values.
 	now         func() time.Time
@@ -68,6 +70,7 @@ type API struct {
 	grace       time.Duration // stopGrace
 	answerLimit int           // maxAnswers
 	answerTotal int64         // maxAnswersTotal
+	maxWaiting  int64         // half of the connections, so that the others serve pushes
 
 	// Atomic.
 	keys        atomic.Pointer[[]keyDigest] // what it points at is immutable
@@ -83,6 +86,7 @@ type API struct {
 	answerBytes atomic.Int64                // answers to batches that wait for their clients
 	answersFull atomic.Int64                // batches ended because of answerLimit or answerTotal
 	leaving     atomic.Bool                 // Leave was called
+	waiting     atomic.Int64                // requests that wait for messages
 
 	tlsHandshakes, tlsFailed, proxyHeaders atomic.Int64 // proxyHeaders: missing or malformed
 
@@ -120,7 +124,9 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 	}
 	a.conns = places.New[*conn](cfg.MaxConnections, a.limits.MaxConnections)
 	a.full = fullProblem(a.conns)
+	a.maxWaiting = max(int64(a.conns.Limit())/2, 1)
 	a.quit, a.stop = context.WithCancel(context.Background())
+	a.waits, a.endWaits = context.WithCancel(a.quit)
 	a.prometheus = newMetrics(a)
 	a.http = &fasthttp.Server{
 		Handler:                      a.serve,
@@ -231,8 +237,10 @@ func (a *API) Addr() net.Addr {
 }
 
 // Shutdown ends the API: connections that wait for a request are closed, requests in
-// progress have two seconds to be answered, batches end after their current line.
+// progress have two seconds to be answered, batches end after their current line, and requests
+// that wait for a message are answered without one.
 func (a *API) Shutdown() {
+	a.endWaits()
 	a.mu.Lock()
 	a.stopping = true
 	ln := a.ln

@@ -34,11 +34,12 @@ func (a *API) ListenerFile() (*os.File, error) {
 const leaveCheck = 20 * time.Millisecond
 
 // Leave is for an API whose listener another process serves from now on: it accepts no
-// connection, serves one more request on each that is open, and ends batches after their
-// current line. It returns when all connections have ended, or when ctx is done, after a
+// connection, serves one more request on each that is open, ends batches after their
+// current line, and answers requests that wait for a message. It returns when all connections have ended, or when ctx is done, after a
 // Shutdown.
 func (a *API) Leave(ctx context.Context) {
 	a.leaving.Store(true)
+	a.endWaits()
 	a.mu.Lock()
 	ln := a.ln
 	var batches []*batch

@@ -28,6 +28,8 @@ type method struct {
 	body  bool     // whether it takes a body
 	// long: its duration says nothing about the server, and is not measured.
 	long bool
+	// waits: so does its duration if the query has wait.
+	waits bool
 	// errors are the statuses that it answers in addition to those of every method. The
 	// metrics have a counter for each from the start.
 	errors []int
@@ -64,9 +66,10 @@ var routes = []route{
 		{name: "DELETE", serve: (*API).deleteUser, query: closeQuery, errors: []int{404, 503}}}},
 	{path: split("/v1/users/{user}/refresh"), methods: []method{{name: "POST", serve: (*API).refreshUser, body: true, errors: []int{404, 503}}}},
 	{path: split("/v1/users/{user}/inbox"), methods: []method{
-		{name: "GET", serve: (*API).getInbox, query: []string{"after"}, errors: noStore},
+		{name: "GET", serve: (*API).getInbox, query: historyQuery, waits: true, errors: append([]int{429}, noStore...)},
 		{name: "DELETE", serve: (*API).deleteInbox, errors: noStore}}},
 	{path: split("/v1/topics/{topic}"), methods: []method{{name: "GET", serve: (*API).getTopic, errors: []int{503}}}},
+	{path: split("/v1/topics/{topic}/messages"), methods: []method{{name: "GET", serve: (*API).getMessages, query: historyQuery, waits: true, errors: append([]int{409, 429}, noStore...)}}},
 	{path: split("/v1/topics/{topic}/sessions"), methods: []method{{name: "GET", serve: (*API).getSubscribers}}},
 	{path: split("/v1/topics/{topic}/users/{user}"), methods: []method{
 		{name: "PUT", serve: (*API).putSubscriber, errors: []int{404, 409, 503}},
@@ -86,8 +89,9 @@ var routes = []route{
 		{name: "POST", serve: (*API).postRevocation, body: true, errors: noStore},
 		{name: "DELETE", serve: (*API).deleteRevocation, query: []string{"id"}, errors: append([]int{404}, noStore...)}}},
 	{path: split("/v1/inbox"), methods: []method{
-		{name: "GET", serve: withNames((*API).getInbox, "user"), query: []string{"user", "after"}, errors: noStore},
+		{name: "GET", serve: withNames((*API).getInbox, "user"), query: append([]string{"user"}, historyQuery...), waits: true, errors: append([]int{429}, noStore...)},
 		{name: "DELETE", serve: withNames((*API).deleteInbox, "user"), query: []string{"user"}, errors: noStore}}},
+	{path: split("/v1/messages"), methods: []method{{name: "GET", serve: withNames((*API).getMessages, "topic"), query: append([]string{"topic"}, historyQuery...), waits: true, errors: append([]int{409, 429}, noStore...)}}},
 	{path: split("/v1/subscriptions"), methods: []method{
 		{name: "GET", serve: withNames((*API).getTopic, "topic"), query: []string{"topic"}, errors: []int{503}},
 		{name: "PUT", serve: withNames((*API).putSubscriber, "user", "topic"), query: []string{"user", "topic"}, errors: []int{404, 409, 503}},

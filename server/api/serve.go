@@ -21,7 +21,7 @@ func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	}
 	setUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
 	a.requests.count(m, ctx.Response.StatusCode())
-	if m != nil && !m.long {
+	if m != nil && !m.long && !(m.waits && ctx.QueryArgs().Has("wait")) {
 		a.requests.observe(m, a.now().Sub(began))
 	}
 }

@@ -40,6 +40,8 @@ type apiFigures struct {
 	MaxConnections int   `json:"max_connections" metric:"connections_limit" help:"Limit of fanfare_api_connections."`
 	Rejected       int64 `json:"connections_rejected"`  // all places had a request in progress; in Limited
 	Displaced      int64 `json:"connections_displaced"` // closed for new ones; in Limited
+	Waiting        int64 `json:"waiting" metric:"waiting_requests" help:"Requests that wait for a stored message."`
+	MaxWaiting     int64 `json:"max_waiting" metric:"waiting_requests_limit" help:"Limit of fanfare_api_waiting_requests."`
 	ReceivedBytes  int64 `json:"received_bytes" metric:"received_bytes_total" help:"Bytes received by the API."`
 	SentBytes      int64 `json:"sent_bytes" metric:"sent_bytes_total" help:"Bytes sent by the API."`
 	Lines          int64 `json:"batch_lines" metric:"batch_lines_total" help:"Lines of batches that were served."`
@@ -88,6 +90,8 @@ func (a *API) figures() *figures {
 		API: apiFigures{
 			Connections:    a.conns.Len(),
 			MaxConnections: a.conns.Limit(),
+			Waiting:        a.waiting.Load(),
+			MaxWaiting:     a.maxWaiting,
 			Rejected:       a.unserved.Load(),
 			Displaced:      a.displaced.Load(),
 			ReceivedBytes:  a.received.Load(),

@@ -77,6 +77,7 @@ func TestAPIWithoutInbox(t *testing.T) {
 		{"POST", "/v1/topics/t/push?durable=true", "x"},
 		{"POST", "/v1/push", `{"users":["a"],"durable":true,"data":1}`},
 		{"GET", "/v1/users/alice/inbox", ""},
+		{"GET", "/v1/topics/t/messages", ""},
 		{"DELETE", "/v1/users/alice/inbox", ""},
 	} {
 		if got := s.call(test.method, test.path, test.body); got.status != 501 || got.errorCode() != "no_inbox" {
