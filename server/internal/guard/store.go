@@ -134,6 +134,12 @@ func (g guarded) Close() {
 	g.Store.Close()
 }
 
+// Rewind implements store.Rewinder.
+func (g guarded) Rewind(ctx context.Context, b store.Box, n int) (after uint64, err error) {
+	defer g.recovered("Rewind", &err)
+	return store.Rewind(ctx, g.Store, b, n)
+}
+
 // Empty implements store.Emptier.
 func (g guarded) Empty(b store.Box) (empty bool) {
 	defer g.recovered("Empty", nil)

@@ -252,12 +252,12 @@ func TestRemovedMessages(t *testing.T) {
 		g.store.removeFirst(b)
 	}
 	g.want(g.connect("alice", AckExplicit), true, "begin e1@1 gap=true", "4")
-	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 3}), true, "begin e1@3 gap=false", "4")
-	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 2}), true, "begin e1@2 gap=true", "4")
+	g.want(g.resume("alice", AckExplicit, Start{Resume: true, Epoch: "e1", Offset: 3}), true, "begin e1@3 gap=false", "4")
+	g.want(g.resume("alice", AckExplicit, Start{Resume: true, Epoch: "e1", Offset: 2}), true, "begin e1@2 gap=true", "4")
 	// All are removed, and nothing follows.
 	g.store.removeFirst(b)
-	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 3}), true, "begin e1@3 gap=true")
-	g.want(g.resume("alice", AckExplicit, Start{true, "e1", 4}), true, "begin e1@4 gap=false")
+	g.want(g.resume("alice", AckExplicit, Start{Resume: true, Epoch: "e1", Offset: 3}), true, "begin e1@3 gap=true")
+	g.want(g.resume("alice", AckExplicit, Start{Resume: true, Epoch: "e1", Offset: 4}), true, "begin e1@4 gap=false")
 }
 
 func TestExpiredAndDamaged(t *testing.T) {

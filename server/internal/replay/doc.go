@@ -13,7 +13,7 @@
 // least once, or its absence is announced by a gap. A session gets what is stored while
 // it is open, also if another device of the user acknowledges it first; what was stored
 // earlier it gets unless the user has acknowledged it, and a first-time subscriber of a topic
-// does not. What Notify reports that a session gets, it gets, whenever that was stored: the
+// does not. A subscriber that rewinds gets the last messages instead, acknowledged or not. What Notify reports that a session gets, it gets, whenever that was stored: the
 // notice may have come late. A position is stored only for
 // messages that were written to the connection: after a pong to the ping that followed
 // them, or an explicit acknowledgement of an offset that was sent. How many positions in

@@ -30,16 +30,16 @@ func TestRestoredBackup(t *testing.T) {
 		begin string
 		from  int
 	}{
-		{Start{true, "e1", 6}, "begin e2@0 gap=true", 0},
-		{Start{true, "e1", 4}, "begin e2@0 gap=true", 0},
-		{Start{true, "e1", 3}, "begin e2@3 gap=false", 3},
-		{Start{true, "e1", 0}, "begin e2@0 gap=false", 0},
-		{Start{true, "e2", 5}, "begin e2@5 gap=false", 5},
-		{Start{true, "e2", 7}, "begin e2@7 gap=false", 7},
-		{Start{true, "e2", 8}, "begin e2@0 gap=true", 0},
-		{Start{true, "e9", 2}, "begin e2@0 gap=true", 0},
-		{Start{true, "", 2}, "begin e2@0 gap=true", 0},
-		{Start{true, "", 0}, "begin e2@0 gap=false", 0},
+		{Start{Resume: true, Epoch: "e1", Offset: 6}, "begin e2@0 gap=true", 0},
+		{Start{Resume: true, Epoch: "e1", Offset: 4}, "begin e2@0 gap=true", 0},
+		{Start{Resume: true, Epoch: "e1", Offset: 3}, "begin e2@3 gap=false", 3},
+		{Start{Resume: true, Epoch: "e1", Offset: 0}, "begin e2@0 gap=false", 0},
+		{Start{Resume: true, Epoch: "e2", Offset: 5}, "begin e2@5 gap=false", 5},
+		{Start{Resume: true, Epoch: "e2", Offset: 7}, "begin e2@7 gap=false", 7},
+		{Start{Resume: true, Epoch: "e2", Offset: 8}, "begin e2@0 gap=true", 0},
+		{Start{Resume: true, Epoch: "e9", Offset: 2}, "begin e2@0 gap=true", 0},
+		{Start{Resume: true, Epoch: "", Offset: 2}, "begin e2@0 gap=true", 0},
+		{Start{Resume: true, Epoch: "", Offset: 0}, "begin e2@0 gap=false", 0},
 	} {
 		r := g.resume("alice", AckExplicit, test.start)
 		g.want(r, true, append([]string{test.begin}, all[test.from:]...)...)

@@ -212,6 +212,17 @@ func (f *fakeStore) Last(ctx context.Context, b store.Box) (offset uint64, err e
 	return offset, err
 }
 
+// Rewind implements store.Rewinder.
+func (f *fakeStore) Rewind(ctx context.Context, b store.Box, n int) (after uint64, err error) {
+	err = f.do("rewind", func() {
+		l := f.boxes[b]
+		if after = f.last(b); len(l) > 0 {
+			after = l[max(len(l)-n, 0)].Prev
+		}
+	})
+	return after, err
+}
+
 // Empty implements store.Emptier.
 func (f *fakeStore) Empty(b store.Box) bool {
 	f.mu.Lock()

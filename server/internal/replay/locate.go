@@ -97,10 +97,18 @@ func (s *session) choose(st *stream, after uint64) uint64 {
 	return after
 }
 
+// rewound returns where a stream begins that rewinds: before the last messages of the box, or
+// before those that were stored since the stream was wanted, if they are more.
+func (v *Service) rewound(ctx context.Context, j job, before uint64) (after uint64, err error) {
+	after, err = store.Rewind(ctx, v.cfg.Store, j.box, int(j.st.start.Rewind))
+	return min(after, before), err
+}
+
 // position finds the position that the user has acknowledged on any device, as of the
 // time at which the stream was wanted: what was stored since then is for this session,
 // though another device may have acknowledged it already. In a topic that the user has
-// not subscribed before, the position is the end at that time. A message whose notice has
+// not subscribed before, the position is the end at that time. A stream that rewinds begins
+// at its last messages, and leaves the position as it is. A message whose notice has
 // come since then is for this session, too, whenever it was stored: see choose.
 func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 	db, st, user := v.cfg.Store, j.st, j.user
@@ -108,20 +116,26 @@ func (v *Service) position(ctx context.Context, j job, p *place) (err error) {
 		return err
 	}
 	p.pinned = p.known || j.box.User != ""
-	if p.pinned && p.acked == 0 {
+	rewinds := st.start.Rewind > 0
+	if p.pinned && p.acked == 0 && !rewinds {
 		return nil
 	}
 	if p.after, err = db.Before(ctx, j.box, st.since); err != nil {
 		return err
 	}
-	if p.pinned {
+	switch {
+	case rewinds:
+		if p.after, err = v.rewound(ctx, j, p.after); err != nil {
+			return err
+		}
+	case p.pinned:
 		if p.after, err = v.unacked(ctx, j.box, p.after, p); err == nil {
 			p.after = j.session.choose(st, p.after)
 		}
 		return err
 	}
 	p.after = j.session.choose(st, p.after)
-	if st.remember {
+	if st.remember && !p.pinned {
 		if !st.exempt && !v.quota.allow(user, j.box.Topic, j.addr, v.cfg.Now()) {
 			p.overQuota = true
 			return nil

@@ -37,6 +37,7 @@ func (s *modelSession) checkBegin(b Begin) {
 	} else if !s.topics[b.Box.Topic] {
 		faultf("session %d: begin of a topic that is not subscribed", s.id)
 	}
+	s.checkRewound(b)
 	if at, ok := s.at[b.Box]; ok && !b.Unknown && at.Epoch != "" {
 		faultf("session %d: %v begins twice", s.id, b.Box)
 	}
@@ -277,6 +278,7 @@ func (m *model) checkSettled(s *modelSession) {
 			faultf("session %d does not get %v@%d: it is at %+v", s.id, b, last, at)
 		}
 	}
+	s.checkLast()
 	if state == nil && (s.mode == AckExplicit || len(s.topics) > 0) {
 		faultf("session %d has no state", s.id)
 	}

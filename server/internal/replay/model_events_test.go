@@ -88,7 +88,7 @@ func (m *model) connect() *modelSession {
 }
 
 func (m *model) newSession() *modelSession {
-	return &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), got: make(map[string]bool), resumed: make(map[store.Box]Start)}
+	return &modelSession{m: m, topics: make(map[string]bool), at: make(map[store.Box]Begin), got: make(map[string]bool), resumed: make(map[store.Box]Start), wanted: make(map[store.Box]wanted)}
 }
 
 // nextStage brings a session on its way to be open.
@@ -114,6 +114,8 @@ func (m *model) advanceStage(s *modelSession) {
 				sub := Subscription{Topic: name, Remember: m.detail(2) == 1}
 				if s.mode == AckExplicit && m.detail(2) == 1 {
 					sub.Start = m.resume[store.Box{User: s.user, Topic: name}]
+				} else if m.detail(3) == 2 {
+					sub.Start.Rewind = uint16(1 + m.detail(3))
 				}
 				subs = append(subs, sub)
 			}
@@ -136,7 +138,13 @@ func (s *modelSession) attach(start Start, subs []Subscription) {
 	}
 	s.resumed[inboxOf(s.user)] = start
 	for _, sub := range subs {
-		s.resumed[topic(sub.Topic)] = sub.Start
+		b := topic(sub.Topic)
+		if state := m.find(s.receiver); state == nil || state.stream(b) == nil {
+			s.wanted[b] = wanted{m.clock.Now(), m.store.epochs}
+		} else if state.stream(b).start.Rewind > 0 {
+			continue // a subscribe came first
+		}
+		s.resumed[b] = sub.Start
 	}
 	if _, ok := m.AttachEmpty(s.receiver, start, len(subs)); ok && s.id%2 == 0 {
 		s.since = m.clock.Now().Truncate(tickInterval)
@@ -216,6 +224,8 @@ func (m *model) subscribe() {
 	sub := Subscription{Topic: modelTopics[m.detail(len(modelTopics))], Remember: m.detail(2) == 1}
 	if s.mode == AckExplicit && m.detail(2) == 1 {
 		sub.Start = m.resume[store.Box{User: s.user, Topic: sub.Topic}]
+	} else if m.detail(3) == 2 {
+		sub.Start.Rewind = uint16(1 + m.detail(3))
 	}
 	m.note("session %d subscribes %+v", s.id, sub)
 	was := s.topics[sub.Topic]
@@ -228,7 +238,7 @@ func (m *model) subscribe() {
 	}
 	if added {
 		delete(s.at, topic(sub.Topic))
-		s.resumed[topic(sub.Topic)] = sub.Start
+		s.resumed[topic(sub.Topic)], s.wanted[topic(sub.Topic)] = sub.Start, wanted{m.clock.Now(), m.store.epochs}
 	}
 }
 
@@ -294,7 +304,7 @@ func (s *modelSession) clientRead() bool {
 		id, _, _ := strings.Cut(w.text, ".")
 		s.m.read[s.user][id] = true
 		s.acks = append(s.acks, w.message)
-		s.m.resume[key] = Start{true, w.message.Epoch, w.message.Offset}
+		s.m.resume[key] = Start{Resume: true, Epoch: w.message.Epoch, Offset: w.message.Offset}
 	}
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"fanfare/server/store"
 )
@@ -25,6 +26,8 @@ import (
 //   - a hello precedes everything else, live messages keep their order, and those
 //     that were held are written or dropped once each;
 //   - at most a window is in flight, and replay alone never fills a queue;
+//   - a session that rewinds in a topic gets the last messages, and of those that were stored
+//     before it subscribed no more, unless it counted as a receiver of them;
 //   - an open session gets all that is stored from then on, whatever other devices of
 //     the user acknowledge meanwhile, and all that it was counted for as a receiver;
 //   - every open session gets everything, and no state stays when all are gone.
@@ -46,12 +49,19 @@ type modelSession struct {
 	got     map[string]bool // ids of stored messages
 	owed    []owed          // messages that were stored while the session was open, or counted it as a receiver
 	resumed map[store.Box]Start
+	wanted  map[store.Box]wanted
 	given   []string // live messages that were pushed, in order
 	written []string
 
 	// Messages that the client has read.
 	pongs []string
 	acks  []Message
+}
+
+// wanted says when a session subscribed to a topic.
+type wanted struct {
+	at     time.Time
+	epochs int // of the store, then
 }
 
 // modelNotice is a notice that is under way.

@@ -135,6 +135,9 @@ type Message struct {
 // the position that the user has acknowledged.
 type Start struct {
 	Resume bool // Epoch and Offset are given
+	// Rewind, unless it is 0, starts at the last so many messages of a topic, and earlier if
+	// more were stored since the subscribe. It is used without Resume.
+	Rewind uint16 `json:",omitzero"` // here, where it takes no room
 	Epoch  string
 	Offset uint64
 }

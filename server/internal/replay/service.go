@@ -152,7 +152,7 @@ func (v *Service) obtain(r Receiver, second bool) *session {
 	}
 	if at, ok := sh.left[id]; ok {
 		delete(sh.left, id)
-		s.inbox.start = Start{true, at.epoch, at.offset}
+		s.inbox.start = Start{Resume: true, Epoch: at.epoch, Offset: at.offset}
 		s.inbox.bound, s.inbox.from = inherited, at.from
 	}
 	sh.sessions[id] = s
@@ -230,7 +230,7 @@ func (v *Service) Attach(r Receiver, inbox Start, topics []Subscription) {
 		s.holding = true
 		s.inbox.start, s.inbox.since = inbox.clone(), v.cfg.Now()
 		for _, sub := range topics {
-			if st, added := s.add(sub); !added && !st.start.Resume {
+			if st, added := s.add(sub); !added && !st.start.Resume && st.start.Rewind == 0 {
 				st.start = sub.Start.clone() // a subscribe came first
 			}
 		}
