@@ -24,6 +24,8 @@ type admission struct {
 	// resume has the positions that the client names, by topic; that of the inbox
 	// under "".
 	resume map[string]Position
+	// rewind has the number of stored messages that the client wants first, by topic.
+	rewind map[string]int
 }
 
 // check returns an error unless the request is a valid handshake from an allowed origin.
@@ -81,6 +83,9 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	}
 	d := ep.Dialects[a.dialect]
 	if a.resume, err = d.Resume(r, a.id.Topics); err != nil {
+		return a, err
+	}
+	if a.rewind, err = ep.rewinds(r, a.id.Topics); err != nil {
 		return a, err
 	}
 	if err := ep.checkQuery(r, d); err != nil {

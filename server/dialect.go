@@ -8,6 +8,7 @@ import (
 	"fanfare/frame"
 	"fanfare/registry"
 	"fanfare/server/internal/fanfarev1"
+	"fanfare/server/internal/replay"
 )
 
 // Dialect is what a session speaks on the wire: how messages are encoded, what
@@ -182,6 +183,7 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"ack","topic":"news","epoch":"x81c","offset":7}
 //	{"type":"subscribe","topic":"news"}
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
+//	{"type":"subscribe","topic":"news","rewind":1}
 //	{"type":"unsubscribe","topic":"news"}
 //	{"type":"refresh","token":"…"}
 //
@@ -269,13 +271,16 @@ func (c v1Client) Send(o fanfarev1.Object)        { c.s.Reply(frame.Prepare(Text
 func (c v1Client) MaySubscribe(topic string) bool { return c.s.MaySubscribe(topic) }
 func (c v1Client) Unsubscribe(topic string)       { c.s.Unsubscribe(topic) }
 
-func (c v1Client) Subscribe(topic string, after *fanfarev1.Position) (begins bool, err error) {
-	var from *Position
-	if after != nil {
-		from = &Position{Topic: topic, Epoch: after.Epoch, Offset: after.Offset}
+func (c v1Client) Subscribe(topic string, from fanfarev1.Start) (begins bool, err error) {
+	start := replay.Start{Rewind: uint16(from.Rewind)}
+	if p := from.After; p != nil {
+		start = replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}
 	}
-	if begins, err = c.s.subscribe(topic, from, false); errors.Is(err, registry.ErrTooManyTopics) {
+	switch begins, err = c.s.subscribe(topic, start, false); {
+	case errors.Is(err, registry.ErrTooManyTopics):
 		err = fanfarev1.ErrTooManyTopics
+	case errors.Is(err, ErrNotDurable):
+		err = fanfarev1.ErrNotDurable
 	}
 	return begins, err
 }

@@ -95,13 +95,13 @@ func (s *Session) replayAttach(a *admission) {
 			// insecure. If a pattern of MaySubscribe permits the name, the client may
 			// have chosen it.
 			topics = append(topics, replay.Subscription{
-				Topic: topic, Start: startAt(a.resume, topic),
+				Topic: topic, Start: startAt(a, topic),
 				Remember: !s.endpoint().Insecure,
 				Exempt:   !s.endpoint().Insecure && (slices.Contains(a.id.MaySubscribe, topic) || !Covers(a.id.MaySubscribe, topic)),
 			})
 		}
 	}
-	start := startAt(a.resume, "")
+	start := startAt(a, "")
 	if epoch, ok := srv.replay.AttachEmpty(receiver{s}, start, len(topics)); ok {
 		s.callBegin(Position{Epoch: epoch}) // before the session is open, so that no push precedes it
 		return
@@ -111,9 +111,11 @@ func (s *Session) replayAttach(a *admission) {
 }
 
 // startAt returns where a client resumes a box.
-func startAt(positions map[string]Position, topic string) replay.Start {
-	p, ok := positions[topic]
-	return replay.Start{Resume: ok, Epoch: p.Epoch, Offset: p.Offset}
+func startAt(a *admission, topic string) replay.Start {
+	if p, ok := a.resume[topic]; ok {
+		return replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}
+	}
+	return replay.Start{Rewind: uint16(a.rewind[topic])}
 }
 
 // replayDetach is called when a session that was attached, or open, has ended.

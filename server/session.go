@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -281,14 +282,14 @@ func (s *Session) SetData(v any) {
 // malformed, or the session has too many subscriptions or is closed. The messages of a
 // durable topic are delivered from the position that the user has acknowledged.
 func (s *Session) Subscribe(topic string) error {
-	_, err := s.subscribe(topic, nil, false)
+	_, err := s.subscribe(topic, replay.Start{}, false)
 	return err
 }
 
 // SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
 // a position.
 func (s *Session) SubscribeAfter(p Position) error {
-	_, err := s.subscribe(p.Topic, &p, false)
+	_, err := s.subscribe(p.Topic, replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}, false)
 	return err
 }
 
@@ -309,12 +310,8 @@ func (s *Session) SubscribeFor(reader, topic string, vouched bool) error {
 // subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
 // exempt says that the client cannot have chosen the name, so that its position is not
 // limited by Config.PositionsPerUser and PositionsPerIP.
-func (s *Session) subscribe(topic string, after *Position, exempt bool) (begins bool, err error) {
-	sub := replay.Subscription{Exempt: exempt}
-	if after != nil {
-		sub.Start = replay.Start{Resume: true, Epoch: after.Epoch, Offset: after.Offset}
-	}
-	return s.subscribeAs(topic, sub)
+func (s *Session) subscribe(topic string, from replay.Start, exempt bool) (begins bool, err error) {
+	return s.subscribeAs(topic, replay.Subscription{Start: from, Exempt: exempt})
 }
 
 // subscribeAs is subscribe with what concerns a durable topic.
@@ -323,9 +320,12 @@ func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins boo
 		return false, err
 	}
 	srv, added := s.srv(), false
-	if srv.Durable(topic) {
+	switch {
+	case srv.Durable(topic):
 		begins, added, err = s.subscribeDurable(topic, sub)
-	} else {
+	case sub.Start.Rewind > 0:
+		return false, fmt.Errorf("%w: %q", ErrNotDurable, topic)
+	default:
 		added, err = s.join(topic)
 	}
 	if err == nil {

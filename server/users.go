@@ -11,6 +11,7 @@ import (
 	"fanfare/registry"
 	"fanfare/server/identity"
 	"fanfare/server/internal/fanfarev1"
+	"fanfare/server/internal/replay"
 	"fanfare/server/node"
 	"fanfare/server/revoke"
 )
@@ -119,7 +120,7 @@ func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Deliv
 
 func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
 	for _, s := range srv.users.AppendUser(nil, user) {
-		if _, e := s.subscribe(topic, nil, true); e != nil {
+		if _, e := s.subscribe(topic, replay.Start{}, true); e != nil {
 			err = e
 			continue
 		}

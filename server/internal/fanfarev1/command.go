@@ -15,6 +15,7 @@ type Command struct {
 	Topic  string
 	Epoch  string
 	Offset *uint64 // nil: none
+	Rewind *uint64 // nil: none
 	Token  string
 }
 
@@ -54,6 +55,7 @@ func (c *Command) Parse(payload []byte) error {
 // member reads the value of a member.
 func (c *Command) member(name string, d *jsontext.Decoder) error {
 	var text *string
+	var number **uint64
 	switch name {
 	case "type":
 		text = &c.Type
@@ -63,7 +65,10 @@ func (c *Command) member(name string, d *jsontext.Decoder) error {
 		text = &c.Epoch
 	case "token":
 		text = &c.Token
-	case "offset": // the one that is a number
+	case "offset":
+		number = &c.Offset
+	case "rewind":
+		number = &c.Rewind
 	default:
 		return errors.New("unknown field " + Quote(name))
 	}
@@ -76,15 +81,15 @@ func (c *Command) member(name string, d *jsontext.Decoder) error {
 		*text = ""
 		return nil
 	case value.Kind() == 'n':
-		c.Offset = nil
+		*number = nil
 		return nil
 	case value.Kind() == '"' && text != nil:
 		b, err := jsontext.AppendUnquote(nil, value)
 		*text = string(b)
 		return err
-	case value.Kind() == '0' && text == nil:
+	case value.Kind() == '0' && number != nil:
 		if n, err := strconv.ParseUint(string(value), 10, 64); err == nil {
-			c.Offset = &n
+			*number = &n
 			return nil
 		}
 	}

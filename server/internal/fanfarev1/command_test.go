@@ -16,6 +16,7 @@ func parseByPackage(payload []byte) (c Command, err error) {
 		Topic  string  `json:"topic"`
 		Epoch  string  `json:"epoch"`
 		Offset *uint64 `json:"offset"`
+		Rewind *uint64 `json:"rewind"`
 		Token  string  `json:"token"`
 	}
 	err = json.Unmarshal(payload, &members, json.RejectUnknownMembers(true))
@@ -38,6 +39,7 @@ var commandCases = []string{
 	"", " ", "{", "}", "{}", "null", "true", "7", `"x"`, "[]", "{}{}", "{} x", "null null", `{"type"}`, `{"type":}`, `{"type":"a",}`, `{"type":"a"]`,
 	`{"type":"a","type":"b"}`, `{"type":null,"offset":null}`, `{"Type":"a"}`, `{"tipe":"a"}`, `{"a/b~c":1}`, `{"\u0074ype":"a"}`, `{"":1}`,
 	`{"type":1}`, `{"type":{}}`, `{"type":{x}}`, `{"type":["a"]}`, `{"type":true}`, `{"offset":"1"}`, `{"offset":-1}`, `{"offset":-0}`, `{"offset":1.0}`,
+	`{"type":"subscribe","topic":"t","rewind":1}`, `{"rewind":null}`, `{"rewind":"1"}`, `{"rewind":-1}`, `{"offset":1,"rewind":2}`,
 	`{"offset":1e2}`, `{"offset":01}`, `{"offset":18446744073709551615}`, `{"offset":18446744073709551616}`, `{"offset":[]}`,
 	"{\"type\":\"\xff\"}", "{\"\xff\":1}", `{"type":"\ud800"}`, "{\"type\":\"\x01\"}", `{"tipe":{x}`, `{"topic":"a" "b"}`, `{1:2}`, `{null:1}`,
 }

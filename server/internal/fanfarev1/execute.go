@@ -2,6 +2,7 @@ package fanfarev1
 
 import (
 	"errors"
+	"strconv"
 
 	"fanfare/registry"
 )
@@ -11,13 +12,19 @@ import (
 type Client interface {
 	Send(o Object)
 	MaySubscribe(topic string) bool
-	// Subscribe reports whether an object with the position follows by itself. after is where
-	// the client resumes; nil: it does not say.
-	Subscribe(topic string, after *Position) (begins bool, err error)
+	// Subscribe reports whether an object with the position follows by itself.
+	Subscribe(topic string, from Start) (begins bool, err error)
 	Unsubscribe(topic string)
 	Acknowledge(topic, epoch string, offset uint64) error
 	// Refresh gives the session the identity that a token proves.
 	Refresh(token string) (Refreshed, error)
+}
+
+// Start is where a subscription begins. The zero value begins at the position that the user has
+// acknowledged.
+type Start struct {
+	After  *Position // where the client resumes; nil: it does not say
+	Rewind int       // the number of stored messages that the client wants first, if it does not resume
 }
 
 // Refreshed is what a new identity brings.
@@ -32,8 +39,12 @@ type Error struct{ Code, Message string }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+// MaxRewind bounds Start.Rewind: finding the messages takes a look at each.
+const MaxRewind = 1000
+
 // Errors of the methods of Client.
 var (
+	ErrNotDurable    = &Error{"bad_rewind", "the topic is not durable, and so it has no stored messages: subscribe without rewind"}
 	ErrNoInbox       = &Error{"no_inbox", "this server stores no messages"}
 	ErrPositions     = &Error{"too_many_positions", "the server stores no further position for this user or address: to resume this topic, name the offset yourself"}
 	ErrNotSent       = &Error{"bad_offset", "no message with this offset and epoch was sent in this session"}
@@ -101,18 +112,32 @@ func (r *Command) subscribe(c Client) error {
 	if !c.MaySubscribe(r.Topic) {
 		return &Error{"forbidden", "this user may not subscribe to the topic"}
 	}
-	var after *Position
-	if r.Offset != nil {
-		if *r.Offset > 0 && r.Epoch == "" {
-			return &Error{"bad_offset", NoEpoch}
-		}
-		after = &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}
+	from, err := r.start()
+	if err != nil {
+		return err
 	}
-	begins, err := c.Subscribe(r.Topic, after)
+	begins, err := c.Subscribe(r.Topic, from)
 	if err == nil && !begins { // else an object with the offset confirms
 		c.Send(Object{Type: "subscribe", Topic: r.Topic})
 	}
 	return err
+}
+
+// start returns where a subscription begins.
+func (r *Command) start() (from Start, err error) {
+	if r.Rewind != nil {
+		if *r.Rewind < 1 || *r.Rewind > MaxRewind {
+			return from, &Error{"bad_rewind", "rewind is a number of messages from 1 to " + strconv.Itoa(MaxRewind)}
+		}
+		from.Rewind = int(*r.Rewind)
+	}
+	if r.Offset != nil {
+		if *r.Offset > 0 && r.Epoch == "" {
+			return from, &Error{"bad_offset", NoEpoch}
+		}
+		from = Start{After: &Position{Topic: r.Topic, Epoch: r.Epoch, Offset: *r.Offset}}
+	}
+	return from, nil
 }
 
 func (r *Command) unsubscribe(c Client) error {

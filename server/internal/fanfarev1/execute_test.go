@@ -21,9 +21,13 @@ func (c *fakeClient) Send(o Object)                  { c.note("%s", o.Encode()) 
 func (c *fakeClient) MaySubscribe(topic string) bool { return topic != "secret" }
 func (c *fakeClient) Unsubscribe(topic string)       { c.note("unsubscribe %s", topic) }
 
-func (c *fakeClient) Subscribe(topic string, after *Position) (bool, error) {
-	if after != nil {
+func (c *fakeClient) Subscribe(topic string, from Start) (bool, error) {
+	if after := from.After; after != nil {
 		c.note("subscribe %s after %s %d", topic, after.Epoch, after.Offset)
+		return true, c.err
+	}
+	if from.Rewind > 0 {
+		c.note("subscribe %s, the last %d", topic, from.Rewind)
 		return true, c.err
 	}
 	c.note("subscribe %s", topic)
@@ -55,6 +59,11 @@ func TestExecute(t *testing.T) {
 		{`{"type":"subscribe","topic":"t"}`, ErrTooManyTopics, `subscribe t; {"type":"error","code":"too_many_topics","message":"the session has as many subscriptions as it may"}`},
 		{`{"type":"subscribe","topic":"t","offset":3,"epoch":"e"}`, nil, `subscribe t after e 3`},
 		{`{"type":"subscribe","topic":"t","offset":3}`, nil, `{"type":"error","code":"bad_offset","message":"` + NoEpoch + `"}`},
+		{`{"type":"subscribe","topic":"t","rewind":1}`, nil, `subscribe t, the last 1`},
+		{`{"type":"subscribe","topic":"t","rewind":1000}`, ErrNotDurable, `subscribe t, the last 1000; {"type":"error","code":"bad_rewind","message":"` + ErrNotDurable.Message + `"}`},
+		{`{"type":"subscribe","topic":"t","rewind":1,"offset":3,"epoch":"e"}`, nil, `subscribe t after e 3`},
+		{`{"type":"subscribe","topic":"t","rewind":0}`, nil, `{"type":"error","code":"bad_rewind","message":"rewind is a number of messages from 1 to 1000"}`},
+		{`{"type":"subscribe","topic":"t","rewind":1001}`, nil, `{"type":"error","code":"bad_rewind","message":"rewind is a number of messages from 1 to 1000"}`},
 		{`{"type":"subscribe","topic":"secret"}`, nil, `{"type":"error","code":"forbidden","message":"this user may not subscribe to the topic"}`},
 		{`{"type":"unsubscribe","topic":"t"}`, nil, `unsubscribe t; {"type":"unsubscribe","topic":"t"}`},
 		{`{"type":"refresh","token":"x"}`, nil, `refresh x; {"type":"unsubscribe","topic":"old"}; {"type":"refresh","expires":9,"expires_in":8}`},
