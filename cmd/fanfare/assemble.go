@@ -22,6 +22,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
+	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -52,6 +53,7 @@ type program struct {
 	webhooks    *webhook.Service  // nil: none
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
+	messages    *messagehook.Hook // nil: no --message-hook
 	presence    *presence.Service // nil: none
 	pusher      *pusher.Service   // nil: none
 
@@ -67,7 +69,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			p.shutdown(context.Background())
 		}
 	}()
-	p.tokens, p.hook = next.Tokens, next.Hook
+	p.tokens, p.hook, p.messages = next.Tokens, next.Hook, next.MessageHook
 	cfg := next.Server
 	if next.Cluster != nil {
 		c, err := cluster.New(ctx, *next.Cluster)
@@ -147,6 +149,9 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if p.hook != nil {
 		next.API.Measured = append(next.API.Measured, p.hook)
+	}
+	if p.messages != nil {
+		next.API.Measured = append(next.API.Measured, p.messages)
 	}
 	next.API.Version = buildVersion()
 	p.apiConfig = next.API
@@ -232,6 +237,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.hook != nil {
 		p.hook.Close()
+	}
+	if p.messages != nil {
+		p.messages.Close()
 	}
 	if p.revoked != nil {
 		p.revoked.Close()
