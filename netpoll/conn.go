@@ -216,7 +216,7 @@ func (c *Conn) Queued() int {
 }
 
 // QueuedCost returns what counts against Config.QueueBytes: the bytes that Queued counts
-// and 32 for each entry of the outbound queue that holds them.
+// and 32 for each entry of the outbound queue that holds them, 48 more if it has a Key.
 func (c *Conn) QueuedCost() int {
 	if !c.has(flagQueued) {
 		return 0

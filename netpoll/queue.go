@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,10 @@ type queue struct {
 	busy    bool          // a goroutine writes the head entry outside of the lock
 	total   *atomic.Int64 // the sum of the sizes of many queues; nil in tests
 
+	// Of messages with a Key; see conflate.go.
+	keyed *index // nil: none
+	base  int    // entries that compact has removed from the front
+
 	// Of a connection with a layer; see layer.go. Sealed bytes precede the entries.
 	wire         []byte  // sealed bytes that the socket has not accepted; changed by setWire
 	wireBuf      *[]byte // their buffer; nil: none
@@ -47,8 +52,9 @@ type queue struct {
 
 type entry struct {
 	b        []byte
+	slot     uint32 // in keyed; 0: no key
+	messages uint16 // in b: small copies share an entry
 	policy   Policy
-	messages uint32 // in b: small copies share an entry
 }
 
 var queues = sync.Pool{New: func() any { return new(queue) }}
@@ -71,8 +77,11 @@ func (q *queue) empty() bool { return q.head == len(q.entries) && len(q.wire) ==
 // unsent returns how many bytes the socket has not accepted.
 func (q *queue) unsent() int { return q.size + len(q.wire) }
 
-// cost returns what counts against the bound: the bytes and the entries that hold them.
-func (q *queue) cost() int { return q.unsent() + entryCost*(len(q.entries)-q.head) }
+// cost returns what counts against the bound: the bytes, and the entries that hold them,
+// with their keys.
+func (q *queue) cost() int {
+	return q.unsent() + entryCost*(len(q.entries)-q.head) + keyedCost*q.keys()
+}
 
 // begun returns the index of the first entry of which nothing is on the wire, so that
 // it can still be dropped: the head entry, or the one after it.
@@ -122,9 +131,11 @@ func (q *queue) dropOldest(first, n int) {
 	for _, e := range q.entries[first:] {
 		if n > 0 && e.policy == DropOldest {
 			q.resize(-len(e.b))
+			q.forget(e)
 			n--
 			continue
 		}
+		q.moved(e, len(keep))
 		keep = append(keep, e)
 	}
 	clear(q.entries[len(keep):])
@@ -136,8 +147,10 @@ func (q *queue) dropOldest(first, n int) {
 func (q *queue) dropRun(first int, run []entry) {
 	for _, e := range run {
 		q.resize(-len(e.b))
+		q.forget(e)
 	}
 	if first > q.head {
+		q.moved(q.entries[q.head], q.head+len(run))
 		q.entries[q.head+len(run)] = q.entries[q.head]
 	}
 	clear(q.entries[q.head : q.head+len(run)])
@@ -153,6 +166,7 @@ func (q *queue) dropRun(first int, run []entry) {
 func (q *queue) compact() {
 	n := copy(q.entries, q.entries[q.head:])
 	clear(q.entries[n:])
+	q.base += q.head
 	q.entries, q.head = q.entries[:n], 0
 }
 
@@ -163,7 +177,7 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	}
 	q.resize(len(b))
 	if !borrowed {
-		q.entries = append(q.entries, entry{b, p, 1})
+		q.entries = append(q.entries, entry{b: b, policy: p, messages: 1})
 		return
 	}
 	if q.empty() {
@@ -176,14 +190,17 @@ func (q *queue) push(b []byte, p Policy, borrowed bool) {
 	}
 	start := len(q.own)
 	q.own = append(q.own, b...)
-	if last := len(q.entries) - 1; last >= q.head && p != DropOldest && q.entries[last].policy == p && follows(q.entries[last].b, q.own, start) {
+	if last := len(q.entries) - 1; last >= q.head && p != DropOldest && q.entries[last].shares(p) && follows(q.entries[last].b, q.own, start) {
 		e := &q.entries[last]
 		e.b = q.own[start-len(e.b) : len(q.own) : len(q.own)]
 		e.messages++
 		return
 	}
-	q.entries = append(q.entries, entry{q.own[start:len(q.own):len(q.own)], p, 1})
+	q.entries = append(q.entries, entry{b: q.own[start:len(q.own):len(q.own)], policy: p, messages: 1})
 }
+
+// shares reports whether another small message may share the entry.
+func (e *entry) shares(p Policy) bool { return e.policy == p && e.messages < math.MaxUint16 }
 
 // follows reports whether b lies in own directly before start, so that one entry, and one
 // element of a writev, can hold both.
@@ -205,6 +222,7 @@ func (q *queue) discard() (dropped int) {
 	keep := q.begun()
 	for _, e := range q.entries[keep:] {
 		q.resize(-len(e.b))
+		q.forget(e)
 		dropped += int(e.messages)
 	}
 	clear(q.entries[keep:])
@@ -217,11 +235,12 @@ func (q *queue) discard() (dropped int) {
 func (q *queue) discardMessages() (dropped int) {
 	keep := q.entries[:q.begun()]
 	for _, e := range q.entries[len(keep):] {
-		if e.policy == Control {
+		if e.policy == Control { // has no key
 			keep = append(keep, e)
 			continue
 		}
 		q.resize(-len(e.b))
+		q.forget(e)
 		dropped += int(e.messages)
 	}
 	clear(q.entries[len(keep):])
@@ -236,6 +255,7 @@ func (q *queue) sent(n int) (messages int) {
 	for q.head < len(q.entries) && n >= len(q.entries[q.head].b) {
 		n -= len(q.entries[q.head].b)
 		messages += int(q.entries[q.head].messages)
+		q.forget(q.entries[q.head])
 		q.entries[q.head] = entry{}
 		q.head++
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"unique"
 	"unsafe"
 )
 
@@ -79,13 +81,15 @@ type queueModel struct {
 	next  uint32 // number of the next message
 	list  []modelMessage
 	wire  []byte
-	taken []byte // what a goroutine writes outside of the lock
+	taken []byte       // what a goroutine writes outside of the lock
+	keyed map[int]bool // numbers of messages with a key, whose order differs
 }
 
 type modelMessage struct {
 	unsent []byte
 	begun  bool
 	policy Policy
+	key    Key
 }
 
 // message returns a message that contains its own length.
@@ -103,7 +107,12 @@ func (m *queueModel) message(n int) []byte {
 func (m *queueModel) step(op byte, arg int) {
 	switch op % 6 {
 	case 0, 1:
-		m.write(m.message(arg%400), Policy(op/6%3), op/18%2 == 0)
+		key, policy, borrowed := op/36%4, Policy(op/6%3), op/18%2 == 0
+		if key != 0 && !borrowed && policy != Control {
+			m.writeKeyed(m.message(arg%400), policy, unique.Make(string('a'+rune(key))))
+			break
+		}
+		m.write(m.message(arg%400), policy, borrowed)
 	case 2:
 		m.send(min(arg, m.q.size))
 	case 3: // as the writing goroutine of a stream does
@@ -124,7 +133,51 @@ func (m *queueModel) step(op byte, arg int) {
 	m.check()
 }
 
-func (m *queueModel) write(b []byte, p Policy, borrowed bool) {
+// writeKeyed is what Conn.enqueueLocked does for a message with a key.
+func (m *queueModel) writeKeyed(b []byte, p Policy, key Key) {
+	if m.keyed == nil {
+		m.keyed = make(map[int]bool)
+	}
+	m.keyed[int(m.next-1)] = true
+	at := slices.IndexFunc(m.list, func(e modelMessage) bool {
+		return e.key == key && !e.begun && !(m.taken != nil && &e.unsent[0] == &m.list[0].unsent[0])
+	})
+	i, found := m.q.find(key)
+	if found != (at >= 0) {
+		m.t.Fatalf("find = %t, the model has the key at %d", found, at)
+	}
+	if found {
+		was := m.list[at]
+		m.list[at].policy = Control
+		ok, dropped := m.q.replace(key, i, b, m.limit, p)
+		m.drop(dropped)
+		at = slices.IndexFunc(m.list, func(e modelMessage) bool { return len(e.unsent) > 0 && &e.unsent[0] == &was.unsent[0] })
+		if m.list[at].policy = was.policy; ok {
+			m.list[at] = modelMessage{unsent: bytes.Clone(b), policy: p, key: key}
+		} else if len(b) <= len(was.unsent) && m.q.cost() <= m.limit {
+			m.t.Fatal("a message that is not longer is not accepted")
+		}
+		return
+	}
+	if m.write(b, p, false) {
+		m.q.note(key)
+		m.list[len(m.list)-1].key = key
+	}
+}
+
+// drop removes the oldest messages that may be dropped from the model.
+func (m *queueModel) drop(n int) {
+	m.list = slices.DeleteFunc(m.list, func(e modelMessage) bool {
+		first := m.taken != nil && &e.unsent[0] == &m.list[0].unsent[0]
+		if n == 0 || e.policy != DropOldest || e.begun || first {
+			return false
+		}
+		n--
+		return true
+	})
+}
+
+func (m *queueModel) write(b []byte, p Policy, borrowed bool) (ok bool) {
 	was := m.q.cost()
 	empty := m.q.empty()
 	ok, dropped := m.q.makeRoom(len(b), m.limit, p)
@@ -165,6 +218,7 @@ func (m *queueModel) write(b []byte, p Policy, borrowed bool) {
 			clear(b)
 		}
 	}
+	return ok
 }
 
 func (m *queueModel) send(n int) {
@@ -228,6 +282,20 @@ func (m *queueModel) check() {
 	if waste := cap(m.q.own); waste > ownKeep {
 		m.t.Fatalf("storage of %d bytes for copies", waste)
 	}
+	keys := 0
+	for i, e := range m.q.entries[m.q.head:] {
+		if e.slot == 0 {
+			continue
+		}
+		keys++
+		p := m.q.keyed.places[e.slot]
+		if p.at-m.q.base != m.q.head+i || m.q.keyed.slots[p.key] != e.slot {
+			m.t.Fatalf("the entry %d is known as %d", m.q.head+i, p.at-m.q.base)
+		}
+	}
+	if k := m.q.keyed; keys != m.q.keys() || k != nil && len(k.places) != 1+keys+len(k.free) {
+		m.t.Fatalf("%d entries have a key, the index has %d", keys, m.q.keys())
+	}
 	for _, e := range m.q.entries[len(m.q.entries):cap(m.q.entries)] {
 		if e.b != nil {
 			m.t.Fatal("a reference to a message that was sent or dropped")
@@ -245,10 +313,12 @@ func (m *queueModel) finish() {
 	last := -1
 	for wire := m.wire; len(wire) > 0; {
 		number, n := int(binary.BigEndian.Uint32(wire)), binary.BigEndian.Uint32(wire[4:])
-		if number <= last {
-			m.t.Fatalf("message %d after %d", number, last)
+		if !m.keyed[number] {
+			if number <= last {
+				m.t.Fatalf("message %d after %d", number, last)
+			}
+			last = number
 		}
-		last = number
 		for i, c := range wire[8 : 8+n] {
 			if c != byte(number)+byte(i) {
 				m.t.Fatalf("message %d differs at byte %d", number, i)

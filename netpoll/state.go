@@ -3,7 +3,9 @@ package netpoll
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"unique"
 )
 
 // State is a connection at rest, without its descriptor and its Layer. It can be encoded
@@ -26,6 +28,7 @@ type Unsent struct {
 	Bytes    []byte `json:"bytes"`
 	Policy   Policy `json:"policy,omitzero"`
 	Messages uint32 `json:"messages,omitzero"` // in Bytes; 0: one
+	Key      string `json:"key,omitzero"`      // see Conn.WriteKeyed
 }
 
 // Endings say how far the end of a connection has come.
@@ -85,7 +88,11 @@ func (q *queue) export(st *State) {
 		if i == q.head {
 			b = b[q.off:]
 		}
-		st.Queue = append(st.Queue, Unsent{append([]byte(nil), b...), e.policy, e.messages})
+		u := Unsent{Bytes: append([]byte(nil), b...), Policy: e.policy, Messages: uint32(e.messages)}
+		if e.slot != 0 {
+			u.Key = q.keyed.places[e.slot].key.Value()
+		}
+		st.Queue = append(st.Queue, u)
 	}
 	st.Sealed = append(st.Sealed, q.wire...)
 	st.SealedMessages = q.wireMessages
@@ -119,7 +126,10 @@ func (q *queue) restore(st *State) {
 			q.off = 1
 		}
 		q.resize(len(e.Bytes))
-		q.entries = append(q.entries, entry{b, e.Policy, max(e.Messages, 1)})
+		q.entries = append(q.entries, entry{b: b, policy: e.Policy, messages: uint16(min(max(e.Messages, 1), math.MaxUint16))})
+		if e.Key != "" && e.Policy != Control {
+			q.note(unique.Make(e.Key))
+		}
 	}
 	if len(st.Sealed) > 0 {
 		q.addWire(st.Sealed)

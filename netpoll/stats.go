@@ -12,6 +12,7 @@ type counters struct {
 	opened, closed, rejected atomic.Int64
 	listening                atomic.Int64
 	dropped, abandoned       atomic.Int64
+	conflated                atomic.Int64
 	broken                   atomic.Int64
 	panics                   atomic.Int64
 	stale                    atomic.Int64
@@ -38,6 +39,7 @@ type Stats struct {
 	Opened, Closed int64 // connections
 	Rejected       int64 // connections for which Accept returned nil
 	Dropped        int64 // messages dropped because a queue was full
+	Conflated      int64 // messages that a newer one with the same Key has replaced in a queue
 	Abandoned      int64 // messages that were queued when their connection ended
 	Broken         int64 // connections that ended with a failed write
 	Panics         int64 // panics recovered in a net.Conn that was given to Adopt
@@ -70,6 +72,7 @@ func (e *Engine) Stats() Stats {
 		Closed:    s.closed.Load(),
 		Rejected:  s.rejected.Load(),
 		Dropped:   s.dropped.Load(),
+		Conflated: s.conflated.Load(),
 		Abandoned: s.abandoned.Load(),
 		Broken:    s.broken.Load(),
 		Panics:    s.panics.Load(),

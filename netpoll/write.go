@@ -26,14 +26,14 @@ func (o Outcome) Delivered() bool { return o <= Queued }
 // A connection without a descriptor (TLS, or a wrapped net.Conn) cannot be written to
 // without waiting: Write queues all of b and returns Queued, never Written, and a
 // goroutine passes it on. See Conn.Queued for what that means to a sender.
-func (c *Conn) Write(b []byte, p Policy) Outcome { return c.write(b, p, false) }
+func (c *Conn) Write(b []byte, p Policy) Outcome { return c.write(b, p, false, Key{}) }
 
 // WriteBorrowed is Write for bytes that the caller reuses: it copies what it queues.
-func (c *Conn) WriteBorrowed(b []byte, p Policy) Outcome { return c.write(b, p, true) }
+func (c *Conn) WriteBorrowed(b []byte, p Policy) Outcome { return c.write(b, p, true, Key{}) }
 
-func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
+func (c *Conn) write(b []byte, p Policy, borrowed bool, key Key) Outcome {
 	c.mu.Lock()
-	outcome, over := c.writeLocked(b, p, borrowed)
+	outcome, over := c.writeLocked(b, p, borrowed, key)
 	c.mu.Unlock()
 	if over {
 		c.interrupt()
@@ -43,12 +43,12 @@ func (c *Conn) write(b []byte, p Policy, borrowed bool) Outcome {
 
 // writeLocked tells, like all functions that may find the connection broken, whether
 // the caller must interrupt the holder of the turn after it unlocked mu.
-func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, over bool) {
+func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool, key Key) (outcome Outcome, over bool) {
 	if c.engine == nil || c.hasLocked(flagSealed|flagExported) {
 		return Gone, false
 	}
 	if c.hasLocked(flagImported) {
-		return c.enqueueLocked(b, p, borrowed), false
+		return c.enqueueLocked(b, p, borrowed, key), false
 	}
 	if c.hasLocked(flagCorked) && c.out.size+len(b) > corkLimit {
 		if c.flushLocked() {
@@ -56,7 +56,7 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, 
 		}
 	}
 	if c.out != nil && (!c.out.empty() || len(b) < corkLimit) {
-		return c.enqueueLocked(b, p, borrowed), false
+		return c.enqueueLocked(b, p, borrowed, key), false
 	}
 	if l := c.layer(); l != nil {
 		return c.writeSealedLocked(l, b, p, borrowed)
@@ -73,6 +73,9 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, 
 		c.newQueueLocked()
 	}
 	c.out.push(b, p, borrowed)
+	if n == 0 && key != (Key{}) {
+		c.out.note(key)
+	}
 	c.out.sent(n)
 	// Try again, now that flagQueued is set: if the peer has made room since the
 	// first attempt, the event that said so may have reached a worker that saw nothing
@@ -86,14 +89,27 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool) (outcome Outcome, 
 	return Queued, false
 }
 
-func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool) Outcome {
-	ok, dropped := c.out.makeRoom(len(b), c.engine.queueBytes, p)
+func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool, key Key) Outcome {
+	i, replaces := c.out.find(key)
+	var ok bool
+	var dropped int
+	if replaces {
+		ok, dropped = c.out.replace(key, i, b, c.engine.queueBytes, p)
+	} else {
+		ok, dropped = c.out.makeRoom(len(b), c.engine.queueBytes, p)
+	}
 	if dropped > 0 {
 		c.engine.stats.dropped.Add(int64(dropped))
 	}
 	switch {
+	case ok && replaces:
+		c.engine.stats.conflated.Add(1)
+		return Queued
 	case ok:
 		c.out.push(b, p, borrowed)
+		if key != (Key{}) {
+			c.out.note(key)
+		}
 		return Queued
 	case p == DropOldest:
 		c.engine.stats.dropped.Add(1)
