@@ -46,8 +46,8 @@ const (
 	VerbRefresh     = node.VerbRefresh     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke      = node.VerbRevoke      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke    = node.VerbUnrevoke    // Op is Text, Payload the ID of an entry
-	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload
-	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
+	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload, Conflate
+	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload, Conflate; Reply.Paced
 	VerbPacedList   = node.VerbPacedList   // ID, empty: all; Reply.Paced
 	VerbPacedCancel = node.VerbPacedCancel // ID; Reply.Paced
 	VerbPresence    = node.VerbPresence    // Users; Reply.Users
@@ -203,7 +203,7 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 	case VerbPushMany:
 		r.Count = srv.pushManyHere(c.Users, c.Topics, NewMessage(c.Op, c.Payload), nil)
 	case VerbDeliver:
-		r.Count = srv.deliverHere(&c.Audience, NewMessage(c.Op, c.Payload))
+		r.Count = srv.deliverHere(&c.Audience, ofCommand(c))
 	case VerbStored:
 		if srv.replay == nil {
 			return Reply{Error: "this node has no store"}
@@ -232,7 +232,7 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		r.Count, err = srv.applyRevocation(c)
 	case VerbPaced:
 		var b PacedBroadcast
-		if b, err = srv.startPacedLocal(c, NewMessage(c.Op, c.Payload)); err == nil {
+		if b, err = srv.startPacedLocal(c, ofCommand(c)); err == nil {
 			r.Paced = []PacedBroadcast{b}
 		}
 	case VerbPacedList, VerbPacedCancel:

@@ -22,6 +22,7 @@ type Message struct {
 	content Content
 	plain   frame.Prepared           // what raw dialects send; content.Payload is its payload
 	others  atomic.Pointer[encoding] // encodings of other dialects
+	options *options                 // nil: none
 }
 
 // encoding is a message as one dialect sends it; its frame is nil if that has panicked.

@@ -91,7 +91,8 @@ func (srv *Server) StartPaced(ctx context.Context, to Audience, m *Message, p Pa
 	if err := srv.fits(m); err != nil {
 		return PacedDelivery{}, err
 	}
-	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.newPacedID(), Key: p.Key, Over: p.Over, Op: m.Op(), Payload: m.Payload()}
+	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.newPacedID(), Key: p.Key, Over: p.Over}
+	m.into(c)
 	if err := node.CheckPaced(c, srv.Durable); err != nil {
 		return PacedDelivery{}, err
 	}

@@ -36,6 +36,9 @@ type Delivery struct {
 // returns when the local sessions have it written or queued and the other nodes
 // concerned have answered, or half a second has passed.
 func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery, error) {
+	if m.options != nil { // here and below: only VerbDeliver has them
+		return srv.deliverNarrowed(ctx, Audience{Users: []string{user}}, m)
+	}
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
@@ -59,6 +62,13 @@ func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, 
 }
 
 func (srv *Server) publish(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
+	if m.options != nil {
+		to := Audience{Topics: []string{topic}}
+		if except != nil {
+			to.ExcludeSessions = []string{except.fullID()}
+		}
+		return srv.deliverNarrowed(ctx, to, m)
+	}
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
@@ -74,6 +84,9 @@ func (srv *Server) publish(ctx context.Context, topic string, m *Message, except
 
 // Broadcast sends a message to every session that has a user, as Push does.
 func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) {
+	if m.options != nil {
+		return srv.deliverNarrowed(ctx, Audience{Everyone: true}, m)
+	}
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
@@ -88,6 +101,9 @@ func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) 
 // several topics. A session matched more than once receives the message once: as a
 // message for its user, whose policy for a full queue is the stricter one.
 func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Message) (Delivery, error) {
+	if m.options != nil {
+		return srv.deliverNarrowed(ctx, Audience{Users: users, Topics: topics}, m)
+	}
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
@@ -124,7 +140,7 @@ func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
 
 func (srv *Server) deliverLocal(to *Audience, m *Message) int {
 	return srv.together(func() int { return srv.deliverHere(to, m) },
-		func() *Command { return &Command{Verb: VerbDeliver, Audience: *to, Op: m.Op(), Payload: m.Payload()} })
+		func() *Command { return m.into(&Command{Verb: VerbDeliver, Audience: *to}) })
 }
 
 // Deliver sends a message to an audience, on all nodes of the cluster, as Push does. Nodes
@@ -133,7 +149,7 @@ func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delive
 	if err := to.Check(); err != nil {
 		return Delivery{}, err
 	}
-	if !audience.Narrowed(&to) {
+	if !audience.Narrowed(&to) && m.options == nil {
 		switch users, topics := len(to.Users), len(to.Topics); {
 		case to.Everyone:
 			return srv.Broadcast(ctx, m)
@@ -147,8 +163,8 @@ func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delive
 	return srv.deliverNarrowed(ctx, to, m)
 }
 
-// deliverNarrowed is Deliver for an audience that leaves out sessions. Its own copy of the
-// audience moves to the heap.
+// deliverNarrowed is Deliver for an audience that leaves out sessions, or for a message with
+// options. Its own copy of the audience moves to the heap.
 func (srv *Server) deliverNarrowed(ctx context.Context, to Audience, m *Message) (Delivery, error) {
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
@@ -157,7 +173,7 @@ func (srv *Server) deliverNarrowed(ctx context.Context, to Audience, m *Message)
 	if srv.cluster == nil {
 		return Delivery{Receivers: local()}, nil
 	}
-	c := &Command{Verb: VerbDeliver, Audience: to, Op: m.Op(), Payload: m.Payload()}
+	c := m.into(&Command{Verb: VerbDeliver, Audience: to})
 	return srv.deliver(ctx, audience.TargetOf(&to), c, local)
 }
 

@@ -63,6 +63,9 @@ func (s *Session) write(m *Message, policy netpoll.Policy) error {
 	if b == nil {
 		return errEncode
 	}
+	if m.options != nil {
+		return s.writeWith(m.options, b, policy)
+	}
 	return s.outcome(s.conn.Write(b, policy))
 }
 

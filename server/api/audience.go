@@ -16,15 +16,15 @@ import (
 // spread.
 
 var (
-	// audienceQuery are the parameters that narrow a push. repeatable are those that may come
-	// several times.
-	audienceQuery = []string{"exclude_user", "exclude_session", "where"}
-	repeatable    = []string{"exclude_user", "exclude_session", "name[]"}
+	// liveQuery are the parameters that narrow a push, and options of its message. repeatable
+	// are those that may come several times.
+	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate"}
+	repeatable = []string{"exclude_user", "exclude_session", "name[]"}
 	// paceQuery are the parameters of a paced broadcast.
 	paceQuery = []string{"over", "key"}
 )
 
-// narrow reads audienceQuery into an audience, and checks it.
+// narrow reads which sessions a push leaves out into an audience, and checks it.
 func narrow(args *fasthttp.Args, to *server.Audience) *problem {
 	if args.Len() == 0 {
 		return nil // most requests
@@ -64,11 +64,11 @@ func audienceProblem(code string, err error) *problem {
 	return problemf(400, code, "%s", strings.TrimPrefix(err.Error(), server.ErrAudience.Error()+": "))
 }
 
-// notNarrowed rejects a push of a stored message that would leave out sessions: a replay
-// knows nothing of it.
+// notNarrowed rejects a push of a stored message that would leave out sessions, or has
+// options of a live message: a replay knows nothing of them.
 func notNarrowed(args *fasthttp.Args, more ...string) *problem {
 	for name := range args.All() {
-		if slices.Contains(audienceQuery, string(name)) || slices.Contains(more, string(name)) {
+		if slices.Contains(liveQuery, string(name)) || slices.Contains(more, string(name)) {
 			return problemf(400, "bad_query", "%s does not apply to a stored message: remove it, or durable", name)
 		}
 	}
@@ -85,7 +85,11 @@ func (a *API) deliver(ctx *fasthttp.RequestCtx, to server.Audience) *problem {
 	if p != nil {
 		return p
 	}
-	message, p := a.message(ctx)
+	o, p := readOptions(args)
+	if p != nil {
+		return p
+	}
+	message, p := a.message(ctx, o)
 	if p != nil {
 		return p
 	}

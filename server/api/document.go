@@ -33,8 +33,8 @@ import (
 // Unknown and repeated fields are errors, because they could change the receivers. A field
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
-// exclude_users and exclude_sessions leave out sessions, and where selects by labels, of messages
-// that are not stored.
+// exclude_users and exclude_sessions leave out sessions, where selects by labels, and conflate
+// replaces older messages, of messages that are not stored.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -49,6 +49,7 @@ type document struct {
 	ExcludeUsers    []string
 	ExcludeSessions []string
 	Where           *string
+	Conflate        *string
 
 	where *where.Expr // Where, parsed
 
@@ -59,7 +60,7 @@ type document struct {
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where", "conflate"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -113,7 +114,7 @@ func (d *document) parse(b []byte) *problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
 	d.Broadcast, d.Durable = false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
-	d.Where, d.where = nil, nil
+	d.Where, d.where, d.Conflate = nil, nil, nil
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
@@ -189,6 +190,8 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.ExcludeSessions)
 	case "where":
 		return json.UnmarshalDecode(dec, &d.Where)
+	case "conflate":
+		return json.UnmarshalDecode(dec, &d.Conflate)
 	}
 	return &unknownField{string(name), at}
 }
@@ -211,7 +214,7 @@ func (d *document) check() *problem {
 		return problemf(400, "bad_document", "no receivers: want users, topics or broadcast")
 	case d.Durable && d.Broadcast:
 		return problemf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
-	case d.Durable && d.narrowed():
+	case d.Durable && d.onlyLive():
 		return errNarrowed
 	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
 		return errNotStored
@@ -219,6 +222,11 @@ func (d *document) check() *problem {
 	if d.TTL+d.ID != "" {
 		var p *problem
 		if d.ttl, p = storedOptions(d.TTL, d.ID); p != nil {
+			return p
+		}
+	}
+	if d.Conflate != nil {
+		if p := checkConflate("bad_document", *d.Conflate); p != nil {
 			return p
 		}
 	}
@@ -255,11 +263,21 @@ func checkNames(field string, names []string) *problem {
 
 var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
 
-var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions and where do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where and conflate do not apply to stored messages: remove them, or \"durable\" and durable topics"}
 
 // narrowed reports whether the document leaves out sessions that it names.
 func (d *document) narrowed() bool {
 	return d.Where != nil || len(d.ExcludeUsers)+len(d.ExcludeSessions) > 0
+}
+
+// onlyLive reports whether the document has members that do not apply to stored messages.
+func (d *document) onlyLive() bool { return d.narrowed() || d.Conflate != nil }
+
+func (d *document) options() (o server.MessageOptions) {
+	if d.Conflate != nil {
+		o.Conflate = *d.Conflate
+	}
+	return o
 }
 
 func (d *document) audience() server.Audience {
@@ -285,7 +303,10 @@ func (d *document) deliver(a *API) (out server.Delivery, p *problem) {
 	if d.TTL+d.ID != "" {
 		return out, errNotStored
 	}
-	message := server.NewMessage(op, payload)
+	message, p := newMessage(op, payload, d.options())
+	if p != nil {
+		return out, p
+	}
 	out, err := a.srv.Deliver(a.quit, d.audience(), message)
 	if err != nil {
 		return out, pushProblem(err)

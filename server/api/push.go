@@ -59,13 +59,13 @@ func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // message makes a message of the body.
-func (a *API) message(ctx *fasthttp.RequestCtx) (*server.Message, *problem) {
+func (a *API) message(ctx *fasthttp.RequestCtx, o server.MessageOptions) (*server.Message, *problem) {
 	body, op, p := a.readPayload(ctx)
 	if p != nil {
 		return nil, p
 	}
 	defer body.free()
-	return server.NewMessage(op, body.b), nil
+	return newMessage(op, body.b, o)
 }
 
 // readPayload reads a body that is delivered unchanged. The caller frees it.

@@ -51,13 +51,13 @@ var routes = []route{
 	{path: split("/healthz"), open: true, methods: []method{{name: "GET", serve: (*API).healthz, query: []string{"strict"}, errors: []int{503}}}},
 	{path: split("/readyz"), open: true, methods: []method{{name: "GET", serve: (*API).readyz, errors: []int{503}}}},
 
-	{path: split("/v1/broadcast"), methods: []method{{name: "POST", serve: (*API).broadcast, query: slices.Concat(paceQuery, audienceQuery), body: true, errors: []int{429, 503}}}},
+	{path: split("/v1/broadcast"), methods: []method{{name: "POST", serve: (*API).broadcast, query: slices.Concat(paceQuery, liveQuery), body: true, errors: []int{429, 503}}}},
 	{path: split("/v1/broadcasts"), methods: []method{{name: "GET", serve: (*API).getBroadcasts}}},
 	{path: split("/v1/broadcasts/{id}"), methods: []method{
 		{name: "GET", serve: (*API).getBroadcast, errors: []int{404, 503}},
 		{name: "DELETE", serve: (*API).deleteBroadcast, errors: []int{404, 503}}}},
-	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: slices.Concat(storedQuery, audienceQuery), body: true, errors: noStore}}},
-	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: slices.Concat(storedQuery, paceQuery, audienceQuery), body: true, errors: append([]int{409, 429}, noStore...)}}},
+	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: slices.Concat(storedQuery, liveQuery), body: true, errors: noStore}}},
+	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: slices.Concat(storedQuery, paceQuery, liveQuery), body: true, errors: append([]int{409, 429}, noStore...)}}},
 	{path: split("/v1/push"), methods: []method{{name: "POST", serve: (*API).pushDocument, body: true, errors: append([]int{409}, noStore...)}}},
 	{path: split("/v1/batch"), methods: []method{{name: "POST", serve: (*API).batch, body: true, long: true, errors: []int{503, 505}}}},
 

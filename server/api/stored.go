@@ -131,7 +131,7 @@ func (d *document) stored(srv *server.Server) bool {
 // receivers for which it is not stored. The function that it returns stores the message,
 // and must be called. It borrows nothing from the document.
 func (d *document) begin(api *API) (finish func() storedAnswer, p *problem) {
-	if d.narrowed() { // and names a durable topic
+	if d.onlyLive() { // and names a durable topic
 		return nil, errNarrowed
 	}
 	srv := api.srv

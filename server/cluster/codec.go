@@ -217,7 +217,7 @@ func appendCommand(b []byte, c *server.Command) []byte {
 		b = appendString(b, c.Except)
 	}
 	if f&hasAudience != 0 {
-		b = appendAudience(b, &c.Audience)
+		b = appendAudience(b, c)
 	}
 	if f&hasID != 0 {
 		b = appendString(b, c.ID)
@@ -268,7 +268,7 @@ func decodeCommand(b []byte) (*server.Command, error) {
 		c.Except = r.string()
 	}
 	if f&hasAudience != 0 {
-		c.Audience = r.audience()
+		r.audience(c)
 	}
 	if f&hasID != 0 {
 		c.ID = r.string()

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"fanfare/server"
+	"fanfare/server/node"
 	"fanfare/server/where"
 )
 
@@ -21,6 +22,8 @@ const (
 	everyoneFlag = 1
 	// whereFlag is set if the text of an expression follows.
 	whereFlag = 2
+	// conflateFlag is set if Command.Conflate follows.
+	conflateFlag = 4
 )
 
 // checkAudience applies the rules for Audience, ID, Key and Over.
@@ -33,6 +36,9 @@ func checkAudience(c *server.Command, f fields) error {
 	} else if err := to.Check(); err != nil {
 		return invalid("%s", err)
 	}
+	if err := node.CheckConflate(c.Conflate); err != nil || f&hasAudience == 0 && c.Conflate != "" {
+		return invalid("verb %d: conflate %.40q", c.Verb, c.Conflate)
+	}
 	switch {
 	case f&hasID == 0 && c.ID != "" || f&hasPace == 0 && (c.Key != "" || c.Over != 0):
 		return invalid("verb %d with the ID, key or time of a paced broadcast", c.Verb)
@@ -44,13 +50,18 @@ func checkAudience(c *server.Command, f fields) error {
 	return nil
 }
 
-func appendAudience(b []byte, to *server.Audience) []byte {
+// appendAudience appends the audience of a command, and the options of its message.
+func appendAudience(b []byte, c *server.Command) []byte {
+	to := &c.Audience
 	flags := byte(0)
 	if to.Everyone {
 		flags |= everyoneFlag
 	}
 	if to.Where != nil {
 		flags |= whereFlag
+	}
+	if c.Conflate != "" {
+		flags |= conflateFlag
 	}
 	b = append(b, flags)
 	for _, list := range [][]string{to.Users, to.Topics, to.ExcludeUsers, to.ExcludeSessions} {
@@ -59,13 +70,17 @@ func appendAudience(b []byte, to *server.Audience) []byte {
 	if to.Where != nil {
 		b = appendString(b, to.Where.String())
 	}
+	if c.Conflate != "" {
+		b = appendString(b, c.Conflate)
+	}
 	return b
 }
 
-func (r *reader) audience() (to server.Audience) {
-	flags := r.byte()
+// audience is the reverse of appendAudience.
+func (r *reader) audience(c *server.Command) {
+	to, flags := &c.Audience, r.byte()
 	to.Everyone = flags&everyoneFlag != 0
-	if flags&^(everyoneFlag|whereFlag) != 0 { // that this node does not know, and must not ignore
+	if flags&^(everyoneFlag|whereFlag|conflateFlag) != 0 { // that this node does not know, and must not ignore
 		r.failed, r.b = true, nil
 	}
 	for _, list := range []*[]string{&to.Users, &to.Topics, &to.ExcludeUsers, &to.ExcludeSessions} {
@@ -78,7 +93,9 @@ func (r *reader) audience() (to server.Audience) {
 		}
 		to.Where = expr
 	}
-	return to
+	if flags&conflateFlag != 0 {
+		c.Conflate = r.string()
+	}
 }
 
 // duration is a time that is not negative.

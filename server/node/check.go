@@ -22,6 +22,9 @@ func Check(c *Command, maxPayload int, durable func(topic string) bool) error {
 	if err := checkNames(c); err != nil {
 		return err
 	}
+	if err := checkOptions(c); err != nil {
+		return err
+	}
 	switch c.Verb {
 	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany, VerbRefresh:
 		return checkPayload(c, maxPayload)

@@ -36,8 +36,8 @@ const (
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
-	VerbDeliver                     // Audience, Op, Payload
-	VerbPaced                       // Audience, ID, Key, Over, Op, Payload; Reply.Paced
+	VerbDeliver                     // Audience, Op, Payload, Conflate
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload, Conflate; Reply.Paced
 	VerbPacedList                   // ID, empty: all; Reply.Paced
 	VerbPacedCancel                 // ID; Reply.Paced
 	VerbPresence                    // Users; Reply.Users
@@ -62,6 +62,7 @@ type Command struct {
 	Over          time.Duration `json:"-"` // of Pace; a handover carries no paced broadcast
 	After         string        // a user, which a page follows; empty: the first page
 	Limit         int           // users of a page
+	Conflate      string        `json:",omitzero"` // an option of the message
 }
 
 // Reply is what one node answers to a command.

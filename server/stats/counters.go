@@ -92,6 +92,7 @@ func (st *Counters) Snapshot(engine netpoll.Stats) *Stats {
 		},
 		Publishes: byName(st.Publishes[:], publishResults[:]),
 		Requests:  byName(st.Requests[:], requestResults[:]),
+		Conflated: engine.Conflated,
 		Closes:    counted(st.Closes[:], closeCodes),
 		Delivery:  make(map[string]Histogram),
 		Opened:    engine.Opened,

@@ -103,6 +103,8 @@ type HeldMessage struct {
 	Op      node.Op        `json:"op"`
 	Payload []byte         `json:"payload"`
 	Policy  netpoll.Policy `json:"policy,omitzero"`
+
+	Conflate string `json:"conflate,omitzero"` // see server.MessageOptions
 }
 
 // Credential is what a session keeps of the proof of its identity, for revocations.

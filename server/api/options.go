@@ -1,0 +1,42 @@
+package api
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"fanfare/server"
+	"fanfare/server/node"
+)
+
+// This file reads the options of messages that are not stored.
+
+// readOptions reads the options from the query.
+func readOptions(args *fasthttp.Args) (o server.MessageOptions, p *problem) {
+	if args.Len() == 0 || !args.Has("conflate") {
+		return o, nil // most requests
+	}
+	o.Conflate = string(args.Peek("conflate"))
+	return o, checkConflate("bad_query", o.Conflate)
+}
+
+// checkConflate checks a name that was given.
+func checkConflate(code, name string) *problem {
+	if name == "" {
+		return problemf(400, code, "conflate is empty: give it a value, or remove it")
+	}
+	if err := node.CheckConflate(name); err != nil {
+		return problemf(400, code, "conflate: %s", err)
+	}
+	return nil
+}
+
+// newMessage is server.NewMessage with options that are checked.
+func newMessage(op server.Op, payload []byte, o server.MessageOptions) (*server.Message, *problem) {
+	if o == (server.MessageOptions{}) {
+		return server.NewMessage(op, payload), nil
+	}
+	m, err := server.NewMessageWith(op, payload, o)
+	if err != nil {
+		return nil, problemf(400, "bad_query", "%s", err)
+	}
+	return m, nil
+}
