@@ -46,13 +46,14 @@ const (
 	VerbRefresh     = node.VerbRefresh     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke      = node.VerbRevoke      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke    = node.VerbUnrevoke    // Op is Text, Payload the ID of an entry
-	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload, Conflate
-	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload, Conflate; Reply.Paced
+	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload, Conflate, Receipt
+	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload, Conflate, Receipt; Reply.Paced
 	VerbPacedList   = node.VerbPacedList   // ID, empty: all; Reply.Paced
 	VerbPacedCancel = node.VerbPacedCancel // ID; Reply.Paced
 	VerbPresence    = node.VerbPresence    // Users; Reply.Users
 	VerbTopicUsers  = node.VerbTopicUsers  // Topic, After, Limit; Reply.Users
 	VerbDescribe    = node.VerbDescribe    // Reply.About
+	VerbReceipt     = node.VerbReceipt     // ID; Reply.Receipt
 )
 
 // MaxMissingNodes bounds Coverage.MissingNodes.
@@ -162,7 +163,7 @@ func (m member) Serve(c *Command) Reply {
 // process. The others concern what an identity may do, and broadcasts that take long anyway.
 func (srv *Server) concernsSessions(v Verb) bool {
 	switch v {
-	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel, VerbDescribe:
+	case VerbRefresh, VerbRevoke, VerbUnrevoke, VerbPaced, VerbPacedList, VerbPacedCancel, VerbDescribe, VerbReceipt:
 		return false
 	}
 	return true
@@ -243,6 +244,8 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		r.Users = srv.topicUsersHere(c.Topic, c.After, c.Limit)
 	case VerbDescribe:
 		r.Count, r.About = int(srv.sessions.Load()), srv.describe()
+	case VerbReceipt:
+		r.Receipt = srv.receiptHere(c.ID)
 	}
 	if err != nil && r.Error == "" {
 		r.Error = err.Error()

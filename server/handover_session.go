@@ -158,7 +158,7 @@ func (s *Session) exportReplay(st *handover.State) {
 	st.Replay, held = s.srv().replay.Export(receiver{s})
 	for _, f := range held {
 		live := f.(*liveFrame)
-		st.Held = append(st.Held, handover.HeldMessage{Op: live.m.Op(), Payload: live.m.Payload(), Policy: live.policy, Conflate: live.m.conflate()})
+		st.Held = append(st.Held, handover.HeldMessage{Op: live.m.Op(), Payload: live.m.Payload(), Policy: live.policy, Conflate: live.m.conflate(), Receipt: live.m.Receipt()})
 	}
 }
 
@@ -181,7 +181,7 @@ func (s *Session) importReplay(st *handover.State) {
 	}
 	var held []replay.Frame
 	for _, m := range st.Held {
-		held = append(held, &liveFrame{newMessageWith(m.Op, m.Payload, MessageOptions{Conflate: m.Conflate}), m.Policy})
+		held = append(held, &liveFrame{newMessageWith(m.Op, m.Payload, m.Conflate, m.Receipt), m.Policy})
 	}
 	if err := r.Import(receiver{s}, st.Replay, held); err != nil {
 		s.srv().log.Error("state of stored messages is inconsistent", "err", err, "user", s.User())

@@ -62,6 +62,7 @@ func (c *clock) beat() {
 	if t-c.looked >= ticksPerSecond {
 		c.looked = t
 		srv.sources.Sweep(t)
+		srv.receipts.Sweep(now)
 		if srv.tls != nil {
 			srv.tls.Sweep()
 		}

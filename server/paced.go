@@ -204,6 +204,7 @@ type pacedInfo struct {
 // startPacedLocal starts a paced broadcast to the sessions of this node.
 func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, error) {
 	srv.notePacedID(c.ID)
+	srv.openReceipt(m, c.Over)
 	w := &pacedWalk{srv: srv, message: m, sel: srv.selectionOf(&c.Audience), born: srv.tick.Load()}
 	if len(c.Audience.Topics) > 0 {
 		w.topic = c.Audience.Topics[0]

@@ -353,6 +353,7 @@ func keepSelected(sel *audience.Selection, list []*Session) []*Session {
 // deliverHere sends a message to the selected sessions of this process.
 func (srv *Server) deliverHere(to *Audience, m *Message) int {
 	sel := srv.selectionOf(to)
+	srv.openReceipt(m, 0)
 	switch users, topics := len(to.Users), len(to.Topics); {
 	case to.Everyone:
 		return srv.broadcastHere(m, sel)

@@ -177,8 +177,8 @@ func (w *work) enough(srv *Server, bytes int) bool {
 // handle processes one message, and reports whether to go on; more says that bytes of
 // this read are left.
 func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m frame.Message, now uint32, more bool) bool {
-	// Pongs that acknowledge stored messages are not counted: the server has asked for
-	// each of them.
+	// Pongs that acknowledge stored messages, or confirm a receipt, are not counted: the
+	// server has asked for each of them.
 	if m.Op == ws.OpPong && s.ponged(m.Payload) {
 		return true
 	}

@@ -12,6 +12,7 @@ import (
 	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/server/internal/fanout"
+	"fanfare/server/internal/receipt"
 	"fanfare/server/internal/replay"
 	"fanfare/server/stats"
 	"fanfare/server/store"
@@ -175,8 +176,12 @@ var (
 	ErrPositions = errors.New("server: too many positions in durable topics")
 )
 
-// ponged reports whether a pong answers a ping that followed stored messages.
+// ponged reports whether a pong answers a ping that followed messages. That of a receipt is
+// not one with another payload than that of a ping after stored messages, which may be under way.
 func (s *Session) ponged(payload []byte) bool {
+	if receipt.IsPing(payload) {
+		return s.receiptPong(payload)
+	}
 	srv := s.srv()
 	return srv.replay != nil && srv.replay.Pong(receiver{s}, payload)
 }

@@ -26,6 +26,7 @@ import (
 	"fanfare/server/internal/lane"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
+	"fanfare/server/internal/receipt"
 	"fanfare/server/internal/rejectlog"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
@@ -97,6 +98,7 @@ type Server struct {
 	peer   *handover.Link // the other process; nil for most of a Server's life. guarded by moving
 
 	paced      *pace.Table
+	receipts   *receipt.Book
 	pacedStamp atomic.Uint64 // the greatest time in the ID of a paced broadcast
 
 	changing sync.Mutex // held by Reconfigure, around mu
@@ -192,6 +194,7 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.TLS != nil {
 		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
 	}
+	srv.receipts = receipt.NewBook()
 	srv.paced = pace.NewTable(pace.Config{Now: func() time.Duration { return srv.now() }, Go: srv.background.Go, Ended: srv.pacedEnded})
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)

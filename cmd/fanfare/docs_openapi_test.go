@@ -51,6 +51,10 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=2h", typeText, "hello", 400},
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=1h&key=flags", typeText, "hello", 200},
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push?over=100ms&exclude_user=bob", typeText, "rain", 200},
+		{"POST", "/v1/broadcast", "/v1/broadcast?receipt=true&conflate=k", "text/plain", "x", 200},
+		{"GET", "/v1/receipts/{id}", "/v1/receipts/RECEIPT", "", "", 200}, // the last one
+		{"GET", "/v1/receipts/{id}", "/v1/receipts/x", "", "", 404},
+		{"GET", "/v1/receipts/{id}", "/v1/receipts/%00", "", "", 400},
 		{"GET", "/v1/broadcasts", "", "", "", 200},
 		{"GET", "/v1/broadcasts/{id}", "/v1/broadcasts/0000000000000cafecafe", "", "", 404},
 		{"GET", "/v1/broadcasts/{id}", "/v1/broadcasts/PACED", "", "", 200}, // the last one that was started
@@ -158,6 +162,7 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/users/{user}/push", "/v1/users/alice/push", typeText, "hello", 401},
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push", typeText, "rain", 401},
 		{"POST", "/v1/broadcast", "", typeText, "hello", 401},
+		{"GET", "/v1/receipts/{id}", "/v1/receipts/x", "", "", 401},
 		{"GET", "/v1/broadcasts", "", "", "", 401},
 		{"GET", "/v1/broadcasts/{id}", "/v1/broadcasts/x", "", "", 401},
 		{"DELETE", "/v1/broadcasts/{id}", "/v1/broadcasts/x", "", "", 401},
@@ -271,6 +276,7 @@ func TestDocsOpenAPI(t *testing.T) {
 	}
 	seen := make(map[string]bool)
 	pacedID, paced := regexp.MustCompile(`^{"id":"([0-9a-f]{21})"`), ""
+	receiptID, receipt := regexp.MustCompile(`"receipt":"([A-Z2-7]{26})"`), ""
 	for name, cases := range apiCases {
 		p := startServer(t, nil, servers[name]...)
 		p.connect("/ws?user=alice&topic=weather")
@@ -279,8 +285,13 @@ func TestDocsOpenAPI(t *testing.T) {
 		}
 		for _, c := range cases {
 			c.target = strings.Replace(c.target, "PACED", paced, 1)
-			if m := pacedID.FindSubmatch(api.try(t, p.api, c)); m != nil {
+			c.target = strings.Replace(c.target, "RECEIPT", receipt, 1)
+			answer := api.try(t, p.api, c)
+			if m := pacedID.FindSubmatch(answer); m != nil {
 				paced = string(m[1])
+			}
+			if m := receiptID.FindSubmatch(answer); m != nil {
+				receipt = string(m[1])
 			}
 			seen[fmt.Sprint(c.method, " ", c.path, " ", c.status)] = true
 		}

@@ -18,7 +18,7 @@ import (
 var (
 	// liveQuery are the parameters that narrow a push, and options of its message. repeatable
 	// are those that may come several times.
-	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate"}
+	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate", "receipt"}
 	repeatable = []string{"exclude_user", "exclude_session", "name[]"}
 	// paceQuery are the parameters of a paced broadcast.
 	paceQuery = []string{"over", "key"}
@@ -94,10 +94,11 @@ func (a *API) deliver(ctx *fasthttp.RequestCtx, to server.Audience) *problem {
 		return p
 	}
 	if !paced {
-		return answerDelivery(ctx)(a.srv.Deliver(a.quit, to, message))
+		d, err := a.srv.Deliver(a.quit, to, message)
+		return answerDelivery(ctx, delivered{d, message.Receipt()}, err)
 	}
 	d, err := a.srv.StartPaced(a.quit, to, message, pace)
-	return answerPaced(ctx, d, err)
+	return answerPaced(ctx, d, message.Receipt(), err)
 }
 
 // readPace reads paceQuery. It reports whether the push is paced.
@@ -126,11 +127,12 @@ func readPace(args *fasthttp.Args) (pace server.Pace, paced bool, p *problem) {
 // pacedAnswer describes a paced broadcast.
 type pacedAnswer struct {
 	server.PacedBroadcast
+	Receipt string `json:"receipt,omitempty"` // where it is started
 	coverage
 }
 
 // answerPaced answers with a paced broadcast.
-func answerPaced(ctx *fasthttp.RequestCtx, d server.PacedDelivery, err error) *problem {
+func answerPaced(ctx *fasthttp.RequestCtx, d server.PacedDelivery, receipt string, err error) *problem {
 	switch {
 	case errors.Is(err, server.ErrAudience):
 		return audienceProblem("bad_query", err)
@@ -143,7 +145,7 @@ func answerPaced(ctx *fasthttp.RequestCtx, d server.PacedDelivery, err error) *p
 	case err != nil:
 		return pushProblem(err)
 	}
-	answerJSON(ctx, pacedAnswer{d.PacedBroadcast, coverageOf(d.Coverage)})
+	answerJSON(ctx, pacedAnswer{d.PacedBroadcast, receipt, coverageOf(d.Coverage)})
 	return nil
 }
 
@@ -163,11 +165,11 @@ func (a *API) getBroadcasts(ctx *fasthttp.RequestCtx, _ names) *problem {
 // getBroadcast serves GET /v1/broadcasts/{id}.
 func (a *API) getBroadcast(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.FindPaced(a.quit, in.id)
-	return answerPaced(ctx, d, err)
+	return answerPaced(ctx, d, "", err)
 }
 
 // deleteBroadcast serves DELETE /v1/broadcasts/{id}: it cancels a paced broadcast.
 func (a *API) deleteBroadcast(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.CancelPaced(a.quit, in.id)
-	return answerPaced(ctx, d, err)
+	return answerPaced(ctx, d, "", err)
 }

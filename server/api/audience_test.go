@@ -50,7 +50,7 @@ func TestExclude(t *testing.T) {
 		{"/v1/broadcast?conflate=%ff", "x", "bad_query conflate: name", ""},
 		{"/v1/push", `{"users":["a"],"conflate":"","text":"x"}`, "bad_document conflate is empty", ""},
 		{"/v1/users/a/push?durable=true&conflate=k", "x", "bad_query conflate does not apply to a stored message", ""},
-		{"/v1/push", `{"users":["a"],"durable":true,"conflate":"k","text":"x"}`, "bad_document exclude_users, exclude_sessions, where and conflate do not", ""},
+		{"/v1/push", `{"users":["a"],"durable":true,"conflate":"k","text":"x"}`, "bad_document exclude_users, exclude_sessions, where, conflate and receipt do not", ""},
 		{"/v1/broadcast?where=", "x", "bad_where where: column 1: unexpected end", ""},
 		{"/v1/broadcast?where=name+%3D+'a'", "x", "bad_where where: column 6: unexpected =: want ==", ""},
 		{"/v1/push", `{"broadcast":true,"where":"name","text":"x"}`, "bad_where where: column 5: unexpected end", ""},
@@ -61,7 +61,7 @@ func TestExclude(t *testing.T) {
 		{"/v1/broadcast" + many, "x", "bad_query 101 names are excluded: want at most 100 users and 100 sessions", ""},
 		{"/v1/broadcast?over=1s&over=1s", "x", `bad_query parameter "over" comes twice`, ""},
 		{"/v1/users/a/push?durable=true&exclude_user=a", "x", "bad_query exclude_user does not apply to a stored message", ""},
-		{"/v1/push", `{"users":["a"],"durable":true,"exclude_users":["b"],"text":"x"}`, "bad_document exclude_users, exclude_sessions, where and conflate do not apply", ""},
+		{"/v1/push", `{"users":["a"],"durable":true,"exclude_users":["b"],"text":"x"}`, "bad_document exclude_users, exclude_sessions, where, conflate and receipt do not apply", ""},
 		{"/v1/push", `{"users":["a"],"exclude_sessions":["x"],"text":"x"}`, `bad_document excluded session "x"`, ""},
 	} {
 		got := s.call("POST", test.path, test.body)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"fanfare/server"
 	"fanfare/server/api/internal/answers"
 )
 
@@ -290,10 +289,6 @@ func (b *batch) serve(line []byte) *problem {
 	}
 	b.say(func(out []byte) []byte { return appendAnswer(out, n) })
 	return nil
-}
-
-func appendAnswer(b []byte, d server.Delivery) []byte {
-	return append(appendDelivery(append(b, '{'), d), "}\n"...)
 }
 
 // acquire acquires a CPU slot, which the batch holds while it serves complete lines that need

@@ -34,7 +34,7 @@ import (
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
 // exclude_users and exclude_sessions leave out sessions, where selects by labels, and conflate
-// replaces older messages, of messages that are not stored.
+// replaces older messages and receipt counts confirmations, of messages that are not stored.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -50,6 +50,7 @@ type document struct {
 	ExcludeSessions []string
 	Where           *string
 	Conflate        *string
+	Receipt         bool
 
 	where *where.Expr // Where, parsed
 
@@ -60,7 +61,7 @@ type document struct {
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where", "conflate"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where", "conflate", "receipt"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -78,7 +79,7 @@ func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 		if p != nil {
 			return p
 		}
-		return answerDelivery(ctx)(delivery, nil)
+		return answerDelivery(ctx, delivery, nil)
 	}
 	finish, p := d.begin(a)
 	if p != nil {
@@ -114,7 +115,7 @@ func (d *document) parse(b []byte) *problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
 	d.Broadcast, d.Durable = false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
-	d.Where, d.where, d.Conflate = nil, nil, nil
+	d.Where, d.where, d.Conflate, d.Receipt = nil, nil, nil, false
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
@@ -192,6 +193,8 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.Where)
 	case "conflate":
 		return json.UnmarshalDecode(dec, &d.Conflate)
+	case "receipt":
+		return json.UnmarshalDecode(dec, &d.Receipt)
 	}
 	return &unknownField{string(name), at}
 }
@@ -263,7 +266,7 @@ func checkNames(field string, names []string) *problem {
 
 var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
 
-var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where and conflate do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where, conflate and receipt do not apply to stored messages: remove them, or \"durable\" and durable topics"}
 
 // narrowed reports whether the document leaves out sessions that it names.
 func (d *document) narrowed() bool {
@@ -271,12 +274,13 @@ func (d *document) narrowed() bool {
 }
 
 // onlyLive reports whether the document has members that do not apply to stored messages.
-func (d *document) onlyLive() bool { return d.narrowed() || d.Conflate != nil }
+func (d *document) onlyLive() bool { return d.narrowed() || d.Conflate != nil || d.Receipt }
 
 func (d *document) options() (o server.MessageOptions) {
 	if d.Conflate != nil {
 		o.Conflate = *d.Conflate
 	}
+	o.Receipt = d.Receipt
 	return o
 }
 
@@ -295,7 +299,7 @@ func (d *document) payload() (server.Op, []byte) {
 }
 
 // deliver sends a message that is not stored.
-func (d *document) deliver(a *API) (out server.Delivery, p *problem) {
+func (d *document) deliver(a *API) (out delivered, p *problem) {
 	op, payload := d.payload()
 	if limit := a.limits.MaxPayload; len(payload) > limit {
 		return out, tooBig("the payload", limit)
@@ -307,9 +311,9 @@ func (d *document) deliver(a *API) (out server.Delivery, p *problem) {
 	if p != nil {
 		return out, p
 	}
-	out, err := a.srv.Deliver(a.quit, d.audience(), message)
+	delivery, err := a.srv.Deliver(a.quit, d.audience(), message)
 	if err != nil {
 		return out, pushProblem(err)
 	}
-	return out, nil
+	return delivered{delivery, message.Receipt()}, nil
 }

@@ -11,11 +11,23 @@ import (
 
 // readOptions reads the options from the query.
 func readOptions(args *fasthttp.Args) (o server.MessageOptions, p *problem) {
-	if args.Len() == 0 || !args.Has("conflate") {
+	if args.Len() == 0 {
 		return o, nil // most requests
 	}
-	o.Conflate = string(args.Peek("conflate"))
-	return o, checkConflate("bad_query", o.Conflate)
+	if args.Has("receipt") {
+		switch text := string(args.Peek("receipt")); text {
+		case "true", "1":
+			o.Receipt = true
+		case "false", "0":
+		default:
+			return o, problemf(400, "bad_query", "receipt is %.40q: want true or false", text)
+		}
+	}
+	if args.Has("conflate") {
+		o.Conflate = string(args.Peek("conflate"))
+		p = checkConflate("bad_query", o.Conflate)
+	}
+	return o, p
 }
 
 // checkConflate checks a name that was given.

@@ -136,17 +136,30 @@ func isBinary(media []byte) bool {
 	return false
 }
 
-// answerDelivery returns a function that answers with the outcome of a push.
-func answerDelivery(ctx *fasthttp.RequestCtx) func(server.Delivery, error) *problem {
-	return func(d server.Delivery, err error) *problem {
-		if err != nil {
-			return pushProblem(err)
-		}
-		var room [answerSize]byte
-		ctx.SetContentType(typeJSON)
-		ctx.SetBody(append(appendDelivery(append(room[:0], '{'), d), "}\n"...)) // copies
-		return nil
+// delivered is the outcome of a push.
+type delivered struct {
+	server.Delivery
+	receipt string // its ID; empty: none
+}
+
+// answerDelivery answers with the outcome of a push.
+func answerDelivery(ctx *fasthttp.RequestCtx, d delivered, err error) *problem {
+	if err != nil {
+		return pushProblem(err)
 	}
+	var room [answerSize]byte
+	ctx.SetContentType(typeJSON)
+	ctx.SetBody(appendAnswer(room[:0], d)) // copies
+	return nil
+}
+
+// appendAnswer appends the answer to a push, and a line feed.
+func appendAnswer(b []byte, d delivered) []byte {
+	b = appendDelivery(append(b, '{'), d.Delivery)
+	if d.receipt != "" { // which needs no escapes
+		b = append(append(append(b, `,"receipt":"`...), d.receipt...), '"')
+	}
+	return append(b, "}\n"...)
 }
 
 // answerSize is the greatest length of {"receivers":N,"complete":false} and a line feed.

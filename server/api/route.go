@@ -56,6 +56,7 @@ var routes = []route{
 	{path: split("/v1/broadcasts/{id}"), methods: []method{
 		{name: "GET", serve: (*API).getBroadcast, errors: []int{404, 503}},
 		{name: "DELETE", serve: (*API).deleteBroadcast, errors: []int{404, 503}}}},
+	{path: split("/v1/receipts/{id}"), methods: []method{{name: "GET", serve: (*API).getReceipt, errors: []int{404, 503}}}},
 	{path: split("/v1/users/{user}/push"), methods: []method{{name: "POST", serve: (*API).pushUser, query: slices.Concat(storedQuery, liveQuery), body: true, errors: noStore}}},
 	{path: split("/v1/topics/{topic}/push"), methods: []method{{name: "POST", serve: (*API).pushTopic, query: slices.Concat(storedQuery, paceQuery, liveQuery), body: true, errors: append([]int{409, 429}, noStore...)}}},
 	{path: split("/v1/push"), methods: []method{{name: "POST", serve: (*API).pushDocument, body: true, errors: append([]int{409}, noStore...)}}},

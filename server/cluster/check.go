@@ -14,7 +14,7 @@ func (c *Cluster) Check(cmd *server.Command) error {
 	if err := checkCommand(&valid); err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
-	size := headerSize + 64 + len(cmd.User) + len(cmd.Topic) + len(cmd.Payload) + len(cmd.Conflate)
+	size := headerSize + 64 + len(cmd.User) + len(cmd.Topic) + len(cmd.Payload) + len(cmd.Conflate) + len(cmd.Receipt)
 	for _, names := range [][]string{cmd.Users, cmd.Topics} {
 		for _, name := range names {
 			size += 2 + len(name)

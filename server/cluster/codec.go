@@ -56,6 +56,7 @@ var verbs = [...]fields{
 	server.VerbPresence:    hasUsers,
 	server.VerbTopicUsers:  hasTopic | hasPage,
 	server.VerbDescribe:    hasNothing,
+	server.VerbReceipt:     hasID,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {

@@ -24,6 +24,8 @@ const (
 	whereFlag = 2
 	// conflateFlag is set if Command.Conflate follows.
 	conflateFlag = 4
+	// receiptFlag is set if Command.Receipt follows.
+	receiptFlag = 8
 )
 
 // checkAudience applies the rules for Audience, ID, Key and Over.
@@ -38,6 +40,9 @@ func checkAudience(c *server.Command, f fields) error {
 	}
 	if err := node.CheckConflate(c.Conflate); err != nil || f&hasAudience == 0 && c.Conflate != "" {
 		return invalid("verb %d: conflate %.40q", c.Verb, c.Conflate)
+	}
+	if c.Receipt != "" && (f&hasAudience == 0 || node.CheckReceiptID(c.Receipt) != nil) {
+		return invalid("verb %d: receipt %.40q", c.Verb, c.Receipt)
 	}
 	switch {
 	case f&hasID == 0 && c.ID != "" || f&hasPace == 0 && (c.Key != "" || c.Over != 0):
@@ -63,6 +68,9 @@ func appendAudience(b []byte, c *server.Command) []byte {
 	if c.Conflate != "" {
 		flags |= conflateFlag
 	}
+	if c.Receipt != "" {
+		flags |= receiptFlag
+	}
 	b = append(b, flags)
 	for _, list := range [][]string{to.Users, to.Topics, to.ExcludeUsers, to.ExcludeSessions} {
 		b = appendStrings(b, list)
@@ -73,6 +81,9 @@ func appendAudience(b []byte, c *server.Command) []byte {
 	if c.Conflate != "" {
 		b = appendString(b, c.Conflate)
 	}
+	if c.Receipt != "" {
+		b = appendString(b, c.Receipt)
+	}
 	return b
 }
 
@@ -80,7 +91,7 @@ func appendAudience(b []byte, c *server.Command) []byte {
 func (r *reader) audience(c *server.Command) {
 	to, flags := &c.Audience, r.byte()
 	to.Everyone = flags&everyoneFlag != 0
-	if flags&^(everyoneFlag|whereFlag|conflateFlag) != 0 { // that this node does not know, and must not ignore
+	if flags&^(everyoneFlag|whereFlag|conflateFlag|receiptFlag) != 0 { // that this node does not know, and must not ignore
 		r.failed, r.b = true, nil
 	}
 	for _, list := range []*[]string{&to.Users, &to.Topics, &to.ExcludeUsers, &to.ExcludeSessions} {
@@ -95,6 +106,9 @@ func (r *reader) audience(c *server.Command) {
 	}
 	if flags&conflateFlag != 0 {
 		c.Conflate = r.string()
+	}
+	if flags&receiptFlag != 0 {
+		c.Receipt = r.string()
 	}
 }
 

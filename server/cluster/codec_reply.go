@@ -16,7 +16,7 @@ import (
 const maxError = 1 << 10
 
 // appendReply appends a reply: the count, the error, the sessions, and what only the verbs of later versions have, if
-// there is any: paced broadcasts, then users and the description of the node.
+// there is any: paced broadcasts, then users and the description of the node, then a receipt.
 func appendReply(b []byte, r *server.Reply) []byte {
 	b = binary.AppendUvarint(b, uint64(clamp(r.Count)))
 	b = appendString(b, cut(r.Error, maxError))
@@ -37,12 +37,15 @@ func appendReply(b []byte, r *server.Reply) []byte {
 		b = binary.AppendVarint(b, opened)
 		b = binary.AppendUvarint(b, uint64(clamp(s.QueuedBytes)))
 	}
-	later := len(r.Users) > 0 || r.About != (node.Description{})
+	later := len(r.Users) > 0 || r.About != (node.Description{}) || r.Receipt != nil
 	if len(r.Paced) > 0 || later { // the reply to a command that only nodes of a later version send
 		b = appendPaced(b, r.Paced)
 	}
 	if later {
 		b = appendPresence(b, r)
+	}
+	if r.Receipt != nil {
+		b = appendReceipt(b, r.Receipt)
 	}
 	return b
 }
@@ -71,6 +74,9 @@ func decodeReply(b []byte) (reply server.Reply, err error) {
 	}
 	if !r.failed && len(r.b) > 0 {
 		r.presence(&reply)
+	}
+	if !r.failed && len(r.b) > 0 {
+		reply.Receipt = r.receipt()
 	}
 	if err := r.end(); err != nil {
 		return server.Reply{}, fmt.Errorf("reply: %w", err)

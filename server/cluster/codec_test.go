@@ -42,6 +42,8 @@ var examples = []server.Command{
 	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true, Where: expression("has a")}, Op: server.Text, Payload: []byte("x"), Conflate: "price"},
 	{Verb: server.VerbPaced, Audience: server.Audience{Everyone: true}, ID: "0f", Over: time.Hour, Op: server.Text, Conflate: "k"},
 	{Verb: server.VerbPaced, Audience: server.Audience{Topics: []string{"t"}}, ID: "0f", Key: "k", Over: time.Hour, Op: server.Text, Payload: []byte("x")},
+	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Text, Payload: []byte("x"), Conflate: "price", Receipt: receiptID},
+	{Verb: server.VerbReceipt, ID: receiptID},
 	{Verb: server.VerbPacedList},
 	{Verb: server.VerbPacedList, ID: "0f"},
 	{Verb: server.VerbPacedCancel, ID: "0f"},
@@ -135,6 +137,8 @@ func TestInvalidCommands(t *testing.T) {
 		"unused exclusion":          {Verb: server.VerbPush, User: "a", Audience: server.Audience{ExcludeUsers: []string{"b"}}, Op: server.Text},
 		"unused ID":                 {Verb: server.VerbBroadcast, ID: "0f", Op: server.Text},
 		"unused option":             {Verb: server.VerbPush, User: "u", Op: server.Text, Conflate: "k"},
+		"unused receipt":            {Verb: server.VerbPublish, Topic: "t", Op: server.Text, Receipt: receiptID},
+		"receipt":                   {Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Text, Receipt: "x"},
 		"long option":               {Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Text, Conflate: strings.Repeat("k", 257)},
 		"unused key":                {Verb: server.VerbPacedList, Key: "k"},
 		"unused time":               {Verb: server.VerbDeliver, Over: time.Second, Op: server.Text},
@@ -193,6 +197,31 @@ func TestDeclaredLengths(t *testing.T) {
 		if r, err := decodeReply(b); err == nil {
 			t.Errorf("%s: accepted as %+v", name, r)
 		}
+	}
+}
+
+// receiptID is an ID of a receipt.
+var receiptID = strings.Repeat("A", 26)
+
+func TestReceiptEncoding(t *testing.T) {
+	for _, want := range []node.Receipt{{}, {Written: 9, Confirmed: 8, Silent: 1, Final: true, RoundTrips: []uint32{0, 1<<32 - 1, 7}}} {
+		b := appendReply(nil, &server.Reply{Count: 3, Receipt: &want})
+		got, err := decodeReply(b)
+		if err != nil || got.Count != 3 || got.Receipt == nil || fmt.Sprint(*got.Receipt) != fmt.Sprint(want) {
+			t.Errorf("got %+v, %v, want %+v", got.Receipt, err, want)
+		}
+		for n := range b {
+			if got, err := decodeReply(b[:n]); err == nil && got.Receipt != nil {
+				t.Errorf("the first %d bytes are %+v", n, got.Receipt)
+			}
+		}
+		if got, err := decodeReply(append(b, 0)); err == nil {
+			t.Errorf("with a byte more: %+v", got.Receipt)
+		}
+	}
+	long := &server.Reply{Receipt: &node.Receipt{Written: -1, RoundTrips: make([]uint32, maxTrips+1)}}
+	if got, err := decodeReply(appendReply(nil, long)); err != nil || got.Receipt.Written != 0 || len(got.Receipt.RoundTrips) != maxTrips {
+		t.Errorf("a receipt that does not fit: %v", err)
 	}
 }
 

@@ -45,6 +45,8 @@ func Check(c *Command, maxPayload int, durable func(topic string) bool) error {
 		return CheckPacedID(c.ID)
 	case VerbPresence, VerbTopicUsers:
 		return checkPresence(c)
+	case VerbReceipt:
+		return CheckReceiptID(c.ID)
 	case VerbStored:
 		switch {
 		case c.Topic != "" && !durable(c.Topic):
@@ -93,7 +95,7 @@ func checkNames(c *Command) error {
 		ok = user && topic
 	case VerbStored, VerbSessions:
 		ok = user != topic
-	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel, VerbPresence, VerbDescribe:
+	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel, VerbPresence, VerbDescribe, VerbReceipt:
 		ok = true
 	default:
 		return fmt.Errorf("unknown verb %d", c.Verb)

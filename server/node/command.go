@@ -36,13 +36,14 @@ const (
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
-	VerbDeliver                     // Audience, Op, Payload, Conflate
-	VerbPaced                       // Audience, ID, Key, Over, Op, Payload, Conflate; Reply.Paced
+	VerbDeliver                     // Audience, Op, Payload, Conflate, Receipt
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload, Conflate, Receipt; Reply.Paced
 	VerbPacedList                   // ID, empty: all; Reply.Paced
 	VerbPacedCancel                 // ID; Reply.Paced
 	VerbPresence                    // Users; Reply.Users
 	VerbTopicUsers                  // Topic, After, Limit; Reply.Users
 	VerbDescribe                    // Reply.About
+	VerbReceipt                     // ID; Reply.Receipt
 )
 
 // Command is what one node asks of others.
@@ -63,6 +64,7 @@ type Command struct {
 	After         string        // a user, which a page follows; empty: the first page
 	Limit         int           // users of a page
 	Conflate      string        `json:",omitzero"` // an option of the message
+	Receipt       string        `json:",omitzero"` // another: the ID of its receipt
 }
 
 // Reply is what one node answers to a command.
@@ -79,6 +81,8 @@ type Reply struct {
 	Users []UserSessions
 	// About answers VerbDescribe, with the number of sessions in Count.
 	About Description
+	// Receipt answers VerbReceipt; nil: the node does not know it.
+	Receipt *Receipt
 	// Error says why the node could not do it; empty: it did.
 	Error string
 }

@@ -18,8 +18,13 @@ func CheckConflate(name string) error {
 
 // checkOptions checks the options of the message that a command carries.
 func checkOptions(c *Command) error {
-	if c.Verb != VerbDeliver && c.Verb != VerbPaced && c.Conflate != "" {
+	if c.Verb != VerbDeliver && c.Verb != VerbPaced && c.Conflate+c.Receipt != "" {
 		return fmt.Errorf("verb %d with options of its message", c.Verb)
+	}
+	if c.Receipt != "" {
+		if err := CheckReceiptID(c.Receipt); err != nil {
+			return err
+		}
 	}
 	return CheckConflate(c.Conflate)
 }

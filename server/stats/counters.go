@@ -28,6 +28,8 @@ type Counters struct {
 	Published     atomic.Int64
 	Replayed      atomic.Int64 // deliveries of them
 	Broadcast     atomic.Int64
+	ReceiptPings  atomic.Int64 // pings sent after messages with a receipt
+	ReceiptPongs  atomic.Int64 // pongs that confirmed one
 	HeldDropped   atomic.Int64 // live messages held when their session ended
 	Pings         atomic.Int64
 	Dead          atomic.Int64 // sessions that missed a heartbeat
@@ -90,21 +92,23 @@ func (st *Counters) Snapshot(engine netpoll.Stats) *Stats {
 			"slow":   st.Slow.Load(),
 			"ending": engine.Abandoned + st.HeldDropped.Load(),
 		},
-		Publishes: byName(st.Publishes[:], publishResults[:]),
-		Requests:  byName(st.Requests[:], requestResults[:]),
-		Conflated: engine.Conflated,
-		Closes:    counted(st.Closes[:], closeCodes),
-		Delivery:  make(map[string]Histogram),
-		Opened:    engine.Opened,
-		Closed:    engine.Closed,
-		Broken:    engine.Broken,
-		Stale:     engine.Stale,
-		Starved:   engine.Starved,
-		Overrun:   engine.Overrun,
-		Blocked:   engine.Blocked,
-		Saturated: engine.Saturated,
-		Yielded:   engine.Yielded,
-		Waits:     waits(engine),
+		Publishes:    byName(st.Publishes[:], publishResults[:]),
+		Requests:     byName(st.Requests[:], requestResults[:]),
+		Conflated:    engine.Conflated,
+		ReceiptPings: st.ReceiptPings.Load(),
+		ReceiptPongs: st.ReceiptPongs.Load(),
+		Closes:       counted(st.Closes[:], closeCodes),
+		Delivery:     make(map[string]Histogram),
+		Opened:       engine.Opened,
+		Closed:       engine.Closed,
+		Broken:       engine.Broken,
+		Stale:        engine.Stale,
+		Starved:      engine.Starved,
+		Overrun:      engine.Overrun,
+		Blocked:      engine.Blocked,
+		Saturated:    engine.Saturated,
+		Yielded:      engine.Yielded,
+		Waits:        waits(engine),
 	}
 	for k := range st.Latency {
 		out.Delivery[Kind(k).String()] = st.Latency[k].histogram()

@@ -42,7 +42,10 @@ type Stats struct {
 	Delivered map[string]int64 `json:"messages_delivered" metric:"delivered_total,kind" help:"Messages written or queued to a session, by kind of push."`
 	Dropped   map[string]int64 `json:"dropped_by_reason" metric:"dropped_total,reason" help:"Messages that did not reach a session, by reason."`
 	Conflated int64            `json:"messages_conflated" metric:"conflated_total" help:"Messages that a newer one with the same conflate name has replaced in an outbound queue."`
-	Closes    map[string]int64 `json:"closes_by_code" metric:"closes_total,code" help:"Ended sessions, by close code (RFC 6455, 7.4)."`
+	// ReceiptPings and ReceiptPongs are those of all receipts.
+	ReceiptPings int64            `json:"receipt_pings" metric:"receipt_pings_total" help:"Pings sent after messages with a receipt."`
+	ReceiptPongs int64            `json:"receipt_pongs" metric:"receipt_pongs_total" help:"Pongs that confirmed a message with a receipt."`
+	Closes       map[string]int64 `json:"closes_by_code" metric:"closes_total,code" help:"Ended sessions, by close code (RFC 6455, 7.4)."`
 
 	// Publishes are those of clients, Requests what they send to a Responder. ClientWaiting
 	// are those of both that wait, or are being worked on.

@@ -105,6 +105,7 @@ type HeldMessage struct {
 	Policy  netpoll.Policy `json:"policy,omitzero"`
 
 	Conflate string `json:"conflate,omitzero"` // see server.MessageOptions
+	Receipt  string `json:"receipt,omitzero"`  // its ID
 }
 
 // Credential is what a session keeps of the proof of its identity, for revocations.

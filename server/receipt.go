@@ -1,0 +1,131 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"fanfare/netpoll"
+	"fanfare/server/internal/receipt"
+	"fanfare/server/node"
+)
+
+// ErrNoReceipt: no node has a receipt with this ID. Receipts are forgotten after a while.
+var ErrNoReceipt = errors.New("server: no such receipt")
+
+// Receipt says how many clients have received a message with MessageOptions.Receipt.
+type Receipt struct {
+	// Written is the number of sessions that the message was written or queued to, on all
+	// nodes that have answered.
+	Written int
+	// Confirmed is the number of these whose client has answered the ping that follows the
+	// message. A client may answer only the latest of several pings, so it is a lower bound.
+	Confirmed int
+	// Silent is the number of these whose dialect has no ping, such as server-sent events:
+	// they are never confirmed.
+	Silent int
+	// Final reports that no further answer counts: a minute has passed.
+	Final bool
+	// P50, P95 and P99 are times that so many percent of the confirmations have not
+	// exceeded, to 9 %: from writing or queueing the message to the answer. 0 if there are none.
+	P50, P95, P99 time.Duration
+	Coverage
+}
+
+// Receipt returns the receipt of a message, by Message.Receipt. A receipt is kept for about ten
+// minutes, and a node keeps the last 1,000. The error is ErrNoReceipt.
+func (srv *Server) Receipt(ctx context.Context, id string) (Receipt, error) {
+	if node.CheckReceiptID(id) != nil { // no node has it
+		return Receipt{}, ErrNoReceipt
+	}
+	c := &Command{Verb: VerbReceipt, ID: id}
+	var all *node.Receipt
+	_, answer, err := srv.onAllNodes(ctx, Target{}, c, func() int {
+		all = srv.locally(c).Receipt
+		return 0
+	})
+	for _, r := range answer.Replies {
+		all = node.MergeReceipts(all, r.Receipt)
+	}
+	out := Receipt{Coverage: answer.Coverage}
+	if err != nil {
+		out.Unreachable = err
+	}
+	if all == nil {
+		return out, ErrNoReceipt
+	}
+	out.Written, out.Confirmed, out.Silent, out.Final = all.Written, all.Confirmed, all.Silent, all.Final
+	for _, q := range []struct {
+		to   *time.Duration
+		part float64
+	}{{&out.P50, 0.5}, {&out.P95, 0.95}, {&out.P99, 0.99}} {
+		*q.to = receipt.Quantile(all.RoundTrips, q.part)
+	}
+	return out, nil
+}
+
+// receiptHere executes VerbReceipt in this process.
+func (srv *Server) receiptHere(id string) *node.Receipt {
+	c, ok := srv.receipts.Find(id)
+	if !ok {
+		return nil
+	}
+	return &node.Receipt{Written: c.Written, Confirmed: c.Confirmed, Silent: c.Silent, Final: c.Final, RoundTrips: c.Trips}
+}
+
+// openReceipt makes the receipt of a message known before the first delivery, so that one
+// without a receiver can be found, too. The deliveries go on for over.
+func (srv *Server) openReceipt(m *Message, over time.Duration) {
+	if id := m.Receipt(); id != "" {
+		srv.receipts.Open(id, srv.now(), over)
+	}
+}
+
+// writeWithReceipt is writeWith for a message with a receipt. The message and the ping that
+// follows it are one write, so that what drops or replaces the message in the outbound queue
+// does so with the ping.
+func (s *Session) writeWithReceipt(o *options, b []byte, policy netpoll.Policy) error {
+	srv := s.srv()
+	now := srv.now()
+	r := srv.receipts.Open(o.receipt, now, 0)
+	var room [receipt.PayloadSize]byte
+	ping := s.pingFrame(r.AppendPing(room[:0], s.ID(), now))
+	// Counted before the pong can come.
+	r.Written(1, ping != nil)
+	err := s.writeBoth(o, b, ping, policy)
+	if err != nil {
+		r.Written(-1, ping != nil)
+	} else if ping != nil {
+		srv.stats.ReceiptPings.Add(1)
+	}
+	return err
+}
+
+// writeBoth writes a message and its ping, if that is not nil.
+func (s *Session) writeBoth(o *options, b, ping []byte, policy netpoll.Policy) error {
+	if ping == nil {
+		return s.outcome(s.conn.WriteKeyed(b, policy, o.conflate))
+	}
+	if o.conflate != (netpoll.Key{}) { // queued by reference
+		both := append(append(make([]byte, 0, len(b)+len(ping)), b...), ping...)
+		return s.outcome(s.conn.WriteKeyed(both, policy, o.conflate))
+	}
+	buf := scratch.Get().(*[]byte)
+	both := append(append((*buf)[:0], b...), ping...)
+	err := s.outcome(s.conn.WriteBorrowed(both, policy))
+	if cap(both) <= scratchKeep {
+		*buf = both
+	}
+	scratch.Put(buf)
+	return err
+}
+
+// receiptPong reports whether a pong confirms a receipt.
+func (s *Session) receiptPong(payload []byte) bool {
+	srv := s.srv()
+	confirmed := srv.receipts.Pong(s.ID(), payload, srv.now())
+	if confirmed {
+		srv.stats.ReceiptPongs.Add(1)
+	}
+	return confirmed
+}
