@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +15,15 @@ import (
 // answerPing reads a ping and answers it.
 func (c *wsClient) answerPing() {
 	c.t.Helper()
-	f, err := ws.ReadFrame(c)
-	if err != nil || f.Header.OpCode != ws.OpPing {
-		c.t.Fatalf("want a ping: %+v, %v", f.Header, err)
+	h, err := ws.ReadHeader(c)
+	if err != nil || h.OpCode != ws.OpPing || h.Length > ws.MaxControlFramePayloadSize {
+		c.t.Fatalf("want a ping: %+v, %v", h, err)
 	}
-	if err := ws.WriteFrame(c.Conn, ws.MaskFrameInPlace(ws.NewPongFrame(f.Payload))); err != nil {
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(c, payload); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := ws.WriteFrame(c.Conn, ws.MaskFrameInPlace(ws.NewPongFrame(payload))); err != nil {
 		c.t.Fatal(err)
 	}
 }
