@@ -43,7 +43,9 @@ func TestLimitUnacknowledged(t *testing.T) {
 				s.Write(make([]byte, 512<<10), CloseOnFull)
 			}
 			await(t, s.closed)
-			if n := e.Stats().Broken; n != 1 {
+			// The kernel reports the end once: of the two goroutines of a connection, the one
+			// that reads may be the first to learn of it.
+			if n := e.Stats().Broken; n != 1 && (tt.transport != Goroutine || n != 0) {
 				t.Errorf("%d broken writes", n)
 			}
 			s.LimitUnacknowledged(time.Second) // has no effect
