@@ -31,7 +31,10 @@ func (c *client) segments() (n uint32) {
 func TestStoredMessageAndPingInOneSegment(t *testing.T) {
 	srv := start(t, withInbox(t))
 	c := dial(t, srv, "/ws?user=alice")
-	await(t, "the look at the inbox", func() bool { return srv.Stats().Replay.Sessions == 0 })
+	await(t, "the look at the inbox", func() bool {
+		s := userSessions(srv, "alice")
+		return len(s) == 1 && s[0].phase() == open && srv.Stats().Replay.Sessions == 0
+	})
 	before := c.segments()
 	st := pushDurable(t, srv, "alice", "one")
 	if got := c.messages(1, false); !slices.Equal(got, []string{"one"}) { // reads the ping, too
