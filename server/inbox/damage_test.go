@@ -224,11 +224,8 @@ func TestDamage(t *testing.T) {
 			})
 			for file, b := range all {
 				step := max(len(b)/7, 1)
-				for i, c := range changesOf(b, step) {
+				for _, c := range changesOf(b, step) {
 					t.Run(filepath.Base(filepath.Dir(filepath.Dir(file)))+" "+filepath.Base(file)+" "+c.name, func(t *testing.T) {
-						if raceEnabled && i%8 != 0 { // what goroutines do depends on what was found, not on the byte
-							t.Skip("the race detector sees every eighth change of a file; this one runs without it")
-						}
 						t.Parallel() // opening a store waits for the disk
 						if tryDamaged(t, with(all, file, c), a) {
 							refused.Add(1)
@@ -281,9 +278,6 @@ func tryDamaged(t *testing.T, damaged map[string][]byte, a *accepted) (refused b
 // of each file that matters, without a server. After an orderly end it finds those in
 // the last record of a file, too, and of positions that were set back.
 func TestEveryByte(t *testing.T) {
-	if raceEnabled {
-		t.Skip("one goroutine compares files: runs without the race detector")
-	}
 	t.Run("killed", func(t *testing.T) {
 		all, a := killed(t)
 		found := 0
