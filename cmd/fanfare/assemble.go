@@ -22,7 +22,6 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
-	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -53,7 +52,6 @@ type program struct {
 	webhooks    *webhook.Service  // nil: none
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
-	messages    *messagehook.Hook // nil: no --message-hook
 	presence    *presence.Service // nil: none
 	pusher      *pusher.Service   // nil: none
 
@@ -69,7 +67,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			p.shutdown(context.Background())
 		}
 	}()
-	p.tokens, p.hook, p.messages = next.Tokens, next.Hook, next.MessageHook
+	p.tokens, p.hook = next.Tokens, next.Hook
 	cfg := next.Server
 	if next.Cluster != nil {
 		c, err := cluster.New(ctx, *next.Cluster)
@@ -149,9 +147,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if p.hook != nil {
 		next.API.Measured = append(next.API.Measured, p.hook)
-	}
-	if p.messages != nil {
-		next.API.Measured = append(next.API.Measured, p.messages)
 	}
 	next.API.Version = buildVersion()
 	p.apiConfig = next.API
@@ -237,9 +232,6 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.hook != nil {
 		p.hook.Close()
-	}
-	if p.messages != nil {
-		p.messages.Close()
 	}
 	if p.revoked != nil {
 		p.revoked.Close()

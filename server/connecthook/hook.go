@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/sony/gobreaker/v2"
 
 	"fanfare/server"
 	"fanfare/server/internal/callout"
@@ -22,7 +22,7 @@ import (
 // Hook asks a backend who a client is. It is safe for concurrent use.
 type Hook struct {
 	current atomic.Pointer[settings]
-	breaker *callout.Breaker[[]byte]
+	breaker *gobreaker.CircuitBreaker[[]byte]
 	slots   chan struct{} // a place for each request under way
 	now     func() time.Time
 
@@ -42,8 +42,15 @@ type settings struct {
 	client *http.Client
 }
 
+// The circuit breaker opens after so many failures in a row, and lets one request through
+// after openFor.
+const (
+	tripAfter = 10
+	openFor   = 5 * time.Second
+)
+
 // New returns a Hook. It makes no request.
-func New(cfg Config) (*Hook, error) { return newHook(cfg, callout.OpenFor) }
+func New(cfg Config) (*Hook, error) { return newHook(cfg, openFor) }
 
 func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 	h := &Hook{now: time.Now}
@@ -51,8 +58,14 @@ func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 		return nil, err
 	}
 	h.slots = make(chan struct{}, h.current.Load().Concurrency)
-	h.breaker = callout.NewBreaker[[]byte]("connect hook", openFor, func(err error) bool { return errors.Is(err, errLeft) },
-		func() *slog.Logger { return h.current.Load().Logger })
+	h.breaker = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
+		Timeout:     openFor,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errLeft) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			h.current.Load().Logger.Warn("connect hook circuit breaker", "from", from.String(), "to", to.String())
+		},
+	})
 	return h, nil
 }
 
@@ -99,7 +112,7 @@ func (h *Hook) Identify(ctx context.Context, r *server.Request) (server.Identity
 	case errors.Is(err, errLeft):
 		h.left.Add(1)
 		return server.Identity{}, unavailable()
-	case errors.Is(err, callout.ErrOpen):
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 		h.skipped.Add(1)
 	default:
 		h.failed.Add(1)
@@ -212,5 +225,9 @@ func (h *Hook) EachMetric(f func(name, help, label, value string, n int64)) {
 	}
 	f("connect_hook_anonymous_total", "Sessions opened for an anonymous user because the connect hook failed.", "", "", h.anonymous.Load())
 	f("connect_hook_requests", "Requests to the connect hook under way.", "", "", int64(len(h.slots)))
-	f("connect_hook_open", "1 while the circuit breaker lets no request through.", "", "", h.breaker.Open())
+	open := int64(0)
+	if h.breaker.State() == gobreaker.StateOpen {
+		open = 1
+	}
+	f("connect_hook_open", "1 while the circuit breaker lets no request through.", "", "", open)
 }

@@ -90,7 +90,6 @@ func (cmd *Serve) checkEffect() error {
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
 		{"client-publish", cmd.Auth == "none", "--auth none: with jwt and hook, publish in the token or the answer names topics"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
-		{"message-hook-*", cmd.MessageHook != "", "--message-hook"},
 		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"insecure-identity", !listen.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},

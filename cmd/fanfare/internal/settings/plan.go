@@ -14,7 +14,6 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
-	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -42,10 +41,6 @@ type Plan struct {
 	Tokens     *auth.Tokens      // likewise; without keys
 	Hook       *connecthook.Hook // nil: not --auth hook
 	HookConfig connecthook.Config
-
-	// MessageHook is in the endpoints of Server, too.
-	MessageHook       *messagehook.Hook // nil: none
-	MessageHookConfig messagehook.Config
 }
 
 // Plan reads the files, and checks everything that can be checked without a listener
