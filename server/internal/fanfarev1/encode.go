@@ -31,28 +31,15 @@ func (m *Message) Encode() []byte {
 	if m.Gap {
 		b = append(b, `"gap":true,`...)
 	}
-	return append(m.appendPayload(b), '}')
-}
-
-// EncodeReply returns the message as the reply to a request; id may be empty.
-func (m *Message) EncodeReply(id string) []byte {
-	b := make([]byte, 0, len(m.Payload)+len(m.Payload)/8+len(id)+64)
-	b = append(b, `{"type":"reply",`...)
-	if id != "" {
-		b = append(appendText(append(b, `"id":`...), id), ',')
-	}
-	return append(m.appendPayload(b), '}')
-}
-
-// appendPayload appends the member with the payload.
-func (m *Message) appendPayload(b []byte) []byte {
 	switch {
 	case m.Binary:
-		return appendBase64(b, m.Payload)
+		b = appendBase64(b, m.Payload)
 	case escapes(m.Payload) > max(len(m.Payload)/3, maxEscapes):
-		return append(appendBase64(b, m.Payload), `,"utf8":true`...)
+		b = append(appendBase64(b, m.Payload), `,"utf8":true`...)
+	default:
+		b = appendString(append(b, `"text":`...), m.Payload)
 	}
-	return appendString(append(b, `"text":`...), m.Payload)
+	return append(b, '}')
 }
 
 // maxEscapes is the number of bytes that the escapes of any text may add.
@@ -95,10 +82,9 @@ func appendString(b, text []byte) []byte {
 }
 
 // Object is an object of the server that carries no payload: hello, subscribe,
-// unsubscribe, publish, refresh or error. Zero members are left out.
+// unsubscribe, refresh or error. Zero members are left out.
 type Object struct {
 	Type    string
-	ID      string // of the command that it answers
 	Code    string
 	Message string
 	User    string
@@ -115,7 +101,7 @@ type Object struct {
 func (o Object) Encode() []byte {
 	b := appendText([]byte(`{"type":`), o.Type)
 	for _, m := range [...]struct{ name, value string }{
-		{`,"id":`, o.ID}, {`,"code":`, o.Code}, {`,"message":`, o.Message}, {`,"user":`, o.User}, {`,"topic":`, o.Topic}, {`,"epoch":`, o.Epoch},
+		{`,"code":`, o.Code}, {`,"message":`, o.Message}, {`,"user":`, o.User}, {`,"topic":`, o.Topic}, {`,"epoch":`, o.Epoch},
 	} {
 		if m.value != "" {
 			b = appendText(append(b, m.name...), m.value)
