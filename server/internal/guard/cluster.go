@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"fmt"
 
 	"fanfare/server/node"
 )
@@ -11,23 +10,13 @@ import (
 // goroutines that nothing else would protect.
 type cluster struct {
 	node.Cluster
-	panicked func(where string, v any)
+	*recovery
 }
 
 // Cluster returns cl with recovered panics: to its callers they look like other nodes that
 // cannot be reached. panicked is called with the method and the value of each panic.
 func Cluster(cl node.Cluster, panicked func(where string, v any)) node.Cluster {
-	return cluster{cl, panicked}
-}
-
-// recovered is deferred around a call; err, if not nil, is set to what the call returns.
-func (g cluster) recovered(method string, err *error) {
-	if v := recover(); v != nil {
-		g.panicked("Cluster."+method, v)
-		if err != nil {
-			*err = fmt.Errorf("%w: panic in Cluster.%s: %v", node.ErrUnreachable, method, v)
-		}
-	}
+	return cluster{cl, &recovery{"Cluster", node.ErrUnreachable, panicked}}
 }
 
 func (g cluster) Join(n node.Node) (err error) {

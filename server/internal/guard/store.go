@@ -1,4 +1,3 @@
-// Package guard recovers panics in code that the server calls and that is not its own.
 package guard
 
 import (
@@ -12,22 +11,13 @@ import (
 // guarded is a Store whose panics are recovered.
 type guarded struct {
 	store.Store
-	panicked func(where string, v any)
+	*recovery
 }
 
 // Store returns st with recovered panics: to its callers they look like a store that is
 // not available. panicked is called with the method and the value of each panic.
 func Store(st store.Store, panicked func(where string, v any)) store.Store {
-	return guarded{st, panicked}
-}
-
-func (g guarded) recovered(method string, err *error) {
-	if v := recover(); v != nil {
-		g.panicked("Store."+method, v)
-		if err != nil {
-			*err = fmt.Errorf("%w: panic in Store.%s: %v", store.ErrUnavailable, method, v)
-		}
-	}
+	return guarded{st, &recovery{"Store", store.ErrUnavailable, panicked}}
 }
 
 func (g guarded) Begin(to store.Box, e store.Entry) (p store.Pending) {
