@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -19,7 +18,6 @@ import (
 	"fanfare/server/identity"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/limit"
-	"fanfare/server/internal/replay"
 	"fanfare/server/where"
 )
 
@@ -276,99 +274,6 @@ func (s *Session) SetData(v any) {
 	x.mu.Lock()
 	x.data = v
 	x.mu.Unlock()
-}
-
-// Subscribe subscribes the session to a topic. It returns an error if the name is
-// malformed, or the session has too many subscriptions or is closed. The messages of a
-// durable topic are delivered from the position that the user has acknowledged.
-func (s *Session) Subscribe(topic string) error {
-	_, err := s.subscribe(topic, replay.Start{}, false)
-	return err
-}
-
-// SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
-// a position.
-func (s *Session) SubscribeAfter(p Position) error {
-	_, err := s.subscribe(p.Topic, replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}, false)
-	return err
-}
-
-// SubscribeFor is Subscribe to a durable topic for a client whose handshake does not identify
-// a user: the position is that of reader, a name as that of a user, in place of the session's user. It
-// is stored at once, so that a first-time subscriber that leaves again misses nothing. vouched
-// says that the client cannot have chosen the names by itself, so that the position does not
-// count for Config.PositionsPerUser and PositionsPerIP. The reader stays that of the first call
-// until Unsubscribe.
-func (s *Session) SubscribeFor(reader, topic string, vouched bool) error {
-	if err := registry.CheckName(reader); err != nil {
-		return err
-	}
-	_, err := s.subscribeAs(topic, replay.Subscription{Reader: reader, Remember: true, Exempt: vouched})
-	return err
-}
-
-// subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
-// exempt says that the client cannot have chosen the name, so that its position is not
-// limited by Config.PositionsPerUser and PositionsPerIP.
-func (s *Session) subscribe(topic string, from replay.Start, exempt bool) (begins bool, err error) {
-	return s.subscribeAs(topic, replay.Subscription{Start: from, Exempt: exempt})
-}
-
-// subscribeAs is subscribe with what concerns a durable topic.
-func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins bool, err error) {
-	if err := registry.CheckName(topic); err != nil {
-		return false, err
-	}
-	srv, added := s.srv(), false
-	switch {
-	case srv.Durable(topic):
-		begins, added, err = s.subscribeDurable(topic, sub)
-	case sub.Start.Rewind > 0:
-		return false, fmt.Errorf("%w: %q", ErrNotDurable, topic)
-	default:
-		added, err = s.join(topic)
-	}
-	if err == nil {
-		srv.holdTopic(topic)
-		srv.events.review(topic)
-	}
-	if added && err == nil {
-		s.topicChanged(topic, true)
-	}
-	return begins, err
-}
-
-// join subscribes the session to a topic in the registry, within its limit.
-func (s *Session) join(topic string) (added bool, err error) {
-	most := 0
-	if x := s.ext.Load(); x != nil {
-		most = int(x.maxTopics.Load())
-	}
-	return s.srv().users.SubscribeWithin(s, topic, most)
-}
-
-// topicChanged calls Hooks.OnTopic.
-func (s *Session) topicChanged(topic string, subscribed bool) {
-	if hook := s.endpoint().Hooks.OnTopic; hook != nil {
-		s.guard(func() { hook(s, topic, subscribed) })
-	}
-}
-
-// Unsubscribe reports whether the session subscribed to the topic. The user's
-// position in a durable topic stays stored.
-func (s *Session) Unsubscribe(topic string) bool {
-	srv := s.srv()
-	removed := false
-	if srv.Durable(topic) {
-		removed = s.unsubscribeDurable(topic)
-	} else {
-		removed = srv.users.Unsubscribe(s, topic)
-	}
-	if removed {
-		srv.events.review(topic)
-		s.topicChanged(topic, false)
-	}
-	return removed
 }
 
 // SetTimer schedules one call of Hooks.OnTimer after d. A further call replaces the time.

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"fanfare/registry"
+	"fanfare/server/internal/fanfarev1"
+	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/replay"
+)
+
+// Subscribe subscribes the session to a topic. It returns an error if the name is
+// malformed, or the session has too many subscriptions or is closed. The messages of a
+// durable topic are delivered from the position that the user has acknowledged.
+func (s *Session) Subscribe(topic string) error {
+	_, err := s.subscribe(topic, replay.Start{}, false)
+	return err
+}
+
+// SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
+// a position.
+func (s *Session) SubscribeAfter(p Position) error {
+	_, err := s.subscribe(p.Topic, replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}, false)
+	return err
+}
+
+// SubscribeFor is Subscribe to a durable topic for a client whose handshake does not identify
+// a user: the position is that of reader, a name as that of a user, in place of the session's user. It
+// is stored at once, so that a first-time subscriber that leaves again misses nothing. vouched
+// says that the client cannot have chosen the names by itself, so that the position does not
+// count for Config.PositionsPerUser and PositionsPerIP. The reader stays that of the first call
+// until Unsubscribe.
+func (s *Session) SubscribeFor(reader, topic string, vouched bool) error {
+	if err := registry.CheckName(reader); err != nil {
+		return err
+	}
+	_, err := s.subscribeAs(topic, replay.Subscription{Reader: reader, Remember: true, Exempt: vouched})
+	return err
+}
+
+// MaxRewind bounds SubscribeRewind, and the parameter rewind of a handshake.
+const MaxRewind = fanfarev1.MaxRewind
+
+// SubscribeRewind is Subscribe to a durable topic for a client that first wants the last n
+// stored messages, 1 to MaxRewind, whether its user has acknowledged them or not: 1 is the last
+// value. It has no effect on a topic that the session subscribes to already. The error is
+// ErrNotDurable if the topic is not durable.
+func (s *Session) SubscribeRewind(topic string, n int) error {
+	if n < 1 || n > MaxRewind {
+		return fmt.Errorf("server: rewind is %d: want 1 to %d", n, MaxRewind)
+	}
+	_, err := s.subscribe(topic, replay.Start{Rewind: uint16(n)}, false)
+	return err
+}
+
+// subscribe is Subscribe that also reports whether Dialect.Begin follows for the topic.
+// exempt says that the client cannot have chosen the name, so that its position is not
+// limited by Config.PositionsPerUser and PositionsPerIP.
+func (s *Session) subscribe(topic string, from replay.Start, exempt bool) (begins bool, err error) {
+	return s.subscribeAs(topic, replay.Subscription{Start: from, Exempt: exempt})
+}
+
+// subscribeAs is subscribe with what concerns a durable topic.
+func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins bool, err error) {
+	if err := registry.CheckName(topic); err != nil {
+		return false, err
+	}
+	srv, added := s.srv(), false
+	switch {
+	case srv.Durable(topic):
+		begins, added, err = s.subscribeDurable(topic, sub)
+	case sub.Start.Rewind > 0:
+		return false, fmt.Errorf("%w: %q", ErrNotDurable, topic)
+	default:
+		added, err = s.join(topic)
+	}
+	if err == nil {
+		srv.holdTopic(topic)
+		srv.events.review(topic)
+	}
+	if added && err == nil {
+		s.topicChanged(topic, true)
+	}
+	return begins, err
+}
+
+// join subscribes the session to a topic in the registry, within its limit.
+func (s *Session) join(topic string) (added bool, err error) {
+	most := 0
+	if x := s.ext.Load(); x != nil {
+		most = int(x.maxTopics.Load())
+	}
+	return s.srv().users.SubscribeWithin(s, topic, most)
+}
+
+// topicChanged calls Hooks.OnTopic.
+func (s *Session) topicChanged(topic string, subscribed bool) {
+	if hook := s.endpoint().Hooks.OnTopic; hook != nil {
+		s.guard(func() { hook(s, topic, subscribed) })
+	}
+}
+
+// Unsubscribe reports whether the session subscribed to the topic. The user's
+// position in a durable topic stays stored.
+func (s *Session) Unsubscribe(topic string) bool {
+	srv := s.srv()
+	removed := false
+	if srv.Durable(topic) {
+		removed = s.unsubscribeDurable(topic)
+	} else {
+		removed = srv.users.Unsubscribe(s, topic)
+	}
+	if removed {
+		srv.events.review(topic)
+		s.topicChanged(topic, false)
+	}
+	return removed
+}
+
+var rewindPrefix = []byte("rewind.")
+
+// rewinds reads ?rewind.news=1, for any dialect. topics are those that the session subscribes
+// to when it opens. A position that the client names in the same handshake comes first, so
+// that a client may connect again with the same URL.
+func (ep *endpoint) rewinds(r *Request, topics []string) (counts map[string]int, err error) {
+	for k, v := range r.head.Pairs {
+		name, err := unescape(k)
+		if err != nil || !bytes.HasPrefix(name, rewindPrefix) || r.asked(name) != nil {
+			continue // checkQuery rejects what is malformed or repeated; an Identifier may have asked for it
+		}
+		topic := string(name[len(rewindPrefix):])
+		switch {
+		case !slices.Contains(topics, topic):
+			if r.anyQuery || Covers(ep.AllowQuery, string(name)) {
+				continue
+			}
+			return nil, rejectRewind(name, "has no effect: the session does not subscribe to this topic when it opens")
+		case !ep.srv.Durable(topic):
+			return nil, rejectRewind(name, "has no effect: the topic is not durable")
+		}
+		r.ask(string(name), false)
+		value, err := unescape(v)
+		if err != nil {
+			continue
+		}
+		n, err := strconv.Atoi(string(value))
+		if err != nil || n < 1 || n > MaxRewind {
+			return nil, rejectRewind(name, "is "+handshake.Quote(value)+": want a number of messages from 1 to "+strconv.Itoa(MaxRewind))
+		}
+		if counts == nil {
+			counts = make(map[string]int)
+		}
+		counts[topic] = n
+	}
+	return counts, nil
+}
+
+func rejectRewind(name []byte, problem string) error {
+	return &Rejection{
+		Status: http.StatusBadRequest,
+		Text:   "query parameter " + handshake.Quote(name) + " " + problem,
+		Reason: "rewind that is not possible",
+	}
+}
