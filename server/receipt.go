@@ -55,12 +55,9 @@ func (srv *Server) Receipt(ctx context.Context, id string) (Receipt, error) {
 		return out, ErrNoReceipt
 	}
 	out.Written, out.Confirmed, out.Silent, out.Final = all.Written, all.Confirmed, all.Silent, all.Final
-	for _, q := range []struct {
-		to   *time.Duration
-		part float64
-	}{{&out.P50, 0.5}, {&out.P95, 0.95}, {&out.P99, 0.99}} {
-		*q.to = receipt.Quantile(all.RoundTrips, q.part)
-	}
+	out.P50 = receipt.Quantile(all.RoundTrips, 0.5)
+	out.P95 = receipt.Quantile(all.RoundTrips, 0.95)
+	out.P99 = receipt.Quantile(all.RoundTrips, 0.99)
 	return out, nil
 }
 
@@ -111,13 +108,7 @@ func (s *Session) writeBoth(o *options, b, ping []byte, policy netpoll.Policy) e
 		return s.outcome(s.conn.WriteKeyed(both, policy, o.conflate))
 	}
 	buf := scratch.Get().(*[]byte)
-	both := append(append((*buf)[:0], b...), ping...)
-	err := s.outcome(s.conn.WriteBorrowed(both, policy))
-	if cap(both) <= scratchKeep {
-		*buf = both
-	}
-	scratch.Put(buf)
-	return err
+	return s.writeScratch(buf, append(append((*buf)[:0], b...), ping...), policy)
 }
 
 // receiptPong reports whether a pong confirms a receipt.

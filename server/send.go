@@ -21,13 +21,7 @@ func (s *Session) Send(op Op, payload []byte) error {
 		return s.SendMessage(NewMessage(op, payload))
 	}
 	buf := scratch.Get().(*[]byte)
-	b := frame.AppendFrame((*buf)[:0], op, payload)
-	err := s.outcome(s.conn.WriteBorrowed(b, s.srv().userPolicy()))
-	if cap(b) <= scratchKeep {
-		*buf = b
-	}
-	scratch.Put(buf)
-	return err
+	return s.writeScratch(buf, frame.AppendFrame((*buf)[:0], op, payload), s.srv().userPolicy())
 }
 
 // SendMessage is Send for a message with several receivers.
@@ -76,6 +70,16 @@ var errEncode = errors.New("server: panic in Dialect.Encode")
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
 const scratchKeep = 64 << 10
+
+// writeScratch writes b, which was appended to a buffer of scratch, and returns the buffer.
+func (s *Session) writeScratch(buf *[]byte, b []byte, policy netpoll.Policy) error {
+	err := s.outcome(s.conn.WriteBorrowed(b, policy))
+	if cap(b) <= scratchKeep {
+		*buf = b
+	}
+	scratch.Put(buf)
+	return err
+}
 
 // Errors of Session.Send, SendMessage and Reply.
 var (
