@@ -45,10 +45,12 @@ func (d *deletions) count(b store.Box) uint64 {
 
 // recent reports whether a message that was announced may have been deleted since.
 func (d *deletions) recent(b store.Box, now func() time.Time) bool {
-	if until := d.until.Load(); until == 0 || now().UnixNano() > until {
+	until := d.until.Load()
+	if until == 0 {
 		return false
 	}
-	return now().UnixNano() <= d.counters[d.slot(b)].until.Load()
+	at := now().UnixNano()
+	return at <= until && at <= d.counters[d.slot(b)].until.Load()
 }
 
 // Delete calls purge, which deletes messages of a box. No message that purge has deleted is
