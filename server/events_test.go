@@ -135,7 +135,7 @@ func TestEventsOfSlowConsumer(t *testing.T) {
 	dial(t, srv, "/ws?user=alice")
 	m := NewMessage(Text, bytes.Repeat([]byte("x"), 512<<10))
 	await(t, "slow", func() bool {
-		srv.pushLocal("alice", m)
+		srv.Push(t.Context(), "alice", m)
 		return o.count(SessionClosed) == 1
 	})
 	if e := o.last(SessionSlow); o.count(SessionSlow) != 1 || e.User != "alice" || e.Queued == 0 || o.last(SessionClosed).Code != StatusTryAgainLater {

@@ -39,14 +39,8 @@ func (srv *Server) Push(ctx context.Context, user string, m *Message) (Delivery,
 	if m.options != nil { // here and below: only VerbDeliver has them
 		return srv.deliverNarrowed(ctx, Audience{Users: []string{user}}, m)
 	}
-	if err := srv.fits(m); err != nil {
-		return Delivery{}, err
-	}
-	if srv.cluster == nil { // here and below: a node that is alone makes no Command
-		return Delivery{Receivers: srv.pushLocal(user, m)}, nil
-	}
-	return srv.deliver(ctx, Target{User: user}, &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()},
-		func() int { return srv.pushLocal(user, m) })
+	return srv.deliver(ctx, Target{User: user}, m, func() int { return srv.pushHere(user, m, nil) },
+		func() *Command { return &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()} })
 }
 
 // Publish sends a message to all sessions that subscribe to a topic, as Push does.
@@ -69,17 +63,14 @@ func (srv *Server) publish(ctx context.Context, topic string, m *Message, except
 		}
 		return srv.deliverNarrowed(ctx, to, m)
 	}
-	if err := srv.fits(m); err != nil {
-		return Delivery{}, err
-	}
-	if srv.cluster == nil {
-		return Delivery{Receivers: srv.publishLocal(topic, m, except)}, nil
-	}
-	c := &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
-	if except != nil && except.srv() != srv { // else the other nodes do not have it
-		c.Except = except.fullID()
-	}
-	return srv.deliver(ctx, Target{Topic: topic}, c, func() int { return srv.publishLocal(topic, m, except) })
+	return srv.deliver(ctx, Target{Topic: topic}, m, func() int { return srv.publishHere(topic, m, except, nil) },
+		func() *Command {
+			c := &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()}
+			if srv.cluster != nil && except != nil && except.srv() != srv { // else no other node has it
+				c.Except = except.fullID()
+			}
+			return c
+		})
 }
 
 // Broadcast sends a message to every session that has a user, as Push does.
@@ -87,14 +78,8 @@ func (srv *Server) Broadcast(ctx context.Context, m *Message) (Delivery, error) 
 	if m.options != nil {
 		return srv.deliverNarrowed(ctx, Audience{Everyone: true}, m)
 	}
-	if err := srv.fits(m); err != nil {
-		return Delivery{}, err
-	}
-	if srv.cluster == nil {
-		return Delivery{Receivers: srv.broadcastLocal(m)}, nil
-	}
-	return srv.deliver(ctx, Target{}, &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()},
-		func() int { return srv.broadcastLocal(m) })
+	return srv.deliver(ctx, Target{}, m, func() int { return srv.broadcastHere(m, nil) },
+		func() *Command { return &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()} })
 }
 
 // PushMany sends a message to the sessions of several users and the subscribers of
@@ -104,43 +89,10 @@ func (srv *Server) PushMany(ctx context.Context, users, topics []string, m *Mess
 	if m.options != nil {
 		return srv.deliverNarrowed(ctx, Audience{Users: users, Topics: topics}, m)
 	}
-	if err := srv.fits(m); err != nil {
-		return Delivery{}, err
-	}
-	if srv.cluster == nil {
-		return Delivery{Receivers: srv.pushManyLocal(users, topics, m)}, nil
-	}
-	c := &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
-	return srv.deliver(ctx, Target{}, c, func() int { return srv.pushManyLocal(users, topics, m) })
-}
-
-// The functions with names in Local concern the sessions of this process and, during a handover,
-// those of the other one. Those with names in Here concern this process alone.
-
-func (srv *Server) pushLocal(user string, m *Message) int {
-	return srv.together(func() int { return srv.pushHere(user, m, nil) },
-		func() *Command { return &Command{Verb: VerbPush, User: user, Op: m.Op(), Payload: m.Payload()} })
-}
-
-func (srv *Server) publishLocal(topic string, m *Message, except *Session) int {
-	return srv.together(func() int { return srv.publishHere(topic, m, except, nil) },
-		func() *Command { return &Command{Verb: VerbPublish, Topic: topic, Op: m.Op(), Payload: m.Payload()} })
-}
-
-func (srv *Server) broadcastLocal(m *Message) int {
-	return srv.together(func() int { return srv.broadcastHere(m, nil) },
-		func() *Command { return &Command{Verb: VerbBroadcast, Op: m.Op(), Payload: m.Payload()} })
-}
-
-func (srv *Server) pushManyLocal(users, topics []string, m *Message) int {
-	return srv.together(func() int { return srv.pushManyHere(users, topics, m, nil) }, func() *Command {
-		return &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
-	})
-}
-
-func (srv *Server) deliverLocal(to *Audience, m *Message) int {
-	return srv.together(func() int { return srv.deliverHere(to, m) },
-		func() *Command { return m.into(&Command{Verb: VerbDeliver, Audience: *to}) })
+	return srv.deliver(ctx, Target{}, m, func() int { return srv.pushManyHere(users, topics, m, nil) },
+		func() *Command {
+			return &Command{Verb: VerbPushMany, Users: users, Topics: topics, Op: m.Op(), Payload: m.Payload()}
+		})
 }
 
 // Deliver sends a message to an audience, on all nodes of the cluster, as Push does. Nodes
@@ -166,15 +118,23 @@ func (srv *Server) Deliver(ctx context.Context, to Audience, m *Message) (Delive
 // deliverNarrowed is Deliver for an audience that leaves out sessions, or for a message with
 // options. Its own copy of the audience moves to the heap.
 func (srv *Server) deliverNarrowed(ctx context.Context, to Audience, m *Message) (Delivery, error) {
+	return srv.deliver(ctx, audience.TargetOf(&to), m, func() int { return srv.deliverHere(&to, m) },
+		func() *Command { return m.into(&Command{Verb: VerbDeliver, Audience: to}) })
+}
+
+// deliver sends a message to the sessions of this process, of the other one during a handover,
+// and of the other nodes: here does so in this process, which is all that functions with names
+// in Here concern, and command returns what the others execute. A node that is alone makes
+// no Command.
+func (srv *Server) deliver(ctx context.Context, t Target, m *Message, here func() int, command func() *Command) (Delivery, error) {
 	if err := srv.fits(m); err != nil {
 		return Delivery{}, err
 	}
-	local := func() int { return srv.deliverLocal(&to, m) }
 	if srv.cluster == nil {
-		return Delivery{Receivers: local()}, nil
+		return Delivery{Receivers: srv.together(here, command)}, nil
 	}
-	c := m.into(&Command{Verb: VerbDeliver, Audience: to})
-	return srv.deliver(ctx, audience.TargetOf(&to), c, local)
+	n, answer, err := srv.onAllNodes(ctx, t, command(), func() int { return srv.together(here, command) })
+	return Delivery{n, answer.Coverage}, err
 }
 
 // fits returns an error if a message is too long to be pushed.
@@ -183,12 +143,6 @@ func (srv *Server) fits(m *Message) error {
 		return fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, m.Len(), srv.cfg.MaxPayload)
 	}
 	return nil
-}
-
-// deliver sends a message here and to the other nodes.
-func (srv *Server) deliver(ctx context.Context, t Target, c *Command, local func() int) (Delivery, error) {
-	n, answer, err := srv.onAllNodes(ctx, t, c, local)
-	return Delivery{n, answer.Coverage}, err
 }
 
 // lists holds slices of receivers.
