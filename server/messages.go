@@ -216,23 +216,13 @@ func (p *Pending) Finish(ctx context.Context) (Stored, error) {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
 	n, answer, err := srv.onAllNodes(ctx, Target(p.box), c, func() int {
-		return srv.announce(p.box, epoch, r.Offset, r.Prev, message, p.began)
+		return srv.together(func() int { return srv.announceHere(p.box, epoch, r.Offset, r.Prev, message, p.began) },
+			func() *Command { return c })
 	})
 	if err != nil {
 		return Stored{}, err
 	}
 	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
-}
-
-// announce delivers a message that was just stored, see announceHere.
-func (srv *Server) announce(box store.Box, epoch string, offset, prev uint64, m *Message, began time.Duration) int {
-	return srv.together(func() int { return srv.announceHere(box, epoch, offset, prev, m, began) }, func() *Command {
-		c := &Command{Verb: VerbStored, User: box.User, Topic: box.Topic, Epoch: epoch, Offset: offset, Prev: prev}
-		if m != nil {
-			c.Op, c.Payload = m.Op(), m.Payload()
-		}
-		return c
-	})
 }
 
 // ErrStoreMoved: the store belongs to another process, which has ended.
