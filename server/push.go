@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -241,15 +242,11 @@ func (srv *Server) pushManyHere(users, topics []string, m *Message, sel *audienc
 // unseen removes from a list, in place, the sessions that are in seen, and adds the others
 // to seen.
 func unseen(list []*Session, seen map[*Session]struct{}) []*Session {
-	kept := list[:0]
-	for _, s := range list {
-		if _, was := seen[s]; !was {
-			seen[s] = struct{}{}
-			kept = append(kept, s)
-		}
-	}
-	clear(list[len(kept):]) // they go back to a pool
-	return kept
+	return slices.DeleteFunc(list, func(s *Session) bool { // which clears the rest, for the pool
+		_, was := seen[s]
+		seen[s] = struct{}{}
+		return was
+	})
 }
 
 // countAll calls f for all connections, in parallel, and returns for how many it is true.
@@ -294,14 +291,7 @@ func keepSelected(sel *audience.Selection, list []*Session) []*Session {
 	if sel == nil {
 		return list
 	}
-	kept := list[:0]
-	for _, s := range list {
-		if selected(sel, s) {
-			kept = append(kept, s)
-		}
-	}
-	clear(list[len(kept):]) // they go back to a pool
-	return kept
+	return slices.DeleteFunc(list, func(s *Session) bool { return !selected(sel, s) })
 }
 
 // deliverHere sends a message to the selected sessions of this process.
