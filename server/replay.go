@@ -92,13 +92,11 @@ func (s *Session) replayAttach(a *admission) {
 	var topics []replay.Subscription
 	for _, topic := range a.id.Topics {
 		if srv.Durable(topic) {
-			// Nothing is stored for a client that invents names because its identity is
-			// insecure. If a pattern of MaySubscribe permits the name, the client may
-			// have chosen it.
+			// Nothing is stored for a client that invents names because its identity is insecure.
 			topics = append(topics, replay.Subscription{
 				Topic: topic, Start: startAt(a, topic),
 				Remember: !s.endpoint().Insecure,
-				Exempt:   !s.endpoint().Insecure && (slices.Contains(a.id.MaySubscribe, topic) || !Covers(a.id.MaySubscribe, topic)),
+				Exempt:   !s.endpoint().mayHaveChosen(&a.id, topic),
 			})
 		}
 	}
@@ -109,6 +107,12 @@ func (s *Session) replayAttach(a *admission) {
 	}
 	s.state.Or(holdBit)
 	srv.replay.Attach(receiver{s}, start, topics)
+}
+
+// mayHaveChosen reports whether a client may have chosen the name of a topic by itself: its
+// identity is insecure, or a pattern of MaySubscribe permits the name.
+func (ep *endpoint) mayHaveChosen(id *Identity, topic string) bool {
+	return ep.Insecure || Covers(id.MaySubscribe, topic) && !slices.Contains(id.MaySubscribe, topic)
 }
 
 // startAt returns where a client resumes a box.

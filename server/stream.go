@@ -222,8 +222,8 @@ func (ep *endpoint) acknowledge(w http.ResponseWriter, r *http.Request, h *hands
 		return Reject(http.StatusBadRequest, "no position to acknowledge: send the ID of the last event in Last-Event-ID or ?lastEventId=")
 	}
 	for topic, p := range a.resume {
-		chosen := ep.Insecure || Covers(id.MaySubscribe, topic) && !slices.Contains(id.MaySubscribe, topic)
-		if err := ep.srv.acknowledge(r.Context(), id.User, Position{Topic: topic, Epoch: p.Epoch, Offset: p.Offset}, from, !chosen); err != nil {
+		exempt := !ep.mayHaveChosen(&id, topic)
+		if err := ep.srv.acknowledge(r.Context(), id.User, Position{Topic: topic, Epoch: p.Epoch, Offset: p.Offset}, from, exempt); err != nil {
 			return rejectAck(err)
 		}
 	}
