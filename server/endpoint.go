@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -357,9 +358,7 @@ func (ep *endpoint) answerCheck(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		plainText(w, http.StatusOK, "the handshake would be accepted")
 	case errors.As(err, &rejection):
-		for name, values := range rejection.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), rejection.Header)
 		plainText(w, rejection.Status, rejection.Text)
 	default:
 		ep.srv.log.Error("handshake check failed", "err", err)

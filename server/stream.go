@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -131,9 +132,7 @@ func (ep *endpoint) readable(rejection *Rejection, r *Request) *Rejection {
 		return rejection
 	}
 	fields := ep.crossOrigin(r)
-	for name, values := range rejection.Header {
-		fields[name] = values
-	}
+	maps.Copy(fields, rejection.Header)
 	again := *rejection
 	again.Header = fields
 	return &again
@@ -170,9 +169,7 @@ func (ep *endpoint) serveStream(w http.ResponseWriter, r *http.Request, preset *
 
 // setCrossOrigin copies the fields of crossOrigin to an answer.
 func (ep *endpoint) setCrossOrigin(w http.ResponseWriter, r *Request) {
-	for name, values := range ep.crossOrigin(r) {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), ep.crossOrigin(r))
 }
 
 // preflight allows what pages need.
