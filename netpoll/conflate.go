@@ -34,7 +34,7 @@ type place struct {
 // one, and the queue has no room for the difference, the policy decides as in Write, and the
 // older one stays. The policy Control, whose frames are never dropped, ignores the key.
 func (c *Conn) WriteKeyed(b []byte, p Policy, key Key) Outcome {
-	if p == Control {
+	if p == Control || len(b) == 0 { // nothing is queued for an empty message
 		key = Key{}
 	}
 	return c.write(b, p, false, key)

@@ -147,3 +147,17 @@ func TestConflateExport(t *testing.T) {
 		t.Errorf("%q is unsent", got)
 	}
 }
+
+// An empty message with a key has no place in the queue, and names no other message.
+func TestConflateEmptyMessage(t *testing.T) {
+	c, key := &Conn{engine: &Engine{queueBytes: 1000}, out: new(queue)}, unique.Make("a")
+	c.Write([]byte("1"), DropOldest)
+	for _, b := range []string{"", "a=1", "", "a=2"} {
+		if o := c.WriteKeyed([]byte(b), DropOldest, key); o != Queued {
+			t.Errorf("%q: %v", b, o)
+		}
+	}
+	if got := string(bytes.Join(c.out.front(nil, 9), []byte(" "))); got != "1 a=2" || c.out.keys() != 1 {
+		t.Errorf("%q is unsent, with %d keys", got, c.out.keys())
+	}
+}
