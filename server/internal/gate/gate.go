@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"fanfare/server/store"
@@ -140,11 +141,8 @@ func (g *Gate) finished() {
 // cancel takes an entry out of the queue. One that has passed meanwhile is finished.
 func (g *Gate) cancel(p *Pending) {
 	g.mu.Lock()
-	for i, other := range g.waiting {
-		if other == p {
-			g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
-			break
-		}
+	if i := slices.Index(g.waiting, p); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
 	passed := p.began != nil
 	g.mu.Unlock()
