@@ -268,11 +268,7 @@ func (srv *Server) purge(ctx context.Context, box store.Box) (n uint64, err erro
 	srv.replay.Delete(box, func() { n, err = srv.gate.Purge(ctx, box) }, func(f func(replay.Receiver)) {
 		l := lists.Get().(*[]*Session)
 		defer putList(l)
-		if box.User != "" {
-			*l = srv.users.AppendUser(*l, box.User)
-		} else {
-			*l = srv.users.AppendTopic(*l, box.Topic)
-		}
+		*l = srv.appendTarget(*l, Target(box))
 		for _, s := range *l {
 			f(receiver{s})
 		}

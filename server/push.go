@@ -159,6 +159,15 @@ func putList(l *[]*Session) {
 	}
 }
 
+// appendTarget appends the sessions of this process that belong to a user, or subscribe to a
+// topic.
+func (srv *Server) appendTarget(list []*Session, t Target) []*Session {
+	if t.User != "" {
+		return srv.users.AppendUser(list, t.User)
+	}
+	return srv.users.AppendTopic(list, t.Topic)
+}
+
 func (srv *Server) pushHere(user string, m *Message, sel *audience.Selection) int {
 	began := srv.now()
 	l := lists.Get().(*[]*Session)

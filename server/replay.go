@@ -63,11 +63,7 @@ func (srv *Server) announceHere(box store.Box, epoch string, offset, prev uint64
 	srv.history.Stored(box)
 	l := lists.Get().(*[]*Session)
 	defer putList(l)
-	if box.User != "" {
-		*l = srv.users.AppendUser(*l, box.User)
-	} else {
-		*l = srv.users.AppendTopic(*l, box.Topic)
-	}
+	*l = srv.appendTarget(*l, Target(box))
 	var shared any // nil, not a nil *Message
 	if m != nil {
 		shared = m

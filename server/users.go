@@ -76,11 +76,7 @@ func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionL
 
 func (srv *Server) sessionsHere(t Target) []SessionInfo {
 	all := []SessionInfo{}
-	list := srv.users.AppendUser(nil, t.User)
-	if t.User == "" {
-		list = srv.users.AppendTopic(nil, t.Topic)
-	}
-	for _, s := range list {
+	for _, s := range srv.appendTarget(nil, t) {
 		if s.phase() == open {
 			all = append(all, s.info())
 		}
