@@ -107,10 +107,11 @@ func (hs *headers) find(encoded string) (h header, ok bool) {
 	return h, ok
 }
 
-// add enters the header of a token that was parsed in full, and is valid.
+// add enters the header of a token that was parsed in full, and is valid. A known header stays,
+// though quick has not accepted the token.
 func (hs *headers) add(token string, t *jwt.Token) {
 	encoded, _, _ := strings.Cut(token, ".")
-	if len(encoded) > longestHeader {
+	if _, known := hs.find(encoded); known || len(encoded) > longestHeader {
 		return
 	}
 	kid, _ := t.Header["kid"].(string)

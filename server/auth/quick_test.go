@@ -118,6 +118,20 @@ func TestQuickHeaders(t *testing.T) {
 	}
 }
 
+// A token whose header is known but which is parsed in full changes nothing.
+func TestQuickKnownHeader(t *testing.T) {
+	v := newVerifier(keysFor(t, "HS256"))
+	v.parsedTwice(t, sign("HS256", signers["HS256"][0], nil))
+	before := v.headers.known.Load()
+	long := sign("HS256", signers["HS256"][0], func(_, c map[string]any) { c["extra"] = strings.Repeat("x", mostDecoded) })
+	if _, _, err := v.parse(long); err != nil {
+		t.Fatal(err)
+	}
+	if v.headers.known.Load() != before {
+		t.Error("the headers are copied for one that is known")
+	}
+}
+
 func TestTokenAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
