@@ -183,11 +183,10 @@ func (l *leading) receive(from ID, m *Message) {
 
 func (l *leading) part(from ID, f *follower, m *Message) {
 	if m.Number == 0 && m.Session > f.session {
-		if f.next > 0 {
-			old := *f
-			f.slot = l.slot() // what the new session does not name is not held any more
-			l.reconcile(&old, f)
+		if f.next > 0 { // what the new session does not name is not held any more
+			l.release(f)
 		}
+		// Nothing is reported as absent until the new session has arrived: round 0 is not an answer.
 		f.session, f.next, f.synced, f.round = m.Session, 0, false, 0
 	}
 	switch {
@@ -204,13 +203,6 @@ func (l *leading) part(from ID, f *follower, m *Message) {
 		f.synced = f.synced || m.Last
 	}
 	l.n.send(from, Message{Kind: Ack, Term: l.n.term, Session: m.Session, Number: m.Number})
-}
-
-// reconcile ends what a node held in an earlier session. Nothing is reported as absent until
-// the node has sent the new one, because its round is 0 meanwhile.
-func (l *leading) reconcile(old, f *follower) {
-	old.heard, old.seen = f.heard, f.seen
-	l.release(old)
 }
 
 // tick is called with each tick, after the clock was advanced.
