@@ -133,11 +133,12 @@ func (n *Node) rank() (rank time.Duration) {
 	return rank
 }
 
-// follow makes a node the leader, or none.
+// follow makes a node the leader, or none. Another node than this one is sent what this one holds.
 func (n *Node) follow(term uint64, leader ID) {
 	n.term, n.leader, n.lead = term, leader, nil
-	n.member.restart(nil)
-	if leader != (ID{}) {
+	if leader == (ID{}) || leader == n.id {
+		n.member.restart(nil)
+	} else {
 		n.member.restart(n.held)
 	}
 }
@@ -198,7 +199,6 @@ func (n *Node) Elected(term uint64, present []Name) {
 		return
 	}
 	n.follow(term, n.id)
-	n.member.restart(nil)
 	n.lead = newLeading(n, present)
 }
 
