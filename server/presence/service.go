@@ -186,32 +186,28 @@ func (s *Service) receive(m *nats.Msg) {
 
 // act does what the node wants to be done.
 func (s *Service) act() {
-	for e := s.node.Take(); ; e = s.node.Take() {
-		for _, o := range e.Send {
-			subject := allSubject
-			if o.To != (presence.ID{}) {
-				subject = nodeSubject + o.To.String()
-			}
-			if s.nc.Publish(subject, append(s.id[:], o.Encode()...)) == nil {
-				s.count.sent.Add(1)
-			}
+	e := s.node.Take()
+	for _, o := range e.Send {
+		subject := allSubject
+		if o.To != (presence.ID{}) {
+			subject = nodeSubject + o.To.String()
 		}
-		term := s.node.Term()
-		if before := s.term.Swap(term); before != term {
-			if before != 0 {
-				s.log.Info("presence: this node does not lead any more", "term", before)
-			}
-			s.worker.follow(term)
+		if s.nc.Publish(subject, append(s.id[:], o.Encode()...)) == nil {
+			s.count.sent.Add(1)
 		}
-		if e.Elect {
-			s.worker.do(s.worker.elect)
+	}
+	term := s.node.Term()
+	if before := s.term.Swap(term); before != term {
+		if before != 0 {
+			s.log.Info("presence: this node does not lead any more", "term", before)
 		}
-		if changes := e.Write; len(changes) > 0 {
-			s.worker.do(func(ctx context.Context) { s.worker.write(ctx, term, changes) })
-		}
-		if len(e.Send) == 0 && !e.Elect && len(e.Write) == 0 {
-			return
-		}
+		s.worker.follow(term)
+	}
+	if e.Elect {
+		s.worker.do(s.worker.elect)
+	}
+	if len(e.Write) > 0 {
+		s.worker.do(func(ctx context.Context) { s.worker.write(ctx, term, e.Write) })
 	}
 }
 
