@@ -38,10 +38,11 @@ func (s *Service) Lead(context.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := openNamed(&cfg, clusterQueue)
+	q, err := openOutside(&cfg)
 	if err != nil {
 		return err
 	}
+	q.name = clusterQueue
 	next := newService(cfg, s.now, s.random, s.stats)
 	next.queue, next.shared = q, true
 	next.run(hooks, nil)
@@ -53,10 +54,7 @@ func (s *Service) Lead(context.Context) error {
 // when all are stored, or counted as dropped because the queue is full. If it returns an
 // error, they may be given again with the same identifiers, here or to another node.
 func (s *Service) Report(ctx context.Context, events []server.Event, ids []string) error {
-	l := &s.leading
-	l.mu.Lock()
-	to := l.s
-	l.mu.Unlock()
+	to := s.leading.service()
 	if to == nil {
 		return errNotLeading
 	}
@@ -107,22 +105,9 @@ func (l *leading) reconfigure(cfg Config) error {
 	return nil
 }
 
-func (l *leading) workers() []*deliverer {
+// service returns the service of the cluster's events; nil: this node does not lead.
+func (l *leading) service() *Service {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.s == nil {
-		return nil
-	}
-	return *l.s.workers.Load()
-}
-
-func (l *leading) usage(ctx context.Context) (u usage, leads bool) {
-	l.mu.Lock()
-	s := l.s
-	l.mu.Unlock()
-	if s == nil {
-		return u, false
-	}
-	u, err := s.queue.usage(ctx)
-	return u, err == nil
+	return l.s
 }

@@ -70,11 +70,7 @@ func openEmbedded(ctx context.Context, cfg *Config) (*jetStreamQueue, error) {
 }
 
 // openOutside returns the queue of this node in an outside NATS, which may be away.
-func openOutside(cfg *Config) (*jetStreamQueue, error) { return openNamed(cfg, "") }
-
-// openNamed returns the queue of a name in an outside NATS; empty: that of this node. Dead
-// letters are those of this node in any case.
-func openNamed(cfg *Config, name string) (*jetStreamQueue, error) {
+func openOutside(cfg *Config) (*jetStreamQueue, error) {
 	nc, err := natsconn.Connect(cfg.nats(), natsconn.Handlers{})
 	if err != nil {
 		return nil, field.Wrapf("webhook: %w", err)
@@ -84,9 +80,6 @@ func openNamed(cfg *Config, name string) (*jetStreamQueue, error) {
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	if name != "" {
-		q.name = name
 	}
 	return q, nil
 }

@@ -33,7 +33,11 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 		f("dropped_total", "Events that were dropped, by the reason.", "reason", reason, float64(n))
 	}
 	var oldest, gone int64
-	for _, d := range slices.Concat(*s.workers.Load(), s.leading.workers()) {
+	workers, lead := *s.workers.Load(), s.leading.service()
+	if lead != nil {
+		workers = slices.Concat(workers, *lead.workers.Load())
+	}
+	for _, d := range workers {
 		if at := d.oldest.Load(); at != 0 && (oldest == 0 || at < oldest) {
 			oldest = at
 		}
@@ -50,8 +54,10 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
 	u, err := s.queue.usage(ctx)
-	if more, leads := s.leading.usage(ctx); leads {
-		u.batches, u.bytes = u.batches+more.batches, u.bytes+more.bytes
+	if lead != nil {
+		if more, err := lead.queue.usage(ctx); err == nil {
+			u.batches, u.bytes = u.batches+more.batches, u.bytes+more.bytes
+		}
 	}
 	ready := int64(1)
 	if err != nil {
