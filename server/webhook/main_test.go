@@ -206,6 +206,14 @@ func stop(s *Service) {
 	s.Close(ctx)
 }
 
+// stopIdle is stop when the queue is empty: an event that was posted but not removed would be
+// posted again after the next start.
+func stopIdle(t testing.TB, s *Service) {
+	t.Helper()
+	until(t, "empty queue", func() bool { u, err := s.queue.usage(t.Context()); return err == nil && u.batches == 0 })
+	stop(s)
+}
+
 func online(user string) server.Event {
 	return server.Event{Kind: server.UserOnline, Time: time.Now(), User: user}
 }

@@ -140,7 +140,7 @@ func TestPresenceAfterCrash(t *testing.T) {
 		s.Observe(online(user))
 	}
 	until(t, "requests", func() bool { return len(r.events(0)) == 2 })
-	stop(s) // nothing says that their sessions have ended
+	stopIdle(t, s) // nothing says that their sessions have ended
 	s = startAt(t, r, cfg, now)
 	s.Observe(online("b"))
 	until(t, "online", func() bool { s.intake.mu.Lock(); defer s.intake.mu.Unlock(); return len(s.intake.events) == 0 })
@@ -150,7 +150,7 @@ func TestPresenceAfterCrash(t *testing.T) {
 	if got := r.events(0)[2:]; !slices.Equal(got, []string{"user.offline a"}) {
 		t.Errorf("%v", got)
 	}
-	stop(s)
+	stopIdle(t, s)
 	cfg.OfflineGrace = 0
 	s = startAt(t, r, cfg, now)
 	until(t, "offline", func() bool { return len(r.events(0)) == 4 })
