@@ -72,10 +72,8 @@ func readHistoryQuery(args *fasthttp.Args) (q server.HistoryQuery, wait time.Dur
 		return q, 0, problemf(400, "bad_query", "epoch is given without after: send the offset that came with the epoch as well")
 	}
 	q.Epoch = string(args.Peek("epoch"))
-	if given := args.Peek("limit"); args.Has("limit") {
-		if q.Limit, err = strconv.Atoi(string(given)); err != nil || q.Limit < 1 || q.Limit > maxHistory {
-			return q, 0, problemf(400, "bad_query", "limit is %.40q: want a number from 1 to %d", given, maxHistory)
-		}
+	if q.Limit, p = queryLimit(args, 0, maxHistory); p != nil {
+		return q, 0, p
 	}
 	if given := string(args.Peek("wait")); args.Has("wait") {
 		text := given

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -113,20 +112,16 @@ const defaultPage = 1000
 // subscribe to a topic.
 func (a *API) getTopicUsers(ctx *fasthttp.RequestCtx, in names) *problem {
 	args := ctx.QueryArgs()
-	after, limit := "", defaultPage
+	after := ""
 	if args.Has("after") {
 		var p *problem
 		if after, p = queryName(args, "after"); p != nil {
 			return p
 		}
 	}
-	if args.Has("limit") {
-		given := args.Peek("limit")
-		n, err := strconv.Atoi(string(given))
-		if err != nil || n < 1 || n > server.MaxPage {
-			return problemf(400, "bad_query", "limit is %.40q: want 1 to %d", given, server.MaxPage)
-		}
-		limit = n
+	limit, p := queryLimit(args, defaultPage, server.MaxPage)
+	if p != nil {
+		return p
 	}
 	list, err := a.srv.TopicUsers(a.quit, in.topic, after, limit)
 	if err != nil {

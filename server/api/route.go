@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -246,4 +247,17 @@ func queryName(args *fasthttp.Args, field string) (string, *problem) {
 		return "", problemf(400, "bad_name", "%s: %s", field, err)
 	}
 	return name, nil
+}
+
+// queryLimit returns the parameter limit, or otherwise if there is none.
+func queryLimit(args *fasthttp.Args, otherwise, most int) (int, *problem) {
+	if !args.Has("limit") {
+		return otherwise, nil
+	}
+	given := args.Peek("limit")
+	n, err := strconv.Atoi(string(given))
+	if err != nil || n < 1 || n > most {
+		return 0, problemf(400, "bad_query", "limit is %.40q: want 1 to %d", given, most)
+	}
+	return n, nil
 }
