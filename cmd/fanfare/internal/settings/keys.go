@@ -42,17 +42,9 @@ func APIKeys(file string) (keys []string, err error) {
 // secretLines reads a file that a flag names, with one key per line; # begins a comment. No
 // error contains a key.
 func secretLines(flag, file string) (keys []string, err error) {
-	f, err := os.Open(file)
+	text, err := readFile(flag, file, maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1)) // the file may be a device
-	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	if len(text) > maxKeyFile {
-		return nil, fmt.Errorf("--%s: %s is longer than %d bytes", flag, file, maxKeyFile)
+		return nil, err
 	}
 	number := 0
 	for line := range strings.Lines(string(text)) {
@@ -72,4 +64,21 @@ func secretLines(flag, file string) (keys []string, err error) {
 		return nil, fmt.Errorf("--%s: %s has no key", flag, file)
 	}
 	return keys, nil
+}
+
+// readFile reads a file that a flag names, of at most some bytes: it may be a device.
+func readFile(flag, file string, most int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("--%s: %s is longer than %d bytes", flag, file, most)
+	}
+	return text, nil
 }

@@ -3,9 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 
 	"fanfare/server"
 	"fanfare/server/pusher"
@@ -24,17 +22,9 @@ func (f *pusherFlags) apps() ([]pusher.App, error) {
 	if f.PusherApps == "" {
 		return nil, nil
 	}
-	file, err := os.Open(f.PusherApps)
+	text, err := readFile("pusher-apps", f.PusherApps, maxAppsFile)
 	if err != nil {
-		return nil, fmt.Errorf("--pusher-apps: %w", err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxAppsFile+1)) // the file may be a device
-	if err == nil && len(text) > maxAppsFile {
-		err = fmt.Errorf("longer than %d bytes", maxAppsFile)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--pusher-apps: %s: %w", f.PusherApps, err)
+		return nil, err
 	}
 	apps, err := pusher.ParseApps(text)
 	if err != nil {
