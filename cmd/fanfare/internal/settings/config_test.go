@@ -151,11 +151,11 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	managed := []string{"--acme-domain=a.test", "--acme-agree", "--acme-email=a@b.test", "--acme-ca=https://a.test", "--acme-ca-root=" + cert, "--acme-http=127.0.0.1:80"}
-	alone, err := parseServe(t, append(managed, "--data-dir="+t.TempDir())...).acme(log)
+	alone, err := parseServe(t, append(managed, "--data-dir="+t.TempDir())...).acme(embedded, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared, err := parseServe(t, append(managed, "--nats=a")...).acme(log)
+	shared, err := parseServe(t, append(managed, "--nats=a")...).acme(other, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,13 +72,13 @@ func (cmd *Serve) Plan(log *slog.Logger) (*Plan, error) {
 	if c := p.Certificates.API(); c != nil {
 		p.API.TLS = c.Obtained(nil, c.Config())
 	}
-	if p.ACME, err = cmd.acme(log); err != nil {
-		return nil, err
-	}
-	p.Revocations = cmd.revocations(log)
 	if p.Store, err = cmd.inboxFlags.store(cmd.MaxPayload, log); err != nil {
 		return nil, err
 	}
+	if p.ACME, err = cmd.acme(p.Store, log); err != nil {
+		return nil, err
+	}
+	p.Revocations = cmd.revocations(log)
 	p.Cluster = cmd.cluster(log)
 	if p.Webhooks, err = cmd.webhooks(p.Store, log); err != nil {
 		return nil, err

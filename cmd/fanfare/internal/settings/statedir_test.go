@@ -1,6 +1,12 @@
 package settings
 
-import "testing"
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+)
 
 func TestDefaultDataDir(t *testing.T) {
 	home := t.TempDir()
@@ -32,5 +38,21 @@ func TestDefaultDataDir(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnusedDataDirWarning: the directory is looked for once, also where certificates are stored in it.
+func TestUnusedDataDirWarning(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("STATE_DIRECTORY", t.TempDir())
+	if err := os.Mkdir(localDataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	if _, err := parseServe(t, "--acme-domain=a.test", "--acme-agree").Plan(slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "unused data directory"); n != 1 {
+		t.Errorf("%d warnings: %s", n, &log)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"fanfare/cmd/fanfare/internal/certs"
 	"fanfare/server/acme"
+	"fanfare/server/inbox"
 )
 
 // tlsFlags say how the public listener speaks TLS.
@@ -74,8 +75,9 @@ type acmeFlags struct {
 	ACMEHTTP   string   `name:"acme-http" help:"Address of a listener for HTTP-01, which the authority reaches at port 80; without it, TLS-ALPN-01 on the public listener, at port 443." placeholder:"ADDRESS" group:"TLS"`
 }
 
-// acme returns the configuration; nil: certificates are not obtained.
-func (cmd *Serve) acme(log *slog.Logger) (*acme.Config, error) {
+// acme returns the configuration; nil: certificates are not obtained. store is that of durable
+// messages, nil if there is none.
+func (cmd *Serve) acme(store *inbox.Config, log *slog.Logger) (*acme.Config, error) {
 	if len(cmd.ACMEDomain) == 0 {
 		return nil, nil
 	}
@@ -95,10 +97,9 @@ func (cmd *Serve) acme(log *slog.Logger) (*acme.Config, error) {
 		cfg.NATS = &acme.NATS{URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey, Replicas: cmd.NATSReplicas}
 		return cfg, nil
 	}
-	dir := cmd.dataDir(log)
-	if dir == "" {
+	if store == nil {
 		return nil, errors.New("--acme-domain needs a place for private keys: give --data-dir, or --nats")
 	}
-	cfg.Dir = filepath.Join(dir, "acme")
+	cfg.Dir = filepath.Join(store.Dir, "acme")
 	return cfg, nil
 }
