@@ -62,13 +62,17 @@ type program struct {
 // assemble opens the store, joins the cluster and makes the server and the API. An error
 // leaves nothing open.
 func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error) {
+	cfg := next.Server
 	defer func() {
-		if err != nil {
-			p.shutdown(context.Background())
+		if err == nil {
+			return
 		}
+		if p.srv == nil && cfg.Cluster != nil { // no server has joined it
+			cfg.Cluster.Leave()
+		}
+		p.shutdown(context.Background())
 	}()
 	p.tokens, p.hook = next.Tokens, next.Hook
-	cfg := next.Server
 	if next.Cluster != nil {
 		c, err := cluster.New(ctx, *next.Cluster)
 		if err != nil {
@@ -79,7 +83,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	if next.Store != nil {
 		st, err := openStore(ctx, next.Store)
 		if err != nil {
-			leave(cfg.Cluster)
 			return storeError(err, p.flags.NATS != "")
 		}
 		p.vault, p.storeConfig = vault.New(st), next.Store
@@ -87,7 +90,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if next.Revocations != nil {
 		if p.revoked, err = openRevocations(ctx, *next.Revocations, p.vault); err != nil {
-			leave(cfg.Cluster)
 			return usage(settings.InFlags("revoke", err))
 		}
 		cfg.Revocations = p.revoked
@@ -95,7 +97,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if next.ACME != nil {
 		if p.acme, err = acme.New(*next.ACME); err != nil {
-			leave(cfg.Cluster)
 			return usage(settings.InFlags("acme", err))
 		}
 		c := next.Certificates.Public()
@@ -106,7 +107,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if next.Webhooks != nil {
 		if p.webhooks, err = webhook.Open(ctx, *next.Webhooks); err != nil {
-			leave(cfg.Cluster)
 			return settings.InFlags("webhook", err)
 		}
 		cfg.Observer, next.API.Webhooks = p.webhooks, p.webhooks
@@ -115,7 +115,6 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		shared := *next.Presence
 		shared.Reporter, shared.Next = p.webhooks, p.webhooks
 		if p.presence, err = presence.Open(shared); err != nil {
-			leave(cfg.Cluster)
 			return usage(settings.InFlags("presence", err))
 		}
 		cfg.Observer, next.API.LastSeen = p.presence, p.presence
@@ -127,13 +126,11 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if next.Pusher != nil {
 		if err := p.servePusher(&cfg, next.Pusher); err != nil {
-			leave(cfg.Cluster)
 			return err
 		}
 	}
 	cfg.Version = buildVersion()
 	if p.srv, err = server.New(cfg); err != nil {
-		leave(cfg.Cluster)
 		return usage(settings.InFlags("server", err))
 	}
 	if p.pusher != nil {
@@ -186,13 +183,6 @@ func (p *program) listen() (err error) {
 		}
 	}
 	return nil
-}
-
-// leave ends a cluster that no server has joined.
-func leave(c server.Cluster) {
-	if c != nil {
-		c.Leave()
-	}
 }
 
 // shutdown drains the sessions while the API still answers, then ends both, and closes
