@@ -71,8 +71,12 @@ func (srv *Server) usersOnAllNodes(ctx context.Context, t Target, c *Command) (l
 		return len(l.Users)
 	})
 	l.Coverage = answer.Coverage
-	for _, r := range answer.Replies {
-		l.Users = node.MergeUsers(l.Users, r.Users)
+	if len(answer.Replies) > 0 {
+		lists := [][]UserSessions{l.Users}
+		for _, r := range answer.Replies {
+			lists = append(lists, r.Users)
+		}
+		l.Users = node.MergeUsers(lists...)
 	}
 	return l, err
 }

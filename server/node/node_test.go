@@ -104,7 +104,7 @@ func TestUsers(t *testing.T) {
 	if page := PageOf(counts, "d", 2); page == nil || len(page) > 0 {
 		t.Errorf("%v after the last one", page)
 	}
-	merged := MergeUsers([]UserSessions{{"a", 1}, {"c", 1}}, []UserSessions{{"c", 2}, {"b", 1}})
+	merged := MergeUsers([]UserSessions{{"a", 1}, {"c", 1}}, []UserSessions{{"c", 1}, {"b", 1}}, nil, []UserSessions{{"c", 1}})
 	if !slices.Equal(merged, []UserSessions{{"a", 1}, {"b", 1}, {"c", 3}}) {
 		t.Errorf("%v", merged)
 	}

@@ -21,9 +21,9 @@ type UserSessions struct {
 	Sessions int    `json:"sessions"`
 }
 
-// MergeUsers returns the users of two lists, sorted, each once with the sum of the sessions.
-func MergeUsers(a, b []UserSessions) []UserSessions {
-	all := slices.Concat(a, b)
+// MergeUsers returns the users of all lists, sorted, each once with the sum of the sessions.
+func MergeUsers(lists ...[]UserSessions) []UserSessions {
+	all := slices.Concat(lists...)
 	slices.SortFunc(all, func(x, y UserSessions) int { return strings.Compare(x.User, y.User) })
 	merged := all[:0]
 	for _, u := range all {
