@@ -14,12 +14,8 @@ import (
 // TestLead: events of the cluster that one node has queued are posted by the next one that
 // leads, in order, with their identifiers and before later ones.
 func TestLead(t *testing.T) {
-	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	defer func() { ns.Shutdown(); ns.WaitForShutdown() }()
+	ns := startNATS(t, natsserver.RANDOM_PORT)
+	defer stopNATS(ns)
 	if !ns.ReadyForConnections(time.Minute) {
 		t.Fatal("NATS does not start")
 	}

@@ -25,12 +25,7 @@ func TestOutsideNATS(t *testing.T) {
 	hangs := &receiver{answer: func(int, *http.Request) *http.Response { return nil }}
 	s := start(t, hangs, cfg)
 	s.Observe(opened("a"))
-	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	defer func() { ns.Shutdown(); ns.WaitForShutdown() }()
+	defer stopNATS(startNATS(t, port))
 	until(t, "attempt", func() bool { return len(hangs.all()) > 0 })
 	stop(s)
 
@@ -58,3 +53,16 @@ func TestOutsideNATS(t *testing.T) {
 	}
 	stop(s)
 }
+
+// startNATS starts a NATS with JetStream.
+func startNATS(t *testing.T, port int) *natsserver.Server {
+	t.Helper()
+	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	return ns
+}
+
+func stopNATS(ns *natsserver.Server) { ns.Shutdown(); ns.WaitForShutdown() }
