@@ -191,7 +191,7 @@ func (cmd *Serve) checkListeners() error {
 // default; a user who writes it here expects "off".
 func (cmd *Serve) checkZeros() error {
 	cmdValue := reflect.ValueOf(cmd).Elem()
-	for _, f := range reflect.VisibleFields(cmdValue.Type()) {
+	for _, f := range flagFields {
 		switch f.Type {
 		case reflect.TypeFor[int](), reflect.TypeFor[size](), reflect.TypeFor[time.Duration]():
 			def := f.Tag.Get("default")
