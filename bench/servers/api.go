@@ -37,28 +37,19 @@ var (
 
 // Broadcast posts body to all sessions and returns the number of receivers that the server reports.
 func (s *Server) Broadcast(ctx context.Context, body []byte) (receivers int, err error) {
-	if s.backend != nil {
-		return s.backend.All(ctx, body)
-	}
-	return s.push(ctx, "/v1/broadcast", body)
+	return s.api().All(ctx, body)
 }
 
 // PushUser posts body to one user.
 func (s *Server) PushUser(ctx context.Context, user string, body []byte) (receivers int, err error) {
-	if s.backend != nil {
-		return s.backend.User(ctx, user, body)
-	}
-	return s.push(ctx, userPath(user), body)
+	return s.api().User(ctx, user, body)
 }
 
 func userPath(user string) string { return "/v1/users/" + url.PathEscape(user) + "/push" }
 
 // PushBatch pushes to several users in one request. Only a Product has batches.
 func (s *Server) PushBatch(ctx context.Context, pushes []Push) error {
-	if s.backend == nil {
-		return errNoBatch
-	}
-	return s.backend.Batch(ctx, pushes)
+	return s.api().Batch(ctx, pushes)
 }
 
 // StoreBatch stores messages for several users in one request. Only a Storer can.
@@ -145,26 +136,9 @@ func (c *apiConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Stats returns the numbers of GET /v1/stats.
+// Stats returns the numbers of GET /v1/stats, or what a Product has of them.
 func (s *Server) Stats(ctx context.Context) (map[string]float64, error) {
-	if s.backend != nil {
-		return s.backend.Stats(ctx)
-	}
-	return s.stats(ctx)
-}
-
-func (s *Server) stats(ctx context.Context) (map[string]float64, error) {
-	var all map[string]any
-	if err := s.call(ctx, fasthttp.MethodGet, "/v1/stats", nil, &all); err != nil {
-		return nil, err
-	}
-	figures := map[string]float64{}
-	for name, v := range all {
-		if f, ok := v.(float64); ok {
-			figures[name] = f
-		}
-	}
-	return figures, nil
+	return s.api().Stats(ctx)
 }
 
 // Metrics returns the samples of GET /metrics by name with labels.
@@ -189,6 +163,11 @@ func (s *Server) call(ctx context.Context, method, path string, body []byte, ans
 	if err != nil || answer == nil {
 		return err
 	}
+	return s.decode(path, text, answer)
+}
+
+// decode reads the JSON of a response to a request for path.
+func (s *Server) decode(path string, text []byte, answer any) error {
 	if err := json.Unmarshal(text, answer); err != nil {
 		return fmt.Errorf("servers: %s: %s: %w: %.200q", s.Spec.Name, path, err, text)
 	}

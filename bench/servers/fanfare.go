@@ -3,7 +3,6 @@ package servers
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"fanfare/bench/load"
@@ -11,12 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// fanfareAPI is fanfare's HTTP API, with one topic for all sessions.
-type fanfareAPI struct{ s *Server }
-
-func (f fanfareAPI) Ready(ctx context.Context) error {
-	return f.s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
-}
+// fanfareAPI is fanfare's HTTP API, with one topic for all sessions. It extends that of the other servers.
+type fanfareAPI struct{ commonAPI }
 
 func (f fanfareAPI) All(ctx context.Context, body []byte) (int, error) {
 	return f.post(ctx, "/v1/topics/"+load.AllChannel+"/push", body)
@@ -39,10 +34,8 @@ func (f fanfareAPI) post(ctx context.Context, path string, body []byte) (int, er
 		return 0, err
 	}
 	var answer struct{ Receivers int }
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return 0, fmt.Errorf("servers: fanfare: %s: %w: %.200q", path, err, text)
-	}
-	return answer.Receivers, nil
+	err = f.s.decode(path, text, &answer)
+	return answer.Receivers, err
 }
 
 // Batch sends all lines in one request. The payloads are JSON.
@@ -69,7 +62,3 @@ func (f fanfareAPI) batch(ctx context.Context, pushes []Push, options string) er
 	}
 	return nil
 }
-
-func (f fanfareAPI) Stats(ctx context.Context) (map[string]float64, error) { return f.s.stats(ctx) }
-
-func (f fanfareAPI) Close() {}

@@ -29,7 +29,7 @@ type Server struct {
 	scheme string // before the key
 
 	dir     string  // of its files, removed by Stop; may be empty
-	backend Backend // of a Product
+	backend Backend // of a Product; nil: commonAPI
 
 	credentials Credentials
 
@@ -128,7 +128,7 @@ func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		err := s.askReady(ctx)
+		err := s.api().Ready(ctx)
 		if err == nil {
 			// Some servers start their API first.
 			var c net.Conn
@@ -145,13 +145,6 @@ func (s *Server) ready(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func (s *Server) askReady(ctx context.Context) error {
-	if s.backend != nil {
-		return s.backend.Ready(ctx)
-	}
-	return s.call(ctx, fasthttp.MethodGet, "/readyz", nil, nil)
 }
 
 // PID returns the process number, or 0 if it is unknown.
@@ -189,9 +182,7 @@ func (s *Server) Stop() {
 		return
 	}
 	defer s.removeFiles()
-	if s.backend != nil {
-		s.backend.Close()
-	}
+	s.api().Close()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:
