@@ -3,7 +3,6 @@ package servers
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,15 +39,15 @@ func (c *Catalog) BuildProducts(ctx context.Context, names []string) error {
 	}
 	for _, name := range names {
 		var path *string
-		version := ""
-		build := buildModule
+		var build func(ctx context.Context, program string) error
+		version := "" // of the file; empty: what the module fanfare requires, which may have changed
 		switch name {
 		case "centrifugo":
-			path, version = &c.Centrifugo, centrifugoVersion
+			path, version, build = &c.Centrifugo, centrifugoVersion, buildCentrifugo
 		case "mercure":
-			path, version = &c.Mercure, mercureVersion
+			path, version, build = &c.Mercure, mercureVersion, buildMercure
 		case "nats":
-			path, build = &c.NATS, func(ctx context.Context, _, program string) error { return BuildNATS(ctx, program) }
+			path, build = &c.NATS, BuildNATS
 		default:
 			continue
 		}
@@ -57,7 +56,7 @@ func (c *Catalog) BuildProducts(ctx context.Context, names []string) error {
 		}
 		program := filepath.Join(dir, name+version)
 		if _, err := os.Stat(program); err != nil || version == "" {
-			if err := build(ctx, name, program); err != nil {
+			if err := build(ctx, program); err != nil {
 				return err
 			}
 		}
@@ -66,31 +65,33 @@ func (c *Catalog) BuildProducts(ctx context.Context, names []string) error {
 	return nil
 }
 
-// buildModule builds a program from the module proxy in a temporary module, and moves it to its place when it is complete.
-func buildModule(ctx context.Context, name, program string) error {
+func buildCentrifugo(ctx context.Context, program string) error {
+	const module = "github.com/centrifugal/centrifugo/v6"
+	return buildModule(ctx, program, module+"@"+centrifugoVersion, module, nil)
+}
+
+func buildMercure(ctx context.Context, program string) error {
+	return buildModule(ctx, program, "github.com/dunglas/mercure@"+mercureVersion, ".", mercureMain)
+}
+
+// buildModule builds a package in a temporary module that requires another from the module proxy, and moves the program to
+// its place when it is complete. The module has a main.go with the text of source, unless that is nil.
+func buildModule(ctx context.Context, program, requires, pkg string, source []byte) error {
 	dir, err := os.MkdirTemp("", "fanfare-bench-")
 	if err != nil {
-		return fmt.Errorf("servers: build %s: %w", name, err)
+		return fmt.Errorf("servers: build %s: %w", requires, err)
 	}
 	defer os.RemoveAll(dir)
-	pkg, module := "", ""
 	files := map[string][]byte{"go.mod": []byte("module program\n\ngo 1.26.0\n")}
-	switch name {
-	case "centrifugo":
-		pkg = "github.com/centrifugal/centrifugo/v6"
-		module = pkg + "@" + centrifugoVersion
-	case "mercure":
-		pkg, module = ".", "github.com/dunglas/mercure@"+mercureVersion
-		files["main.go"] = mercureMain
-	default:
-		return errors.New("servers: no program is called " + name)
+	if source != nil {
+		files["main.go"] = source
 	}
 	for file, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, file), text, 0o600); err != nil {
-			return fmt.Errorf("servers: build %s: %w", name, err)
+			return fmt.Errorf("servers: build %s: %w", requires, err)
 		}
 	}
-	if err := goCommand(ctx, dir, "get", module); err != nil {
+	if err := goCommand(ctx, dir, "get", requires); err != nil {
 		return err
 	}
 	part := program + ".part"
@@ -98,7 +99,7 @@ func buildModule(ctx context.Context, name, program string) error {
 		return err
 	}
 	if err := os.Rename(part, program); err != nil {
-		return fmt.Errorf("servers: build %s: %w", name, err)
+		return fmt.Errorf("servers: build %s: %w", requires, err)
 	}
 	return nil
 }
