@@ -144,11 +144,7 @@ func UserChannel(user string) string { return "user." + user }
 
 // heard handles a message of a server with a dialect. k may be closed afterwards.
 func (c *Client) heard(k *conn, op byte, in []byte) error {
-	whole := k.part == nil || len(k.part.rest) == 0
-	if !whole {
-		k.part.rest = append(k.part.rest, in...)
-		in = k.part.rest
-	}
+	in = k.resume(in)
 	used := 0
 	for used < len(in) && k.fd >= 0 {
 		next := c.speaks.next(in[used:])
@@ -159,30 +155,27 @@ func (c *Client) heard(k *conn, op byte, in []byte) error {
 			break
 		}
 		used += next.used
-		switch next.what {
-		case isConfirmed:
-			if k.state == stateJoining {
-				c.open(k)
-			}
-		case isPing:
-			c.pings++
-			if next.answer != nil {
-				c.say(k, next.answer)
-			}
-		case isMessage:
-			c.phase.message(k, op, next.payload)
-		}
+		c.said(k, op, next)
 	}
-	if k.fd < 0 {
-		return nil
-	}
-	if used < len(in) {
-		p := c.unfinished(k)
-		p.rest = append(p.rest[:0], in[used:]...)
-	} else if !whole {
-		k.part.rest = k.part.rest[:0]
-	}
+	c.leave(k, in[used:])
 	return nil
+}
+
+// said handles one thing that the server said. k may be closed afterwards.
+func (c *Client) said(k *conn, op byte, i item) {
+	switch i.what {
+	case isConfirmed:
+		if k.state == stateJoining {
+			c.open(k)
+		}
+	case isPing:
+		c.pings++
+		if i.answer != nil {
+			c.say(k, i.answer)
+		}
+	case isMessage:
+		c.phase.message(k, op, i.payload)
+	}
 }
 
 // say sends a message in the dialect.

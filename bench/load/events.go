@@ -90,11 +90,7 @@ func nextChunk(in []byte) (data []byte, n int, err error) {
 
 // lines handles a piece of the text of the stream: lines, of which an empty one ends an event.
 func (c *Client) lines(k *conn, text []byte) error {
-	whole := k.part == nil || len(k.part.rest) == 0
-	if !whole {
-		k.part.rest = append(k.part.rest, text...)
-		text = k.part.rest
-	}
+	text = k.resume(text)
 	used := 0
 	for k.fd >= 0 {
 		end := bytes.Index(text[used:], []byte("\n\n"))
@@ -107,18 +103,10 @@ func (c *Client) lines(k *conn, text []byte) error {
 			return err
 		}
 	}
-	if k.fd < 0 {
-		return nil
+	if k.fd >= 0 && len(text)-used > MaxSize+1024 {
+		return errTooLong
 	}
-	if rest := text[used:]; len(rest) > 0 {
-		if len(rest) > MaxSize+1024 {
-			return errTooLong
-		}
-		p := c.unfinished(k)
-		p.rest = append(p.rest[:0], rest...)
-	} else if !whole {
-		k.part.rest = k.part.rest[:0]
-	}
+	c.leave(k, text[used:])
 	return nil
 }
 
@@ -152,15 +140,9 @@ func (c *Client) event(k *conn, event []byte) error {
 		return nil
 	}
 	next := c.speaks.next(data)
-	switch {
-	case next.err != nil:
+	if next.err != nil {
 		return next.err
-	case next.what == isConfirmed && k.state == stateJoining:
-		c.open(k)
-	case next.what == isPing:
-		c.pings++
-	case next.what == isMessage:
-		c.phase.message(k, opText, next.payload)
 	}
+	c.said(k, opText, next)
 	return nil
 }

@@ -60,6 +60,27 @@ func (c *Client) keep(k *conn, tail []byte) {
 	}
 }
 
+// resume returns the next piece of a stream, after the end of it that leave has kept.
+func (k *conn) resume(piece []byte) []byte {
+	if k.part == nil || len(k.part.rest) == 0 {
+		return piece
+	}
+	k.part.rest = append(k.part.rest, piece...)
+	return k.part.rest
+}
+
+// leave keeps the unfinished end of a stream, unless the connection is closed.
+func (c *Client) leave(k *conn, rest []byte) {
+	switch {
+	case k.fd < 0:
+	case len(rest) > 0:
+		p := c.unfinished(k)
+		p.rest = append(p.rest[:0], rest...)
+	case k.part != nil:
+		k.part.rest = k.part.rest[:0]
+	}
+}
+
 // unfinished returns the part of a connection, which gets one if it has none.
 func (c *Client) unfinished(k *conn) *part {
 	if k.part == nil {
