@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"fanfare/bench/fleet"
 	"fanfare/bench/load"
 )
 
@@ -65,14 +64,6 @@ var beside = Scenario{
 		e.Sample.Set("times", e.Sample.Values["p99"]/e.Sample.Values["p99_alone"])
 		return nil
 	},
-}
-
-// more returns the fleets besides that of e.
-func (o *openLoop) more() []*fleet.Fleet {
-	if o.fleet == o.e.Fleet {
-		return nil
-	}
-	return []*fleet.Fleet{o.fleet}
 }
 
 // broadcasts posts broadcasts at their pace until end, each once the previous one has reached every connection.

@@ -92,31 +92,13 @@ func (e *Env) call(ctx context.Context, callers, batch int) error {
 		failed = e.Fleet.Await(ctx, pushes, 10*time.Second)
 	}
 	own = selfCPU() - own
-	times, err := meter.stop()
+	r, err := meter.pushed(ctx, e.Fleet, pushes, 0, failed)
 	if err != nil {
 		return err
 	}
-	r, err := e.Fleet.End(context.WithoutCancel(ctx), 0)
-	if err != nil {
-		return err
-	}
-	if err := e.Fleet.Faults().Err(); err != nil {
-		return err
-	}
-	if failed == nil && r.Received != pushes {
-		failed = fmt.Errorf("%d pushes were received, expected %d", r.Received, pushes)
-	}
-	if failed != nil {
-		return failed
-	}
-	measured := r.Messages
-	r = during(r, times)
-	r.Messages = r.Received
-	e.costs(r)
-	e.Sample.Set("rate", float64(measured)/e.Plan.Time.Seconds())
 	e.Sample.Set("caller_us", float64(own)/1e3/float64(max(1, pushes)))
 	e.Sample.Set("caller_cores", own.Seconds()/r.Elapsed.Seconds())
-	return e.latency(r)
+	return e.deliveries(r)
 }
 
 // pushAll pushes one message, or several in one request.

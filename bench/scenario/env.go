@@ -181,10 +181,13 @@ type meter struct {
 	client []time.Duration
 }
 
+// startMeter starts a meter of the server, the clients of e, and those of another fleet, which may be that of e, too.
 func startMeter(e *Env, more ...*fleet.Fleet) (m *meter, err error) {
 	m = &meter{e: e, at: load.Now(), pids: e.Fleet.PIDs()}
 	for _, f := range more {
-		m.pids = append(m.pids, f.PIDs()...)
+		if f != e.Fleet {
+			m.pids = append(m.pids, f.PIDs()...)
+		}
 	}
 	m.server, m.client, err = m.read()
 	return m, err
@@ -216,6 +219,35 @@ func (m *meter) stop() (r fleet.Result, err error) {
 	}
 	r.Server = server - m.server
 	return r, err
+}
+
+// pushed ends a measurement of pushes, of which failed says what went wrong: the result has what the clients of f have
+// received, including the broadcasts before number next, and the times of the meter. Without a failure that must be want.
+func (m *meter) pushed(ctx context.Context, f *fleet.Fleet, want int, next uint32, failed error) (r fleet.Result, err error) {
+	times, err := m.stop()
+	if err != nil {
+		return r, err
+	}
+	// The clients report even after a failure: what they received says more than the error.
+	if r, err = f.End(context.WithoutCancel(ctx), next); err != nil {
+		return r, err
+	}
+	if err := f.Faults().Err(); err != nil {
+		return r, err
+	}
+	if failed == nil && r.Received != want {
+		failed = fmt.Errorf("%d pushes were received, expected %d", r.Received, want)
+	}
+	return during(r, times), failed
+}
+
+// deliveries fills in the columns of pushes. Costs are per delivery, before the measured time, too.
+func (e *Env) deliveries(r fleet.Result) error {
+	measured := r.Messages
+	r.Messages = r.Received
+	e.costs(r)
+	e.Sample.Set("rate", float64(measured)/e.Plan.Time.Seconds())
+	return e.latency(r)
 }
 
 // during merges the report of the clients with the times of a meter.

@@ -66,7 +66,7 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	if err := o.fleet.Receive(ctx, plan); err != nil {
 		return r, err
 	}
-	meter, err := startMeter(e, o.more()...)
+	meter, err := startMeter(e, o.fleet)
 	if err != nil {
 		return r, err
 	}
@@ -119,21 +119,7 @@ func (o *openLoop) run(ctx context.Context, targets int) (r fleet.Result, err er
 	if failed == nil {
 		failed = o.fleet.Await(ctx, deliveries, 10*time.Second)
 	}
-	times, err := meter.stop()
-	if err != nil {
-		return r, err
-	}
-	// The clients report even after a failure: what they received says more than the error.
-	if r, err = o.fleet.End(context.WithoutCancel(ctx), next); err != nil {
-		return r, err
-	}
-	if err := o.fleet.Faults().Err(); err != nil {
-		return r, err
-	}
-	if failed == nil && r.Received != deliveries {
-		failed = fmt.Errorf("%d pushes were received, expected %d", r.Received, deliveries)
-	}
-	return during(r, times), failed
+	return meter.pushed(ctx, o.fleet, deliveries, next, failed)
 }
 
 // schedule hands out each push when it is due. It sleeps in the kernel, on its own thread: the timers of the runtime have
@@ -181,12 +167,8 @@ func (o *openLoop) post(ctx context.Context, d due) error {
 	return nil
 }
 
-// report fills in the sample. Costs are per delivery.
+// report fills in the sample.
 func (o *openLoop) report(r fleet.Result) error {
-	measured := r.Messages
-	r.Messages = r.Received
-	o.e.costs(r)
-	o.e.Sample.Set("rate", float64(measured)/o.e.Plan.Time.Seconds())
 	o.e.Sample.Set(Lag, float64(o.lag.ValueAtQuantile(99))/1e6)
-	return o.e.latency(r)
+	return o.e.deliveries(r)
 }
