@@ -66,7 +66,11 @@ func newCluster(ctx context.Context, dir string, s shape) (_ *cluster, err error
 		}
 	}
 	for i := range s.nodes {
-		n, err := c.addNode(fmt.Sprintf("node%d", i+1), s)
+		at, err := c.net.add(fmt.Sprintf("node%d", i+1))
+		if err != nil {
+			return nil, err
+		}
+		n, err := c.addNode(at, s)
 		if err != nil {
 			return nil, err
 		}
@@ -151,11 +155,7 @@ func (c *cluster) natsReady(ctx context.Context, p *process) error {
 }
 
 // addNode adds a node of fanfare that is not started yet.
-func (c *cluster) addNode(name string, s shape) (*node, error) {
-	at, err := c.net.add(name)
-	if err != nil {
-		return nil, err
-	}
+func (c *cluster) addNode(at *place, s shape) (*node, error) {
 	var urls []string
 	for _, p := range c.nats {
 		url, err := c.net.via(at, p.at, natsPort)

@@ -80,27 +80,39 @@ func (m *nemesis) run(ctx context.Context, kinds []Nemesis, rnd random) {
 		}
 		e := bag[0]
 		bag = bag[1:]
-		m.revive()
-		what, undo := e.disturb(m, rnd)
-		if undo == nil {
-			m.pause(ctx, 20*time.Millisecond) // it may be the only one
-			continue
-		}
-		m.mu.Lock()
-		m.counts[e.Name]++
-		m.mu.Unlock()
-		hold := 200*time.Millisecond + rnd.upTo(2*time.Second)
-		if e.long {
-			hold += rnd.upTo(3 * time.Second)
-			if rnd.IntN(4) == 0 {
-				hold += 10 * time.Second // until all processes have detected it
+		caused := m.cause(ctx, e, rnd, func() (more time.Duration) {
+			if e.long {
+				more = rnd.upTo(3 * time.Second)
+				if rnd.IntN(4) == 0 {
+					more += 10 * time.Second // until all processes have detected it
+				}
 			}
+			return more
+		})
+		if caused {
+			m.pause(ctx, rnd.upTo(time.Second))
 		}
-		m.tell("%s: %s for %v", e.Name, what, hold.Round(100*time.Millisecond))
-		m.pause(ctx, hold)
-		undo()
-		m.pause(ctx, rnd.upTo(time.Second))
 	}
+}
+
+// cause causes a fault, and ends it after a random time and what more returns. It reports false, after a short pause, if
+// there is nothing to disturb: other faults may have killed every process.
+func (m *nemesis) cause(ctx context.Context, e Nemesis, rnd random, more func() time.Duration) bool {
+	m.revive()
+	what, undo := e.disturb(m, rnd)
+	if undo == nil {
+		m.pause(ctx, 20*time.Millisecond) // it may be the only one
+		return false
+	}
+	m.mu.Lock()
+	m.counts[e.Name]++
+	m.mu.Unlock()
+	hold := 200*time.Millisecond + rnd.upTo(2*time.Second)
+	hold += more()
+	m.tell("%s: %s for %v", e.Name, what, hold.Round(100*time.Millisecond))
+	m.pause(ctx, hold)
+	undo()
+	return true
 }
 
 func (m *nemesis) total() map[string]int {

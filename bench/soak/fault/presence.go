@@ -49,7 +49,7 @@ func (r *run) presence(ctx context.Context, dir string) (*Result, error) {
 	}
 	defer backend.close()
 	for i := range presenceNodes {
-		if err := c.addReporter(fmt.Sprintf("node%d", i+1), r.programs.Fanfare); err != nil {
+		if err := c.addReporter(fmt.Sprintf("node%d", i+1), r.programs); err != nil {
 			return nil, err
 		}
 		if i == 0 && r.Seed%2 == 0 { // the node that reports is spared, and has to notice what happens to the others
@@ -111,12 +111,8 @@ func (r *run) presence(ctx context.Context, dir string) (*Result, error) {
 }
 
 // addReporter starts a node whose webhook is the backend.
-func (c *cluster) addReporter(name, program string) error {
+func (c *cluster) addReporter(name string, programs Programs) error {
 	at, err := c.net.add(name)
-	if err != nil {
-		return err
-	}
-	nats, err := c.net.via(at, c.nats[0].at, natsPort)
 	if err != nil {
 		return err
 	}
@@ -129,13 +125,12 @@ func (c *cluster) addReporter(name, program string) error {
 	if err := os.WriteFile(secret, []byte(text+"\n"), 0o600); err != nil {
 		return fmt.Errorf("fault: %w", err)
 	}
-	n, err := newNode(c.dir, c.net, at, program, "--nats", "nats://"+nats, "--node-name", name,
+	n, err := c.addNode(at, shape{programs: programs, args: []string{"--node-name", name,
 		"--ping-interval", "1s", "--ping-timeout", "1s", "--offline-grace", presenceGrace.String(),
-		"--webhook", "http://"+hook+"/events user.*", "--webhook-insecure-http", "--webhook-secret-file", secret, "--webhook-timeout", "2s")
+		"--webhook", "http://" + hook + "/events user.*", "--webhook-insecure-http", "--webhook-secret-file", secret, "--webhook-timeout", "2s"}})
 	if err != nil {
 		return err
 	}
-	c.nodes = append(c.nodes, n)
 	return n.start()
 }
 
@@ -213,24 +208,15 @@ func (p *presenceRun) start(user string, nodes []*node, stays bool) {
 func (p *presenceRun) disturb(m *nemesis, kinds []Nemesis, atLeast time.Duration, rnd random) {
 	end := time.Now().Add(atLeast)
 	for i := 0; p.end.Err() == nil && (i < len(kinds) || time.Now().Before(end)); {
-		m.revive()
-		kind := kinds[i%len(kinds)]
-		what, undo := kind.disturb(m, rnd)
-		if undo == nil { // the other fault has killed the process
-			p.pause(p.end, 20*time.Millisecond)
-			continue
+		caused := m.cause(p.end, kinds[i%len(kinds)], rnd, func() time.Duration {
+			if i == 0 || i >= len(kinds) && rnd.IntN(2) == 0 {
+				return presenceGrace + time.Second // until users are offline because of it
+			}
+			return 0
+		})
+		if caused {
+			i++
 		}
-		m.mu.Lock()
-		m.counts[kind.Name]++
-		m.mu.Unlock()
-		hold := 200*time.Millisecond + rnd.upTo(2*time.Second)
-		if i == 0 || i >= len(kinds) && rnd.IntN(2) == 0 {
-			hold += presenceGrace + time.Second // until users are offline because of it
-		}
-		m.tell("%s: %s for %v", kind.Name, what, hold.Round(100*time.Millisecond))
-		p.pause(p.end, hold)
-		undo()
-		i++
 	}
 }
 
