@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-
-	"fanfare/server/internal/callout"
 )
 
 // Config of a Service.
@@ -178,7 +176,7 @@ func (app *App) validate() error {
 		}
 	}
 	for _, hook := range app.Webhooks {
-		if _, err := (callout.Target{URL: hook.URL, InsecureHTTP: hook.InsecureHTTP}).Client(1); err != nil {
+		if _, err := hook.target().Client(1); err != nil {
 			errs = append(errs, fmt.Errorf("webhook: %w", err))
 		}
 		for _, kind := range hook.Events {

@@ -3,9 +3,11 @@ package pusher
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -66,5 +68,37 @@ func TestWebhookRetry(t *testing.T) {
 		got.Events[0] != (hookEvent{Name: "channel_occupied", Channel: "presence-x"}) ||
 		got.Events[1] != (hookEvent{Name: "member_added", Channel: "presence-x", UserID: "7"}) {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Batches that follow one another share a connection, which has a TLS handshake in production.
+func TestWebhookConnection(t *testing.T) {
+	const batches = 3
+	app := testApp()
+	var v *Service
+	var requests, conns atomic.Int32
+	more := func() { v.apps.Load().byID[app.ID].webhooks.add(hookEvent{Name: "cache_miss", Channel: "cache-x"}) }
+	done := make(chan struct{})
+	hook := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if requests.Add(1) == batches {
+			close(done)
+			return
+		}
+		more() // before the answer, so that the sender goes on
+	}))
+	hook.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	hook.Start()
+	defer hook.Close()
+	app.Webhooks = []Webhook{{URL: hook.URL}}
+	v, _ = start(t, []App{app})
+	more()
+	<-done
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d batches took %d connections", batches, n)
 	}
 }

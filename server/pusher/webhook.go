@@ -100,12 +100,22 @@ func (w *webhooks) add(e hookEvent) {
 	}
 }
 
+func (h *Webhook) target() callout.Target {
+	return callout.Target{URL: h.URL, InsecureHTTP: h.InsecureHTTP}
+}
+
 func (h *Webhook) wants(kind string) bool {
 	return len(h.Events) == 0 || slices.Contains(h.Events, kind)
 }
 
 // run sends until nothing waits.
 func (w *webhooks) run() {
+	clients := make(map[callout.Target]*http.Client) // their connections serve the batches that follow
+	defer func() {
+		for _, client := range clients {
+			client.CloseIdleConnections()
+		}
+	}()
 	for {
 		select { // events that belong together go together
 		case <-w.quit.Done():
@@ -123,13 +133,14 @@ func (w *webhooks) run() {
 		w.mu.Unlock()
 		conf := w.app.conf()
 		for i := range conf.Webhooks {
-			w.send(conf, &conf.Webhooks[i], batch)
+			w.send(conf, &conf.Webhooks[i], batch, clients)
 		}
 	}
 }
 
-// send sends a batch to a webhook, again and again if that fails.
-func (w *webhooks) send(conf *App, hook *Webhook, batch []hookEvent) {
+// send sends a batch to a webhook, again and again if that fails. It adds to clients what it
+// misses there.
+func (w *webhooks) send(conf *App, hook *Webhook, batch []hookEvent, clients map[callout.Target]*http.Client) {
 	batch = slices.DeleteFunc(slices.Clone(batch), func(e hookEvent) bool { return !hook.wants(e.Name) })
 	if len(batch) == 0 {
 		return
@@ -138,11 +149,14 @@ func (w *webhooks) send(conf *App, hook *Webhook, batch []hookEvent) {
 	if err != nil {
 		panic("BUG: pusher: a webhook without JSON: " + err.Error())
 	}
-	client, err := callout.Target{URL: hook.URL, InsecureHTTP: hook.InsecureHTTP}.Client(1)
-	if err != nil {
-		return // validate has accepted it
+	target := hook.target()
+	client := clients[target]
+	if client == nil {
+		if client, err = target.Client(1); err != nil {
+			return // validate has accepted it
+		}
+		clients[target] = client
 	}
-	defer client.CloseIdleConnections()
 	pause := time.Second / 2
 	for try := 1; ; try++ {
 		if err = post(client, conf, hook.URL, body); err == nil {
