@@ -76,11 +76,7 @@ func (v *Service) SetApps(apps []App) error {
 	old := v.apps.Load()
 	next := v.directory(cfg.Apps)
 	v.apps.Store(next)
-	for id, a := range old.byID {
-		if next.byID[id] == nil {
-			a.close()
-		}
-	}
+	closeApps(old, func(id string) bool { return next.byID[id] == nil })
 	return nil
 }
 
@@ -131,9 +127,18 @@ func (v *Service) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true
-	for _, a := range v.apps.Load().byID {
-		a.close()
+	closeApps(v.apps.Load(), func(string) bool { return true })
+}
+
+// closeApps closes apps at the same time: each may wait for its webhooks.
+func closeApps(d *directory, ends func(id string) bool) {
+	var closing sync.WaitGroup
+	for id, a := range d.byID {
+		if ends(id) {
+			closing.Go(a.close)
+		}
 	}
+	closing.Wait()
 }
 
 // Endpoint returns the endpoint for clients, at /app/{key}.

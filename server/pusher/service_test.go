@@ -3,12 +3,15 @@ package pusher
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // Apps change while clients stay connected; those of an app that is removed are closed.
@@ -101,4 +104,26 @@ func TestWebhookConnection(t *testing.T) {
 	if n := conns.Load(); n != 1 {
 		t.Errorf("%d batches took %d connections", batches, n)
 	}
+}
+
+// Several webhooks that do not answer delay the end of a Service as one does.
+func TestCloseBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := testApp(), testApp()
+		two.ID, two.Key = "app2", "key2"
+		v, err := New(Config{Apps: []App{one, two}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		defer close(release)
+		for _, a := range v.apps.Load().byID {
+			a.webhooks.ended.Go(func() { <-release })
+		}
+		began := time.Now()
+		v.Close()
+		if took := time.Since(began); took != hookClose {
+			t.Errorf("Close took %v, not %v", took, hookClose)
+		}
+	})
 }
