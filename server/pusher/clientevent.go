@@ -26,7 +26,7 @@ func (r *clientRate) take(second int64, most int) bool {
 // clientEvent handles an event that a client sends to the other subscribers of a channel.
 func (a *app) clientEvent(s *server.Session, m *message) {
 	conf := a.conf()
-	refuse := func(code server.Code, format string, args ...any) {
+	reject := func(code server.Code, format string, args ...any) {
 		e := errorEvent(code, fmt.Sprintf(format, args...))
 		if validChannel(m.Channel) {
 			e.channel = m.Channel
@@ -35,22 +35,22 @@ func (a *app) clientEvent(s *server.Session, m *message) {
 	}
 	switch {
 	case !strings.HasPrefix(m.Event, "client-"):
-		refuse(errorClientRejected, "unknown event %.80q: want pusher:ping, pusher:subscribe, pusher:unsubscribe, pusher:signin or a name that begins with client-", m.Event)
+		reject(errorClientRejected, "unknown event %.80q: want pusher:ping, pusher:subscribe, pusher:unsubscribe, pusher:signin or a name that begins with client-", m.Event)
 		return
 	case !conf.ClientEvents:
-		refuse(errorClientEvent, "client events are not enabled for this app: set client_events")
+		reject(errorClientEvent, "client events are not enabled for this app: set client_events")
 		return
 	case len(m.Event) > maxEvent:
-		refuse(errorClientRejected, "the name of the event has %d bytes: want at most %d", len(m.Event), maxEvent)
+		reject(errorClientRejected, "the name of the event has %d bytes: want at most %d", len(m.Event), maxEvent)
 		return
 	case !validChannel(m.Channel) || !isSigned(m.Channel) || isEncrypted(m.Channel):
-		refuse(errorClientRejected, "client events are for private and presence channels that are not encrypted")
+		reject(errorClientRejected, "client events are for private and presence channels that are not encrypted")
 		return
 	case len(m.Data) > conf.MaxEventBytes:
-		refuse(errorClientRejected, "the data of the event has %d bytes: want at most %d", len(m.Data), conf.MaxEventBytes)
+		reject(errorClientRejected, "the data of the event has %d bytes: want at most %d", len(m.Data), conf.MaxEventBytes)
 		return
 	case !slices.Contains(s.Topics(), a.topic(m.Channel)):
-		refuse(errorClientRejected, "the connection does not subscribe to the channel")
+		reject(errorClientRejected, "the connection does not subscribe to the channel")
 		return
 	}
 	rate, ok := s.Data().(*clientRate)
@@ -59,7 +59,7 @@ func (a *app) clientEvent(s *server.Session, m *message) {
 		s.SetData(rate)
 	}
 	if !rate.take(a.service.now().Unix(), conf.ClientEventsPerSecond) {
-		refuse(errorClientEvent, "more than %d client events a second", conf.ClientEventsPerSecond)
+		reject(errorClientEvent, "more than %d client events a second", conf.ClientEventsPerSecond)
 		return
 	}
 	e := event{name: m.Event, channel: m.Channel, data: m.Data}

@@ -12,9 +12,9 @@ import (
 	"fanfare/server"
 )
 
-// refusal is why a session is closed when it has opened: clients read close codes, and not the
+// rejection is why a session is closed when it has opened: clients read close codes, and not the
 // status of a handshake.
-type refusal struct {
+type rejection struct {
 	code   server.Code
 	reason string
 }
@@ -29,31 +29,31 @@ func (v *Service) identify(_ context.Context, r *server.Request) (server.Identit
 	path := r.Path()
 	key := path[strings.LastIndexByte(path, '/')+1:]
 	a := v.apps.Load().byKey[key]
-	if refused := a.refuse(key, version, origin); refused != nil {
-		return server.Identity{Data: refused}, nil
+	if rejected := a.reject(key, version, origin); rejected != nil {
+		return server.Identity{Data: rejected}, nil
 	}
 	return server.Identity{User: a.topic(fmt.Sprintf("%d.%d", rand.Uint64N(1<<53), rand.Uint64N(1<<53)))}, nil
 }
 
-// refuse returns why a client may not connect, nil if it may. a may be nil.
-func (a *app) refuse(key, version, origin string) *refusal {
+// reject returns why a client may not connect, nil if it may. a may be nil.
+func (a *app) reject(key, version, origin string) *rejection {
 	if a == nil {
-		return &refusal{closeNoApp, fmt.Sprintf("app key %.80q does not exist: check the key and the host", key)}
+		return &rejection{closeNoApp, fmt.Sprintf("app key %.80q does not exist: check the key and the host", key)}
 	}
 	conf := a.conf()
 	switch n, err := strconv.Atoi(version); {
 	case conf.Disabled:
-		return &refusal{closeDisabled, "the app is disabled"}
+		return &rejection{closeDisabled, "the app is disabled"}
 	case version == "":
-		return &refusal{closeNoVersion, "no protocol version supplied: want ?protocol=7"}
+		return &rejection{closeNoVersion, "no protocol version supplied: want ?protocol=7"}
 	case err != nil:
-		return &refusal{closeBadVersion, "invalid version string format: want ?protocol=7"}
+		return &rejection{closeBadVersion, "invalid version string format: want ?protocol=7"}
 	case n < 5 || n > 7:
-		return &refusal{closeUnsupported, fmt.Sprintf("unsupported protocol version %d: want 5 to 7", n)}
+		return &rejection{closeUnsupported, fmt.Sprintf("unsupported protocol version %d: want 5 to 7", n)}
 	case conf.MaxConnections > 0 && a.connections.Load() >= int64(conf.MaxConnections):
-		return &refusal{closeOverQuota, "the app has its maximum number of connections"}
+		return &rejection{closeOverQuota, "the app has its maximum number of connections"}
 	case !conf.allows(origin):
-		return &refusal{closeUnauthorized, "the origin of the page is not allowed"}
+		return &rejection{closeUnauthorized, "the origin of the page is not allowed"}
 	}
 	return nil
 }
@@ -78,8 +78,8 @@ func (app *App) allows(origin string) bool {
 
 // opened is the hook OnOpen.
 func (v *Service) opened(s *server.Session) {
-	if refused, ok := s.Data().(*refusal); ok {
-		s.Close(refused.code, refused.reason)
+	if rejected, ok := s.Data().(*rejection); ok {
+		s.Close(rejected.code, rejected.reason)
 		return
 	}
 	a := v.appOf(s)
@@ -94,7 +94,7 @@ func (v *Service) opened(s *server.Session) {
 
 // sessionClosed is the hook OnClose.
 func (v *Service) sessionClosed(s *server.Session, _ server.CloseError) {
-	if _, ok := s.Data().(*refusal); ok {
+	if _, ok := s.Data().(*rejection); ok {
 		return
 	}
 	if a := v.appOf(s); a != nil {
@@ -104,16 +104,16 @@ func (v *Service) sessionClosed(s *server.Session, _ server.CloseError) {
 
 // moving is what another process needs to know of a session that it takes over.
 type moving struct {
-	Members map[string]*Member `json:"members,omitzero"` // by channel
-	Refused server.Code        `json:"refused,omitzero"`
-	Reason  string             `json:"reason,omitzero"`
+	Members  map[string]*Member `json:"members,omitzero"` // by channel
+	Rejected server.Code        `json:"refused,omitzero"`
+	Reason   string             `json:"reason,omitzero"`
 }
 
 // handOver is the hook OnHandOver.
 func (v *Service) handOver(s *server.Session) ([]byte, error) {
 	var m moving
-	if refused, ok := s.Data().(*refusal); ok {
-		m.Refused, m.Reason = refused.code, refused.reason
+	if rejected, ok := s.Data().(*rejection); ok {
+		m.Rejected, m.Reason = rejected.code, rejected.reason
 		return json.Marshal(m)
 	}
 	a := v.appOf(s)
@@ -146,10 +146,10 @@ func (v *Service) takeOver(s *server.Session, data []byte) {
 			return
 		}
 	}
-	if m.Refused != 0 {
-		refused := &refusal{m.Refused, m.Reason}
-		s.SetData(refused)
-		s.Close(refused.code, refused.reason)
+	if m.Rejected != 0 {
+		rejected := &rejection{m.Rejected, m.Reason}
+		s.SetData(rejected)
+		s.Close(rejected.code, rejected.reason)
 		return
 	}
 	a := v.appOf(s)

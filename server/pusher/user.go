@@ -46,32 +46,32 @@ func (a *app) signin(s *server.Session, m *message) {
 		return
 	}
 	var user userData
-	refuse := func(format string, args ...any) {
+	reject := func(format string, args ...any) {
 		errorEvent(closeUnauthorized, "pusher:signin: "+fmt.Sprintf(format, args...)).reply(s)
 	}
 	switch err := json.Unmarshal([]byte(d.UserData), &user); {
 	case err != nil || !validUserID(user.ID):
-		refuse("user_data: want an object with id, a string of 1 to %d bytes, and watchlist, a list of strings", maxUserID)
+		reject("user_data: want an object with id, a string of 1 to %d bytes, and watchlist, a list of strings", maxUserID)
 		return
 	case len(d.UserData) > conf.MaxEventBytes:
-		refuse("user_data has %d bytes: want at most %d", len(d.UserData), conf.MaxEventBytes)
+		reject("user_data has %d bytes: want at most %d", len(d.UserData), conf.MaxEventBytes)
 		return
 	case len(user.Watchlist) > conf.MaxWatched:
-		refuse("the watchlist has %d users: want at most %d", len(user.Watchlist), conf.MaxWatched)
+		reject("the watchlist has %d users: want at most %d", len(user.Watchlist), conf.MaxWatched)
 		return
 	}
 	for _, id := range user.Watchlist {
 		if !validUserID(id) {
-			refuse("the watchlist has a user whose id is not valid")
+			reject("the watchlist has a user whose id is not valid")
 			return
 		}
 	}
 	if as := a.signedInAs(s); as != "" && as != user.ID {
-		refuse("the connection has signed in as another user")
+		reject("the connection has signed in as another user")
 		return
 	}
 	if err := s.Subscribe(a.topic(signedIn + user.ID)); err != nil {
-		refuse("%s", subscribeFailure(err).Error)
+		reject("%s", subscribeFailure(err).Error)
 		return
 	}
 	event{name: "pusher:signin_success", data: nested(signinSuccess{d.UserData})}.reply(s)
@@ -92,12 +92,13 @@ type watchlistEvent struct {
 	UserIDs []string `json:"user_ids"`
 }
 
-// watchEvent tells those that watch a user.
+// watchEvent returns the event for connections that watch a user.
 func watchEvent(name, id string) event {
 	return event{name: "pusher_internal:watchlist_events", data: nested(watchlist{[]watchlistEvent{{name, []string{id}}}})}
 }
 
-// watch makes a session learn when users come online and go offline, and tells it who is.
+// watch subscribes a session to users who come online and go offline, and tells it which of them
+// are online.
 func (a *app) watch(s *server.Session, ids []string) {
 	var online, offline []string
 	for _, id := range ids {

@@ -20,7 +20,7 @@ var hung = &stage{shape: shape{nodes: 1}, round: (*trial).hang}
 // to stop, and 15 s for the store to close.
 const hangTime = 2 * time.Minute
 
-// hang puts pipes that nobody reads in the place of files that the embedded server is about to write. Nothing is missing
+// hang puts pipes without a reader in the place of files that the embedded server is about to write. Nothing is missing
 // afterwards, so the node that is started next must have everything.
 func (t *trial) hang() error {
 	n := t.nodes[0]
