@@ -330,7 +330,7 @@ export class Link implements Transport {
     };
   }
 
-  /** Reconnects {floor: 0, spread: 0}, or finds out whether the connection is alive. */
+  /** Reconnects soon, or finds out whether the connection is alive. */
   private _wake = (event: {type: string}) => {
     if (event.type === "visibilitychange" && document.visibilityState !== "visible") return;
     this._attempt = 0;
