@@ -27,10 +27,7 @@ var idle = Scenario{
 		if _, err := e.dial(ctx, pushPath, nil); err != nil {
 			return err
 		}
-		if err := sleep(ctx, e.Plan.Settle); err != nil {
-			return err
-		}
-		after, err := readMemory(ctx, e)
+		after, err := e.settled(ctx)
 		if err != nil {
 			return err
 		}
@@ -58,6 +55,14 @@ type memory struct {
 	rss    float64
 	kernel float64 // of the whole machine: slab and socket buffers, for both ends of each connection
 	stats  map[string]float64
+}
+
+// settled reads the memory after Plan.Settle.
+func (e *Env) settled(ctx context.Context) (memory, error) {
+	if err := sleep(ctx, e.Plan.Settle); err != nil {
+		return memory{}, err
+	}
+	return readMemory(ctx, e)
 }
 
 func readMemory(ctx context.Context, e *Env) (m memory, err error) {

@@ -21,10 +21,7 @@ var reconnect = Scenario{
 		{"logins", "logins", "", 0, 0},
 	},
 	Run: func(ctx context.Context, e *Env) error {
-		if err := sleep(ctx, e.Plan.Settle); err != nil { // so that the garbage of the start does not count
-			return err
-		}
-		before, err := readMemory(ctx, e)
+		before, err := e.settled(ctx) // so that the garbage of the start does not count
 		if err != nil {
 			return err
 		}
@@ -42,10 +39,7 @@ var reconnect = Scenario{
 		if err := peak("peak_once_mib"); err != nil {
 			return err
 		}
-		if err := sleep(ctx, e.Plan.Settle); err != nil {
-			return err
-		}
-		once, err := readMemory(ctx, e)
+		once, err := e.settled(ctx)
 		if err != nil {
 			return err
 		}
@@ -65,10 +59,7 @@ var reconnect = Scenario{
 		if err := peak("peak_mib"); err != nil {
 			return err
 		}
-		if err := sleep(ctx, e.Plan.Settle); err != nil {
-			return err
-		}
-		after, err := readMemory(ctx, e)
+		after, err := e.settled(ctx)
 		if err != nil {
 			return err
 		}
