@@ -22,7 +22,7 @@ var (
 		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/webhook",
 	}
 	internal = []string{
-		"fanfare/internal/similar",
+		"fanfare/internal/leak", "fanfare/internal/similar",
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
@@ -105,6 +105,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/alecthomas/kong", "cmd"},
 	{"github.com/mailru/easygo", "netpoll"},
 	{"github.com/coder/websocket", "client"},
+	{"fanfare/internal/leak", "tests"},
 }
 
 func under(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
@@ -211,6 +212,7 @@ func TestImportRules(t *testing.T) {
 		{"fanfare/server/inbox/internal/account", "fanfare/server/inbox", false},
 		{"fanfare/server/inbox/internal/account", "github.com/nats-io/nats.go", false},
 		{"fanfare/client", "fanfare/server", false},
+		{"fanfare/server", "fanfare/internal/leak", false},
 		{"fanfare/server", "github.com/coder/websocket", false},
 		{"fanfare/client", "github.com/coder/websocket", true},
 		{"fanfare/cmd/fanfare", "fanfare/netpoll", false},

@@ -1,13 +1,12 @@
 package server
 
 import (
-	"fmt"
 	"net"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
+
+	"fanfare/internal/leak"
 )
 
 // TestMain fails the package if a goroutine or a descriptor is left when all
@@ -18,24 +17,15 @@ func TestMain(m *testing.M) {
 		ln.Close()
 	}
 	before := openDescriptors()
-	code := m.Run()
-	if code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		left = goroutines()
+	leak.Exit(m.Run(), 10*time.Second, func() []string {
+		left := goroutines()
 		for fd, what := range openDescriptors() {
 			if before[fd] != what {
 				left = append(left, fd+" is "+what)
 			}
 		}
-		if len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "leaked:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
+		return left
+	})
 }
 
 // permanent are goroutines that begin with the first use of a package and never
@@ -51,23 +41,7 @@ var permanent = []string{
 }
 
 // goroutines are the stacks of all but this one and the permanent ones.
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-next:
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		if i == 0 {
-			continue
-		}
-		for _, p := range permanent {
-			if strings.Contains(stack, p) {
-				continue next
-			}
-		}
-		stacks = append(stacks, stack)
-	}
-	return stacks
-}
+func goroutines() []string { return leak.Goroutines(permanent...) }
 
 // openDescriptors are the open ones, and what they are. On a system that does not
 // tell there are none.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,44 +15,13 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"fanfare/internal/leak"
 	"fanfare/server"
 )
 
 // TestMain fails the package if a goroutine is left.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if left = goroutines(); len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
-}
-
-// permanent goroutines begin with the first use of a package and never end.
-var permanent = []string{
-	"testing.(*M).startAlarm",
-	"internal/fuzz.",
-	"testing.runFuzzing",
-	"nats-server/v2/server/ats.",
-	"nats-server/v2/server/pse.",
-	"os/signal.",
-}
-
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	leak.Main(m, 10*time.Second, "testing.(*M).startAlarm", "internal/fuzz.", "testing.runFuzzing", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.", "os/signal.")
 }
 
 // patience bounds what a test waits for; nothing is judged by how long it takes.

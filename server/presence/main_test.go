@@ -3,12 +3,9 @@ package presence
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,37 +14,13 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"fanfare/internal/leak"
 	"fanfare/server"
 )
 
 // TestMain fails the package if a goroutine is left.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if left = goroutines(); len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
-}
-
-// permanent goroutines begin with the first use of a package and never end.
-var permanent = []string{"testing.(*M).startAlarm", "nats-server/v2/server/ats.", "nats-server/v2/server/pse."}
-
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	leak.Main(m, 10*time.Second, "testing.(*M).startAlarm", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.")
 }
 
 // until waits for a condition; nothing is judged by how long it takes.

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
+	"fanfare/internal/leak"
 	"fanfare/server"
 )
 
@@ -27,31 +26,7 @@ const waitFor = 30 * time.Second
 
 // TestMain fails the package if a goroutine is left.
 func TestMain(m *testing.M) {
-	if code := m.Run(); code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(waitFor); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if left = goroutines(); len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
-}
-
-// permanent goroutines begin with the first use of a package and never end.
-var permanent = []string{"testing.(*M).startAlarm", "internal/fuzz.", "testing.runFuzzing", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.", "os/signal."}
-
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	leak.Main(m, waitFor, "testing.(*M).startAlarm", "internal/fuzz.", "testing.runFuzzing", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.", "os/signal.")
 }
 
 const testSecret = "0123456789abcdef0123"

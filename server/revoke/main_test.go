@@ -3,26 +3,15 @@ package revoke
 import (
 	"context"
 	"fmt"
-	"os"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"fanfare/internal/leak"
 )
 
-// TestMain fails the package if a goroutine of a List is left.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(10 * time.Second); code == 0 && strings.Contains(string(buf[:runtime.Stack(buf, true)]), "(*List).run"); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, "a goroutine of a List is left")
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+// TestMain fails the package if a goroutine is left.
+func TestMain(m *testing.M) { leak.Main(m, 10*time.Second) }
 
 // clock is a time that a test moves.
 type clock struct {

@@ -3,18 +3,15 @@ package sse_test
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"fanfare/internal/leak"
 	"fanfare/server"
 	"fanfare/server/inbox"
 	"fanfare/server/sse"
@@ -22,31 +19,7 @@ import (
 
 // TestMain fails the package if a goroutine is left.
 func TestMain(m *testing.M) {
-	if code := m.Run(); code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(waitFor); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if left = goroutines(); len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
-}
-
-// permanent goroutines begin with the first use of a package and never end.
-var permanent = []string{"testing.(*M).startAlarm", "internal/fuzz.", "testing.runFuzzing", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.", "os/signal."}
-
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		if i > 0 && !slices.ContainsFunc(permanent, func(p string) bool { return strings.Contains(stack, p) }) {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	leak.Main(m, waitFor, "testing.(*M).startAlarm", "internal/fuzz.", "testing.runFuzzing", "nats-server/v2/server/ats.", "nats-server/v2/server/pse.", "os/signal.")
 }
 
 func await(t testing.TB, what string, ok func() bool) {

@@ -8,54 +8,22 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"fanfare/internal/leak"
 	"fanfare/server"
 )
 
 // TestMain fails the package if a goroutine of ours, or of a NATS, is left.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if code != 0 {
-		os.Exit(code)
-	}
-	var left []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		if left = goroutines(); len(left) == 0 {
-			os.Exit(0)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines left:\n\n%s\n", strings.Join(left, "\n\n"))
-	os.Exit(1)
-}
-
-// permanent are goroutines that begin with the first use of a package and never end.
-var permanent = []string{
-	"testing.(*M).startAlarm",
-	"nats-server/v2/server/ats.", // its coarse clock
-	"nats-server/v2/server/pse.", // its look at the process
-}
-
-func goroutines() (stacks []string) {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-next:
-	for i, stack := range strings.Split(string(buf), "\n\n") {
-		for _, p := range permanent {
-			if strings.Contains(stack, p) {
-				continue next
-			}
-		}
-		if i > 0 {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	leak.Main(m, 10*time.Second,
+		"testing.(*M).startAlarm",
+		"nats-server/v2/server/ats.", // its coarse clock
+		"nats-server/v2/server/pse.", // its look at the process
+	)
 }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))

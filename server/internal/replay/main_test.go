@@ -1,31 +1,18 @@
 package replay
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"fanfare/internal/leak"
 )
 
 // TestMain fails the package if a goroutine is left.
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		if runtime.NumGoroutine() <= before {
-			os.Exit(code)
-		}
-	}
-	fmt.Fprintf(os.Stderr, "leaked goroutines: %d before, %d after\n", before, runtime.NumGoroutine())
-	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-	os.Exit(1)
-}
+func TestMain(m *testing.M) { leak.Main(m, 10*time.Second) }
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
