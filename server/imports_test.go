@@ -26,7 +26,7 @@ var (
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
-		"fanfare/server/internal/natsconn", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog",
+		"fanfare/server/internal/natsconn", "fanfare/server/internal/natstest", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
 	}
@@ -95,7 +95,7 @@ var arrows = []struct {
 var libraries = []struct{ library, packages string }{
 	{"github.com/valyala/fasthttp", "api fasthttpmount"},
 	{"github.com/prometheus", "api"},
-	{"github.com/nats-io", "acme inbox cluster presence webhook internal/natsconn"},
+	{"github.com/nats-io", "acme inbox cluster presence webhook internal/natsconn internal/natstest"},
 	{"github.com/caddyserver/certmagic", "acme"},
 	{"github.com/mholt/acmez", "acme"},
 	{"go.uber.org/zap", "acme"},
@@ -106,6 +106,7 @@ var libraries = []struct{ library, packages string }{
 	{"github.com/mailru/easygo", "netpoll"},
 	{"github.com/coder/websocket", "client"},
 	{"fanfare/internal/leak", "tests"},
+	{"fanfare/server/internal/natstest", "tests"},
 }
 
 func under(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }

@@ -11,24 +11,14 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server/internal/natstest"
 )
 
 // startNATS starts a NATS server with JetStream.
 func startNATS(t *testing.T) (url string) {
 	t.Helper()
-	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go ns.Start()
-	t.Cleanup(func() {
-		ns.Shutdown()
-		ns.WaitForShutdown()
-	})
-	if !ns.ReadyForConnections(patience) {
-		t.Fatal("NATS does not start")
-	}
-	return ns.ClientURL()
+	return natstest.Start(t, natsserver.Options{JetStream: true}).ClientURL()
 }
 
 func newBucket(t *testing.T, url string, lease time.Duration) *bucket {

@@ -23,18 +23,18 @@ func BenchmarkAsk(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/nodes=%d", name, nodes), func(b *testing.B) {
 				ns := startNATS(b)
-				all := joinAll(b, ns.url(), nodes)
+				all := joinAll(b, ns.ClientURL(), nodes)
 				if nodes > 1 && name == "push" {
 					all[1].Hold(to)
 					known(b, to, all[0])
 				}
-				before := traffic(b, ns.ns)
+				before := traffic(b, ns.Server)
 				for b.Loop() {
 					if _, err := all[0].Ask(b.Context(), to, cmd); err != nil {
 						b.Fatal(err)
 					}
 				}
-				after := traffic(b, ns.ns)
+				after := traffic(b, ns.Server)
 				b.ReportMetric(float64(after[0]-before[0])/float64(b.N), "messages/op")
 				b.ReportMetric(float64(after[1]-before[1])/float64(b.N), "NATS-B/op")
 			})

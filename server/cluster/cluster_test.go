@@ -14,7 +14,7 @@ import (
 // TestCommands: each verb reaches the nodes that hold its target, with all its
 // fields, and each of them replies.
 func TestCommands(t *testing.T) {
-	all := joinAll(t, startNATS(t).url(), 3)
+	all := joinAll(t, startNATS(t).ClientURL(), 3)
 	// alice and news are on nodes 0 and 1, nothing is on node 2.
 	for _, m := range all[:2] {
 		m.Hold(user("alice"))
@@ -72,11 +72,11 @@ func TestReplies(t *testing.T) {
 			{ID: "a-2"},
 		}},
 	}
-	asker := join(t, ns.url())
+	asker := join(t, ns.ClientURL())
 	all := []*member{asker}
 	for i := range want {
 		says := want[i]
-		m := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { return says }}, ns.url())
+		m := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { return says }}, ns.ClientURL())
 		m.Hold(user("älice"))
 		want[i].Node = m.Name()
 		all = append(all, m)
@@ -99,7 +99,7 @@ func TestReplies(t *testing.T) {
 // TestRelease: the target is shared until it was released as often as it was
 // held.
 func TestRelease(t *testing.T) {
-	all := joinAll(t, startNATS(t).url(), 2)
+	all := joinAll(t, startNATS(t).ClientURL(), 2)
 	holder, other := all[0], all[1]
 	to := user("alice")
 	holder.Hold(to)
@@ -125,7 +125,7 @@ func TestRelease(t *testing.T) {
 // TestLeave: a node that leaves is gone at once, and the methods of a node that
 // has left say so.
 func TestLeave(t *testing.T) {
-	all := joinAll(t, startNATS(t).url(), 3)
+	all := joinAll(t, startNATS(t).ClientURL(), 3)
 	all[2].Hold(user("alice"))
 	known(t, user("alice"), all[0], all[1])
 	all[2].Leave()
@@ -149,7 +149,7 @@ func TestLeave(t *testing.T) {
 
 // TestOrder: commands of one node to one user arrive in order.
 func TestOrder(t *testing.T) {
-	all := joinAll(t, startNATS(t).url(), 2)
+	all := joinAll(t, startNATS(t).ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
 	const count = 2000
@@ -182,12 +182,12 @@ func TestOrder(t *testing.T) {
 // nodes have is noticed by both, while all commands arrive.
 func TestNames(t *testing.T) {
 	ns := startNATS(t)
-	a, b := join(t, ns.url()), join(t, ns.url())
+	a, b := join(t, ns.ClientURL()), join(t, ns.ClientURL())
 	if !validName(a.Name()) || !strings.Contains(a.Name(), "-") || a.Name() == b.Name() {
 		t.Errorf("default names %q and %q", a.Name(), b.Name())
 	}
 	named := func(cfg *Config) { cfg.Name = "one" }
-	c, d := join(t, ns.url(), named), join(t, ns.url(), named)
+	c, d := join(t, ns.ClientURL(), named), join(t, ns.ClientURL(), named)
 	together(t, []*member{a, b, c, d})
 	for _, m := range []*member{c, d} {
 		await(t, "the duplicate is noticed", func() bool { return m.Stats().DuplicateNames == 1 })
@@ -206,9 +206,9 @@ func TestNames(t *testing.T) {
 // TestClocks: a node whose clock is ahead is logged and counted, and works all the same.
 func TestClocks(t *testing.T) {
 	ns := startNATS(t)
-	m := joinAll(t, ns.url(), 2)[0] // it hears the other's beats, so it has subscribed
+	m := joinAll(t, ns.ClientURL(), 2)[0] // it hears the other's beats, so it has subscribed
 	b := beat{sequence: 1, generation: 1, name: "fast:8081", clock: uint64(time.Now().Add(time.Hour).UnixMilli())}
-	if err := outsider(t, ns.url()).Publish(controlSubject, b.append(appendHeader(nil, kindBeat, nodeID{7}))); err != nil {
+	if err := outsider(t, ns.ClientURL()).Publish(controlSubject, b.append(appendHeader(nil, kindBeat, nodeID{7}))); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the clock is noticed", func() bool { return m.Stats().ClocksAhead == 1 })

@@ -46,9 +46,9 @@ func TestHoldAllocates(t *testing.T) {
 // subscriptions end as the interest does.
 func TestInterestFollows(t *testing.T) {
 	ns := startNATS(t)
-	before := ns.ns.NumSubscriptions() + 3 // control, replies, everyone
-	m := join(t, ns.url())
-	await(t, "the first round is over", func() bool { return m.Stats().Missed > 0 && ns.ns.NumSubscriptions() == before })
+	before := ns.NumSubscriptions() + 3 // control, replies, everyone
+	m := join(t, ns.ClientURL())
+	await(t, "the first round is over", func() bool { return m.Stats().Missed > 0 && ns.NumSubscriptions() == before })
 	const users, rounds = 20, 500
 	var working sync.WaitGroup
 	for w := range 4 {
@@ -76,24 +76,24 @@ func TestInterestFollows(t *testing.T) {
 		buckets[targetOf(user(fmt.Sprint(i)))] = true
 	}
 	await(t, "every bucket that is held is subscribed", func() bool {
-		return int(ns.ns.NumSubscriptions()-before) == len(buckets)
+		return int(ns.NumSubscriptions()-before) == len(buckets)
 	})
 	for i := range users {
 		m.Release(user(fmt.Sprint(i)))
 	}
 	m.buckets.sweep(m.now().Add(2 * linger))
 	m.out.wake()
-	await(t, "no bucket is", func() bool { return ns.ns.NumSubscriptions() == before })
+	await(t, "no bucket is", func() bool { return ns.NumSubscriptions() == before })
 }
 
 // TestRenew: a bucket that the sender has subscribed before the rest of a new connection
 // is not subscribed twice, which would have each command served twice.
 func TestRenew(t *testing.T) {
 	ns := startNATS(t)
-	all := joinAll(t, ns.url(), 2)
+	all := joinAll(t, ns.ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
-	before := ns.ns.NumSubscriptions()
+	before := ns.NumSubscriptions()
 	done := make(chan struct{})
 	all[0].out.put(outgoing{do: func() {
 		all[0].buckets.renew()
@@ -107,7 +107,7 @@ func TestRenew(t *testing.T) {
 	if got := all[0].node.commands(); len(got) != 2 {
 		t.Errorf("%d commands are served", len(got))
 	}
-	if got := ns.ns.NumSubscriptions(); got != before {
+	if got := ns.NumSubscriptions(); got != before {
 		t.Errorf("%d subscriptions, before %d", got, before)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"fanfare/internal/leak"
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
 
 // TestMain fails the package if a goroutine is left.
@@ -57,47 +57,10 @@ func (l *Log) String() string {
 // Count returns how often the log has a text.
 func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }
 
-// natsServer is a NATS server that can be stopped and started on its port.
-type natsServer struct {
-	t    testing.TB
-	opts natsserver.Options
-	ns   *natsserver.Server
-}
-
-func startNATS(t testing.TB, change ...func(*natsserver.Options)) *natsServer {
+func startNATS(t testing.TB) *natstest.Server {
 	t.Helper()
-	n := &natsServer{t: t, opts: natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true,
-	}}
-	for _, f := range change {
-		f(&n.opts)
-	}
-	n.start()
-	n.opts.Port = n.ns.Addr().(*net.TCPAddr).Port
-	t.Cleanup(n.stop)
-	return n
+	return natstest.Start(t, natsserver.Options{})
 }
-
-func (n *natsServer) start() {
-	n.t.Helper()
-	opts := n.opts
-	ns, err := natsserver.NewServer(&opts)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	ns.Start()
-	if !ns.ReadyForConnections(patience) {
-		n.t.Fatal("NATS does not start")
-	}
-	n.ns = ns
-}
-
-func (n *natsServer) stop() {
-	n.ns.Shutdown()
-	n.ns.WaitForShutdown()
-}
-
-func (n *natsServer) url() string { return "nats://" + n.ns.Addr().String() }
 
 // fakeNode records the commands it serves.
 type fakeNode struct {

@@ -18,6 +18,7 @@ import (
 	"fanfare/server"
 	"fanfare/server/cluster"
 	"fanfare/server/inbox"
+	"fanfare/server/internal/natstest"
 )
 
 // Whole nodes: servers with a store and a cluster on one outside NATS.
@@ -33,44 +34,10 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// nats is an outside NATS with JetStream.
-type nats struct {
-	t    testing.TB
-	opts natsserver.Options
-	ns   *natsserver.Server
-}
-
-func startNATS(t testing.TB, change ...func(*natsserver.Options)) *nats {
-	n := &nats{t: t, opts: natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: t.TempDir(), DisableJetStreamBanner: true,
-	}}
-	for _, f := range change {
-		f(&n.opts)
-	}
-	n.start()
-	t.Cleanup(n.stop)
-	n.opts.Port = n.ns.Addr().(*net.TCPAddr).Port
-	return n
-}
-
-func (n *nats) start() {
-	n.t.Helper()
-	opts := n.opts
-	ns, err := natsserver.NewServer(&opts)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	ns.Start()
-	if !ns.ReadyForConnections(patience) {
-		n.t.Fatal("NATS does not start")
-	}
-	n.ns = ns
-}
-
-func (n *nats) stop() {
-	n.ns.Shutdown()
-	n.ns.WaitForShutdown()
+// startNATS starts an outside NATS with JetStream.
+func startNATS(t testing.TB) *natstest.Server {
+	t.Helper()
+	return natstest.Start(t, natsserver.Options{JetStream: true})
 }
 
 // node is one server with its store and cluster.

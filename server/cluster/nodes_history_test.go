@@ -10,7 +10,7 @@ import (
 
 // TestAwaitMessages: what one node stores ends a wait at another one, without a session there.
 func TestAwaitMessages(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 2, "news.*")
+	all := startNodes(t, startNATS(t).ClientURL(), 2, "news.*")
 	for _, b := range []store.Box{{Topic: "news.a"}, {User: "alice"}} {
 		before, err := all[0].Messages(t.Context(), b, server.HistoryQuery{MaxBytes: 1 << 10})
 		if err != nil || len(before.Messages) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/cluster"
+	"fanfare/server/internal/natstest"
 	"fanfare/server/store"
 )
 
@@ -18,14 +19,14 @@ import (
 // rejected, and everything resumes by itself.
 func TestOutage(t *testing.T) {
 	outside := startNATS(t)
-	all := startNodes(t, outside.ns.ClientURL(), 2)
+	all := startNodes(t, outside.ClientURL(), 2)
 	c := all[0].dial("user=alice")
 	c.want(said{Type: "hello", User: "alice"})
 	first := all[0].mustPush("alice", "one")
 	c.want(said{Type: "message", Offset: first.Offset, Text: "one"})
 	away := all[0].mustPush("bob", "waits")
 
-	outside.stop()
+	outside.Stop()
 	await(t, "the outage is noticed", func() bool { return all[0].store.Ready() != nil && all[0].cluster.Ready() != nil })
 	if _, err := all[0].push("alice", "not stored"); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("stored push: %v", err)
@@ -40,7 +41,7 @@ func TestOutage(t *testing.T) {
 	}
 	bob := all[1].dial("user=bob") // gets what is his later
 
-	outside.start()
+	outside.Start()
 	await(t, "the stores resume", func() bool { return all[0].store.Ready() == nil && all[1].store.Ready() == nil })
 	m := bob.hear()
 	for m.Type == "hello" { // one without an epoch while the store is away, then one with it
@@ -58,8 +59,8 @@ func TestOutage(t *testing.T) {
 // TestNATSComesLate: nodes start without NATS, and resume by themselves.
 func TestNATSComesLate(t *testing.T) {
 	outside := startNATS(t)
-	url := outside.ns.ClientURL()
-	outside.stop()
+	url := outside.ClientURL()
+	outside.Stop()
 	all := []*node{startNode(t, url), startNode(t, url)}
 	c := all[0].dial("user=alice")
 	if d, err := all[0].Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("live"))); err != nil || d.Receivers != 1 {
@@ -69,7 +70,7 @@ func TestNATSComesLate(t *testing.T) {
 		t.Fatalf("got %+v, want a hello before the live message", m)
 	}
 	c.want(said{Type: "message", Text: "live"})
-	outside.start()
+	outside.Start()
 	for _, n := range all {
 		await(t, "the node is ready", func() bool { return n.store.Ready() == nil && n.cluster.Nodes() == 2 })
 	}
@@ -83,16 +84,16 @@ func TestNATSComesLate(t *testing.T) {
 // TestOutageLog: an event of NATS is logged once for each of the two connections, with the
 // name of the connection and without the password.
 func TestOutageLog(t *testing.T) {
-	outside := startNATS(t, func(o *natsserver.Options) { o.Username, o.Password = "user", "SECRET" })
-	url := "nats://user:SECRET@" + outside.ns.Addr().String()
+	outside := natstest.Start(t, natsserver.Options{JetStream: true, Username: "user", Password: "SECRET"})
+	url := "nats://user:SECRET@" + outside.Addr().String()
 	log := new(cluster.Log)
 	n := setup{store: url, cluster: url, log: log}.start(t)
 	await(t, "the node is ready", func() bool { return n.store.Ready() == nil && n.cluster.Ready() == nil })
-	outside.stop()
+	outside.Stop()
 	await(t, "the outage is noticed", func() bool { return n.store.Ready() != nil && n.cluster.Ready() != nil })
 	n.push("alice", "not stored")
 	n.Push(t.Context(), "alice", server.NewMessage(server.Text, []byte("live")))
-	outside.start()
+	outside.Start()
 	await(t, "the node is ready again", func() bool { return n.store.Ready() == nil && n.cluster.Ready() == nil })
 	for _, event := range []string{"NATS connected", "NATS disconnected", "NATS reconnected"} {
 		for _, connection := range []string{"store", "cluster"} {
@@ -120,13 +121,13 @@ func TestStalledNATSOfNode(t *testing.T) {
 	for name, withStore := range map[string]bool{"cluster": false, "cluster and store": true} {
 		t.Run(name, func(t *testing.T) {
 			outside := startNATS(t)
-			p := cluster.StartProxy(t, outside.ns.Addr().String(), 0)
+			p := cluster.StartProxy(t, outside.Addr().String(), 0)
 			opened := make(chan struct{}, 1)
 			s := setup{cluster: "nats://" + p.Addr(), opened: func(*server.Session) { opened <- struct{}{} }}
 			if withStore {
 				s.store = s.cluster
 			}
-			n, other := s.start(t), startNode(t, outside.ns.ClientURL())
+			n, other := s.start(t), startNode(t, outside.ClientURL())
 			ready := func() bool {
 				return n.cluster.Ready() == nil && n.cluster.Nodes() == 2 && n.cluster.Shared(server.Target{User: "elsewhere"})
 			}

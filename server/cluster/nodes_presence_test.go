@@ -11,7 +11,7 @@ import (
 
 // TestPresenceOfNodes: every node counts the sessions of all, and says which nodes it misses.
 func TestPresenceOfNodes(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 2)
+	all := startNodes(t, startNATS(t).ClientURL(), 2)
 	clients := []*client{all[0].dial("user=alice&topic=news"), all[1].dial("user=alice&topic=news"), all[1].dial("user=bob&topic=news"), all[0].dial("user=carol&topic=news")}
 	for _, c := range clients {
 		if m := c.hear(); m.Type != "hello" {
@@ -70,7 +70,7 @@ func compare(a, b string) int { return slices.Compare([]byte(a), []byte(b)) }
 
 // TestPresenceOfManyUsers: the longest list of users reaches the other node and comes back.
 func TestPresenceOfManyUsers(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 2)
+	all := startNodes(t, startNATS(t).ClientURL(), 2)
 	c := all[1].dial("user=alice")
 	c.hear()
 	users := make([]string, server.MaxPresence)

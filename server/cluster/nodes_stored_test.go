@@ -15,7 +15,7 @@ import (
 // TestStoredOrder: messages that all nodes store at once arrive in the order of their
 // offsets, without a gap or a duplicate, on every node.
 func TestStoredOrder(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 3)
+	all := startNodes(t, startNATS(t).ClientURL(), 3)
 	clients := []*client{all[0].dial("user=alice"), all[1].dial("user=alice")}
 	for _, c := range clients {
 		c.want(said{Type: "hello", User: "alice"})
@@ -65,7 +65,7 @@ func TestStoredOrder(t *testing.T) {
 
 // TestDurableTopic: a subscriber moves between nodes and misses nothing.
 func TestDurableTopic(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 2, "news.*")
+	all := startNodes(t, startNATS(t).ClientURL(), 2, "news.*")
 	c := all[0].dial("user=alice&topic=news.a")
 	c.want(said{Type: "hello", User: "alice"})
 	c.want(said{Type: "subscribe", Topic: "news.a"})

@@ -10,7 +10,7 @@ import (
 )
 
 func TestNodes(t *testing.T) {
-	all := startNodes(t, startNATS(t).ns.ClientURL(), 3)
+	all := startNodes(t, startNATS(t).ClientURL(), 3)
 	// alice is on two nodes, bob on the third; nothing is asked on his.
 	a0, a1, b2 := all[0].dial("user=alice&topic=news"), all[1].dial("user=alice&topic=news"), all[2].dial("user=bob")
 	everyone := []*client{a0, a1, b2}

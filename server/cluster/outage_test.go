@@ -11,14 +11,15 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
 
 // TestDeadNode: a node that dies without a word is missing, and then gone.
 func TestDeadNode(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	p := StartProxy(t, ns.Addr().String(), 0)
 	clock := newClock()
-	alive := joinAt(t, clock.now, &fakeNode{}, ns.url(), short)
+	alive := joinAt(t, clock.now, &fakeNode{}, ns.ClientURL(), short)
 	dies := join(t, "nats://"+p.Addr(), func(cfg *Config) { cfg.Name = "dies:8081" })
 	together(t, []*member{alive, dies})
 	dies.Hold(user("alice"))
@@ -45,8 +46,8 @@ func TestDeadNode(t *testing.T) {
 func TestAskEnds(t *testing.T) {
 	ns := startNATS(t)
 	release := make(chan struct{})
-	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{} }}, ns.url())
-	asker := join(t, ns.url())
+	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{} }}, ns.ClientURL())
+	asker := join(t, ns.ClientURL())
 	together(t, []*member{slow, asker})
 	slow.Hold(user("alice"))
 	known(t, user("alice"), asker)
@@ -73,8 +74,8 @@ func TestWorking(t *testing.T) {
 	const timeout = 2 * time.Second
 	ns := startNATS(t)
 	release := make(chan struct{})
-	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{Count: 1} }}, ns.url())
-	asker := join(t, ns.url(), func(cfg *Config) { cfg.Timeout = timeout })
+	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{Count: 1} }}, ns.ClientURL())
+	asker := join(t, ns.ClientURL(), func(cfg *Config) { cfg.Timeout = timeout })
 	together(t, []*member{slow, asker})
 	answers := make(chan server.Answer, 2)
 	for range 2 {
@@ -97,14 +98,14 @@ func TestWorking(t *testing.T) {
 // for what it has missed.
 func TestRestartedNATS(t *testing.T) {
 	ns := startNATS(t)
-	all := joinAll(t, ns.url(), 2)
+	all := joinAll(t, ns.ClientURL(), 2)
 	all[0].Hold(user("before"))
 	known(t, user("before"), all[1])
 	var missed [2]int64
 	for i, m := range all {
 		missed[i] = m.node.missed.Load()
 	}
-	ns.stop()
+	ns.Stop()
 	for _, m := range all {
 		await(t, "the outage is noticed", func() bool { return m.Ready() != nil })
 		if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) {
@@ -128,7 +129,7 @@ func TestRestartedNATS(t *testing.T) {
 		t.Errorf("Sync: %v", err)
 	}
 
-	ns.start()
+	ns.Start()
 	together(t, all)
 	known(t, user("during"), all[1])
 	await(t, "the release is known", func() bool { return !all[1].Shared(user("before")) })
@@ -147,10 +148,10 @@ func TestRestartedNATS(t *testing.T) {
 // without the message.
 func TestLostAnnouncement(t *testing.T) {
 	ns := startNATS(t)
-	all := joinAll(t, ns.url(), 2)
+	all := joinAll(t, ns.ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
-	ns.stop()
+	ns.Stop()
 	await(t, "the outage is noticed", func() bool { return all[1].Ready() != nil })
 	for offset := range uint64(3) {
 		cmd := &server.Command{Verb: server.VerbStored, User: "alice", Epoch: "e", Offset: offset + 1, Prev: offset, Op: server.Text, Payload: []byte("x")}
@@ -158,7 +159,7 @@ func TestLostAnnouncement(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ns.start()
+	ns.Start()
 	await(t, "the last of the user is repeated", func() bool {
 		got := all[0].node.commands()
 		return len(got) == 1 && got[0].Offset == 3 && got[0].Prev == 2 && got[0].Op == 0
@@ -171,8 +172,8 @@ func TestLostAnnouncement(t *testing.T) {
 // TestNATSComesLate: nodes start without a NATS server, and meet when it is there.
 func TestNATSComesLate(t *testing.T) {
 	ns := startNATS(t)
-	url := ns.url()
-	ns.stop()
+	url := ns.ClientURL()
+	ns.Stop()
 	all := []*member{join(t, url), join(t, url)}
 	for _, m := range all {
 		if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) || m.Nodes() != 1 || m.Stats().Connected {
@@ -180,7 +181,7 @@ func TestNATSComesLate(t *testing.T) {
 		}
 	}
 	all[0].Hold(user("alice"))
-	ns.start()
+	ns.Start()
 	together(t, all)
 	known(t, user("alice"), all[1])
 	if a, err := all[1].Ask(t.Context(), user("alice"), push("alice", "x")); err != nil || len(a.Replies) != 1 {
@@ -196,8 +197,8 @@ func TestNATSComesLate(t *testing.T) {
 // something that was lost.
 func TestCutConnection(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	a, b := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	p := StartProxy(t, ns.Addr().String(), 0)
+	a, b := join(t, ns.ClientURL()), join(t, "nats://"+p.Addr())
 	together(t, []*member{a, b})
 	b.Hold(user("alice"))
 	known(t, user("alice"), a)
@@ -217,7 +218,7 @@ func TestCutConnection(t *testing.T) {
 // TestClosedConnection: the NATS client closes a connection for good after errors
 // that it does not know. The node makes another one, with all subscriptions.
 func TestClosedConnection(t *testing.T) {
-	all := joinAll(t, startNATS(t).url(), 2)
+	all := joinAll(t, startNATS(t).ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
 	old := all[0].nc.Load()
@@ -241,21 +242,19 @@ func TestPermissions(t *testing.T) {
 		"publish":   {Publish: denied},
 		"subscribe": {Subscribe: denied},
 	} {
-		ns := startNATS(t, func(o *natsserver.Options) {
-			o.Users = []*natsserver.User{{Username: "u", Password: "secret", Permissions: perms}}
-		})
-		m := join(t, strings.Replace(ns.url(), "nats://", "nats://u:secret@", 1))
+		ns := natstest.Start(t, natsserver.Options{Users: []*natsserver.User{{Username: "u", Password: "secret", Permissions: perms}}})
+		m := join(t, strings.Replace(ns.ClientURL(), "nats://", "nats://u:secret@", 1))
 		await(t, name, func() bool { return m.Ready() != nil && strings.Contains(m.Ready().Error(), "permit fanfare.node.>") })
 		if strings.Contains(m.Ready().Error()+m.log.String(), "secret") {
 			t.Error("a password is printed")
 		}
 	}
 	// The permissions that the documentation names are enough.
-	ns := startNATS(t, func(o *natsserver.Options) {
-		only := &natsserver.SubjectPermission{Allow: []string{prefix + ">"}}
-		o.Users = []*natsserver.User{{Username: "u", Password: "secret", Permissions: &natsserver.Permissions{Publish: only, Subscribe: only}}}
+	only := &natsserver.SubjectPermission{Allow: []string{prefix + ">"}}
+	ns := natstest.Start(t, natsserver.Options{
+		Users: []*natsserver.User{{Username: "u", Password: "secret", Permissions: &natsserver.Permissions{Publish: only, Subscribe: only}}},
 	})
-	all := joinAll(t, strings.Replace(ns.url(), "nats://", "nats://u:secret@", 1), 2)
+	all := joinAll(t, strings.Replace(ns.ClientURL(), "nats://", "nats://u:secret@", 1), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
 	if err := all[0].Sync(t.Context(), user("alice")); err != nil {
@@ -269,8 +268,8 @@ func TestPermissions(t *testing.T) {
 // TestSyncOfLostConnection: Sync ends when the connection breaks, not when its time is up.
 func TestSyncOfLostConnection(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	p := StartProxy(t, ns.Addr().String(), 0)
+	other, m := join(t, ns.ClientURL()), join(t, "nats://"+p.Addr())
 	together(t, []*member{other, m})
 	p.Stall(true) // the other node cannot confirm
 	m.Hold(user("alice"))

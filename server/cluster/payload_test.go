@@ -9,11 +9,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
-
-func maxPayload(n int32) func(*natsserver.Options) {
-	return func(o *natsserver.Options) { o.MaxPayload = n }
-}
 
 // TestMaxPayload: commands and replies of any size up to the bound arrive whatever
 // the NATS server allows, and more is an error.
@@ -32,14 +29,14 @@ func TestMaxPayload(t *testing.T) {
 		"least":   {minPayload, []int{1000, minPayload, 100 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := startNATS(t, maxPayload(test.limit))
+			ns := natstest.Start(t, natsserver.Options{MaxPayload: test.limit})
 			holder := joinNode(t, &fakeNode{serve: func(c *server.Command) server.Reply {
 				if c.Verb == server.VerbSessions {
 					return server.Reply{Count: len(sessions), Sessions: sessions}
 				}
 				return server.Reply{Count: len(c.Payload)}
-			}}, ns.url())
-			asker := join(t, ns.url())
+			}}, ns.ClientURL())
+			asker := join(t, ns.ClientURL())
 			together(t, []*member{holder, asker})
 			holder.Hold(user("alice"))
 			known(t, user("alice"), asker)
@@ -77,8 +74,8 @@ func TestTooBigReply(t *testing.T) {
 	}
 	holder := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply {
 		return server.Reply{Count: len(sessions), Sessions: sessions}
-	}}, ns.url())
-	asker := join(t, ns.url())
+	}}, ns.ClientURL())
+	asker := join(t, ns.ClientURL())
 	together(t, []*member{holder, asker})
 	holder.Hold(user("alice"))
 	known(t, user("alice"), asker)
@@ -91,7 +88,7 @@ func TestTooBigReply(t *testing.T) {
 // TestLowMaxPayload: with a NATS server that does not let a beat through, the node
 // is not ready and says why.
 func TestLowMaxPayload(t *testing.T) {
-	m := join(t, startNATS(t, maxPayload(512)).url())
+	m := join(t, natstest.Start(t, natsserver.Options{MaxPayload: 512}).ClientURL())
 	await(t, "the limit is known", func() bool { return m.Stats().MaxPayload == 512 && m.Stats().Connected })
 	if err := m.Ready(); !errors.Is(err, server.ErrUnreachable) || !strings.Contains(err.Error(), "512") {
 		t.Errorf("Ready: %v", err)
@@ -105,12 +102,12 @@ func TestLowMaxPayload(t *testing.T) {
 // one after a reconnect.
 func TestLoweredMaxPayload(t *testing.T) {
 	ns := startNATS(t)
-	all := joinAll(t, ns.url(), 2)
+	all := joinAll(t, ns.ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
-	ns.stop()
-	ns.opts.MaxPayload = 4 << 10
-	ns.start()
+	ns.Stop()
+	ns.Opts.MaxPayload = 4 << 10
+	ns.Start()
 	for _, m := range all {
 		await(t, "the limit is known", func() bool { return m.Stats().MaxPayload == 4<<10 })
 	}
@@ -125,10 +122,10 @@ func TestLoweredMaxPayload(t *testing.T) {
 // count it, and log it once.
 func TestForeignMessages(t *testing.T) {
 	ns := startNATS(t)
-	all := joinAll(t, ns.url(), 2)
+	all := joinAll(t, ns.ClientURL(), 2)
 	all[0].Hold(user("alice"))
 	known(t, user("alice"), all[1])
-	nc := outsider(t, ns.url())
+	nc := outsider(t, ns.ClientURL())
 	from := nodeID{7}
 	command := func(c server.Command) []byte {
 		return appendCommand(appendNumbers(appendHeader(nil, kindCommand, from), 0), &c)

@@ -10,23 +10,24 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
 
 // startRouted starts two NATS servers of one cluster. Data between them arrives after
 // delay.
-func startRouted(t *testing.T, delay time.Duration) (a, b *natsServer) {
+func startRouted(t *testing.T, delay time.Duration) (a, b *natstest.Server) {
 	t.Helper()
-	routed := func(name string, routes ...*url.URL) func(*natsserver.Options) {
-		return func(o *natsserver.Options) {
-			o.ServerName = name
-			o.Cluster = natsserver.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoAdvertise: true}
-			o.Routes = routes
-		}
+	routed := func(name string, routes ...*url.URL) *natstest.Server {
+		return natstest.Start(t, natsserver.Options{
+			ServerName: name,
+			Cluster:    natsserver.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoAdvertise: true},
+			Routes:     routes,
+		})
 	}
-	a = startNATS(t, routed("a"))
-	p := StartProxy(t, a.ns.ClusterAddr().String(), delay)
-	b = startNATS(t, routed("b", &url.URL{Scheme: "nats", Host: p.Addr()}))
-	await(t, "the servers are routed", func() bool { return a.ns.NumRoutes() > 0 && a.ns.NumRoutes() == b.ns.NumRoutes() })
+	a = routed("a")
+	p := StartProxy(t, a.ClusterAddr().String(), delay)
+	b = routed("b", &url.URL{Scheme: "nats", Host: p.Addr()})
+	await(t, "the servers are routed", func() bool { return a.NumRoutes() > 0 && a.NumRoutes() == b.NumRoutes() })
 	return a, b
 }
 
@@ -43,7 +44,7 @@ func (m *member) send(t *testing.T, to server.Target, cmd *server.Command) {
 // NATS server arrives, although servers tell each other of interest late.
 func TestSyncAcrossServers(t *testing.T) {
 	a, b := startRouted(t, 20*time.Millisecond)
-	here, same, there := join(t, a.url()), join(t, a.url()), join(t, b.url())
+	here, same, there := join(t, a.ClientURL()), join(t, a.ClientURL()), join(t, b.ClientURL())
 	together(t, []*member{here, same, there})
 	const users = 20
 	for i := range users {
@@ -71,7 +72,7 @@ func TestSyncAcrossServers(t *testing.T) {
 // TestSyncManyAtOnce: calls of Sync share probes.
 func TestSyncManyAtOnce(t *testing.T) {
 	a, b := startRouted(t, 20*time.Millisecond)
-	here, there := join(t, a.url()), join(t, b.url())
+	here, there := join(t, a.ClientURL()), join(t, b.ClientURL())
 	together(t, []*member{here, there})
 	const users = 500
 	errs := make(chan error, users)
@@ -101,8 +102,8 @@ func TestSyncManyAtOnce(t *testing.T) {
 // Config.Timeout. When it is back, Missed is called.
 func TestSyncWithSilentNode(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	here, silent := join(t, ns.url(), short), join(t, "nats://"+p.Addr())
+	p := StartProxy(t, ns.Addr().String(), 0)
+	here, silent := join(t, ns.ClientURL(), short), join(t, "nats://"+p.Addr())
 	together(t, []*member{here, silent})
 	await(t, "Missed is called after the start", func() bool { return here.node.missed.Load() > 0 })
 	p.Stall(true)
@@ -118,7 +119,7 @@ func TestSyncWithSilentNode(t *testing.T) {
 
 // TestSyncAlone: without other nodes, and for a target that is not held, Sync returns.
 func TestSyncAlone(t *testing.T) {
-	m := join(t, startNATS(t).url())
+	m := join(t, startNATS(t).ClientURL())
 	await(t, "connected", func() bool { return m.Ready() == nil })
 	for _, to := range []server.Target{user("not held"), topic("not held"), {}} {
 		if err := m.Sync(t.Context(), to); err != nil {
@@ -135,14 +136,14 @@ func TestSyncAlone(t *testing.T) {
 // heard of it reach them, or they look for what they have missed.
 func TestFirstCommands(t *testing.T) {
 	a, b := startRouted(t, 20*time.Millisecond)
-	first := join(t, a.url())
+	first := join(t, a.ClientURL())
 	await(t, "connected", func() bool { return first.Ready() == nil })
 	to := user("alice")
 	cmd := &server.Command{Verb: server.VerbStored, User: "alice", Epoch: "e", Offset: 7, Prev: 5, Op: server.Text, Payload: []byte("x")}
 	if _, err := first.Ask(t.Context(), to, cmd); err != nil {
 		t.Fatal(err)
 	}
-	second := join(t, b.url())
+	second := join(t, b.ClientURL())
 	second.Hold(to)
 	together(t, []*member{first, second})
 	await(t, "the command is repeated", func() bool {

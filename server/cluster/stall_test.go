@@ -14,8 +14,8 @@ import (
 // again, or another one answers, everything follows.
 func TestStalledNATS(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
-	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	p := StartProxy(t, ns.Addr().String(), 0)
+	other, m := join(t, ns.ClientURL()), join(t, "nats://"+p.Addr())
 	together(t, []*member{other, m})
 	m.Hold(user("held before"))
 	other.Hold(user("elsewhere"))
@@ -96,7 +96,7 @@ func TestStalledNATS(t *testing.T) {
 // sent but beats is noticed, too, and Leave does not wait for it.
 func TestSilentNATS(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 0)
+	p := StartProxy(t, ns.Addr().String(), 0)
 	m := join(t, "nats://"+p.Addr())
 	await(t, "connected", func() bool { return m.Ready() == nil })
 	p.Stall(true)
@@ -117,8 +117,8 @@ func TestSilentNATS(t *testing.T) {
 // not taken for a NATS server that does not read.
 func TestSlowNetwork(t *testing.T) {
 	ns := startNATS(t)
-	p := StartProxy(t, ns.ns.Addr().String(), 8*time.Millisecond) // 32 KiB each, in either direction
-	other, m := join(t, ns.url()), join(t, "nats://"+p.Addr())
+	p := StartProxy(t, ns.Addr().String(), 8*time.Millisecond) // 32 KiB each, in either direction
+	other, m := join(t, ns.ClientURL()), join(t, "nats://"+p.Addr())
 	together(t, []*member{other, m})
 	other.Hold(user("alice"))
 	known(t, user("alice"), m)
@@ -133,8 +133,8 @@ func TestSlowNetwork(t *testing.T) {
 func TestSlowNode(t *testing.T) {
 	ns := startNATS(t)
 	release := make(chan struct{})
-	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{} }}, ns.url())
-	other := join(t, ns.url())
+	slow := joinNode(t, &fakeNode{serve: func(*server.Command) server.Reply { <-release; return server.Reply{} }}, ns.ClientURL())
+	other := join(t, ns.ClientURL())
 	together(t, []*member{slow, other})
 	await(t, "Missed is called after the start", func() bool { return slow.node.missed.Load() > 0 })
 	q := slow.lanes[0].queue

@@ -14,6 +14,7 @@ import (
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
+	"fanfare/server/internal/natstest"
 	"fanfare/server/store"
 )
 
@@ -291,8 +292,8 @@ func TestOldDirectory(t *testing.T) {
 func TestEmptiedNATS(t *testing.T) {
 	for _, wiped := range [][]subject.Kind{{subject.Inbox, subject.Topic, subject.Ack}, {subject.Inbox, subject.Topic}, {subject.Inbox}} {
 		dir := t.TempDir()
-		ns := serveNATS(t, natsserver.Options{JetStream: true, Port: natsserver.RANDOM_PORT, StoreDir: dir})
-		url, port := "nats://"+ns.Addr().String(), portOf(t, ns.Addr().String())
+		ns := natstest.Start(t, natsserver.Options{JetStream: true, StoreDir: dir})
+		url := ns.ClientURL()
 		a := open(t, Config{URL: url, Timeout: 2 * time.Second})
 		b := open(t, Config{URL: url, Timeout: 2 * time.Second})
 		recovered := make(chan struct{}, 100)
@@ -305,14 +306,13 @@ func TestEmptiedNATS(t *testing.T) {
 		if epoch == "" || epoch != b.Epoch(user("u")) || !continues(t, b, user("u"), epoch, 3) {
 			t.Errorf("epoch %q here and %q there", epoch, b.Epoch(user("u")))
 		}
-		ns.Shutdown()
-		ns.WaitForShutdown()
+		ns.Stop()
 		for _, k := range wiped {
 			if err := os.RemoveAll(account.StreamDir(dir, k)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		serveNATS(t, natsserver.Options{JetStream: true, Port: port, StoreDir: dir})
+		ns.Start()
 		for _, s := range []*testStore{a, b} {
 			eventually(t, "a new epoch", func() bool {
 				now := s.Epoch(user("u"))

@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,8 @@ import (
 	"github.com/nats-io/nkeys"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server/internal/natstest"
 )
 
 // authority signs certificates into files of a directory.
@@ -186,40 +187,5 @@ func outside(t *testing.T, opts natsserver.Options) string {
 // address.
 func startNATS(t *testing.T, opts natsserver.Options) string {
 	t.Helper()
-	opts.Port = natsserver.RANDOM_PORT
-	if opts.JetStream {
-		opts.StoreDir = t.TempDir()
-	}
-	return serveNATS(t, opts).Addr().String()
-}
-
-func serveNATS(t *testing.T, opts natsserver.Options) *natsserver.Server {
-	t.Helper()
-	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
-	if opts.JetStream {
-		opts.StoreDir = filepath.Clean(opts.StoreDir)
-	}
-	ns, err := natsserver.NewServer(&opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(30 * time.Second) {
-		t.Fatal("NATS does not start")
-	}
-	return ns
-}
-
-func portOf(t *testing.T, addr string) int {
-	t.Helper()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return natstest.Start(t, opts).Addr().String()
 }

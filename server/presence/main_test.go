@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"fanfare/internal/leak"
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
 
 // TestMain fails the package if a goroutine is left.
@@ -37,8 +37,7 @@ func until(t testing.TB, what string, ok func() bool) {
 // identifier.
 type world struct {
 	t    testing.TB
-	opts natsserver.Options
-	ns   *natsserver.Server
+	nats *natstest.Server
 
 	mu       sync.Mutex
 	seen     map[string]bool // identifiers
@@ -47,29 +46,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, seen: make(map[string]bool), opts: natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT,
-		NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}}
-	w.startNATS()
-	w.opts.Port = w.ns.Addr().(*net.TCPAddr).Port
-	t.Cleanup(func() { w.stopNATS() })
-	return w
-}
-
-func (w *world) startNATS() {
-	ns, err := natsserver.NewServer(&w.opts)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ns.Start()
-	if !ns.ReadyForConnections(time.Minute) {
-		w.t.Fatal("NATS does not start")
-	}
-	w.ns = ns
-}
-
-func (w *world) stopNATS() {
-	w.ns.Shutdown()
-	w.ns.WaitForShutdown()
+	return &world{t: t, seen: make(map[string]bool), nats: natstest.Start(t, natsserver.Options{JetStream: true})}
 }
 
 // reporter is the Reporter of a node.
@@ -106,7 +83,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // node starts a node, whose time passes faster than the clock.
 func (w *world) node(name string, grace time.Duration) *Service {
 	w.t.Helper()
-	s, err := Open(Config{URL: w.ns.ClientURL(), Name: name, Grace: grace, Reporter: reporter{w}, Logger: quiet, speed: 10})
+	s, err := Open(Config{URL: w.nats.ClientURL(), Name: name, Grace: grace, Reporter: reporter{w}, Logger: quiet, speed: 10})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -80,10 +80,10 @@ func TestNATSAway(t *testing.T) {
 	a.Observe(online("alice"))
 	b.Observe(online("bob"))
 	until(t, "online", func() bool { return len(w.reports()) == 2 })
-	w.stopNATS()
+	w.nats.Stop()
 	a.Observe(offline("alice"))
 	until(t, "outage", func() bool { return !a.connected(time.Since(a.start)) && !b.connected(time.Since(b.start)) })
-	w.startNATS()
+	w.nats.Start()
 	b.Observe(online("carol"))
 	until(t, "offline", func() bool { return len(w.reports()) >= 4 })
 	if got := w.reports()[2:]; !slices.Equal(got, []string{"user.online carol", "user.offline alice"}) {

@@ -9,16 +9,13 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"fanfare/server"
+	"fanfare/server/internal/natstest"
 )
 
 // TestLead: events of the cluster that one node has queued are posted by the next one that
 // leads, in order, with their identifiers and before later ones.
 func TestLead(t *testing.T) {
-	ns := startNATS(t, natsserver.RANDOM_PORT)
-	defer stopNATS(ns)
-	if !ns.ReadyForConnections(time.Minute) {
-		t.Fatal("NATS does not start")
-	}
+	ns := natstest.Start(t, natsserver.Options{JetStream: true})
 	cfg := Config{URL: ns.ClientURL(), Hooks: []Hook{{URL: "https://app.example.com/", Events: []string{"user.*"}}}}
 	ofUser := func(k server.EventKind, user string) server.Event {
 		return server.Event{Kind: k, Time: time.Now(), User: user}

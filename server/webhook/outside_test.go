@@ -9,6 +9,8 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"fanfare/server/internal/natstest"
 )
 
 // TestOutsideNATS: the queue is in a NATS that comes after the service, and a service of the
@@ -25,7 +27,7 @@ func TestOutsideNATS(t *testing.T) {
 	hangs := &receiver{answer: func(int, *http.Request) *http.Response { return nil }}
 	s := start(t, hangs, cfg)
 	s.Observe(opened("a"))
-	defer stopNATS(startNATS(t, port))
+	natstest.Start(t, natsserver.Options{Port: port, JetStream: true})
 	until(t, "attempt", func() bool { return len(hangs.all()) > 0 })
 	stop(s)
 
@@ -53,16 +55,3 @@ func TestOutsideNATS(t *testing.T) {
 	}
 	stop(s)
 }
-
-// startNATS starts a NATS with JetStream.
-func startNATS(t *testing.T, port int) *natsserver.Server {
-	t.Helper()
-	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	return ns
-}
-
-func stopNATS(ns *natsserver.Server) { ns.Shutdown(); ns.WaitForShutdown() }

@@ -15,6 +15,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"fanfare/server/internal/natstest"
 )
 
 // logs collects log lines.
@@ -37,25 +39,6 @@ func (l *logs) String() string {
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// start starts a NATS server; port -1 chooses one.
-func start(t *testing.T, port int, password string) *natsserver.Server {
-	t.Helper()
-	opts := &natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true}
-	if password != "" {
-		opts.Username, opts.Password = "user", password
-	}
-	ns, err := natsserver.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(30 * time.Second) {
-		t.Fatal("NATS does not start")
-	}
-	return ns
-}
-
 // freePort returns a port on which nothing listens.
 func freePort(t *testing.T) int {
 	t.Helper()
@@ -77,7 +60,7 @@ func wait(t *testing.T, what string, ok func() bool) {
 }
 
 func TestConnectWithoutScheme(t *testing.T) {
-	ns := start(t, natsserver.RANDOM_PORT, "SECRET")
+	ns := natstest.Start(t, natsserver.Options{Username: "user", Password: "SECRET"})
 	for _, url := range []string{ns.Addr().String(), "nats://" + ns.Addr().String()} {
 		var log logs
 		nc, err := Connect(Config{URL: strings.Replace("user:SECRET@"+url, "user:SECRET@nats://", "nats://user:SECRET@", 1),
@@ -121,14 +104,13 @@ func TestNATSComesLater(t *testing.T) {
 	if err := nc.Publish("x", nil); err == nil {
 		t.Error("a publish without connection is buffered")
 	}
-	ns := start(t, port, "SECRET")
+	ns := natstest.Start(t, natsserver.Options{Port: port, Username: "user", Password: "SECRET"})
 	if again := <-connected; again {
 		t.Error("the first connection is taken for another one")
 	}
-	ns.Shutdown()
-	ns.WaitForShutdown()
+	ns.Stop()
 	wait(t, "loss", func() bool { return !nc.IsConnected() })
-	start(t, port, "SECRET")
+	ns.Start()
 	if again := <-connected; !again {
 		t.Error("the second connection is taken for the first")
 	}
@@ -212,7 +194,7 @@ func TestStartDeadline(t *testing.T) {
 // TestPermanentErrors: a failure that retrying cannot cure is an error, which says what to
 // do and contains no password.
 func TestPermanentErrors(t *testing.T) {
-	ns := start(t, natsserver.RANDOM_PORT, "another")
+	ns := natstest.Start(t, natsserver.Options{Username: "user", Password: "another"})
 	at := ns.Addr().String()
 	garbage := filepath.Join(t.TempDir(), "garbage")
 	if err := os.WriteFile(garbage, []byte("SECRET"), 0o600); err != nil {
