@@ -48,13 +48,7 @@ globalThis.localStorage = {getItem: k => saved.get(k) ?? null, setItem: (k, v) =
 // startNode runs a script until the test ends.
 func startNode(t *testing.T, script string) *node {
 	t.Helper()
-	program, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI has no node: ", err)
-		}
-		t.Skip("the JavaScript of the documents runs in node, which is not installed: make test installs it")
-	}
+	program := installed(t, "node", "nodejs")
 	var flags []string
 	if !hasWebSocket(program) {
 		flags = []string{"--experimental-websocket"} // before version 22

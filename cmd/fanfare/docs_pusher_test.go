@@ -37,14 +37,8 @@ func TestDocsPusherApps(t *testing.T) {
 
 // TestPusherClients runs the libraries of the protocol, as npm has them, against the program.
 func TestPusherClients(t *testing.T) {
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal("CI has no node or npm: ", err)
-			}
-			t.Skip("node and npm are needed, which make test installs")
-		}
-	}
+	node := installed(t, "node", "nodejs")
+	installed(t, "npm", "npm")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	modules, err := build.Modules(ctx, "testdata/pusher")
@@ -77,7 +71,7 @@ func TestPusherClients(t *testing.T) {
 	apps("0123456789abcdef0123") // the one of the script
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.waitLog("reloaded")
-	cmd := exec.CommandContext(ctx, "node", "--no-warnings", clients, p.public, port)
+	cmd := exec.CommandContext(ctx, node, "--no-warnings", clients, p.public, port)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), "ok ") < 15 {
 		t.Errorf("%v\n%s", err, out)

@@ -123,12 +123,7 @@ var docPorts = []string{"8080", "8081", "8090", "8091", "4222"}
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	for _, tool := range []string{"curl", "openssl", "bash"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal("CI lacks a tool: ", err)
-			}
-			t.Skipf("the commands of the documents need %s, which is not installed: make test installs it", tool)
-		}
+		installed(t, tool, tool)
 	}
 	self, err := os.Executable()
 	if err != nil {

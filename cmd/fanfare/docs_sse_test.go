@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -61,13 +60,7 @@ window.onerror = (message) => report("error: " + message);
 // open opens the page in Chromium until the test ends.
 func (p *reportingPage) open(t *testing.T) {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI has no chromium: ", err)
-		}
-		t.Skip("EventSource is tested in chromium, which is not installed: make test installs it")
-	}
+	program := installed(t, "chromium", "chromium")
 	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-breakpad",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", p.URL)
@@ -169,12 +162,10 @@ source.onerror = () => report("error " + source.readyState);`)
 
 // TestCurlEvents: curl gets each line at once.
 func TestCurlEvents(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed: make test installs it")
-	}
+	curl := installed(t, "curl", "curl")
 	p := startServer(t, nil, "--data-dir="+t.TempDir())
 	for _, version := range []string{"--http1.0", "--http1.1"} {
-		cmd := exec.Command("curl", "--no-buffer", "--silent", version, "http://"+p.public+"/sse?user=alice")
+		cmd := exec.Command(curl, "--no-buffer", "--silent", version, "http://"+p.public+"/sse?user=alice")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -235,13 +235,7 @@ func TestWebhookFlags(t *testing.T) {
 // TestDocsReceiver runs the receiver of the document, which verifies signatures by code of
 // its own.
 func TestDocsReceiver(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI lacks a tool: ", err)
-		}
-		t.Skip("the receiver is not run, node is not installed: make test installs it")
-	}
+	node := installed(t, "node", "nodejs")
 	const file = "docs/webhooks.md"
 	all, _ := blocks(file, document(t, file))
 	i := slices.IndexFunc(all, func(b *block) bool { return b.lang == "js" })
