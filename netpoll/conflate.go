@@ -58,7 +58,7 @@ func (q *queue) find(key Key) (i int, ok bool) {
 // b is shared.
 func (q *queue) replace(key Key, i int, b []byte, limit int, p Policy) (ok bool, dropped int) {
 	e := &q.entries[i]
-	alone := i == q.head && i == len(q.entries)-1 && len(q.wire) == 0 // as an empty queue accepts any message
+	alone := q.firstWaits(i) && i == len(q.entries)-1 // then any message is accepted, as by an empty queue
 	was := e.policy
 	e.policy = Control // which makeRoom does not drop
 	ok, dropped = q.makeRoom(len(b)-len(e.b)-entryCost, limit, p)

@@ -27,9 +27,9 @@
 //
 // Conn.Write never blocks. It queues what the kernel does not accept, up to
 // Config.QueueBytes. Beyond that the message's [Policy] decides, in one function,
-// queue.makeRoom. A message that has begun to go out is always finished, and an empty queue
-// accepts any message, so a queue may hold one message more than its bound. A message with
-// a [Key] replaces the one with the same Key that is in the queue; see Conn.WriteKeyed.
+// queue.makeRoom. A message that has begun to go out is always finished, and a queue in which
+// nothing waits accepts any message, so a queue may hold one message more than its bound (on
+// a net.Conn, two). A message with a [Key] replaces the one with the same Key in the queue.
 //
 // When the peer ends the stream the connection ends, and its queue is dropped: the
 // engine cannot distinguish a peer that still reads from one that is gone. After Conn.Seal the connection ends

@@ -92,14 +92,24 @@ func (q *queue) begun() int {
 	return q.head
 }
 
+// firstWaits reports whether the entry i is the first that waits. The entry that a goroutine
+// writes does not wait: the peer may have all of it already, and may have sent the request
+// whose answer comes next.
+func (q *queue) firstWaits(i int) bool {
+	if q.busy {
+		i--
+	}
+	return i == q.head && len(q.wire) == 0
+}
+
 // makeRoom decides what happens to a message of n bytes in a queue that may cost limit:
-// whether it is accepted, and how many older messages were dropped for it. An empty
-// queue accepts any message, because otherwise a long one would never fit. Nothing is
-// dropped unless that makes enough room.
+// whether it is accepted, and how many older messages were dropped for it. A queue in which
+// nothing waits accepts any message, because otherwise a long one would never fit. Nothing
+// is dropped unless that makes enough room.
 func (q *queue) makeRoom(n, limit int, p Policy) (ok bool, dropped int) {
 	over := q.cost() + n + entryCost - limit
 	switch {
-	case over <= 0 || q.empty():
+	case over <= 0 || q.firstWaits(len(q.entries)):
 		return true, 0
 	case p == Control:
 		return over <= controlSlack, 0

@@ -50,7 +50,11 @@ func TestMakeRoom(t *testing.T) {
 		{name: "nothing is dropped if that does not make room", queued: []msg{{700, CloseOnFull}, {100, DropOldest}}, n: 500, p: DropOldest},
 		{name: "a begun head stays", queued: []msg{{500, DropOldest}, {400, DropOldest}}, sent: 1, n: 200, p: DropOldest, ok: true, dropped: 1},
 		{name: "a begun head alone", queued: []msg{{whole, DropOldest}}, sent: 1, n: 200, p: DropOldest},
-		{name: "a head that is being written stays", queued: []msg{{whole, DropOldest}}, busy: true, n: 200, p: DropOldest},
+		{name: "a head that is being written stays", queued: []msg{{whole - 200, DropOldest}, {100, CloseOnFull}}, busy: true, n: 200, p: DropOldest},
+		{name: "a head that is being written does not wait", queued: []msg{{whole, CloseOnFull}}, busy: true, n: 10 * limit, p: CloseOnFull, ok: true},
+		{name: "a droppable head that is being written does not wait", queued: []msg{{whole, DropOldest}}, busy: true, n: 200, p: DropOldest, ok: true},
+		{name: "the next one waits", queued: []msg{{whole, CloseOnFull}, {1, CloseOnFull}}, busy: true, n: 1, p: CloseOnFull},
+		{name: "a begun head waits", queued: []msg{{whole, CloseOnFull}}, sent: 1, n: 200, p: CloseOnFull},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,7 +183,7 @@ func (m *queueModel) drop(n int) {
 
 func (m *queueModel) write(b []byte, p Policy, borrowed bool) (ok bool) {
 	was := m.q.cost()
-	empty := m.q.empty()
+	free := len(m.list) == 0 || len(m.list) == 1 && m.taken != nil
 	ok, dropped := m.q.makeRoom(len(b), m.limit, p)
 	var freed, droppable int
 	kept := m.list[:0:0]
@@ -205,8 +209,8 @@ func (m *queueModel) write(b []byte, p Policy, borrowed bool) (ok bool) {
 	switch {
 	case dropped > 0:
 		m.t.Fatalf("more messages dropped than could be")
-	case ok != (empty || over-droppable <= slack):
-		m.t.Fatalf("makeRoom = %v: %d bytes over, %d droppable, slack %d, empty %v", ok, over, droppable, slack, empty)
+	case ok != (free || over-droppable <= slack):
+		m.t.Fatalf("makeRoom = %v: %d bytes over, %d droppable, slack %d, nothing waits %v", ok, over, droppable, slack, free)
 	case freed > 0 && p != DropOldest, freed > 0 && !ok:
 		m.t.Fatalf("dropped for policy %d, accepted %v", p, ok)
 	}
