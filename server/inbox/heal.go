@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fanfare/server/inbox/internal/datadir"
+	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
 
@@ -49,6 +50,9 @@ func (s *Store) runLocal(opened bool) {
 				s.fallIll(s.illness(says))
 			}
 		case <-watch.C:
+			if s.marking != nil {
+				continue // on a disk that does not answer
+			}
 			if err := s.watch(); opened && !gone && err != nil {
 				gone = true
 				s.health.Load().end(err)
@@ -79,9 +83,19 @@ func (s *Store) watch() error {
 }
 
 // mark brings the account up to date, and logs why it cannot. It is also how a server that
-// answers nothing is noticed.
+// answers nothing is noticed. A disk that does not answer blocks the update as well: then the
+// server is asked for something else.
 func (s *Store) mark() {
-	err := s.markAccount()
+	if s.marking == nil {
+		s.marking = make(chan error, 1)
+		go func(done chan<- error) { done <- s.markAccount() }(s.marking)
+	}
+	done, err := s.awaitMark(2 * s.cfg.Timeout)
+	if !done {
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+		_, err = s.state(ctx, subject.Inbox)
+		cancel()
+	}
 	if s.silent.tooLong(err) && s.sick() == nil {
 		s.fallIll(fmt.Errorf("%w: the embedded NATS server does not answer", store.ErrUnavailable))
 		return
@@ -93,6 +107,21 @@ func (s *Store) mark() {
 	default:
 		s.log.Warn("account update failed", "err", err)
 	}
+}
+
+// awaitMark waits until the markAccount in progress has ended, for as long as d at most, and
+// not after quit.
+func (s *Store) awaitMark(d time.Duration) (done bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case err = <-s.marking:
+		s.marking = nil
+		return true, err
+	case <-timer.C:
+	case <-s.quit:
+	}
+	return false, nil
 }
 
 // silence counts requests in a row that got no answer.

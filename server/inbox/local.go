@@ -282,6 +282,18 @@ func (s *Store) fillFilter(c *account.Check) error {
 	return nil
 }
 
+// lastMark brings the account up to date at the end, after a mark that may be in progress.
+func (s *Store) lastMark() error {
+	if s.marking != nil {
+		select {
+		case <-s.marking:
+		case <-time.After(s.cfg.StopTimeout):
+			return fmt.Errorf("%w: the disk of %s does not answer", store.ErrUnavailable, s.local.dir)
+		}
+	}
+	return s.markAccount()
+}
+
 // closeLocal ends an embedded store in order.
 func (s *Store) closeLocal() {
 	l := s.local
@@ -292,7 +304,7 @@ func (s *Store) closeLocal() {
 	}
 	err := s.sick()
 	if err == nil {
-		err = s.markAccount()
+		err = s.lastMark()
 	}
 	var positions state
 	if err == nil {

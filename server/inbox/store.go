@@ -53,7 +53,8 @@ type Store struct {
 	bytes    [subject.Kinds]atomic.Int64 // that are stored, as far as it was asked for
 
 	// Owned by the goroutine of runLocal, and by Open and Close.
-	silent       silence // of the embedded server
+	silent       silence    // of the embedded server
+	marking      chan error // gets the result of the markAccount in progress; nil: none is
 	marked       account.Mark
 	markedSize   int64
 	snapshotSize int64 // of the account

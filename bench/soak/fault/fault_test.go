@@ -39,12 +39,10 @@ func TestFaults(t *testing.T) {
 	runNemeses(t, Options{Only: names, Duration: 8 * time.Second})
 }
 
-// TestNemeses is the short form of each nemesis that has servers of its own, but for hang: the
-// server does not always notice a disk that blocks while the client writes to it, so that only
-// go run ./soak fault has this nemesis. TestStoreHangs of the program has a case that it notices.
+// TestNemeses is the short form of each nemesis that has servers of its own.
 func TestNemeses(t *testing.T) {
 	for _, n := range Nemeses() {
-		if n.disturb != nil || n.Name == "hang" {
+		if n.disturb != nil {
 			continue
 		}
 		t.Run(n.Name, func(t *testing.T) {

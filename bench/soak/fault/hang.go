@@ -16,7 +16,7 @@ import (
 // hung makes the embedded NATS server of a node wait for a disk that does not answer.
 var hung = &stage{shape: shape{nodes: 1}, round: (*trial).hang}
 
-// hangTime is the time limit for a node to notice that, to drain and to exit: three requests of 5 s, 20 s for the server
+// hangTime is the time limit for a node to notice that, to drain and to exit: three tries of 15 s, 20 s for the server
 // to stop, and 15 s for the store to close.
 const hangTime = 2 * time.Minute
 
