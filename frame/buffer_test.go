@@ -61,6 +61,7 @@ func growingPings() (b []byte) {
 
 // The same for a compressed message that stays at the limit of MaxRatio with each of its symbols.
 func TestInflatedGrowthIsLinear(t *testing.T) {
+	withoutRace(t)
 	for _, tt := range []struct {
 		name  string
 		limit int

@@ -74,6 +74,7 @@ func checkCuts(t testing.TB, r *Rules, p Params, in []byte) {
 }
 
 func TestMessagesAcrossReads(t *testing.T) {
+	withoutRace(t)
 	big := strings.Repeat("0123456789abcdef", 4096) // 64 KiB, the default limit
 	var in []byte
 	var want []string

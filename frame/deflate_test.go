@@ -10,6 +10,7 @@ import (
 
 // TestDeflated also checks the headers, in inflateFrame.
 func TestDeflated(t *testing.T) {
+	withoutRace(t)
 	for level := range 10 {
 		r := &Rules{Deflate: Deflate{Level: level, MinSize: 1}}
 		for _, n := range []int{1, 100, 1000, 32767, 32768, 65536, 200000} {

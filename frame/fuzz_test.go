@@ -133,6 +133,7 @@ func FuzzDeflate(f *testing.F) {
 
 // TestDeflateRoundTrip does the same with long messages.
 func TestDeflateRoundTrip(t *testing.T) {
+	withoutRace(t)
 	for level := range uint8(10) {
 		roundTrip(t, []byte(jsonLike(2000)), []byte(jsonLike(300)), level, 3)
 		roundTrip(t, []byte(noise(1000)), []byte(strings.Repeat("ab", 500)), level, 17)
@@ -177,6 +178,7 @@ func roundTrip(t *testing.T, a, b []byte, level, cut uint8) {
 
 // TestReference compares the decoder with the references on the inputs of all tests.
 func TestReference(t *testing.T) {
+	withoutRace(t)
 	for _, tt := range rfc6455 {
 		agreeWithGobwas(t, tt.in, new(Rules))
 		agree(t, tt.in, new(Rules), Params{})

@@ -51,6 +51,7 @@ func TestCompressedTextFailsAtFirstInvalidByte(t *testing.T) {
 // A bomb fails at the byte that exceeds the limit, not at its end, and owns no more memory than the limit
 // allows.
 func TestInflateLimitsApplyAsBytesArrive(t *testing.T) {
+	withoutRace(t)
 	for _, tt := range []struct {
 		name  string
 		rules Rules
@@ -138,6 +139,7 @@ func TestStoredBlockAfterCodes(t *testing.T) {
 }
 
 func TestInflateFromAnotherCompressor(t *testing.T) {
+	withoutRace(t)
 	for _, level := range []int{flate.HuffmanOnly, 0, 1, 5, 9} {
 		for _, n := range []int{1, 10, 300, 5000, 65000} {
 			p := jsonLike(n)
@@ -184,6 +186,7 @@ func TestLargestMessageFitsCompressed(t *testing.T) {
 }
 
 func TestInflateRatio(t *testing.T) {
+	withoutRace(t)
 	r := &Rules{MaxMessage: 10 << 20}
 	for _, tt := range []struct {
 		name  string

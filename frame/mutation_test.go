@@ -13,6 +13,7 @@ import (
 // TestNaive compares the reference with the standard library, so that the reference and the decoder do not
 // share a mistake.
 func TestNaive(t *testing.T) {
+	withoutRace(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	r := &Rules{MaxMessage: 8000, Deflate: Deflate{MaxRatio: 1000}}
 	good := 0
@@ -75,6 +76,7 @@ func mutate(rnd *rand.Rand) []byte {
 
 // TestInflateMutations compares the decoder with the reference on messages that are almost valid.
 func TestInflateMutations(t *testing.T) {
+	withoutRace(t)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for range 150 {
 		op := []ws.OpCode{ws.OpText, ws.OpBinary}[rnd.IntN(2)]

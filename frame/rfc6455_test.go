@@ -166,6 +166,7 @@ var rfc6455 = []struct {
 }
 
 func TestRFC6455(t *testing.T) {
+	withoutRace(t)
 	for _, tt := range rfc6455 {
 		t.Run(tt.name, func(t *testing.T) {
 			g := decode(t, new(Rules), tt.in)

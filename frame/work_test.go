@@ -105,6 +105,7 @@ var hostileRules = &Rules{MaxMessage: 1 << 20, Deflate: Deflate{MaxRatio: 2000}}
 // TestWorkIsBounded checks that each call of Next does a limited amount of work on any read, and that the calls
 // together return the message.
 func TestWorkIsBounded(t *testing.T) {
+	withoutRace(t)
 	for _, tt := range hostile {
 		t.Run(tt.name, func(t *testing.T) {
 			var w bitWriter

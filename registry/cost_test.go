@@ -100,6 +100,7 @@ func heap() int {
 
 // TestBytesPerUser measures the memory of a user in addition to the name and the Entry.
 func TestBytesPerUser(t *testing.T) {
+	withoutRace(t)
 	for _, test := range []struct {
 		users int
 		limit float64
@@ -131,6 +132,7 @@ func TestBytesPerUser(t *testing.T) {
 
 // TestBytesPerMembership measures the memory of a subscription.
 func TestBytesPerMembership(t *testing.T) {
+	withoutRace(t)
 	const users, topics = 10_000, 10
 	r := newRegistry(Limits{})
 	all := make([]*session, users)

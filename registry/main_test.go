@@ -32,3 +32,12 @@ func TestMain(m *testing.M) {
 	}
 	leak.Exit(code, 10*time.Second, func() []string { return leak.Goroutines() })
 }
+
+// withoutRace leaves a test to the pass without the race detector, because one goroutine computes: there is no race to
+// find, and the detector multiplies the time and the memory.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine: runs without the race detector")
+	}
+}

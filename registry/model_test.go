@@ -8,6 +8,7 @@ import (
 
 // TestAgainstMaps runs the same random operations on a registry and on maps.
 func TestAgainstMaps(t *testing.T) {
+	withoutRace(t)
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		r := newRegistry(Limits{SessionsPerUser: 4, TopicsPerSession: 5})

@@ -240,6 +240,7 @@ func TestNamesAreCopied(t *testing.T) {
 
 // Many sessions join, subscribe and leave: tables shrink again and the registry becomes empty.
 func TestTablesShrink(t *testing.T) {
+	withoutRace(t)
 	r := newRegistry(Limits{})
 	all := make([]session, 20_000)
 	slots := func() (n int) {

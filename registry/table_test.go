@@ -53,6 +53,7 @@ func (t *table[T]) check(tb testing.TB, hashOf func(T) uint64) {
 }
 
 func TestTableAgainstMap(t *testing.T) {
+	withoutRace(t)
 	for _, test := range []struct {
 		name string
 		hash func(rng *rand.Rand) uint64

@@ -101,6 +101,7 @@ func compareWithModel(t *testing.T, data []byte) {
 }
 
 func TestWheelAgainstModel(t *testing.T) {
+	withoutRace(t)
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		data := make([]byte, 4000)
