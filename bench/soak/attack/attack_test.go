@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +19,12 @@ import (
 
 var fanfare string // the program
 
-// TestMain makes this program its own load client and its own attackers.
+// worker and attacker are the commands of the load client and of the attackers.
+var worker, attacker = []string{os.Args[0], "as-load"}, []string{os.Args[0], "as-attackers"}
+
+// TestMain makes this program its own load client and its own attackers. With the race detector those of the soak program
+// take their place, which is built without it: they send as fast as they can, and the detector would double what that
+// costs.
 func TestMain(m *testing.M) {
 	if work, ok := map[string]func(in, out *os.File) error{"as-load": fleet.Work, "as-attackers": Work}[os.Args[len(os.Args)-1]]; ok {
 		if err := work(os.Stdin, os.Stdout); err != nil {
@@ -33,6 +39,14 @@ func TestMain(m *testing.M) {
 			defer os.RemoveAll(dir)
 			fanfare = filepath.Join(dir, "fanfare")
 			err = servers.Build(context.Background(), fanfare)
+		}
+		if err == nil && raceEnabled {
+			soak := filepath.Join(dir, "soak")
+			worker, attacker = []string{soak, "load-worker"}, []string{soak, "attack-worker"}
+			var out []byte
+			if out, err = exec.Command("go", "build", "-ldflags=-s -w", "-o", soak, "..").CombinedOutput(); err != nil {
+				err = fmt.Errorf("%w\n%s", err, out)
+			}
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -70,7 +84,7 @@ func TestAttacks(t *testing.T) {
 
 func short() Config {
 	return Config{
-		Fanfare: fanfare, Worker: []string{os.Args[0], "as-load"}, Attacker: []string{os.Args[0], "as-attackers"},
+		Fanfare: fanfare, Worker: worker, Attacker: attacker,
 		Clients: 50, Before: 300 * time.Millisecond, During: 3 * time.Second,
 	}
 }
