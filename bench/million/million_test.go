@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		self = filepath.Join(dir, "bench")
-		if out, err := exec.Command("go", "build", "-o", self, "../cmd/fanfare-bench").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", self, "../cmd/fanfare-bench").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}

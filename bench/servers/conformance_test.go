@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		build := func(name, from, pkg string) string {
 			program := filepath.Join(dir, name)
-			cmd := exec.Command("go", "build", "-o", program, pkg)
+			cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, pkg)
 			cmd.Dir = from
 			if out, err := cmd.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %v\n%s", pkg, err, out)

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		catalog.Self = filepath.Join(dir, "bench")
-		if out, err := exec.Command("go", "build", "-o", catalog.Self, "../cmd/fanfare-bench").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", catalog.Self, "../cmd/fanfare-bench").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
