@@ -45,6 +45,9 @@ func (s *apiServer) sendAll(t *testing.T, line string, n int, sent func()) []str
 // TestAPIBatchSentFirst: a client that sends 400,000 lines before it reads the first answer
 // gets all of them.
 func TestAPIBatchSentFirst(t *testing.T) {
+	if raceEnabled {
+		t.Skip("its goroutines do what those of TestAPIBatchDiscards do: runs without the race detector")
+	}
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	const n = 400_000
 	answers := s.sendAll(t, `{"users":["u"],"data":1}`+"\n", n, func() {})

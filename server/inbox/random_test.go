@@ -15,6 +15,9 @@ import (
 func TestRandomKills(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			if raceEnabled && seed != 2 { // 2 has the configuration with most goroutines: one drops messages
+				t.Skip("one goroutine chooses what happens: runs without the race detector")
+			}
 			random := rand.New(rand.NewPCG(seed, 0))
 			configs := []Config{
 				{Messages: 3, Bytes: 20_000},

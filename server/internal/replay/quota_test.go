@@ -25,6 +25,9 @@ func (f *fakeStore) stored() (n int) {
 // TestPositionsPerAddress: clients of one address, which call themselves anything, name
 // 80,000 topics, and acknowledge an offset in each of them.
 func TestPositionsPerAddress(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine: runs without the race detector")
+	}
 	const sessions, topics, most = 800, 100, 10_000
 	g := newRig(t)
 	seq := g.store.append(topic("sc.other"), "message", 0).Offset
