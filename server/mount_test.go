@@ -94,9 +94,10 @@ func TestMountCost(t *testing.T) {
 					t.Fatal("a session keeps more than itself")
 				}
 			}
-			if got := descriptors(t) - files; got != 2*n { // the client's, and ours
-				t.Errorf("%d connections have %d descriptors, both ends included", n, got)
-			}
+			// The client's, and ours. For a moment the host may have one more, of a connection that it accepts.
+			eventually(t, "each connection has two descriptors, both ends included", func() bool {
+				return descriptors(t)-files == 2*n
+			})
 			eventually(t, "no goroutine has a connection", func() bool {
 				// fasthttp's own go on: they wait for the next connection.
 				return !onStack("net/http.(*conn).serve", "fasthttp.hijackConnHandler", "netpoll.(*Conn).pump")
