@@ -106,7 +106,7 @@ func (f *fakeCluster) set(change func(f *fakeCluster)) {
 // cannot carry is delivered nowhere, not on this node either.
 func TestCoverage(t *testing.T) {
 	cluster := newFakeClusters(2)
-	a, b := start(t, Config{Cluster: cluster[0]}), start(t, Config{Cluster: cluster[1]})
+	a, b := start(t, Config{Cluster: cluster[0], CloseTimeout: tick}), start(t, Config{Cluster: cluster[1], CloseTimeout: tick})
 	here, there := dial(t, a, "/ws?user=u&topic=t"), dial(t, b, "/ws?user=u&topic=t")
 	m := NewMessage(Text, []byte("m"))
 	ways := map[string]func() (Delivery, error){

@@ -122,7 +122,7 @@ func TestOnTopic(t *testing.T) {
 		}
 	}
 	ep.Hooks.OnClose = func(*Session, CloseError) { log.add("close") }
-	srv := start(t, Config{Endpoints: []Endpoint{ep}, SessionsPerUser: 1, SessionsFull: SessionsCloseOldest})
+	srv := start(t, Config{Endpoints: []Endpoint{ep}, SessionsPerUser: 1, SessionsFull: SessionsCloseOldest, CloseTimeout: tick})
 	c := dial(t, srv, "/app/a")
 	s := only(t, srv, "/app/a")
 	for range 2 { // the second time nothing changes

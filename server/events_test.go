@@ -114,7 +114,7 @@ func TestEventsNotWanted(t *testing.T) {
 // A session that takes the place of the user's only one does not make the user offline.
 func TestEventsOfReplacedSession(t *testing.T) {
 	o := new(observerLog)
-	srv := start(t, Config{Observer: o, SessionsPerUser: 1, SessionsFull: SessionsCloseOldest})
+	srv := start(t, Config{Observer: o, SessionsPerUser: 1, SessionsFull: SessionsCloseOldest, CloseTimeout: tick})
 	dial(t, srv, "/ws?user=alice&topic=t")
 	dial(t, srv, "/ws?user=alice")
 	await(t, "closed", func() bool {
@@ -131,7 +131,7 @@ func TestEventsOfReplacedSession(t *testing.T) {
 // A client that does not read is reported once, and its session closed.
 func TestEventsOfSlowConsumer(t *testing.T) {
 	o := new(observerLog)
-	srv := start(t, Config{Observer: o, QueueBytes: 1 << 10})
+	srv := start(t, Config{Observer: o, QueueBytes: 1 << 10, CloseTimeout: tick})
 	dial(t, srv, "/ws?user=alice")
 	m := NewMessage(Text, bytes.Repeat([]byte("x"), 512<<10))
 	await(t, "slow", func() bool {

@@ -74,7 +74,7 @@ func TestTLSHelloAfterHandshake(t *testing.T) {
 // nothing that it sent is processed: RFC 8446, 4.2.10.
 func TestTLSEarlyDataOffered(t *testing.T) {
 	overTransports(t, func(t *testing.T, kind netpoll.Transport) {
-		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t))})
+		srv := start(t, Config{Transport: kind, TLS: NewTLS(serverTLS(t)), CloseTimeout: tick})
 		c := connect(t, srv)
 		hello := &firstWrite{Conn: c.Conn}
 		tls.Client(hello, clientTLS(tls.VersionTLS13)).Handshake() // fails at once

@@ -33,6 +33,7 @@ type composeFile struct {
 // TestDeployCompose checks the environment of each node with the program, and that the
 // parts of the file fit together.
 func TestDeployCompose(t *testing.T) {
+	withoutRace(t)
 	var c composeFile
 	if err := yaml.Unmarshal([]byte(readDeploy(t, "docker/compose.yaml")), &c); err != nil {
 		t.Fatal(err)

@@ -109,6 +109,7 @@ func (m *image) assemble(t *testing.T) (root string) {
 // TestDeployImage starts the image, without docker: its file system is a root directory.
 // It serves as its user, stores messages, says that it is healthy, and drains.
 func TestDeployImage(t *testing.T) {
+	withoutRace(t)
 	if os.Getuid() != 0 {
 		t.Skip("the image is not started, which needs root")
 	}

@@ -68,6 +68,7 @@ var (
 // TestDeployMetrics compares the rules and the dashboard with what a node of a cluster
 // with a store really exports: each name, and each label.
 func TestDeployMetrics(t *testing.T) {
+	withoutRace(t)
 	nats := "127.0.0.1:" + freePorts(t, 1)[0]
 	sh := newShell(t)
 	sh.ports = strings.NewReplacer("127.0.0.1:4222", nats)
@@ -127,6 +128,7 @@ func TestDeployMetrics(t *testing.T) {
 // TestDeployRules checks the rules with promtool, runs their tests, and checks the
 // expressions of the dashboard as if they were rules.
 func TestDeployRules(t *testing.T) {
+	withoutRace(t)
 	promtool := installed(t, "promtool", "prometheus")
 	type rule struct {
 		Record string `yaml:"record"`

@@ -30,6 +30,7 @@ const mostExposed = 20
 // TestDeployUnits lets systemd judge the units: nothing in them is unknown, and the
 // sandbox is tight.
 func TestDeployUnits(t *testing.T) {
+	withoutRace(t)
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("the units are not verified, systemd-analyze is not installed")
@@ -78,6 +79,7 @@ func TestDeployUnits(t *testing.T) {
 
 // TestDeploySockets: the names in the socket units are those that the program knows.
 func TestDeploySockets(t *testing.T) {
+	withoutRace(t)
 	for unit, name := range map[string]string{"fanfare.socket": publicSocket, "fanfare-api.socket": apiSocket} {
 		if text := readDeploy(t, "systemd/"+unit); !strings.Contains(text, "\nFileDescriptorName="+name+"\n") {
 			t.Errorf("%s does not name %s", unit, name)
@@ -87,6 +89,7 @@ func TestDeploySockets(t *testing.T) {
 
 // TestDeployConfig checks the config file with the program.
 func TestDeployConfig(t *testing.T) {
+	withoutRace(t)
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"fanfare.json": strings.ReplaceAll(readDeploy(t, "systemd/fanfare.json"), "/etc/fanfare", dir),

@@ -9,6 +9,7 @@ import (
 
 // TestDocsCapabilities compares the table of elements and names with the program.
 func TestDocsCapabilities(t *testing.T) {
+	withoutRace(t)
 	_, table, found := strings.Cut(document(t, flagsDocument), "| element |")
 	table, _, ended := strings.Cut(table, "\n\n")
 	if !found || !ended {

@@ -12,6 +12,7 @@ import (
 // against a real server whose process is killed, whose storage is replaced by a backup,
 // and whose storage is lost.
 func TestDocsClientAndServer(t *testing.T) {
+	withoutRace(t)
 	t.Run("document", func(t *testing.T) { testClientAndServer(t, clients(t)) })
 	t.Run("library", func(t *testing.T) { testClientAndServer(t, libraryClients(t)) })
 }

@@ -167,6 +167,7 @@ func post(t *testing.T, url, contentType, body string) {
 // TestDocsPlainClient runs the two-line clients, and pushes to them what the README
 // pushes.
 func TestDocsPlainClient(t *testing.T) {
+	withoutRace(t)
 	for _, file := range []string{"README.md", "docs/protocol.md"} {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			p := startServer(t, nil)
@@ -228,6 +229,7 @@ func buildLibrary(t *testing.T) string {
 
 // TestDocsLibrary runs the example of the JavaScript library.
 func TestDocsLibrary(t *testing.T) {
+	withoutRace(t)
 	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--durable-topic=scores.*")
 	example := docBlocks(t, "docs/clients.md", "js")[0]
 	n := startNode(t, strings.NewReplacer("127.0.0.1:8080", p.public, `"fanfare-client"`, strconv.Quote("file://"+buildLibrary(t))).Replace(example.text))
@@ -263,6 +265,7 @@ func (n *node) connect(url, user string, topics ...string) {
 // break, servers lose their storage, messages come twice or are missing, several
 // users and topics share one browser.
 func TestDocsClientFaults(t *testing.T) {
+	withoutRace(t)
 	p := newPeer(t)
 	n := clients(t)
 

@@ -14,6 +14,7 @@ import (
 // TestDocsCommands pastes the commands of every document into a shell, and compares the
 // answers that are shown.
 func TestDocsCommands(t *testing.T) {
+	withoutRace(t)
 	total := 0
 	for file, text := range documents(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -87,6 +88,7 @@ func sameAnswer(got, shown string) error {
 }
 
 func TestDocsSameAnswer(t *testing.T) {
+	withoutRace(t)
 	for _, c := range []struct {
 		got, shown string
 		same       bool

@@ -21,6 +21,7 @@ const flagsDocument = "docs/operate.md"
 // TestDocsFlagTable compares the table of flags with the program: every flag with its
 // default, in the order of the help, and no others.
 func TestDocsFlagTable(t *testing.T) {
+	withoutRace(t)
 	_, table, found := strings.Cut(document(t, flagsDocument), "| flag | default | meaning |\n")
 	table, _, ended := strings.Cut(table, "\n\n")
 	if !found || !ended {
@@ -56,6 +57,7 @@ func TestDocsFlagTable(t *testing.T) {
 // TestDocsReload compares the flags that the document says a reload changes with those
 // that do.
 func TestDocsReload(t *testing.T) {
+	withoutRace(t)
 	_, section, _ := strings.Cut(document(t, flagsDocument), "These flags change:\n")
 	section, _, found := strings.Cut(section, "\n### ")
 	if !found {
@@ -73,6 +75,7 @@ func TestDocsReload(t *testing.T) {
 // TestDocsFlagsExist checks that everything written like a flag is one: of fanfare, or
 // of a tool that the documents use.
 func TestDocsFlagsExist(t *testing.T) {
+	withoutRace(t)
 	known := map[string]bool{"help": true, "topic": true, "no-console": true, "no-sse": true, "ready": true, "ca": true, "server-name": true, "client-cert": true, "client-key": true} // of other commands of fanfare
 	for tool, flags := range map[string]string{
 		"curl":          "json http1.1 max-time fail-with-body head silent no-buffer url-query",
@@ -102,6 +105,7 @@ func TestDocsFlagsExist(t *testing.T) {
 
 // TestDocsConfigFile starts a server with the config file of the document.
 func TestDocsConfigFile(t *testing.T) {
+	withoutRace(t)
 	for _, b := range docBlocks(t, flagsDocument, "json") {
 		if b.answer {
 			continue
@@ -118,6 +122,7 @@ func TestDocsConfigFile(t *testing.T) {
 
 // TestDocsJSON parses every block of JSON; "…" stands for a value or a part of one.
 func TestDocsJSON(t *testing.T) {
+	withoutRace(t)
 	for file := range documents(t) {
 		for _, b := range docBlocks(t, file, "json") {
 			text := strings.NewReplacer(`"…"`, `"x"`, `,…]`, `]`, `…`, `0`).Replace(b.text)
@@ -137,6 +142,7 @@ func TestDocsJSON(t *testing.T) {
 // TestDocsMetrics checks that the metrics the documents name are there. Those with
 // labels appear when something was counted.
 func TestDocsMetrics(t *testing.T) {
+	withoutRace(t)
 	p := startServer(t, nil, "--data-dir="+t.TempDir())
 	p.connect("/ws?user=alice").Close()
 	for _, path := range []string{"/ws", "/nowhere"} { // a rejected handshake

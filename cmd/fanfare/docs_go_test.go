@@ -13,6 +13,7 @@ var quoted = []string{docRoot + "/examples/embed/*.go", docRoot + "/client/examp
 // TestDocsGo checks that every block of Go is a part of a program that is compiled and
 // tested: its lines follow each other there, at any depth of indentation.
 func TestDocsGo(t *testing.T) {
+	withoutRace(t)
 	var files []string
 	for _, pattern := range quoted {
 		found, err := filepath.Glob(pattern)

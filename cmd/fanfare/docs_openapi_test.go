@@ -256,6 +256,7 @@ var notProvoked = map[int]string{
 // document: statuses, content types, headers and members. Every status of every
 // operation is provoked, and every route of the server is in the document.
 func TestDocsOpenAPI(t *testing.T) {
+	withoutRace(t)
 	api := loadOpenAPI(t)
 	keys := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(keys, []byte("0123456789abcdef\n"), 0o600); err != nil {

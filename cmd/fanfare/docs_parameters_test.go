@@ -14,6 +14,7 @@ import (
 // The answer names it, and the parameters that the operation takes: exactly those of the
 // document.
 func TestDocsOpenAPIUnknownParameter(t *testing.T) {
+	withoutRace(t)
 	api := loadOpenAPI(t)
 	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--pprof")
 	names := strings.NewReplacer("{user}", "alice", "{topic}", "news", "{profile}", "heap", "{id}", "x")
@@ -88,6 +89,7 @@ func (api openAPI) queryParameters(item, op map[string]any) (names []string) {
 // TestDocsOpenAPIUnknownMember sends documents with each member of the schema, and one that
 // it does not have: the answer names it, and exactly those of the schema.
 func TestDocsOpenAPIUnknownMember(t *testing.T) {
+	withoutRace(t)
 	api := loadOpenAPI(t)
 	p := startServer(t, nil)
 	var known []string

@@ -66,6 +66,7 @@ var proxies = []proxy{
 // TLS from a page of the same site, their addresses are known to the server, pushes
 // arrive, and pings and pongs pass unchanged.
 func TestDocsProxies(t *testing.T) {
+	withoutRace(t)
 	for _, px := range proxies {
 		t.Run(px.name, func(t *testing.T) {
 			program, err := exec.LookPath(px.name)

@@ -33,6 +33,7 @@ var tcpProxies = []proxy{
 // TestDocsProxyProtocol runs proxies for TCP with their configurations: TLS ends at the server,
 // which knows the addresses of clients. Their health checks connect meanwhile.
 func TestDocsProxyProtocol(t *testing.T) {
+	withoutRace(t)
 	for _, px := range tcpProxies {
 		t.Run(px.name, func(t *testing.T) {
 			program, err := exec.LookPath(px.name)

@@ -20,6 +20,7 @@ const pusherDocument = "docs/pusher.md"
 
 // TestDocsPusherApps: the examples of apps are valid.
 func TestDocsPusherApps(t *testing.T) {
+	withoutRace(t)
 	blocks := docBlocks(t, pusherDocument, "json")
 	apps, err := pusher.ParseApps([]byte(blocks[0].text))
 	if err != nil {
@@ -37,6 +38,7 @@ func TestDocsPusherApps(t *testing.T) {
 
 // TestPusherClients runs the libraries of the protocol, as npm has them, against the program.
 func TestPusherClients(t *testing.T) {
+	withoutRace(t)
 	node := installed(t, "node", "nodejs")
 	installed(t, "npm", "npm")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -87,6 +89,7 @@ func TestPusherClients(t *testing.T) {
 
 // A cluster, durable channels without a store, and a file that is not one are rejected in words.
 func TestPusherRejects(t *testing.T) {
+	withoutRace(t)
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)

@@ -137,6 +137,7 @@ func typeOf(v any) string {
 
 // TestDocsOpenAPICheck shows that the check finds what is wrong.
 func TestDocsOpenAPICheck(t *testing.T) {
+	withoutRace(t)
 	api := loadOpenAPI(t)
 	for _, c := range []struct {
 		schema, value string

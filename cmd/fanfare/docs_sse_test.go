@@ -19,6 +19,7 @@ const sseDocument = "docs/sse.md"
 
 // TestDocsFetch runs the client for fetch in node.
 func TestDocsFetch(t *testing.T) {
+	withoutRace(t)
 	p := startServer(t, nil)
 	example := docBlocks(t, sseDocument, "js")[1]
 	// The server checks no tokens, and rejects one.
@@ -93,6 +94,7 @@ func (p *reportingPage) expect(t *testing.T, want ...string) {
 // origin. The server is killed and started again: each stored message of the inbox and of a
 // durable topic arrives once, also what was stored before the page came back.
 func TestDocsEventSource(t *testing.T) {
+	withoutRace(t)
 	ports := freePorts(t, 2)
 	public, api := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
 	page := newReportingPage(t)
@@ -147,6 +149,7 @@ func sendTo(t *testing.T, method, url string) {
 // TestEventSourceStaysAway: an EventSource that does not know the event close gets 204 when
 // it comes back, and gives up.
 func TestEventSourceStaysAway(t *testing.T) {
+	withoutRace(t)
 	page := newReportingPage(t)
 	p := startServer(t, nil, "--allow-origin=*")
 	page.script.Store(`
@@ -162,6 +165,7 @@ source.onerror = () => report("error " + source.readyState);`)
 
 // TestCurlEvents: curl gets each line at once.
 func TestCurlEvents(t *testing.T) {
+	withoutRace(t)
 	curl := installed(t, "curl", "curl")
 	p := startServer(t, nil, "--data-dir="+t.TempDir())
 	for _, version := range []string{"--http1.0", "--http1.1"} {

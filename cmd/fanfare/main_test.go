@@ -109,13 +109,14 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// withoutRace leaves a test to the pass without the race detector, because all that it runs, or
-// starts hundreds of times, is one goroutine that reads flags: there is no race to find, and
-// the detector multiplies the time.
+// withoutRace leaves a test to the pass without the race detector, which would multiply the
+// time and find nothing: the test reads flags in one goroutine, or compares a document, a file
+// of deploy or the clients of others with the program. The goroutines of the program run under
+// the detector in the tests of its commands, and of the packages that it consists of.
 func withoutRace(t *testing.T) {
 	t.Helper()
 	if raceEnabled {
-		t.Skip("one goroutine reads flags: runs without the race detector")
+		t.Skip("reads flags, or compares with files and programs of others: runs without the race detector")
 	}
 }
 

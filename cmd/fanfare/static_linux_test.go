@@ -42,6 +42,7 @@ func staticBinary(t *testing.T) string {
 
 // TestStaticBinary runs the program in a directory that has nothing else.
 func TestStaticBinary(t *testing.T) {
+	withoutRace(t)
 	root := t.TempDir()
 	file := filepath.Join(root, "fanfare")
 	if err := os.WriteFile(file, must(os.ReadFile(staticBinary(t))), 0o755); err != nil {

@@ -16,6 +16,7 @@ const foreignTime = 2 * time.Minute
 // WebSocket clients of other languages connect with each version of TLS. Each sends messages
 // of several sizes, compares what comes back, and closes with 1000.
 func TestTLSWebSocketClients(t *testing.T) {
+	withoutRace(t)
 	a := newAuthority(t)
 	cert, key := a.pair("server", "localhost")
 	p := startServer(t, nil, "--tls-cert="+cert, "--tls-key="+key)
@@ -51,6 +52,7 @@ func TestTLSWebSocketClients(t *testing.T) {
 
 // A client of another language shows its certificate.
 func TestTLSWebSocketClientCertificate(t *testing.T) {
+	withoutRace(t)
 	python := python(t)
 	a := newAuthority(t)
 	cert, key := a.pair("server", "localhost")
