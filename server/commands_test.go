@@ -106,7 +106,7 @@ func (f *fakeCluster) set(change func(f *fakeCluster)) {
 // cannot carry is delivered nowhere, not on this node either.
 func TestCoverage(t *testing.T) {
 	cluster := newFakeClusters(2)
-	a, b := start(t, Config{Cluster: cluster[0], CloseTimeout: tick}), start(t, Config{Cluster: cluster[1], CloseTimeout: tick})
+	a, b := start(t, Config{Cluster: cluster[0]}), start(t, Config{Cluster: cluster[1]})
 	here, there := dial(t, a, "/ws?user=u&topic=t"), dial(t, b, "/ws?user=u&topic=t")
 	m := NewMessage(Text, []byte("m"))
 	ways := map[string]func() (Delivery, error){
@@ -176,7 +176,7 @@ func TestCoverage(t *testing.T) {
 // Calls that send no message reach the sessions of all nodes as well.
 func TestCallsOnAllNodes(t *testing.T) {
 	cluster := newFakeClusters(2)
-	a, b := start(t, Config{Cluster: cluster[0]}), start(t, Config{Cluster: cluster[1]})
+	a, b := start(t, Config{Cluster: cluster[0], CloseTimeout: tick}), start(t, Config{Cluster: cluster[1], CloseTimeout: tick})
 	here, there := dial(t, a, "/ws?user=u"), dial(t, b, "/ws?user=u")
 	ctx := t.Context()
 	if d, err := a.SubscribeUser(ctx, "u", "t"); d.Receivers != 2 || err != nil {
