@@ -19,6 +19,7 @@ import (
 // The API is served with TLS, and every client command reaches it. Its certificate is
 // replaced while a connection stays open.
 func TestAPITLS(t *testing.T) {
+	t.Parallel() // waits until the files are read again
 	a := newAuthority(t)
 	cert, key := a.pair("a", "api.test")
 	clientCert, clientKey := a.pair("c", "client.test")
@@ -108,6 +109,7 @@ func TestAPITLS(t *testing.T) {
 
 // One certificate serves both listeners, with its OCSP response.
 func TestAPITLSSharedAndStaple(t *testing.T) {
+	t.Parallel() // waits until the files are read again
 	a := newAuthority(t)
 	leaf, key := a.issue("a.test", false)
 	certFile, keyFile := a.pairOf("a", leaf, key)

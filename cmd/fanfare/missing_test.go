@@ -11,6 +11,7 @@ import (
 // TestMissingNodes: while a node of a cluster is paused, and after it was killed, answers
 // to requests that concern its sessions name it, as docs/openapi.yaml says.
 func TestMissingNodes(t *testing.T) {
+	t.Parallel() // waits for nodes that do not answer
 	api := loadOpenAPI(t)
 	nats := "--nats=" + natsServer(t).ClientURL()
 	a := startServer(t, nil, nats, "--node-name=a", "--durable-topic=kept.*")

@@ -132,6 +132,7 @@ func echo(t *testing.T, nc net.Conn, text string) {
 }
 
 func TestTLSServer(t *testing.T) {
+	t.Parallel() // waits until the files are read again
 	a := newAuthority(t)
 	certA, keyA := a.pair("a", "a.test")
 	certB, keyB := a.pair("b", "b.test")
