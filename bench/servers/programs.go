@@ -15,7 +15,7 @@ func BuildNATS(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	return goCommand(ctx, dir, "build", "-o", program, "github.com/nats-io/nats-server/v2")
+	return goCommand(ctx, dir, "build", "-ldflags=-s -w", "-o", program, "github.com/nats-io/nats-server/v2")
 }
 
 // mercureVersion is the version that is built and measured.
