@@ -16,6 +16,7 @@ import (
 
 // TestCheck: one line for each flag, with its value and where that is from.
 func TestCheck(t *testing.T) {
+	withoutRace(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "fanfare.json")
 	text := "{\"ping-interval\": \"60s\",\n\n \"allow-origin\": [\"https://a.example\",\n \"https://b.example\"],\n\"nats\": \"nats://user:secret@a\",\n\"workers\": 7, \"queue-bytes\": 131072}"
@@ -53,6 +54,7 @@ func TestCheck(t *testing.T) {
 
 // TestCheckFails: check finds what serve would, and still shows what it has read.
 func TestCheckFails(t *testing.T) {
+	withoutRace(t)
 	home := t.TempDir()
 	for _, test := range []struct{ args, want string }{
 		{"--workers 0", "--workers is 0"},
@@ -78,6 +80,7 @@ func TestCheckFails(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	withoutRace(t)
 	dir := t.TempDir()
 	p := startServer(t, nil)
 	socket := startServer(t, nil, "--api=unix:"+dir+"/api?mode=0600")

@@ -14,6 +14,7 @@ import (
 )
 
 func TestPush(t *testing.T) {
+	withoutRace(t)
 	p := startServer(t, nil)
 	alice := p.connect("/ws?user=alice&topic=news")
 	odd := p.connect("/ws?user=" + "..%2F%3F%20%25" + "&topic=" + "a%2Fb")
@@ -53,6 +54,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestUsers(t *testing.T) {
+	withoutRace(t)
 	p := startServer(t, nil)
 	p.connect("/ws?user=alice&topic=news")
 	p.connect("/ws?user=alice")
@@ -86,6 +88,7 @@ func TestUsers(t *testing.T) {
 }
 
 func TestClientFailures(t *testing.T) {
+	withoutRace(t)
 	key := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 // TestConnectHookPlan: what is wrong with the flags is an error of serve, check and reload.
 func TestConnectHookPlan(t *testing.T) {
+	withoutRace(t)
 	file := func(text string) string {
 		path := filepath.Join(t.TempDir(), "secret")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

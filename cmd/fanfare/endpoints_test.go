@@ -57,6 +57,7 @@ func (p *process) request(method, url, body string) (int, string) {
 
 // TestPaths: the echo endpoint and the console are in the directory of the endpoint.
 func TestPaths(t *testing.T) {
+	withoutRace(t)
 	for _, test := range []struct{ flag, push, sse, echo, console string }{
 		{"--path=/ws", "/ws", "/sse", "/echo", "/"},
 		{"--path=/push/v2/socket", "/push/v2/socket", "/push/v2/sse", "/push/v2/echo", "/push/v2/"},
@@ -103,6 +104,7 @@ func TestNoSSE(t *testing.T) {
 
 // TestEchoIsOff: strangers cannot make the server send, unless the operator wants it.
 func TestEchoIsOff(t *testing.T) {
+	withoutRace(t)
 	secret, _ := secretFile(t)
 	jwt := []string{"--auth=jwt", "--jwt-key-file=" + secret}
 	for _, test := range []struct {
@@ -156,6 +158,7 @@ func TestConsolePush(t *testing.T) {
 }
 
 func TestNoConsole(t *testing.T) {
+	withoutRace(t)
 	file := t.TempDir() + "/config"
 	if err := os.WriteFile(file, []byte(`{"console": false}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestUnknownVariables(t *testing.T) {
+	withoutRace(t)
 	for _, test := range []struct {
 		env           string
 		nearest, flag string // of the warning; empty: none
@@ -55,6 +56,7 @@ func TestUnknownVariables(t *testing.T) {
 
 // TestEmptyVariables: every flag treats an empty variable as unset, whatever its type.
 func TestEmptyVariables(t *testing.T) {
+	withoutRace(t)
 	var c cli
 	ctx, err := parse(&c, []string{"serve"})
 	if err != nil {

@@ -56,6 +56,7 @@ func newKeySet(t *testing.T) (text []byte, sign func(issuer, audience string) st
 
 // TestJWKSPlan: what is wrong with --jwks is an error of serve, check and reload.
 func TestJWKSPlan(t *testing.T) {
+	withoutRace(t)
 	file, _ := keySetFile(t)
 	secret, _ := secretFile(t)
 	for _, tt := range []struct {

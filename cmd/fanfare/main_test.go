@@ -110,13 +110,13 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 }
 
 // withoutRace leaves a test to the pass without the race detector, which would multiply the
-// time and find nothing: the test reads flags in one goroutine, or compares a document, a file
+// time and find nothing: the test checks flags or a command that ends, or compares a document, a file
 // of deploy or the clients of others with the program. The goroutines of the program run under
 // the detector in the tests of its commands, and of the packages that it consists of.
 func withoutRace(t *testing.T) {
 	t.Helper()
 	if raceEnabled {
-		t.Skip("reads flags, or compares with files and programs of others: runs without the race detector")
+		t.Skip("checks flags or commands, or compares with files and programs of others: runs without the race detector")
 	}
 }
 
@@ -144,6 +144,7 @@ func runProgram(t *testing.T, stdin string, env []string, args ...string) result
 }
 
 func TestVersion(t *testing.T) {
+	withoutRace(t)
 	for _, arg := range []string{"version", "--version"} {
 		r := runProgram(t, "", []string{"FANFARE_CONFIG=/nowhere", "FANFARE_VERSION=7"}, arg)
 		if want := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"; r.code != exitOK ||
@@ -154,6 +155,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
+	withoutRace(t)
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"push", "--help"}} {
 		if r := runProgram(t, "", nil, args...); r.code != exitOK || !strings.Contains(r.stdout, "Usage: fanfare") || r.stderr != "" {
 			t.Errorf("%v: %+v", args, r)

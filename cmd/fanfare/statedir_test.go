@@ -25,6 +25,7 @@ func TestDataDirIsCreatedAndPrinted(t *testing.T) {
 
 // TestUnusedDataDir: a directory of an earlier version is not ignored silently.
 func TestUnusedDataDir(t *testing.T) {
+	withoutRace(t)
 	const localDataDir = "fanfare-data"
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, localDataDir), 0o700); err != nil {

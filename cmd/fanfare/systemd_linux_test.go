@@ -216,6 +216,7 @@ func TestActivationOfOne(t *testing.T) {
 }
 
 func TestActivationErrors(t *testing.T) {
+	withoutRace(t)
 	first, second := mustListen(t, "tcp", "127.0.0.1:0"), mustListen(t, "tcp", "127.0.0.1:0")
 	all := mustListen(t, "tcp", "0.0.0.0:0")
 	for _, test := range []struct {

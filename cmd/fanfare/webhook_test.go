@@ -193,6 +193,7 @@ func TestWebhookReload(t *testing.T) {
 
 // TestWebhookFlags: combinations that would lie or have no effect are rejected in words.
 func TestWebhookFlags(t *testing.T) {
+	withoutRace(t)
 	secrets := "--webhook-secret-file=" + signingFile(t)
 	const hook = "--webhook=https://app.example.com/events/T0KEN"
 	for _, tt := range []struct {
