@@ -1,6 +1,7 @@
 // Command gotest runs the tests of the modules named as arguments: all of them with the race detector, and without it
 // those that were skipped. Tests of what an operation costs are skipped under the race detector, which allocates and
-// makes system calls of its own. A test that one pass skips and the other does not reach is a failure.
+// makes system calls of its own, and so are tests in which it cannot find anything. A test that one pass skips and the
+// other does not reach is a failure.
 //
 // The modules are tested side by side. The package with the most test code starts first, so that no long one is left at
 // the end. What is built without the race detector is built as a release is, so that tests, the programs that they
