@@ -235,10 +235,12 @@ func (e *Engine) nextGen() uint32 {
 // unwatch gives up the descriptor of a connection whose turn the caller holds. closing
 // says that no other descriptor refers to the socket, so that the connection ends.
 func (e *Engine) unwatch(c *Conn, closing bool) {
-	if e.shared.Load() && closing {
-		if !c.has(flagListener) {
-			shutdownBoth(int(c.fd))
-		}
+	if c.has(flagListener) {
+		// A duplicate that is served later would find the registration of this one: it may get the
+		// same number, and the kernel forgets a socket when the last descriptor of it is closed.
+		e.poller.Remove(int(c.fd), false)
+	} else if e.shared.Load() && closing {
+		shutdownBoth(int(c.fd))
 		e.poller.Remove(int(c.fd), false)
 	} else {
 		e.poller.Remove(int(c.fd), closing)
