@@ -28,6 +28,7 @@ type Client struct {
 	rejected map[string]bool // topics that a server has rejected. guarded by mu
 	careful  bool            // the next handshake names no topics. guarded by mu
 	session  *session        // the open one. guarded by mu
+	ticket   string          // for the next handshake; empty: none. guarded by mu
 }
 
 // New returns a Client, which Run connects.
@@ -176,6 +177,9 @@ func (c *Client) judge(err error) (d delay, again bool) {
 	hasToken := c.cfg.Token != nil
 	switch {
 	case errors.As(err, &closed):
+		if !outlives(closed.Code) {
+			c.dropTicket()
+		}
 		d, again = afterClose(closed.Code, hasToken)
 		if c.cfg.Reconnect != nil {
 			if want, ok := c.cfg.Reconnect(closed.Code, closed.Reason); ok {
@@ -183,6 +187,9 @@ func (c *Client) judge(err error) (d delay, again bool) {
 			}
 		}
 	case errors.As(err, &handshake):
+		if judgesTicket(handshake.Status) && c.dropTicket() {
+			return delay{floor: min(handshake.RetryAfter, mostRetryAfter)}, true
+		}
 		c.mu.Lock()
 		named := handshake.Status == 403 && !c.careful && c.named()
 		c.careful = named

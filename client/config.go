@@ -17,7 +17,8 @@ type Config struct {
 	URL string
 	// Token returns the token for the next handshake, which sends it as Authorization:
 	// Bearer. If a session ends with its token, and the server takes another one, Token is
-	// called again before that, and the session goes on. nil: no token.
+	// called again before that, and the session goes on. It is not called for a handshake
+	// with a resume ticket of the server. nil: no token.
 	Token func(ctx context.Context) (string, error)
 	// User is the user that the positions belong to, as the server knows it. It is
 	// required with a Store. A session of another user ends Run with ErrUser.

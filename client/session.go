@@ -48,16 +48,9 @@ type session struct {
 // connect runs one session. stable reports whether it was open for long.
 func (c *Client) connect(ctx context.Context) (stable bool, err error) {
 	c.cfg.State(Connecting)
-	header := c.cfg.Header.Clone()
-	if c.cfg.Token != nil {
-		token, err := c.cfg.Token(ctx)
-		if err != nil {
-			return false, &TokenError{err}
-		}
-		if header == nil {
-			header = make(http.Header)
-		}
-		header.Set("Authorization", "Bearer "+token)
+	header, err := c.header(ctx)
+	if err != nil {
+		return false, err
 	}
 	s := &session{c: c, ctx: ctx}
 	target, err := c.target(s)
@@ -219,9 +212,11 @@ func (s *session) take(o *object) {
 	c.mu.Unlock()
 	switch o.Type {
 	case "refresh":
+		c.keepTicket(o)
 		s.renew(o.ExpiresIn)
 	case "hello", "subscribe":
 		if o.Type == "hello" {
+			c.keepTicket(o)
 			s.renew(o.ExpiresIn)
 		}
 		if b != nil {

@@ -23,6 +23,7 @@ type object struct {
 	User    string  `json:"user"`
 	Code    string  `json:"code"`
 	Message string  `json:"message"`
+	Ticket  string  `json:"ticket"`
 	// ExpiresIn is in seconds.
 	ExpiresIn int64 `json:"expires_in"`
 }

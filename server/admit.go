@@ -253,6 +253,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		return ErrClosed
 	}
 	s.state.Or(uint32(a.dialect) << dialectShift)
+	s.prepareTicket(&a.id)
 	s.grant(&a.id)
 	s.setLabels(a.id.Labels)
 	if a.protocol != "" || a.id.Data != nil || !a.id.Expires.IsZero() {

@@ -170,6 +170,7 @@ func (s *Session) ended() {
 		s.dropGathering(x)
 	}
 	srv.uncount(s)
+	s.takeTicket() // hello was not sent
 	if s.opened == 0 {
 		if was <= readingRequest { // it never became a session
 			srv.stats.Aborted.Add(1)

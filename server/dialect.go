@@ -168,7 +168,7 @@ const ProtocolV1 = "fanfare.v1"
 // V1 returns the dialect fanfare.v1: text messages that hold one JSON object each. The
 // server sends
 //
-//	{"type":"hello","user":"alice","epoch":"k3f9","offset":41}
+//	{"type":"hello","user":"alice","epoch":"k3f9","offset":41,"ticket":"…"}
 //	{"type":"message","epoch":"k3f9","offset":42,"text":"…"}
 //	{"type":"message","topic":"news","epoch":"x81c","offset":7,"text":"…"}
 //	{"type":"message","base64":"…"}
@@ -229,6 +229,7 @@ func (*v1) Begin(s *Session, p Position) {
 		if s.endpoint().Refresh != nil {
 			o.ExpiresIn = s.expiresIn()
 		}
+		o.Ticket = s.takeTicket()
 	}
 	if p.Epoch != "" {
 		o.Epoch, o.Offset = p.Epoch, &p.Offset
@@ -300,6 +301,9 @@ func (c v1Client) Acknowledge(topic, epoch string, offset uint64) error {
 func (c v1Client) Refresh(token string) (r fanfarev1.Refreshed, err error) {
 	id, ended, err := c.s.refreshBy(token)
 	r.Ended, r.ExpiresIn = ended, c.s.expiresIn()
+	if err == nil {
+		r.Ticket = c.s.endpoint().issueTicket(&id)
+	}
 	if !id.Expires.IsZero() {
 		r.Expires = id.Expires.Unix()
 	}

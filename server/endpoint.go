@@ -24,6 +24,12 @@ type Endpoint struct {
 	// Refresh, if not nil, lets clients of fanfare.v1 send a token before the identity of
 	// their session expires, see Session.Refresh.
 	Refresh Refresher
+	// Tickets, if not nil, sends clients of fanfare.v1 a resume ticket in hello. A handshake
+	// with one, as "Authorization: Ticket TICKET" or ?ticket=TICKET, opens a session
+	// without the Identifier, unless the ticket is not valid any more, or the client asks for a
+	// topic that is not in Identity.MaySubscribe. Name the parameters that Identifier reads in
+	// AllowQuery, so that they may be there beside a ticket. See package ticket.
+	Tickets Tickets
 	// NonBlocking says that Identifier returns at once. It then runs where the request
 	// was read, which costs less than a goroutine. Set it for an Identifier that looks
 	// at the query or checks a signature with a key at hand, not for one that always
@@ -70,6 +76,9 @@ func (ep *Endpoint) validate() error {
 		ep.Dialects = []Dialect{Plain()}
 	}
 	if err := ep.checkStreams(); err != nil {
+		return &endpointError{ep.Path, err}
+	}
+	if err := ep.checkTickets(); err != nil {
 		return &endpointError{ep.Path, err}
 	}
 	if len(ep.Dialects) > dialectMask+1 {

@@ -177,12 +177,14 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	if err := ep.check(r); err != nil {
 		return err
 	}
-	var id Identity
-	if ep.Identifier != nil {
+	id, restored, err := ep.restore(r)
+	if err != nil {
+		return err
+	}
+	if ep.Identifier != nil && !restored {
 		if !ep.NonBlocking {
 			return s.identifyLater(ep, r, head, rest, arrived)
 		}
-		var err error
 		if id, err = ep.identify(srv.quit, r); errors.Is(err, ErrMustWait) {
 			return s.identifyLater(ep, r, head, rest, arrived)
 		}

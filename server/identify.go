@@ -39,6 +39,7 @@ func (ep *endpoint) identify(ctx context.Context, r *Request) (id Identity, err 
 			err = handshake.ErrInternal
 		}
 	}()
+	ep.useTicket(r)
 	return ep.Identifier(ctx, r)
 }
 

@@ -150,6 +150,9 @@ func (ep *endpoint) identifyRequest(ctx context.Context, h *handshakeBuffer, pre
 
 // identifyHosted calls the Identifier on the HTTP server's goroutine.
 func (ep *endpoint) identifyHosted(ctx context.Context, r *Request) (Identity, error) {
+	if id, restored, err := ep.restore(r); restored || err != nil {
+		return id, err
+	}
 	if ep.NonBlocking {
 		if id, err := ep.identify(ctx, r); !errors.Is(err, ErrMustWait) {
 			return id, err

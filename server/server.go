@@ -78,6 +78,7 @@ type Server struct {
 	rejectLog     *rejectlog.Log
 	identifiers   *limit.Pool
 	identifying   identifications
+	tickets       pendingTickets
 
 	background sync.WaitGroup
 	quit       context.Context // done when the background goroutines are to end

@@ -25,6 +25,7 @@ import (
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
+	"fanfare/server/ticket"
 	"fanfare/server/webhook"
 )
 
@@ -52,6 +53,7 @@ type program struct {
 	webhooks    *webhook.Service  // nil: none
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
+	tickets     *ticket.Tickets   // nil: no resume tickets
 	presence    *presence.Service // nil: none
 	pusher      *pusher.Service   // nil: none
 
@@ -72,7 +74,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		}
 		p.shutdown(context.Background())
 	}()
-	p.tokens, p.hook = next.Tokens, next.Hook
+	p.tokens, p.hook, p.tickets = next.Tokens, next.Hook, next.Tickets
 	if next.Cluster != nil {
 		c, err := cluster.New(ctx, *next.Cluster)
 		if err != nil {
@@ -144,6 +146,9 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if p.hook != nil {
 		next.API.Measured = append(next.API.Measured, p.hook)
+	}
+	if p.tickets != nil {
+		next.API.Measured = append(next.API.Measured, p.tickets)
 	}
 	next.API.Version = buildVersion()
 	p.apiConfig = next.API

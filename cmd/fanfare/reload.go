@@ -25,6 +25,7 @@ var reloaders = []reloader{
 	{"TLS", (*program).reloadTLS},
 	{"token keys", (*program).reloadTokens},
 	{"connect hook", (*program).reloadConnectHook},
+	{"resume tickets", (*program).reloadTickets},
 	{"API keys", (*program).reloadAPIKeys},
 	{"webhooks", (*program).reloadWebhooks},
 	{"Pusher apps", (*program).reloadPusher},
@@ -85,6 +86,7 @@ func (p *program) noteChanges(next *settings.Serve) (changed []string) {
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off, and the first webhook.
 		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil) ||
+			name == "resume-tickets" && (next.ResumeTickets == "") != (p.tickets == nil) ||
 			name == "pusher-apps" && (next.PusherApps == "") != (p.pusher == nil)
 		if !now.Live || toggled || followsAuth(name) && next.Auth != p.flags.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
@@ -135,6 +137,15 @@ func (p *program) reloadConnectHook(next *settings.Plan) (func() error, error) {
 			return nil
 		}
 		return p.hook.SetConfig(next.HookConfig)
+	}, nil
+}
+
+func (p *program) reloadTickets(next *settings.Plan) (func() error, error) {
+	return func() error {
+		if p.tickets == nil || next.Tickets == nil {
+			return nil
+		}
+		return p.tickets.SetConfig(next.TicketConfig)
 	}, nil
 }
 

@@ -157,8 +157,9 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	if c.IssuedAt != nil {
 		id.Issued = time.Time(*c.IssuedAt)
 	}
+	id.ValidUntil = time.Time(*c.Expires) // exp is required
 	if v.keys.CloseExpired {
-		id.Expires = time.Time(*c.Expires).Add(v.keys.Leeway) // exp is required
+		id.Expires = id.ValidUntil.Add(v.keys.Leeway)
 	}
 	return id, nil
 }

@@ -120,7 +120,7 @@ func (h *Hook) Identify(ctx context.Context, r *server.Request) (server.Identity
 	}
 	if set.Failure == Anonymous {
 		h.anonymous.Add(1)
-		return server.Identity{User: "anonymous:" + rand.Text()}, nil
+		return server.Identity{User: "anonymous:" + rand.Text(), ValidUntil: h.now()}, nil // no ticket: the next handshake asks again
 	}
 	return server.Identity{}, unavailable()
 }

@@ -36,6 +36,9 @@ type Identity struct {
 	Data any
 	// Expires, if not zero, is when the session is closed with 3000, within a second.
 	Expires time.Time
+	// ValidUntil, if not zero, is when what proves the identity can open no further session,
+	// such as the expiry of a token. It bounds resume tickets, and closes nothing.
+	ValidUntil time.Time
 	// TokenID and Issued are the ID of what proves the identity, empty if it has none, and
 	// when it was issued; zero: when the session is identified. Config.Revocations of package server may
 	// concern them.

@@ -84,12 +84,13 @@ func TestObject(t *testing.T) {
 		Gap     bool    `json:"gap,omitzero"`
 		Expires int64   `json:"expires,omitzero"`
 
-		ExpiresIn int64 `json:"expires_in,omitzero"`
+		ExpiresIn int64  `json:"expires_in,omitzero"`
+		Ticket    string `json:"ticket,omitempty"`
 	}
 	zero, most := uint64(0), ^uint64(0)
 	for _, o := range []Object{
 		{Type: "hello"}, {Type: "hello", User: "é\"\\/\u2028<", Epoch: "e", Offset: &zero}, {Type: "subscribe", Topic: "n", Offset: &most, Gap: true},
-		{Type: "error", Code: "c", Message: "tab\t, line\n, bell\a, \x7f and \xff\xfe\xc3"}, {Type: "refresh", Expires: -7, ExpiresIn: 3600},
+		{Type: "error", Code: "c", Message: "tab\t, line\n, bell\a, \x7f and \xff\xfe\xc3"}, {Type: "refresh", Expires: -7, ExpiresIn: 3600, Ticket: "A-_9"},
 	} {
 		want, err := json.Marshal(object(o), jsontext.AllowInvalidUTF8(true))
 		if err != nil {

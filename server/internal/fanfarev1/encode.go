@@ -95,6 +95,7 @@ type Object struct {
 	Expires int64
 	// ExpiresIn is in seconds.
 	ExpiresIn int64
+	Ticket    string
 }
 
 // Encode returns the object as JSON, with U+FFFD for bytes that are not UTF-8.
@@ -118,6 +119,9 @@ func (o Object) Encode() []byte {
 	}
 	if o.ExpiresIn != 0 {
 		b = strconv.AppendInt(append(b, `,"expires_in":`...), o.ExpiresIn, 10)
+	}
+	if o.Ticket != "" {
+		b = appendText(append(b, `,"ticket":`...), o.Ticket)
 	}
 	return append(b, '}')
 }

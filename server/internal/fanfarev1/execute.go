@@ -32,6 +32,7 @@ type Refreshed struct {
 	Expires   int64    // in seconds since 1970; 0: never
 	ExpiresIn int64    // the same in seconds from now
 	Ended     []string // the topics whose subscriptions have ended
+	Ticket    string   // a resume ticket; empty: none
 }
 
 // Error is what a client is answered that has made a mistake.
@@ -157,7 +158,7 @@ func (r *Command) refresh(c Client) error {
 	for _, topic := range is.Ended {
 		c.Send(Object{Type: "unsubscribe", Topic: topic})
 	}
-	c.Send(Object{Type: "refresh", Expires: is.Expires, ExpiresIn: is.ExpiresIn})
+	c.Send(Object{Type: "refresh", Expires: is.Expires, ExpiresIn: is.ExpiresIn, Ticket: is.Ticket})
 	return nil
 }
 

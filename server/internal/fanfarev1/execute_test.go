@@ -41,7 +41,7 @@ func (c *fakeClient) Acknowledge(topic, epoch string, offset uint64) error {
 
 func (c *fakeClient) Refresh(token string) (Refreshed, error) {
 	c.note("refresh %s", token)
-	return Refreshed{9, 8, []string{"old"}}, c.err
+	return Refreshed{9, 8, []string{"old"}, "T"}, c.err
 }
 
 func TestExecute(t *testing.T) {
@@ -66,7 +66,7 @@ func TestExecute(t *testing.T) {
 		{`{"type":"subscribe","topic":"t","rewind":1001}`, nil, `{"type":"error","code":"bad_rewind","message":"rewind is a number of messages from 1 to 1000"}`},
 		{`{"type":"subscribe","topic":"secret"}`, nil, `{"type":"error","code":"forbidden","message":"this user may not subscribe to the topic"}`},
 		{`{"type":"unsubscribe","topic":"t"}`, nil, `unsubscribe t; {"type":"unsubscribe","topic":"t"}`},
-		{`{"type":"refresh","token":"x"}`, nil, `refresh x; {"type":"unsubscribe","topic":"old"}; {"type":"refresh","expires":9,"expires_in":8}`},
+		{`{"type":"refresh","token":"x"}`, nil, `refresh x; {"type":"unsubscribe","topic":"old"}; {"type":"refresh","expires":9,"expires_in":8,"ticket":"T"}`},
 		{`{"type":"refresh","token":"x"}`, RefreshFailed("no"), `refresh x; {"type":"error","code":"refresh_failed","message":"no"}`},
 		{`{"type":"dance"}`, nil, `{"type":"error","code":"bad_type","message":"unknown type \"dance\": expected ack, subscribe, unsubscribe or refresh"}`},
 		{`[`, nil, `{"type":"error","code":"bad_message","message":"expected one JSON object"}`},

@@ -27,6 +27,7 @@ import (
 	"fanfare/server/inbox"
 	"fanfare/server/presence"
 	"fanfare/server/revoke"
+	"fanfare/server/ticket"
 	"fanfare/server/webhook"
 )
 
@@ -198,6 +199,7 @@ func TestFlagOfFields(t *testing.T) {
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},
 		"webhook":     {reflect.TypeFor[webhook.Config]()},
 		"presence":    {reflect.TypeFor[presence.Config]()},
+		"ticket":      {reflect.TypeFor[ticket.Config]()},
 		"revoke":      {reflect.TypeFor[revoke.Config]()},
 	}
 	for field, flag := range flagOf {

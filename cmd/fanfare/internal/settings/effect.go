@@ -90,6 +90,8 @@ func (cmd *Serve) checkEffect() error {
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
 		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},
+		{"resume-tickets", cmd.Auth != "none", "--auth jwt or --auth hook: the query needs no ticket"},
+		{"resume-ticket-age", cmd.ResumeTickets != "", "--resume-tickets"},
 		{"insecure-identity", cmd.Auth == "none", "--auth none"},
 		{"insecure-identity", !listen.IsLoopback(cmd.Listen), "--listen with an address that is not loopback"},
 		{"nats-*", cmd.NATS != "", "--nats"},

@@ -101,9 +101,12 @@ func (cmd *Serve) endpoints(p *Plan, log *slog.Logger) ([]server.Endpoint, error
 	deflate := &push.Rules.Deflate
 	deflate.Level, deflate.MinSize = cmd.CompressionLevel, cmd.CompressionMin.int()
 	deflate.MaxRatio, deflate.ContextBits = cmd.CompressionRatio, cmd.CompressionContext
+	stream := push
+	if err := cmd.useTickets(p, &push); err != nil {
+		return nil, err
+	}
 	all := []server.Endpoint{push}
 	if cmd.SSE {
-		stream := push
 		stream.Path, stream.Dialects = cmd.ssePath(), sse.PushEndpoint("").Dialects
 		all = append(all, stream)
 	}

@@ -17,6 +17,7 @@ import (
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
+	"fanfare/server/ticket"
 	"fanfare/server/webhook"
 )
 
@@ -41,6 +42,9 @@ type Plan struct {
 	Tokens     *auth.Tokens      // likewise; without keys
 	Hook       *connecthook.Hook // nil: not --auth hook
 	HookConfig connecthook.Config
+
+	Tickets      *ticket.Tickets // nil: no resume tickets
+	TicketConfig ticket.Config
 }
 
 // Plan reads the files, and checks everything that can be checked without a listener

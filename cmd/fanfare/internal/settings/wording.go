@@ -40,6 +40,8 @@ var flagOf = map[string]string{
 	"inbox.UserFull": "inbox-full", "inbox.DiskFull": "inbox-disk-full", "inbox.Window": "inbox-window",
 	"inbox.AcceptLoss": "inbox-accept-loss", "inbox.Sync": "inbox-sync", "inbox.MaxPayload": "max-payload",
 
+	"ticket.Age": "resume-ticket-age", "ticket.Keys": "resume-tickets",
+
 	"revoke.Age": "revocation-age", "revoke.Entries": "revocation-entries",
 
 	"cluster.URL": "nats", "cluster.Credentials": "nats-creds", "cluster.Cert": "nats-cert", "cluster.Key": "nats-key",
