@@ -180,7 +180,7 @@ func (c *Client) judge(err error) (d delay, again bool) {
 		if !outlives(closed.Code) {
 			c.dropTicket()
 		}
-		d, again = afterClose(closed.Code, hasToken)
+		d, again = afterClose(closed.Code, closed.Reason, hasToken)
 		if c.cfg.Reconnect != nil {
 			if want, ok := c.cfg.Reconnect(closed.Code, closed.Reason); ok {
 				again = want

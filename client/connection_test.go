@@ -301,3 +301,28 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("refresh after %v of for ever", d)
 	}
 }
+
+// TestRetryWithin: what a close reason asks for.
+func TestRetryWithin(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		want   time.Duration
+		ok     bool
+	}{
+		{"server is going away; retry=7", 7 * time.Second, true},
+		{"a; b=c;retry=0", 0, true},
+		{"; retry=4000000", mostRetryAfter, true},
+		{"", 0, false}, {"retry=7", 0, false}, {"a; retry", 0, false}, {"a; retry=-1", 0, false}, {"a; retry=1s", 0, false},
+		{"a; retry=99999999999", 0, false}, {"a; retries=7", 0, false},
+	} {
+		got, ok := retryWithin(test.reason)
+		if ok != test.ok || ok && got != test.want {
+			t.Errorf("%q: %v, %v, want %v, %v", test.reason, got, ok, test.want, test.ok)
+		}
+	}
+	for _, code := range []int{1001, 1012} {
+		if d, ok := afterClose(code, "a; retry=60", false); !ok || d.spread != time.Minute {
+			t.Errorf("%d: %v, %v", code, d, ok)
+		}
+	}
+}

@@ -125,6 +125,9 @@ type Config struct {
 	// DrainRate is how many connections a second are closed on Shutdown. 0:
 	// 2,000.
 	DrainRate int
+	// DrainSpread is the time within which clients are to come back, which the reason of their
+	// close frame names. 0: 5 s.
+	DrainSpread time.Duration
 
 	// Store keeps messages for users who are away, see package inbox. nil: no
 	// message is stored. The caller closes it, after Shutdown.
@@ -228,6 +231,7 @@ func (cfg *Config) validate() error {
 		{"PingInterval", &cfg.PingInterval, 25 * time.Second},
 		{"PingTimeout", &cfg.PingTimeout, 10 * time.Second},
 		{"CloseTimeout", &cfg.CloseTimeout, 5 * time.Second},
+		{"DrainSpread", &cfg.DrainSpread, 5 * time.Second},
 	}
 	for _, f := range durations {
 		if *f.v == 0 {
@@ -300,7 +304,7 @@ func (cfg *Config) limits() registry.Limits {
 //   - UserFull, TopicFull and the Rate of Endpoints for every session at once;
 //   - PingInterval, PingTimeout and CloseTimeout for a session when its present timer has
 //     fired, that is, within the former PingInterval;
-//   - DrainDelay and DrainRate when Drain is called.
+//   - DrainDelay, DrainRate and DrainSpread when Drain is called.
 //
 // All other fields stay as New was given them, whatever cfg says, and so do the endpoints
 // of a Mount. A zero field means its default, as for New: start from Config. The error is
@@ -340,6 +344,7 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	next.CloseTimeout = cfg.CloseTimeout
 	next.DrainDelay = cfg.DrainDelay
 	next.DrainRate = cfg.DrainRate
+	next.DrainSpread = cfg.DrainSpread
 	next.Endpoints = srv.withRates(cfg.Endpoints)
 	if next.MaxConnections != srv.live().MaxConnections {
 		warnAboutDescriptors(&next, limit.Descriptors())

@@ -40,7 +40,7 @@ func ExampleNew() {
 	alice.Close()
 	// Output:
 	// serving 1
-	// ws closed: 1001 server is going away
+	// ws closed: 1001 server is going away; retry=5
 }
 
 // An Identifier says whose session it is. The query parameters that it reads are those that

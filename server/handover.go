@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"fanfare/frame"
@@ -330,10 +331,13 @@ func (srv *Server) besides(here func() Reply, command func() *Command) (r Reply,
 	return r, asked
 }
 
-// leaveCode is the code with which Shutdown closes sessions.
+// leaveCode is the code with which Shutdown closes sessions, and the reason, which names the
+// seconds within which the client is to come back, so that not all do at once.
 func (srv *Server) leaveCode() (Code, string) {
+	code, reason := frame.StatusGoingAway, "server is going away"
 	if srv.handing.Load() {
-		return frame.StatusServiceRestart, "service restart"
+		code, reason = frame.StatusServiceRestart, "service restart"
 	}
-	return frame.StatusGoingAway, "server is going away"
+	spread := (srv.live().DrainSpread + time.Second - 1) / time.Second
+	return code, reason + "; retry=" + strconv.Itoa(int(spread))
 }

@@ -352,7 +352,7 @@ func TestHandOverLeaves12(t *testing.T) {
 	}
 	go from.Shutdown(context.Background())
 	op, payload, err := c.frame()
-	if err != nil || op != ws.OpClose || string(payload) != closePayload(frame.StatusServiceRestart, "service restart") {
+	if err != nil || op != ws.OpClose || string(payload) != closePayload(frame.StatusServiceRestart, "service restart; retry=5") {
 		t.Fatalf("got %v %q %v: want 1012", op, payload, err)
 	}
 	c.send(ws.OpClose, closePayload(frame.StatusServiceRestart, ""))

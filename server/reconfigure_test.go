@@ -19,7 +19,7 @@ import (
 // liveFields are the fields of Config that Reconfigure changes, as its comment says.
 var liveFields = strings.Fields("AllowOrigins TrustedProxies HandshakeTimeout HandshakesPerIP HandshakeRate MaxConnections " +
 	"ConnectionsPerIP SessionsPerUser SessionsFull TopicsPerSession UserFull TopicFull PingInterval PingTimeout CloseTimeout " +
-	"DrainDelay DrainRate")
+	"DrainDelay DrainRate DrainSpread")
 
 // TestReconfigureFields: the fields that may change do, and no others.
 func TestReconfigureFields(t *testing.T) {

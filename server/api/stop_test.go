@@ -36,7 +36,7 @@ func TestReadiness(t *testing.T) {
 	drain, cut := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Drain(drain) }()
-	c.expectClose(frame.StatusGoingAway, "server is going away") // and does not answer it
+	c.expectClose(frame.StatusGoingAway, "server is going away; retry=5") // and does not answer it
 	if got := s.call("GET", "/readyz", ""); got.status != 503 || got.errorCode() != "not_ready" {
 		t.Errorf("draining: got %v", got)
 	}

@@ -195,7 +195,7 @@ func TestClose(t *testing.T) {
 	}{
 		{"by the API", func() { srv.Disconnect(context.Background(), "a", 1008, "banned") }, `{"code":1008,"reason":"banned"}`, "close-1008"},
 		{"by the application", func() { srv.Disconnect(context.Background(), "a", 4001, "") }, `{"code":4001}`, ""},
-		{"drain", func() { go srv.Shutdown(context.Background()) }, `{"code":1001,"reason":"server is going away"}`, ""},
+		{"drain", func() { go srv.Shutdown(context.Background()) }, `{"code":1001,"reason":"server is going away; retry=5"}`, ""},
 	} {
 		c := open(t, srv, "/sse?user=a")
 		push(t, srv, "a", "first")

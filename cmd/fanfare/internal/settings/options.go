@@ -80,6 +80,7 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		TopicFull:        topicFull,
 		DrainDelay:       cmd.DrainDelay,
 		DrainRate:        cmd.DrainRate,
+		DrainSpread:      cmd.DrainSpread,
 		DurableTopics:    cmd.DurableTopic,
 		FieldName:        fieldName,
 		Logger:           log,

@@ -67,6 +67,7 @@ type Serve struct {
 
 	DrainDelay   time.Duration `help:"After SIGTERM, serve for this long while /readyz answers 503, so that load balancers find out." default:"0s" group:"Draining" live:"yes"`
 	DrainRate    int           `help:"Sessions closed per second then." default:"2000" group:"Draining" live:"yes"`
+	DrainSpread  time.Duration `help:"Time within which clients are asked to come back, at random." default:"5s" group:"Draining" live:"yes"`
 	DrainTimeout time.Duration `help:"Time after which the remaining connections are closed at once." default:"30s" group:"Draining" live:"yes"`
 	CloseTimeout time.Duration `help:"Time for a client to answer a close frame." default:"5s" group:"Draining" live:"yes"`
 
