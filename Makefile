@@ -42,3 +42,4 @@ soak: ## Race closes, attack a server, break a cluster and stores, about 20 minu
 	cd bench && go run ./soak attack --minutes 11
 	cd bench && go run ./soak fault --minutes 1.5
 	cd bench && go run ./soak upgrade --sessions 500 --upgrades 30 --faults
+	cd bench && go run ./soak storm

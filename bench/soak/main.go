@@ -23,6 +23,7 @@ type program struct {
 	Attack   attackCommand   `cmd:"" help:"Attack a server and compare what its clients notice with a twin server."`
 	Fault    faultCommand    `cmd:"" help:"Kill, freeze, disconnect and fill up the processes of a cluster, damage and replace what is stored, and check what arrives."`
 	Upgrade  upgradeCommand  `cmd:"" help:"Replace a server again and again, and check what its clients notice."`
+	Storm    stormCommand    `cmd:"" help:"Kill a node, whose sessions come back to another one, without and with resume tickets."`
 	Cost     costCommand     `cmd:"" help:"Measure what pushes cost as a cluster grows."`
 	Durable  durableCommand  `cmd:"" name:"durable-cost" help:"Measure what live and durable pushes cost one server."`
 	Load     loadWorker      `cmd:"" hidden:"" name:"load-worker"`
