@@ -1,25 +1,26 @@
-import type {ClientError, Handler, Message, Position, PositionStore} from "./types.js";
+import {backoff} from "./policy.js";
+import type {Transport} from "./transport.js";
+import type {ClientError, ClientOptions, Handler, Message, Position, PositionStore} from "./types.js";
 import {decode, position, utf8, type Wire} from "./wire.js";
 
 interface Item {
   _history: number;
-  _position: Position | undefined;
-  _gap: boolean;
-  _message: Message | undefined;
+  _position?: Position | undefined;
+  _gap?: boolean;
+  _message?: Message;
   _size: number;
   _done: Set<Handler>; // handlers that have succeeded
-  _skip: boolean;
+  _skip?: boolean;
 }
 
 /** @internal What a Box needs of its Client. */
 export interface BoxOwner {
-  _manual: boolean;
-  _retryDelay(failures: number): number;
+  _o: ClientOptions;
+  _transport: Transport;
   _gap(topic: string | undefined): Promise<unknown>;
   _error(e: ClientError): void;
-  _acknowledge(ack: Wire): void;
   /** Counts the characters that wait for handlers. */
-  _pending(change: number): void;
+  _count(change: number): void;
 }
 
 /**
@@ -28,7 +29,7 @@ export interface BoxOwner {
  */
 export class Box {
   _handlers = new Set<Handler>();
-  _placed = false; // in the present session
+  _placed: boolean | undefined; // in the present session
   _received: Position | undefined;
 
   // Offsets of one history are comparable, whatever the names of its epochs: a restart of the server renames the epoch,
@@ -37,11 +38,11 @@ export class Box {
   private _handled: Position | undefined;
   private _acked: number | undefined;
   private _items: Item[] = [];
-  private _running = false;
-  private _ended = false;
+  private _running: boolean | undefined;
+  private _ended: boolean | undefined;
   private _sleepers = new Set<() => void>(); // each ends the delay before a retry
   private _saving: Position | undefined;
-  private _saves = false;
+  private _saves: boolean | undefined;
 
   constructor(private _topic: string | undefined, private _key: string, private _store: PositionStore, private _owner: BoxOwner) {}
 
@@ -51,8 +52,7 @@ export class Box {
         this._received = this._handled = await this._store.load(this._key);
         return;
       } catch (error) {
-        this._owner._error({kind: "store", final: false, error});
-        await this._sleep(this._owner._retryDelay(failures++));
+        await this._unstored(error, failures++);
       }
       if (this._ended) return;
     }
@@ -78,7 +78,7 @@ export class Box {
     }
     const item = this._push({_position: at, _gap: !!o.gap, _size: (o.text ?? o.base64 ?? "").length}, false);
     item._message = new Received(o, () => this._take(item));
-    this._owner._pending(item._size);
+    this._owner._count(item._size);
     this._run();
   }
 
@@ -91,13 +91,13 @@ export class Box {
   /** Forgets the messages that wait, and returns whether there were any. */
   _clear(): boolean {
     const waiting = this._items.splice(this._running ? 1 : 0);
-    this._owner._pending(-waiting.reduce((n, i) => n + i._size, 0));
+    this._owner._count(-waiting.reduce((n, i) => n + i._size, 0));
     return waiting.length > 0;
   }
 
   /** Reports a gap before the next message. */
   _lose(): void {
-    this._push({_position: undefined, _gap: true});
+    this._push({_gap: true});
   }
 
   private _move(at: Position, gap: boolean): void {
@@ -118,7 +118,7 @@ export class Box {
 
   private _push(some: Partial<Item>, run = true): Item {
     const item: Item = {
-      _history: this._history, _position: undefined, _gap: false, _message: undefined, _size: 0, _done: new Set(), _skip: false, ...some,
+      _history: this._history, _size: 0, _done: new Set(), ...some,
     };
     this._items.push(item);
     if (run) this._run();
@@ -133,10 +133,10 @@ export class Box {
         failures = 0;
         if (this._ended) break;
         this._items.shift();
-        this._owner._pending(-item._size);
-        if (!item._message || !this._owner._manual) this._take(item);
+        this._owner._count(-item._size);
+        if (!item._message || this._owner._o.ack !== "manual") this._take(item);
       } else if (!this._ended) {
-        await this._sleep(this._owner._retryDelay(failures++));
+        await this._sleep(failures++);
       }
     }
     this._running = false;
@@ -160,7 +160,7 @@ export class Box {
         this._owner._error({kind: "handler", final: false, error, message});
       }
     }));
-    return ok || item._skip;
+    return ok || !!item._skip;
   }
 
   /** Notes that an item is handled. */
@@ -188,8 +188,7 @@ export class Box {
         failures = 0;
         if (history === this._history) this._send();
       } catch (error) {
-        this._owner._error({kind: "store", final: false, error});
-        await this._sleep(this._owner._retryDelay(failures++));
+        await this._unstored(error, failures++);
         if (this._ended) break;
       }
     }
@@ -198,17 +197,23 @@ export class Box {
 
   private _send(): void {
     if (this._acked === undefined || !this._placed || this._saving) return;
-    this._owner._acknowledge({type: "ack", ...this._topic !== undefined && {topic: this._topic}, offset: this._acked, epoch: this._received!.epoch});
+    this._owner._transport._ack({type: "ack", ...this._topic !== undefined && {topic: this._topic}, offset: this._acked, epoch: this._received!.epoch});
   }
 
-  private _sleep(ms: number): Promise<void> {
+  private _unstored(error: unknown, failures: number): Promise<void> {
+    this._owner._error({kind: "store", final: false, error});
+    return this._sleep(failures);
+  }
+
+  /** Waits before a retry. */
+  private _sleep(failures: number): Promise<void> {
     return new Promise(resolve => {
       const wake = () => {
         clearTimeout(timer);
         this._sleepers.delete(wake);
         resolve();
       };
-      const timer = setTimeout(wake, ms);
+      const timer = setTimeout(wake, Math.random() * backoff(this._owner._o, failures));
       this._sleepers.add(wake);
     });
   }
@@ -226,7 +231,9 @@ export class Received implements Message {
     this.topic = o.topic;
     this.position = position(o);
     this.gap = !!o.gap;
-    ({text: this.text, bytes: this.bytes} = decode(o));
+    const {text, bytes} = decode(o);
+    this.text = text;
+    this.bytes = bytes;
   }
 
   json<T>(): T {

@@ -1,4 +1,4 @@
-import {Box, Received, type BoxOwner} from "./box.js";
+import {Box, Received} from "./box.js";
 import {Link} from "./link.js";
 import {memoryStore} from "./store.js";
 import {Tabs} from "./tabs.js";
@@ -28,34 +28,25 @@ export class Client {
   private _loading = new Map<Box, Promise<void>>();
   private _listeners: {[E in keyof Listeners]: Set<Listeners[E]>} = {state: new Set(), gap: new Set(), error: new Set()};
   private _store: PositionStore;
-  private _transport: Transport;
-  private _owner: BoxOwner;
+  /** @internal */
+  _transport: Transport;
   private _pending = 0;
   private _connected: {promise: Promise<void>; resolve(): void; reject(e: unknown): void} | undefined;
   private _run = 0;
   private _user: string | undefined;
 
-  constructor(private _o: ClientOptions) {
+  /** @internal */
+  _o: ClientOptions;
+
+  constructor(_o: ClientOptions) {
+    this._o = _o;
     const {user, store, shareTabs, url} = _o;
     if (user === undefined && (shareTabs || store)) {
-      throw new TypeError("fanfare: name the user, to keep the positions of several users apart");
+      throw new TypeError("fanfare: name the user, for store and shareTabs");
     }
     this._user = user;
     this._store = store ?? memoryStore();
-    const events = {
-      _object: (o: Wire) => this._object(o),
-      _state: (change: StateChange) => this._change(change),
-      _error: (error: ClientError) => this._error(error),
-    };
-    this._transport = shareTabs && Tabs._supported() ? new Tabs("fanfare " + JSON.stringify([url, user]), _o, events) : new Link(_o, events);
-    this._owner = {
-      _manual: _o.ack === "manual",
-      _retryDelay: failures => Math.random() * Math.min(_o.maxDelay ?? 30_000, (_o.minDelay ?? 1_000) * 2 ** Math.min(failures, 30)),
-      _gap: topic => this._emit("gap", {topic}),
-      _error: error => this._error(error),
-      _acknowledge: ack => this._transport._ack(ack),
-      _pending: change => this._count(change),
-    };
+    this._transport = shareTabs && Tabs._supported() ? new Tabs("fanfare " + JSON.stringify([url, user]), _o, this) : new Link(_o, this);
     this._box("");
   }
 
@@ -118,7 +109,7 @@ export class Client {
     let box = this._boxes.get(topic);
     if (!box) {
       const key = "fanfare " + JSON.stringify([this._o.user ?? "", topic || null]);
-      box = new Box(topic || undefined, key, this._store, this._owner);
+      box = new Box(topic || undefined, key, this._store, this);
       this._boxes.set(topic, box);
     }
     return box;
@@ -149,9 +140,10 @@ export class Client {
     };
   }
 
-  // What the transport tells.
+  // What the transport and the boxes tell: Client is the Events and the BoxOwner.
 
-  private _object(o: Wire): void {
+  /** @internal */
+  _object(o: Wire): void {
     if (o.type === "hello" && !this._owns(o.user ?? "")) return;
     const box = this._boxes.get(o.topic ?? "");
     if (!box) return; // unsubscribed meanwhile, or a topic of the token or of another tab
@@ -176,14 +168,16 @@ export class Client {
     }
   }
 
-  private _change(change: StateChange): void {
+  /** @internal */
+  _change(change: StateChange): void {
     if (change.state !== "open") for (const box of this._boxes.values()) box._placed = false;
     this._state = change.state;
     if (change.state === "open") this._connected?.resolve();
     this._emit("state", change);
   }
 
-  private _error(error: ClientError): void {
+  /** @internal */
+  _error(error: ClientError): void {
     if (!this._listeners.error.size) console.warn("fanfare:", error);
     this._emit("error", error);
     if (error.final) {
@@ -209,8 +203,13 @@ export class Client {
     }));
   }
 
-  /** Counts what waits for handlers. A server that is faster than the handlers is disconnected until they are done. */
-  private _count(change: number): void {
+  /** @internal */
+  _gap(topic: string | undefined): Promise<unknown> {
+    return this._emit("gap", {topic});
+  }
+
+  /** @internal Counts what waits for handlers. A server that is faster than the handlers is disconnected until they are done. */
+  _count(change: number): void {
     this._pending += change;
     if (this._pending <= 0) return this._transport._resume();
     if (change <= 0 || this._pending <= (this._o.maxPending ?? 4 << 20) || this._state === "paused") return;

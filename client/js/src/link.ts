@@ -1,4 +1,4 @@
-import {afterClose, afterStatus, type Delay} from "./policy.js";
+import {afterClose, afterStatus, backoff, type Delay} from "./policy.js";
 import type {Events, Transport} from "./transport.js";
 import type {ClientError, ClientOptions, Position, Socket, State, WebSocketClass} from "./types.js";
 import {advance, parse, type Wire} from "./wire.js";
@@ -14,7 +14,7 @@ export class Link implements Transport {
   _user: string | undefined; // while the session is open: what hello said
 
   private _socket: Socket | undefined;
-  private _started = false;
+  private _started: boolean | undefined;
   private _attempt = 0; // failures since the last stable session
   private _run = 0; // changes when what was under way does not matter any more
   private _timer: any; // while waiting
@@ -24,12 +24,13 @@ export class Link implements Transport {
   private _deadline: any; // of the handshake, or of the answer to a probe
   private _probes: any;
   private _heard = true;
-  private _paused = false;
-  // A handshake fails if one of its topics is not allowed, and browsers do not say so. After a handshake with topics
-  // has failed, the next one names none: they are subscribed by messages, each with an answer of its own. A topic that
+  private _paused: boolean | undefined;
+  // A handshake fails if one of its topics is not allowed, and browsers do not say so. After a handshake with topics, or
+  // with a ticket, has failed, the next one has none: topics are subscribed by messages, each with an answer of its own. A topic that
   // was rejected is never again named in a handshake.
-  private _careful = false;
+  private _careful: boolean | undefined;
   private _rejected = new Set<string>();
+  private _ticket: string | undefined; // of the server, in place of a token; not in a handshake that is careful
   private _queue: string[] = []; // topics to subscribe by messages; the server has not answered the first one
 
   constructor(private _o: ClientOptions, private _events: Events) {}
@@ -37,6 +38,7 @@ export class Link implements Transport {
   _start(): void {
     if (this._started) return;
     this._started = true;
+    this._ticket = undefined; // the user may be another one
     this._listen(true);
     this._connect();
   }
@@ -57,17 +59,17 @@ export class Link implements Transport {
     this._rejected.delete(topic);
     const at = this._queue.lastIndexOf(topic);
     if (at > 0) this._queue.splice(at, 1);
-    else if (this._user !== undefined) this._send({type: "unsubscribe", topic});
+    else this._send({type: "unsubscribe", topic});
   }
 
   _ack(ack: Wire): void {
-    if (this._user !== undefined) this._send(ack);
+    this._send(ack);
   }
 
   _pause(): boolean {
     this._paused = true;
     this._drop(1000);
-    this._events._state({state: "paused"});
+    this._events._change({state: "paused"});
     return true;
   }
 
@@ -82,17 +84,22 @@ export class Link implements Transport {
   private _connect(): void {
     const run = ++this._run;
     this._hurry = undefined;
-    this._events._state({state: "connecting"});
+    this._events._change({state: "connecting"});
     // Unless it was stopped by a listener.
-    if (run === this._run) this._withToken(token => this._open(token), () => this._wait({floor: 0, spread: 0}));
+    if (run === this._run) this._withToken(token => this._open(token), () => this._wait({}), this._presented());
   }
 
-  /** Calls back with a token, or without one, unless the connection has ended meanwhile. */
-  private async _withToken(have: (token: string | undefined) => void, failed = () => {}): Promise<void> {
+  /** Returns the ticket of the next handshake, or of the present one. */
+  private _presented(): string | undefined {
+    return this._careful ? undefined : this._ticket;
+  }
+
+  /** Calls back with a token, or without one, unless the connection has ended meanwhile. With a ticket no token is needed. */
+  private async _withToken(have: (token?: string) => void, failed = () => {}, ticket?: string): Promise<void> {
     const run = this._run;
     let token;
     try {
-      token = await this._o.token?.();
+      if (!ticket) token = await this._o.token?.();
     } catch (error) {
       if (run === this._run) this._events._error({kind: "token", final: false, error});
       have = failed;
@@ -100,13 +107,13 @@ export class Link implements Transport {
     if (run === this._run) have(token);
   }
 
-  private _open(token: string | undefined): void {
+  private _open(token?: string): void {
     const o = this._o, [url, named] = this._address(token);
     let socket: Socket;
     try {
       socket = this._socket = new (o.WebSocket ?? globalThis.WebSocket as unknown as WebSocketClass)(url, protocol);
     } catch (error) { // not a URL, no WebSocket, or forbidden by the page's policy
-      return this._end({kind: "protocol", final: true, text: String(error)});
+      return this._unusable(error);
     }
     const over = (code: number, reason: string) => {
       if (socket !== this._socket) return;
@@ -118,7 +125,7 @@ export class Link implements Transport {
     };
     socket.onopen = () => {
       if (socket === this._socket && socket.protocol !== protocol) {
-        this._end({kind: "protocol", final: true, text: "the server does not speak " + protocol});
+        this._unusable("the server does not speak " + protocol);
       }
     };
     socket.onclose = event => over(event.code, event.reason);
@@ -127,7 +134,7 @@ export class Link implements Transport {
   }
 
   /** Returns the URL, and the topics that it names. */
-  private _address(token: string | undefined): [string, Set<string>] {
+  private _address(token?: string): [string, Set<string>] {
     let url = this._o.url.replace(/^http/, "ws");
     if (url[0] === "/") url = location.origin.replace(/^http/, "ws") + url;
     const add = (name: string, value: string | number) => {
@@ -135,6 +142,8 @@ export class Link implements Transport {
     };
     for (const name in this._o.query) add(name, this._o.query[name]!);
     if (token !== undefined) add("token", token);
+    const ticket = this._presented();
+    if (ticket) add("ticket", ticket);
     const named = new Set<string>();
     for (const [topic, at] of this._places) {
       if (topic && (this._careful || this._rejected.has(topic))) continue;
@@ -153,7 +162,7 @@ export class Link implements Transport {
 
   private _receive(data: unknown, named: Set<string>): void {
     const o = parse(data);
-    if (!o) return this._end({kind: "protocol", final: true, text: "not an object: " + data});
+    if (!o) return this._unusable("not an object: " + data);
     this._heard = true;
     if (this._user !== undefined) clearTimeout(this._deadline); // it answers a probe
     const topic = o.topic ?? "";
@@ -195,12 +204,13 @@ export class Link implements Transport {
         this._heard = false;
       }, every);
     }
-    this._events._state({state: "open", user});
+    this._events._change({state: "open", user});
     for (const topic of this._places.keys()) if (topic && !named.has(topic)) this._enqueue(topic);
   }
 
   /** Gets another token before the session ends with the one that it has: at a random time, so that not all clients do at once. */
   private _renew(o: Wire): void {
+    this._ticket = o.ticket ?? this._ticket;
     clearTimeout(this._renewal);
     if (!this._o.token || !o.expires_in) return;
     // Without a token the session ends with 3000, and the client reconnects.
@@ -226,8 +236,9 @@ export class Link implements Transport {
     this._send({type: "subscribe", topic, ...this._places.get(topic)});
   }
 
+  /** Sends an object, if the session is open. */
   private _send(o: Wire): void {
-    this._socket?.send(JSON.stringify(o));
+    if (this._user !== undefined) this._socket?.send(JSON.stringify(o));
   }
 
   /** Sends what the server answers and what has no effect: pings are not visible to pages. */
@@ -238,7 +249,7 @@ export class Link implements Transport {
     clearTimeout(this._deadline);
     const socket = this._socket;
     this._deadline = setTimeout(() => {
-      if (socket === this._socket) this._over(1006, "the server does not answer", "", false);
+      if (socket === this._socket) this._over(1006, "the server does not answer");
     }, this._o.probeTimeout ?? 10_000);
     this._send({type: "unsubscribe", topic});
   }
@@ -252,13 +263,13 @@ export class Link implements Transport {
     this._socket = this._user = this._hurry = undefined;
     this._queue = [];
     for (const timer of [this._timer, this._stable, this._renewal, this._deadline, this._probes]) clearTimeout(timer);
-    if (socket) {
-      socket.onmessage = socket.onclose = socket.onopen = null;
-      socket.onerror = () => {}; // the package ws throws without a listener
-      try {
-        socket.close(code);
-      } catch { /* closed, or not open yet */ }
-    }
+    try {
+      socket?.close(code); // what it still reports is ignored
+    } catch { /* closed, or not open yet */ }
+  }
+
+  private _unusable(text: unknown): void {
+    this._end({kind: "protocol", final: true, text: "" + text});
   }
 
   private _end(error: ClientError): void {
@@ -268,20 +279,26 @@ export class Link implements Transport {
     this._events._error(error);
   }
 
-  private async _over(code: number, reason: string, url: string, named: boolean): Promise<void> {
+  private async _over(code: number, reason: string, url = "", named = false): Promise<void> {
     const opened = this._user !== undefined, hasToken = !!this._o.token;
     this._drop();
-    let delay = afterClose(code, hasToken), error: ClientError;
+    let delay = afterClose(code, reason, hasToken), error: ClientError;
     if (opened || code !== 1006) {
       const wish = this._o.reconnect?.(code, reason);
-      if (wish !== undefined) delay = wish ? delay ?? {floor: 0, spread: 0} : undefined;
+      if (wish !== undefined) delay = wish ? delay ?? {} : undefined;
+      // Otherwise the server has something against the identity.
+      if (![1001, 1006, 1011, 1012, 1013].includes(code)) this._ticket = undefined;
       error = {kind: "close", final: !delay, code, reason};
     } else {
       const run = this._run, [status, text, retryAfter] = await this._diagnose(url);
       if (run !== this._run) return;
       delay = afterStatus(status, hasToken, retryAfter);
-      if (status === 403 && named) delay = {floor: 0, spread: 0};
-      this._careful = named;
+      // Whether topics or a ticket may be the cause. A browser that does not know keeps the ticket for every other time.
+      const blamed = /^(undef|4(?!08|29))/.test("" + status);
+      const ticket = this._presented();
+      if (blamed && (ticket || status === 403 && named)) delay ??= {};
+      this._careful = blamed && (named || !!ticket);
+      if (blamed && status) this._ticket = undefined;
       error = {kind: "handshake", final: !delay, status, text: text || reason};
     }
     if (!delay) return this._end(error);
@@ -292,8 +309,8 @@ export class Link implements Transport {
   /** Asks why a handshake failed. A page may ask servers of its own origin only. */
   private async _diagnose(url: string): Promise<[status: number | undefined, text: string, retryAfter: number]> {
     const http = url.replace(/^ws/, "http");
-    if (this._o.diagnose === false || isOffline() || globalThis.location && !http.startsWith(location.origin + "/")) return [undefined, "", 0];
     try {
+      if (this._o.diagnose === false || isOffline() || globalThis.location && !http.startsWith(location.origin + "/")) throw 0;
       const abort = new AbortController();
       const timer = setTimeout(() => abort.abort(), this._o.openTimeout ?? 15_000);
       const r = await fetch(http, {headers: {"Fanfare-Check": protocol}, cache: "no-store", redirect: "error", signal: abort.signal});
@@ -307,12 +324,11 @@ export class Link implements Transport {
 
   // Delays.
 
-  private _wait({floor, spread}: Delay): void {
-    const o = this._o, most = o.maxDelay ?? 30_000, offline = isOffline();
-    spread = offline ? most : Math.max(spread, Math.min(most, (o.minDelay ?? 1_000) * 2 ** this._attempt));
-    if (this._attempt < 30) this._attempt++;
+  private _wait({_floor: floor = 0, _spread: spread = 0}: Delay): void {
+    const o = this._o, offline = isOffline();
+    spread = offline ? o.maxDelay ?? 30_000 : Math.max(spread, backoff(o, this._attempt++));
     const state: State = offline ? "offline" : "waiting", run = ++this._run;
-    this._events._state({state, delay: floor + spread});
+    this._events._change({state, delay: floor + spread});
     if (run !== this._run) return; // stopped by a listener
     // What the server asked for passes first; only the rest can be cut short.
     let passed = !floor;

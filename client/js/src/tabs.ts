@@ -3,17 +3,17 @@ import type {Events, Transport} from "./transport.js";
 import type {ClientError, ClientOptions, Position, StateChange} from "./types.js";
 import {advance, type Wire} from "./wire.js";
 
-// What tabs tell each other. to: one tab; otherwise all of them.
+// What tabs tell each other, with the tab that it is from. to: one tab; otherwise all of them.
 type Note =
-  | {kind: "lead"; from: string}
-  | {kind: "join"; from: string; topics: [string, Position | undefined][]}
-  | {kind: "subscribe"; from: string; topic: string; at: Position | undefined}
-  | {kind: "unsubscribe"; from: string; topic: string}
+  | {kind: "lead"}
+  | {kind: "join"; topics: [string, Position | undefined][]}
+  | {kind: "subscribe"; topic: string; at: Position | undefined}
+  | {kind: "unsubscribe"; topic: string}
   | {kind: "ack"; ack: Wire}
   | {kind: "ping"}
   | {kind: "pong"}
-  | {kind: "object"; to?: string; object: Wire}
-  | {kind: "state"; to?: string; change: StateChange}
+  | {kind: "object"; object: Wire}
+  | {kind: "state"; change: StateChange}
   | {kind: "error"; error: ClientError};
 
 // A visible tab asks the leader so often whether it runs, and takes over if it has not answered by the next time.
@@ -29,12 +29,12 @@ export class Tabs implements Transport {
 
   private _id = Math.random().toString(36).slice(2);
   private _places = new Map<string, Position | undefined>([["", undefined]]); // of this tab's subscriptions
-  private _started = false;
+  private _started: boolean | undefined;
   private _channel: BroadcastChannel | undefined;
   private _release: (() => void) | undefined; // the lock of the leader
   private _leave: AbortController | undefined; // ends the requests for locks
   private _checks: any;
-  private _asked = false;
+  private _asked: boolean | undefined;
 
   // The leader's.
   private _link: Link | undefined;
@@ -59,13 +59,13 @@ export class Tabs implements Transport {
   _subscribe(topic: string, at: Position | undefined): void {
     this._places.set(topic, at);
     if (this._link) this._want(topic, at, o => this._events._object(o));
-    else this._post({kind: "subscribe", from: this._id, topic, at});
+    else this._post({kind: "subscribe", topic, at});
   }
 
   _unsubscribe(topic: string): void {
     this._places.delete(topic);
     if (this._link) this._unwanted([topic]);
-    else this._post({kind: "unsubscribe", from: this._id, topic});
+    else this._post({kind: "unsubscribe", topic});
   }
 
   _ack(ack: Wire): void {
@@ -89,8 +89,8 @@ export class Tabs implements Transport {
     this._leave = new AbortController();
     const {signal} = this._leave;
     // The others learn that this tab has ended when its own lock is released.
-    navigator.locks.request(this._name + " " + this._id, {signal}, () => ended(signal)).catch(() => {});
-    this._events._state({state: "connecting", leader: false});
+    this._await(this._id, () => new Promise(resolve => signal.onabort = resolve));
+    this._events._change({state: "connecting", leader: false});
     this._elect({signal});
     this._announce();
     this._checks = setInterval(() => this._check(), checkEvery);
@@ -127,10 +127,10 @@ export class Tabs implements Transport {
         this._post({kind: "object", object});
         this._deliver(object);
       },
-      _state: change => {
+      _change: change => {
         this._change = change;
         this._post({kind: "state", change});
-        this._events._state({...change, leader: true});
+        this._events._change({...change, leader: true});
       },
       _error: error => {
         this._post({kind: "error", error});
@@ -138,7 +138,7 @@ export class Tabs implements Transport {
       },
     });
     for (const [topic, at] of this._places) link._subscribe(topic, at);
-    this._post({kind: "lead", from: this._id});
+    this._post({kind: "lead"});
     link._start();
   }
 
@@ -166,20 +166,20 @@ export class Tabs implements Transport {
   // Other tabs.
 
   private _announce(): void {
-    this._post({kind: "join", from: this._id, topics: [...this._places]});
+    this._post({kind: "join", topics: [...this._places]});
   }
 
-  private _post(note: Note): void {
-    this._channel?.postMessage(note);
+  private _post(note: Note & {to?: string}): void {
+    this._channel?.postMessage({from: this._id, ...note});
   }
 
-  private _receive(note: Note): void {
-    if ("to" in note && note.to !== this._id) return;
+  private _receive(note: Note & {from: string; to?: string}): void {
+    if (note.to !== undefined && note.to !== this._id) return;
     const link = this._link;
     if (!link) {
       if (note.kind === "lead") this._announce();
       if (note.kind === "object") this._deliver(note.object);
-      if (note.kind === "state") this._events._state({...note.change, leader: false});
+      if (note.kind === "state") this._events._change({...note.change, leader: false});
       if (note.kind === "error") this._fail(note.error);
       if ("object" in note || "change" in note || note.kind === "pong" || note.kind === "lead") this._asked = false;
       return;
@@ -224,11 +224,16 @@ export class Tabs implements Transport {
   }
 
   private _watch(tab: string): void {
-    navigator.locks.request(this._name + " " + tab, {signal: this._leave!.signal}, () => {
+    this._await(tab, () => {
       const topics = this._wants.get(tab) ?? [];
       this._wants.delete(tab);
       this._unwanted(topics);
-    }).catch(() => {});
+    });
+  }
+
+  /** Calls f with the lock that a tab holds until it ends. */
+  private _await(tab: string, f: () => unknown): void {
+    navigator.locks.request(this._name + " " + tab, {signal: this._leave!.signal}, f).catch(() => {});
   }
 
   private _deliver(o: Wire): void {
@@ -247,7 +252,6 @@ export class Tabs implements Transport {
 
   private _return = (event: Event): void => {
     if (event.type !== "pageshow" || (event as PageTransitionEvent).persisted) this._quit(), this._join();
-    if (event.type === "visibilitychange") this._check();
   };
 
   private _listen(on: boolean): void {
@@ -258,5 +262,3 @@ export class Tabs implements Transport {
     window[call]("pageshow", this._return);
   }
 }
-
-const ended = (signal: AbortSignal) => new Promise<void>(resolve => signal.addEventListener("abort", () => resolve()));

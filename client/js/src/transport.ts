@@ -22,7 +22,7 @@ export interface Transport {
 /** @internal What a Transport tells. */
 export interface Events {
   _object(o: Wire): void;
-  _state(change: StateChange): void;
+  _change(change: StateChange): void;
   /** An error with final is the last event. */
   _error(error: ClientError): void;
 }

@@ -14,6 +14,7 @@ export interface Wire {
   code?: string;
   message?: string;
   token?: string;
+  ticket?: string;
   expires_in?: number; // seconds
 }
 
@@ -32,16 +33,14 @@ export function parse(data: unknown): Wire | undefined {
 }
 
 /** @internal decode returns the payload of a message. */
-export function decode(o: Wire): {text: string | undefined; bytes: Uint8Array | undefined} {
-  if (o.base64 === undefined) return {text: o.text ?? "", bytes: undefined};
+export function decode(o: Wire): {text?: string; bytes?: Uint8Array} {
+  if (o.base64 === undefined) return {text: o.text ?? ""};
   const binary = atob(o.base64);
-  return o.utf8 ? {text: fromUTF8(binary), bytes: undefined}
-    : {text: undefined, bytes: Uint8Array.from(binary, c => c.charCodeAt(0))};
+  return o.utf8 ? {text: fromUTF8(binary)} : {bytes: Uint8Array.from(binary, c => c.charCodeAt(0))};
 }
 
-// fromUTF8 does not need TextDecoder, which React Native lacked for long.
-const fromUTF8 = (binary: string) =>
-  decodeURIComponent(binary.replace(/[^]/g, c => "%" + c.charCodeAt(0).toString(16).padStart(2, "0")));
+// fromUTF8 does not need TextDecoder, which React Native lacked for long. escape is deprecated, and every runtime has it.
+const fromUTF8 = (binary: string) => decodeURIComponent(escape(binary));
 
 /** @internal utf8 decodes the bytes of a binary message. */
 export const utf8 = (bytes: Uint8Array) => fromUTF8(bytes.reduce((s, b) => s + String.fromCharCode(b), ""));

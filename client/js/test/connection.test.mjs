@@ -317,3 +317,60 @@ test("the page becomes visible, or online", async () => {
   client.close();
   assert.deepEqual(listeners, {});
 });
+
+for (const [code, reason, most] of [
+  [1001, "server is going away; retry=60", 60_000], [1012, "a; b=c;retry=2 ", 2_000], [1001, "a; retry=4000000", 300_000],
+  [1001, "a; retry=0", 1_000], [1001, "retry=60", 5_000], [1001, "a; retry=1s", 5_000], [1001, "a; retry=-1", 5_000], [1001, "a; retries=9", 5_000],
+  [1011, "a; retry=60", 2_000],
+]) {
+  test(`the reason ${JSON.stringify(reason)} with ${code}: within ${most} ms`, async () => {
+    const {client, states} = await open();
+    Socket.last.accept(hello(1, "E1")).end(code, reason);
+    await turn();
+    assert.equal(states.at(-1).delay, most);
+    client.close();
+  });
+}
+
+// What the handshakes after a session with a ticket present. statuses: how those fail, undefined if the page does not know.
+for (const [name, code, statuses, ...want] of [
+  ["the server leaves", 1001, [], "ticket=T1"],
+  ["it restarts", 1012, [], "ticket=T1"],
+  ["the connection is lost", 1006, [], "ticket=T1"],
+  ["the server is full", 1001, [503, 429, 408], "ticket=T1", "ticket=T1", "ticket=T1", "ticket=T1"],
+  ["the ticket has ended", 1001, [401, 401], "ticket=T1", "token=t2", "token=t3"],
+  ["the node has no tickets", 1001, [400], "ticket=T1", "token=t2"],
+  ["it is not allowed any more", 1001, [403, 503], "ticket=T1", "token=t2", "token=t3"],
+  ["nobody knows why", 1001, [undefined, undefined], "ticket=T1", "token=t2", "ticket=T1"],
+  ["the token has ended", 3000, [], "token=t2"],
+  ["closed by the application", 4000, [], "token=t2"],
+]) {
+  test("tickets: " + name, async () => {
+    mock.method(globalThis, "fetch", async () => {
+      const status = statuses.shift();
+      if (!status) throw new TypeError("no network");
+      return new Response("", {status});
+    });
+    let tokens = 0;
+    const {client} = await open({diagnose: true, token: () => "t" + ++tokens});
+    const secrets = () => Socket.last.query.filter(q => /^(ticket|token)=/.test(q));
+    assert.deepEqual(secrets(), ["token=t1"]);
+    Socket.last.accept(hello(1, "E1", {ticket: "T0"})).say({type: "refresh", ticket: "T1"}, hello(1, "E1"));
+    Socket.last.end(code);
+    const seen = [];
+    for (let i = 0; i < want.length; i++) {
+      await pass(30_000);
+      seen.push(...secrets());
+      if (i + 1 < want.length) Socket.last.end();
+      await turn();
+      await turn();
+    }
+    assert.deepEqual(seen, want);
+    // A program that closes and connects again may be another user's.
+    client.close();
+    client.connect();
+    await turn();
+    assert.deepEqual(secrets(), ["token=t" + tokens]);
+    client.close();
+  });
+}
