@@ -20,7 +20,7 @@ type Env struct {
 	// Extra starts another fleet, for a different load. The caller closes it.
 	Extra  func(ctx context.Context, connections int) (*fleet.Fleet, error)
 	Sample *Sample
-	TLS    bool // of the scenario
+	TLS    bool // of the scenario, or of the server
 	Events bool // of the scenario
 
 	mss int // of the connections that dial opens; 0: that of the device

@@ -25,6 +25,8 @@ type Spec struct {
 	Descriptors int
 	// TLS means that the server can be started with a certificate; then it serves TLS instead.
 	TLS bool
+	// Secure means that the server is started with a certificate in every scenario, beside servers without TLS.
+	Secure bool
 	// Proxy means that the server is several processes, one of which ends TLS. It only runs with a certificate.
 	Proxy bool
 	// Unordered means that pushes to a connection may be reordered.

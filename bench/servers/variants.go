@@ -8,11 +8,14 @@ import (
 	"fanfare/bench/load"
 )
 
-// Variants lists fanfare with what the libraries have nothing to compare with, and so All does not have them. With both
-// it is fanfareDefault.
+// Variants lists fanfare with what the libraries have nothing to compare with, and so All does not have them. With
+// store and tokens it is fanfareDefault.
 func (c Catalog) Variants() []Spec {
 	version := Version(c.Fanfare)
+	secured := c.fanfare("epoll", version)
+	secured.Name, secured.About, secured.Secure = "fanfare-wss", "fanfare with TLS 1.3 in scenarios without, to compare with fanfare-epoll", true
 	return []Spec{
+		secured,
 		c.variant("store", "its embedded store", version, true, false),
 		c.variant("tokens", "HS256 tokens", version, false, true),
 	}

@@ -116,8 +116,8 @@ func (c Config) measure(ctx context.Context, s scenario.Scenario, at scenario.Ca
 }
 
 func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Case, spec servers.Spec, sample *scenario.Sample) error {
-	startServer := servers.Start
-	if s.TLS {
+	startServer, secure := servers.Start, s.TLS || spec.Secure
+	if secure {
 		startServer = servers.StartTLS
 	}
 	server, err := startServer(ctx, spec, s.PingInterval(c.Plan))
@@ -127,7 +127,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 	defer server.Stop()
 	fleets := 0
 	start := func(ctx context.Context, connections int) (*fleet.Fleet, error) {
-		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: s.TLS, Events: s.Events, Number: fleets * fleet.MaxWorkers}
+		cfg := load.Config{Addr: server.Listen, Binary: c.Plan.Binary, TLS: secure, Events: s.Events, Number: fleets * fleet.MaxWorkers}
 		if p := spec.Product; p != nil {
 			cfg.Dialect, cfg.Events = p.Dialect, s.Events || p.Path == ""
 		}
@@ -139,7 +139,7 @@ func (c Config) sample(ctx context.Context, s scenario.Scenario, at scenario.Cas
 		return err
 	}
 	defer f.Close()
-	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, TLS: s.TLS, Events: s.Events, Server: server, Fleet: f, Extra: start, Sample: sample})
+	err = s.Run(ctx, &scenario.Env{Plan: c.Plan, Case: at, TLS: secure, Events: s.Events, Server: server, Fleet: f, Extra: start, Sample: sample})
 	if err != nil && server.Log() != "" {
 		return fmt.Errorf("%w\nthe server's log ends with: %s", err, server.Log())
 	}

@@ -68,6 +68,7 @@ func TestEveryScenario(t *testing.T) {
 		"fanfare-default": {"reconnect", "push-batch", "durable", "login-10", "sse-broadcast"},
 		"fanfare-store":   {"push"},
 		"fanfare-tokens":  {"churn"},
+		"fanfare-wss":     {"broadcast"},
 		"nbio":            {"echo", "push", "tls-echo"},
 		"floor1":          {"idle", "broadcast"},
 	} {
