@@ -249,6 +249,14 @@ func (srv *Server) newLink(conn *net.UnixConn) *handover.Link {
 var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, ErrNoStore, ErrNotDurable, ErrTooBig,
 	context.DeadlineExceeded, registry.ErrTooManyTopics}
 
+// peer is the other process of a handover, a *handover.Link. Since only connect knows that type,
+// a program that never hands over links neither the protocol nor its JSON: every push names a
+// peer.
+type peer interface {
+	Ask(c *Command) handover.Asked
+	Close()
+}
+
 // connect has pushes reach the sessions of the other process, too. The caller holds moving. The
 // nodes of a cluster reach each other without that.
 func (srv *Server) connect(l *handover.Link) {
@@ -301,7 +309,10 @@ func (e executor) Purge(b store.Box) (uint64, error) { return e.srv.Purge(e.srv.
 // together runs an operation on the sessions of this process and, during a handover, on
 // those of the other one. It returns the sum of the sessions concerned.
 func (srv *Server) together(here func() int, command func() *Command) int {
-	r := srv.inBoth(func() Reply { return Reply{Count: here()} }, command)
+	r, asked := srv.besides(func() Reply { return Reply{Count: here()} }, command)
+	if there, ok := asked.Wait(); ok {
+		r.Count += there.Count
+	}
 	return r.Count
 }
 

@@ -93,7 +93,7 @@ type Server struct {
 	// moving is held for reading by whatever concerns sessions of both processes of a
 	// handover, and for writing while sessions move. It comes before all other locks.
 	moving sync.RWMutex
-	peer   *handover.Link // the other process; nil for most of a Server's life. guarded by moving
+	peer   peer // the other process; nil for most of a Server's life. guarded by moving
 
 	paced      *pace.Table
 	receipts   *receipt.Book

@@ -183,10 +183,11 @@ func (l *Link) other(m *Message) error {
 	}
 }
 
-// Asked is a command that the other process has not answered yet.
+// Asked is a command that the other process has not answered yet. It has no Link, whose methods
+// would be linked into each program that pushes.
 type Asked struct {
-	link *Link
-	ch   <-chan answer // nil: the other process had ended
+	over <-chan struct{} // closed at the end of the stream
+	ch   <-chan answer   // nil: the other process had ended
 }
 
 // Ask sends a command. The caller holds the lock of its host for reading.
@@ -197,7 +198,7 @@ func (l *Link) ask(c call) Asked {
 	l.mu.Lock()
 	if l.waiting == nil {
 		l.mu.Unlock()
-		return Asked{link: l}
+		return Asked{}
 	}
 	l.last++
 	c.ID = l.last
@@ -206,7 +207,7 @@ func (l *Link) ask(c call) Asked {
 	if l.wire.Write(Command, &c) != nil {
 		l.wire.Close()
 	}
-	return Asked{l, ch}
+	return Asked{l.over, ch}
 }
 
 // Wait returns the reply to a command. ok is false if nothing was asked, and if the other
@@ -225,7 +226,7 @@ func (a Asked) wait(d time.Duration) (r answer, ok bool) {
 	select {
 	case r = <-a.ch:
 		return r, true
-	case <-a.link.over:
+	case <-a.over:
 		select {
 		case r = <-a.ch:
 			return r, true

@@ -99,7 +99,7 @@ func TestOtherProcessEnds(t *testing.T) {
 func TestAnswerTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLink(nil, LinkConfig{})
-		if _, ok := (Asked{l, make(chan answer)}).Wait(); ok {
+		if _, ok := (Asked{l.over, make(chan answer)}).Wait(); ok {
 			t.Error("an answer out of nothing")
 		}
 	})

@@ -1,4 +1,4 @@
-// Fanfare is the smallest program that embeds the server, for its size.
+// Fanfare is the smallest program that embeds the server and pushes, for its size.
 package main
 
 import (
@@ -18,5 +18,8 @@ func main() {
 		log.Fatal(err)
 	}
 	http.Handle("/ws", mount)
+	http.HandleFunc("/push", func(_ http.ResponseWriter, r *http.Request) {
+		srv.Push(r.Context(), "alice", server.NewMessage(server.Text, []byte(r.URL.Path)))
+	})
 	log.Fatal(http.ListenAndServe("127.0.0.1:8080", nil))
 }
