@@ -298,6 +298,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	err := srv.Drain(ctx)
+	srv.awaitUpstream(ctx)
 	go srv.end()
 	select {
 	case <-srv.ended:

@@ -142,6 +142,9 @@ func (*plain) Receive(s *Session, op Op, payload []byte) {
 	if hook := s.endpoint().Hooks.OnMessage; hook != nil {
 		hook(s, op, payload)
 	}
+	if s.endpoint().Respond != nil {
+		s.requestPlain(op, payload)
+	}
 }
 
 // WebSocket has the heartbeat and the close of dialects that consist of WebSocket
@@ -174,8 +177,10 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"message","base64":"…"}
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
 //	{"type":"unsubscribe","topic":"news"}
+//	{"type":"publish","id":"7","topic":"news","epoch":"x81c","offset":8}
+//	{"type":"reply","id":"7","text":"…"}
 //	{"type":"refresh","expires":1893456000,"expires_in":3600}
-//	{"type":"error","code":"…","message":"…"}
+//	{"type":"error","id":"7","code":"…","message":"…"}
 //
 // and a client may send
 //
@@ -185,12 +190,17 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"subscribe","topic":"news","epoch":"x81c","offset":6}
 //	{"type":"subscribe","topic":"news","rewind":1}
 //	{"type":"unsubscribe","topic":"news"}
+//	{"type":"publish","id":"7","topic":"news","text":"…"}
+//	{"type":"request","id":"7","text":"…"}
 //	{"type":"refresh","token":"…"}
 //
 // A stored message has an offset, and is redelivered until it is acknowledged; a
 // live one has none. The payload is text, or base64 if it is binary; a text whose
 // JSON escapes would make it more than a third, and a KiB, longer is base64 with
 // "utf8":true.
+//
+// The answer to a command with an ID that rejects it, replies to it, or says that the message is
+// published, has the ID, too.
 //
 // Offsets of one box, the user's inbox or a durable topic, increase within an
 // epoch, so a message with an offset that the client has seen in the same epoch and
@@ -240,7 +250,7 @@ func (*v1) Begin(s *Session, p Position) {
 // Receive executes a command.
 func (*v1) Receive(s *Session, op Op, payload []byte) {
 	if op != Text {
-		fanfarev1.Answer(v1Client{s}, fanfarev1.ErrBinary)
+		fanfarev1.Answer(v1Client{s}, "", fanfarev1.ErrBinary)
 		return
 	}
 	fanfarev1.Execute(v1Client{s}, payload)

@@ -64,6 +64,9 @@ type Endpoint struct {
 	// ReportMessages reports the messages that clients of dialects like Plain send to
 	// Config.Observer, as MessageReceived.
 	ReportMessages bool
+	// Respond, if not nil, answers requests of clients of fanfare.v1, and what clients of
+	// dialects like Plain send, after Hooks.OnMessage.
+	Respond Responder
 	// Hooks are the functions of the application.
 	Hooks Hooks
 }

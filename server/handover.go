@@ -58,7 +58,8 @@ func (srv *Server) ListenerFile() (*os.File, error) {
 // other process serves afterwards. Sessions move in rounds of about 50 ms, in which pushes
 // wait. A push in either process reaches the sessions of both, also after HandOver, until one
 // of them ends. What is left then are connections that cannot be described: those of TLS 1.2,
-// of a Mount without a descriptor, and those whose hook does not return. Shutdown closes them
+// of a Mount without a descriptor, those whose hook does not return, and those whose messages
+// are still being published. Shutdown closes them
 // with 1012.
 //
 // An error says why the other process has failed. This one then serves every session that the
@@ -150,7 +151,7 @@ func (g *giving) Busy() (busy bool) {
 			busy = busy || p == deciding || p == identifying || p == admitting || h.s.tlsHandshaking()
 		}
 	})
-	return busy
+	return busy || g.srv.waitingUpstream() > 0
 }
 
 // Freeze acquires the read turns of sessions.

@@ -60,7 +60,7 @@ func (s *Session) movable() bool {
 	case s.conn.NetConn() != nil:
 		return false
 	}
-	return s.state.Load()&identifierBit == 0
+	return s.state.Load()&identifierBit == 0 && !s.hasUpstream()
 }
 
 // export returns the state of a session whose connection is frozen. It returns false, and has

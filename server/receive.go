@@ -203,7 +203,7 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 		if ep.ReportMessages && s.raw() {
 			ep.srv.events.received(s, m.Op, m.Payload)
 		}
-		if ep.Hooks.OnMessage == nil && s.raw() {
+		if ep.Hooks.OnMessage == nil && ep.Respond == nil && s.raw() {
 			return true
 		}
 		if more {

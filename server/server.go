@@ -23,6 +23,7 @@ import (
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/history"
 	"fanfare/server/internal/interest"
+	"fanfare/server/internal/lane"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/pace"
 	"fanfare/server/internal/receipt"
@@ -79,6 +80,8 @@ type Server struct {
 	identifiers   *limit.Pool
 	identifying   identifications
 	tickets       pendingTickets
+	publishing    *lane.Lanes[*Session] // what clients publish
+	responding    *lane.Lanes[*Session] // what Responders answer
 
 	background sync.WaitGroup
 	quit       context.Context // done when the background goroutines are to end
@@ -178,6 +181,8 @@ func newServer(cfg Config) (*Server, error) {
 	srv.current.Store(&cfg)
 	srv.rejectLog = rejectlog.New(cfg.Logger)
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
+	srv.publishing = srv.newLanes(publishers, publishesWaiting, publishBytes)
+	srv.responding = srv.newLanes(responders, requestsWaiting, requestBytes)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.wall = time.Now
@@ -340,6 +345,7 @@ func (srv *Server) Stats() *Stats {
 	out.Sessions = srv.sessions.Load()
 	out.Users, out.Topics = srv.users.Users(), srv.users.Topics()
 	out.Connections, out.MaxConnections = srv.connections.Load(), srv.live().MaxConnections
+	out.ClientWaiting = srv.waitingUpstream()
 	out.UnfinishedBytes = srv.memory.Held()
 	out.Nodes = 1
 	if cl := srv.cluster; cl != nil {

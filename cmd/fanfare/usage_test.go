@@ -47,6 +47,8 @@ func TestWrongUsage(t *testing.T) {
 		{name: "query parameter", args: "serve --allow-query a=b", want: `--allow-query has "a=b": want the name of a parameter`},
 		{name: "query pattern", args: "serve --allow-query a*b", want: `--allow-query has "a*b"`},
 		{name: "forwarded without a proxy", args: "serve --forwarded", want: "--forwarded has no effect here: it needs --trusted-proxy"},
+		{name: "topics of clients with a hook", args: "serve --auth hook --client-publish a", want: "--client-publish has no effect here: it needs --auth none"},
+		{name: "topic of clients", args: "serve --client-publish " + strings.Repeat("x", 300), want: "--client-publish: "},
 		{name: "NATS without a host", args: "serve --nats nats://", want: `--nats "nats://" has no host: want one as in nats://host:4222`},
 		{name: "API beyond loopback without a key", args: "serve --api 0.0.0.0:0", want: "--api is 0.0.0.0:0, which is not loopback: give --api-key-file, or set FANFARE_API_KEY"},
 		{name: "short key in the environment", args: "serve", env: "FANFARE_API_KEY=short", want: "FANFARE_API_KEY has 5 bytes: want a key of at least 16"},

@@ -22,9 +22,9 @@ type Identity struct {
 	// dialect lets it. A name that ends with "*" stands for every name with that
 	// prefix.
 	MaySubscribe []string
-	// MayPublish and MayReadPresence are, in the same form, the topics that the client
-	// may publish to, and those whose subscribers it may learn of, see the methods of
-	// Session: the server's own dialects let clients do neither.
+	// MayPublish are, in the same form, the topics that the client may publish to, where its
+	// dialect lets it. MayReadPresence are those whose subscribers it may learn of, see the
+	// method of Session: the server's own dialects tell no client.
 	MayPublish, MayReadPresence []string
 	// Limits of the session, below those of the server. They do not concern what the
 	// application does, except that its method Subscribe respects Limits.Topics.

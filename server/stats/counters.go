@@ -40,6 +40,8 @@ type Counters struct {
 	Fallback      atomic.Int64 // plain requests on the public listener
 	Closes        [5000]atomic.Int64
 	Latency       [kinds]Latency
+	Publishes     [publishes]atomic.Int64 // of clients
+	Requests      [requests]atomic.Int64
 }
 
 // Reject counts a handshake or connection that is rejected with an HTTP status.
@@ -90,6 +92,8 @@ func (st *Counters) Snapshot(engine netpoll.Stats) *Stats {
 			"slow":   st.Slow.Load(),
 			"ending": engine.Abandoned + st.HeldDropped.Load(),
 		},
+		Publishes:    byName(st.Publishes[:], publishResults[:]),
+		Requests:     byName(st.Requests[:], requestResults[:]),
 		Conflated:    engine.Conflated,
 		ReceiptPings: st.ReceiptPings.Load(),
 		ReceiptPongs: st.ReceiptPongs.Load(),

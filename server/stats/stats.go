@@ -47,6 +47,12 @@ type Stats struct {
 	ReceiptPongs int64            `json:"receipt_pongs" metric:"receipt_pongs_total" help:"Pongs that confirmed a message with a receipt."`
 	Closes       map[string]int64 `json:"closes_by_code" metric:"closes_total,code" help:"Ended sessions, by close code (RFC 6455, 7.4)."`
 
+	// Publishes are those of clients, Requests what they send to a Responder. ClientWaiting
+	// are those of both that wait, or are being worked on.
+	Publishes     map[string]int64 `json:"client_publishes" metric:"client_publishes_total,result" help:"Messages that clients published, by result."`
+	Requests      map[string]int64 `json:"client_requests" metric:"client_requests_total,result" help:"Messages of clients for the application, by result."`
+	ClientWaiting int              `json:"client_messages_waiting" metric:"client_messages_waiting" help:"Messages of clients that wait for an answer, or are being worked on."`
+
 	// Delivery has the pushes with a receiver on this node: to a user, to a topic, to all
 	// (broadcast), to several users and topics, and durable ones. The time begins when
 	// this node accepts the push, from a call of Push for instance, and ends when the

@@ -17,6 +17,10 @@ type Command struct {
 	Offset *uint64 // nil: none
 	Rewind *uint64 // nil: none
 	Token  string
+	// ID is what the client calls this command, in the answer.
+	ID string
+	// Text and Base64 are the payload; nil: not there.
+	Text, Base64 *string
 }
 
 // errNoObject is for the client, as all errors of Parse are.
@@ -65,6 +69,12 @@ func (c *Command) member(name string, d *jsontext.Decoder) error {
 		text = &c.Epoch
 	case "token":
 		text = &c.Token
+	case "id":
+		text = &c.ID
+	case "text":
+		return c.payload(name, &c.Text, d)
+	case "base64":
+		return c.payload(name, &c.Base64, d)
 	case "offset":
 		number = &c.Offset
 	case "rewind":
@@ -94,6 +104,24 @@ func (c *Command) member(name string, d *jsontext.Decoder) error {
 		}
 	}
 	return errors.New("field " + Quote(name) + " has the wrong type")
+}
+
+// payload reads a member that may be empty.
+func (c *Command) payload(name string, to **string, d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	switch {
+	case err != nil:
+		return errNoObject
+	case value.Kind() == 'n':
+		*to = nil
+		return nil
+	case value.Kind() != '"':
+		return errors.New("field " + Quote(name) + " has the wrong type")
+	}
+	b, err := jsontext.AppendUnquote(nil, value)
+	text := string(b)
+	*to = &text
+	return err
 }
 
 // Quote returns at most 40 bytes of a client's text, in quotes.

@@ -18,6 +18,9 @@ func parseByPackage(payload []byte) (c Command, err error) {
 		Offset *uint64 `json:"offset"`
 		Rewind *uint64 `json:"rewind"`
 		Token  string  `json:"token"`
+		ID     string  `json:"id"`
+		Text   *string `json:"text"`
+		Base64 *string `json:"base64"`
 	}
 	err = json.Unmarshal(payload, &members, json.RejectUnknownMembers(true))
 	if err == nil {
@@ -41,6 +44,7 @@ var commandCases = []string{
 	`{"type":1}`, `{"type":{}}`, `{"type":{x}}`, `{"type":["a"]}`, `{"type":true}`, `{"offset":"1"}`, `{"offset":-1}`, `{"offset":-0}`, `{"offset":1.0}`,
 	`{"type":"subscribe","topic":"t","rewind":1}`, `{"rewind":null}`, `{"rewind":"1"}`, `{"rewind":-1}`, `{"offset":1,"rewind":2}`,
 	`{"offset":1e2}`, `{"offset":01}`, `{"offset":18446744073709551615}`, `{"offset":18446744073709551616}`, `{"offset":[]}`,
+	`{"type":"publish","id":"7","topic":"t","text":"a\u0000b"}`, `{"type":"request","base64":"","text":null}`, `{"text":7}`, `{"base64":{x}}`, `{"text":"\ud800"}`, `{"id":[]}`,
 	"{\"type\":\"\xff\"}", "{\"\xff\":1}", `{"type":"\ud800"}`, "{\"type\":\"\x01\"}", `{"tipe":{x}`, `{"topic":"a" "b"}`, `{1:2}`, `{null:1}`,
 }
 
@@ -75,6 +79,7 @@ func compareParse(t *testing.T, payload []byte) {
 func TestObject(t *testing.T) {
 	type object struct {
 		Type    string  `json:"type"`
+		ID      string  `json:"id,omitempty"`
 		Code    string  `json:"code,omitempty"`
 		Message string  `json:"message,omitempty"`
 		User    string  `json:"user,omitempty"`
@@ -91,6 +96,7 @@ func TestObject(t *testing.T) {
 	for _, o := range []Object{
 		{Type: "hello"}, {Type: "hello", User: "é\"\\/\u2028<", Epoch: "e", Offset: &zero}, {Type: "subscribe", Topic: "n", Offset: &most, Gap: true},
 		{Type: "error", Code: "c", Message: "tab\t, line\n, bell\a, \x7f and \xff\xfe\xc3"}, {Type: "refresh", Expires: -7, ExpiresIn: 3600, Ticket: "A-_9"},
+		{Type: "publish", ID: "a\"b\xff", Topic: "t"},
 	} {
 		want, err := json.Marshal(object(o), jsontext.AllowInvalidUTF8(true))
 		if err != nil {

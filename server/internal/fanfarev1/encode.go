@@ -31,15 +31,28 @@ func (m *Message) Encode() []byte {
 	if m.Gap {
 		b = append(b, `"gap":true,`...)
 	}
+	return append(m.appendPayload(b), '}')
+}
+
+// EncodeReply returns the message as the reply to a request; id may be empty.
+func (m *Message) EncodeReply(id string) []byte {
+	b := make([]byte, 0, len(m.Payload)+len(m.Payload)/8+len(id)+64)
+	b = append(b, `{"type":"reply",`...)
+	if id != "" {
+		b = append(appendText(append(b, `"id":`...), id), ',')
+	}
+	return append(m.appendPayload(b), '}')
+}
+
+// appendPayload appends the member with the payload.
+func (m *Message) appendPayload(b []byte) []byte {
 	switch {
 	case m.Binary:
-		b = appendBase64(b, m.Payload)
+		return appendBase64(b, m.Payload)
 	case escapes(m.Payload) > max(len(m.Payload)/3, maxEscapes):
-		b = append(appendBase64(b, m.Payload), `,"utf8":true`...)
-	default:
-		b = appendString(append(b, `"text":`...), m.Payload)
+		return append(appendBase64(b, m.Payload), `,"utf8":true`...)
 	}
-	return append(b, '}')
+	return appendString(append(b, `"text":`...), m.Payload)
 }
 
 // maxEscapes is the number of bytes that the escapes of any text may add.
@@ -82,9 +95,10 @@ func appendString(b, text []byte) []byte {
 }
 
 // Object is an object of the server that carries no payload: hello, subscribe,
-// unsubscribe, refresh or error. Zero members are left out.
+// unsubscribe, publish, refresh or error. Zero members are left out.
 type Object struct {
 	Type    string
+	ID      string // of the command that it answers
 	Code    string
 	Message string
 	User    string
@@ -102,7 +116,7 @@ type Object struct {
 func (o Object) Encode() []byte {
 	b := appendText([]byte(`{"type":`), o.Type)
 	for _, m := range [...]struct{ name, value string }{
-		{`,"code":`, o.Code}, {`,"message":`, o.Message}, {`,"user":`, o.User}, {`,"topic":`, o.Topic}, {`,"epoch":`, o.Epoch},
+		{`,"id":`, o.ID}, {`,"code":`, o.Code}, {`,"message":`, o.Message}, {`,"user":`, o.User}, {`,"topic":`, o.Topic}, {`,"epoch":`, o.Epoch},
 	} {
 		if m.value != "" {
 			b = appendText(append(b, m.name...), m.value)

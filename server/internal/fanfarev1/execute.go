@@ -18,6 +18,10 @@ type Client interface {
 	Acknowledge(topic, epoch string, offset uint64) error
 	// Refresh gives the session the identity that a token proves.
 	Refresh(token string) (Refreshed, error)
+	// Publish publishes a message to a topic, and Request gives one to the application. An
+	// object that answers follows by itself, unless there is an error.
+	Publish(id, topic string, p Payload) error
+	Request(id string, p Payload) error
 }
 
 // Start is where a subscription begins. The zero value begins at the position that the user has
@@ -63,17 +67,17 @@ func Execute(c Client, payload []byte) {
 	err := r.Parse(payload)
 	if err != nil {
 		err = &Error{"bad_message", err.Error()}
-	} else {
+	} else if err = r.checkID(); err == nil {
 		err = r.execute(c)
 	}
-	Answer(c, err)
+	Answer(c, r.id(), err)
 }
 
-// Answer tells the client about an Error.
-func Answer(c Client, err error) {
+// Answer tells the client about an Error. id is that of its command, if it has one.
+func Answer(c Client, id string, err error) {
 	var e *Error
 	if errors.As(err, &e) {
-		c.Send(Object{Type: "error", Code: e.Code, Message: e.Message})
+		c.Send(Object{Type: "error", ID: id, Code: e.Code, Message: e.Message})
 	}
 }
 
@@ -88,10 +92,14 @@ func (r *Command) execute(c Client) error {
 		return r.subscribe(c)
 	case "unsubscribe":
 		return r.unsubscribe(c)
+	case "publish":
+		return r.publish(c)
+	case "request":
+		return r.request(c)
 	case "refresh":
 		return r.refresh(c)
 	}
-	return &Error{"bad_type", "unknown type " + Quote(r.Type) + ": expected ack, subscribe, unsubscribe or refresh"}
+	return &Error{"bad_type", "unknown type " + Quote(r.Type) + ": expected ack, subscribe, unsubscribe, publish, request or refresh"}
 }
 
 func (r *Command) ack(c Client) error {

@@ -44,6 +44,15 @@ func (c *fakeClient) Refresh(token string) (Refreshed, error) {
 	return Refreshed{9, 8, []string{"old"}, "T"}, c.err
 }
 
+func (c *fakeClient) Publish(id, topic string, p Payload) error {
+	c.note("publish %q %s %t %q", id, topic, p.Binary, p.Bytes)
+	return c.err
+}
+func (c *fakeClient) Request(id string, p Payload) error {
+	c.note("request %q %t %q", id, p.Binary, p.Bytes)
+	return c.err
+}
+
 func TestExecute(t *testing.T) {
 	gone := errors.New("the session is closed")
 	for _, test := range []struct {
@@ -68,7 +77,14 @@ func TestExecute(t *testing.T) {
 		{`{"type":"unsubscribe","topic":"t"}`, nil, `unsubscribe t; {"type":"unsubscribe","topic":"t"}`},
 		{`{"type":"refresh","token":"x"}`, nil, `refresh x; {"type":"unsubscribe","topic":"old"}; {"type":"refresh","expires":9,"expires_in":8,"ticket":"T"}`},
 		{`{"type":"refresh","token":"x"}`, RefreshFailed("no"), `refresh x; {"type":"error","code":"refresh_failed","message":"no"}`},
-		{`{"type":"dance"}`, nil, `{"type":"error","code":"bad_type","message":"unknown type \"dance\": expected ack, subscribe, unsubscribe or refresh"}`},
+		{`{"type":"dance"}`, nil, `{"type":"error","code":"bad_type","message":"unknown type \"dance\": expected ack, subscribe, unsubscribe, publish, request or refresh"}`},
+		{`{"type":"publish","topic":"t","text":"x"}`, nil, `publish "" t false "x"`},
+		{`{"type":"publish","id":"i","topic":"t","base64":"/w=="}`, ErrNoInbox, `publish "i" t true "\xff"; {"type":"error","id":"i","code":"no_inbox","message":"this server stores no messages"}`},
+		{`{"type":"publish","id":"i","topic":"t"}`, nil, `{"type":"error","id":"i","code":"bad_message","message":"a publish needs text or base64"}`},
+		{`{"type":"request","id":"i","text":"","base64":null}`, nil, `request "i" false ""`},
+		{`{"type":"request","text":"","base64":""}`, nil, `{"type":"error","code":"bad_message","message":"a request has text or base64, not both"}`},
+		{`{"type":"request","text":7}`, nil, `{"type":"error","code":"bad_message","message":"field \"text\" has the wrong type"}`},
+		{`{"type":"ack","id":"i"}`, nil, `{"type":"error","id":"i","code":"bad_offset","message":"an ack needs an offset"}`},
 		{`[`, nil, `{"type":"error","code":"bad_message","message":"expected one JSON object"}`},
 	} {
 		c := &fakeClient{err: test.err}
@@ -77,7 +93,7 @@ func TestExecute(t *testing.T) {
 			t.Errorf("%s does\n%s, want\n%s", test.text, got, test.want)
 		}
 	}
-	for _, kind := range []string{"ack", "subscribe", "unsubscribe"} {
+	for _, kind := range []string{"ack", "subscribe", "unsubscribe", "publish"} {
 		c := &fakeClient{}
 		Execute(c, []byte(`{"type":"`+kind+`","topic":"a\u0001b","offset":1}`))
 		if got := strings.Join(c.did, "; "); !strings.HasPrefix(got, `{"type":"error","code":"bad_name"`) {

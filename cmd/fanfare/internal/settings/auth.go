@@ -1,14 +1,17 @@
 package settings
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"fanfare/registry"
 	"fanfare/server"
 	"fanfare/server/auth"
+	"fanfare/server/identity"
 )
 
 // authFlags say how a session's user is identified.
@@ -30,7 +33,8 @@ func (cmd *Serve) endpoint(p *Plan, log *slog.Logger) (push server.Endpoint, err
 	push = server.PushEndpoint(cmd.Path)
 	switch cmd.Auth {
 	case "none":
-		return push, nil
+		err = cmd.allowPublish(&push)
+		return push, err
 	case "hook":
 		if p.Hook, p.HookConfig, err = cmd.connectHook(log); err != nil {
 			return push, err
@@ -70,4 +74,27 @@ func (a *authFlags) keys(log *slog.Logger) (*auth.Keys, error) {
 		keys.Sets = append(keys.Sets, set)
 	}
 	return keys, nil
+}
+
+// allowPublish lets clients that name their user themselves publish to topics.
+func (cmd *Serve) allowPublish(push *server.Endpoint) error {
+	topics := cmd.ClientPublish
+	if len(topics) == 0 {
+		return nil
+	}
+	if len(topics) > identity.MaxNames {
+		return fmt.Errorf("--client-publish names %d topics: want at most %d", len(topics), identity.MaxNames)
+	}
+	for _, topic := range topics {
+		if err := registry.CheckName(topic); err != nil {
+			return fmt.Errorf("--client-publish: %w", err)
+		}
+	}
+	identify := push.Identifier
+	push.Identifier = func(ctx context.Context, r *server.Request) (server.Identity, error) {
+		id, err := identify(ctx, r)
+		id.MayPublish = topics
+		return id, err
+	}
+	return nil
 }

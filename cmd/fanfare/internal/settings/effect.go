@@ -88,6 +88,7 @@ func (cmd *Serve) checkEffect() error {
 		{"api-tls-ocsp", len(cmd.APITLSCert) > 0, "--api-tls-cert"},
 		{"api-tls-*", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: a Unix socket is served without TLS"},
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
+		{"client-publish", cmd.Auth == "none", "--auth none: with jwt and hook, publish in the token or the answer names topics"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
 		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},
 		{"resume-tickets", cmd.Auth != "none", "--auth jwt or --auth hook: the query needs no ticket"},

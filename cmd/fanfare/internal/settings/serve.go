@@ -21,6 +21,7 @@ type Serve struct {
 	connectHookFlags `embed:""`
 	revocationFlags  `embed:""`
 	ticketFlags      `embed:""`
+	ClientPublish    []string `help:"Topic that every client may publish to with --auth none, or a prefix such as chat.*; repeatable. Tokens and the connect hook name the topics of each client." placeholder:"TOPIC" group:"Security"`
 	InsecureIdentity bool     `help:"Allow --auth none on addresses other than loopback." group:"Security"`
 	AllowOrigin      []string `help:"Origin of web pages that may connect, besides the same host: https://app.example.com, https://*.example.com, null or *; repeatable." placeholder:"ORIGIN" group:"Security" live:"yes"`
 	AllowQuery       []string `help:"Query parameter that a handshake may have although the server does not read it, or a prefix such as utm_*; repeatable. Any other unknown parameter is rejected." placeholder:"NAME" group:"Security"`
