@@ -60,6 +60,12 @@ type Config struct {
 	// rejected with 503. Each takes about 1.5 KiB. 0: 20,000.
 	IdentifierQueue int
 
+	// Responders bounds the goroutines that run Responders. 0: 64.
+	Responders int
+	// ResponderQueue bounds the messages of clients that wait for one of them; more are
+	// rejected, and so are more than 64 of one session. 0: 4,096.
+	ResponderQueue int
+
 	// Transport, Workers and QueueBytes are passed to netpoll.Config.
 	Transport  netpoll.Transport
 	Workers    int
@@ -204,6 +210,8 @@ func (cfg *Config) validate() error {
 		{"HandshakeRate", &cfg.HandshakeRate, 20_000, 1, 1 << 30},
 		{"Identifiers", &cfg.Identifiers, 256, 1, 1 << 20},
 		{"IdentifierQueue", &cfg.IdentifierQueue, 20_000, 1, 1 << 30},
+		{"Responders", &cfg.Responders, 64, 1, 1 << 14},
+		{"ResponderQueue", &cfg.ResponderQueue, 4096, 1, 1 << 20},
 		{"SessionsPerUser", &cfg.SessionsPerUser, 16, 1, 1 << 20},
 		{"TopicsPerSession", &cfg.TopicsPerSession, 100, 1, 1 << 20},
 		{"PositionsPerUser", &cfg.PositionsPerUser, 1000, 1, 1 << 30},

@@ -59,7 +59,7 @@ func (srv *Server) ListenerFile() (*os.File, error) {
 // wait. A push in either process reaches the sessions of both, also after HandOver, until one
 // of them ends. What is left then are connections that cannot be described: those of TLS 1.2,
 // of a Mount without a descriptor, those whose hook does not return, and those whose messages
-// are still being published. Shutdown closes them
+// are still being published or answered. Shutdown closes them
 // with 1012.
 //
 // An error says why the other process has failed. This one then serves every session that the

@@ -19,13 +19,13 @@ var (
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
 		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
-		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/messagehook", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
 	}
 	internal = []string{
 		"fanfare/internal/leak", "fanfare/internal/similar",
 		"fanfare/server/internal/audience", "fanfare/server/internal/callout", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
-		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/limit",
+		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/lane", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/natstest", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
@@ -101,7 +101,7 @@ var libraries = []struct{ library, packages string }{
 	{"go.uber.org/zap", "acme"},
 	{"github.com/golang-jwt", "auth"},
 	{"github.com/MicahParks/jwkset", "auth"},
-	{"github.com/sony/gobreaker", "connecthook"},
+	{"github.com/sony/gobreaker", "internal/callout"},
 	{"github.com/alecthomas/kong", "cmd"},
 	{"github.com/mailru/easygo", "netpoll"},
 	{"github.com/coder/websocket", "client"},

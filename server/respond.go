@@ -15,7 +15,7 @@ import (
 // the message came from, while that is open. nil answers a request with an empty reply, and a
 // plain message with nothing.
 //
-// It may block: it runs on one of 64 goroutines, one call after another for a
+// It may block: it runs on one of Config.Responders goroutines, one call after another for a
 // session, in the order of its messages. ctx ends when the server does. It is also called for
 // messages of sessions that have ended meanwhile. An error that is a RequestError is told to
 // a client of fanfare.v1; any other error, and a panic, is logged, and told as an internal
@@ -39,12 +39,8 @@ type RequestError struct{ Code, Message string }
 
 func (e *RequestError) Error() string { return e.Code + ": " + e.Message }
 
-// Bounds of the messages that wait for a Responder, or are answered.
-const (
-	responders      = 64
-	requestsWaiting = 4096
-	requestBytes    = 16 << 20
-)
+// requestBytes bounds the messages that wait for a Responder, or are answered.
+const requestBytes = 16 << 20
 
 // errNoRequests is the answer to a request that nothing answers.
 var errNoRequests = &fanfarev1.Error{Code: "no_requests", Message: "this server answers no requests"}

@@ -182,7 +182,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.rejectLog = rejectlog.New(cfg.Logger)
 	srv.identifiers = limit.NewPool(cfg.Identifiers, srv.background.Go)
 	srv.publishing = srv.newLanes(publishers, publishesWaiting, publishBytes)
-	srv.responding = srv.newLanes(responders, requestsWaiting, requestBytes)
+	srv.responding = srv.newLanes(cfg.Responders, cfg.ResponderQueue, requestBytes)
 	srv.quit, srv.stop = context.WithCancel(context.Background())
 	srv.now = func() time.Duration { return time.Since(srv.started) }
 	srv.wall = time.Now

@@ -170,6 +170,50 @@ func TestRespond(t *testing.T) {
 	}
 }
 
+// TestRespondBlocked: a Responder that blocks costs its session further requests, which are
+// told, and others nothing; when no goroutine is left, the rest waits in bounds.
+func TestRespondBlocked(t *testing.T) {
+	entered, release := make(chan string, 10), make(chan struct{})
+	ep := PushEndpoint("/ws")
+	ep.Respond = func(_ context.Context, in Inbound) (*Message, error) {
+		if string(in.Payload) == "block" {
+			entered <- in.User
+			<-release
+		}
+		return NewMessage(Text, in.Payload), nil
+	}
+	srv := start(t, Config{Endpoints: []Endpoint{ep}, Responders: 2, ResponderQueue: 3, Workers: 2})
+	slow, quick := joined(t, srv, "/ws?user=slow"), joined(t, srv, "/ws?user=quick")
+	slow.send(Text, `{"type":"request","id":"0","text":"block"}`)
+	receive(t, "first call", entered)
+	for i := range 4 { // three wait
+		slow.send(Text, fmt.Sprintf(`{"type":"request","id":"%d","text":"x"}`, i+1))
+	}
+	if got := slow.next(); !strings.HasPrefix(got, `{"type":"error","id":"4","code":"busy","message":"too many messages of this session`) {
+		t.Errorf("got %s", got)
+	}
+	if n := srv.Stats().ClientWaiting; n != 4 {
+		t.Errorf("%d messages are waiting, want 4", n)
+	}
+	quick.send(Text, `{"type":"request","id":"1","text":"x"}`)
+	if got := quick.next(); !strings.Contains(got, `"code":"busy","message":"too many messages of clients`) { // three wait
+		t.Errorf("got %s", got)
+	}
+	close(release)
+	for i, want := range []string{"block", "x", "x", "x"} {
+		if got := slow.next(); got != fmt.Sprintf(`{"type":"reply","id":"%d","text":%q}`, i, want) {
+			t.Errorf("got %s", got)
+		}
+	}
+	quick.send(Text, `{"type":"request","id":"2","text":"x"}`)
+	if got := quick.next(); got != `{"type":"reply","id":"2","text":"x"}` {
+		t.Errorf("got %s", got)
+	}
+	if n := srv.Stats().Requests["busy"]; n != 2 {
+		t.Errorf("%d were rejected, want 2", n)
+	}
+}
+
 // TestHandOverAfterTheAnswer: a session whose request is being answered moves afterwards.
 func TestHandOverAfterTheAnswer(t *testing.T) {
 	linuxOnly(t)

@@ -22,6 +22,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
+	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -54,6 +55,7 @@ type program struct {
 	tokens      *auth.Tokens      // nil: not --auth jwt
 	hook        *connecthook.Hook // nil: not --auth hook
 	tickets     *ticket.Tickets   // nil: no resume tickets
+	messages    *messagehook.Hook // nil: no --message-hook
 	presence    *presence.Service // nil: none
 	pusher      *pusher.Service   // nil: none
 
@@ -74,7 +76,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		}
 		p.shutdown(context.Background())
 	}()
-	p.tokens, p.hook, p.tickets = next.Tokens, next.Hook, next.Tickets
+	p.tokens, p.hook, p.tickets, p.messages = next.Tokens, next.Hook, next.Tickets, next.MessageHook
 	if next.Cluster != nil {
 		c, err := cluster.New(ctx, *next.Cluster)
 		if err != nil {
@@ -149,6 +151,9 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	}
 	if p.tickets != nil {
 		next.API.Measured = append(next.API.Measured, p.tickets)
+	}
+	if p.messages != nil {
+		next.API.Measured = append(next.API.Measured, p.messages)
 	}
 	next.API.Version = buildVersion()
 	p.apiConfig = next.API
@@ -227,6 +232,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.hook != nil {
 		p.hook.Close()
+	}
+	if p.messages != nil {
+		p.messages.Close()
 	}
 	if p.revoked != nil {
 		p.revoked.Close()

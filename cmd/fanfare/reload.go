@@ -26,6 +26,7 @@ var reloaders = []reloader{
 	{"token keys", (*program).reloadTokens},
 	{"connect hook", (*program).reloadConnectHook},
 	{"resume tickets", (*program).reloadTickets},
+	{"message hook", (*program).reloadMessageHook},
 	{"API keys", (*program).reloadAPIKeys},
 	{"webhooks", (*program).reloadWebhooks},
 	{"Pusher apps", (*program).reloadPusher},
@@ -84,9 +85,10 @@ func (p *program) noteChanges(next *settings.Serve) (changed []string) {
 		}
 		attrs := []any{"flag", "--" + name, "old", old.String(), "new", now.String()}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
-		// on or off, and the first webhook.
+		// on or off, the first webhook, and a message hook or tickets where there were none.
 		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil) ||
 			name == "resume-tickets" && (next.ResumeTickets == "") != (p.tickets == nil) ||
+			strings.HasPrefix(name, "message-hook") && (next.MessageHook == "") != (p.messages == nil) ||
 			name == "pusher-apps" && (next.PusherApps == "") != (p.pusher == nil)
 		if !now.Live || toggled || followsAuth(name) && next.Auth != p.flags.Auth {
 			p.log.Warn("flag needs a restart, the old value stays", attrs...)
@@ -146,6 +148,15 @@ func (p *program) reloadTickets(next *settings.Plan) (func() error, error) {
 			return nil
 		}
 		return p.tickets.SetConfig(next.TicketConfig)
+	}, nil
+}
+
+func (p *program) reloadMessageHook(next *settings.Plan) (func() error, error) {
+	return func() error {
+		if p.messages == nil || next.MessageHook == nil {
+			return nil
+		}
+		return p.messages.SetConfig(next.MessageHookConfig)
 	}, nil
 }
 

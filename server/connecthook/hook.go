@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/sony/gobreaker/v2"
 
 	"fanfare/server"
 	"fanfare/server/internal/callout"
@@ -22,7 +22,7 @@ import (
 // Hook asks a backend who a client is. It is safe for concurrent use.
 type Hook struct {
 	current atomic.Pointer[settings]
-	breaker *gobreaker.CircuitBreaker[[]byte]
+	breaker *callout.Breaker[[]byte]
 	slots   chan struct{} // a place for each request under way
 	now     func() time.Time
 
@@ -42,15 +42,8 @@ type settings struct {
 	client *http.Client
 }
 
-// The circuit breaker opens after so many failures in a row, and lets one request through
-// after openFor.
-const (
-	tripAfter = 10
-	openFor   = 5 * time.Second
-)
-
 // New returns a Hook. It makes no request.
-func New(cfg Config) (*Hook, error) { return newHook(cfg, openFor) }
+func New(cfg Config) (*Hook, error) { return newHook(cfg, callout.OpenFor) }
 
 func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 	h := &Hook{now: time.Now}
@@ -58,14 +51,8 @@ func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 		return nil, err
 	}
 	h.slots = make(chan struct{}, h.current.Load().Concurrency)
-	h.breaker = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
-		Timeout:     openFor,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errLeft) },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			h.current.Load().Logger.Warn("connect hook circuit breaker", "from", from.String(), "to", to.String())
-		},
-	})
+	h.breaker = callout.NewBreaker[[]byte]("connect hook", openFor, func(err error) bool { return errors.Is(err, errLeft) },
+		func() *slog.Logger { return h.current.Load().Logger })
 	return h, nil
 }
 
@@ -112,7 +99,7 @@ func (h *Hook) Identify(ctx context.Context, r *server.Request) (server.Identity
 	case errors.Is(err, errLeft):
 		h.left.Add(1)
 		return server.Identity{}, unavailable()
-	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+	case errors.Is(err, callout.ErrOpen):
 		h.skipped.Add(1)
 	default:
 		h.failed.Add(1)
@@ -225,9 +212,5 @@ func (h *Hook) EachMetric(f func(name, help, label, value string, n int64)) {
 	}
 	f("connect_hook_anonymous_total", "Sessions opened for an anonymous user because the connect hook failed.", "", "", h.anonymous.Load())
 	f("connect_hook_requests", "Requests to the connect hook under way.", "", "", int64(len(h.slots)))
-	open := int64(0)
-	if h.breaker.State() == gobreaker.StateOpen {
-		open = 1
-	}
-	f("connect_hook_open", "1 while the circuit breaker lets no request through.", "", "", open)
+	f("connect_hook_open", "1 while the circuit breaker lets no request through.", "", "", h.breaker.Open())
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"fanfare/registry"
 	"fanfare/server"
 	"fanfare/server/auth"
 	"fanfare/server/identity"
@@ -82,13 +81,8 @@ func (cmd *Serve) allowPublish(push *server.Endpoint) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	if len(topics) > identity.MaxNames {
-		return fmt.Errorf("--client-publish names %d topics: want at most %d", len(topics), identity.MaxNames)
-	}
-	for _, topic := range topics {
-		if err := registry.CheckName(topic); err != nil {
-			return fmt.Errorf("--client-publish: %w", err)
-		}
+	if err := identity.Check(&server.Identity{MayPublish: topics}); err != nil {
+		return fmt.Errorf("--client-publish: %s", strings.TrimPrefix(err.Error(), "publish: "))
 	}
 	identify := push.Identifier
 	push.Identifier = func(ctx context.Context, r *server.Request) (server.Identity, error) {

@@ -25,6 +25,7 @@ import (
 	"fanfare/server/cluster"
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
+	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/revoke"
 	"fanfare/server/ticket"
@@ -194,6 +195,7 @@ func TestFlagOfFields(t *testing.T) {
 		"server":      {reflect.TypeFor[server.Config](), reflect.TypeFor[server.Endpoint](), reflect.TypeFor[frame.Rules]()},
 		"api":         {reflect.TypeFor[api.Config]()},
 		"connecthook": {reflect.TypeFor[connecthook.Config]()},
+		"messagehook": {reflect.TypeFor[messagehook.Config]()},
 		"inbox":       {reflect.TypeFor[inbox.Config]()},
 		"cluster":     {reflect.TypeFor[cluster.Config]()},
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},

@@ -90,6 +90,7 @@ func (cmd *Serve) checkEffect() error {
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
 		{"client-publish", cmd.Auth == "none", "--auth none: with jwt and hook, publish in the token or the answer names topics"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
+		{"message-hook-*", cmd.MessageHook != "", "--message-hook"},
 		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},
 		{"resume-tickets", cmd.Auth != "none", "--auth jwt or --auth hook: the query needs no ticket"},
 		{"resume-ticket-age", cmd.ResumeTickets != "", "--resume-tickets"},

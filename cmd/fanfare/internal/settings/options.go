@@ -54,6 +54,8 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		InsecureIdentity: cmd.InsecureIdentity,
 		Identifiers:      cmd.identifiers(),
 		IdentifierQueue:  cmd.ConnectHookQueue,
+		Responders:       cmd.MessageHookConcurrency,
+		ResponderQueue:   cmd.MessageHookQueue,
 		AllowOrigins:     cmd.AllowOrigin,
 		Transport:        transport,
 		Workers:          cmd.Workers,
@@ -91,6 +93,9 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 func (cmd *Serve) endpoints(p *Plan, log *slog.Logger) ([]server.Endpoint, error) {
 	push, err := cmd.endpoint(p, log)
 	if err != nil {
+		return nil, err
+	}
+	if err := cmd.messageHook(p, &push, log); err != nil {
 		return nil, err
 	}
 	push.Dialects = []server.Dialect{cmd.plain(), server.V1()}

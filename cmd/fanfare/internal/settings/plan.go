@@ -14,6 +14,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
+	"fanfare/server/messagehook"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -45,6 +46,10 @@ type Plan struct {
 
 	Tickets      *ticket.Tickets // nil: no resume tickets
 	TicketConfig ticket.Config
+
+	// MessageHook is in the endpoints of Server, too.
+	MessageHook       *messagehook.Hook // nil: none
+	MessageHookConfig messagehook.Config
 }
 
 // Plan reads the files, and checks everything that can be checked without a listener

@@ -62,6 +62,8 @@ type Serve struct {
 
 	inboxFlags `embed:"" group:"Durable messages"`
 
+	messageHookFlags `embed:"" group:"Message hook"`
+
 	webhookFlags `embed:"" group:"Webhooks"`
 
 	pusherFlags `embed:"" group:"Pusher"`

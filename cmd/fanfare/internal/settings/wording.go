@@ -25,6 +25,11 @@ var flagOf = map[string]string{
 
 	"server.Identifiers": "connect-hook-concurrency", "server.IdentifierQueue": "connect-hook-queue",
 
+	"server.Responders": "message-hook-concurrency", "server.ResponderQueue": "message-hook-queue",
+
+	"messagehook.URL": "message-hook", "messagehook.Secrets": "message-hook-key-file", "messagehook.Timeout": "message-hook-timeout",
+	"messagehook.Connections": "message-hook-concurrency",
+
 	"connecthook.URL": "connect-hook", "connecthook.Secrets": "connect-hook-key-file", "connecthook.Headers": "connect-hook-headers",
 	"connecthook.Cookies": "connect-hook-cookies", "connecthook.Query": "connect-hook-query", "connecthook.Timeout": "connect-hook-timeout",
 	"connecthook.Concurrency": "connect-hook-concurrency",

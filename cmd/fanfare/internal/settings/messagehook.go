@@ -1,0 +1,60 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"fanfare/server"
+	"fanfare/server/connecthook"
+	"fanfare/server/messagehook"
+)
+
+// messageHookFlags are about the backend that answers what clients send.
+type messageHookFlags struct {
+	MessageHook             string        `name:"message-hook" help:"URL of the backend that gets what clients of --path send, and answers it: https, or http on loopback." placeholder:"URL" live:"yes"`
+	MessageHookKeyFile      string        `name:"message-hook-key-file" help:"Secrets that sign the requests (Standard Webhooks), one per line. Required with --message-hook." placeholder:"FILE" live:"yes"`
+	MessageHookTimeout      time.Duration `name:"message-hook-timeout" help:"Time for a request." default:"5s" live:"yes"`
+	MessageHookConcurrency  int           `name:"message-hook-concurrency" help:"Maximum number of requests under way." default:"64"`
+	MessageHookQueue        int           `name:"message-hook-queue" help:"Maximum number of messages that wait for a request; more are rejected, and so are more than 64 of one session." default:"4096"`
+	MessageHookCA           string        `name:"message-hook-ca" help:"Authorities that the backend is verified with, in PEM, instead of the system's." placeholder:"FILE" live:"yes"`
+	MessageHookInsecureHTTP bool          `name:"message-hook-insecure-http" help:"Allow http for a backend that is not on loopback: an attacker on the network can then read messages and forge answers." live:"yes"`
+}
+
+// messageHook sets the hook that answers clients of an endpoint, if there is one. It makes no
+// request.
+func (cmd *Serve) messageHook(p *Plan, push *server.Endpoint, log *slog.Logger) error {
+	if cmd.MessageHook == "" {
+		return nil
+	}
+	if cmd.MessageHookKeyFile == "" {
+		return errors.New("--message-hook needs --message-hook-key-file: without a signature the backend cannot tell who asks")
+	}
+	lines, err := secretLines("message-hook-key-file", cmd.MessageHookKeyFile)
+	if err != nil {
+		return err
+	}
+	cfg := messagehook.Config{
+		URL:          cmd.MessageHook,
+		CA:           cmd.MessageHookCA,
+		InsecureHTTP: cmd.MessageHookInsecureHTTP,
+		Timeout:      cmd.MessageHookTimeout,
+		Connections:  cmd.MessageHookConcurrency,
+		Logger:       log,
+	}
+	for _, line := range lines {
+		secret, err := connecthook.ParseSecret(line)
+		if err != nil {
+			return fmt.Errorf("--message-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.MessageHookKeyFile)
+		}
+		cfg.Secrets = append(cfg.Secrets, secret)
+	}
+	hook, err := messagehook.New(cfg)
+	if err != nil {
+		return errors.New(strings.ReplaceAll(InFlags("messagehook", err).Error(), "InsecureHTTP", "--message-hook-insecure-http"))
+	}
+	p.MessageHook, p.MessageHookConfig, push.Respond = hook, cfg, hook.Respond
+	return nil
+}

@@ -1,0 +1,175 @@
+package messagehook
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"fanfare/server"
+	"fanfare/server/internal/callout"
+)
+
+// Hook has a backend answer messages. It is safe for concurrent use.
+type Hook struct {
+	current atomic.Pointer[settings]
+	breaker *callout.Breaker[answer]
+	now     func() time.Time
+
+	running atomic.Int64
+	results [results]atomic.Int64
+	logged  atomic.Int64 // when a failure was last logged, in seconds
+}
+
+// settings are a configuration and the client for its URL. They are immutable.
+type settings struct {
+	Config
+	client *http.Client
+}
+
+// Message is the JSON document that the backend gets.
+type Message struct {
+	// ID is a new one for each message: that of the header Webhook-Id.
+	ID string `json:"id"`
+	// Request is the ID that a client of fanfare.v1 gave its request.
+	Request  string `json:"request,omitzero"`
+	User     string `json:"user,omitzero"` // empty: the session has none
+	Session  string `json:"session"`       // server.SessionInfo.ID
+	Endpoint string `json:"endpoint"`      // its path
+	// Text or Base64 is the payload.
+	Text   *string `json:"text,omitzero"`
+	Base64 *[]byte `json:"base64,omitzero"`
+}
+
+// New returns a Hook. It makes no request.
+func New(cfg Config) (*Hook, error) { return newHook(cfg, callout.OpenFor) }
+
+func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
+	h := &Hook{now: time.Now}
+	if err := h.SetConfig(cfg); err != nil {
+		return nil, err
+	}
+	h.breaker = callout.NewBreaker[answer]("message hook", openFor, func(err error) bool { return errors.Is(err, context.Canceled) },
+		func() *slog.Logger { return h.current.Load().Logger })
+	return h, nil
+}
+
+// SetConfig replaces the configuration for messages from now on.
+func (h *Hook) SetConfig(cfg Config) error {
+	client, err := cfg.validate()
+	if err != nil {
+		return err
+	}
+	if old := h.current.Swap(&settings{cfg, client}); old != nil {
+		old.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Close closes the connections to the backend that are not in use.
+func (h *Hook) Close() { h.current.Load().client.CloseIdleConnections() }
+
+// What a client is told whose message the backend has not answered.
+var (
+	errTimeout     = &server.RequestError{Code: "timeout", Message: "the backend has not answered in time; it may have received the request"}
+	errUnavailable = &server.RequestError{Code: "unavailable", Message: "the backend is not available, try again later"}
+	errInvalid     = &server.RequestError{Code: "bad_answer", Message: "the answer of the backend is not valid"}
+)
+
+// Respond is a server.Responder.
+func (h *Hook) Respond(ctx context.Context, in server.Inbound) (*server.Message, error) {
+	set := h.current.Load()
+	h.running.Add(1)
+	defer h.running.Add(-1)
+	a, err := h.breaker.Execute(func() (answer, error) { return set.ask(ctx, in, h.now()) })
+	switch {
+	case err == nil:
+		return h.decide(&a)
+	case errors.Is(err, callout.ErrOpen):
+		h.results[skipped].Add(1)
+		return nil, errUnavailable
+	case errors.Is(err, context.Canceled):
+		h.results[canceled].Add(1)
+		return nil, errUnavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		h.results[timedOut].Add(1)
+		h.log("message hook failed", fmt.Errorf("no answer within %v", set.Timeout))
+		return nil, errTimeout
+	}
+	h.results[failed].Add(1)
+	h.log("message hook failed", err)
+	return nil, errUnavailable
+}
+
+// decide turns an answer of the backend into that to the client.
+func (h *Hook) decide(a *answer) (*server.Message, error) {
+	m, err := a.message()
+	var rejection *server.RequestError
+	switch {
+	case errors.As(err, &rejection):
+		h.results[rejected].Add(1)
+		return nil, rejection
+	case err != nil:
+		h.results[invalid].Add(1)
+		h.log("message hook answer is invalid", err)
+		return nil, errInvalid
+	case m == nil:
+		h.results[empty].Add(1)
+	default:
+		h.results[answered].Add(1)
+	}
+	return m, nil
+}
+
+// log logs a failure, at most one a second.
+func (h *Hook) log(text string, err error) {
+	now, last := h.now().Unix(), h.logged.Load()
+	if now != last && h.logged.CompareAndSwap(last, now) {
+		set := h.current.Load()
+		set.Logger.Error(text, "url", set.URL, "err", err, "failed", h.results[failed].Load(), "timeouts", h.results[timedOut].Load())
+	}
+}
+
+// document returns the body of a request.
+func document(id string, in *server.Inbound) ([]byte, error) {
+	m := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}
+	if in.Op == server.Text {
+		text := string(in.Payload)
+		m.Text = &text
+	} else {
+		m.Base64 = &in.Payload
+	}
+	return json.Marshal(&m)
+}
+
+// ask makes a request. An error is a failure of the backend, or that of ctx.
+func (set *settings) ask(ctx context.Context, in server.Inbound, now time.Time) (a answer, err error) {
+	id := "msg_" + rand.Text()
+	body, err := document(id, &in)
+	if err != nil {
+		return a, err
+	}
+	bound, cancel := context.WithTimeout(ctx, set.Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(bound, http.MethodPost, set.URL, bytes.NewReader(body))
+	if err != nil {
+		return a, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "fanfare")
+	callout.Sign(r.Header, set.Secrets, id, now, body)
+	if a, err = exchange(set.client, r); err == nil {
+		return a, a.failure()
+	}
+	if bound.Err() != nil {
+		err = bound.Err()
+	}
+	return a, err
+}

@@ -1,0 +1,402 @@
+package messagehook
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"fanfare/server"
+	"fanfare/server/internal/callout"
+)
+
+const patience = 30 * time.Second
+
+var secrets = [][]byte{[]byte("the-first-secret-of-the-hook"), []byte("the-second-secret-of-the-hook")}
+
+// fixture is a server whose clients are answered by a backend.
+type fixture struct {
+	srv  *server.Server
+	hook *Hook
+}
+
+// start starts a backend and a server that asks it.
+func start(t *testing.T, backend http.HandlerFunc, change ...func(*Config, *server.Config)) *fixture {
+	t.Helper()
+	web := httptest.NewServer(backend)
+	cfg := Config{URL: web.URL + "/message", Secrets: secrets, Logger: slog.New(slog.DiscardHandler)}
+	scfg := server.Config{Listen: "127.0.0.1:0", Logger: cfg.Logger, Responders: 2, Workers: 2}
+	for _, f := range change {
+		f(&cfg, &scfg)
+	}
+	hook, err := newHook(cfg, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep := server.PushEndpoint("/ws")
+	ep.Respond, ep.Rate.Unlimited = hook.Respond, true
+	scfg.Endpoints = []server.Endpoint{ep}
+	srv, err := server.New(scfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		srv.Shutdown(ctx)
+		hook.Close()
+		web.Close()
+	})
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{srv, hook}
+}
+
+// client is a WebSocket client.
+type client struct {
+	t *testing.T
+	io.ReadWriter
+}
+
+// dial opens a session; protocol may be empty.
+func (f *fixture) dial(t *testing.T, user, protocol string) *client {
+	t.Helper()
+	d := ws.Dialer{Timeout: patience}
+	if protocol != "" {
+		d.Protocols = []string{protocol}
+	}
+	conn, read, _, err := d.Dial(t.Context(), "ws://"+f.srv.Addr().String()+"/ws?user="+user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	c := &client{t, conn}
+	if read != nil { // what came with the answer
+		c.ReadWriter = struct {
+			io.Reader
+			io.Writer
+		}{read, conn}
+	}
+	if protocol != "" {
+		c.read() // hello
+	}
+	return c
+}
+
+func (c *client) send(op ws.OpCode, text string) {
+	c.t.Helper()
+	if err := wsutil.WriteClientMessage(c, op, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) read() string {
+	c.t.Helper()
+	b, _, err := wsutil.ReadServerData(c)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// ask sends a request of fanfare.v1, and returns the answer.
+func (c *client) ask(text string) string {
+	c.t.Helper()
+	c.send(ws.OpText, `{"type":"request","id":"7","text":"`+text+`"}`)
+	return c.read()
+}
+
+// verify checks the signatures of a request, and returns its document.
+func verify(t *testing.T, r *http.Request) (m Message) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	var want []string
+	for _, secret := range secrets {
+		mac := hmac.New(sha256.New, secret)
+		fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), body)
+		want = append(want, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	if got := r.Header.Get("Webhook-Signature"); got != strings.Join(want, " ") {
+		t.Errorf("the signature is %q, want %q", got, want)
+	}
+	if err := json.Unmarshal(body, &m, json.RejectUnknownMembers(true)); err != nil {
+		t.Errorf("%s: %v", body, err)
+	}
+	if m.ID == "" || m.ID != r.Header.Get("Webhook-Id") || r.Header.Get("Content-Type") != "application/json" || r.Method != "POST" {
+		t.Errorf("%s with %v", body, r.Header)
+	}
+	return m
+}
+
+// counts are the results that are not 0.
+func (f *fixture) counts() map[string]int64 {
+	all := make(map[string]int64)
+	f.hook.EachMetric(func(name, _, label, value string, n int64) {
+		if label == "result" && n > 0 {
+			all[value] = n
+		} else if label == "" && n > 0 {
+			all[name] = n
+		}
+	})
+	return all
+}
+
+// TestMessages: the backend gets what a client sends, and who it is, and the client its answer.
+func TestMessages(t *testing.T) {
+	got := make(chan Message, 1)
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		m := verify(t, r)
+		got <- m
+		switch {
+		case m.Base64 != nil:
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Write(append(*m.Base64, 0xff))
+		case *m.Text == "nothing":
+			w.WriteHeader(http.StatusNoContent)
+		case *m.Text == "empty":
+		default:
+			io.WriteString(w, `{"heard":"`+*m.Text+`"}`)
+		}
+	})
+	v1, plain := f.dial(t, "alice", "fanfare.v1"), f.dial(t, "bob", "")
+	ids := make(map[string]bool)
+	for _, tt := range []struct {
+		c       *client
+		op      ws.OpCode
+		say     string
+		user    string
+		request string
+		payload string // as Go prints it
+		want    string // empty: nothing
+	}{
+		{v1, ws.OpText, `{"type":"request","id":"7","text":"hi"}`, "alice", "7", `text "hi"`, `{"type":"reply","id":"7","text":"{\"heard\":\"hi\"}"}`},
+		{v1, ws.OpText, `{"type":"request","base64":"/w=="}`, "alice", "", `binary "\xff"`, `{"type":"reply","base64":"//8="}`},
+		{v1, ws.OpText, `{"type":"request","base64":""}`, "alice", "", `binary ""`, `{"type":"reply","base64":"/w=="}`},
+		{v1, ws.OpText, `{"type":"request","id":"8","text":"nothing"}`, "alice", "8", `text "nothing"`, `{"type":"reply","id":"8","text":""}`},
+		{plain, ws.OpText, "nothing", "bob", "", `text "nothing"`, ""},
+		{plain, ws.OpText, "empty", "bob", "", `text "empty"`, ""},
+		{plain, ws.OpText, "", "bob", "", `text ""`, `{"heard":""}`},
+		{plain, ws.OpBinary, "\xfe", "bob", "", `binary "\xfe"`, "\xfe\xff"},
+	} {
+		tt.c.send(tt.op, tt.say)
+		var m Message
+		select {
+		case m = <-got:
+		case <-time.After(patience):
+			t.Fatalf("%q did not reach the backend", tt.say)
+		}
+		payload := "none"
+		if m.Text != nil {
+			payload = fmt.Sprintf("text %q", *m.Text)
+		} else if m.Base64 != nil {
+			payload = fmt.Sprintf("binary %q", *m.Base64)
+		}
+		sessions := f.srv.Sessions(t.Context(), tt.user)
+		if len(sessions.Sessions) != 1 {
+			t.Fatalf("%+v", sessions)
+		}
+		if m.User != tt.user || m.Request != tt.request || m.Endpoint != "/ws" || m.Session != sessions.Sessions[0].ID || payload != tt.payload || ids[m.ID] {
+			t.Errorf("%q: the backend got %+v with %s, want %s", tt.say, m, payload, tt.payload)
+		}
+		ids[m.ID] = true
+		if tt.want != "" {
+			if answer := tt.c.read(); answer != tt.want {
+				t.Errorf("%q is answered by %s, want %s", tt.say, answer, tt.want)
+			}
+		}
+	}
+	if want := map[string]int64{"answered": 5, "empty": 3}; !maps.Equal(f.counts(), want) {
+		t.Errorf("counted %v, want %v", f.counts(), want)
+	}
+}
+
+// TestAnswers: what the backend may answer, and what a client is told.
+func TestAnswers(t *testing.T) {
+	var status atomic.Int64
+	var body, kind atomic.Value
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind.Load().(string))
+		w.Header().Set("Location", "/other")
+		w.WriteHeader(int(status.Load()))
+		io.WriteString(w, body.Load().(string))
+	})
+	c := f.dial(t, "alice", "fanfare.v1")
+	for _, tt := range []struct {
+		status     int
+		kind, body string
+		want       string
+	}{
+		{200, "text/plain", "ok", `{"type":"reply","id":"7","text":"ok"}`},
+		{422, "text/plain; charset=utf-8", " no such room\n", `{"type":"error","id":"7","code":"rejected","message":"no such room"}`},
+		{404, "text/html", "<p>", `{"type":"error","id":"7","code":"rejected","message":"Not Found"}`},
+		{499, "text/plain", strings.Repeat("x", maxText+1), `{"type":"error","id":"7","code":"rejected","message":"the backend has rejected the message"}`},
+		{200, "text/plain", "\xff", `{"type":"error","id":"7","code":"bad_answer"`},
+		{200, "text/plain", strings.Repeat("x", maxAnswer+1), `{"type":"error","id":"7","code":"unavailable"`},
+		{429, "text/plain", "slow down", `{"type":"error","id":"7","code":"unavailable"`},
+		{500, "text/plain", "", `{"type":"error","id":"7","code":"unavailable"`},
+		{302, "text/plain", "", `{"type":"error","id":"7","code":"unavailable"`},
+		{201, "text/plain", "made", `{"type":"error","id":"7","code":"unavailable"`},
+	} {
+		status.Store(int64(tt.status))
+		kind.Store(tt.kind)
+		body.Store(tt.body)
+		if got := c.ask("x"); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%d %.20q: the client is told %s, want %s", tt.status, tt.body, got, tt.want)
+		}
+	}
+	if want := map[string]int64{"answered": 1, "rejected": 3, "invalid": 1, "failed": 5}; !maps.Equal(f.counts(), want) {
+		t.Errorf("counted %v, want %v", f.counts(), want)
+	}
+}
+
+// TestHanging: a backend that hangs for one session costs others nothing, and order is kept.
+func TestHanging(t *testing.T) {
+	release := make(chan struct{})
+	entered := make(chan string, 10)
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		m := verify(t, r)
+		if entered <- *m.Text; *m.Text == "hang" {
+			<-release
+		}
+		io.WriteString(w, *m.Text)
+	}, func(cfg *Config, _ *server.Config) { cfg.Timeout = patience })
+	slow, quick := f.dial(t, "slow", "fanfare.v1"), f.dial(t, "quick", "fanfare.v1")
+	slow.send(ws.OpText, `{"type":"request","id":"1","text":"hang"}`)
+	slow.send(ws.OpText, `{"type":"request","id":"2","text":"after"}`)
+	if first := <-entered; first != "hang" {
+		t.Errorf("the backend got %q first", first)
+	}
+	if got := quick.ask("x"); got != `{"type":"reply","id":"7","text":"x"}` || f.counts()["message_hook_requests"] < 1 {
+		t.Errorf("the other session is told %s, with %v", got, f.counts())
+	}
+	close(release)
+	for _, want := range []string{`{"type":"reply","id":"1","text":"hang"}`, `{"type":"reply","id":"2","text":"after"}`} {
+		if got := slow.read(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// TestTimeout: a client learns that its request may have been received.
+func TestTimeout(t *testing.T) {
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else the end of the request is not noticed
+		<-r.Context().Done()
+	}, func(cfg *Config, _ *server.Config) { cfg.Timeout = 10 * time.Millisecond })
+	c := f.dial(t, "alice", "fanfare.v1")
+	if got := c.ask("x"); !strings.HasPrefix(got, `{"type":"error","id":"7","code":"timeout"`) {
+		t.Errorf("got %s", got)
+	}
+	if n := f.counts()["timeout"]; n != 1 {
+		t.Errorf("%d timeouts, want 1", n)
+	}
+}
+
+// TestBreaker: after failures in a row requests are rejected without the backend, until it
+// works again.
+func TestBreaker(t *testing.T) {
+	var asked atomic.Int64
+	var works atomic.Bool
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if !works.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	c := f.dial(t, "alice", "fanfare.v1")
+	for i := 0; f.counts()["skipped"] == 0; i++ {
+		if got := c.ask("x"); !strings.Contains(got, `"code":"unavailable"`) {
+			t.Fatalf("request %d: %s", i, got)
+		}
+		if i > 1000 {
+			t.Fatal("the circuit breaker does not open")
+		}
+	}
+	if asked.Load() < callout.TripAfter {
+		t.Errorf("the circuit breaker opened after %d failures", asked.Load())
+	}
+	works.Store(true)
+	for deadline := time.Now().Add(patience); c.ask("x") != `{"type":"reply","id":"7","text":""}`; {
+		if time.Now().After(deadline) {
+			t.Fatal("the circuit breaker does not close")
+		}
+	}
+	if f.counts()["message_hook_open"] != 0 {
+		t.Error("the metric says that the circuit breaker is open")
+	}
+}
+
+// TestSetConfig: a new configuration is for the messages that follow, and a wrong one changes
+// nothing.
+func TestSetConfig(t *testing.T) {
+	f := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
+	c := f.dial(t, "alice", "fanfare.v1")
+	cfg := f.hook.current.Load().Config
+	cfg.URL = strings.Replace(cfg.URL, "/message", "/other", 1)
+	if err := f.hook.SetConfig(cfg); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{"http://192.0.2.1/": "InsecureHTTP", "ftp://x": "https", "https://a:b@x/": "password"} {
+		wrong := cfg
+		if wrong.URL = url; f.hook.SetConfig(wrong) == nil || !strings.Contains(wrong.Validate().Error(), want) {
+			t.Errorf("%s: %v", url, wrong.Validate())
+		}
+	}
+	if got := c.ask("x"); got != `{"type":"reply","id":"7","text":"/other"}` {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestValidate: every error names its field.
+func TestValidate(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"URL": func(c *Config) { c.URL = "" }, "Secrets": func(c *Config) { c.Secrets = [][]byte{[]byte("short")} },
+		"Secrets is empty": func(c *Config) { c.Secrets = nil },
+		"Timeout":          func(c *Config) { c.Timeout = time.Hour }, "Connections": func(c *Config) { c.Connections = -1 },
+	} {
+		cfg := Config{URL: "http://127.0.0.1/", Secrets: secrets}
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(&cfg)
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), "messagehook: "+strings.Fields(name)[0]) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMetricsFromTheStart: each result is counted from 0 on.
+func TestMetricsFromTheStart(t *testing.T) {
+	h, err := New(Config{URL: "http://127.0.0.1/", Secrets: secrets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	h.EachMetric(func(name, _, _, value string, n int64) {
+		if names = append(names, name+value); n != 0 {
+			t.Errorf("%s is %d", name, n)
+		}
+	})
+	if len(names) != len(resultNames)+2 || slices.Contains(names, "message_hook_total") {
+		t.Errorf("metrics %q", names)
+	}
+}
