@@ -27,6 +27,9 @@
 //     they have caught up. Live messages are lost meanwhile, stored ones are not.
 //   - A connection without any sign of life for Config.PingInterval is pinged.
 //
+// [Client.Publish] and [Client.Request] send in the open session, and wait for the answer. They
+// repeat nothing.
+//
 // Only messages of a durable topic name their topic; live messages of all kinds are handled
 // by Config.Inbox, each on its own goroutine.
 //

@@ -39,10 +39,14 @@ type session struct {
 	heard atomic.Bool
 	why   error // of the pinger; set before CloseNow
 
+	over chan struct{} // closed when the session has ended
+
 	refresh func() // cancels the planned refresh, or nil; used by the reader alone
 
-	mu    sync.Mutex
-	queue []string // topics to subscribe by messages; the server has not answered the first. guarded by mu
+	mu       sync.Mutex
+	calls    map[string]chan *object // that wait for answers, by ID. guarded by mu
+	lastCall uint64                  // guarded by mu
+	queue    []string                // topics to subscribe by messages; the server has not answered the first. guarded by mu
 }
 
 // connect runs one session. stable reports whether it was open for long.
@@ -52,7 +56,8 @@ func (c *Client) connect(ctx context.Context) (stable bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s := &session{c: c, ctx: ctx}
+	s := &session{c: c, ctx: ctx, over: make(chan struct{})}
+	defer close(s.over)
 	target, err := c.target(s)
 	if err != nil {
 		return false, err
@@ -206,6 +211,9 @@ func (s *session) begin(o *object) error {
 
 // take takes an object of the server.
 func (s *session) take(o *object) {
+	if s.answers(o) {
+		return
+	}
 	c := s.c
 	c.mu.Lock()
 	b := c.boxes[o.Topic]

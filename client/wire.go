@@ -13,6 +13,7 @@ const protocol = "fanfare.v1"
 // object is what the server sends. Members that are not listed are ignored.
 type object struct {
 	Type    string  `json:"type"`
+	ID      string  `json:"id"`
 	Topic   string  `json:"topic"`
 	Offset  *uint64 `json:"offset"`
 	Epoch   string  `json:"epoch"`
@@ -57,10 +58,13 @@ func (o *object) message() *Message {
 // command is what a client sends.
 type command struct {
 	Type   string  `json:"type"`
+	ID     string  `json:"id,omitempty"`
 	Topic  string  `json:"topic,omitempty"`
 	Offset *uint64 `json:"offset,omitempty"`
 	Epoch  string  `json:"epoch,omitempty"`
 	Token  string  `json:"token,omitempty"`
+	Text   *string `json:"text,omitzero"`
+	Base64 *[]byte `json:"base64,omitzero"`
 }
 
 func (c command) encode() []byte {
