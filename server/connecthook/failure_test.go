@@ -13,7 +13,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
-	"fanfare/server/internal/callout"
+	"fanfare/server/internal/breaker"
 )
 
 // TestFailure: what a backend that does not work means for clients.
@@ -74,14 +74,14 @@ func TestBreaker(t *testing.T) {
 		w.WriteHeader(500)
 	}, func(_ *Config, scfg *server.Config, _ *server.Endpoint) { scfg.SessionsPerUser = 1000 })
 	const more = 200
-	for range callout.TripAfter + more {
+	for range breaker.TripAfter + more {
 		if resp, _ := answer(t, f.request(t, "/ws")); resp.StatusCode != 503 {
 			t.Errorf("status %d", resp.StatusCode)
 		}
 	}
 	// While it is open one request in a while finds out whether the backend works.
 	m := f.metrics()
-	if n := requests.Load(); n < callout.TripAfter || m["connect_hook_total failed"] != n || m["connect_hook_total skipped"] != callout.TripAfter+more-n || m["connect_hook_total skipped"] == 0 {
+	if n := requests.Load(); n < breaker.TripAfter || m["connect_hook_total failed"] != n || m["connect_hook_total skipped"] != breaker.TripAfter+more-n || m["connect_hook_total skipped"] == 0 {
 		t.Errorf("%d requests, metrics %v", n, m)
 	}
 	works.Store(true)
@@ -113,7 +113,7 @@ func TestClientsLeave(t *testing.T) {
 	}, func(cfg *Config, scfg *server.Config, _ *server.Endpoint) {
 		cfg.Query, cfg.Timeout, scfg.HandshakeTimeout = []string{"who"}, patience, patience
 	})
-	for i := range int64(callout.TripAfter + 3) {
+	for i := range int64(breaker.TripAfter + 3) {
 		c := f.request(t, "/ws?who=hasty")
 		await(t, "the backend is asked", func() bool { return asked.Load() == i+1 })
 		c.Close()
@@ -122,7 +122,7 @@ func TestClientsLeave(t *testing.T) {
 	if resp, body := answer(t, f.request(t, "/ws?who=patient")); resp.StatusCode != 101 {
 		t.Errorf("%s %q", resp.Status, body)
 	}
-	await(t, "all are counted", func() bool { return f.metrics()["connect_hook_total canceled"] == callout.TripAfter+3 })
+	await(t, "all are counted", func() bool { return f.metrics()["connect_hook_total canceled"] == breaker.TripAfter+3 })
 	if m := f.metrics(); m["connect_hook_total failed"] != 0 || m["connect_hook_open"] != 0 {
 		t.Errorf("metrics %v", m)
 	}

@@ -16,13 +16,14 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"fanfare/server"
+	"fanfare/server/internal/breaker"
 	"fanfare/server/internal/callout"
 )
 
 // Hook asks a backend who a client is. It is safe for concurrent use.
 type Hook struct {
 	current atomic.Pointer[settings]
-	breaker *callout.Breaker[[]byte]
+	breaker *breaker.Breaker[[]byte]
 	slots   chan struct{} // a place for each request under way
 	now     func() time.Time
 
@@ -43,7 +44,7 @@ type settings struct {
 }
 
 // New returns a Hook. It makes no request.
-func New(cfg Config) (*Hook, error) { return newHook(cfg, callout.OpenFor) }
+func New(cfg Config) (*Hook, error) { return newHook(cfg, breaker.OpenFor) }
 
 func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 	h := &Hook{now: time.Now}
@@ -51,7 +52,7 @@ func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 		return nil, err
 	}
 	h.slots = make(chan struct{}, h.current.Load().Concurrency)
-	h.breaker = callout.NewBreaker[[]byte]("connect hook", openFor, func(err error) bool { return errors.Is(err, errLeft) },
+	h.breaker = breaker.New[[]byte]("connect hook", openFor, func(err error) bool { return errors.Is(err, errLeft) },
 		func() *slog.Logger { return h.current.Load().Logger })
 	return h, nil
 }
@@ -99,7 +100,7 @@ func (h *Hook) Identify(ctx context.Context, r *server.Request) (server.Identity
 	case errors.Is(err, errLeft):
 		h.left.Add(1)
 		return server.Identity{}, unavailable()
-	case errors.Is(err, callout.ErrOpen):
+	case errors.Is(err, breaker.ErrOpen):
 		h.skipped.Add(1)
 	default:
 		h.failed.Add(1)

@@ -14,13 +14,14 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"fanfare/server"
+	"fanfare/server/internal/breaker"
 	"fanfare/server/internal/callout"
 )
 
 // Hook has a backend answer messages. It is safe for concurrent use.
 type Hook struct {
 	current atomic.Pointer[settings]
-	breaker *callout.Breaker[answer]
+	breaker *breaker.Breaker[answer]
 	now     func() time.Time
 
 	running atomic.Int64
@@ -49,14 +50,14 @@ type Message struct {
 }
 
 // New returns a Hook. It makes no request.
-func New(cfg Config) (*Hook, error) { return newHook(cfg, callout.OpenFor) }
+func New(cfg Config) (*Hook, error) { return newHook(cfg, breaker.OpenFor) }
 
 func newHook(cfg Config, openFor time.Duration) (*Hook, error) {
 	h := &Hook{now: time.Now}
 	if err := h.SetConfig(cfg); err != nil {
 		return nil, err
 	}
-	h.breaker = callout.NewBreaker[answer]("message hook", openFor, func(err error) bool { return errors.Is(err, context.Canceled) },
+	h.breaker = breaker.New[answer]("message hook", openFor, func(err error) bool { return errors.Is(err, context.Canceled) },
 		func() *slog.Logger { return h.current.Load().Logger })
 	return h, nil
 }
@@ -92,7 +93,7 @@ func (h *Hook) Respond(ctx context.Context, in server.Inbound) (*server.Message,
 	switch {
 	case err == nil:
 		return h.decide(&a)
-	case errors.Is(err, callout.ErrOpen):
+	case errors.Is(err, breaker.ErrOpen):
 		h.results[skipped].Add(1)
 		return nil, errUnavailable
 	case errors.Is(err, context.Canceled):

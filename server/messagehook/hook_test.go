@@ -22,7 +22,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
-	"fanfare/server/internal/callout"
+	"fanfare/server/internal/breaker"
 )
 
 const patience = 30 * time.Second
@@ -331,7 +331,7 @@ func TestBreaker(t *testing.T) {
 			t.Fatal("the circuit breaker does not open")
 		}
 	}
-	if asked.Load() < callout.TripAfter {
+	if asked.Load() < breaker.TripAfter {
 		t.Errorf("the circuit breaker opened after %d failures", asked.Load())
 	}
 	works.Store(true)

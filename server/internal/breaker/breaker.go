@@ -1,4 +1,6 @@
-package callout
+// Package breaker has the circuit breaker of requests to the backend of the operator.
+// It is not in package callout, so that only the hooks that have one link its library.
+package breaker
 
 import (
 	"errors"
@@ -22,9 +24,9 @@ const (
 	OpenFor = 5 * time.Second
 )
 
-// NewBreaker returns a Breaker for requests to what name names in the log. excluded says
+// New returns a Breaker for requests to what name names in the log. excluded says
 // which errors are not failures.
-func NewBreaker[T any](name string, openFor time.Duration, excluded func(error) bool, log func() *slog.Logger) *Breaker[T] {
+func New[T any](name string, openFor time.Duration, excluded func(error) bool, log func() *slog.Logger) *Breaker[T] {
 	return &Breaker[T]{gobreaker.NewCircuitBreaker[T](gobreaker.Settings{
 		Timeout:     openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= TripAfter },
