@@ -36,7 +36,7 @@ func (c *Client) Publish(ctx context.Context, topic string, p Payload) (Position
 	return at, nil
 }
 
-// Request has the backend behind the server answer a message. Errors are those of Publish.
+// Request sends a message to the backend, and returns its answer. Errors are those of Publish.
 func (c *Client) Request(ctx context.Context, p Payload) (Payload, error) {
 	o, err := c.call(ctx, p.in(command{Type: "request"}))
 	if err != nil {
