@@ -156,6 +156,9 @@ type Config struct {
 	// Observer learns of events, see package webhook. nil: nothing is done for them. The
 	// caller ends it, after Shutdown.
 	Observer Observer
+	// Escalator reports messages that were not acknowledged in time, see package webhook. nil:
+	// Entry.Escalate is rejected. The caller ends it, after Shutdown.
+	Escalator Escalator
 
 	// Started is when the service was started, if another process did that, whose sessions
 	// this one takes over: Server.Started of the other one, by the clock of this one. The zero

@@ -33,11 +33,12 @@ const (
 	TopicOccupied                    // Topic: the first subscriber on this node
 	TopicVacated                     // Topic: the last subscriber on this node has left
 	MessageReceived                  // User, Session, Endpoint, Op, Payload: see Endpoint.ReportMessages
+	MessageUnread                    // User, Unread: from an Escalator, not from the server
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{"session.opened", "session.closed", "session.slow", "user.online", "user.offline",
-	"topic.occupied", "topic.vacated", "message.received"}
+	"topic.occupied", "topic.vacated", "message.received", "message.unread"}
 
 // String returns the name of the kind, such as "session.opened".
 func (k EventKind) String() string { return eventNames[k] }
@@ -68,6 +69,15 @@ type Event struct {
 	Queued     int // bytes in the outbound queue
 	Op         Op
 	Payload    []byte
+	Unread     *Unread // of MessageUnread
+}
+
+// Unread is a message that was not acknowledged in time.
+type Unread struct {
+	Message string // Entry.ID
+	Epoch   string
+	Offset  uint64
+	Deleted bool // it is not stored any more
 }
 
 // presenceLocks is how many locks order the events of users: 20,000 handshakes a second

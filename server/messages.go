@@ -120,6 +120,9 @@ type Entry struct {
 	// TTL is the time after which the message is not delivered any more, by the
 	// clocks of servers; 0: it does not expire.
 	TTL time.Duration
+	// Escalate is the time after which Config.Escalator reports the message, unless the user
+	// has acknowledged it: at least MinEscalation; 0: never. It is for messages to users.
+	Escalate time.Duration
 }
 
 // Stored reports where an Entry was stored, and how many sessions it has reached.
@@ -132,8 +135,8 @@ type Stored struct {
 }
 
 // PushStored stores a message in a user's inbox, and sends it to the user's
-// sessions once it is stored. Errors: ErrNoStore, ErrTooBig, and those of package
-// store.
+// sessions once it is stored. Errors: ErrNoStore, ErrTooBig, those of package store,
+// and with Entry.Escalate ErrEscalation and ErrNoEscalator.
 func (srv *Server) PushStored(ctx context.Context, user string, e Entry) (Stored, error) {
 	p, err := srv.Begin(store.Box{User: user}, e)
 	if err != nil {
@@ -164,6 +167,8 @@ type Pending struct {
 	message *Message
 	began   time.Duration // of Server.now
 	pending *gate.Pending
+	id      string    // Entry.ID
+	due     time.Time // zero: the message is not escalated
 }
 
 // Begin takes a place for a message in the order of a user's inbox or a durable
@@ -177,10 +182,17 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 	case len(e.Payload) > srv.cfg.MaxPayload:
 		return nil, fmt.Errorf("%w: %d bytes, Config.MaxPayload is %d", ErrTooBig, len(e.Payload), srv.cfg.MaxPayload)
 	}
+	if err := srv.checkEscalation(box, &e); err != nil {
+		return nil, err
+	}
+	var due time.Time
+	if e.Escalate != 0 {
+		due = srv.wall().Add(e.Escalate)
+	}
 	m := NewMessage(e.Op, e.Payload)
 	began := srv.now()
 	entry := store.Entry{ID: e.ID, Binary: e.Op == Binary, TTL: e.TTL, Payload: m.Payload()}
-	return &Pending{srv: srv, box: box, message: m, began: began, pending: srv.gate.Begin(box, entry)}, nil
+	return &Pending{srv: srv, box: box, message: m, began: began, pending: srv.gate.Begin(box, entry), id: e.ID, due: due}, nil
 }
 
 // Finish stores the message and sends it. It returns when it is stored and the
@@ -191,6 +203,17 @@ func (srv *Server) Begin(box store.Box, e Entry) (*Pending, error) {
 // store.ErrUnavailable, although the message may be stored: sessions then get it when the
 // store calls the function of OnRecover.
 func (p *Pending) Finish(ctx context.Context) (Stored, error) {
+	st, err := p.finish(ctx)
+	if err == nil {
+		err = p.escalate(ctx, st)
+	}
+	if err != nil {
+		return Stored{}, err
+	}
+	return st, nil
+}
+
+func (p *Pending) finish(ctx context.Context) (Stored, error) {
 	srv := p.srv
 	r, err := p.pending.Finish(ctx)
 	switch {

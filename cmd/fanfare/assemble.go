@@ -110,10 +110,11 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		}
 	}
 	if next.Webhooks != nil {
+		next.Webhooks.Store = cfg.Store
 		if p.webhooks, err = webhook.Open(ctx, *next.Webhooks); err != nil {
 			return settings.InFlags("webhook", err)
 		}
-		cfg.Observer, next.API.Webhooks = p.webhooks, p.webhooks
+		cfg.Observer, cfg.Escalator, next.API.Webhooks = p.webhooks, p.webhooks, p.webhooks
 	}
 	if next.Presence != nil && p.webhooks != nil {
 		shared := *next.Presence

@@ -173,7 +173,7 @@ func (p *program) reloadAPIKeys(next *settings.Plan) (func() error, error) {
 // sessions that are open were not counted.
 func (p *program) reloadWebhooks(next *settings.Plan) (func() error, error) {
 	if p.presence == nil && next.Presence != nil {
-		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied or topic.vacated, and none did at the start: restart the server")
+		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied, topic.vacated or message.unread, and none did at the start: restart the server")
 	}
 	return func() error {
 		if p.webhooks == nil || next.Webhooks == nil {

@@ -33,7 +33,8 @@ import (
 // Unknown and repeated fields are errors, because they could change the receivers. A field
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
-// exclude_users and exclude_sessions leave out sessions, where selects by labels, and conflate
+// escalate is the time after which a webhook is told of a durable message that a user has not
+// acknowledged. exclude_users and exclude_sessions leave out sessions, where selects by labels, and conflate
 // replaces older messages and receipt counts confirmations, of messages that are not stored.
 type document struct {
 	Users     []string
@@ -45,6 +46,7 @@ type document struct {
 	Durable   bool
 	TTL       string
 	ID        string
+	Escalate  string
 
 	ExcludeUsers    []string
 	ExcludeSessions []string
@@ -54,14 +56,14 @@ type document struct {
 
 	where *where.Expr // Where, parsed
 
-	ttl time.Duration // TTL, parsed
+	ttl, escalate time.Duration // TTL and Escalate, parsed
 
 	in  bytes.Buffer // of dec
 	dec jsontext.Decoder
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "exclude_users", "exclude_sessions", "where", "conflate", "receipt"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "escalate", "exclude_users", "exclude_sessions", "where", "conflate", "receipt"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -117,6 +119,7 @@ func (d *document) parse(b []byte) *problem {
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
 	d.Where, d.where, d.Conflate, d.Receipt = nil, nil, nil, false
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
+	d.Escalate, d.escalate = "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
 		return problemf(400, "bad_json", "invalid UTF-8 at byte %d", invalidAt(b))
@@ -185,6 +188,8 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.TTL)
 	case "id":
 		return json.UnmarshalDecode(dec, &d.ID)
+	case "escalate":
+		return json.UnmarshalDecode(dec, &d.Escalate)
 	case "exclude_users":
 		return json.UnmarshalDecode(dec, &d.ExcludeUsers)
 	case "exclude_sessions":
@@ -221,6 +226,16 @@ func (d *document) check() *problem {
 		return errNarrowed
 	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
 		return errNotStored
+	case d.Escalate != "" && !d.Durable:
+		return problemf(400, "bad_document", "escalate is for durable messages to users: say \"durable\":true, or remove it")
+	case d.Escalate != "" && len(d.Topics) > 0:
+		return problemf(400, "bad_document", "escalate is for messages to users, and the document names topics: remove them, or escalate")
+	}
+	if d.Escalate != "" {
+		var p *problem
+		if d.escalate, p = escalateOption(d.Escalate); p != nil {
+			return p
+		}
 	}
 	if d.TTL+d.ID != "" {
 		var p *problem

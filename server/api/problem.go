@@ -100,6 +100,10 @@ func storedProblem(err error) *problem {
 	switch {
 	case errors.Is(err, server.ErrNoStore):
 		return problemf(501, "no_inbox", "the server stores no messages: it was started without a store")
+	case errors.Is(err, server.ErrNoEscalator):
+		return problemf(501, "no_escalation", "escalate needs a webhook that is told of message.unread: %s", strings.TrimPrefix(err.Error(), "server: "))
+	case errors.Is(err, server.ErrEscalation):
+		return problemf(400, "bad_escalate", "escalate: %s", strings.TrimPrefix(err.Error(), server.ErrEscalation.Error()+": "))
 	case errors.Is(err, server.ErrNotDurable):
 		return problemf(409, "not_durable", "a topic is not durable: name it among the durable topics of the server, or remove durable")
 	case errors.Is(err, store.ErrFull):

@@ -43,6 +43,8 @@ func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	}
 	durable, p := wantsDurable(ctx)
 	switch {
+	case ctx.QueryArgs().Has("escalate"):
+		return problemf(400, "bad_escalate", "escalate is for messages to users: remove it, or push to a user")
 	case p != nil:
 		return p
 	case durable && a.limits.Store == nil:

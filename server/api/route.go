@@ -40,7 +40,7 @@ type method struct {
 type names struct{ user, topic, profile, id string }
 
 var (
-	storedQuery = []string{"durable", "ttl", "id"}
+	storedQuery = []string{"durable", "ttl", "id", "escalate"}
 	closeQuery  = []string{"code", "reason"}
 	noStore     = []int{501, 503, 507}
 )

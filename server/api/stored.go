@@ -26,16 +26,35 @@ const maxID = 256
 // the store), and id makes a retry harmless.
 func storedOptions(ttl, id string) (d time.Duration, p *problem) {
 	if ttl != "" {
-		var err error
-		if strings.Trim(ttl, "0123456789") == "" {
-			ttl += "s"
-		}
-		if d, err = time.ParseDuration(ttl); err != nil || d <= 0 {
+		var ok bool
+		if d, ok = parseTime(ttl); !ok {
 			return 0, problemf(400, "bad_ttl", "ttl is %.40q: want a time like 90s or 1h30m, or a number of seconds", ttl)
 		}
 	}
 	if len(id) > maxID || !utf8.ValidString(id) {
 		return 0, problemf(400, "bad_id", "id has %d bytes: want UTF-8 of at most %d bytes", len(id), maxID)
+	}
+	return d, nil
+}
+
+// parseTime parses a time like 90s, or a number of seconds. It has to be positive.
+func parseTime(text string) (d time.Duration, ok bool) {
+	if strings.Trim(text, "0123456789") == "" {
+		text += "s"
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil && d > 0
+}
+
+// escalateOption checks the time after which a webhook is told that a message is unread; empty:
+// never. Server.Begin knows its limits.
+func escalateOption(text string) (d time.Duration, p *problem) {
+	if text == "" {
+		return 0, nil
+	}
+	d, ok := parseTime(text)
+	if !ok {
+		return 0, problemf(400, "bad_escalate", "escalate is %.40q: want a time like 30s or 10m, or a number of seconds", text)
 	}
 	return d, nil
 }
@@ -50,8 +69,8 @@ func wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem) {
 	case string(durable) == "true", string(durable) == "1":
 		return true, nil
 	case string(durable) == "false", string(durable) == "0", !args.Has("durable"):
-		if args.Has("ttl") || args.Has("id") {
-			return false, problemf(400, "bad_query", "ttl and id are for durable messages: say durable=true, or remove them")
+		if args.Has("ttl") || args.Has("id") || args.Has("escalate") {
+			return false, problemf(400, "bad_query", "ttl, id and escalate are for durable messages: say durable=true, or remove them")
 		}
 		return false, nil
 	default:
@@ -76,7 +95,7 @@ func checkStored(ctx *fasthttp.RequestCtx) *problem {
 // It answers when the message is stored.
 func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
 	args := ctx.QueryArgs()
-	for _, name := range []string{"ttl", "id"} {
+	for _, name := range []string{"ttl", "id", "escalate"} {
 		if args.Has(name) && len(args.Peek(name)) == 0 {
 			return problemf(400, "bad_"+name, "%s is empty: give it a value, or remove it", name)
 		}
@@ -86,7 +105,11 @@ func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
 	if p != nil {
 		return p
 	}
-	pending, p := a.beginBody(ctx, box, id, ttl)
+	escalate, p := escalateOption(string(args.Peek("escalate")))
+	if p != nil {
+		return p
+	}
+	pending, p := a.beginBody(ctx, box, server.Entry{ID: id, TTL: ttl, Escalate: escalate})
 	if p != nil {
 		return p
 	}
@@ -99,14 +122,15 @@ func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
 	return nil
 }
 
-// beginBody takes a place for the body. The body is free when it returns.
-func (a *API) beginBody(ctx *fasthttp.RequestCtx, box store.Box, id string, ttl time.Duration) (*server.Pending, *problem) {
+// beginBody takes a place for the body, with the options in e. The body is free when it returns.
+func (a *API) beginBody(ctx *fasthttp.RequestCtx, box store.Box, e server.Entry) (*server.Pending, *problem) {
 	body, op, p := a.readPayload(ctx)
 	if p != nil {
 		return nil, p
 	}
 	defer body.free()
-	pending, err := a.srv.Begin(box, server.Entry{Op: op, Payload: body.b, ID: id, TTL: ttl})
+	e.Op, e.Payload = op, body.b
+	pending, err := a.srv.Begin(box, e)
 	if err != nil {
 		return nil, storedProblem(err)
 	}
@@ -163,7 +187,7 @@ func (d *document) begin(api *API) (finish func() storedAnswer, p *problem) {
 			a.finish(canceled, api, pending)
 		}
 	}()
-	entry := server.Entry{Op: op, Payload: payload, ID: d.ID, TTL: d.ttl}
+	entry := server.Entry{Op: op, Payload: payload, ID: d.ID, TTL: d.ttl, Escalate: d.escalate}
 	// In the order of names, so that two documents never wait for each other.
 	for i := range a.stored {
 		box := store.Box{}

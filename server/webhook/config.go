@@ -16,6 +16,7 @@ import (
 	"fanfare/server/internal/callout"
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/natsconn"
+	"fanfare/server/store"
 )
 
 // Hook is a webhook: an endpoint of the operator's that is told of events.
@@ -56,6 +57,14 @@ type Config struct {
 	MaxAge time.Duration
 	// Timeout bounds one request. 0: 15 s.
 	Timeout time.Duration
+	// Store has the messages that Escalate is about. It needs Dir or URL. nil: no message is
+	// escalated. The caller closes it, after Close.
+	Store store.Store
+	// MessageAge is how long Store keeps messages. 0: 7 days.
+	MessageAge time.Duration
+	// MaxEscalations bounds the messages that are to be escalated, in bytes: about 250 for
+	// each. 0: 64 MiB.
+	MaxEscalations int64
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 
@@ -104,6 +113,18 @@ func (cfg *Config) validate() (hooks []*hook, err error) {
 	}
 	if cfg.Timeout < 100*time.Millisecond || cfg.Timeout > 5*time.Minute {
 		errs = append(errs, field.Errorf("Timeout", "is %v: want 100ms to 5m", cfg.Timeout))
+	}
+	if cfg.MessageAge == 0 {
+		cfg.MessageAge = 7 * 24 * time.Hour
+	}
+	if cfg.MaxEscalations == 0 {
+		cfg.MaxEscalations = 64 << 20
+	}
+	if cfg.MaxEscalations < 1<<10 {
+		errs = append(errs, field.Errorf("MaxEscalations", "is %d: want at least 1 KiB", cfg.MaxEscalations))
+	}
+	if cfg.Store != nil && cfg.Dir == "" && cfg.URL == "" {
+		errs = append(errs, field.Errorf("Store", "needs Dir or URL, which store what is to be escalated"))
 	}
 	cfg.Replicas = max(cfg.Replicas, 1)
 	switch {

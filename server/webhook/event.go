@@ -33,6 +33,10 @@ type document struct {
 	Queued     int         `json:"queued_bytes,omitzero"`
 	Text       *string     `json:"text,omitzero"`
 	Base64     []byte      `json:"base64,omitzero"`
+	Message    string      `json:"message,omitzero"`
+	Epoch      string      `json:"epoch,omitzero"`
+	Offset     uint64      `json:"offset,omitzero"`
+	Deleted    bool        `json:"deleted,omitzero"`
 }
 
 // encode returns an event as JSON.
@@ -55,6 +59,10 @@ func encode(e *server.Event, id, node string) []byte {
 			d.Text = &text
 		} else if d.Base64 = e.Payload; d.Base64 == nil {
 			d.Base64 = []byte{}
+		}
+	case server.MessageUnread:
+		if u := e.Unread; u != nil {
+			d.Message, d.Epoch, d.Offset, d.Deleted = u.Message, u.Epoch, u.Offset, u.Deleted
 		}
 	}
 	b, err := json.Marshal(&d, jsontext.AllowInvalidUTF8(true)) // a program may close with any reason

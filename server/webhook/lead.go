@@ -45,6 +45,7 @@ func (s *Service) Lead(context.Context) error {
 	q.name = clusterQueue
 	next := newService(cfg, s.now, s.random, s.stats)
 	next.queue, next.shared = q, true
+	next.escalations = next.escalationsOf(q, escalatePoll)
 	next.run(hooks, nil)
 	l.s = next
 	return nil
@@ -58,12 +59,17 @@ func (s *Service) Report(ctx context.Context, events []server.Event, ids []strin
 	if to == nil {
 		return errNotLeading
 	}
+	return to.report(ctx, events, ids)
+}
+
+// report queues events with their identifiers in the queue of this service, see Report.
+func (s *Service) report(ctx context.Context, events []server.Event, ids []string) error {
 	done := make(chan struct{})
 	select {
-	case to.commands <- func() { to.storeEvents(events, ids); close(done) }:
+	case s.commands <- func() { s.storeEvents(events, ids); close(done) }:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-to.quit:
+	case <-s.quit:
 		return errNotLeading
 	}
 	select {
@@ -71,7 +77,7 @@ func (s *Service) Report(ctx context.Context, events []server.Event, ids []strin
 	case <-ctx.Done(): // the queue cannot be reached; Resign ends the attempt
 		return ctx.Err()
 	}
-	if to.ctx.Err() != nil { // storeEvents may have given up
+	if s.ctx.Err() != nil { // storeEvents may have given up
 		return errNotLeading
 	}
 	return nil

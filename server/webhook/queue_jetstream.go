@@ -31,6 +31,10 @@ type jetStreamQueue struct {
 	limit            int64
 	replicas         int
 	batches, letters atomicStream
+
+	escalations     atomicStream
+	escalationLimit int64
+	escalationAge   time.Duration // of records that no node decides
 }
 
 // atomicStream is a stream, nil until it is known to exist.
@@ -86,7 +90,8 @@ func openOutside(cfg *Config) (*jetStreamQueue, error) {
 
 func newJetStreamQueue(cfg *Config, nc *nats.Conn, name string, local *embedded) (*jetStreamQueue, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(operation))
-	return &jetStreamQueue{nc: nc, js: js, local: local, name: name, deadName: name, limit: cfg.MaxBytes, replicas: cfg.Replicas}, err
+	return &jetStreamQueue{nc: nc, js: js, local: local, name: name, deadName: name, limit: cfg.MaxBytes, replicas: cfg.Replicas,
+		escalationLimit: cfg.MaxEscalations, escalationAge: cfg.MessageAge + cfg.MaxAge}, err
 }
 
 func (q *jetStreamQueue) subject(hook string) string {
@@ -94,7 +99,7 @@ func (q *jetStreamQueue) subject(hook string) string {
 }
 func (q *jetStreamQueue) deadSubject() string { return "fanfare.webhooks." + q.deadName + ".dead" }
 
-// stream returns one of the two streams, which it creates if it does not exist.
+// stream returns one of the streams, which it creates if it does not exist.
 func (q *jetStreamQueue) stream(ctx context.Context, which *atomicStream) (jetstream.Stream, error) {
 	if s := which.Load(); s != nil && (q.local == nil || q.local.works()) {
 		return *s, nil
@@ -109,7 +114,11 @@ func (q *jetStreamQueue) stream(ctx context.Context, which *atomicStream) (jetst
 		Description: "fanfare: events for webhooks that are not posted yet",
 		Storage:     jetstream.FileStorage, Replicas: q.replicas, MaxBytes: q.limit, Discard: jetstream.DiscardNew,
 	}
-	if which == &q.letters {
+	switch which {
+	case &q.escalations:
+		cfg.Name, cfg.Subjects, cfg.Description = escalationStream, []string{escalationSubject}, "fanfare: messages to be reported if they are not acknowledged in time"
+		cfg.MaxBytes, cfg.MaxAge, cfg.AllowDirect = q.escalationLimit, q.escalationAge, true
+	case &q.letters:
 		cfg.Name, cfg.Subjects = "FANFARE_WEBHOOKS_DEAD_"+q.deadName, []string{q.deadSubject()}
 		cfg.Description, cfg.Discard, cfg.MaxAge = "fanfare: events that webhooks did not accept", jetstream.DiscardOld, deadAge
 	}
@@ -124,13 +133,13 @@ func (q *jetStreamQueue) stream(ctx context.Context, which *atomicStream) (jetst
 }
 
 // publish stores a message.
-func (q *jetStreamQueue) publish(ctx context.Context, which *atomicStream, subject string, data []byte) error {
+func (q *jetStreamQueue) publish(ctx context.Context, which *atomicStream, subject string, data []byte, opts ...jetstream.PublishOpt) error {
 	if _, err := q.stream(ctx, which); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, operation)
 	defer cancel()
-	_, err := q.js.Publish(ctx, subject, data)
+	_, err := q.js.Publish(ctx, subject, data, opts...)
 	api, isAPI := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case err == nil:

@@ -36,6 +36,8 @@ type Service struct {
 	ending  atomic.Bool // Close was called: deliverers end when they have nothing to do
 	stats   *counters
 
+	escalations *escalations // nil: without Config.Store
+
 	background sync.WaitGroup
 	leading    leading
 	workers    atomic.Pointer[[]*deliverer] // replaced by the recorder; what it points at is immutable
@@ -83,14 +85,18 @@ func open(ctx context.Context, cfg Config, now func() time.Time, random func(int
 			return nil, err
 		}
 		s.queue = local
+		s.escalations = s.escalationsOf(local, localPoll)
 		if s.online, before, err = openOnline(cfg.Dir); err != nil {
 			local.close()
 			return nil, err
 		}
 	case cfg.URL != "":
-		if s.queue, err = openOutside(&cfg); err != nil {
+		q, err := openOutside(&cfg)
+		if err != nil {
 			return nil, err
 		}
+		s.queue = q
+		s.escalations = s.escalationsOf(q, escalatePoll)
 	default:
 		s.queue = newMemoryQueue(cfg.MaxBytes)
 		s.log.Warn("events for webhooks are queued in memory: what is not posted when the process ends is lost")
@@ -106,6 +112,25 @@ func (s *Service) run(hooks []*hook, before *onlineState) {
 	s.restore(before)
 	s.background.Go(s.record)
 	s.background.Go(s.sweep)
+	if s.escalations != nil && (s.shared || s.cfg.URL == "") { // in a cluster the node that leads
+		ctx, cancel := context.WithCancel(s.ctx)
+		s.background.Go(func() { s.escalations.run(ctx) })
+		s.background.Go(func() {
+			select {
+			case <-s.quit:
+			case <-s.ctx.Done():
+			}
+			cancel()
+		})
+	}
+}
+
+// escalationsOf returns the escalations in the JetStream of a queue, nil without a store.
+func (s *Service) escalationsOf(q *jetStreamQueue, poll time.Duration) *escalations {
+	if s.cfg.Store == nil {
+		return nil
+	}
+	return &escalations{service: s, records: escalationRecords{q}, store: s.cfg.Store, poll: poll, kick: make(chan struct{}, 1)}
 }
 
 // Wants implements server.Observer.

@@ -11,6 +11,7 @@ import (
 type counters struct {
 	events, sent, delivered, retried, died, replayed                          atomic.Int64
 	droppedBuffer, droppedFull, droppedGone, droppedTooLong, droppedMalformed atomic.Int64
+	escalated, cancelled, pending                                             atomic.Int64
 	failed                                                                    [failures]atomic.Int64
 	full                                                                      atomic.Bool // the queue is, as it was last found
 }
@@ -68,4 +69,13 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 	one("queue_bytes", "Size of the stored batches that are not posted.", u.bytes)
 	one("queue_bytes_limit", "Maximum of queue_bytes.", s.cfg.MaxBytes)
 	one("dead_letters", "Stored dead letters.", u.dead)
+	if s.escalations == nil {
+		return
+	}
+	one("escalated_total", "Messages that were reported because they were not acknowledged in time.", c.escalated.Load())
+	one("escalations_cancelled_total", "Escalations of messages that were acknowledged in time.", c.cancelled.Load())
+	if _, count, err := s.escalations.records.state(ctx); err == nil {
+		c.pending.Store(count)
+	}
+	one("escalations_pending", "Escalations that are not due.", c.pending.Load())
 }

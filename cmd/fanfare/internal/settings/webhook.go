@@ -59,7 +59,8 @@ func (f hookFlag) String() string {
 }
 
 // ofCluster are the events that one node of a cluster reports for all, see package presence.
-var ofCluster = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true}
+var ofCluster = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true,
+	server.MessageUnread: true}
 
 // webhooks is the configuration of the webhooks, nil if there are none. store is that of
 // durable messages, nil if there is none.
@@ -86,6 +87,13 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 		cfg.URL, cfg.Credentials, cfg.CAs, cfg.Cert, cfg.Key, cfg.Replicas = cmd.NATS, cmd.NATSCreds, cmd.NATSCA, cmd.NATSCert, cmd.NATSKey, cmd.NATSReplicas
 	} else if store != nil {
 		cfg.Dir = filepath.Join(store.Dir, "webhooks")
+	}
+	if store != nil {
+		// What is to be escalated may take as much as what is acknowledged.
+		cfg.MessageAge, cfg.MaxEscalations = store.Age, store.Positions
+		if cfg.MaxEscalations == 0 {
+			cfg.MaxEscalations = store.Disk / 16
+		}
 	}
 	if cfg.Node == "" {
 		if cfg.Node, err = os.Hostname(); err != nil || cfg.Node == "" {
