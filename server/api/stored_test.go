@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,6 +23,8 @@ import (
 func TestAPIDurableStatus(t *testing.T) {
 	cfg := withInbox(t, inbox.Config{Messages: 2, Bytes: 2000, UserFull: inbox.FullReject})
 	cfg.DurableTopics = []string{"news.*"}
+	escalator := new(noteEscalations)
+	cfg.Escalator = escalator
 	s := newAPIServer(t, cfg, Config{}, nil)
 	for range 2 {
 		s.pushStored("full", "x")
@@ -57,6 +61,23 @@ func TestAPIDurableStatus(t *testing.T) {
 		{"inbox after an offset", "GET", "/v1/users/alice/inbox?after=1", "", 200, ""},
 		{"inbox after nothing", "GET", "/v1/users/alice/inbox?after=x", "", 400, "bad_query"},
 		{"empty inbox", "DELETE", "/v1/users/offline/inbox", "", 200, ""},
+		{"escalated", "POST", "/v1/users/ann/push?durable=true&escalate=30s&id=9", "x", 200, ""},
+		{"escalated after seconds", "POST", "/v1/users/ann/push?durable=true&escalate=60", "x", 200, ""},
+		{"escalated, not durable", "POST", push + "false&escalate=30s", "x", 400, "bad_query"},
+		{"escalated, empty", "POST", push + "true&escalate=", "x", 400, "bad_escalate"},
+		{"escalated, malformed", "POST", push + "true&escalate=soon", "x", 400, "bad_escalate"},
+		{"escalated too soon", "POST", push + "true&escalate=999ms", "x", 400, "bad_escalate"},
+		{"escalated after it expires", "POST", push + "true&escalate=2h&ttl=1h", "x", 400, "bad_escalate"},
+		{"escalated after messages are removed", "POST", push + "true&escalate=25h", "x", 400, "bad_escalate"},
+		{"nothing to escalate to", "POST", push + "true&escalate=13h", "x", 501, "no_escalation"},
+		{"no room for the escalation", "POST", "/v1/users/crowded/push?durable=true&escalate=1h", "x", 507, "inbox_full"},
+		{"escalated topic", "POST", "/v1/topics/news.a/push?escalate=30s", "x", 400, "bad_escalate"},
+		{"escalated topic that is not durable", "POST", "/v1/topics/t/push?escalate=30s", "x", 400, "bad_escalate"},
+		{"escalated broadcast", "POST", "/v1/broadcast?escalate=30s", "x", 400, "bad_query"},
+		{"escalated document", "POST", "/v1/push", `{"users":["ben","cat"],"durable":true,"escalate":"5m","id":"10","data":1}`, 200, ""},
+		{"escalated document, not durable", "POST", "/v1/push", `{"users":["bob"],"escalate":"5m","data":1}`, 400, "bad_document"},
+		{"escalated document for a topic", "POST", "/v1/push", `{"topics":["news.a"],"durable":true,"escalate":"5m","data":1}`, 400, "bad_document"},
+		{"escalated document, malformed", "POST", "/v1/push", `{"users":["bob"],"durable":true,"escalate":"x","data":1}`, 400, "bad_escalate"},
 		{"ready", "GET", "/readyz", "", 200, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,15 +86,60 @@ func TestAPIDurableStatus(t *testing.T) {
 			}
 		})
 	}
+	batch := `{"users":["dave"],"durable":true,"escalate":"5m","data":1}` + "\n" + `{"topics":["news.a"],"durable":true,"escalate":"5m","data":1}` + "\n"
+	if got := s.call("POST", "/v1/batch", batch); !strings.HasPrefix(got.body, `{"offset":`) || !strings.Contains(got.body, `"bad_document"`) {
+		t.Errorf("batch: %v", got)
+	}
+	want := []string{"ann 9 30s", "ann  1m0s", "ben 10 5m0s", "cat 10 5m0s", "dave  5m0s"}
+	if got := escalator.noted(); len(got) != len(want) || slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(got, w) }) {
+		t.Errorf("escalations: %q, want %q", got, want)
+	}
 	if got := s.call("GET", "/metrics", ""); !strings.Contains(got.body, "fanfare_store_ready 1") || !strings.Contains(got.body, "fanfare_store_rejected_total") {
 		t.Error("the metrics lack the inbox")
 	}
+}
+
+// noteEscalations notes escalations, of messages that are stored for a day, and has no room for
+// those of the user crowded.
+type noteEscalations struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (n *noteEscalations) CheckEscalation(after time.Duration) error {
+	switch {
+	case after > 24*time.Hour:
+		return fmt.Errorf("%w: too late", server.ErrEscalation)
+	case after == 13*time.Hour:
+		return server.ErrNoEscalator
+	}
+	return nil
+}
+
+func (n *noteEscalations) Escalate(_ context.Context, e server.Escalation) error {
+	if e.User == "crowded" {
+		return store.ErrFull
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if e.Offset == 0 || e.Epoch == "" {
+		return errors.New("an escalation without a position")
+	}
+	n.all = append(n.all, fmt.Sprint(e.User, " ", e.ID, " ", (time.Until(e.Due)+30*time.Second).Truncate(30*time.Second)))
+	return nil
+}
+
+func (n *noteEscalations) noted() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all
 }
 
 func TestAPIWithoutInbox(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{}, nil)
 	for _, test := range []struct{ method, path, body string }{
 		{"POST", "/v1/users/alice/push?durable=true", "x"},
+		{"POST", "/v1/users/alice/push?durable=true&escalate=1m", "x"},
 		{"POST", "/v1/topics/t/push?durable=true", "x"},
 		{"POST", "/v1/push", `{"users":["a"],"durable":true,"data":1}`},
 		{"GET", "/v1/users/alice/inbox", ""},

@@ -50,13 +50,13 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestKinds: a webhook without a list is told of everything but messages.
+// TestKinds: a webhook without a list is told of everything but messages of clients.
 func TestKinds(t *testing.T) {
 	for events, want := range map[string]string{
-		"":                       "session.opened session.closed session.slow user.online user.offline topic.occupied topic.vacated",
+		"":                       "session.opened session.closed session.slow user.online user.offline topic.occupied topic.vacated message.unread",
 		"user.online":            "user.online",
 		"topic.* session.closed": "topic.occupied topic.vacated session.closed",
-		"*":                      "session.opened session.closed session.slow user.online user.offline topic.occupied topic.vacated message.received",
+		"*":                      "session.opened session.closed session.slow user.online user.offline topic.occupied topic.vacated message.received message.unread",
 	} {
 		kinds, err := Hook{Events: strings.Fields(events)}.Kinds()
 		var got []string

@@ -24,6 +24,14 @@
 // users that do not come back. They are the users of this node. In a cluster package presence
 // takes these events instead, and gives those of the cluster to the node that leads (lead.go).
 //
+// A Service is also a server.Escalator. A record of each message to be escalated is in a stream
+// of its own, in the order of storing (escalate_jetstream.go). One goroutine keeps the due times
+// in a heap, 16 bytes for each, and looks what the user has acknowledged only when a message is
+// due (escalate.go): so an acknowledgement costs nothing. It is that of the node that leads,
+// because the events must be in the queue of the cluster: in that of another node they would
+// wait for its restart. A consumer of JetStream with delayed redelivery would need no leader,
+// but its server looks through all that wait whenever one is due.
+//
 // Requests are signed as Standard Webhooks 1.0 says (sign.go), with all secrets.
 //
 // # Loss

@@ -166,7 +166,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		except  string
 	}{
 		{[]any{*alone, *shared}, "renewalRatio renewalCheck"}, // of its tests
-		{[]any{cfg}, "Fallback Store Cluster Observer Revocations Started Version " + // set by assemble and prepareTakeOver
+		{[]any{cfg}, "Fallback Store Cluster Observer Escalator Revocations Started Version " + // set by assemble and prepareTakeOver
 			"Identifiers"}, // set with --auth hook
 		{[]any{*embedded, *other}, "Timeout StopTimeout"},
 		{[]any{*outside.cluster(log)}, "Timeout"},
