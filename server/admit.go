@@ -154,7 +154,7 @@ func (s *Session) register(id *Identity) error {
 	for _, topic := range id.Topics {
 		srv.users.Subscribe(s, topic) // was checked; fails only if the session has ended
 		srv.holdTopic(topic)
-		srv.events.review(topic)
+		srv.reviewTopic(topic, id.User)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (srv *Server) join(user string, s *Session) error {
 		other.session.end(frame.StatusPolicyViolation, "replaced by a newer session of the user", true)
 	}
 	for _, topic := range topics {
-		srv.events.review(topic)
+		srv.reviewTopic(topic, user)
 	}
 	if err != nil {
 		return srv.userFull(user)
@@ -196,7 +196,7 @@ func (srv *Server) leave(s *Session) (topics []string) {
 	srv.events.changed(user, before)
 	unlock()
 	for _, topic := range topics {
-		srv.events.review(topic)
+		srv.reviewTopic(topic, user)
 	}
 	return topics
 }
@@ -205,7 +205,7 @@ func (srv *Server) leave(s *Session) (topics []string) {
 // there is a hook for them, it returns the session's topics.
 func (srv *Server) leaveLocked(s *Session) (topics []string) {
 	left := false
-	if srv.events == nil && s.endpoint().Hooks.OnTopic == nil {
+	if srv.events == nil && srv.members == nil && s.endpoint().Hooks.OnTopic == nil {
 		left = srv.users.Leave(s)
 	} else {
 		topics, left = srv.users.LeaveTopics(s)

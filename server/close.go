@@ -330,6 +330,7 @@ func (srv *Server) startDraining() bool {
 
 // end stops the parts of the server, each after the parts that need it.
 func (srv *Server) end() {
+	srv.members.end()
 	srv.engine.Close()
 	if srv.replay != nil {
 		srv.replay.Stop()

@@ -54,6 +54,7 @@ const (
 	VerbTopicUsers  = node.VerbTopicUsers  // Topic, After, Limit; Reply.Users
 	VerbDescribe    = node.VerbDescribe    // Reply.About
 	VerbReceipt     = node.VerbReceipt     // ID; Reply.Receipt
+	VerbMembers     = node.VerbMembers     // Topic; Op is Text, Payload a presence message in JSON
 )
 
 // MaxMissingNodes bounds Coverage.MissingNodes.
@@ -244,6 +245,8 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		r.Users = srv.topicUsersHere(c.Topic, c.After, c.Limit)
 	case VerbDescribe:
 		r.Count, r.About = int(srv.sessions.Load()), srv.describe()
+	case VerbMembers:
+		r.Count = srv.membersHere(c.Topic, c.Payload)
 	case VerbReceipt:
 		r.Receipt = srv.receiptHere(c.ID)
 	}

@@ -150,6 +150,14 @@ type Config struct {
 	// permits them, those of SubscribeUser and inboxes never. Beyond it messages are delivered, and the user resumes in
 	// further topics only where the client names its offset. 0: 1,000 and 10,000.
 	PositionsPerUser, PositionsPerIP int
+	// PresenceTopics are the topics whose subscribers are told which users join and leave: with
+	// the first session of a user that subscribes, and PresenceGrace after the last one has
+	// unsubscribed or ended. A name that ends with "*" stands for every name with that prefix.
+	// Sessions get these messages if their dialect is a PresenceDialect, and if
+	// Identity.MayReadPresence names the topic or the endpoint is Insecure. In a cluster
+	// the Observer must be that of package presence, which has the grace period, too.
+	PresenceTopics []string
+	PresenceGrace  time.Duration
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
@@ -285,6 +293,17 @@ func (cfg *Config) validate() error {
 		if err := registry.CheckName(topic); err != nil {
 			errs = append(errs, field.Errorf("DurableTopics", "has %q: %w", topic, err))
 		}
+	}
+	for _, topic := range cfg.PresenceTopics {
+		if err := registry.CheckName(topic); err != nil {
+			errs = append(errs, field.Errorf("PresenceTopics", "has %q: %w", topic, err))
+		}
+	}
+	if cfg.PresenceGrace < 0 || cfg.PresenceGrace > 24*time.Hour {
+		errs = append(errs, field.Errorf("PresenceGrace", "is %v: want 0s to 24h", cfg.PresenceGrace))
+	}
+	if len(cfg.PresenceTopics) > 0 && cfg.Cluster != nil && (cfg.Observer == nil || !cfg.Observer.Wants(MemberJoined)) {
+		errs = append(errs, field.Errorf("PresenceTopics", "needs, in a cluster, the Observer of package presence"))
 	}
 	if cfg.SessionsFull > SessionsCloseOldest {
 		errs = append(errs, field.Errorf("SessionsFull", "is %d: want SessionsReject or SessionsCloseOldest", cfg.SessionsFull))

@@ -64,6 +64,13 @@ type Greeter interface {
 	Greeting(s *Session) *frame.Prepared
 }
 
+// PresenceDialect is a Dialect whose clients can tell presence messages from others: Encode looks
+// at Content.Presence. Sessions of other dialects get none.
+type PresenceDialect interface {
+	Dialect
+	EncodesPresence()
+}
+
 // Content is what a Dialect encodes.
 type Content struct {
 	Op      Op // Text or Binary
@@ -76,6 +83,9 @@ type Content struct {
 	Offset uint64
 	// Gap reports that messages of the same box are missing before this one.
 	Gap bool
+	// Presence says that Payload is the presence object of fanfare.v1, not what was pushed.
+	// Only a PresenceDialect gets such a message.
+	Presence bool
 }
 
 // Position is where a box starts for a client: not an offset alone, but an offset with the
@@ -180,6 +190,7 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"publish","id":"7","topic":"news","epoch":"x81c","offset":8}
 //	{"type":"reply","id":"7","text":"…"}
 //	{"type":"refresh","expires":1893456000,"expires_in":3600}
+//	{"type":"presence","topic":"room","members":3,"joined":["bob"],"left":["carol"]}
 //	{"type":"error","id":"7","code":"…","message":"…"}
 //
 // and a client may send
@@ -223,9 +234,13 @@ type v1 struct {
 
 func (*v1) Protocol() string { return ProtocolV1 }
 func (*v1) Acks() AckMode    { return AckExplicit }
+func (*v1) EncodesPresence() {}
 
 // Encode encodes c as a message object.
 func (*v1) Encode(c Content) *frame.Prepared {
+	if c.Presence {
+		return frame.Prepare(Text, c.Payload)
+	}
 	m := fanfarev1.Message{Binary: c.Op != Text, Payload: c.Payload, Topic: c.Topic, Epoch: c.Epoch, Offset: c.Offset, Gap: c.Gap}
 	return frame.Prepare(Text, m.Encode())
 }

@@ -37,11 +37,27 @@ const (
 	eventKinds
 )
 
+// The kinds that only package presence wants, which EventKinds does not return: User and Topic,
+// of Config.PresenceTopics. They are the first session of the user on this node that subscribes,
+// and the last one.
+const (
+	MemberJoined EventKind = 16 + iota
+	MemberLeft
+)
+
 var eventNames = [eventKinds]string{"session.opened", "session.closed", "session.slow", "user.online", "user.offline",
 	"topic.occupied", "topic.vacated", "message.received", "message.unread"}
 
 // String returns the name of the kind, such as "session.opened".
-func (k EventKind) String() string { return eventNames[k] }
+func (k EventKind) String() string {
+	switch k {
+	case MemberJoined:
+		return "member.joined"
+	case MemberLeft:
+		return "member.left"
+	}
+	return eventNames[k]
+}
 
 // EventKinds returns all kinds.
 func EventKinds() []EventKind {

@@ -101,11 +101,13 @@ func (s *Session) expiresIn() int64 {
 
 // grant gives a session what its identity may do, except a session of a raw dialect, whose
 // client has no way to subscribe, and may do nothing else, and one of a Stream, whose client
-// sends nothing.
+// sends nothing, and which can only be told of presence.
 func (s *Session) grant(id *Identity) {
 	var may unique.Handle[identity.Capabilities]
 	if !s.stream() && (!s.raw() || len(id.MayPublish)+len(id.MayReadPresence) > 0) {
 		may = identity.Share(id.MaySubscribe, id.MayPublish, id.MayReadPresence)
+	} else if s.stream() && s.srv().members != nil {
+		may = identity.Share(nil, nil, id.MayReadPresence)
 	}
 	x := s.ext.Load()
 	if x == nil && may == identity.None && id.Limits == (SessionLimits{}) {

@@ -59,6 +59,7 @@ type Server struct {
 	history   *history.Service     // nil: no store
 	tls       tlsService           // nil: no TLS
 	events    *events              // nil: no Config.Observer
+	members   *members             // nil: no Config.PresenceTopics
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
@@ -207,6 +208,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.cluster = guard.Cluster(cfg.Cluster, func(where string, v any) { srv.panicked(where, v) })
 		srv.interest = interest.NewTopics(srv.cluster, srv.users.TopicSessions)
 	}
+	srv.members = newMembers(srv)
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })
 		srv.replay = newReplay(srv)
@@ -318,6 +320,7 @@ func (srv *Server) Config() Config {
 	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
 	cfg.ProxyProtocol = slices.Clone(cfg.ProxyProtocol)
 	cfg.DurableTopics = slices.Clone(cfg.DurableTopics)
+	cfg.PresenceTopics = slices.Clone(cfg.PresenceTopics)
 	return cfg
 }
 

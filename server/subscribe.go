@@ -80,7 +80,7 @@ func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins boo
 	}
 	if err == nil {
 		srv.holdTopic(topic)
-		srv.events.review(topic)
+		srv.reviewTopic(topic, s.User())
 	}
 	if added && err == nil {
 		s.topicChanged(topic, true)
@@ -115,7 +115,7 @@ func (s *Session) Unsubscribe(topic string) bool {
 		removed = srv.users.Unsubscribe(s, topic)
 	}
 	if removed {
-		srv.events.review(topic)
+		srv.reviewTopic(topic, s.User())
 		s.topicChanged(topic, false)
 	}
 	return removed

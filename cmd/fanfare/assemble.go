@@ -116,13 +116,17 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		}
 		cfg.Observer, cfg.Escalator, next.API.Webhooks = p.webhooks, p.webhooks, p.webhooks
 	}
-	if next.Presence != nil && p.webhooks != nil {
+	if next.Presence != nil {
 		shared := *next.Presence
-		shared.Reporter, shared.Next = p.webhooks, p.webhooks
+		if p.webhooks != nil {
+			shared.Reporter, shared.Next = p.webhooks, p.webhooks
+		}
 		if p.presence, err = presence.Open(shared); err != nil {
 			return usage(settings.InFlags("presence", err))
 		}
-		cfg.Observer, next.API.LastSeen = p.presence, p.presence
+		if cfg.Observer = p.presence; p.webhooks != nil {
+			next.API.LastSeen = p.presence
+		}
 		next.API.Measured = append(next.API.Measured, p.presence)
 	}
 	if p.flags.Console {
@@ -137,6 +141,9 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	cfg.Version = buildVersion()
 	if p.srv, err = server.New(cfg); err != nil {
 		return usage(settings.InFlags("server", err))
+	}
+	if p.presence != nil {
+		p.presence.Serve(p.srv)
 	}
 	if p.pusher != nil {
 		if err = p.pusher.Serve(p.srv); err != nil {

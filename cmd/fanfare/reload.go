@@ -169,11 +169,11 @@ func (p *program) reloadAPIKeys(next *settings.Plan) (func() error, error) {
 	return func() error { return p.api.SetKeys(cfg.Keys) }, nil
 }
 
-// reloadWebhooks rejects the first webhook of a cluster that is told who is online: the
-// sessions that are open were not counted.
+// reloadWebhooks rejects the first webhook of a cluster that is told who is online, and the
+// first presence topic: the sessions that are open were not counted.
 func (p *program) reloadWebhooks(next *settings.Plan) (func() error, error) {
 	if p.presence == nil && next.Presence != nil {
-		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied, topic.vacated or message.unread, and none did at the start: restart the server")
+		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied, topic.vacated or message.unread, or there is --presence-topic, and neither was so at the start: restart the server")
 	}
 	return func() error {
 		if p.webhooks == nil || next.Webhooks == nil {

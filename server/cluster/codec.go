@@ -57,6 +57,7 @@ var verbs = [...]fields{
 	server.VerbTopicUsers:  hasTopic | hasPage,
 	server.VerbDescribe:    hasNothing,
 	server.VerbReceipt:     hasID,
+	server.VerbMembers:     hasTopic | hasPayload,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {

@@ -44,6 +44,7 @@ var examples = []server.Command{
 	{Verb: server.VerbPaced, Audience: server.Audience{Topics: []string{"t"}}, ID: "0f", Key: "k", Over: time.Hour, Op: server.Text, Payload: []byte("x")},
 	{Verb: server.VerbDeliver, Audience: server.Audience{Everyone: true}, Op: server.Text, Payload: []byte("x"), Conflate: "price", Receipt: receiptID},
 	{Verb: server.VerbReceipt, ID: receiptID},
+	{Verb: server.VerbMembers, Topic: "room", Op: server.Text, Payload: []byte("{}")},
 	{Verb: server.VerbPacedList},
 	{Verb: server.VerbPacedList, ID: "0f"},
 	{Verb: server.VerbPacedCancel, ID: "0f"},

@@ -28,6 +28,11 @@ func Check(c *Command, maxPayload int, durable func(topic string) bool) error {
 	switch c.Verb {
 	case VerbPush, VerbPublish, VerbBroadcast, VerbPushMany, VerbRefresh:
 		return checkPayload(c, maxPayload)
+	case VerbMembers:
+		if c.Op != ws.OpText {
+			return fmt.Errorf("invalid opcode %d of a presence message", c.Op)
+		}
+		return checkPayload(c, maxPayload)
 	case VerbDeliver:
 		if err := c.Audience.Check(); err != nil {
 			return err
@@ -89,7 +94,7 @@ func checkNames(c *Command) error {
 	switch c.Verb {
 	case VerbPush, VerbClose, VerbRefresh:
 		ok = user
-	case VerbPublish, VerbSubscribers, VerbTopicUsers:
+	case VerbPublish, VerbSubscribers, VerbTopicUsers, VerbMembers:
 		ok = topic
 	case VerbSubscribe, VerbUnsubscribe:
 		ok = user && topic

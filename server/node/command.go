@@ -44,6 +44,7 @@ const (
 	VerbTopicUsers                  // Topic, After, Limit; Reply.Users
 	VerbDescribe                    // Reply.About
 	VerbReceipt                     // ID; Reply.Receipt
+	VerbMembers                     // Topic; Op is Text, Payload a presence message in JSON
 )
 
 // Command is what one node asks of others.

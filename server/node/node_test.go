@@ -38,6 +38,8 @@ func TestCheck(t *testing.T) {
 		"excluded session":  {Command{Verb: VerbDeliver, Audience: Audience{Everyone: true, ExcludeSessions: []string{"n/007"}}, Op: ws.OpText}, "excluded session"},
 		"option":            {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Conflate: "k"}, ""},
 		"unused option":     {Command{Verb: VerbBroadcast, Op: ws.OpText, Conflate: "k"}, "with options"},
+		"members":           {Command{Verb: VerbMembers, Topic: "room", Op: ws.OpText, Payload: []byte("{}")}, ""},
+		"binary members":    {Command{Verb: VerbMembers, Topic: "room", Op: ws.OpBinary, Payload: []byte("{}")}, "opcode 2"},
 		"receipt":           {Command{Verb: VerbReceipt, ID: strings.Repeat("A", receiptIDSize)}, ""},
 		"receipt's ID":      {Command{Verb: VerbReceipt, ID: strings.Repeat("a", receiptIDSize)}, "of a receipt"},
 		"with a receipt":    {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: time.Second, Op: ws.OpText, Receipt: strings.Repeat("7", receiptIDSize)}, ""},

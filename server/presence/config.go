@@ -23,7 +23,17 @@ type Reporter interface {
 	Resign()
 }
 
-// Config of a Service. URL and Reporter are required.
+// Members announces who joins and leaves presence topics, on the node that leads.
+// server.Server is one. Its methods are called by one goroutine.
+type Members interface {
+	// LeadMembers is called before the first ChangeMembers, with what was announced.
+	LeadMembers(present []server.MemberChange)
+	ChangeMembers(changes []server.MemberChange)
+	// ResignMembers ends what LeadMembers has begun.
+	ResignMembers()
+}
+
+// Config of a Service. URL is required, and Reporter or Members.
 type Config struct {
 	// URL, Credentials, CA, Cert and Key say how to reach a NATS with JetStream of version
 	// 2.11 or later. Replicas is how many servers of it store what was reported.
@@ -33,8 +43,10 @@ type Config struct {
 	Name string
 	// Grace is how long a user must have no session to be offline.
 	Grace time.Duration
-	// Reporter takes the events of the cluster.
+	// Reporter takes the events of the cluster; nil: users and topics are not observed.
 	Reporter Reporter
+	// Members says that presence topics are observed, and announced by what Serve is given.
+	Members bool
 	// Next observes all other events. nil: none are wanted.
 	Next server.Observer
 	// Logger; nil: slog.Default().
@@ -62,8 +74,8 @@ func (cfg *Config) validate() error {
 	if cfg.Grace < 0 || cfg.Grace > maxGrace {
 		errs = append(errs, field.Errorf("Grace", "is %v: want 0s to %v", cfg.Grace, maxGrace))
 	}
-	if cfg.Reporter == nil {
-		errs = append(errs, field.Errorf("Reporter", "is nil"))
+	if cfg.Reporter == nil && !cfg.Members {
+		errs = append(errs, field.Errorf("Reporter", "is nil, and Members is not set"))
 	}
 	if len(errs) > 0 {
 		return field.Wrapf("presence: %w", errors.Join(errs...))

@@ -1,10 +1,13 @@
-// Package presence reports, for all nodes of a cluster together, which users are online and
-// which topics are occupied: once, in order, and also for a node that was killed.
+// Package presence reports, for all nodes of a cluster together, which users are online,
+// which topics are occupied, and which users subscribe to presence topics: once, in order, and also for a node that was killed.
 //
 // A [Service] is a server.Observer. It keeps the events UserOnline, UserOffline, TopicOccupied
 // and TopicVacated of its node, and passes all others on. One node leads: it knows what all
 // nodes hold, and gives the events of the cluster to its [Reporter], such as a
 // webhook.Service.
+//
+// MemberJoined and MemberLeft, of presence topics, go the same way, and the node that leads gives
+// what concerns the cluster to its [Members], the server.Server, which sends messages to subscribers.
 //
 // # Contract
 //
@@ -31,6 +34,7 @@
 // # Limitations
 //
 // After the first node of a cluster has started, 3 s pass before anything is reported, and so
-// after a leader was killed. The queue of a node's other events is its own: the order of
+// after a leader was killed. What a leader that is killed had gathered for Members within the last
+// 100 ms is lost, like a live message. The queue of a node's other events is its own: the order of
 // session.opened and user.online is not kept in a cluster.
 package presence

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"strings"
 	"sync"
 
 	"fanfare/server"
@@ -56,8 +57,19 @@ func itemOf(e *server.Event) (it presence.Item, ok bool) {
 		return presence.Item{Name: presence.NameOf(presence.User, e.User), Held: e.Kind == server.UserOnline}, true
 	case server.TopicOccupied, server.TopicVacated:
 		return presence.Item{Name: presence.NameOf(presence.Topic, e.Topic), Held: e.Kind == server.TopicOccupied}, true
+	case server.MemberJoined, server.MemberLeft:
+		return presence.Item{Name: presence.NameOf(presence.Member, e.Topic+"\n"+e.User), Held: e.Kind == server.MemberJoined}, true
 	}
 	return it, false
+}
+
+// memberOf returns the change of a presence topic that a change is, if it is one.
+func memberOf(name presence.Name, present bool) (c server.MemberChange, ok bool) {
+	if name.Kind() != presence.Member {
+		return c, false
+	}
+	topic, user, ok := strings.Cut(name.Text(), "\n") // which no name contains
+	return server.MemberChange{Topic: topic, User: user, Present: present}, ok
 }
 
 // eventOf is the inverse of itemOf, for a change that concerns the cluster.

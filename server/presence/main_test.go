@@ -43,6 +43,41 @@ type world struct {
 	seen     map[string]bool // identifiers
 	reported []string
 	failing  bool
+	members  []string // what was announced to members
+}
+
+// announcer is the Members of a node.
+type announcer struct{ w *world }
+
+func (a announcer) note(kind string, changes []server.MemberChange) {
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	var all []string
+	for _, c := range changes {
+		all = append(all, map[bool]string{true: "+", false: "-"}[c.Present]+c.User+"@"+c.Topic)
+	}
+	slices.Sort(all)
+	if kind != "" {
+		all = []string{strings.TrimSpace(kind + " " + strings.Join(all, " "))}
+	}
+	a.w.members = append(a.w.members, all...)
+}
+
+func (a announcer) LeadMembers(present []server.MemberChange)   { a.note("lead", present) }
+func (a announcer) ChangeMembers(changes []server.MemberChange) { a.note("", changes) }
+func (a announcer) ResignMembers()                              {}
+
+func (w *world) wantsMembers(want ...string) {
+	w.t.Helper()
+	got := func() []string {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return slices.Clone(w.members)
+	}
+	until(w.t, strings.Join(want, ", "), func() bool { return len(got()) >= len(want) })
+	if got := got(); !slices.Equal(got, want) {
+		w.t.Fatalf("members: %q, want %q", got, want)
+	}
 }
 
 func newWorld(t testing.TB) *world {

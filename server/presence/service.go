@@ -39,6 +39,7 @@ type Service struct {
 	intake     intake
 	answered   atomic.Int64 // when NATS has answered last, time since start
 	term       atomic.Uint64
+	members    atomic.Pointer[Members] // nil: Serve was not called
 	count      counters
 	background sync.WaitGroup
 
@@ -85,7 +86,11 @@ func Open(cfg Config) (*Service, error) {
 func (s *Service) Wants(k server.EventKind) bool {
 	switch k {
 	case server.UserOnline, server.UserOffline, server.TopicOccupied, server.TopicVacated:
-		return true
+		if s.cfg.Reporter != nil {
+			return true
+		}
+	case server.MemberJoined, server.MemberLeft:
+		return s.cfg.Members
 	}
 	return s.cfg.Next != nil && s.cfg.Next.Wants(k)
 }
@@ -98,6 +103,10 @@ func (s *Service) Observe(e server.Event) {
 		s.cfg.Next.Observe(e)
 	}
 }
+
+// Serve sets what announces the members of presence topics, which Config.Members says are
+// observed. Until then this node does not lead.
+func (s *Service) Serve(m Members) { s.members.Store(&m) }
 
 // Leads reports whether this node reports the events of the cluster.
 func (s *Service) Leads() bool { return s.term.Load() != 0 }

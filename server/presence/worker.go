@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -102,10 +103,17 @@ func (w *worker) result(f func(*presence.Node)) {
 
 func (w *worker) elect(ctx context.Context) {
 	term, present, open, err := w.journal.elect(ctx, w.s.cfg.Name, w.s.announce)
-	if err == nil && !w.leads {
-		if err = w.s.cfg.Reporter.Lead(ctx); err == nil {
-			w.leads = true
+	if err == nil && w.s.cfg.Members && w.s.members.Load() == nil {
+		err = errNotServed
+	}
+	if r := w.s.cfg.Reporter; err == nil && !w.leads {
+		if r != nil {
+			err = r.Lead(ctx)
 		}
+		w.leads = err == nil
+	}
+	if m := w.s.members.Load(); err == nil && m != nil {
+		(*m).LeadMembers(announced(present, open))
 	}
 	if err == nil {
 		err = w.report(ctx, open)
@@ -139,20 +147,52 @@ func (w *worker) write(ctx context.Context, term uint64, changes []presence.Chan
 	w.result(func(n *presence.Node) { n.Written(term, err == nil) })
 }
 
-// report gives records to the Reporter.
+var errNotServed = errors.New("there is no server yet")
+
+// announced returns the members that were announced: those that are present, except for open
+// changes, which follow.
+func announced(present []presence.Name, open []record) (all []server.MemberChange) {
+	undecided := make(map[presence.Name]bool, len(open))
+	for i := range open {
+		undecided[open[i].Name] = true
+		if m, ok := memberOf(open[i].Name, true); ok && !open[i].Present {
+			all = append(all, m)
+		}
+	}
+	for _, name := range present {
+		if m, ok := memberOf(name, true); ok && !undecided[name] {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// report gives records to the Reporter, and to Members.
 func (w *worker) report(ctx context.Context, records []record) error {
 	if len(records) == 0 {
 		return nil
 	}
 	now := time.Now()
-	events, ids := make([]server.Event, len(records)), make([]string, len(records))
+	var events []server.Event
+	var ids []string
+	var members []server.MemberChange
 	for i := range records {
-		events[i] = eventOf(&records[i].Change)
-		events[i].Time = now
-		ids[i] = w.journal.id + "-" + strconv.FormatUint(records[i].sequence, 10)
+		c := &records[i].Change
+		if m, ok := memberOf(c.Name, c.Present); ok {
+			members = append(members, m)
+			continue
+		}
+		e := eventOf(c)
+		e.Time = now
+		events, ids = append(events, e), append(ids, w.journal.id+"-"+strconv.FormatUint(records[i].sequence, 10))
 	}
-	if err := w.s.cfg.Reporter.Report(ctx, events, ids); err != nil {
-		return err
+	if r := w.s.cfg.Reporter; r != nil && len(events) > 0 { // else the nodes had one before
+		if err := r.Report(ctx, events, ids); err != nil {
+			return err
+		}
+	}
+	if m := w.s.members.Load(); m != nil && len(members) > 0 {
+		(*m).ChangeMembers(members)
 	}
 	w.journal.reported = records[len(records)-1].sequence
 	w.s.count.reports.Add(int64(len(records)))
@@ -177,6 +217,11 @@ func (w *worker) mark() {
 func (w *worker) resign() {
 	if w.leads {
 		w.leads = false
-		w.s.cfg.Reporter.Resign()
+		if r := w.s.cfg.Reporter; r != nil {
+			r.Resign()
+		}
+		if m := w.s.members.Load(); m != nil {
+			(*m).ResignMembers()
+		}
 	}
 }

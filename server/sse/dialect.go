@@ -49,6 +49,7 @@ func (d *dialect) Protocol() string {
 }
 
 func (*dialect) ContentType() string  { return "text/event-stream" }
+func (*dialect) EncodesPresence()     {}
 func (*dialect) Acks() server.AckMode { return server.AckByResume }
 func (*dialect) Ping([]byte) []byte   { return nil }
 func (*dialect) Heartbeat() []byte    { return comment }
@@ -81,6 +82,8 @@ func (d *dialect) Encode(c server.Content) *frame.Prepared {
 		c.Gap = false
 	}
 	switch {
+	case c.Presence:
+		b = appendData(append(b, "event: presence\n"...), c.Payload)
 	case d.objects != nil:
 		b = appendData(b, d.objects.Encode(c).Payload())
 	case c.Op == server.Binary:

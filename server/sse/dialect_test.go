@@ -197,3 +197,17 @@ func TestMarkAllocations(t *testing.T) {
 
 // waitFor is a deadline that only a broken test reaches.
 const waitFor = 30 * time.Second
+
+// TestEncodePresence: presence messages are an event of their own, in both dialects.
+func TestEncodePresence(t *testing.T) {
+	object := `{"type":"presence","topic":"room","members":1,"joined":["al"]}`
+	for _, d := range []server.Stream{sse.Plain(), sse.V1()} {
+		if _, ok := d.(server.PresenceDialect); !ok {
+			t.Error("no presence messages are sent to it")
+		}
+		got := events(t, d.Encode(server.Content{Op: server.Text, Payload: []byte(object), Presence: true}).Plain())
+		if want := []event{{"presence", object, ""}}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

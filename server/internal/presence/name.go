@@ -17,22 +17,26 @@ type Kind byte
 const (
 	User  Kind = 'u'
 	Topic Kind = 't'
+	// Member is a topic and a user who subscribes to it, separated by a line feed.
+	Member Kind = 'm'
 )
 
-// Name is a user or topic: its kind, followed by its text.
+// Name is a user, topic or member: its kind, followed by its text.
 type Name string
 
-// NameOf returns the name of a user or topic.
+// NameOf returns the name of a user, topic or member.
 func NameOf(k Kind, text string) Name { return Name(string(rune(k)) + text) }
 
 // Kind returns what the name names.
 func (n Name) Kind() Kind { return Kind(n[0]) }
 
-// Text returns the user or topic.
+// Text returns the name without its kind.
 func (n Name) Text() string { return string(n[1:]) }
 
 // valid reports whether a name of another node is one.
-func (n Name) valid() bool { return len(n) > 1 && (n.Kind() == User || n.Kind() == Topic) }
+func (n Name) valid() bool {
+	return len(n) > 1 && (n.Kind() == User || n.Kind() == Topic || n.Kind() == Member)
+}
 
 // Change is that a name has become present or absent in the cluster.
 type Change struct {

@@ -138,7 +138,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	cert, key := selfSigned(t)
 	cmd := parseServe(t, "--tls-cert="+cert, "--tls-key="+key, "--pprof", "--listen=0.0.0.0:0", "--insecure-identity", "--allow-origin=*", "--trusted-proxy=10.0.0.0/8", "--forwarded", "--proxy-protocol=10.0.0.0/8", "--max-connections=7", "--transport=epoll",
-		"--durable-topic=a", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-window=1m", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
+		"--durable-topic=a", "--presence-topic=b", "--data-dir="+t.TempDir(), "--inbox-positions=1MiB", "--inbox-window=1m", "--inbox-accept-loss", "--drain-delay=1s", "--sessions-full=close-oldest")
 	cfg, err := cmd.config(new(Plan), log)
 	if err != nil {
 		t.Fatal(err)

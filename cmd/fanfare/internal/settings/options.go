@@ -84,6 +84,8 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		DrainRate:        cmd.DrainRate,
 		DrainSpread:      cmd.DrainSpread,
 		DurableTopics:    cmd.DurableTopic,
+		PresenceTopics:   cmd.PresenceTopic,
+		PresenceGrace:    cmd.OfflineGrace,
 		FieldName:        fieldName,
 		Logger:           log,
 	}, nil

@@ -26,7 +26,8 @@ type webhookFlags struct {
 	WebhookQueue        size          `help:"Maximum size of the events that are not posted yet, and of dead letters." default:"64MiB"`
 	WebhookAge          time.Duration `help:"Time after which events that cannot be posted become dead letters." default:"24h"`
 	WebhookTimeout      time.Duration `help:"Time for a webhook to answer." default:"15s"`
-	OfflineGrace        time.Duration `help:"How long a user must have no session to be offline." default:"10s"`
+	OfflineGrace        time.Duration `help:"How long a user must have no session to be offline, or to have left a presence topic." default:"10s"`
+	PresenceTopic       []string      `help:"Topic whose subscribers are told which users join and leave, or a prefix such as room.*; repeatable." placeholder:"TOPIC"`
 }
 
 // hookFlag is a value of --webhook.
@@ -104,12 +105,12 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 }
 
 // presence is the configuration of what reports who is online in a cluster, nil if no webhook
-// is told of it, or without a cluster.
+// and no topic is told of it, or without a cluster.
 func (cmd *Serve) presence(log *slog.Logger) *presence.Config {
-	if cmd.NATS == "" || !slices.ContainsFunc(cmd.Webhook, hookFlag.ofCluster) {
+	if cmd.NATS == "" || len(cmd.PresenceTopic) == 0 && !slices.ContainsFunc(cmd.Webhook, hookFlag.ofCluster) {
 		return nil
 	}
-	return &presence.Config{URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey,
+	return &presence.Config{Members: len(cmd.PresenceTopic) > 0, URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey,
 		Replicas: cmd.NATSReplicas, Name: cmd.NodeName, Grace: cmd.OfflineGrace, Logger: log}
 }
 

@@ -18,6 +18,7 @@ var flagOf = map[string]string{
 	"server.MaxPayload": "max-payload", "server.HandshakeTimeout": "handshake-timeout", "server.MaxHeader": "max-header",
 	"server.PingInterval": "ping-interval", "server.PingTimeout": "ping-timeout", "server.CloseTimeout": "close-timeout",
 	"server.DrainRate": "drain-rate", "server.DrainDelay": "drain-delay", "server.DrainSpread": "drain-spread", "server.DurableTopics": "durable-topic",
+	"server.PresenceTopics": "presence-topic", "server.PresenceGrace": "offline-grace",
 	"server.Path": "path", "server.Rate.Messages": "max-message-rate", "server.Rate.Bytes": "max-byte-rate",
 	"server.MaxMessage": "max-message", "server.Deflate.Level": "compression-level",
 	"server.Deflate.MinSize": "compression-min", "server.Deflate.MaxRatio": "compression-ratio",

@@ -83,7 +83,7 @@ func TestWrongValuesNameTheirFlag(t *testing.T) {
 				values = []string{"nonsense"}
 			case "path":
 				values = []string{"nonsense", "/a?b", "/a/../b", "/ü"}
-			case "allow-origin", "trusted-proxy", "durable-topic", "allow-query":
+			case "allow-origin", "trusted-proxy", "durable-topic", "presence-topic", "allow-query":
 				values = []string{"a=b\x00"}
 			case "webhook":
 				values = []string{"nonsense", "ftp://a.test", "https://a.test nothing", "http://a.test"}
