@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"fanfare/server/identity"
+	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/internal/roster"
 )
 
@@ -144,28 +143,16 @@ func (ms *members) announce() {
 	}
 }
 
-// presenceObject is a presence message, as clients get it.
-type presenceObject struct {
-	Type    string   `json:"type"`
-	Topic   string   `json:"topic"`
-	Members int      `json:"members"`
-	Joined  []string `json:"joined,omitzero"`
-	Left    []string `json:"left,omitzero"`
-}
-
 // publish sends an announcement to the subscribers on all nodes. One that is too long with its
 // names goes without them.
 func (ms *members) publish(a *roster.Announcement) {
 	srv := ms.srv
-	for _, o := range []presenceObject{{"presence", a.Topic, a.Members, a.Joined, a.Left}, {"presence", a.Topic, a.Members, nil, nil}} {
-		object, err := json.Marshal(&o)
-		if err != nil {
-			panic("BUG: presence: " + err.Error()) // names are UTF-8
-		}
+	for _, o := range []fanfarev1.Presence{{Topic: a.Topic, Members: a.Members, Joined: a.Joined, Left: a.Left}, {Topic: a.Topic, Members: a.Members}} {
+		object := o.Encode()
 		if len(object) > srv.cfg.MaxPayload {
 			continue
 		}
-		_, err = srv.deliver(context.Background(), Target{Topic: a.Topic}, NewMessage(Text, object),
+		_, err := srv.deliver(context.Background(), Target{Topic: a.Topic}, NewMessage(Text, object),
 			func() int { return srv.membersHere(a.Topic, object) },
 			func() *Command { return &Command{Verb: VerbMembers, Topic: a.Topic, Op: Text, Payload: object} })
 		if err != nil {

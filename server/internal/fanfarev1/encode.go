@@ -94,6 +94,36 @@ func appendString(b, text []byte) []byte {
 	return append(b, '"')
 }
 
+// Presence says who has joined and left a topic.
+type Presence struct {
+	Topic        string
+	Members      int
+	Joined, Left []string // left out if they are empty
+}
+
+// Encode returns the message as a JSON object.
+func (p *Presence) Encode() []byte {
+	b := appendText([]byte(`{"type":"presence","topic":`), p.Topic)
+	b = strconv.AppendInt(append(b, `,"members":`...), int64(p.Members), 10)
+	for _, list := range [...]struct {
+		name  string
+		users []string
+	}{{`,"joined":[`, p.Joined}, {`,"left":[`, p.Left}} {
+		for i, user := range list.users {
+			if i == 0 {
+				b = append(b, list.name...)
+			} else {
+				b = append(b, ',')
+			}
+			b = appendText(b, user)
+		}
+		if len(list.users) > 0 {
+			b = append(b, ']')
+		}
+	}
+	return append(b, '}')
+}
+
 // Object is an object of the server that carries no payload: hello, subscribe,
 // unsubscribe, publish, refresh or error. Zero members are left out.
 type Object struct {

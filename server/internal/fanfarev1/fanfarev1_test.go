@@ -60,3 +60,15 @@ func TestParseCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestEncodePresence(t *testing.T) {
+	for want, p := range map[string]Presence{
+		`{"type":"presence","topic":"room","members":2,"joined":["al","b\"o"],"left":["cy"]}`: {"room", 2, []string{"al", `b"o`}, []string{"cy"}},
+		`{"type":"presence","topic":"room","members":0,"left":["al"]}`:                        {"room", 0, nil, []string{"al"}},
+		`{"type":"presence","topic":"room","members":15000}`:                                  {"room", 15000, nil, nil},
+	} {
+		if got := string(p.Encode()); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
