@@ -158,6 +158,9 @@ type Config struct {
 	// the Observer must be that of package presence, which has the grace period, too.
 	PresenceTopics []string
 	PresenceGrace  time.Duration
+	// Announce is AnnounceMembers. It is required with PresenceTopics, so that a program without
+	// them does not link it.
+	Announce Announcer
 	// Cluster connects the nodes of a cluster, see package cluster. nil: this
 	// process is alone. Shutdown leaves it.
 	Cluster Cluster
@@ -298,6 +301,9 @@ func (cfg *Config) validate() error {
 		if err := registry.CheckName(topic); err != nil {
 			errs = append(errs, field.Errorf("PresenceTopics", "has %q: %w", topic, err))
 		}
+	}
+	if len(cfg.PresenceTopics) > 0 && cfg.Announce == nil {
+		errs = append(errs, field.Errorf("Announce", "is nil, and there are PresenceTopics: want AnnounceMembers"))
 	}
 	if cfg.PresenceGrace < 0 || cfg.PresenceGrace > 24*time.Hour {
 		errs = append(errs, field.Errorf("PresenceGrace", "is %v: want 0s to 24h", cfg.PresenceGrace))

@@ -47,7 +47,7 @@ func newMembers(srv *Server) *members {
 		return nil
 	}
 	ms := &members{srv: srv, here: make(map[memberKey]struct{})}
-	ms.timer = time.AfterFunc(time.Hour, ms.announce)
+	ms.timer = time.AfterFunc(time.Hour, func() { srv.cfg.Announce(ms) })
 	ms.timer.Stop()
 	if srv.cluster == nil {
 		ms.roster = roster.New(srv.cfg.PresenceGrace)
@@ -120,6 +120,12 @@ func (ms *members) scheduleLocked(now time.Time) {
 	ms.due = at
 	ms.timer.Reset(at.Sub(now))
 }
+
+// Announcer sends presence messages.
+type Announcer func(*members)
+
+// AnnounceMembers is the Announcer.
+func AnnounceMembers(ms *members) { ms.announce() }
 
 // announce tells subscribers what has changed.
 func (ms *members) announce() {

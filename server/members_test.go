@@ -33,7 +33,7 @@ func TestPresenceTopic(t *testing.T) {
 	v1 := "Sec-WebSocket-Protocol: fanfare.v1"
 	may := identified("/may", Identity{User: "may", Topics: []string{"room.1", "other"}, MayReadPresence: []string{"room.*"}}, Hooks{})
 	not := identified("/not", Identity{User: "not", Topics: []string{"room.1"}, MayReadPresence: []string{"other"}}, Hooks{})
-	srv := start(t, Config{Endpoints: []Endpoint{may, not, PushEndpoint("/ws")}, PresenceTopics: []string{"room.*"}})
+	srv := start(t, Config{Endpoints: []Endpoint{may, not, PushEndpoint("/ws")}, PresenceTopics: []string{"room.*"}, Announce: AnnounceMembers})
 	// awaitCount waits until a number of members is announced.
 	announced := func(n int) {
 		t.Helper()
@@ -84,7 +84,7 @@ func TestPresenceTopic(t *testing.T) {
 // TestPresenceOfPlainSessions: a plain session, whose client cannot tell presence from payloads,
 // gets none, although it may read it.
 func TestPresenceOfPlainSessions(t *testing.T) {
-	srv := start(t, Config{PresenceTopics: []string{"room"}})
+	srv := start(t, Config{Announce: AnnounceMembers, PresenceTopics: []string{"room"}})
 	c := dial(t, srv, "/ws?user=al&topic=room")
 	if n := srv.membersHere("room", []byte(`{}`)); n != 0 {
 		t.Errorf("%d plain sessions get it", n)
@@ -104,7 +104,7 @@ func (membersObserver) Wants(k EventKind) bool { return k == MemberJoined || k =
 
 // TestPresenceTopicsConfig: in a cluster the Observer has to know the members of all nodes.
 func TestPresenceTopicsConfig(t *testing.T) {
-	base := Config{PresenceTopics: []string{"room"}, Cluster: new(fakeCluster)}
+	base := Config{Announce: AnnounceMembers, PresenceTopics: []string{"room"}, Cluster: new(fakeCluster)}
 	observed, malformed, grace := base, base, base
 	observed.Observer = membersObserver{}
 	malformed.Observer, malformed.PresenceTopics = membersObserver{}, []string{"a\n"}

@@ -86,6 +86,7 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		DurableTopics:    cmd.DurableTopic,
 		PresenceTopics:   cmd.PresenceTopic,
 		PresenceGrace:    cmd.OfflineGrace,
+		Announce:         server.AnnounceMembers,
 		FieldName:        fieldName,
 		Logger:           log,
 	}, nil
