@@ -57,7 +57,7 @@ var flagOf = map[string]string{
 	"presence.Grace": "offline-grace",
 
 	"webhook.Hooks": "webhook", "webhook.Secrets": "webhook-secret-file", "webhook.CA": "webhook-ca", "webhook.InsecureHTTP": "webhook-insecure-http",
-	"webhook.MaxBytes": "webhook-queue", "webhook.MaxAge": "webhook-age", "webhook.Timeout": "webhook-timeout",
+	"webhook.MaxBytes": "webhook-queue", "webhook.MaxEscalations": "inbox-positions", "webhook.MaxAge": "webhook-age", "webhook.Timeout": "webhook-timeout",
 	"webhook.OfflineGrace": "offline-grace", "webhook.Node": "node-name", "webhook.URL": "nats", "webhook.Credentials": "nats-creds",
 }
 
