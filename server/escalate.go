@@ -26,8 +26,8 @@ type Escalator interface {
 	// wraps ErrEscalation or ErrNoEscalator. It does not wait.
 	CheckEscalation(after time.Duration) error
 	// Escalate returns when the escalation is stored. A second one for the same message may
-	// be stored, but is reported with the same identifier. The error is store.ErrFull where
-	// there is no room for it.
+	// be stored, but is reported with the same identifier. The error is store.ErrFull if
+	// its bound is reached.
 	Escalate(ctx context.Context, e Escalation) error
 }
 

@@ -188,7 +188,7 @@ func (s *Session) readsPresence(topic string) bool {
 }
 
 // LeadMembers makes this node of a cluster the one that announces members, see package presence.
-// present are those that were announced.
+// present are the members that were announced.
 func (srv *Server) LeadMembers(present []MemberChange) {
 	ms := srv.members
 	if ms == nil {

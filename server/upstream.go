@@ -70,8 +70,8 @@ func (c v1Client) Publish(id, topic string, p fanfarev1.Payload) error {
 	return err
 }
 
-// enqueue runs a function after those that were given for the session before. The error is
-// for the client.
+// enqueue runs a function after the earlier functions of the session. The error is for the
+// client.
 func (c v1Client) enqueue(to *lane.Lanes[*Session], size int, run func()) error {
 	switch err := to.Go(c.s, size, run); {
 	case errors.Is(err, lane.ErrKeyFull):

@@ -13,8 +13,8 @@
 //
 // The backend gets a POST with a [Message], signed as Standard Webhooks does. The body of an
 // answer with 200 is the answer to the client, binary if its type is
-// application/octet-stream, and text, which must be UTF-8, otherwise; 204 and an empty body
-// are no answer. A status of 400 to 499, except 408 and 429, rejects the message, for a reason
+// application/octet-stream, and text, which must be UTF-8, otherwise; 204 or an empty body
+// means that the client gets no answer. A status of 400 to 499, except 408 and 429, rejects the message, for a reason
 // that the client is told; anything else is a failure, of which a client of fanfare.v1 learns.
 // After failures in a row a circuit breaker rejects messages at once for a while. Failures
 // are counted and logged, the latter at most once a second.

@@ -147,9 +147,9 @@ func (w *worker) write(ctx context.Context, term uint64, changes []presence.Chan
 	w.result(func(n *presence.Node) { n.Written(term, err == nil) })
 }
 
-var errNotServed = errors.New("there is no server yet")
+var errNotServed = errors.New("the server has not started")
 
-// announced returns the members that were announced: those that are present, except for open
+// announced returns the members that were announced: the members that are present, except for open
 // changes, which follow.
 func announced(present []presence.Name, open []record) (all []server.MemberChange) {
 	undecided := make(map[presence.Name]bool, len(open))

@@ -26,8 +26,8 @@
 //
 // # Limitations
 //
-// Whoever has a ticket can open sessions with it until it ends, any number of times, as with a
-// token. What a backend would decide otherwise today than when it was asked has no effect
-// before that, unless the user is revoked, see package revoke. An Identity whose Data is not a
-// jsontext.Value, and one whose ticket would be longer than MaxLength, gets none.
+// A ticket opens sessions until it ends, any number of times, as a token does. A change of the
+// backend's decision takes effect when the ticket ends, unless the user is revoked, see package
+// revoke. An Identity whose Data is not a jsontext.Value, and one whose ticket would be longer
+// than MaxLength, gets none.
 package ticket

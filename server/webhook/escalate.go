@@ -95,9 +95,9 @@ var _ server.Escalator = (*Service)(nil)
 func (s *Service) CheckEscalation(after time.Duration) error {
 	switch {
 	case s.escalations == nil:
-		return fmt.Errorf("%w: there is no store of messages", server.ErrNoEscalator)
+		return fmt.Errorf("%w: messages are not stored", server.ErrNoEscalator)
 	case !s.Wants(server.MessageUnread):
-		return fmt.Errorf("%w: no webhook is told of %s", server.ErrNoEscalator, server.MessageUnread)
+		return fmt.Errorf("%w: no webhook receives %s", server.ErrNoEscalator, server.MessageUnread)
 	case after > s.cfg.MessageAge:
 		return fmt.Errorf("%w: the time is %v, and messages are stored for %v; want a shorter time", server.ErrEscalation, after, s.cfg.MessageAge)
 	}

@@ -191,7 +191,7 @@ func TestEscalations(t *testing.T) {
 	})
 }
 
-// TestCheckEscalation: messages can be escalated if a webhook is told of it, and as long as
+// TestCheckEscalation: messages can be escalated if a webhook receives the event, and as long as
 // they are stored.
 func TestCheckEscalation(t *testing.T) {
 	for _, test := range []struct {

@@ -32,7 +32,7 @@ type Plan struct {
 	Store       *inbox.Config    // nil: none
 	ACME        *acme.Config     // nil: none
 	Webhooks    *webhook.Config  // nil: none
-	Presence    *presence.Config // nil: none, or no webhook is told of it
+	Presence    *presence.Config // nil: none, or no webhook receives it
 	Pusher      *pusher.Config   // nil: no apps
 	Revocations *revoke.Config   // nil: none; without a store
 
