@@ -116,8 +116,8 @@ func TestBoundsBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.flags = append(a.flags, "--sessions-per-user", "100") // rejects no attacker
-	a.memory = -1 << 40 // the memory of 50 connections may be some that was free before
-	a.need = nil // or the attack would wait for it
+	a.memory = -1 << 40                                     // the memory of 50 connections may be some that was free before
+	a.need = nil                                            // or the attack would wait for it
 	a.check = func(t *trial) { t.atLeast("rejected 429, Retry-After", 1) }
 	cfg := short()
 	cfg.During = time.Second
