@@ -74,7 +74,7 @@ export class Client {
    * last one the subscription. Only messages of a durable topic name it; others come to the inbox.
    */
   subscribe(topic: string, handler: Handler): () => void {
-    if (!topic) throw new TypeError("fanfare: a topic has a name");
+    if (!topic) throw new TypeError("fanfare: empty topic");
     return this._handle(topic, handler);
   }
 

@@ -175,10 +175,12 @@ export class Link implements Transport {
       return this._renew(o);
     case "error":
       return this._refused(o);
-    case "unsubscribe":
-      return;
     case "subscribe":
-      if (topic === this._queue[0]) this._next();
+      if (topic === this._queue[0]) this._next(); // falls through
+    case "message":
+      break;
+    default:
+      return; // a type that a later server has, or presence
     }
     advance(this._places, o);
     this._events._object(o);

@@ -32,7 +32,8 @@ test("a restart of the server, a lost store and a gap", async () => {
   assert.deepEqual(s.query, ["topic=news", "user=bob"]);
   s.accept(hello(4, "E1"), {type: "subscribe", topic: "news", offset: 8, epoch: "E1"},
     stored(5, "E1", "five"), stored(9, "E1", "nine", {topic: "news"}), {type: "message", text: "live"},
-    {type: "message", offset: 6, epoch: "E1", base64: "w6k=", utf8: true}, {type: "message", offset: 7, epoch: "E1", base64: "AP8="});
+    {type: "message", offset: 6, epoch: "E1", base64: "w6k=", utf8: true}, {type: "message", offset: 7, epoch: "E1", base64: "AP8="},
+    {type: "presence", topic: "news", members: 2, joined: ["ann"]}); // which it does not know
   await turn();
   expect(lines.sort(), "inbox 0,255", "inbox five", "inbox live", "inbox é", "news nine");
   assert.deepEqual(s.acks().sort(), ["5 E1", "6 E1", "7 E1", "news 9 E1"]);
