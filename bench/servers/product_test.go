@@ -158,6 +158,12 @@ func TestProductFiles(t *testing.T) {
 		if _, err := spec.prepare(&at, PingInterval); err != nil {
 			t.Fatal(err)
 		}
+		if spec.Files == nil {
+			if at.Dir != "" {
+				t.Errorf("%s has the directory %s, but no files", spec.Name, at.Dir)
+			}
+			continue
+		}
 		s := &Server{dir: at.Dir}
 		files, err := os.ReadDir(at.Dir)
 		if err != nil || len(files) == 0 {
