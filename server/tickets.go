@@ -84,7 +84,8 @@ func (ep *endpoint) issueTicket(id *Identity) (ticket string) {
 			ticket = ""
 		}
 	}()
-	return ep.Tickets.Issue(ep.Path, id)
+	own := *id // escapes, and without Tickets nothing does
+	return ep.Tickets.Issue(ep.Path, &own)
 }
 
 // pendingTickets are tickets of sessions that were not sent hello yet, so that Session needs
