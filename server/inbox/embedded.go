@@ -44,6 +44,10 @@ type embedded struct {
 
 	blocks [subject.Kinds]account.BlockWatch
 
+	// deleting is held by deletions. The reserve is not written meanwhile: an attempt on a
+	// disk that is almost full takes the room of their tombstones. A leaf.
+	deleting sync.RWMutex
+
 	mu sync.Mutex
 	ns *natsserver.Server // nil: not started; guarded by mu
 }

@@ -251,9 +251,10 @@ func (s *Store) reject(why error) {
 
 // acceptAgain makes the store accept messages again, after reject.
 func (s *Store) acceptAgain(opened bool) {
-	if s.full.Load() == nil || !opened || s.sick() != nil {
+	if s.full.Load() == nil || !opened || s.sick() != nil || !s.local.deleting.TryLock() {
 		return
 	}
+	defer s.local.deleting.Unlock()
 	if s.local.reserve.Acquire() != nil || s.local.markUsed() != nil {
 		return
 	}

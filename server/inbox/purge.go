@@ -37,6 +37,8 @@ func (s *Store) purge(ctx context.Context, b subject.Box, upTo uint64) (uint64, 
 	if s.local == nil {
 		return s.purgeStream(ctx, b, upTo)
 	}
+	s.local.deleting.RLock()
+	defer s.local.deleting.RUnlock()
 	if err := s.makePurgeRoom(); err != nil {
 		s.stats.unavailable.Add(1)
 		return 0, err
