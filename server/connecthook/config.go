@@ -68,7 +68,6 @@ type Config struct {
 }
 
 const (
-	minSecret = 24 // bytes; Standard Webhooks, "Signature scheme"
 	maxAnswer = 64 << 10
 	maxNames  = 32 // of headers, cookies and query parameters each
 )
@@ -101,14 +100,7 @@ func (cfg *Config) validate() (*http.Client, error) {
 	if cfg.Failure > Anonymous {
 		errs = append(errs, field.Errorf("Failure", "is %d: want Reject or Anonymous", cfg.Failure))
 	}
-	if len(cfg.Secrets) == 0 {
-		errs = append(errs, field.Errorf("Secrets", "is empty: without a signature the backend cannot tell who asks"))
-	}
-	for _, s := range cfg.Secrets {
-		if len(s) < minSecret {
-			errs = append(errs, field.Errorf("Secrets", "has a secret of %d bytes: want at least %d", len(s), minSecret))
-		}
-	}
+	errs = append(errs, callout.CheckSecrets(cfg.Secrets)...)
 	for _, l := range []struct {
 		name  string
 		names []string

@@ -33,7 +33,6 @@ type Config struct {
 }
 
 const (
-	minSecret = 24 // bytes; Standard Webhooks, "Signature scheme"
 	maxAnswer = 256 << 10
 	maxText   = 1 << 10 // of a rejection
 )
@@ -63,14 +62,7 @@ func (cfg *Config) validate() (*http.Client, error) {
 	if cfg.Connections < 1 || cfg.Connections > 1<<14 {
 		errs = append(errs, field.Errorf("Connections", "is %d: want 1 to %d", cfg.Connections, 1<<14))
 	}
-	if len(cfg.Secrets) == 0 {
-		errs = append(errs, field.Errorf("Secrets", "is empty: without a signature the backend cannot tell who asks"))
-	}
-	for _, s := range cfg.Secrets {
-		if len(s) < minSecret {
-			errs = append(errs, field.Errorf("Secrets", "has a secret of %d bytes: want at least %d", len(s), minSecret))
-		}
-	}
+	errs = append(errs, callout.CheckSecrets(cfg.Secrets)...)
 	client, err := callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP}.Client(cfg.Connections)
 	if err != nil {
 		errs = append(errs, field.Errorf("URL", "is %q: %w", cfg.URL, err))
