@@ -102,7 +102,7 @@ func TestTicket(t *testing.T) {
 	}
 }
 
-// TestTicketTopics: a session has the topics of its ticket, or those that the client asks for.
+// TestTicketTopics: a session has the topics of its ticket, or the topics that the client asks for.
 func TestTicketTopics(t *testing.T) {
 	var calls atomic.Int32
 	srv := start(t, Config{Endpoints: []Endpoint{asking(true, &calls)}})

@@ -94,7 +94,7 @@ func appendString(b, text []byte) []byte {
 	return append(b, '"')
 }
 
-// Presence says who has joined and left a topic.
+// Presence names the users that have joined and left a topic.
 type Presence struct {
 	Topic        string
 	Members      int
