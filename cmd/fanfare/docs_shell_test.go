@@ -78,12 +78,19 @@ func askTest(tool string) int {
 	return 0
 }
 
+// roomForStreams is what NATS servers of tests grant to streams, in bytes. Without it a server
+// grants three quarters of what is free on the disk of this machine.
+const roomForStreams = 64 << 30
+
 // runNATS is the command nats-server, until SIGTERM.
 func runNATS(args []string) int {
 	opts, err := natsserver.ConfigureOptions(flag.NewFlagSet("nats-server", flag.ContinueOnError), args, nil, nil, nil)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
+	}
+	if opts.JetStreamMaxStore <= 0 {
+		opts.JetStreamMaxStore = roomForStreams
 	}
 	if err := natsserver.Run(must(natsserver.NewServer(opts))); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -170,10 +170,10 @@ func TestPlainAck(t *testing.T) {
 	}
 }
 
-// natsServer runs a NATS server with JetStream.
+// natsServer runs a NATS server with JetStream, and room for its streams however full the disk is.
 func natsServer(t *testing.T, change ...func(*server.Options)) *server.Server {
 	t.Helper()
-	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
+	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: roomForStreams, NoSigs: true, NoLog: true}
 	for _, f := range change {
 		f(opts)
 	}

@@ -22,7 +22,9 @@ type Server struct {
 }
 
 // Start starts a server on the loopback address and stops it when the test ends. If opts name
-// no port, the server chooses one; a JetStream without StoreDir has a temporary directory.
+// no port, the server chooses one; a JetStream without StoreDir has a temporary directory, and
+// without JetStreamMaxStore room for every stream of a test, however full the disk is: the
+// server would grant three quarters of what is free.
 func Start(t testing.TB, opts natsserver.Options) *Server {
 	t.Helper()
 	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
@@ -31,6 +33,9 @@ func Start(t testing.TB, opts natsserver.Options) *Server {
 	}
 	if opts.JetStream && opts.StoreDir == "" {
 		opts.StoreDir = t.TempDir()
+	}
+	if opts.JetStreamMaxStore == 0 {
+		opts.JetStreamMaxStore = 64 << 30
 	}
 	s := &Server{Opts: opts, t: t}
 	s.Start()
