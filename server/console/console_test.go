@@ -55,6 +55,25 @@ func (b *browser) text(id string) string {
 	return s
 }
 
+// brokenWords lists the words of the page that lie on two lines, and says whether the page is
+// wider than the window. A word of 24 letters or more may be longer than a line.
+const brokenWords = `(() => {
+	const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	let seen = 0;
+	for (let n; n = walker.nextNode(); ) for (const word of n.data.matchAll(/[A-Za-z0-9]+/g)) {
+		const r = document.createRange();
+		r.setStart(n, word.index);
+		r.setEnd(n, word.index + word[0].length);
+		const lines = r.getClientRects().length; // 0 if it is not shown
+		seen += lines;
+		if (word[0].length < 24 && lines > 1) found.push(word[0]);
+	}
+	if (seen < 50) found.push("only " + seen + " words are shown");
+	const page = document.scrollingElement;
+	if (page.scrollWidth > innerWidth) found.push(page.scrollWidth + " pixels wide");
+	return found;
+})()`
+
 func TestConsole(t *testing.T) {
 	srv := start(t, server.Config{Endpoints: []server.Endpoint{server.PushEndpoint("/ws"), server.EchoEndpoint("/echo"), tokens}}, Page{})
 	page := "http://" + srv.Addr().String() + "/"
@@ -98,6 +117,28 @@ func TestConsole(t *testing.T) {
 		}
 		b.click("clear")
 		b.waitRows("=== 0")
+	})
+
+	t.Run("breaks lines between words", func(t *testing.T) {
+		b.t = t
+		b.click("connect") // the form is for the next connection
+		b.waitState("closed")
+		b.fill("user", "device-eu-west-1.customers.example.com/4f8a1c3e")
+		for _, width := range []int{360, 800, 1200} {
+			b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false}, nil)
+			b.wait(fmt.Sprintf("innerWidth === %d", width))
+			var broken []string
+			if err := b.eval(brokenWords, &broken); err != nil {
+				t.Fatal(err)
+			}
+			if len(broken) > 0 {
+				t.Errorf("in a window of %d pixels: %q", width, broken)
+			}
+		}
+		b.call("Emulation.clearDeviceMetricsOverride", nil, nil)
+		b.fill("user", "Zoë/1")
+		b.click("connect")
+		b.waitState("open")
 	})
 
 	t.Run("bounds what it keeps", func(t *testing.T) {
