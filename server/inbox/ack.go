@@ -9,9 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/publisher"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -314,23 +313,14 @@ func (s *Store) putPosition(ctx context.Context, name string, offset uint64, sto
 	}
 	// All records of a name have one length: a full stream replaces a record only by
 	// one that is not longer.
-	out := &nats.Msg{Subject: subject.Ack.Prefix() + name, Data: fmt.Appendf(nil, "%020d", offset), Header: nats.Header{}}
+	out := publisher.Message{Subject: subject.Ack.Prefix() + name, Payload: fmt.Appendf(nil, "%020d", offset)}
 	if stored.at != "" {
-		out.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at}
+		at := strings.Repeat("0", max(20-len(stored.at), 0)) + stored.at
+		out.Header = []publisher.Field{{Name: "Nats-Expected-Last-Subject-Sequence", Value: at}}
 	}
-	in, err := s.requestMsg(ctx, out)
+	ack, err := s.publish(ctx, subject.Ack, &out)
 	if err != nil {
-		return 0, s.missing(err)
-	}
-	ack, err := decodePubAck(in.Data)
-	if err != nil {
-		return 0, s.unavailable(err)
-	}
-	if ack.Error != nil {
-		return 0, s.rejection(subject.Ack, ack.Error)
-	}
-	if s.local != nil {
-		s.local.blocks[subject.Ack].Stored()
+		return 0, err
 	}
 	// About what the record takes, until the stream is asked again.
 	if stored.at == "0" {

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"fanfare/server/inbox/internal/account"
+	"fanfare/server/inbox/internal/publisher"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -252,28 +251,14 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 
 // put appends to the stream, if the last message of the box is at an offset.
 func (s *Store) put(ctx context.Context, to subject.Box, m *message, payload []byte, last uint64, id string) (offset uint64, duplicate bool, err error) {
-	out := &nats.Msg{Subject: to.Subject, Data: payload, Header: nats.Header{
-		linkHeader:                            {m.link()},
-		"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(last, 10)},
-	}}
+	header := append(make([]publisher.Field, 0, 3),
+		publisher.Field{Name: linkHeader, Value: m.link()},
+		publisher.Field{Name: "Nats-Expected-Last-Subject-Sequence", Value: strconv.FormatUint(last, 10)})
 	if id != "" {
-		out.Header["Nats-Msg-Id"] = []string{id}
+		header = append(header, publisher.Field{Name: "Nats-Msg-Id", Value: id})
 	}
-	in, err := s.requestMsg(ctx, out)
-	if err != nil {
-		return 0, false, s.missing(err)
-	}
-	ack, err := decodePubAck(in.Data)
-	if err != nil {
-		return 0, false, s.unavailable(err)
-	}
-	if ack.Error != nil {
-		return 0, false, s.rejection(to.Kind, ack.Error)
-	}
-	if s.local != nil {
-		s.local.blocks[to.Kind].Stored()
-	}
-	return ack.Seq, ack.Duplicate, nil
+	ack, err := s.publish(ctx, to.Kind, &publisher.Message{Subject: to.Subject, Header: header, Payload: payload})
+	return ack.Seq, ack.Duplicate, err
 }
 
 // rejection is the error for a message that JetStream does not store.

@@ -18,6 +18,7 @@ import (
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/datadir"
+	"fanfare/server/inbox/internal/publisher"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/internal/field"
 	"fanfare/server/store"
@@ -42,7 +43,8 @@ type embedded struct {
 	lock     *os.File      // nil: not acquired
 	stopping chan struct{} // closed when a server that is shut down has ended; nil: none is
 
-	blocks [subject.Kinds]account.BlockWatch
+	publishers [subject.Kinds]*publisher.Publisher
+	blocks     [subject.Kinds]account.BlockWatch
 
 	// deleting is held by deletions. The reserve is not written meanwhile: an attempt on a
 	// disk that is almost full takes the room of their tombstones. A leaf.
@@ -59,7 +61,7 @@ const startTimeout = 5 * time.Minute
 const maxPayload = 8 << 20
 
 func newEmbedded(cfg *Config) *embedded {
-	return &embedded{
+	e := &embedded{
 		shutdown: func(ns *natsserver.Server) {
 			ns.Shutdown()
 			ns.WaitForShutdown()
@@ -83,9 +85,18 @@ func newEmbedded(cfg *Config) *embedded {
 			MaxPayload:         maxPayload,
 			SyncInterval:       max(cfg.Sync, 0),
 			SyncAlways:         cfg.Sync < 0,
+			PingInterval:       noPings,
 		},
 	}
+	for k := range e.publishers {
+		e.publishers[k] = publisher.New(e.InProcessConn, cfg.Timeout)
+	}
+	return e
 }
+
+// noPings keeps the server from sending pings, which a publisher does not read while it has
+// nothing to publish. Connections within a process do not break.
+const noPings = 10 * 365 * 24 * time.Hour
 
 // acquire makes the directory, and locks it for this process.
 func (e *embedded) acquire() (err error) {
@@ -157,6 +168,9 @@ func (e *embedded) stop() error {
 	e.mu.Unlock()
 	patience := e.patience
 	if ns != nil {
+		for _, p := range e.publishers {
+			p.Disconnect()
+		}
 		done := make(chan struct{})
 		e.stopping = done
 		go func() {

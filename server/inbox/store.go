@@ -210,15 +210,3 @@ func (s *Store) request(ctx context.Context, subject string, data []byte) (*nats
 	}
 	return l.nc.RequestWithContext(ctx, subject, data)
 }
-
-func (s *Store) requestMsg(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	l := s.link.Load()
-	if l == nil {
-		return nil, s.noConnection()
-	}
-	in, err := l.nc.RequestMsgWithContext(ctx, m)
-	if err == nil {
-		s.answered.Store(s.now().UnixNano())
-	}
-	return in, err
-}
