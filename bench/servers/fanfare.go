@@ -13,6 +13,9 @@ import (
 // fanfareAPI is fanfare's HTTP API, with one topic for all sessions. It extends that of the other servers.
 type fanfareAPI struct{ commonAPI }
 
+// FanfareBackend is the Backend of a Product that is fanfare.
+func FanfareBackend(s *Server) (Backend, error) { return fanfareAPI{commonAPI{s}}, nil }
+
 func (f fanfareAPI) All(ctx context.Context, body []byte) (int, error) {
 	return f.post(ctx, "/v1/topics/"+load.AllChannel+"/push", body)
 }

@@ -77,7 +77,7 @@ func (c Catalog) fanfareDefault(version string) Spec {
 	spec.Product = &Product{
 		Path:    "/ws?token={token}",
 		Events:  "/sse?token={token}",
-		Backend: func(s *Server) (Backend, error) { return fanfareAPI{commonAPI{s}}, nil },
+		Backend: FanfareBackend,
 		Counts:  true,
 		Lacks:   map[string]string{"echo": "fanfare with tokens and its store has the same echo as without; see fanfare-epoll"},
 	}
