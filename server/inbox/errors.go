@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"fanfare/server/inbox/internal/datadir"
+	"fanfare/server/inbox/internal/publisher"
 	"fanfare/server/store"
 )
 
@@ -52,7 +53,7 @@ func (s *Store) unavailable(err error) error {
 	if sick := s.sick(); sick != nil {
 		return sick
 	}
-	if full := s.full.Load(); full != nil && errors.Is(err, context.Canceled) {
+	if full := s.full.Load(); full != nil && (errors.Is(err, context.Canceled) || errors.Is(err, publisher.ErrDisconnected)) {
 		return *full // the store was sick until a moment ago
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, s.explain(err))

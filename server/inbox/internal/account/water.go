@@ -31,7 +31,8 @@ const (
 
 func (h highWater) encode() []byte {
 	b := make([]byte, 0, highWaterSize)
-	b = appendFrame(b, appendName(appendUvarints(nil, uint64(h.size), h.last[0], h.last[1]), h.epoch))
+	content := make([]byte, 0, highWaterSize)
+	b = appendFrame(b, appendName(appendUvarints(content, uint64(h.size), h.last[0], h.last[1]), h.epoch))
 	return b[:highWaterSize] // zeros follow
 }
 

@@ -31,8 +31,12 @@ func newConnID() (id connID) {
 // hello opens a connection; a subscription to the answers follows.
 const hello = `CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1,"lang":"go","name":"fanfare publisher"}` + "\r\n"
 
-// ErrNoStream reports that no stream has the subject of a message.
-var ErrNoStream = errors.New("publisher: no stream answers")
+var (
+	// ErrNoStream reports that no stream has the subject of a message.
+	ErrNoStream = errors.New("publisher: no stream answers")
+	// ErrDisconnected reports that Disconnect was called before the answer came.
+	ErrDisconnected = errors.New("publisher: disconnected")
+)
 
 // conn is a connection to the server, used by one leader at a time.
 type conn struct {
@@ -40,17 +44,22 @@ type conn struct {
 	id      connID
 	in      *bufio.Reader
 	timeout time.Duration
-	timer   *time.Timer // closes the connection
-	expired atomic.Bool
+	timer   *time.Timer           // closes the connection
+	cause   atomic.Pointer[error] // why we closed it; nil: we did not
 }
 
 func newConn(nc net.Conn, timeout time.Duration) *conn {
 	c := &conn{Conn: nc, id: newConnID(), in: bufio.NewReaderSize(nc, 16<<10), timeout: timeout}
 	c.timer = time.AfterFunc(timeout, func() {
-		c.expired.Store(true)
-		nc.Close()
+		c.closeFor(fmt.Errorf("publisher: no answer within %v: %w", timeout, context.DeadlineExceeded))
 	})
 	return c
+}
+
+// closeFor closes the connection; what is in progress fails with cause.
+func (c *conn) closeFor(cause error) {
+	c.cause.CompareAndSwap(nil, &cause)
+	c.Close()
 }
 
 // greet begins the connection.
@@ -88,10 +97,10 @@ func (c *conn) exchange(g *group) (sent int, err error) {
 	return sent, nil
 }
 
-// wrap says which error is due to the timeout.
+// wrap returns why the connection was closed, if we closed it.
 func (c *conn) wrap(err error) error {
-	if c.expired.Load() {
-		return fmt.Errorf("publisher: no answer within %v: %w", c.timeout, context.DeadlineExceeded)
+	if cause := c.cause.Load(); cause != nil {
+		return *cause
 	}
 	return fmt.Errorf("publisher: %w", err)
 }

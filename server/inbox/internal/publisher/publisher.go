@@ -98,7 +98,8 @@ func (p *Publisher) exchange(g *group) {
 	c, fresh, err := p.connection()
 	if err == nil {
 		var sent int
-		if sent, err = c.exchange(g); err != nil && sent == 0 && !fresh { // closed while it was idle
+		sent, err = c.exchange(g)
+		if err != nil && sent == 0 && !fresh && c.cause.Load() == nil { // the server closed it while it was idle
 			p.drop(c)
 			if c, _, err = p.connection(); err == nil {
 				_, err = c.exchange(g)
@@ -150,13 +151,13 @@ func (p *Publisher) drop(c *conn) {
 	p.mu.Unlock()
 }
 
-// Disconnect closes the connection. Messages that are not answered fail.
+// Disconnect closes the connection. Messages that are not answered fail with ErrDisconnected.
 func (p *Publisher) Disconnect() {
 	p.mu.Lock()
 	c := p.conn
 	p.conn = nil
 	p.mu.Unlock()
 	if c != nil {
-		c.Close()
+		c.closeFor(ErrDisconnected)
 	}
 }

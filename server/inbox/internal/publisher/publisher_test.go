@@ -197,6 +197,24 @@ func TestIdleConnectionLost(t *testing.T) {
 	})
 }
 
+// TestDisconnect: a message that is on its way fails at once, and one that has gathered goes over the next
+// connection.
+func TestDisconnect(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *server, p *Publisher) {
+		answers, errs, wait := gathered(t, p, 1, background)
+		began := time.Now()
+		p.Disconnect()
+		wait()
+		s.open <- struct{}{}
+		if errs[0] != ErrDisconnected || time.Since(began) != 0 {
+			t.Errorf("%v after %v", errs[0], time.Since(began))
+		}
+		if answers[1] != "1" || errs[1] != nil {
+			t.Errorf("gathered: %q, %v", answers[1], errs[1])
+		}
+	})
+}
+
 // TestBadAnswers: what is not an answer to a message in the group ends the connection.
 func TestBadAnswers(t *testing.T) {
 	for name, test := range map[string]struct {
