@@ -160,11 +160,11 @@ func (s *Store) storedPosition(ctx context.Context, name string) (storedPosition
 
 // readPosition is storedPosition for storeAck: an embedded store knows the names under which
 // nothing was ever stored.
-func (s *Store) readPosition(ctx context.Context, name string) (storedPosition, error) {
+func (s *Store) readPosition(bound *bound, name string) (storedPosition, error) {
 	if s.local != nil && !s.filled.Has(account.HashName(subject.Ack, name)) {
 		return storedPosition{at: "0"}, s.usable()
 	}
-	return s.storedPosition(ctx, name)
+	return s.storedPosition(bound.context(), name)
 }
 
 // runAcks stores positions until the store is closed, and what is left then.
@@ -238,8 +238,8 @@ func (s *Store) storeAcks() bool {
 // storeAck stores a position, unless one as far is stored. Other nodes do the same,
 // so it is compared and swapped.
 func (s *Store) storeAck(ctx context.Context, name string, p position) error {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
+	bound := s.bound(ctx)
+	defer bound.end()
 	s.settle(ctx)
 	if err := s.Ready(); err != nil {
 		s.stats.unavailable.Add(1)
@@ -249,7 +249,7 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 		stored, recent := s.acks.recent.newest(name, p)
 		if i > 0 || !recent {
 			var err error
-			stored, err = s.readPosition(ctx, name)
+			stored, err = s.readPosition(bound, name)
 			if err != nil && !errors.Is(err, store.ErrDamaged) { // a damaged one is replaced
 				return err
 			}
@@ -259,12 +259,12 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 			return nil
 		}
 		if !known {
-			if nothing, err := s.nothingToRemember(ctx, name, p); nothing || err != nil {
+			if nothing, err := s.nothingToRemember(bound, name, p); nothing || err != nil {
 				return err
 			}
 		}
 		offset := max(stored.offset, p.offset)
-		switch seq, err := s.putPosition(ctx, name, offset, stored); {
+		switch seq, err := s.putPosition(bound.publishing(), name, offset, stored); {
 		case err == nil:
 			if err := s.accountPosition(name, stored.when); err != nil {
 				return err
@@ -275,7 +275,7 @@ func (s *Store) storeAck(ctx context.Context, name string, p position) error {
 		case !errors.Is(err, errRaced):
 			return err
 		}
-		if err := backOff(ctx, i); err != nil {
+		if err := backOff(bound.context(), i); err != nil {
 			return s.unavailable(err)
 		}
 	}
@@ -292,10 +292,10 @@ func boxOfPosition(name string) subject.Box {
 // nothingToRemember reports whether a new position needs no record because its box is
 // empty. It returns ErrFull if a record is needed and does not fit; otherwise a
 // client could fill the store with invented topic names.
-func (s *Store) nothingToRemember(ctx context.Context, name string, p position) (bool, error) {
+func (s *Store) nothingToRemember(bound *bound, name string, p position) (bool, error) {
 	b := boxOfPosition(name)
 	if p.offset == 0 && !p.always {
-		if last, err := s.last(ctx, b); last == nil || err != nil {
+		if last, err := s.last(bound.context(), b); last == nil || err != nil {
 			return true, err
 		}
 	}

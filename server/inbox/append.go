@@ -47,21 +47,21 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	if err := s.tooBig(size); err != nil {
 		return store.Receipt{}, err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
+	bound := s.bound(ctx)
+	defer bound.end()
 	if s.local != nil {
 		s.filled.Add(account.HashName(p.to.Kind, p.to.Name()))
 	}
 	for i := 0; ; i++ {
-		r, err := p.attempt(ctx, t, size)
+		r, err := p.attempt(bound, t, size)
 		switch {
 		case errors.Is(err, errRaced):
 			t.known = false
-			if err := backOff(ctx, i); err != nil {
+			if err := backOff(bound.context(), i); err != nil {
 				return store.Receipt{}, s.unavailable(fmt.Errorf("other nodes append to the same box all the time: %w", err))
 			}
 		case errors.Is(err, errBoxFull):
-			if n, e := s.purgeRead(ctx, p.to); e != nil || n == 0 {
+			if n, e := s.purgeRead(bound.context(), p.to); e != nil || n == 0 {
 				s.stats.rejected.Add(1)
 				return store.Receipt{}, fmt.Errorf("%w: %d messages are unread", store.ErrFull, s.cfg.Messages)
 			}
@@ -126,22 +126,22 @@ func backOff(ctx context.Context, i int) error {
 
 // attempt stores the message if the box ends where the tail says, which is looked up
 // if it is not known.
-func (p *pending) attempt(ctx context.Context, t *tail, size int64) (store.Receipt, error) {
+func (p *pending) attempt(bound *bound, t *tail, size int64) (store.Receipt, error) {
 	s := p.store
 	if history := s.tails.history.Load(); t.history != history {
 		t.known, t.prev, t.history = false, 0, history
 	}
 	if !t.known {
-		if err := s.lookup(ctx, p.to, t); err != nil {
+		if err := s.lookup(bound.context(), p.to, t); err != nil {
 			return store.Receipt{}, err
 		}
 	}
 	if t.sum+size-t.base > s.cfg.Bytes {
-		if err := s.makeRoom(ctx, p.to, t, size); err != nil {
+		if err := s.makeRoom(bound.context(), p.to, t, size); err != nil {
 			return store.Receipt{}, err
 		}
 	}
-	return p.publish(ctx, t)
+	return p.publish(bound.publishing(), t)
 }
 
 // lookup reads the end of a box. What was known is kept where it goes further: the

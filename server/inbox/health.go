@@ -38,6 +38,38 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, func() { stop(); cancel() }
 }
 
+// bound is the context of a write, bounded when something first needs that: a publisher of an embedded
+// server bounds the wait for an answer itself, and within costs a fifth of what storing a short message does.
+type bound struct {
+	s      *Store
+	ctx    context.Context
+	cancel context.CancelFunc // nil: ctx is not bounded
+}
+
+func (s *Store) bound(ctx context.Context) *bound { return &bound{s: s, ctx: ctx} }
+
+// context returns the context, bounded by within from the first call on.
+func (b *bound) context() context.Context {
+	if b.cancel == nil {
+		b.ctx, b.cancel = b.s.within(b.ctx)
+	}
+	return b.ctx
+}
+
+// publishing returns the context for Store.publish.
+func (b *bound) publishing() context.Context {
+	if b.s.local != nil {
+		return b.ctx
+	}
+	return b.context()
+}
+
+func (b *bound) end() {
+	if b.cancel != nil {
+		b.cancel()
+	}
+}
+
 // begin bounds an operation like within, and fails if the store cannot be used.
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	s.settle(ctx)

@@ -16,6 +16,8 @@
 //   - A caller whose context is done returns at once, unless it leads. A leader returns when all
 //     messages of its group are answered, at the latest after the timeout. A connection on which
 //     an answer is missing is closed, and the next group uses a new one.
+//   - If the server does not answer in time, messages that have gathered meanwhile fail as well. So Publish
+//     returns after twice the timeout at the latest, if the server accepts connections.
 //
 // # Borrowed memory
 //

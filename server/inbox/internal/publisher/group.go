@@ -74,8 +74,13 @@ func (g *group) address(id connID) {
 	}
 }
 
-// recycle makes the group available to others.
-func (g *group) recycle() {
+// end hands out an error to messages without an answer, and makes the group available to others.
+func (g *group) end(err error) {
+	for _, r := range g.requests {
+		if !r.done {
+			r.finish(nil, err)
+		}
+	}
 	clear(g.requests)
 	g.requests, g.taken = g.requests[:0], false
 	if g.out = g.out[:0]; cap(g.out) <= 2*groupBytes {

@@ -2,7 +2,9 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -71,30 +73,36 @@ func (p *Publisher) join(m *Message, r *request) (leads bool) {
 	return n == 0
 }
 
-// lead exchanges the first group, and wakes the leader of the next one.
+// lead exchanges the first group, and wakes the leader of the next one. If the server does not answer in
+// time, what has gathered meanwhile has waited long enough, too.
 func (p *Publisher) lead() {
 	p.mu.Lock()
 	g := p.queue[0]
 	g.taken = true
 	p.mu.Unlock()
-	p.exchange(g)
+	err := p.exchange(g)
 	p.mu.Lock()
-	n := copy(p.queue, p.queue[1:])
-	p.queue[n] = nil
-	p.queue = p.queue[:n]
+	n := 1
+	if errors.Is(err, context.DeadlineExceeded) {
+		n = len(p.queue)
+	}
+	done := slices.Clone(p.queue[:n])
+	p.queue = slices.Delete(p.queue, 0, n)
 	var next *request
-	if n > 0 {
+	if len(p.queue) > 0 {
 		next = p.queue[0].requests[0]
 	}
 	p.mu.Unlock()
-	g.recycle()
+	for _, g := range done {
+		g.end(err)
+	}
 	if next != nil {
 		next.wake <- true
 	}
 }
 
-// exchange sends a group and hands out the answers.
-func (p *Publisher) exchange(g *group) {
+// exchange sends a group and hands out the answers. After an error some may be missing.
+func (p *Publisher) exchange(g *group) error {
 	c, fresh, err := p.connection()
 	if err == nil {
 		var sent int
@@ -106,15 +114,10 @@ func (p *Publisher) exchange(g *group) {
 			}
 		}
 	}
-	if err == nil {
-		return
+	if err != nil {
+		p.drop(c)
 	}
-	p.drop(c)
-	for _, r := range g.requests {
-		if !r.done {
-			r.finish(nil, err)
-		}
-	}
+	return err
 }
 
 // connection returns the connection, and whether it is a new one.

@@ -174,6 +174,27 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
+// TestHangs: when the server does not answer, all that has gathered fails with the first message.
+func TestHangs(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *server, p *Publisher) {
+		began := time.Now()
+		_, errs, wait := gathered(t, p, groupMessages+1, background)
+		wait()
+		for i, err := range errs {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		if took := time.Since(began); took != timeout {
+			t.Errorf("took %v", took)
+		}
+		s.open <- struct{}{}
+		if got, err := publish(p, t.Context(), "next"); got != "next" || err != nil {
+			t.Errorf("next: %q, %v", got, err)
+		}
+	})
+}
+
 // TestIdleConnectionLost: a connection that was closed while it was idle is replaced, and a message of
 // which the server may have read something is not sent again.
 func TestIdleConnectionLost(t *testing.T) {
