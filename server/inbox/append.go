@@ -50,7 +50,11 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	bound := s.bound(ctx)
 	defer bound.end()
 	if s.local != nil {
-		s.filled.Add(account.HashName(p.to.Kind, p.to.Name()))
+		name := account.HashName(p.to.Kind, p.to.Name())
+		if !s.filled.Has(name) { // nothing was ever appended, so there is nothing to look up
+			t.begin(s.tails.history.Load(), s.ends.of(p.to))
+		}
+		s.filled.Add(name)
 	}
 	for i := 0; ; i++ {
 		r, err := p.attempt(bound, t, size)

@@ -24,16 +24,43 @@ func (c countingConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// countRequests counts messages to JetStream, those that are published to one stream included.
+func (s *testStore) countRequests(k subject.Kind) func() uint64 {
+	var published atomic.Uint64
+	s.local.publishers[k] = publisher.New(func() (net.Conn, error) {
+		nc, err := s.local.InProcessConn()
+		return countingConn{nc, &published}, err
+	}, s.cfg.Timeout)
+	return func() uint64 { return s.link.Load().nc.Stats().OutMsgs + published.Load() }
+}
+
+// TestAppendAsksOnce: an embedded store stores a message with one request to JetStream, the first one
+// of a user and each that follows; after a restart it asks where the box ends.
+func TestAppendAsksOnce(t *testing.T) {
+	dir := t.TempDir()
+	for round, want := range []uint64{1, 2} {
+		s := open(t, Config{Dir: dir})
+		requests := s.countRequests(subject.Inbox)
+		for i := range 3 {
+			before := requests()
+			put(t, s, user("u"), "x")
+			if n := requests() - before; n != want {
+				t.Errorf("round %d, message %d: %d requests, want %d", round, i, n, want)
+			}
+			want = 1
+		}
+		if got, gap := read(t, s, user("u"), 0); len(got) != 3*(round+1) || gap {
+			t.Errorf("round %d: %q, gap %v", round, got, gap)
+		}
+		s.close()
+	}
+}
+
 // TestAckAsksOnce: an embedded store writes the position of a user with one request to
 // JetStream, the first one and each that follows.
 func TestAckAsksOnce(t *testing.T) {
 	s := open(t, Config{})
-	var published atomic.Uint64
-	s.local.publishers[subject.Ack] = publisher.New(func() (net.Conn, error) {
-		nc, err := s.local.InProcessConn()
-		return countingConn{nc, &published}, err
-	}, s.cfg.Timeout)
-	requests := func() uint64 { return s.link.Load().nc.Stats().OutMsgs + published.Load() }
+	requests := s.countRequests(subject.Ack)
 	for offset := uint64(1); offset <= 3; offset++ {
 		before := requests()
 		if err := s.AckSync(ctx, user("u"), "u", offset); err != nil {

@@ -48,6 +48,13 @@ type tail struct {
 	unsure bool
 }
 
+// begin sets what is known of an empty box, of which the last message was at prev.
+func (t *tail) begin(history, prev uint64) {
+	t.known, t.history = true, history
+	t.last, t.base = 0, t.sum
+	t.prev = max(t.prev, prev)
+}
+
 func (l *tails) init() {
 	l.seed = maphash.MakeSeed()
 	for i := range l.shards {
