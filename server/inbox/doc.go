@@ -48,13 +48,12 @@
 //
 // # Limitations
 //
-// Appends to one box wait for each other, one round trip to NATS each. Whether a
-// topic was read by all subscribers is not known, so a full topic loses its oldest
-// messages under every policy. A position expires after twice Config.Age without a
-// change or Renew: its user is then a new one. A subscriber that never acknowledged,
-// to a topic without messages, is not remembered. Open reads all stored messages,
-// about a second for each GiB. The restored backup of a stream of an outside NATS is
-// recognized only by a process that has seen a later offset, or by a later position;
-// give the stream other metadata "fanfare-epoch" after restoring one. Damage is found at Open, and in a
-// message when it is read, not in between.
+// Appends to one box wait for each other, one round trip to NATS each; those to different boxes share
+// writes to an embedded server. Whether a topic was read by all subscribers is not known, so a full
+// topic loses its oldest messages under every policy. A position expires after twice Config.Age
+// without a change or Renew: its user is then a new one. A subscriber that never acknowledged, to a
+// topic without messages, is not remembered. Open reads all stored messages, about a second for each
+// GiB. The restored backup of a stream of an outside NATS is recognized only by a process that has
+// seen a later offset, or by a later position; give the stream other metadata "fanfare-epoch" after
+// restoring one. Damage is found at Open, and in a message when it is read, not in between.
 package inbox

@@ -1,7 +1,7 @@
 // Package publisher publishes messages to a stream of an embedded NATS server.
 //
-// A request of nats.go passes two goroutines of the client on its way to the server, and two on
-// the way back, and waking them costs several times what storing a short message does. Here one of
+// A request of nats.go passes three goroutines of the client on its way to the server and back, and
+// waking them costs more than storing a short message does. Here one of
 // the callers, the leader, writes to the connection and reads the answers itself. Messages of
 // callers that come meanwhile gather in a group, which the first of them then leads: they
 // share one write and one wake of each goroutine of the server. A caller that is alone waits for
