@@ -1,4 +1,4 @@
-// Echo sends every message back to the client that sent it.
+// Command echo sends every message back to the client that sent it.
 //
 //	go run ./echo
 //	npx wscat -c ws://127.0.0.1:8080/echo

@@ -1,4 +1,4 @@
-// Hello greets every client when it connects, and every two seconds after that. The
+// Command hello greets every client when it connects, and every two seconds after that. The
 // server's timer wheel calls the hook, so ten thousand clients need no goroutines.
 //
 //	go run ./hello

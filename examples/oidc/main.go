@@ -1,4 +1,4 @@
-// Oidc is a push server whose users are those of an identity provider: clients connect with
+// Command oidc is a push server whose users are those of an identity provider: clients connect with
 // an access token or an ID token of it, which is verified with the keys that the provider
 // publishes.
 //

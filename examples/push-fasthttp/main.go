@@ -1,4 +1,4 @@
-// Push-fasthttp is push mounted on a fasthttp server.
+// Command push-fasthttp is push mounted on a fasthttp server.
 //
 //	go run ./push-fasthttp
 //	npx wscat -c 'ws://127.0.0.1:8080/getPushNews?userId=7'

@@ -1,4 +1,4 @@
-// Push-gin is push mounted in a gin router.
+// Command push-gin is push mounted in a gin router.
 //
 //	go run ./push-gin
 //	npx wscat -c 'ws://127.0.0.1:8080/getPushNews?userId=7'

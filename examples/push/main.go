@@ -1,4 +1,4 @@
-// Push is a notification server: clients connect and listen, a backend pushes JSON to
+// Command push is a notification server: clients connect and listen, a backend pushes JSON to
 // them by user ID, and heartbeats find connections that are dead. It is mounted on a
 // net/http server, which serves everything else as well.
 //

@@ -1,4 +1,4 @@
-// Fanfare is the smallest program that embeds the server and pushes, for its size.
+// Command fanfare is the smallest program that embeds the server and pushes, for its size.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Gorilla is the program of ../fanfare on gorilla/websocket.
+// Command gorilla is the program of ../fanfare on gorilla/websocket.
 package main
 
 import (
