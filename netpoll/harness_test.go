@@ -239,13 +239,16 @@ func await[T any](t testing.TB, ch <-chan T) (v T) {
 	return v
 }
 
-// eventually waits until a condition that has no channel is true.
+// eventually waits until a condition that has no channel is true. The longer that takes, the
+// less often it looks: some conditions read tables of the kernel.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
+	pause := 100 * time.Microsecond
+	for deadline := time.Now().Add(patience); !ok(); pause = min(2*pause, 50*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
+		time.Sleep(pause)
 	}
 }
 
