@@ -39,6 +39,7 @@ bench-servers: ## Build Centrifugo, NATS and Mercure, and compare fanfare with t
 
 soak: ## Race closes, attack a server, break a cluster and stores, about 20 minutes.
 	FANFARE_RACE=100000 go test -race -run TestClosingRaces -timeout 30m ./server
+	FANFARE_SCHEDULES=all go test -run 'Schedule' ./server/internal/replay
 	cd bench && go run ./soak attack --minutes 11
 	cd bench && go run ./soak fault --minutes 1.5
 	cd bench && go run ./soak upgrade --sessions 500 --upgrades 30 --faults

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -226,11 +227,24 @@ func reportModel(t *testing.T, name string, choices []int, w world) {
 	t.Fatalf("%s: %s\nchoices %v, %d steps:\n%s", name, wrong, short, len(log), strings.Join(log, "\n"))
 }
 
+// allSchedules says that FANFARE_SCHEDULES is set, as in make soak: the tests then run ten times as many schedules, and
+// deeper ones.
+var allSchedules = os.Getenv("FANFARE_SCHEDULES") != ""
+
+// withoutRace leaves a test to the pass without the race detector, which would take ten times as long.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine: there is nothing for the race detector to find")
+	}
+}
+
 // TestRandomSchedules runs thousands of schedules of a few hundred choices.
 func TestRandomSchedules(t *testing.T) {
-	n := uint64(10000)
-	if testing.Short() || raceEnabled {
-		n = 1000 // one goroutine: there is nothing for the race detector to find
+	withoutRace(t)
+	n := uint64(1000)
+	if allSchedules {
+		n = 10_000
 	}
 	for seed := range n {
 		choices := randomTape(seed, 60+int(seed%5)*120)
@@ -242,18 +256,19 @@ func TestRandomSchedules(t *testing.T) {
 
 // TestEverySchedule runs every schedule of the other worlds up to a depth.
 func TestEverySchedule(t *testing.T) {
+	withoutRace(t)
 	for _, test := range []struct {
-		name         string
-		world        world
-		depth, short int
+		name       string
+		world      world
+		depth, all int
 	}{
-		{"small", small, 6, 5},
-		{"devices", devices, 8, 6},
+		{"small", small, 5, 6},
+		{"devices", devices, 6, 8},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			depth := test.depth
-			if testing.Short() || raceEnabled {
-				depth = test.short
+			if allSchedules {
+				depth = test.all
 			}
 			n := every(depth, func(choices *tape) {
 				if wrong, _ := runModel(t, choices, test.world); wrong != "" {
