@@ -141,6 +141,10 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// pushPause is between two pushes of steadily. Without it they would occupy a processor for as long as upgrades, which
+// mostly wait, take.
+const pushPause = 5 * time.Millisecond
+
 // steadily publishes <0>, <1>, … to the topic t until stop is called, which returns how many.
 func steadily(t *testing.T, p *process, receivers int) (stop func() int) {
 	quit, count := make(chan struct{}), make(chan int)
@@ -152,7 +156,7 @@ func steadily(t *testing.T, p *process, receivers int) (stop func() int) {
 			case <-quit:
 				count <- i
 				return
-			default:
+			case <-time.After(pushPause):
 			}
 			resp, err := client.Post("http://"+p.api+"/v1/topics/t/push", "text/plain", strings.NewReader(fmt.Sprintf("<%d>", i)))
 			if err != nil {
