@@ -120,7 +120,7 @@ func TestCompressionAnswer(t *testing.T) {
 func TestBombEndsWith1009(t *testing.T) {
 	srv := start(t, Config{Endpoints: []Endpoint{compressing(EchoEndpoint("/echo"))}})
 	c := dial(t, srv, "/echo", "Sec-WebSocket-Extensions: permessage-deflate")
-	c.sendDeflated(Text, make([]byte, 16<<20))
+	c.sendDeflated(Text, make([]byte, 4<<20))
 	payload, _ := c.inflated()
 	if code := ws.StatusCode(payload[0])<<8 | ws.StatusCode(payload[1]); code != 1009 {
 		t.Errorf("closed with %d %q, want 1009", code, payload[2:])

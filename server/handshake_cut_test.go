@@ -80,6 +80,9 @@ func TestHandshakeCutAnywhere(t *testing.T) {
 	ep.Dialects = dialects("chat")
 	// Every cut on one transport, some on the other: the law is above them.
 	for kind, step := range map[netpoll.Transport]int{netpoll.Epoll: 1, netpoll.Goroutine: 7} {
+		if testing.Short() {
+			step *= 5
+		}
 		t.Run(kind.String(), func(t *testing.T) {
 			srv := start(t, Config{Transport: kind, MaxHeader: 512, Endpoints: []Endpoint{ep}})
 			for _, in := range inputs {
