@@ -369,19 +369,9 @@ func TestStaleLink(t *testing.T) {
 	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
 	put(t, a, user("u"), "1", "2", "3")
 	// A store would notify the others, so the test recreates the stream itself.
-	js := a.link.Load().js
-	found, err := js.Stream(ctx, subject.Inbox.Stream())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sc := found.CachedInfo().Config
-	sc.Metadata = map[string]string{epochKey: newEpochID()}
-	if err := js.DeleteStream(ctx, subject.Inbox.Stream()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(ctx, sc); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		t.Fatal(err) // else a store that verified just then was first
-	}
+	resume := b.pause(t)
+	replace(t, a, subject.Inbox, func(sc *jetstream.StreamConfig) { sc.Metadata = map[string]string{epochKey: newEpochID()} })
+	resume()
 	put(t, b, user("v"), "x")
 	put(t, a, user("u"), "new")
 	at := put(t, b, user("u"), "newer")

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,24 +15,27 @@ import (
 // the same configuration, with the messages of a store's box from the beginning.
 func recreate(t *testing.T, s *testStore, k subject.Kind, first uint64) {
 	t.Helper()
+	replace(t, s, k, func(sc *jetstream.StreamConfig) { sc.FirstSeq = first })
+}
+
+// replace creates a stream of an outside NATS again, with a changed configuration. No other
+// store may be verifying it.
+func replace(t *testing.T, s *testStore, k subject.Kind, change func(*jetstream.StreamConfig)) {
+	t.Helper()
+	defer s.pause(t)()
 	js := s.link.Load().js
 	found, err := js.Stream(ctx, k.Stream())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sc := found.CachedInfo().Config
-	sc.FirstSeq = first
-	// A store that verifies just then may be first.
-	eventually(t, "creation", func() bool {
-		if err := js.DeleteStream(ctx, k.Stream()); err != nil {
-			t.Fatal(err)
-		}
-		_, err := js.CreateStream(ctx, sc)
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			t.Fatal(err)
-		}
-		return err == nil
-	})
+	change(&sc)
+	if err := js.DeleteStream(ctx, k.Stream()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(ctx, sc); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestOffsetsNeverGoBack: whatever happens to the streams of an outside NATS, and

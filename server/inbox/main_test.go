@@ -46,6 +46,23 @@ type testStore struct {
 
 func (s *testStore) close() { s.once.Do(s.Store.Close) }
 
+// pause keeps a store of an outside NATS from verifying its streams until resume is called: it
+// does so by itself after a connection, and after a stream was created, when a test may be
+// about to replace the stream.
+func (s *testStore) pause(t testing.TB) (resume func()) {
+	t.Helper()
+	close(s.quit)
+	s.background.Wait()
+	s.quit = make(chan struct{})
+	if err := s.verifyStreams(ctx); err != nil { // again: it may have been under way
+		t.Fatal(err)
+	}
+	return func() {
+		s.background.Go(func() { s.runOutside(nil) })
+		s.background.Go(s.runAcks)
+	}
+}
+
 // open opens a store in a directory and closes it when the test ends.
 func open(t testing.TB, cfg Config) *testStore {
 	t.Helper()
