@@ -4,8 +4,11 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fanfare/netpoll"
 )
 
 // segments returns how many TCP segments with data the client has received.
@@ -35,6 +38,11 @@ func TestStoredMessageAndPingInOneSegment(t *testing.T) {
 		s := userSessions(srv, "alice")
 		return len(s) == 1 && s[0].phase() == open && srv.Stats().Replay.Sessions == 0
 	})
+	// The end of a read turn, as that of the handshake, sends what other goroutines have gathered.
+	s := userSessions(srv, "alice")[0]
+	if frozen := srv.engine.Freeze([]*netpoll.Conn{&s.conn}, 20*time.Second); len(frozen) != 1 {
+		t.Fatal("the read turn does not end")
+	}
 	before := c.segments()
 	st := pushDurable(t, srv, "alice", "one")
 	if got := c.messages(1, false); !slices.Equal(got, []string{"one"}) { // reads the ping, too
@@ -43,5 +51,6 @@ func TestStoredMessageAndPingInOneSegment(t *testing.T) {
 	if n := c.segments() - before; n != 1 {
 		t.Errorf("%d segments, want 1", n)
 	}
+	s.conn.Thaw()
 	acked(t, srv, "alice", st.Offset)
 }
