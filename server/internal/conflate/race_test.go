@@ -1,0 +1,5 @@
+//go:build race
+
+package conflate
+
+const raceEnabled = true
