@@ -75,6 +75,9 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 			r.Discard(receiver{s})
 		}
 		s.conn.DropMessages() // not the answer to the handshake, which may be queued too
+		s.dropRated()
+	} else {
+		s.flushRated()
 	}
 	s.seal(s.goodbye(code, reason), false, then)
 	return true
@@ -160,6 +163,7 @@ func (s *Session) ended() {
 	was := s.enterEnded(frame.StatusAbnormalClosure)
 	s.cancelContext()
 	srv.wheel.Stop(s)
+	s.dropRated()
 	s.releaseDecoder()
 	x := s.ext.Load()
 	if x != nil {

@@ -46,8 +46,8 @@ const (
 	VerbRefresh     = node.VerbRefresh     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke      = node.VerbRevoke      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke    = node.VerbUnrevoke    // Op is Text, Payload the ID of an entry
-	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload, Conflate, Receipt
-	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload, Conflate, Receipt; Reply.Paced
+	VerbDeliver     = node.VerbDeliver     // Audience, Op, Payload, Conflate, Interval, Receipt
+	VerbPaced       = node.VerbPaced       // Audience, ID, Key, Over, Op, Payload, Conflate, Interval, Receipt; Reply.Paced
 	VerbPacedList   = node.VerbPacedList   // ID, empty: all; Reply.Paced
 	VerbPacedCancel = node.VerbPacedCancel // ID; Reply.Paced
 	VerbPresence    = node.VerbPresence    // Users; Reply.Users

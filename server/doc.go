@@ -45,10 +45,11 @@
 //
 // Locks are leaves: the holder calls nothing outside of the package that owns the lock.
 // The exceptions: Server.moving → all others; identification.mu → identifications.mu;
-// identification.mu → a session's lock in package replay → extension.mu, that of package
-// interest, netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; that of
+// identification.mu → a session's lock in package replay → extension.mu, those of packages
+// interest and conflate, netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; that of
 // package interest → registry locks and the Cluster's, in Hold and Release, which must not call
-// the Server; that of package gate → the Store's, in Epoch and Begin; the locks of events →
+// the Server; that of package conflate → netpoll.Conn, that of package receipt, and registry
+// locks; that of package gate → the Store's, in Epoch and Begin; the locks of events →
 // those and the Observer's; Server.changing → Server.mu. A Logger may be called with any held.
 //
 // # Limitations

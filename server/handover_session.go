@@ -13,6 +13,7 @@ import (
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/replay"
+	"fanfare/server/node"
 )
 
 // movingPhases are the phases in which a session may move, and phases is the reverse.
@@ -124,7 +125,11 @@ func (s *Session) export() (st *handover.State, ok bool) {
 	if s.srv().replay != nil && phaseOf(state) == open {
 		s.exportReplay(st)
 	}
-	if st.Conn, ok = s.conn.Export(); !ok || !sameEnd(state, s.state.Load()) {
+	if o := s.flushRated(); o == netpoll.Full {
+		s.outcome(o)
+	}
+	// A message may have come, and wait, before Export.
+	if st.Conn, ok = s.conn.Export(); !ok || !sameEnd(state, s.state.Load()) || s.srv().rated.Waits(s) {
 		s.takeBack(st)
 		return nil, false
 	}
@@ -158,7 +163,7 @@ func (s *Session) exportReplay(st *handover.State) {
 	st.Replay, held = s.srv().replay.Export(receiver{s})
 	for _, f := range held {
 		live := f.(*liveFrame)
-		st.Held = append(st.Held, handover.HeldMessage{Op: live.m.Op(), Payload: live.m.Payload(), Policy: live.policy, Conflate: live.m.conflate(), Receipt: live.m.Receipt()})
+		st.Held = append(st.Held, handover.HeldMessage{Op: live.m.Op(), Payload: live.m.Payload(), Policy: live.policy, Conflate: live.m.conflate(), Interval: node.Interval(live.m.interval()), Receipt: live.m.Receipt()})
 	}
 }
 
@@ -181,7 +186,7 @@ func (s *Session) importReplay(st *handover.State) {
 	}
 	var held []replay.Frame
 	for _, m := range st.Held {
-		held = append(held, &liveFrame{newMessageWith(m.Op, m.Payload, m.Conflate, m.Receipt), m.Policy})
+		held = append(held, &liveFrame{newMessageWith(m.Op, m.Payload, m.Conflate, time.Duration(m.Interval), m.Receipt), m.Policy})
 	}
 	if err := r.Import(receiver{s}, st.Replay, held); err != nil {
 		s.srv().log.Error("state of stored messages is inconsistent", "err", err, "user", s.User())
@@ -355,6 +360,7 @@ func (s *Session) abandon() {
 	s.cancelContext()
 	s.enter(ended, 0)
 	srv.wheel.Stop(s)
+	srv.rated.Drop(s)
 	s.releaseDecoder()
 	if x := s.ext.Load(); x != nil {
 		srv.appTimers.Stop(x)

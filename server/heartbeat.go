@@ -72,6 +72,7 @@ func (c *clock) beat() {
 		srv.wheel.Advance(now, srv.fire)
 		srv.moving.RUnlock()
 	}
+	srv.stepRated()
 	select {
 	case srv.timers <- now:
 	default: // an OnTimer hook is running: the next beat brings a later time

@@ -71,17 +71,18 @@ func (srv *Server) receiptHere(id string) *node.Receipt {
 }
 
 // openReceipt makes the receipt of a message known before the first delivery, so that one
-// without a receiver can be found, too. The deliveries go on for over.
+// without a receiver can be found, too. The deliveries go on for over, and for the interval of
+// the message.
 func (srv *Server) openReceipt(m *Message, over time.Duration) {
 	if id := m.Receipt(); id != "" {
-		srv.receipts.Open(id, srv.now(), over)
+		srv.receipts.Open(id, srv.now(), over+m.interval())
 	}
 }
 
-// writeWithReceipt is writeWith for a message with a receipt. The message and the ping that
+// putWithReceipt is put for a message with a receipt. The message and the ping that
 // follows it are one write, so that what drops or replaces the message in the outbound queue
 // does so with the ping.
-func (s *Session) writeWithReceipt(o *options, b []byte, policy netpoll.Policy) error {
+func (s *Session) putWithReceipt(o *options, b []byte, policy netpoll.Policy) netpoll.Outcome {
 	srv := s.srv()
 	now := srv.now()
 	r := srv.receipts.Open(o.receipt, now, 0)
@@ -89,26 +90,26 @@ func (s *Session) writeWithReceipt(o *options, b []byte, policy netpoll.Policy) 
 	ping := s.pingFrame(r.AppendPing(room[:0], s.ID(), now))
 	// Counted before the pong can come.
 	r.Written(1, ping != nil)
-	err := s.writeBoth(o, b, ping, policy)
-	if err != nil {
+	outcome := s.putBoth(o, b, ping, policy)
+	if !outcome.Delivered() {
 		r.Written(-1, ping != nil)
 	} else if ping != nil {
 		srv.stats.ReceiptPings.Add(1)
 	}
-	return err
+	return outcome
 }
 
-// writeBoth writes a message and its ping, if that is not nil.
-func (s *Session) writeBoth(o *options, b, ping []byte, policy netpoll.Policy) error {
+// putBoth writes a message and its ping, if that is not nil.
+func (s *Session) putBoth(o *options, b, ping []byte, policy netpoll.Policy) netpoll.Outcome {
 	if ping == nil {
-		return s.outcome(s.conn.WriteKeyed(b, policy, o.conflate))
+		return s.conn.WriteKeyed(b, policy, o.conflate)
 	}
 	if o.conflate != (netpoll.Key{}) { // queued by reference
 		both := append(append(make([]byte, 0, len(b)+len(ping)), b...), ping...)
-		return s.outcome(s.conn.WriteKeyed(both, policy, o.conflate))
+		return s.conn.WriteKeyed(both, policy, o.conflate)
 	}
 	buf := scratch.Get().(*[]byte)
-	return s.writeScratch(buf, append(append((*buf)[:0], b...), ping...), policy)
+	return s.putScratch(buf, append(append((*buf)[:0], b...), ping...), policy)
 }
 
 // receiptPong reports whether a pong confirms a receipt.

@@ -58,7 +58,7 @@ func (s *Session) write(m *Message, policy netpoll.Policy) error {
 		return errEncode
 	}
 	if m.options != nil {
-		return s.writeWith(m.options, b, policy)
+		return s.writeWith(m, b, policy)
 	}
 	return s.outcome(s.conn.Write(b, policy))
 }
@@ -73,12 +73,16 @@ const scratchKeep = 64 << 10
 
 // writeScratch writes b, which was appended to a buffer of scratch, and returns the buffer.
 func (s *Session) writeScratch(buf *[]byte, b []byte, policy netpoll.Policy) error {
-	err := s.outcome(s.conn.WriteBorrowed(b, policy))
+	return s.outcome(s.putScratch(buf, b, policy))
+}
+
+func (s *Session) putScratch(buf *[]byte, b []byte, policy netpoll.Policy) netpoll.Outcome {
+	o := s.conn.WriteBorrowed(b, policy)
 	if cap(b) <= scratchKeep {
 		*buf = b
 	}
 	scratch.Put(buf)
-	return err
+	return o
 }
 
 // Errors of Session.Send, SendMessage and Reply.

@@ -101,6 +101,8 @@ type Server struct {
 
 	paced      *pace.Table
 	receipts   *receipt.Book
+	rated      *ratedTable
+	stepping   atomic.Bool   // a goroutine runs sendRated
 	pacedStamp atomic.Uint64 // the greatest time in the ID of a paced broadcast
 
 	changing sync.Mutex // held by Reconfigure, around mu
@@ -197,6 +199,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
 	}
 	srv.receipts = receipt.NewBook()
+	srv.rated = newRated(srv)
 	srv.paced = pace.NewTable(pace.Config{Now: func() time.Duration { return srv.now() }, Go: srv.background.Go, Ended: srv.pacedEnded})
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)
@@ -342,6 +345,9 @@ type (
 // Stats returns a snapshot.
 func (srv *Server) Stats() *Stats {
 	out := srv.stats.Snapshot(srv.engine.Stats())
+	rated := srv.rated.Stats()
+	out.Conflated += rated.Replaced
+	out.RatedWaiting, out.RatedEarly = rated.Waiting, rated.Early
 	out.Transport = srv.engine.Transport().String()
 	out.Status = srv.Status().String()
 	out.UptimeSeconds = srv.now().Seconds()

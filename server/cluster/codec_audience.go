@@ -26,6 +26,8 @@ const (
 	conflateFlag = 4
 	// receiptFlag is set if Command.Receipt follows.
 	receiptFlag = 8
+	// intervalFlag is set if Command.Interval follows.
+	intervalFlag = 16
 )
 
 // checkAudience applies the rules for Audience, ID, Key and Over.
@@ -40,6 +42,9 @@ func checkAudience(c *server.Command, f fields) error {
 	}
 	if err := node.CheckConflate(c.Conflate); err != nil || f&hasAudience == 0 && c.Conflate != "" {
 		return invalid("verb %d: conflate %.40q", c.Verb, c.Conflate)
+	}
+	if err := node.CheckInterval(time.Duration(c.Interval), c.Conflate); err != nil || f&hasAudience == 0 && c.Interval != 0 {
+		return invalid("verb %d: interval %d, conflate %.40q", c.Verb, c.Interval, c.Conflate)
 	}
 	if c.Receipt != "" && (f&hasAudience == 0 || node.CheckReceiptID(c.Receipt) != nil) {
 		return invalid("verb %d: receipt %.40q", c.Verb, c.Receipt)
@@ -71,6 +76,9 @@ func appendAudience(b []byte, c *server.Command) []byte {
 	if c.Receipt != "" {
 		flags |= receiptFlag
 	}
+	if c.Interval != 0 {
+		flags |= intervalFlag
+	}
 	b = append(b, flags)
 	for _, list := range [][]string{to.Users, to.Topics, to.ExcludeUsers, to.ExcludeSessions} {
 		b = appendStrings(b, list)
@@ -84,6 +92,9 @@ func appendAudience(b []byte, c *server.Command) []byte {
 	if c.Receipt != "" {
 		b = appendString(b, c.Receipt)
 	}
+	if c.Interval != 0 {
+		b = binary.AppendUvarint(b, uint64(c.Interval))
+	}
 	return b
 }
 
@@ -91,7 +102,7 @@ func appendAudience(b []byte, c *server.Command) []byte {
 func (r *reader) audience(c *server.Command) {
 	to, flags := &c.Audience, r.byte()
 	to.Everyone = flags&everyoneFlag != 0
-	if flags&^(everyoneFlag|whereFlag|conflateFlag|receiptFlag) != 0 { // that this node does not know, and must not ignore
+	if flags&^(everyoneFlag|whereFlag|conflateFlag|receiptFlag|intervalFlag) != 0 { // that this node does not know, and must not ignore
 		r.failed, r.b = true, nil
 	}
 	for _, list := range []*[]string{&to.Users, &to.Topics, &to.ExcludeUsers, &to.ExcludeSessions} {
@@ -109,6 +120,9 @@ func (r *reader) audience(c *server.Command) {
 	}
 	if flags&receiptFlag != 0 {
 		c.Receipt = r.string()
+	}
+	if flags&intervalFlag != 0 {
+		c.Interval = node.Interval(r.duration())
 	}
 }
 

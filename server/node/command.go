@@ -36,8 +36,8 @@ const (
 	VerbRefresh                     // User; Op is Text, Payload an IdentityChange in JSON
 	VerbRevoke                      // Op is Text, Payload what revoke.Entry.Encode returns
 	VerbUnrevoke                    // Op is Text, Payload the ID of an entry
-	VerbDeliver                     // Audience, Op, Payload, Conflate, Receipt
-	VerbPaced                       // Audience, ID, Key, Over, Op, Payload, Conflate, Receipt; Reply.Paced
+	VerbDeliver                     // Audience, Op, Payload, Conflate, Interval, Receipt
+	VerbPaced                       // Audience, ID, Key, Over, Op, Payload, Conflate, Interval, Receipt; Reply.Paced
 	VerbPacedList                   // ID, empty: all; Reply.Paced
 	VerbPacedCancel                 // ID; Reply.Paced
 	VerbPresence                    // Users; Reply.Users
@@ -65,6 +65,7 @@ type Command struct {
 	After         string        // a user, which a page follows; empty: the first page
 	Limit         int           // users of a page
 	Conflate      string        `json:",omitzero"` // an option of the message
+	Interval      Interval      `json:",omitzero"` // another; 0: none
 	Receipt       string        `json:",omitzero"` // another: the ID of its receipt
 }
 

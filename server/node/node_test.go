@@ -44,6 +44,11 @@ func TestCheck(t *testing.T) {
 		"receipt's ID":      {Command{Verb: VerbReceipt, ID: strings.Repeat("a", receiptIDSize)}, "of a receipt"},
 		"with a receipt":    {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: time.Second, Op: ws.OpText, Receipt: strings.Repeat("7", receiptIDSize)}, ""},
 		"malformed receipt": {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Receipt: "x"}, "of a receipt"},
+		"interval":          {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: time.Second, Op: ws.OpText, Conflate: "k", Interval: Interval(MinInterval)}, ""},
+		"unused interval":   {Command{Verb: VerbBroadcast, Op: ws.OpText, Interval: Interval(time.Second)}, "with options"},
+		"nameless interval": {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Interval: Interval(time.Second)}, "without a name"},
+		"negative interval": {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Conflate: "k", Interval: -1}, "interval -1ns"},
+		"long interval":     {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Conflate: "k", Interval: Interval(MaxInterval + 1)}, "100ms to 1h"},
 		"long option":       {Command{Verb: VerbDeliver, Audience: everyone, Op: ws.OpText, Conflate: strings.Repeat("k", 257)}, "of 257 bytes"},
 		"paced":             {Command{Verb: VerbPaced, Audience: everyone, ID: id, Over: time.Second, Op: ws.OpText}, ""},
 		"paced to a user":   {Command{Verb: VerbPaced, Audience: Audience{Users: []string{"a"}}, ID: id, Over: time.Second, Op: ws.OpText}, "everyone or to one topic"},
@@ -62,6 +67,20 @@ func TestCheck(t *testing.T) {
 		err := Check(&test.c, 10, durable)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"2/s": 500 * time.Millisecond, "1/s": time.Second, "10/s": 100 * time.Millisecond, "7/s": 142857142,
+		"12/m": 5 * time.Second, "600/m": 100 * time.Millisecond, "1/h": time.Hour, "36000/h": 100 * time.Millisecond,
+		"": 0, "0/s": 0, "1000/s": 0, "11/s": 0, "601/m": 0, "36001/h": 0, "2": 0, "2/": 0, "/s": 0, "2/d": 0, "2/S": 0, "-1/s": 0, "+1/s": 0,
+		"02/s": 0, "1.5/s": 0, "2 /s": 0, "2/s ": 0, "2/sec": 0, "1e1/s": 0, "4294967296/h": 0, "99999999999999999999/s": 0, "2/s/s": 0, "\xff/s": 0,
+	} {
+		got, err := ParseRate(text)
+		if got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"fanfare/server"
 )
@@ -36,5 +37,28 @@ func TestConflate(t *testing.T) {
 		if e.data != want {
 			t.Errorf("got %.40q, want %q", e.data, want)
 		}
+	}
+}
+
+// A stream receives the first message of a name at once, and the newest when its time has come.
+func TestInterval(t *testing.T) {
+	srv := start(t)
+	c := open(t, srv, "/sse?user=alice&topic=t")
+	for _, text := range []string{"a=1", "b=1", "b=2", "a=2", "a=3"} {
+		m, err := server.NewMessageWith(server.Text, []byte(text), server.MessageOptions{Conflate: text[:1], Interval: 300 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err := srv.Publish(t.Context(), "t", m); err != nil || d.Receivers != 1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	got := ""
+	for range 4 {
+		got += " " + c.event().data
+	}
+	// A machine that is suspended for 300 ms in between sends more.
+	if got != " a=1 b=1 b=2 a=3" && srv.Stats().Conflated == 1 {
+		t.Errorf("got%s", got)
 	}
 }

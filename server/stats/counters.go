@@ -31,6 +31,7 @@ type Counters struct {
 	ReceiptPings  atomic.Int64 // pings sent after messages with a receipt
 	ReceiptPongs  atomic.Int64 // pongs that confirmed one
 	HeldDropped   atomic.Int64 // live messages held when their session ended
+	RatedDropped  atomic.Int64 // messages with an interval that waited when their session ended
 	Pings         atomic.Int64
 	Dead          atomic.Int64 // sessions that missed a heartbeat
 	Slow          atomic.Int64 // sessions closed because their queue was full
@@ -90,7 +91,7 @@ func (st *Counters) Snapshot(engine netpoll.Stats) *Stats {
 		Dropped: map[string]int64{
 			"full":   engine.Dropped,
 			"slow":   st.Slow.Load(),
-			"ending": engine.Abandoned + st.HeldDropped.Load(),
+			"ending": engine.Abandoned + st.HeldDropped.Load() + st.RatedDropped.Load(),
 		},
 		Publishes:    byName(st.Publishes[:], publishResults[:]),
 		Requests:     byName(st.Requests[:], requestResults[:]),

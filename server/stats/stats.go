@@ -41,7 +41,10 @@ type Stats struct {
 	Limited   map[string]int64 `json:"stopped_by_limit" metric:"limited_total,limit" help:"Connections, handshakes, sessions and requests stopped by a limit."`
 	Delivered map[string]int64 `json:"messages_delivered" metric:"delivered_total,kind" help:"Messages written or queued to a session, by kind of push."`
 	Dropped   map[string]int64 `json:"dropped_by_reason" metric:"dropped_total,reason" help:"Messages that did not reach a session, by reason."`
-	Conflated int64            `json:"messages_conflated" metric:"conflated_total" help:"Messages that a newer one with the same conflate name has replaced in an outbound queue."`
+	Conflated int64            `json:"messages_conflated" metric:"conflated_total" help:"Messages that a newer one with the same conflate name has replaced, in an outbound queue or while they waited because of their rate."`
+	// RatedWaiting and RatedEarly are messages with a rate.
+	RatedWaiting int64 `json:"rated_waiting" metric:"rated_waiting" help:"Messages that wait because of their rate."`
+	RatedEarly   int64 `json:"rated_early" metric:"rated_early_total" help:"Messages sent before their time, because the names of their session, and what waits, cost more than the outbound queue may."`
 	// ReceiptPings and ReceiptPongs are those of all receipts.
 	ReceiptPings int64            `json:"receipt_pings" metric:"receipt_pings_total" help:"Pings sent after messages with a receipt."`
 	ReceiptPongs int64            `json:"receipt_pongs" metric:"receipt_pongs_total" help:"Pongs that confirmed a message with a receipt."`

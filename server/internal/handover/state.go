@@ -104,8 +104,9 @@ type HeldMessage struct {
 	Payload []byte         `json:"payload"`
 	Policy  netpoll.Policy `json:"policy,omitzero"`
 
-	Conflate string `json:"conflate,omitzero"` // see server.MessageOptions
-	Receipt  string `json:"receipt,omitzero"`  // its ID
+	Conflate string        `json:"conflate,omitzero"` // see server.MessageOptions
+	Interval node.Interval `json:"interval,omitzero"`
+	Receipt  string        `json:"receipt,omitzero"` // its ID
 }
 
 // Credential is what a session keeps of the proof of its identity, for revocations.
