@@ -39,7 +39,9 @@ var apiCases = map[string][]apiCase{
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=2h", typeText, "hello", 400},
 		{"POST", "/v1/broadcast", "/v1/broadcast?over=1h&key=flags", typeText, "hello", 200},
 		{"POST", "/v1/topics/{topic}/push", "/v1/topics/weather/push?over=100ms&exclude_user=bob", typeText, "rain", 200},
-		{"POST", "/v1/broadcast", "/v1/broadcast?receipt=true&conflate=k", "text/plain", "x", 200},
+		{"POST", "/v1/broadcast", "/v1/broadcast?conflate=k&rate=1000/s", "text/plain", "x", 400},
+		{"POST", "/v1/push", "", typeJSON, `{"users":["alice"],"conflate":"k","rate":"12/m","text":"x"}`, 200},
+		{"POST", "/v1/broadcast", "/v1/broadcast?receipt=true&conflate=k&rate=10/s", "text/plain", "x", 200},
 		{"GET", "/v1/receipts/{id}", "/v1/receipts/RECEIPT", "", "", 200}, // the last one
 		{"GET", "/v1/receipts/{id}", "/v1/receipts/x", "", "", 404},
 		{"GET", "/v1/receipts/{id}", "/v1/receipts/%00", "", "", 400},

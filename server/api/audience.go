@@ -18,7 +18,7 @@ import (
 var (
 	// liveQuery are the parameters that narrow a push, and options of its message. repeatable
 	// are those that may come several times.
-	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate", "receipt"}
+	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate", "rate", "receipt"}
 	repeatable = []string{"exclude_user", "exclude_session", "name[]"}
 	// paceQuery are the parameters of a paced broadcast.
 	paceQuery = []string{"over", "key"}

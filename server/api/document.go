@@ -34,8 +34,8 @@ import (
 // that is null is absent, as serializers of many languages write it, except for data, whose
 // payload is null then.
 // escalate is the time after which a webhook is told of a durable message that a user has not
-// acknowledged. exclude_users and exclude_sessions leave out sessions, where selects by labels, and conflate
-// replaces older messages and receipt counts confirmations, of messages that are not stored.
+// acknowledged. exclude_users and exclude_sessions leave out sessions, where selects by labels, conflate
+// replaces older messages, at most at a rate, and receipt counts confirmations, of messages that are not stored.
 type document struct {
 	Users     []string
 	Topics    []string
@@ -52,18 +52,20 @@ type document struct {
 	ExcludeSessions []string
 	Where           *string
 	Conflate        *string
+	Rate            *string
 	Receipt         bool
 
 	where *where.Expr // Where, parsed
 
 	ttl, escalate time.Duration // TTL and Escalate, parsed
+	interval      time.Duration // Rate, parsed
 
 	in  bytes.Buffer // of dec
 	dec jsontext.Decoder
 }
 
 // documentFields are the names of a document's fields.
-var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "escalate", "exclude_users", "exclude_sessions", "where", "conflate", "receipt"}
+var documentFields = []string{"users", "topics", "broadcast", "data", "text", "base64", "durable", "ttl", "id", "escalate", "exclude_users", "exclude_sessions", "where", "conflate", "rate", "receipt"}
 
 // documentLimit returns the greatest length of a document whose payload has at most
 // maxPayload bytes: twice that for base64 or JSON escapes, and 64 KiB for names.
@@ -118,6 +120,7 @@ func (d *document) parse(b []byte) *problem {
 	d.Broadcast, d.Durable = false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
 	d.Where, d.where, d.Conflate, d.Receipt = nil, nil, nil, false
+	d.Rate, d.interval = nil, 0
 	d.Text, d.Base64, d.TTL, d.ID, d.ttl = nil, nil, "", "", 0
 	d.Escalate, d.escalate = "", 0
 	// RFC 8259, 8.1, and no text message may have it.
@@ -198,6 +201,8 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 		return json.UnmarshalDecode(dec, &d.Where)
 	case "conflate":
 		return json.UnmarshalDecode(dec, &d.Conflate)
+	case "rate":
+		return json.UnmarshalDecode(dec, &d.Rate)
 	case "receipt":
 		return json.UnmarshalDecode(dec, &d.Receipt)
 	}
@@ -248,6 +253,12 @@ func (d *document) check() *problem {
 			return p
 		}
 	}
+	if d.Rate != nil {
+		var p *problem
+		if d.interval, p = readRate("bad_document", *d.Rate, d.options().Conflate); p != nil {
+			return p
+		}
+	}
 	if p := checkNames("users", d.Users); p != nil {
 		return p
 	}
@@ -281,7 +292,7 @@ func checkNames(field string, names []string) *problem {
 
 var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
 
-var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where, conflate and receipt do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where, conflate, rate and receipt do not apply to stored messages: remove them, or \"durable\" and durable topics"}
 
 // narrowed reports whether the document leaves out sessions that it names.
 func (d *document) narrowed() bool {
@@ -289,13 +300,15 @@ func (d *document) narrowed() bool {
 }
 
 // onlyLive reports whether the document has members that do not apply to stored messages.
-func (d *document) onlyLive() bool { return d.narrowed() || d.Conflate != nil || d.Receipt }
+func (d *document) onlyLive() bool {
+	return d.narrowed() || d.Conflate != nil || d.Rate != nil || d.Receipt
+}
 
 func (d *document) options() (o server.MessageOptions) {
 	if d.Conflate != nil {
 		o.Conflate = *d.Conflate
 	}
-	o.Receipt = d.Receipt
+	o.Interval, o.Receipt = d.interval, d.Receipt
 	return o
 }
 

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
@@ -25,9 +27,26 @@ func readOptions(args *fasthttp.Args) (o server.MessageOptions, p *problem) {
 	}
 	if args.Has("conflate") {
 		o.Conflate = string(args.Peek("conflate"))
-		p = checkConflate("bad_query", o.Conflate)
+		if p := checkConflate("bad_query", o.Conflate); p != nil {
+			return o, p
+		}
+	}
+	if args.Has("rate") {
+		o.Interval, p = readRate("bad_query", string(args.Peek("rate")), o.Conflate)
 	}
 	return o, p
+}
+
+// readRate reads the rate of messages with a name.
+func readRate(code, text, name string) (interval time.Duration, p *problem) {
+	if name == "" {
+		return 0, problemf(400, code, "rate is for messages with conflate: name what the message is about, or remove rate")
+	}
+	interval, err := node.ParseRate(text)
+	if err != nil {
+		return 0, problemf(400, code, "rate is %.40q: %s", text, err)
+	}
+	return interval, nil
 }
 
 // checkConflate checks a name that was given.
