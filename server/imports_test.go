@@ -34,7 +34,7 @@ var (
 	clients = []string{"fanfare/client", "fanfare/client/js/build"}
 	// parts are what package inbox is made of; Go keeps others from importing them.
 	parts = []string{
-		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/subject",
+		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/publisher", "fanfare/server/inbox/internal/subject",
 	}
 	// apiParts are what package api is made of.
 	apiParts = []string{"fanfare/server/api/internal/answers", "fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places"}
