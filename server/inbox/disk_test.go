@@ -66,6 +66,35 @@ func TestDirectoryDisappears(t *testing.T) {
 	}
 }
 
+// TestDirectoryOutOfSight: a directory that cannot be looked at for a moment, because no file
+// descriptor is left or a part may not be read, has not disappeared.
+func TestDirectoryOutOfSight(t *testing.T) {
+	var log logged
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir, Logger: log.logger()})
+	put(t, s, user("u"), "1")
+	// A link to itself fails with ELOOP, for root as well.
+	account := account.File(dir)
+	if err := errors.Join(os.Rename(account, account+" moved"), os.Symlink(account, account)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "log line", func() bool { return strings.Contains(log.String(), "data directory not checked") })
+	if err := s.Ready(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(account+" moved", account); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, user("u"), "2")
+	time.Sleep(2 * watchInterval) // it would have been found missing
+	if err := s.Ready(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "data directory not checked"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
 // TestSmallerDisk: a limit below what is stored names the field, what is stored, and
 // what to do.
 func TestSmallerDisk(t *testing.T) {

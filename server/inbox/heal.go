@@ -40,7 +40,7 @@ func (s *Store) runLocal(opened bool) {
 	defer marks.Stop()
 	heal := time.NewTicker(healInterval)
 	defer heal.Stop()
-	gone := false
+	gone, blind := false, false
 	for {
 		select {
 		case <-s.quit:
@@ -53,11 +53,15 @@ func (s *Store) runLocal(opened bool) {
 			if s.marking != nil {
 				continue // on a disk that does not answer
 			}
-			if err := s.watch(); opened && !gone && err != nil {
+			err := s.watch()
+			if opened && !gone && errors.Is(err, errDisappeared) {
 				gone = true
 				s.health.Load().end(err)
 				s.log.Error("stored messages unavailable", "err", err)
+			} else if err != nil && !gone && !blind {
+				s.log.Warn("data directory not checked", "err", err, "retry", watchInterval)
 			}
+			blind = err != nil
 		case <-marks.C:
 			if opened && s.usable() == nil {
 				s.mark()

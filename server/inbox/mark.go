@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
@@ -54,13 +56,17 @@ func (s *Store) markAccount() error {
 // compactMin is how much an account grows before it is compacted, in bytes.
 const compactMin = 16 << 20
 
-// present reports why the directory is not what it was; nil: it is.
+// errDisappeared reports that the directory is not what it was.
+var errDisappeared = fmt.Errorf("%w", store.ErrUnavailable)
+
+// present returns errDisappeared, wrapped, if the directory is not what it was, and another
+// error if it cannot look, because no file descriptor is left or it may not.
 func (e *embedded) present() error {
 	held, err := e.lock.Stat()
 	if err == nil {
 		var named os.FileInfo
 		if named, err = os.Stat(filepath.Join(e.dir, account.LockName)); err == nil && !os.SameFile(held, named) {
-			err = errors.New("another directory has its place")
+			err = fmt.Errorf("another directory has its place: %w", fs.ErrNotExist)
 		}
 	}
 	for k := range subject.Kinds {
@@ -74,9 +80,9 @@ func (e *embedded) present() error {
 	if err == nil {
 		_, err = os.Stat(e.account.File)
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return fmt.Errorf("%w: the directory %s, or a part of it, has disappeared; restore it and restart: %w",
-			store.ErrUnavailable, e.dir, err)
+			errDisappeared, e.dir, err)
 	}
-	return nil
+	return err
 }

@@ -2,6 +2,7 @@ package account
 
 import (
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 
 	"fanfare/server/inbox/internal/subject"
@@ -35,7 +36,7 @@ func (w *BlockWatch) Present(dir string, k subject.Kind) error {
 		w.greatest = max(w.greatest, 1)
 	}
 	if now < w.greatest {
-		return fmt.Errorf("block file %d.blk of stream %s is missing", w.greatest, k.Stream())
+		return fmt.Errorf("block file %d.blk of stream %s is missing: %w", w.greatest, k.Stream(), fs.ErrNotExist)
 	}
 	w.greatest = now
 	return nil
