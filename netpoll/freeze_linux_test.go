@@ -77,7 +77,7 @@ func TestMoveConnection(t *testing.T) {
 }
 
 func TestMoveUnreadBytes(t *testing.T) {
-	hold := make(chan struct{})
+	hold, blocked := make(chan struct{}), make(chan struct{}, 16)
 	a := newRigOf(t, Config{}, "tcp", func() *session {
 		s := newSession(t, nil)
 		first := true
@@ -85,6 +85,10 @@ func TestMoveUnreadBytes(t *testing.T) {
 			if first && b[0] == 'x' {
 				first = false
 				return len(b)
+			}
+			select {
+			case blocked <- struct{}{}:
+			default:
 			}
 			<-hold
 			return 1
@@ -94,7 +98,7 @@ func TestMoveUnreadBytes(t *testing.T) {
 	b := newRig(t, Config{}, "tcp", nil)
 	nc, s := a.connect()
 	must(t, nc, "abcdef")
-	eventually(t, "the handler blocks", func() bool { return s.inside.Load() == 1 })
+	await(t, blocked) // in the handler of abcdef; that of the first byte may not have returned before
 	if got := a.e.Freeze([]*Conn{&s.Conn}, time.Millisecond); len(got) != 0 {
 		t.Fatal("a connection whose handler has not returned was frozen")
 	}
