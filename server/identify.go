@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"sync"
@@ -57,6 +58,7 @@ type identification struct {
 	head    []byte // copy of the request
 	client  netip.AddrPort
 	proxied bool
+	tls     *tls.ConnectionState
 	held    int // bytes that srv.memory counts
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -113,7 +115,7 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 		return handshake.ErrEarly
 	}
 	srv := s.srv()
-	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, held: len(head) + len(rest)}
+	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, tls: r.tls, held: len(head) + len(rest)}
 	if !srv.identifying.set(p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
 		srv.stats.IdentifyFull.Add(1)
 		return handshake.ErrIdentifyFull
@@ -146,7 +148,7 @@ func (p *identification) run() {
 	r := &h.req
 	if p.ctx.Err() == nil {
 		r.head.Parse(p.head) // it was parsed before, without an error
-		r.session, r.client, r.proxied, r.tls = p.s, p.client, p.proxied, p.s.tlsState()
+		r.session, r.client, r.proxied, r.tls = p.s, p.client, p.proxied, p.tls
 		r.mayBlock = true
 		id, err := p.ep.identify(p.ctx, r)
 		p.cancel()

@@ -20,19 +20,24 @@ import (
 	"fanfare/netpoll"
 )
 
-// TestTLSSecretsInHeap: after a busy session of TLS 1.3 has been closed, no object that is in use has one of its secrets or
-// keys, nor has the log.
+// TestTLSSecretsInHeap: after a busy session has been closed, no object that is in use has one of its secrets or keys, nor has
+// the log.
 func TestTLSSecretsInHeap(t *testing.T) {
 	if raceEnabled {
 		t.Skip("a dump of the heap takes seconds with the race detector")
 	}
+	t.Run("TLS 1.3", func(t *testing.T) { secretsInHeap(t, tls.VersionTLS13) })
+	t.Run("TLS 1.2", func(t *testing.T) { secretsInHeap(t, tls.VersionTLS12) })
+}
+
+func secretsInHeap(t *testing.T, version uint16) {
 	log := new(logBuffer)
 	srv := start(t, Config{Transport: netpoll.Epoll, TLS: NewTLS(serverTLS(t)), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	var secrets inverted
 	// The end of the subtest releases the client, which has the same secrets.
 	t.Run("session", func(t *testing.T) {
 		lines := new(bytes.Buffer)
-		cfg := clientTLS(tls.VersionTLS13)
+		cfg := clientTLS(version)
 		cfg.KeyLogWriter = lines
 		c := dialTLS(t, srv, cfg, "/echo")
 		for range 5 { // so that the server keeps the keys

@@ -18,7 +18,7 @@ type Layer struct {
 	// handshake is nil when the handshake has succeeded. What follows it is written by
 	// the handshake before.
 	handshake atomic.Pointer[handshake]
-	result    atomic.Pointer[result] // of the handshake; nil after Forget with TLS 1.3
+	result    atomic.Pointer[result] // of the handshake; nil after Forget with TLS 1.3, and after Release
 	rest      *rest                  // nil between records. Owned by the holder of the read turn.
 	rec       tlsrecord.Conn
 }
@@ -189,6 +189,9 @@ func (l *Layer) Release() {
 	if l.kept() == nil {
 		l.rec.Erase()
 	}
+	// What crypto/tls has made refers to its own secrets, which cannot be overwritten. The Layer of a
+	// connection that has ended may stay in use, as in the last batch of an idle engine.
+	l.result.Store(nil)
 }
 
 var _ netpoll.Layer = (*Layer)(nil)
