@@ -21,6 +21,7 @@
 // AppendUser and AppendTopic return the sessions of one moment. A session in the result may leave before
 // the caller uses it, so sending to a session that has left must be harmless. There is no call that
 // returns all sessions: to reach every connection, walk the structure that owns the connections.
+// AppendUsersAfter and AppendTopicsAfter return names, a page at a time, and look at all of them for each.
 //
 // Leave removes a session from its user first and then from its topics one by one, so for a moment
 // AppendTopic may return a session that AppendUser does not. After Leave returns neither does.

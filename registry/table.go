@@ -50,6 +50,19 @@ func (t *table[T]) following(slot int) int {
 	return 0
 }
 
+// appendAll appends all elements, in no particular order.
+func (t *table[T]) appendAll(dst []T) []T {
+	for i := range t.groups {
+		g := &t.groups[i]
+		for j, mark := range g.marks {
+			if mark&distance != 0 {
+				dst = append(dst, g.slots[j])
+			}
+		}
+	}
+	return dst
+}
+
 // home returns the home slot of a mark: its bits of the hash, scaled to the size of the table, which need
 // not be a power of two.
 func (t *table[T]) home(mark uint32) int {
