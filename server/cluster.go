@@ -55,6 +55,8 @@ const (
 	VerbDescribe    = node.VerbDescribe    // Reply.About
 	VerbReceipt     = node.VerbReceipt     // ID; Reply.Receipt
 	VerbMembers     = node.VerbMembers     // Topic; Op is Text, Payload a presence message in JSON
+	VerbInquire     = node.VerbInquire     // Op is Text, Payload an operate.Question in JSON that changes nothing; Reply.Data
+	VerbOperate     = node.VerbOperate     // likewise, but it does change something
 )
 
 // MaxMissingNodes bounds Coverage.MissingNodes.
@@ -249,6 +251,11 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		r.Count = srv.membersHere(c.Topic, c.Payload)
 	case VerbReceipt:
 		r.Receipt = srv.receiptHere(c.ID)
+	case VerbInquire, VerbOperate:
+		var answer []byte
+		if answer, err = srv.operateHere(c); err == nil {
+			r.Data = [][]byte{answer}
+		}
 	}
 	if err != nil && r.Error == "" {
 		r.Error = err.Error()

@@ -324,6 +324,7 @@ func (srv *Server) inBoth(here func() Reply, command func() *Command) Reply {
 		r.Count += there.Count
 		r.Sessions = append(r.Sessions, there.Sessions...)
 		r.Users = node.MergeUsers(r.Users, there.Users)
+		r.Data = append(r.Data, there.Data...)
 		r.Receipt = node.MergeReceipts(r.Receipt, there.Receipt)
 		if r.Error == "" {
 			r.Error = there.Error

@@ -121,7 +121,7 @@ func TestWhereAllocations(t *testing.T) {
 	if n > 20*40 {
 		t.Errorf("%d allocations for 20 messages", n)
 	}
-	w := &pacedWalk{srv: srv, message: m, sel: srv.selectionOf(&to), born: srv.tick.Load()}
+	w := &pacedWalk{srv: srv, do: srv.sender(m), sel: srv.selectionOf(&to), born: srv.tick.Load()}
 	if n := testing.AllocsPerRun(5, func() {
 		w.at = netpoll.Cursor{}
 		for more := true; more; {

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"fanfare/netpoll"
 	"fanfare/server/internal/audience"
+	"fanfare/server/internal/operate"
 	"fanfare/server/internal/pace"
 	"fanfare/server/node"
 )
@@ -199,17 +201,19 @@ func (srv *Server) notePacedID(id string) {
 type pacedInfo struct {
 	topic   string
 	started time.Time
+	close   *operate.Question // what a paced close does; nil: it is a broadcast
 }
 
 // startPacedLocal starts a paced broadcast to the sessions of this node.
 func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, error) {
 	srv.notePacedID(c.ID)
 	srv.openReceipt(m, c.Over)
-	w := &pacedWalk{srv: srv, message: m, sel: srv.selectionOf(&c.Audience), born: srv.tick.Load()}
+	w := &pacedWalk{srv: srv, sel: srv.selectionOf(&c.Audience), born: srv.tick.Load(), counter: &srv.stats.Broadcast}
 	if len(c.Audience.Topics) > 0 {
-		w.topic = c.Audience.Topics[0]
+		w.topic, w.counter = c.Audience.Topics[0], &srv.stats.Published
 	}
-	j, err := srv.paced.Start(pace.Spec{ID: c.ID, Key: c.Key, Over: c.Over, Of: w.count(), Next: w.next, Info: &pacedInfo{w.topic, srv.wall()}})
+	w.do = srv.sender(m)
+	j, err := srv.paced.Start(pace.Spec{ID: c.ID, Key: c.Key, Over: c.Over, Of: w.receivers(), Next: w.next, Info: &pacedInfo{topic: w.topic, started: srv.wall()}})
 	switch {
 	case errors.Is(err, pace.ErrFull):
 		return PacedBroadcast{}, fmt.Errorf("%w: %d", ErrManyPaced, MaxPaced)
@@ -221,13 +225,14 @@ func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, erro
 
 // pacedLocal executes VerbPacedList and VerbPacedCancel on this node.
 func (srv *Server) pacedLocal(c *Command) (list []PacedBroadcast) {
-	if c.Verb == VerbPacedCancel {
-		srv.paced.Cancel(c.ID)
-	}
 	for _, j := range srv.paced.List() {
-		if c.ID == "" || c.ID == j.ID {
-			list = append(list, describePaced(j))
+		if j.Info.(*pacedInfo).close != nil || c.ID != "" && c.ID != j.ID {
+			continue
 		}
+		if c.Verb == VerbPacedCancel {
+			srv.paced.Cancel(j.ID)
+		}
+		list = append(list, describePaced(j))
 	}
 	return list
 }
@@ -243,33 +248,49 @@ func describePaced(j *pace.Job) PacedBroadcast {
 	return b
 }
 
-// pacedEnded logs the end of a paced broadcast on this node.
+// pacedEnded logs the end of a paced broadcast or close on this node.
 func (srv *Server) pacedEnded(j *pace.Job, p pace.Progress) {
+	if q := j.Info.(*pacedInfo).close; q != nil {
+		srv.log.Info("paced close ended", "id", j.ID, "code", int(q.Code), "state", pacedStates[p.State], "closed", p.Receivers, "of", j.Of)
+		return
+	}
 	srv.log.Info("paced broadcast ended", "id", j.ID, "key", j.Key, "state", pacedStates[p.State], "receivers", p.Receivers, "of", j.Of)
 }
 
-// pacedWalk delivers a paced broadcast to the sessions of this node. Its cursor is all that
-// it knows of them.
+// pacedWalk does something with sessions of this process, one after another. Its cursor is all
+// that it knows of them.
 type pacedWalk struct {
-	srv     *Server
-	message *Message
-	sel     *audience.Selection
-	topic   string         // empty: every session
-	born    uint32         // tick of the start; sessions that opened later are not receivers
-	at      netpoll.Cursor // owned by next
+	srv         *Server
+	do          func(*Session) bool // delivers to a session, or closes it
+	counter     *atomic.Int64       // of those for which do is true; nil: none
+	sel         *audience.Selection
+	user, topic string         // empty: every session
+	anonymous   bool           // also sessions without a user
+	born        uint32         // tick of the start; sessions that opened later are left out
+	at          netpoll.Cursor // owned by next
 }
 
-// receiver returns the session of a connection if it is a receiver, else nil.
+// sender returns the pacedWalk.do of a message.
+func (srv *Server) sender(m *Message) func(*Session) bool {
+	return func(s *Session) bool { return s.deliver(m, srv.topicPolicy()) == nil }
+}
+
+// receiver returns the session of a connection if it is concerned, else nil.
 func (w *pacedWalk) receiver(h netpoll.Handler) *Session {
 	c, ok := h.(handler)
-	if !ok || !c.s.listed() || c.s.opened > w.born || !selected(w.sel, c.s) || w.topic != "" && !w.srv.users.Subscribed(c.s, w.topic) {
+	if !ok {
 		return nil
 	}
-	return c.s
+	s := c.s
+	if !s.listed() && !(w.anonymous && s.phase() == open) || s.opened > w.born || w.user != "" && s.User() != w.user ||
+		!selected(w.sel, s) || w.topic != "" && !w.srv.users.Subscribed(s, w.topic) {
+		return nil
+	}
+	return s
 }
 
-// count returns the number of receivers now.
-func (w *pacedWalk) count() int {
+// receivers returns the number of sessions that are concerned now.
+func (w *pacedWalk) receivers() int {
 	return w.srv.countAll(func(h netpoll.Handler) bool { return w.receiver(h) != nil })
 }
 
@@ -281,20 +302,17 @@ func (w *pacedWalk) next(n int) (reached, accepted int, more bool) {
 			more = false
 		}
 	}()
-	policy := w.srv.topicPolicy()
 	w.at, more = w.srv.engine.Walk(w.at, func(h netpoll.Handler) bool {
 		if s := w.receiver(h); s != nil {
 			reached++
-			if s.deliver(w.message, policy) == nil {
+			if w.do(s) {
 				accepted++
 			}
 		}
 		return reached < n
 	})
-	counter := &w.srv.stats.Broadcast
-	if w.topic != "" {
-		counter = &w.srv.stats.Published
+	if w.counter != nil {
+		w.counter.Add(int64(accepted))
 	}
-	counter.Add(int64(accepted))
 	return reached, accepted, more
 }

@@ -281,8 +281,8 @@ func TestPacedAllocations(t *testing.T) {
 			dial(t, srv, fmt.Sprint("/ws?user=u", i, "&topic=t", i%2))
 		}
 		to := Audience{Topics: []string{"t1"}, ExcludeUsers: []string{"u1"}}
-		w := &pacedWalk{srv: srv, message: NewMessage(Text, []byte("x")), sel: srv.selectionOf(&to), topic: "t1", born: srv.tick.Load()}
-		if n := w.count(); n != sessions/2-1 {
+		w := &pacedWalk{srv: srv, do: srv.sender(NewMessage(Text, []byte("x"))), sel: srv.selectionOf(&to), topic: "t1", born: srv.tick.Load()}
+		if n := w.receivers(); n != sessions/2-1 {
 			t.Fatalf("%d receivers", n)
 		}
 		n := testing.AllocsPerRun(5, func() {

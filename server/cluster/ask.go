@@ -179,7 +179,7 @@ func (c *Cluster) Ask(ctx context.Context, to server.Target, cmd *server.Command
 // isQuestion reports whether a command does nothing where no reply is wanted.
 func isQuestion(v server.Verb) bool {
 	switch v {
-	case server.VerbSessions, server.VerbSubscribers, server.VerbPacedList, server.VerbPresence, server.VerbTopicUsers, server.VerbDescribe, server.VerbReceipt:
+	case server.VerbSessions, server.VerbSubscribers, server.VerbPacedList, server.VerbPresence, server.VerbTopicUsers, server.VerbDescribe, server.VerbReceipt, server.VerbInquire:
 		return true
 	}
 	return false

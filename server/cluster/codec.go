@@ -58,6 +58,8 @@ var verbs = [...]fields{
 	server.VerbDescribe:    hasNothing,
 	server.VerbReceipt:     hasID,
 	server.VerbMembers:     hasTopic | hasPayload,
+	server.VerbInquire:     hasPayload,
+	server.VerbOperate:     hasPayload,
 }
 
 func fieldsOf(v server.Verb) (fields, error) {

@@ -16,7 +16,7 @@ import (
 const maxError = 1 << 10
 
 // appendReply appends a reply: the count, the error, the sessions, and what only the verbs of later versions have, if
-// there is any: paced broadcasts, then users and the description of the node, then a receipt.
+// there is any: paced broadcasts, then users and the description of the node, then a receipt, then data.
 func appendReply(b []byte, r *server.Reply) []byte {
 	b = binary.AppendUvarint(b, uint64(clamp(r.Count)))
 	b = appendString(b, cut(r.Error, maxError))
@@ -37,15 +37,22 @@ func appendReply(b []byte, r *server.Reply) []byte {
 		b = binary.AppendVarint(b, opened)
 		b = binary.AppendUvarint(b, uint64(clamp(s.QueuedBytes)))
 	}
-	later := len(r.Users) > 0 || r.About != (node.Description{}) || r.Receipt != nil
+	receipt := r.Receipt
+	if len(r.Data) > 0 && receipt == nil { // which precedes data
+		receipt = new(node.Receipt)
+	}
+	later := len(r.Users) > 0 || r.About != (node.Description{}) || receipt != nil
 	if len(r.Paced) > 0 || later { // the reply to a command that only nodes of a later version send
 		b = appendPaced(b, r.Paced)
 	}
 	if later {
 		b = appendPresence(b, r)
 	}
-	if r.Receipt != nil {
-		b = appendReceipt(b, r.Receipt)
+	if receipt != nil {
+		b = appendReceipt(b, receipt)
+	}
+	if len(r.Data) > 0 {
+		b = appendData(b, r.Data)
 	}
 	return b
 }
@@ -77,6 +84,9 @@ func decodeReply(b []byte) (reply server.Reply, err error) {
 	}
 	if !r.failed && len(r.b) > 0 {
 		reply.Receipt = r.receipt()
+	}
+	if !r.failed && len(r.b) > 0 { // no verb is answered with both
+		reply.Receipt, reply.Data = nil, r.data()
 	}
 	if err := r.end(); err != nil {
 		return server.Reply{}, fmt.Errorf("reply: %w", err)

@@ -54,6 +54,8 @@ var examples = []server.Command{
 	{Verb: server.VerbTopicUsers, Topic: "t", After: "ä", Limit: 10001},
 	{Verb: server.VerbTopicUsers, Topic: "t", Limit: 1},
 	{Verb: server.VerbDescribe},
+	{Verb: server.VerbInquire, Op: server.Text, Payload: []byte(`{"kind":"closes"}`)},
+	{Verb: server.VerbOperate, Op: server.Text, Payload: []byte(`{"kind":"cancel_close"}`)},
 }
 
 func expression(text string) *where.Expr {

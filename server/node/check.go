@@ -100,7 +100,7 @@ func checkNames(c *Command) error {
 		ok = user && topic
 	case VerbStored, VerbSessions:
 		ok = user != topic
-	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel, VerbPresence, VerbDescribe, VerbReceipt:
+	case VerbBroadcast, VerbPushMany, VerbRevoke, VerbUnrevoke, VerbDeliver, VerbPaced, VerbPacedList, VerbPacedCancel, VerbPresence, VerbDescribe, VerbReceipt, VerbInquire, VerbOperate:
 		ok = true
 	default:
 		return fmt.Errorf("unknown verb %d", c.Verb)

@@ -45,6 +45,8 @@ const (
 	VerbDescribe                    // Reply.About
 	VerbReceipt                     // ID; Reply.Receipt
 	VerbMembers                     // Topic; Op is Text, Payload a presence message in JSON
+	VerbInquire                     // Op is Text, Payload an operate.Question in JSON that changes nothing; Reply.Data
+	VerbOperate                     // likewise, but it does change something
 )
 
 // Command is what one node asks of others.
@@ -85,6 +87,8 @@ type Reply struct {
 	About Description
 	// Receipt answers VerbReceipt; nil: the node does not know it.
 	Receipt *Receipt
+	// Data answers VerbInquire and VerbOperate: an operate.Answer in JSON of each process.
+	Data [][]byte
 	// Error says why the node could not do it; empty: it did.
 	Error string
 }

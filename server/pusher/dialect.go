@@ -27,6 +27,7 @@ type dialect struct {
 }
 
 func (*dialect) Protocol() string     { return "" }
+func (*dialect) Name() string         { return "pusher" }
 func (*dialect) Acks() server.AckMode { return server.AckByPong }
 
 // Resume: the protocol names no positions.

@@ -48,6 +48,7 @@ func (d *dialect) Protocol() string {
 	return d.objects.Protocol()
 }
 
+func (*dialect) Name() string         { return "sse" }
 func (*dialect) ContentType() string  { return "text/event-stream" }
 func (*dialect) EncodesPresence()     {}
 func (*dialect) Acks() server.AckMode { return server.AckByResume }

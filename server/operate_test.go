@@ -1,0 +1,215 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fanfare/netpoll"
+	"fanfare/registry"
+	"fanfare/server/internal/operate"
+)
+
+func TestOperateLists(t *testing.T) {
+
+	srv := start(t, Config{Endpoints: []Endpoint{PushEndpoint("/ws")}, CloseTimeout: time.Minute})
+	ctx := t.Context()
+	for i := range 5 {
+		dial(t, srv, fmt.Sprintf("/ws?user=u%d&topic=t%d&topic=all", i, i%2))
+	}
+	dial(t, srv, "/ws?user=u1")
+	dial(t, srv, "/ws?user=u1&topic=t1", "Sec-WebSocket-Protocol: fanfare.v1")
+	closing := dial(t, srv, "/ws?user=u4")
+	srv.Disconnect(ctx, "u4", 4000, "bye") // its clients do not answer, so that it stays in the registry
+	closing.frame()
+
+	for _, test := range []struct {
+		q    PageQuery
+		want string
+	}{
+		{PageQuery{Limit: 10}, "[{u0 1} {u1 3} {u2 1} {u3 1}] false"},
+		{PageQuery{Limit: 2}, "[{u0 1} {u1 3}] true"},
+		{PageQuery{Limit: 2, After: "u1"}, "[{u2 1} {u3 1}] false"},
+		{PageQuery{Limit: 2, After: "u3"}, "[] false"},
+		{PageQuery{Prefix: "u2"}, "[{u2 1}] false"},
+		{PageQuery{Prefix: "v", Limit: 1}, "[] false"},
+	} {
+		l, err := srv.Users(ctx, test.q)
+		if got := fmt.Sprint(l.Users, l.More); err != nil || got != test.want || !l.Complete() {
+			t.Errorf("%+v: %s, %v, want %s", test.q, got, err, test.want)
+		}
+	}
+	topics, err := srv.Topics(ctx, PageQuery{Prefix: "t", Limit: 1})
+	if got := fmt.Sprint(topics.Topics, topics.More); err != nil || got != "[{t0 3}] true" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := srv.Users(ctx, PageQuery{Prefix: "\xff"}); !errors.Is(err, ErrPage) {
+		t.Errorf("malformed prefix: %v", err)
+	}
+
+	var seen []string
+	q := SessionQuery{User: "u1", Limit: 1}
+	for pages := 0; pages < 3; pages++ {
+		p, err := srv.UserSessionPage(ctx, q)
+		if err != nil || len(p.Sessions) != 1 || (p.Next == "") != (pages == 2) {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		seen = append(seen, p.Sessions[0].ID)
+		q.After = p.Next
+	}
+	if slices.Sort(seen); len(slices.Compact(seen)) != 3 {
+		t.Errorf("sessions %q", seen)
+	}
+	if p, err := srv.UserSessionPage(ctx, SessionQuery{User: "u1", Dialect: ProtocolV1, Topic: "t1", Limit: 9}); err != nil || len(p.Sessions) != 1 || p.Sessions[0].Dialect != ProtocolV1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := srv.UserSessionPage(ctx, SessionQuery{User: "u1", Dialect: "plain", Limit: 9}); err != nil || len(p.Sessions) != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := srv.UserSessionPage(ctx, SessionQuery{User: "\n", Limit: 9}); !errors.Is(err, registry.ErrName) {
+		t.Errorf("malformed user: %v", err)
+	}
+}
+
+func TestCloseSession(t *testing.T) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		srv := start(t, Config{Transport: transport, CloseTimeout: time.Minute})
+		ctx := t.Context()
+		first, second := dial(t, srv, "/ws?user=a"), dial(t, srv, "/ws?user=a")
+		list := srv.Sessions(ctx, "a").Sessions
+		i := slices.IndexFunc(list, func(s SessionInfo) bool { return s.RemoteAddr == first.LocalAddr().String() })
+		for _, want := range []int{1, 0} {
+			if d, err := srv.CloseSession(ctx, list[i].ID, 4000, "bye"); err != nil || d.Receivers != want {
+				t.Errorf("%+v, %v, want %d", d, err, want)
+			}
+		}
+		first.wantClose(4000)
+		if _, err := srv.CloseSession(ctx, "n/x", 4000, ""); err == nil {
+			t.Error("a malformed ID")
+		}
+		if d, err := srv.CloseSession(ctx, "elsewhere/1", 4000, ""); err != nil || d.Receivers != 0 {
+			t.Errorf("another node's: %+v, %v", d, err)
+		}
+		srv.Push(ctx, "a", NewMessage(Text, []byte("x")))
+		second.want(Text, "x")
+	})
+}
+
+func awaitClose(t testing.TB, srv *Server, id string, closed int, state PacedState) (d ClosingDelivery) {
+	t.Helper()
+	await(t, fmt.Sprint(closed, " closed, ", state), func() bool {
+		var err error
+		if d, err = srv.FindClose(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		return d.Receivers == closed && d.State == state
+	})
+	return d
+}
+
+// TestPacedClose: each session of the target is closed once, and a client that connects again is
+// left alone.
+func TestPacedClose(t *testing.T) {
+	srv, clock := startStopped(t, Config{Endpoints: []Endpoint{PushEndpoint("/ws"), EchoEndpoint("/echo")}, CloseTimeout: time.Minute, PingInterval: time.Hour})
+	ctx := t.Context()
+	var all []*client
+	for i := range 4 {
+		all = append(all, dial(t, srv, fmt.Sprintf("/ws?user=u%d&topic=t%d&label=platform=p%d", i, i%2, i/2)))
+	}
+	stranger := dial(t, srv, "/echo")
+	clock.pass(tick)
+	order := CloseOrder{Topic: "t1", Where: expression(t, `platform == "p0"`), Over: MinPace, Code: 4001, Reason: "moved"}
+	d, err := srv.StartClose(ctx, order)
+	if err != nil || d.Of != 1 || d.State != PacedRunning || d.Topic != "t1" || d.Code != 4001 || !d.Until.Equal(d.Started.Add(MinPace)) {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if l := srv.ListPaced(ctx); len(l.Broadcasts) != 0 {
+		t.Errorf("a close is listed as a broadcast: %+v", l.Broadcasts)
+	}
+	if _, err := srv.CancelPaced(ctx, d.ID); !errors.Is(err, ErrNoPaced) {
+		t.Errorf("a close is canceled as a broadcast: %v", err)
+	}
+	clock.pass(MinPace)
+	all[1].wantClose(4001)
+	awaitClose(t, srv, d.ID, 1, PacedDone)
+
+	// A rate: one session per second.
+	d, err = srv.StartClose(ctx, CloseOrder{All: true, Rate: 1, Code: 1012})
+	if err != nil || d.Of != 4 || d.Until.Sub(d.Started) != 4*time.Second {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	clock.pass(tick)
+	late := dial(t, srv, "/ws?user=late")
+	clock.pass(2 * time.Second)
+	awaitClose(t, srv, d.ID, 2, PacedRunning)
+	clock.pass(10 * time.Second)
+	awaitClose(t, srv, d.ID, 4, PacedDone)
+	for _, c := range []*client{all[0], all[2], all[3], stranger} {
+		c.wantClose(1012)
+	}
+	if l, err := srv.ListCloses(ctx); err != nil || len(l.Closes) != 2 || l.Closes[1].ID != d.ID {
+		t.Errorf("%+v, %v", l, err)
+	}
+
+	// Cancel.
+	clock.pass(tick)
+	d, err = srv.StartClose(ctx, CloseOrder{User: "late", Over: MaxPace, Code: 1000})
+	if err != nil || d.Of != 1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if d, err = srv.CancelClose(ctx, d.ID); err != nil || d.State != PacedCanceled || d.Receivers != 0 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	srv.Push(ctx, "late", NewMessage(Text, []byte("x")))
+	late.want(Text, "x")
+
+	for name, test := range map[string]struct {
+		o    CloseOrder
+		want error
+	}{
+		"no target": {CloseOrder{Rate: 1, Code: 1000}, ErrAudience},
+		"no pace":   {CloseOrder{All: true, Code: 1000}, ErrAudience},
+		"no code":   {CloseOrder{All: true, Rate: 1}, ErrPage},
+		"user":      {CloseOrder{User: "\n", Rate: 1, Code: 1000}, registry.ErrName},
+		"no node":   {CloseOrder{Node: "elsewhere", Rate: 1, Code: 1000}, ErrNoNode},
+	} {
+		if _, err := srv.StartClose(ctx, test.o); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+	for _, id := range []string{"x", "0000000000000cafecafe"} {
+		if _, err := srv.FindClose(ctx, id); !errors.Is(err, ErrNoClose) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	for range MaxPaced {
+		if _, err = srv.StartClose(ctx, CloseOrder{User: "nobody", Over: MaxPace, Code: 1000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err = srv.StartClose(ctx, CloseOrder{User: "nobody", Over: MaxPace, Code: 1000}); !errors.Is(err, ErrManyPaced) {
+		t.Errorf("one too many: %v", err)
+	}
+}
+
+// TestServeRejectsInvalidQuestions: what another node asks is checked again.
+func TestServeRejectsInvalidQuestions(t *testing.T) {
+	srv := start(t, Config{})
+	q := operate.Question{Kind: operate.Users, Limit: 1}
+	for name, test := range map[string]struct {
+		c    Command
+		want string
+	}{
+		"fine":            {Command{Verb: VerbInquire, Op: Text, Payload: q.Encode()}, ""},
+		"as a change":     {Command{Verb: VerbOperate, Op: Text, Payload: q.Encode()}, "does not carry"},
+		"not JSON":        {Command{Verb: VerbInquire, Op: Text, Payload: []byte("x")}, "invalid"},
+		"unknown members": {Command{Verb: VerbInquire, Op: Text, Payload: []byte(`{"kind":"users","limit":1,"by":"age"}`)}, "unknown"},
+	} {
+		if r := (member{srv}).Serve(&test.c); test.want == "" && (r.Error != "" || len(r.Data) != 1) || !strings.Contains(r.Error, test.want) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
