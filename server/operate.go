@@ -21,8 +21,13 @@ type (
 	SessionDetails   = node.SessionDetails
 )
 
-// ErrPage is wrapped by errors about the fields of a PageQuery.
-var ErrPage = errors.New("server: invalid page")
+var (
+	// ErrPage is wrapped by errors about the fields of a PageQuery, a SessionQuery and a
+	// CloseOrder.
+	ErrPage = errors.New("server: invalid request")
+	// ErrSessionID: the ID is not one of a SessionInfo.
+	ErrSessionID = errors.New("server: malformed ID of a session")
+)
 
 // PageQuery says which part of a list of names is wanted.
 type PageQuery struct {
@@ -112,12 +117,18 @@ func (srv *Server) UserSessionPage(ctx context.Context, q SessionQuery) (p Sessi
 }
 
 // CloseSession closes the session with the ID of a SessionInfo, on whichever node it is, and
-// returns 1 in Receivers if it was open.
+// returns 1 in Receivers if it was open. Then the answer is complete, whatever other nodes do.
 func (srv *Server) CloseSession(ctx context.Context, id string, code Code, reason string) (Delivery, error) {
+	if _, _, err := node.CutSessionID(id); err != nil {
+		return Delivery{}, fmt.Errorf("%w: %.80q", ErrSessionID, id)
+	}
 	answers, c, err := srv.operateOnAllNodes(ctx, Target{}, &operate.Question{Kind: operate.CloseSession, ID: id, Code: code, Reason: reason})
 	d := Delivery{Coverage: c}
 	for i := range answers {
 		d.Receivers += answers[i].Count
+	}
+	if d.Receivers > 0 {
+		d.Coverage = Coverage{}
 	}
 	return d, err
 }

@@ -14,7 +14,6 @@ import (
 )
 
 func TestOperateLists(t *testing.T) {
-
 	srv := start(t, Config{Endpoints: []Endpoint{PushEndpoint("/ws")}, CloseTimeout: time.Minute})
 	ctx := t.Context()
 	for i := range 5 {
@@ -74,6 +73,99 @@ func TestOperateLists(t *testing.T) {
 	}
 }
 
+// TestPagesWhileUsersComeAndGo: users of all nodes are listed exactly once if they have a session
+// from the first page to the last, whatever others do between the pages.
+func TestPagesWhileUsersComeAndGo(t *testing.T) {
+	cluster := newFakeClusters(3)
+	var nodes []*Server
+	for _, c := range cluster {
+		nodes = append(nodes, start(t, Config{Cluster: c}))
+	}
+	ctx, stay := t.Context(), make(map[string]int)
+	var leaving []*client
+	for i := range 12 {
+		user := fmt.Sprintf("stay%02d", i)
+		for _, srv := range nodes[i%2 : i%2+1+i%3/2] { // some on two nodes
+			dial(t, srv, "/ws?topic=topic-of-"+user+"&user="+user)
+			stay[user]++
+		}
+		leaving = append(leaving, dial(t, nodes[i%3], fmt.Sprintf("/ws?user=stay%02dleaves", i)))
+	}
+	for limit := 1; limit <= 7; limit += 3 {
+		seen, topics, after, pages := map[string]int{}, map[string]int{}, "", 0
+		for more := true; more; pages++ {
+			l, err := nodes[1].Users(ctx, PageQuery{Prefix: "stay", After: after, Limit: limit})
+			if err != nil || len(l.Users) > limit || l.More && len(l.Users) < limit || !l.Complete() {
+				t.Fatalf("page %d: %+v, %v", pages, l, err)
+			}
+			for _, u := range l.Users {
+				if u.User <= after {
+					t.Errorf("%s follows %s", u.User, after)
+				}
+				if after = u.User; stay[u.User] > 0 {
+					if seen[u.User]++; u.Sessions != stay[u.User] {
+						t.Errorf("%+v has %d sessions", u, stay[u.User])
+					}
+				}
+			}
+			dial(t, nodes[pages%3], fmt.Sprintf("/ws?user=stay%02dcomes", (pages*5)%12))
+			if pages < len(leaving) {
+				leaving[pages].Close()
+			}
+			more = l.More
+		}
+		for user := range stay {
+			if seen[user] != 1 {
+				t.Errorf("limit %d: %s is in %d pages", limit, user, seen[user])
+			}
+		}
+		after = ""
+		for more := true; more; {
+			l, err := nodes[2].Topics(ctx, PageQuery{Prefix: "topic-of-", After: after, Limit: limit})
+			if err != nil || len(l.Topics) == 0 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			for _, x := range l.Topics {
+				topics[x.Topic] += x.Subscribers
+				after = x.Topic
+			}
+			more = l.More
+		}
+		for user, n := range stay {
+			if topics["topic-of-"+user] != n {
+				t.Errorf("limit %d: %d subscribers of the topic of %s, want %d", limit, topics["topic-of-"+user], user, n)
+			}
+		}
+	}
+
+	// A node that does not answer is missing, and the others are still listed in order.
+	cluster[0].set(func(f *fakeCluster) { f.missing, f.missingNodes = 1, []string{"node/9"} })
+	l, err := nodes[0].Users(ctx, PageQuery{Prefix: "stay00", Limit: 1})
+	if err != nil || l.Complete() || !slices.Equal(l.MissingNodes, []string{"node/9"}) || l.Users[0].User != "stay00" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	p, err := nodes[0].UserSessionPage(ctx, SessionQuery{User: "stay02", Limit: 9})
+	if err != nil || p.Complete() || len(p.Sessions) != stay["stay02"] {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if d, err := nodes[0].CloseSession(ctx, "node/1/999999", 4000, ""); err != nil || d.Complete() {
+		t.Errorf("no session: %+v, %v", d, err)
+	}
+	if d, err := nodes[0].CloseSession(ctx, p.Sessions[0].ID, 4000, ""); err != nil || !d.Complete() || d.Receivers != 1 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := nodes[0].StartClose(ctx, CloseOrder{All: true, Rate: 1, Code: 1000}); err != nil || d.Complete() || d.Of < len(stay) {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if _, err := nodes[0].StartClose(ctx, CloseOrder{Node: "node/1", Rate: 1, Code: 1000}); err != nil {
+		t.Errorf("another node: %v", err)
+	}
+	cluster[0].set(func(f *fakeCluster) { f.askErr = ErrUnreachable })
+	if l, err := nodes[0].ListCloses(ctx); err != nil || l.Complete() || len(l.Closes) != 1 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 func TestCloseSession(t *testing.T) {
 	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
 		srv := start(t, Config{Transport: transport, CloseTimeout: time.Minute})
@@ -87,8 +179,8 @@ func TestCloseSession(t *testing.T) {
 			}
 		}
 		first.wantClose(4000)
-		if _, err := srv.CloseSession(ctx, "n/x", 4000, ""); err == nil {
-			t.Error("a malformed ID")
+		if _, err := srv.CloseSession(ctx, "n/x", 4000, ""); !errors.Is(err, ErrSessionID) {
+			t.Errorf("a malformed ID: %v", err)
 		}
 		if d, err := srv.CloseSession(ctx, "elsewhere/1", 4000, ""); err != nil || d.Receivers != 0 {
 			t.Errorf("another node's: %+v, %v", d, err)
@@ -156,7 +248,7 @@ func TestPacedClose(t *testing.T) {
 
 	// Cancel.
 	clock.pass(tick)
-	d, err = srv.StartClose(ctx, CloseOrder{User: "late", Over: MaxPace, Code: 1000})
+	d, err = srv.StartClose(ctx, CloseOrder{Users: []string{"late"}, Over: MaxPace, Code: 1000})
 	if err != nil || d.Of != 1 {
 		t.Fatalf("%+v, %v", d, err)
 	}
@@ -173,7 +265,7 @@ func TestPacedClose(t *testing.T) {
 		"no target": {CloseOrder{Rate: 1, Code: 1000}, ErrAudience},
 		"no pace":   {CloseOrder{All: true, Code: 1000}, ErrAudience},
 		"no code":   {CloseOrder{All: true, Rate: 1}, ErrPage},
-		"user":      {CloseOrder{User: "\n", Rate: 1, Code: 1000}, registry.ErrName},
+		"user":      {CloseOrder{Users: []string{"\n"}, Rate: 1, Code: 1000}, registry.ErrName},
 		"no node":   {CloseOrder{Node: "elsewhere", Rate: 1, Code: 1000}, ErrNoNode},
 	} {
 		if _, err := srv.StartClose(ctx, test.o); !errors.Is(err, test.want) {
@@ -186,11 +278,11 @@ func TestPacedClose(t *testing.T) {
 		}
 	}
 	for range MaxPaced {
-		if _, err = srv.StartClose(ctx, CloseOrder{User: "nobody", Over: MaxPace, Code: 1000}); err != nil {
+		if _, err = srv.StartClose(ctx, CloseOrder{Users: []string{"nobody"}, Over: MaxPace, Code: 1000}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err = srv.StartClose(ctx, CloseOrder{User: "nobody", Over: MaxPace, Code: 1000}); !errors.Is(err, ErrManyPaced) {
+	if _, err = srv.StartClose(ctx, CloseOrder{Users: []string{"nobody"}, Over: MaxPace, Code: 1000}); !errors.Is(err, ErrManyPaced) {
 		t.Errorf("one too many: %v", err)
 	}
 }

@@ -260,14 +260,15 @@ func (srv *Server) pacedEnded(j *pace.Job, p pace.Progress) {
 // pacedWalk does something with sessions of this process, one after another. Its cursor is all
 // that it knows of them.
 type pacedWalk struct {
-	srv         *Server
-	do          func(*Session) bool // delivers to a session, or closes it
-	counter     *atomic.Int64       // of those for which do is true; nil: none
-	sel         *audience.Selection
-	user, topic string         // empty: every session
-	anonymous   bool           // also sessions without a user
-	born        uint32         // tick of the start; sessions that opened later are left out
-	at          netpoll.Cursor // owned by next
+	srv       *Server
+	do        func(*Session) bool // delivers to a session, or closes it
+	counter   *atomic.Int64       // of those for which do is true; nil: none
+	sel       *audience.Selection
+	users     map[string]struct{} // nil: every session
+	topic     string              // empty: every session
+	anonymous bool                // also sessions without a user
+	born      uint32              // tick of the start; sessions that opened later are left out
+	at        netpoll.Cursor      // owned by next
 }
 
 // sender returns the pacedWalk.do of a message.
@@ -282,11 +283,20 @@ func (w *pacedWalk) receiver(h netpoll.Handler) *Session {
 		return nil
 	}
 	s := c.s
-	if !s.listed() && !(w.anonymous && s.phase() == open) || s.opened > w.born || w.user != "" && s.User() != w.user ||
+	if !s.listed() && !(w.anonymous && s.phase() == open) || s.opened > w.born || !w.names(s) ||
 		!selected(w.sel, s) || w.topic != "" && !w.srv.users.Subscribed(s, w.topic) {
 		return nil
 	}
 	return s
+}
+
+// names reports whether the session is of one of the users, if there are any.
+func (w *pacedWalk) names(s *Session) bool {
+	if w.users == nil {
+		return true
+	}
+	_, named := w.users[s.User()]
+	return named
 }
 
 // receivers returns the number of sessions that are concerned now.

@@ -17,9 +17,11 @@ import (
 
 // CloseOrder says which sessions are closed, how fast, and what their clients are told.
 type CloseOrder struct {
-	// One of User, Topic (its subscribers), and All; or Node alone: all sessions of a node.
-	User, Topic string
-	All         bool
+	// One of Users (at most MaxCloseUsers), Topic (its subscribers), and All; or Node alone: all
+	// sessions of a node.
+	Users []string
+	Topic string
+	All   bool
 	// Node, a name as in SessionInfo.Node, restricts them to sessions of one node.
 	Node string
 	// Where, unless nil, is what the labels of a session meet.
@@ -32,6 +34,13 @@ type CloseOrder struct {
 	Code   Code
 	Reason string
 }
+
+const (
+	// MaxCloseUsers bounds CloseOrder.Users.
+	MaxCloseUsers = operate.MaxUsers
+	// MaxCloseRate bounds CloseOrder.Rate.
+	MaxCloseRate = operate.MaxRate
+)
 
 // PacedClose describes a paced close.
 type PacedClose = node.PacedClose
@@ -64,7 +73,7 @@ var (
 // they are. Errors: ErrAudience, ErrPage, ErrManyPaced, ErrNoNode.
 func (srv *Server) StartClose(ctx context.Context, o CloseOrder) (ClosingDelivery, error) {
 	q := &operate.Question{Kind: operate.Close, ID: srv.newPacedID(), Over: int64(o.Over), Rate: o.Rate, Code: o.Code, Reason: o.Reason,
-		Target: operate.Target{User: o.User, Topic: o.Topic, All: o.All, Node: o.Node}}
+		Target: operate.Target{Users: o.Users, Topic: o.Topic, All: o.All, Node: o.Node}}
 	if o.Where != nil {
 		q.Where = o.Where.String()
 	}
@@ -119,7 +128,13 @@ func (srv *Server) startCloseHere(q *operate.Question) ([]PacedClose, error) {
 	if q.Node != "" && q.Node != srv.nodeName() {
 		return nil, nil
 	}
-	w := &pacedWalk{srv: srv, user: q.User, topic: q.Topic, anonymous: true, born: srv.tick.Load()}
+	w := &pacedWalk{srv: srv, topic: q.Topic, anonymous: true, born: srv.tick.Load()}
+	if len(q.Users) > 0 {
+		w.users = make(map[string]struct{}, len(q.Users))
+		for _, user := range q.Users {
+			w.users[user] = struct{}{}
+		}
+	}
 	if q.Where != "" {
 		expr, err := where.Parse(q.Where)
 		if err != nil {
@@ -158,7 +173,7 @@ func (srv *Server) closesHere(q *operate.Question) (list []PacedClose) {
 
 func describeClose(j *pace.Job) PacedClose {
 	q := j.Info.(*pacedInfo).close
-	c := PacedClose{PacedBroadcast: describePaced(j), User: q.User, All: q.All, Node: q.Node, Where: q.Where, Code: q.Code, Reason: q.Reason}
+	c := PacedClose{PacedBroadcast: describePaced(j), Users: q.Users, All: q.All, Node: q.Node, Where: q.Where, Code: q.Code, Reason: q.Reason}
 	c.Topic = q.Topic
 	return c
 }

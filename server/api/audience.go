@@ -109,19 +109,26 @@ func readPace(args *fasthttp.Args) (pace server.Pace, paced bool, p *problem) {
 		}
 		return pace, false, nil
 	}
-	given := string(args.Peek("over"))
-	text := given
-	if text != "" && strings.Trim(text, "0123456789") == "" {
-		text += "s"
-	}
-	var err error
-	if pace.Over, err = time.ParseDuration(text); err != nil || pace.Over < server.MinPace || pace.Over > server.MaxPace {
-		return pace, false, problemf(400, "bad_query", "over is %.40q: want a time from 100ms to 1h, like 90s or 10m, or a number of seconds", given)
+	if pace.Over, p = parseOver("bad_query", string(args.Peek("over"))); p != nil {
+		return pace, false, p
 	}
 	if pace.Key = string(args.Peek("key")); args.Has("key") && pace.Key == "" {
 		return pace, false, problemf(400, "bad_query", "key is empty: give it a value, or remove it")
 	}
 	return pace, true, nil
+}
+
+// parseOver reads the time of a paced broadcast or close.
+func parseOver(code, given string) (time.Duration, *problem) {
+	text := given
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		text += "s"
+	}
+	over, err := time.ParseDuration(text)
+	if err != nil || over < server.MinPace || over > server.MaxPace {
+		return 0, problemf(400, code, "over is %.40q: want a time from 100ms to 1h, like 90s or 10m, or a number of seconds", given)
+	}
+	return over, nil
 }
 
 // pacedAnswer describes a paced broadcast.

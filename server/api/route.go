@@ -40,6 +40,7 @@ type method struct {
 type names struct{ user, topic, profile, id string }
 
 var (
+	listQuery   = []string{"prefix", "after", "limit"}
 	storedQuery = []string{"durable", "ttl", "id", "escalate"}
 	closeQuery  = []string{"code", "reason"}
 	noStore     = []int{501, 503, 507}
@@ -78,13 +79,22 @@ var routes = []route{
 		{name: "DELETE", serve: (*API).deleteSubscriber, errors: []int{404, 503}}}},
 
 	{path: split("/v1/topics/{topic}/users"), methods: []method{{name: "GET", serve: (*API).getTopicUsers, query: pageQuery, errors: []int{503}}}},
-	{path: split("/v1/users"), methods: []method{{name: "GET", serve: withNames((*API).getTopicUsers, "topic"), query: append([]string{"topic"}, pageQuery...), errors: []int{503}}}},
+	{path: split("/v1/users"), methods: []method{{name: "GET", serve: (*API).getUsers, query: append([]string{"topic"}, listQuery...), errors: []int{503}}}},
+	{path: split("/v1/topics"), methods: []method{{name: "GET", serve: (*API).getTopics, query: listQuery, errors: []int{503}}}},
+	{path: split("/v1/users/{user}/sessions"), methods: []method{{name: "GET", serve: (*API).getSessionPage, query: append([]string{"topic"}, sessionQuery...), errors: []int{503}}}},
 	{path: split("/v1/presence"), methods: []method{{name: "POST", serve: (*API).postPresence, body: true, errors: []int{503}}}},
 	{path: split("/v1/nodes"), methods: []method{{name: "GET", serve: (*API).getNodes}}},
 
 	{path: split("/v1/sessions"), methods: []method{
-		{name: "GET", serve: (*API).getSessions, query: []string{"user", "topic"}},
-		{name: "DELETE", serve: withNames((*API).deleteUser, "user"), query: append([]string{"user"}, closeQuery...), errors: []int{404, 503}}}},
+		{name: "GET", serve: (*API).getSessions, query: append([]string{"user", "topic"}, sessionQuery...), errors: []int{503}},
+		{name: "DELETE", serve: (*API).deleteSessions, query: append([]string{"user", "id"}, closeQuery...), errors: []int{404, 503}}}},
+	{path: split("/v1/sessions/{id}"), methods: []method{{name: "DELETE", serve: (*API).deleteSession, query: closeQuery, errors: []int{404, 503}}}},
+	{path: split("/v1/close"), methods: []method{
+		{name: "GET", serve: (*API).getCloses, errors: []int{503}},
+		{name: "POST", serve: (*API).postClose, body: true, errors: []int{404, 429, 503}}}},
+	{path: split("/v1/close/{id}"), methods: []method{
+		{name: "GET", serve: (*API).getClose, errors: []int{404, 503}},
+		{name: "DELETE", serve: (*API).deleteClose, errors: []int{404, 503}}}},
 	{path: split("/v1/refresh"), methods: []method{{name: "POST", serve: withNames((*API).refreshUser, "user"), query: []string{"user"}, body: true, errors: []int{404, 503}}}},
 	{path: split("/v1/revocations"), methods: []method{
 		{name: "GET", serve: (*API).getRevocations, errors: []int{501, 503}},

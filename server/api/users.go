@@ -56,9 +56,18 @@ func (a *API) refreshUser(ctx *fasthttp.RequestCtx, in names) *problem {
 	return nil
 }
 
-// getSessions serves GET /v1/sessions?user= or ?topic=.
+// getSessions serves GET /v1/sessions?user= or ?topic=, and the pages of a user's sessions, which
+// have a limit.
 func (a *API) getSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
 	args := ctx.QueryArgs()
+	if args.Has("limit") {
+		return withNames((*API).getSessionPage, "user")(a, ctx, names{})
+	}
+	for _, name := range sessionQuery {
+		if args.Has(name) {
+			return problemf(400, "bad_query", "%s is for pages of a user's sessions: say limit, or remove it", name)
+		}
+	}
 	if args.Has("user") == args.Has("topic") {
 		return problemf(400, "bad_query", "want one of the parameters user and topic")
 	}
@@ -68,21 +77,38 @@ func (a *API) getSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return withNames((*API).getSubscribers, "topic")(a, ctx, names{})
 }
 
-// deleteUser serves DELETE /v1/users/{user}?code=&reason=: it closes a user's sessions.
-func (a *API) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
-	code, args := server.Code(frame.StatusPolicyViolation), ctx.QueryArgs()
+// readClose reads closeQuery.
+func readClose(args *fasthttp.Args) (code server.Code, reason string, p *problem) {
+	code = server.Code(frame.StatusPolicyViolation)
 	if args.Has("code") {
 		given := args.Peek("code")
 		n, err := strconv.ParseUint(string(given), 10, 16)
 		if code = server.Code(n); err != nil || !frame.CloseCodeAllowed(code) {
-			return problemf(400, "bad_code", "code is %.40q: want 1000 to 1003, 1007 to 1014 or 3000 to 4999", given)
+			return 0, "", badCode(string(given))
 		}
 	}
-	reason := args.Peek("reason")
-	if len(reason) > server.MaxCloseReason || !utf8.Valid(reason) {
+	reason = string(args.Peek("reason"))
+	return code, reason, checkReason(reason)
+}
+
+func badCode(given string) *problem {
+	return problemf(400, "bad_code", "code is %.40q: want 1000 to 1003, 1007 to 1014 or 3000 to 4999", given)
+}
+
+func checkReason(reason string) *problem {
+	if len(reason) > server.MaxCloseReason || !utf8.ValidString(reason) {
 		return problemf(400, "bad_reason", "reason has %d bytes: want UTF-8 of at most %d bytes", len(reason), server.MaxCloseReason)
 	}
-	d, err := a.srv.Disconnect(a.quit, in.user, code, string(reason))
+	return nil
+}
+
+// deleteUser serves DELETE /v1/users/{user}?code=&reason=: it closes a user's sessions.
+func (a *API) deleteUser(ctx *fasthttp.RequestCtx, in names) *problem {
+	code, reason, p := readClose(ctx.QueryArgs())
+	if p != nil {
+		return p
+	}
+	d, err := a.srv.Disconnect(a.quit, in.user, code, reason)
 	if err != nil {
 		return pushProblem(err)
 	}

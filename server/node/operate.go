@@ -21,10 +21,10 @@ type SessionDetails struct {
 // unless its subscribers are closed, and Receivers is the number of sessions that were closed.
 type PacedClose struct {
 	PacedBroadcast
-	User   string `json:"user,omitempty"`
-	All    bool   `json:"all,omitempty"`
-	Node   string `json:"node,omitempty"`
-	Where  string `json:"where,omitempty"`
-	Code   Code   `json:"code"`
-	Reason string `json:"reason,omitempty"`
+	Users  []string `json:"users,omitempty"`
+	All    bool     `json:"all,omitempty"`
+	Node   string   `json:"node,omitempty"`
+	Where  string   `json:"where,omitempty"`
+	Code   Code     `json:"code"`
+	Reason string   `json:"reason,omitempty"`
 }

@@ -2,6 +2,7 @@ package operate
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,10 @@ func TestCheck(t *testing.T) {
 		"close":           {Question{Kind: Close, ID: pacedID, Target: all, Over: over, Code: 1000}, ""},
 		"close a node":    {Question{Kind: Close, ID: pacedID, Target: Target{Node: "n"}, Rate: 1, Code: 1000}, ""},
 		"close some":      {Question{Kind: Close, ID: pacedID, Target: Target{Topic: "t", Node: "n", Where: "has a"}, Rate: MaxRate, Code: 1000}, ""},
-		"two targets":     {Question{Kind: Close, ID: pacedID, Target: Target{All: true, User: "a"}, Rate: 1, Code: 1000}, "exclude each other"},
+		"close users":     {Question{Kind: Close, ID: pacedID, Target: Target{Users: []string{"a", "b"}}, Rate: 1, Code: 1000}, ""},
+		"many users":      {Question{Kind: Close, ID: pacedID, Target: Target{Users: slices.Repeat([]string{"a"}, MaxUsers+1)}, Rate: 1, Code: 1000}, "101 users"},
+		"empty user":      {Question{Kind: Close, ID: pacedID, Target: Target{Users: []string{""}}, Rate: 1, Code: 1000}, "name"},
+		"two targets":     {Question{Kind: Close, ID: pacedID, Target: Target{All: true, Users: []string{"a"}}, Rate: 1, Code: 1000}, "exclude each other"},
 		"no target":       {Question{Kind: Close, ID: pacedID, Target: Target{Where: "has a"}, Rate: 1, Code: 1000}, "no sessions are named"},
 		"no pace":         {Question{Kind: Close, ID: pacedID, Target: all, Code: 1000}, "either a time"},
 		"two paces":       {Question{Kind: Close, ID: pacedID, Target: all, Over: over, Rate: 1, Code: 1000}, "either a time"},
@@ -56,7 +60,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 		if test.want == "" {
-			if got, err := Parse(test.q.Encode()); err != nil || *got != test.q {
+			if got, err := Parse(test.q.Encode()); err != nil || !reflect.DeepEqual(*got, test.q) {
 				t.Errorf("%s: %+v, %v", name, got, err)
 			}
 		}
@@ -64,7 +68,7 @@ func TestCheck(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"kind":"closes","more":1}`:                          "unknown",
 		`{"kind":"closes"}x`:                                  "x",
-		strings.Repeat(" ", maxQuestion) + `{}`:               "32770 bytes",
+		strings.Repeat(" ", maxQuestion) + `{}`:               "262146 bytes",
 		`{"kind":"users","limit":1,"kind":"users"}`:           "duplicate",
 		`{"kind":"close_session","id":"7","code":"a string"}`: "string",
 	} {

@@ -2,6 +2,7 @@ package operate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -22,18 +23,19 @@ const (
 	Topics       Kind = "topics"        // Prefix, After, Limit; Answer.Users, whose names are those of topics
 	Sessions     Kind = "sessions"      // User, Topic, Dialect, Node, After (a SessionKey), Limit; Answer.Sessions
 	CloseSession Kind = "close_session" // ID of the session, Code, Reason; Answer.Count
-	Close        Kind = "close"         // ID, Target, Over or Rate, Code, Reason; Answer.Closes
+	Close        Kind = "close"         // ID, Target without User, Over or Rate, Code, Reason; Answer.Closes
 	Closes       Kind = "closes"        // ID, empty: all; Answer.Closes
 	CancelClose  Kind = "cancel_close"  // ID; Answer.Closes
 )
 
-// Target says which sessions a paced close concerns.
+// Target says which sessions a question concerns.
 type Target struct {
-	User  string `json:"user,omitzero"`
-	Topic string `json:"topic,omitzero"`
-	All   bool   `json:"all,omitzero"` // User and Topic are empty
-	Node  string `json:"node,omitzero"`
-	Where string `json:"where,omitzero"`
+	User  string   `json:"user,omitzero"`
+	Users []string `json:"users,omitzero"`
+	Topic string   `json:"topic,omitzero"`
+	All   bool     `json:"all,omitzero"` // Users and Topic are empty
+	Node  string   `json:"node,omitzero"`
+	Where string   `json:"where,omitzero"`
 }
 
 // Question is what one node asks of the others.
@@ -60,8 +62,11 @@ type Answer struct {
 }
 
 const (
-	// maxQuestion bounds a question in JSON: a few names of 256 bytes and an expression.
-	maxQuestion = 32 << 10
+	// maxQuestion bounds a question in JSON: MaxUsers names of 256 bytes, each of which can
+	// take six in JSON, and an expression.
+	maxQuestion = 256 << 10
+	// MaxUsers bounds Target.Users.
+	MaxUsers = 100
 	// maxText bounds IDs, names of nodes and of dialects, and keys of sessions.
 	maxText = 1024
 	// MaxRate bounds Question.Rate.
@@ -114,10 +119,13 @@ func (q *Question) Check() error {
 			return fmt.Errorf("%.40q of %d bytes: want UTF-8 of at most %d bytes", text, len(text), maxText)
 		}
 	}
+	names := q.Users
 	for _, name := range []string{q.User, q.Topic} {
-		if name == "" {
-			continue
+		if name != "" {
+			names = append(slices.Clip(names), name)
 		}
+	}
+	for _, name := range names {
 		if err := registry.CheckName(name); err != nil {
 			return err
 		}
@@ -174,7 +182,7 @@ func (q *Question) checkClose() error {
 // checkTarget checks which sessions a paced close concerns, and its pace.
 func (q *Question) checkTarget() error {
 	named := 0
-	for _, set := range []bool{q.User != "", q.Topic != "", q.All} {
+	for _, set := range []bool{len(q.Users) > 0, q.Topic != "", q.All} {
 		if set {
 			named++
 		}
@@ -182,9 +190,11 @@ func (q *Question) checkTarget() error {
 	over := time.Duration(q.Over)
 	switch {
 	case named > 1:
-		return node.AudienceErrorf("user, topic and all exclude each other")
+		return node.AudienceErrorf("users, topic and all exclude each other")
 	case named == 0 && q.Node == "":
-		return node.AudienceErrorf("no sessions are named: want user, topic, all or node")
+		return node.AudienceErrorf("no sessions are named: want users, topic, all or node")
+	case len(q.Users) > MaxUsers:
+		return node.AudienceErrorf("%d users are named: want at most %d", len(q.Users), MaxUsers)
 	case (q.Over == 0) == (q.Rate == 0):
 		return node.AudienceErrorf("want either a time (over) or a rate")
 	case q.Over != 0 && (over < node.MinPace || over > node.MaxPace):
