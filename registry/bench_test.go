@@ -224,3 +224,15 @@ func BenchmarkSchedule(b *testing.B) {
 		}
 	})
 }
+
+// One operation is a page of 1,000 of 100,000 users.
+func BenchmarkAppendUsersAfter(b *testing.B) {
+	r := newRegistry(Limits{})
+	for i := range 100_000 {
+		join(b, r, fmt.Sprintf("user-%011d", i*7919%100_000))
+	}
+	var page []string
+	for b.Loop() {
+		page = r.AppendUsersAfter(page[:0], "user-00000050000", "user", 1000)
+	}
+}

@@ -43,6 +43,7 @@ func TestDocsOpenAPI(t *testing.T) {
 	pacedID, paced := regexp.MustCompile(`^{"id":"([0-9a-f]{21})"`), ""
 	receiptID, receipt := regexp.MustCompile(`"receipt":"([A-Z2-7]{26})"`), ""
 	long := strings.NewReplacer("4MIB", strings.Repeat(" ", 4<<20), "MEGABYTE", strings.Repeat("x", 1e6))
+	sessionID, session := regexp.MustCompile(`"sessions":\[{"id":"([0-9]+)"`), ""
 	for name, cases := range apiCases {
 		p := startServer(t, nil, servers[name]...)
 		p.connect("/ws?user=alice&topic=weather")
@@ -53,7 +54,11 @@ func TestDocsOpenAPI(t *testing.T) {
 			c.target = strings.Replace(c.target, "PACED", paced, 1)
 			c.target = strings.Replace(c.target, "RECEIPT", receipt, 1)
 			c.body = long.Replace(c.body)
+			c.target = strings.Replace(c.target, "SESSION", session, 1)
 			answer := api.try(t, p.api, c)
+			if m := sessionID.FindSubmatch(answer); m != nil {
+				session = string(m[1])
+			}
 			if m := pacedID.FindSubmatch(answer); m != nil {
 				paced = string(m[1])
 			}
