@@ -8,6 +8,8 @@ const (
 	Written Outcome = iota
 	// Queued means that the rest goes out when the peer has read what came before.
 	Queued
+	// Displaced is Queued where older messages were dropped to make room.
+	Displaced
 	// Dropped means that the queue was full and no older message could make room.
 	Dropped
 	// Full means that the queue was full and the policy CloseOnFull or Control; the
@@ -18,7 +20,7 @@ const (
 )
 
 // Delivered reports whether the bytes were written or queued.
-func (o Outcome) Delivered() bool { return o <= Queued }
+func (o Outcome) Delivered() bool { return o <= Displaced }
 
 // Write sends b, or queues what the kernel does not accept now. b is shared: it may be
 // queued by reference and must never be modified.
@@ -109,6 +111,9 @@ func (c *Conn) enqueueLocked(b []byte, p Policy, borrowed bool, key Key) Outcome
 		c.out.push(b, p, borrowed)
 		if key != (Key{}) {
 			c.out.note(key)
+		}
+		if dropped > 0 {
+			return Displaced
 		}
 		return Queued
 	case p == DropOldest:

@@ -242,6 +242,18 @@ func (srv *Server) checkIdentity(id *Identity) error {
 	return nil
 }
 
+// admitAs opens the session of a client that was identified, or returns why it is rejected.
+func (s *Session) admitAs(ep *endpoint, h *handshakeBuffer, id Identity) error {
+	a, err := ep.admit(h, id)
+	if err == nil {
+		err = s.open(ep, &a)
+	}
+	if err != nil {
+		s.traceRejected(id.User, ep, &h.req, err)
+	}
+	return err
+}
+
 // open answers the handshake and registers the session. The answer is corked until the
 // session is open, so that messages that are pushed meanwhile follow it, and so that it
 // can be replaced by a rejection.
@@ -299,6 +311,7 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 		s.conn.LimitUnacknowledged(srv.live().PingTimeout)
 	}
 	srv.stats.Handshakes.Add(1)
+	s.traceOpened()
 	s.armHeartbeat(ticks(srv.live().PingInterval))
 	s.conn.Uncork()
 	s.closeIfRevoked() // its identity may have been revoked since it was checked

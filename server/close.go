@@ -86,7 +86,7 @@ func (s *Session) end(code Code, reason string, discard bool) bool {
 // leaveOpen enters a phase in which messages are not sent any more. It notes the reason if
 // code is the one that is noted, see enterFirst.
 func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
-	if reason == "" || s.endpoint().Hooks.OnClose == nil && s.srv().events == nil {
+	if reason == "" || s.endpoint().Hooks.OnClose == nil && s.srv().events == nil && !s.srv().traces.Running() {
 		if !s.enter(next, code) {
 			return false
 		}
@@ -188,6 +188,7 @@ func (s *Session) ended() {
 		x.mu.Unlock()
 	}
 	srv.events.closed(s, why)
+	s.traceClosed(why)
 	for _, topic := range srv.leave(s) {
 		s.topicChanged(topic, false)
 	}

@@ -192,11 +192,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 			return err
 		}
 	}
-	a, err := ep.admit(h, id)
-	if err != nil {
-		return err
-	}
-	return s.open(ep, &a)
+	return s.admitAs(ep, h, id)
 }
 
 // rejectHost protects a server on loopback that believes what clients say against DNS

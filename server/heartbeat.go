@@ -67,6 +67,7 @@ func (c *clock) beat() {
 			srv.tls.Sweep()
 		}
 		srv.rejectLog.Summarize(t)
+		srv.traces.Sweep(now)
 	}
 	if srv.moving.TryRLock() { // else sessions are moving: the next beat advances by as much
 		srv.wheel.Advance(now, srv.fire)
@@ -183,6 +184,7 @@ func (srv *Server) heartbeat(s *Session) {
 		s.armHeartbeat(timeout)
 	case pinged > heard:
 		srv.stats.Dead.Add(1)
+		s.traceTimeout()
 		s.conn.Close()
 	case now-heard < interval:
 		s.armHeartbeat(interval - (now - heard))

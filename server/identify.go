@@ -174,10 +174,7 @@ func (p *identification) finish(h *handshakeBuffer, id Identity, err error) {
 		err = handshake.ErrGoingAway
 	}
 	if err == nil {
-		var a admission
-		if a, err = p.ep.admit(h, id); err == nil {
-			err = s.open(p.ep, &a)
-		}
+		err = s.admitAs(p.ep, h, id)
 	}
 	if err != nil {
 		s.reject(err, &h.req)

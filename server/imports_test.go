@@ -28,7 +28,7 @@ var (
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/lane", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/natstest", "fanfare/server/internal/operate", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog", "fanfare/server/internal/roster",
 		"fanfare/server/internal/replay",
-		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/handover",
+		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/trace", "fanfare/server/internal/handover",
 	}
 	// clients are programs at the other end.
 	clients = []string{"fanfare/client", "fanfare/client/js/build"}

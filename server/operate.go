@@ -215,6 +215,12 @@ func (srv *Server) answerTo(q *operate.Question) (a operate.Answer, err error) {
 		a.Closes, err = srv.startCloseHere(q)
 	case operate.Closes, operate.CancelClose:
 		a.Closes = srv.closesHere(q)
+	case operate.Trace:
+		if a.Trace, err = srv.traces.Poll(q.ID, q.User, q.Payload, q.Seen, srv.now()); err == nil {
+			a.Trace.Node = srv.nodeName()
+		}
+	case operate.EndTrace:
+		srv.traces.End(q.ID)
 	}
 	return a, err
 }

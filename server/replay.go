@@ -27,6 +27,8 @@ func newReplay(srv *Server) *replay.Service {
 		PositionsPerUser:    srv.cfg.PositionsPerUser,
 		PositionsPerAddress: srv.cfg.PositionsPerIP,
 		Receivers:           srv.receivers(),
+		Delivered:           srv.traceStored,
+		Acknowledged:        srv.traceAcknowledged,
 		Logger:              srv.log,
 	}
 	if cl := srv.cluster; cl != nil {
@@ -281,7 +283,10 @@ func (r receiver) WriteLive(f replay.Frame) bool {
 	return r.s.write(live.m, live.policy) == nil
 }
 
-func (r receiver) DropLive(replay.Frame) { r.s.srv().stats.HeldDropped.Add(1) }
+func (r receiver) DropLive(replay.Frame) {
+	r.s.srv().stats.HeldDropped.Add(1)
+	r.s.traceDropped("the session ends before older stored messages are delivered")
+}
 
 // Ping has the policy of messages, so that what drops them drops it too.
 func (r receiver) Ping(payload []byte) bool {

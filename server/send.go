@@ -20,8 +20,12 @@ func (s *Session) Send(op Op, payload []byte) error {
 	if state&(windowMask<<windowShift|holdBit) != 0 || !s.raw() {
 		return s.SendMessage(NewMessage(op, payload))
 	}
-	buf := scratch.Get().(*[]byte)
-	return s.writeScratch(buf, frame.AppendFrame((*buf)[:0], op, payload), s.srv().userPolicy())
+	srv, buf := s.srv(), scratch.Get().(*[]byte)
+	err := s.writeScratch(buf, frame.AppendFrame((*buf)[:0], op, payload), srv.userPolicy())
+	if err == nil && srv.traces.Running() {
+		s.traceDelivered(Content{Op: op, Payload: payload})
+	}
+	return err
 }
 
 // SendMessage is Send for a message with several receivers.
@@ -57,10 +61,16 @@ func (s *Session) write(m *Message, policy netpoll.Policy) error {
 	if b == nil {
 		return errEncode
 	}
+	var err error
 	if m.options != nil {
-		return s.writeWith(m, b, policy)
+		err = s.writeWith(m, b, policy)
+	} else {
+		err = s.outcome(s.conn.Write(b, policy))
 	}
-	return s.outcome(s.conn.Write(b, policy))
+	if err == nil && s.srv().traces.Running() {
+		s.traceDelivered(m.content)
+	}
+	return err
 }
 
 // errEncode: the panic has been logged.
@@ -148,6 +158,9 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 	switch o {
 	case netpoll.Written, netpoll.Queued:
 		return nil
+	case netpoll.Displaced:
+		s.traceDropped("older messages to a slow client made room for a newer one")
+		return nil
 	case netpoll.Full:
 		srv, queued := s.srv(), s.Queued()
 		srv.stats.Slow.Add(1)
@@ -156,6 +169,7 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 		}
 		return ErrSlowClosing
 	case netpoll.Dropped:
+		s.traceDropped("the outbound queue of a slow client is full")
 		return ErrSlowDropped
 	}
 	return ErrClosed

@@ -30,6 +30,7 @@ import (
 	"fanfare/server/internal/rejectlog"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/secure"
+	"fanfare/server/internal/trace"
 	"fanfare/server/listen"
 	"fanfare/server/stats"
 	"fanfare/server/store"
@@ -100,6 +101,7 @@ type Server struct {
 	peer   peer // the other process; nil for most of a Server's life. guarded by moving
 
 	paced      *pace.Table
+	traces     *trace.Table
 	receipts   *receipt.Book
 	rated      *ratedTable
 	stepping   atomic.Bool   // a goroutine runs sendRated
@@ -201,6 +203,7 @@ func newServer(cfg Config) (*Server, error) {
 	srv.receipts = receipt.NewBook()
 	srv.rated = newRated(srv)
 	srv.paced = pace.NewTable(pace.Config{Now: func() time.Duration { return srv.now() }, Go: srv.background.Go, Ended: srv.pacedEnded})
+	srv.traces = trace.NewTable()
 	srv.fallback = fallback.New(srv.quit, http.HandlerFunc(srv.servePlain), cfg.MaxHeader, cfg.Logger)
 	srv.background.Go(srv.fallback.Run)
 	if list := cfg.Revocations; list != nil {

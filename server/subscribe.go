@@ -99,6 +99,7 @@ func (s *Session) join(topic string) (added bool, err error) {
 
 // topicChanged calls Hooks.OnTopic.
 func (s *Session) topicChanged(topic string, subscribed bool) {
+	s.traceTopic(topic, subscribed)
 	if hook := s.endpoint().Hooks.OnTopic; hook != nil {
 		s.guard(func() { hook(s, topic, subscribed) })
 	}

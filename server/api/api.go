@@ -68,6 +68,7 @@ type API struct {
 	pause       time.Duration // lingerPause
 	stall       time.Duration // batchStall
 	grace       time.Duration // stopGrace
+	traceBeat   time.Duration // traceBeat
 	answerLimit int           // maxAnswers
 	answerTotal int64         // maxAnswersTotal
 	maxWaiting  int64         // half of the connections, so that the others serve pushes
@@ -114,6 +115,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		pause:       lingerPause,
 		stall:       batchStall,
 		grace:       stopGrace,
+		traceBeat:   traceBeat,
 		answerLimit: maxAnswers,
 		answerTotal: maxAnswersTotal,
 		streams:     make(map[*batch]struct{}),

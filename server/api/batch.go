@@ -85,7 +85,7 @@ func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if c := connOf(ctx); c != nil {
 		c.answers = a.queueAnswers(c.Conn)
 	}
-	ctx.SetContentType("application/x-ndjson")
+	ctx.SetContentType(typeLines)
 	ctx.SetWriteDeadline(a.now().Add(a.idle)) // from here on the queue moves it, and fasthttp does not
 	ctx.Response.ImmediateHeaderFlush = true  // the first line may take its time
 	ctx.SetBodyStream(b, -1)

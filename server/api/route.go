@@ -88,6 +88,8 @@ var routes = []route{
 	{path: split("/v1/sessions"), methods: []method{
 		{name: "GET", serve: (*API).getSessions, query: append([]string{"user", "topic"}, sessionQuery...), errors: []int{503}},
 		{name: "DELETE", serve: (*API).deleteSessions, query: append([]string{"user", "id"}, closeQuery...), errors: []int{404, 503}}}},
+	{path: split("/v1/users/{user}/trace"), methods: []method{{name: "GET", serve: (*API).getTrace, query: traceQuery, long: true, errors: []int{429, 503, 505}}}},
+	{path: split("/v1/trace"), methods: []method{{name: "GET", serve: withNames((*API).getTrace, "user"), query: append([]string{"user"}, traceQuery...), long: true, errors: []int{429, 503, 505}}}},
 	{path: split("/v1/sessions/{id}"), methods: []method{{name: "DELETE", serve: (*API).deleteSession, query: closeQuery, errors: []int{404, 503}}}},
 	{path: split("/v1/close"), methods: []method{
 		{name: "GET", serve: (*API).getCloses, errors: []int{503}},

@@ -11,7 +11,7 @@ import (
 	"fanfare/server/node"
 )
 
-const pacedID = "0000000000000cafecafe"
+const pacedID, traceID = "0000000000000cafecafe", "00000000cafecafe"
 
 func TestCheck(t *testing.T) {
 	all, over := Target{All: true}, int64(10*time.Second)
@@ -53,6 +53,11 @@ func TestCheck(t *testing.T) {
 		"malformed close": {Question{Kind: Closes, ID: "x"}, "invalid ID"},
 		"cancel":          {Question{Kind: CancelClose, ID: pacedID}, ""},
 		"cancel nothing":  {Question{Kind: CancelClose}, "invalid ID"},
+		"trace":           {Question{Kind: Trace, ID: traceID, Target: Target{User: "a"}, Payload: true, Seen: map[string]uint64{"x": 7}}, ""},
+		"trace nobody":    {Question{Kind: Trace, ID: traceID}, "of no user"},
+		"trace's ID":      {Question{Kind: Trace, ID: pacedID, Target: Target{User: "a"}}, "invalid ID"},
+		"end of a trace":  {Question{Kind: EndTrace, ID: traceID}, ""},
+		"end of nothing":  {Question{Kind: EndTrace}, "invalid ID"},
 		"kind":            {Question{Kind: "dance"}, `unknown kind "dance"`},
 	} {
 		err := test.q.Check()

@@ -10,6 +10,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/registry"
+	"fanfare/server/internal/trace"
 	"fanfare/server/node"
 	"fanfare/server/where"
 )
@@ -26,6 +27,8 @@ const (
 	Close        Kind = "close"         // ID, Target without User, Over or Rate, Code, Reason; Answer.Closes
 	Closes       Kind = "closes"        // ID, empty: all; Answer.Closes
 	CancelClose  Kind = "cancel_close"  // ID; Answer.Closes
+	Trace        Kind = "trace"         // ID, User, Payload, Seen; Answer.Trace: starts the trace, or keeps it
+	EndTrace     Kind = "end_trace"     // ID
 )
 
 // Target says which sessions a question concerns.
@@ -51,6 +54,10 @@ type Question struct {
 	Reason string    `json:"reason,omitzero"`
 	Over   int64     `json:"over,omitzero"` // nanoseconds
 	Rate   int       `json:"rate,omitzero"` // sessions per second, on each node
+	// Payload says that events of a trace have payloads, and Seen is trace.Batch.Last of the
+	// batch before, by trace.Batch.Source.
+	Payload bool              `json:"payload,omitzero"`
+	Seen    map[string]uint64 `json:"seen,omitzero"`
 }
 
 // Answer is what one process answers.
@@ -59,6 +66,7 @@ type Answer struct {
 	Users    []node.UserSessions   `json:"users,omitzero"`
 	Sessions []node.SessionDetails `json:"sessions,omitzero"`
 	Closes   []node.PacedClose     `json:"closes,omitzero"`
+	Trace    *trace.Batch          `json:"trace,omitzero"`
 }
 
 const (
@@ -106,7 +114,7 @@ func ParseAnswer(b []byte) (a Answer, err error) {
 // Changes reports whether a question of this kind does more than to ask.
 func (k Kind) Changes() bool {
 	switch k {
-	case CloseSession, Close, CancelClose:
+	case CloseSession, Close, CancelClose, EndTrace:
 		return true
 	}
 	return false
@@ -158,6 +166,13 @@ func (q *Question) Check() error {
 		return node.CheckPacedID(q.ID)
 	case CancelClose:
 		return node.CheckPacedID(q.ID)
+	case Trace:
+		if q.User == "" {
+			return fmt.Errorf("a trace of no user")
+		}
+		return trace.CheckID(q.ID)
+	case EndTrace:
+		return trace.CheckID(q.ID)
 	}
 	return fmt.Errorf("unknown kind %.40q of a question", string(q.Kind))
 }

@@ -233,4 +233,7 @@ func (s *session) report(st *stream) {
 	}
 	s.svc.cfg.Store.Ack(st.box, s.reader(st), st.acked)
 	st.reported, st.pinned = st.acked, true
+	if f := s.svc.cfg.Acknowledged; f != nil {
+		f(s.receiver, st.box, st.epoch, st.acked)
+	}
 }

@@ -33,6 +33,11 @@ type Config struct {
 	Settle time.Duration
 	// Receivers are the open sessions that have a user, for Recheck.
 	Receivers iter.Seq[Receiver]
+	// Delivered and Acknowledged, unless nil, are called with the lock of the session held
+	// after a stored message was written or queued, and after a position was given to the
+	// store. They must not block, and not keep the Message.
+	Delivered    func(Receiver, *Message)
+	Acknowledged func(r Receiver, b store.Box, epoch string, offset uint64)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger gets damage, skipped messages and panics. Default slog.Default().

@@ -87,5 +87,5 @@ func (s *session) direct(st *stream, n *Notice) bool {
 		m = &withGap
 	}
 	f := s.encode(st, m)
-	return f != nil && s.send(st, f, n.Offset)
+	return f != nil && s.send(st, f, m)
 }

@@ -73,11 +73,12 @@ func (s *session) write(st *stream, m *store.Message) bool {
 		return false
 	}
 	s.begin(st)
-	f := s.encode(st, &Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m})
+	full := &Message{Box: st.box, Epoch: st.epoch, Offset: m.Offset, Gap: st.gap, Stored: m}
+	f := s.encode(st, full)
 	if f == nil {
 		return !s.broken // it was skipped
 	}
-	return s.send(st, f, m.Offset)
+	return s.send(st, f, full)
 }
 
 func (s *session) skip(st *stream, offset uint64) {
@@ -91,8 +92,9 @@ func (st *stream) advance(offset uint64) {
 	st.expect(offset) // its notice may not have come yet
 }
 
-// send writes a frame if there is room. The stream has begun.
-func (s *session) send(st *stream, f Frame, offset uint64) bool {
+// send writes the frame of a message if there is room. The stream has begun.
+func (s *session) send(st *stream, f Frame, m *Message) bool {
+	offset := m.Offset
 	cost := f.Len() + entryCost + s.markCost()
 	st.need = cost
 	if s.stopped() || !s.mayWrite(st) {
@@ -102,6 +104,9 @@ func (s *session) send(st *stream, f Frame, offset uint64) bool {
 	if !s.writeStored(st, f, offset) {
 		s.broken = true
 		return false
+	}
+	if f := s.svc.cfg.Delivered; f != nil {
+		f(s.receiver, m)
 	}
 	if s.takeGap(st); st.solo && s.tracks() {
 		s.alone = &inFlight{st, st.epoch, offset, cost}
