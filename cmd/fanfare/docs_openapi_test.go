@@ -145,7 +145,9 @@ func (api openAPI) try(t *testing.T, server string, c apiCase) (body []byte) {
 	case typeLines:
 		lines := bufio.NewScanner(strings.NewReader(string(body)))
 		for lines.Scan() {
-			api.checkJSON(t, what, content["schema"], lines.Bytes())
+			if len(lines.Bytes()) > 0 { // the others only say that the stream lives
+				api.checkJSON(t, what, content["schema"], lines.Bytes())
+			}
 		}
 	}
 	return body

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"fanfare/server"
 )
@@ -33,6 +34,18 @@ func TestOperateNodes(t *testing.T) {
 		}
 	}
 	known(t, all, server.Target{User: "alice"})
+	trace, err := all[0].Trace(server.TraceOrder{User: "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := trace.Next(ctx, time.Minute); err != nil || len(b.Events) > 0 || !b.Complete() {
+		t.Errorf("%+v, %v", b, err)
+	}
+	all[1].Push(ctx, "bob", server.NewMessage(server.Text, []byte("x")))
+	if b, err := trace.Next(ctx, time.Minute); err != nil || len(b.Events) != 1 || b.Events[0].Event != "delivered" || b.Events[0].Node != all[1].cluster.Name() {
+		t.Errorf("%+v, %v", b, err)
+	}
+	trace.End(ctx)
 	p, err := all[0].UserSessionPage(ctx, server.SessionQuery{User: "alice", Node: all[1].cluster.Name(), Dialect: server.ProtocolV1, Limit: 9})
 	if err != nil || len(p.Sessions) != 1 || p.Sessions[0].Node != all[1].cluster.Name() {
 		t.Fatalf("%+v, %v", p, err)
