@@ -79,7 +79,7 @@ func TestSlowConsumer(t *testing.T) {
 			r, nc, s := rig(t)
 			const all = 20_000 // 20 MB: more than sockets and queue hold
 			n := fill(s, DropOldest, all)
-			if n[Written]+n[Queued] != all {
+			if n[Written]+n[Queued]+n[Displaced] != all || n[Displaced] == 0 {
 				t.Fatalf("outcomes %v", n)
 			}
 			if q := s.Queued(); q > bound+1<<10 {
