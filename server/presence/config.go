@@ -33,7 +33,7 @@ type Members interface {
 	ResignMembers()
 }
 
-// Config of a Service. URL is required, and Reporter or Members.
+// Config of a Service. URL is required, and Reporter, Members or Occupants.
 type Config struct {
 	// URL, Credentials, CA, Cert and Key say how to reach a NATS with JetStream of version
 	// 2.11 or later. Replicas is how many servers of it store what was reported.
@@ -47,6 +47,8 @@ type Config struct {
 	Reporter Reporter
 	// Members says that presence topics are observed, and announced by what Serve is given.
 	Members bool
+	// Occupants says that what ServeOccupants is given reports occupants: see node.Occupancy.
+	Occupants bool
 	// Next observes all other events. nil: none are wanted.
 	Next server.Observer
 	// Logger; nil: slog.Default().
@@ -74,8 +76,8 @@ func (cfg *Config) validate() error {
 	if cfg.Grace < 0 || cfg.Grace > maxGrace {
 		errs = append(errs, field.Errorf("Grace", "is %v: want 0s to %v", cfg.Grace, maxGrace))
 	}
-	if cfg.Reporter == nil && !cfg.Members {
-		errs = append(errs, field.Errorf("Reporter", "is nil, and Members is not set"))
+	if cfg.Reporter == nil && !cfg.Members && !cfg.Occupants {
+		errs = append(errs, field.Errorf("Reporter", "is nil, and neither Members nor Occupants is set"))
 	}
 	if len(errs) > 0 {
 		return field.Wrapf("presence: %w", errors.Join(errs...))

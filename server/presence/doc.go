@@ -9,6 +9,9 @@
 // MemberJoined and MemberLeft, of presence topics, go the same way, and the node that leads gives
 // what concerns the cluster to its [Members], the server.Server, which sends messages to subscribers.
 //
+// A Service is a node.Occupancy, too: it shares the members of channels that a dialect such as package
+// pusher has. Every node follows those in the journal, and the one that leads reports them.
+//
 // # Contract
 //
 // Observe never waits. The events of one user or topic alternate, and what was reported last
@@ -29,12 +32,13 @@
 // reported last, and one that says which node leads. A write names the sequence that it
 // follows, so a node that was replaced cannot write. The leader writes one message for each
 // event. LastSeen reads there when users had a session last. It has about 150 bytes of memory
-// for each user who is online in the cluster, the other nodes about 60 for each of their own.
+// for each user who is online in the cluster, the other nodes about 60 for each of their own. Every node keeps the occupants with a member of all nodes.
 //
 // # Limitations
 //
 // After the first node of a cluster has started, 3 s pass before anything is reported, and so
 // after a leader was killed. What a leader that is killed had gathered for Members within the last
 // 100 ms is lost, like a live message. The queue of a node's other events is its own: the order of
-// session.opened and user.online is not kept in a cluster.
+// session.opened and user.online is not kept in a cluster. A node of a version that does not know
+// occupants rejects what names them: no node may have any before all are of a version that does.
 package presence

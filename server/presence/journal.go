@@ -17,13 +17,18 @@ import (
 )
 
 const (
-	streamName    = "FANFARE_PRESENCE"
-	namePrefix    = "fanfare.presence.name."
-	leaderSubject = "fanfare.presence.leader"
+	streamName = "FANFARE_PRESENCE"
+	namePrefix = "fanfare.presence.name."
+	// occupantPrefix begins the subjects of occupants with a member, which every node follows.
+	occupantPrefix = "fanfare.presence.occupant."
+	leaderSubject  = "fanfare.presence.leader"
 	// operation bounds one request to JetStream, and the acknowledgement of a batch.
 	operation = 5 * time.Second
 	// absentAge is how long it is stored that a user is absent, and since when.
 	absentAge = 30 * 24 * time.Hour
+	// leftAge is that for channels and occupants, of which nobody asks. Nodes that follow them
+	// read it within this time, or read all after an interruption.
+	leftAge = time.Hour
 	// loadBatch is how many records are read at a time.
 	loadBatch = 1000
 )
@@ -47,7 +52,19 @@ type journal struct {
 
 func subjectOf(n presence.Name) string {
 	sum := sha256.Sum256([]byte(n)) // a name may have any characters and 64 KiB
-	return namePrefix + hex.EncodeToString(sum[:16])
+	prefix := namePrefix
+	if n.Kind() == presence.Occupant {
+		prefix = occupantPrefix
+	}
+	return prefix + hex.EncodeToString(sum[:16])
+}
+
+// ageOf returns how long it is stored that a name is absent.
+func ageOf(n presence.Name) time.Duration {
+	if isOccupant(n) {
+		return leftAge
+	}
+	return absentAge
 }
 
 func encodeRecord(c *presence.Change) []byte {
@@ -81,7 +98,7 @@ func decodeRecord(b []byte) (c presence.Change, ok bool) {
 // stream returns the stream, which it creates if it does not exist.
 func (j *journal) stream(ctx context.Context) (jetstream.Stream, error) {
 	return j.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: streamName, Subjects: []string{namePrefix + "*", leaderSubject},
+		Name: streamName, Subjects: []string{namePrefix + "*", occupantPrefix + "*", leaderSubject},
 		Description: "fanfare: who is online, as it was reported",
 		Storage:     jetstream.FileStorage, Replicas: j.replicas, MaxMsgsPerSubject: 1, AllowMsgTTL: true, AllowDirect: true,
 	})
@@ -150,7 +167,7 @@ func replaced(err error) error {
 func (j *journal) load(ctx context.Context, s jetstream.Stream) (records []record, err error) {
 	bound, cancel := context.WithTimeout(ctx, operation)
 	defer cancel()
-	c, err := s.CreateConsumer(bound, jetstream.ConsumerConfig{FilterSubject: namePrefix + "*", AckPolicy: jetstream.AckNonePolicy,
+	c, err := s.CreateConsumer(bound, jetstream.ConsumerConfig{FilterSubjects: []string{namePrefix + "*", occupantPrefix + "*"}, AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute})
 	if err != nil {
 		return nil, err
@@ -198,7 +215,7 @@ func (j *journal) write(ctx context.Context, changes []presence.Change) (records
 		c := &changes[i]
 		opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequence(j.sequence + uint64(i))}
 		if !c.Present {
-			opts = append(opts, jetstream.WithMsgTTL(absentAge))
+			opts = append(opts, jetstream.WithMsgTTL(ageOf(c.Name)))
 		}
 		ack, err := j.js.PublishMsgAsync(&nats.Msg{Subject: subjectOf(c.Name), Data: encodeRecord(c)}, opts...)
 		if err != nil {

@@ -39,11 +39,7 @@ func TestMembers(t *testing.T) {
 	w.wantsMembers("lead", "+alice@room", "+bob@room")
 	a.Observe(member(server.MemberJoined, "carol"))
 	w.wantsMembers("lead", "+alice@room", "+bob@room", "+carol@room")
-	until(t, "the journal says what was announced", func() bool {
-		marked := make(chan bool)
-		a.worker.do(func(context.Context) { marked <- a.worker.journal.reported == a.worker.journal.marked })
-		return <-marked
-	})
+	marked(t, a)
 
 	kill(a) // alice is still at b, carol is not
 	until(t, "b leads", b.Leads)
@@ -51,4 +47,14 @@ func TestMembers(t *testing.T) {
 	b.Observe(member(server.MemberLeft, "bob"))
 	w.wantsMembers("lead", "+alice@room", "+bob@room", "+carol@room", "lead +alice@room +bob@room +carol@room", "-carol@room", "-bob@room")
 	b.Close()
+}
+
+// marked waits until the journal says what a node has reported.
+func marked(t *testing.T, s *Service) {
+	t.Helper()
+	until(t, "the journal says what was reported", func() bool {
+		marked := make(chan bool)
+		s.worker.do(func(context.Context) { marked <- s.worker.journal.reported == s.worker.journal.marked })
+		return <-marked
+	})
 }

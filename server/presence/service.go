@@ -15,6 +15,7 @@ import (
 	"fanfare/server/internal/field"
 	"fanfare/server/internal/natsconn"
 	"fanfare/server/internal/presence"
+	"fanfare/server/node"
 )
 
 // Subjects of messages between nodes: to all, and to one.
@@ -39,13 +40,16 @@ type Service struct {
 	intake     intake
 	answered   atomic.Int64 // when NATS has answered last, time since start
 	term       atomic.Uint64
-	members    atomic.Pointer[Members] // nil: Serve was not called
+	members    atomic.Pointer[Members]               // nil: Serve was not called
+	occupants  atomic.Pointer[node.OccupantObserver] // nil: ServeOccupants was not called
+	synced     atomic.Uint64                         // reconnects, and 1, when all occupants were read; 0: they were not
 	count      counters
 	background sync.WaitGroup
 
 	// Owned by the loop.
 	node   *presence.Node
 	worker *worker
+	gone   int // Node.Gone, as occupants was told
 }
 
 var _ server.Observer = (*Service)(nil)
@@ -165,6 +169,7 @@ func (s *Service) run() {
 		}
 		s.takeIn()
 		s.act()
+		s.noteGone()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/internal/presence"
+	"fanfare/server/node"
 )
 
 // TestCluster: users and topics of two nodes are reported once, by one of them, and again
@@ -112,6 +113,7 @@ func TestRecord(t *testing.T) {
 	for _, c := range []presence.Change{
 		{Name: presence.NameOf(presence.User, "älice"), Present: true},
 		{Name: presence.NameOf(presence.Topic, "t"), LastSeen: seen},
+		{Name: nameOf(&node.Occupant{Topic: "t", Member: "u", Info: `{"name":"ä"}`}), Present: true},
 	} {
 		b := encodeRecord(&c)
 		if got, ok := decodeRecord(b); !ok || got != c {

@@ -9,6 +9,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/internal/presence"
+	"fanfare/server/node"
 )
 
 // worker waits for JetStream and for the Reporter, so that the loop does not. It does one
@@ -103,7 +104,7 @@ func (w *worker) result(f func(*presence.Node)) {
 
 func (w *worker) elect(ctx context.Context) {
 	term, present, open, err := w.journal.elect(ctx, w.s.cfg.Name, w.s.announce)
-	if err == nil && w.s.cfg.Members && w.s.members.Load() == nil {
+	if err == nil && (w.s.cfg.Members && w.s.members.Load() == nil || w.s.cfg.Occupants && w.s.occupants.Load() == nil) {
 		err = errNotServed
 	}
 	if r := w.s.cfg.Reporter; err == nil && !w.leads {
@@ -112,8 +113,8 @@ func (w *worker) elect(ctx context.Context) {
 		}
 		w.leads = err == nil
 	}
-	if m := w.s.members.Load(); err == nil && m != nil {
-		(*m).LeadMembers(announced(present, open))
+	if err == nil {
+		w.lead(announced(present, open))
 	}
 	if err == nil {
 		err = w.report(ctx, open)
@@ -149,25 +150,44 @@ func (w *worker) write(ctx context.Context, term uint64, changes []presence.Chan
 
 var errNotServed = errors.New("the server has not started")
 
-// announced returns the members that were announced: the members that are present, except for open
+// announced returns the names that were announced: those that are present, except for open
 // changes, which follow.
-func announced(present []presence.Name, open []record) (all []server.MemberChange) {
+func announced(present []presence.Name, open []record) (all []presence.Name) {
 	undecided := make(map[presence.Name]bool, len(open))
 	for i := range open {
 		undecided[open[i].Name] = true
-		if m, ok := memberOf(open[i].Name, true); ok && !open[i].Present {
-			all = append(all, m)
+		if !open[i].Present {
+			all = append(all, open[i].Name)
 		}
 	}
 	for _, name := range present {
-		if m, ok := memberOf(name, true); ok && !undecided[name] {
-			all = append(all, m)
+		if !undecided[name] {
+			all = append(all, name)
 		}
 	}
 	return all
 }
 
-// report gives records to the Reporter, and to Members.
+// lead gives what was announced to Members, and to the observer of occupants.
+func (w *worker) lead(names []presence.Name) {
+	var members []server.MemberChange
+	var occupants []node.Occupant
+	for _, name := range names {
+		if m, ok := memberOf(name, true); ok {
+			members = append(members, m)
+		} else if o, ok := occupantOf(name); ok {
+			occupants = append(occupants, o)
+		}
+	}
+	if m := w.s.members.Load(); m != nil {
+		(*m).LeadMembers(members)
+	}
+	if to := w.s.occupants.Load(); to != nil {
+		(*to).LeadOccupants(occupants)
+	}
+}
+
+// report gives records to the Reporter, to Members and to the observer of occupants.
 func (w *worker) report(ctx context.Context, records []record) error {
 	if len(records) == 0 {
 		return nil
@@ -176,8 +196,15 @@ func (w *worker) report(ctx context.Context, records []record) error {
 	var events []server.Event
 	var ids []string
 	var members []server.MemberChange
+	var occupants []node.OccupantChange
 	for i := range records {
 		c := &records[i].Change
+		if isOccupant(c.Name) {
+			if o, ok := occupantOf(c.Name); ok {
+				occupants = append(occupants, node.OccupantChange{Occupant: o, Present: c.Present})
+			}
+			continue
+		}
 		if m, ok := memberOf(c.Name, c.Present); ok {
 			members = append(members, m)
 			continue
@@ -193,6 +220,9 @@ func (w *worker) report(ctx context.Context, records []record) error {
 	}
 	if m := w.s.members.Load(); m != nil && len(members) > 0 {
 		(*m).ChangeMembers(members)
+	}
+	if to := w.s.occupants.Load(); to != nil && len(occupants) > 0 {
+		(*to).ReportOccupants(occupants)
 	}
 	w.journal.reported = records[len(records)-1].sequence
 	w.s.count.reports.Add(int64(len(records)))

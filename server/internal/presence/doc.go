@@ -1,5 +1,5 @@
-// Package presence decides, for all nodes of a cluster together, which users are online and
-// which topics are occupied. It is pure: time, messages and the answers of a log enter as
+// Package presence decides, for all nodes of a cluster together, which users are online,
+// which topics are occupied, and which members they have. It is pure: time, messages and the answers of a log enter as
 // arguments, and what is to be done comes out as [Effects].
 //
 // # How it works

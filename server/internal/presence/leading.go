@@ -71,10 +71,11 @@ func newLeading(n *Node, present []Name) *leading {
 func (l *leading) slot() uint32 { l.slots++; return l.slots }
 
 func (l *leading) grace(name Name) time.Duration {
-	if name.Kind() == Topic {
-		return 0
+	switch name.Kind() {
+	case User, Member:
+		return l.n.grace
 	}
-	return l.n.grace
+	return 0
 }
 
 // hold records that a node has begun or ceased to hold a name.

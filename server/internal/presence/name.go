@@ -19,12 +19,16 @@ const (
 	Topic Kind = 't'
 	// Member is a topic and a user who subscribes to it, separated by a line feed.
 	Member Kind = 'm'
+	// Channel is a topic of another dialect that has subscribers, and Occupant one with a member of it
+	// and what is known of the member, each separated by a line feed.
+	Channel  Kind = 'c'
+	Occupant Kind = 'o'
 )
 
-// Name is a user, topic or member: its kind, followed by its text.
+// Name is a user, topic, member, channel or occupant: its kind, followed by its text.
 type Name string
 
-// NameOf returns the name of a user, topic or member.
+// NameOf returns the name with a kind and a text.
 func NameOf(k Kind, text string) Name { return Name(string(rune(k)) + text) }
 
 // Kind returns what the name names.
@@ -35,7 +39,14 @@ func (n Name) Text() string { return string(n[1:]) }
 
 // valid reports whether a name of another node is one.
 func (n Name) valid() bool {
-	return len(n) > 1 && (n.Kind() == User || n.Kind() == Topic || n.Kind() == Member)
+	if len(n) < 2 {
+		return false
+	}
+	switch n.Kind() {
+	case User, Topic, Member, Channel, Occupant:
+		return true
+	}
+	return false
 }
 
 // Change is that a name has become present or absent in the cluster.

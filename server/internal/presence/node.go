@@ -10,13 +10,14 @@ import (
 // Node is the state of one node. It is not safe for concurrent use.
 type Node struct {
 	id    ID
-	grace time.Duration // of users; topics have none
+	grace time.Duration // of users and members; other names have none
 
 	clock    time.Duration        // advanced by Tick
 	last     time.Duration        // of the process, at the last Tick
 	wall     time.Time            // at the last Tick, for Change.LastSeen
 	held     map[Name]struct{}    // by this node
 	peers    map[ID]time.Duration // when another node was heard of
+	gone     int                  // nodes that peers had, and has not any more
 	beat     time.Duration        // when all were told of this node
 	term     uint64               // the highest that was heard of
 	leader   ID                   // of term; zero: not known
@@ -70,6 +71,9 @@ func (n *Node) Term() uint64 {
 // Leader returns the leader, zero if it is not known.
 func (n *Node) Leader() ID { return n.leader }
 
+// Gone returns how often another node has ended, or was silent for Lease.
+func (n *Node) Gone() int { return n.gone }
+
 func (n *Node) send(to ID, m Message) {
 	n.effects.Send = append(n.effects.Send, Outgoing{to, m})
 }
@@ -101,7 +105,9 @@ func (n *Node) Tick(since time.Duration, wall time.Time, connected bool) {
 		return
 	}
 	n.clock += step
+	before := len(n.peers)
 	maps.DeleteFunc(n.peers, func(_ ID, heard time.Duration) bool { return n.clock-heard > Lease })
+	n.gone += before - len(n.peers)
 	if n.lead != nil {
 		n.lead.tick()
 		n.send(ID{}, Message{Kind: Lead, Term: n.term, Round: n.lead.round})
@@ -149,6 +155,7 @@ func (n *Node) Receive(from ID, m *Message) {
 		return
 	}
 	if m.Kind == Bye {
+		n.gone++
 		delete(n.peers, from)
 		if n.lead != nil {
 			n.lead.left(from)
