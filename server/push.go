@@ -56,6 +56,21 @@ func (srv *Server) PublishExcept(ctx context.Context, topic string, m *Message, 
 	return srv.publish(ctx, topic, m, except)
 }
 
+// PublishHere sends a message to the subscribers that are connected to this process, except those
+// for which skip is true, and returns their number. It is for what each node of a cluster knows by
+// itself. Options of the message have no effect.
+func (srv *Server) PublishHere(topic string, m *Message, skip func(*Session) bool) (int, error) {
+	if err := srv.fits(m); err != nil {
+		return 0, err
+	}
+	l := lists.Get().(*[]*Session)
+	defer putList(l)
+	*l = slices.DeleteFunc(srv.users.AppendTopic(*l, topic), skip)
+	n := deliverMany(*l, m, srv.topicPolicy())
+	srv.stats.Published.Add(int64(n))
+	return n, nil
+}
+
 func (srv *Server) publish(ctx context.Context, topic string, m *Message, except *Session) (Delivery, error) {
 	if m.options != nil {
 		to := Audience{Topics: []string{topic}}
