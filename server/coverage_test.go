@@ -63,7 +63,13 @@ func TestMissingNodes(t *testing.T) {
 		"SubscribeUser":   func() Coverage { return of(srv.SubscribeUser(ctx, "u", "t")) },
 		"UnsubscribeUser": func() Coverage { return of(srv.UnsubscribeUser(ctx, "u", "t")) },
 		"Sessions":        func() Coverage { return srv.Sessions(ctx, "u").Coverage },
-		"TopicSessions":   func() Coverage { return srv.TopicSessions(ctx, "t").Coverage },
+		"Topics": func() Coverage {
+			l, _ := srv.Topics(ctx, PageQuery{Prefix: "t", Limit: 1})
+			return l.Coverage
+		},
+		"SubscribersEverywhere":   func() Coverage { return of(srv.SubscribersEverywhere(ctx, "t")) },
+		"TopicSessionsEverywhere": func() Coverage { return srv.TopicSessionsEverywhere(ctx, "t").Coverage },
+		"TopicSessions":           func() Coverage { return srv.TopicSessions(ctx, "t").Coverage },
 	}
 	for name, call := range calls {
 		for _, silent := range [][]string{nil, {"z"}, {"z", "a"}} {

@@ -45,18 +45,25 @@ type SessionList struct {
 
 // Sessions lists the sessions of a user, on all nodes.
 func (srv *Server) Sessions(ctx context.Context, user string) SessionList {
-	return srv.sessionsOnAllNodes(ctx, Target{User: user})
+	return srv.sessionsOnAllNodes(ctx, Target{User: user}, Target{User: user})
 }
 
 // TopicSessions lists the sessions that subscribe to a topic, on all nodes.
 func (srv *Server) TopicSessions(ctx context.Context, topic string) SessionList {
-	return srv.sessionsOnAllNodes(ctx, Target{Topic: topic})
+	return srv.sessionsOnAllNodes(ctx, Target{Topic: topic}, Target{Topic: topic})
 }
 
-func (srv *Server) sessionsOnAllNodes(ctx context.Context, t Target) (l SessionList) {
+// TopicSessionsEverywhere is TopicSessions with a question to every node: it lists those of a node
+// of which this one has not heard yet that it holds the topic, too.
+func (srv *Server) TopicSessionsEverywhere(ctx context.Context, topic string) SessionList {
+	return srv.sessionsOnAllNodes(ctx, Target{}, Target{Topic: topic})
+}
+
+// sessionsOnAllNodes asks the nodes that to names for the sessions of t.
+func (srv *Server) sessionsOnAllNodes(ctx context.Context, to, t Target) (l SessionList) {
 	var local []SessionInfo
 	c := &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}
-	_, answer, err := srv.onAllNodes(ctx, t, c, func() int {
+	_, answer, err := srv.onAllNodes(ctx, to, c, func() int {
 		local = srv.locally(c).Sessions
 		return len(local)
 	})
@@ -87,8 +94,17 @@ func (srv *Server) sessionsHere(t Target) []SessionInfo {
 // Subscribers returns the number of sessions that subscribe to a topic, on all
 // nodes.
 func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
+	return srv.subscribers(ctx, Target{Topic: topic}, topic)
+}
+
+// SubscribersEverywhere is Subscribers with a question to every node.
+func (srv *Server) SubscribersEverywhere(ctx context.Context, topic string) (Delivery, error) {
+	return srv.subscribers(ctx, Target{}, topic)
+}
+
+func (srv *Server) subscribers(ctx context.Context, to Target, topic string) (Delivery, error) {
 	c := &Command{Verb: VerbSubscribers, Topic: topic}
-	n, answer, err := srv.onAllNodes(ctx, Target{Topic: topic}, c,
+	n, answer, err := srv.onAllNodes(ctx, to, c,
 		func() int { return srv.locally(c).Count })
 	return Delivery{n, answer.Coverage}, err
 }
