@@ -220,13 +220,13 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	if p.acme != nil {
 		p.acme.Close()
 	}
-	if p.pusher != nil {
-		p.pusher.Close()
-	}
 	if p.presence != nil {
 		if e := closeWithin(storeTimeout, p.presence.Close); err == nil {
 			err = e
 		}
+	}
+	if p.pusher != nil { // which presence reports to
+		p.pusher.Close()
 	}
 	if p.webhooks != nil {
 		bound, cancel := context.WithTimeout(context.Background(), webhooksTimeout)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,18 +38,29 @@ func TestDocsPusherApps(t *testing.T) {
 	}
 }
 
-// TestPusherClients runs the libraries of the protocol, as npm has them, against the program.
-func TestPusherClients(t *testing.T) {
-	withoutRace(t)
+// pusherScript is what runs the libraries of the protocol, as npm has them.
+type pusherScript struct {
+	node, clients, apps, port string
+}
+
+// write writes the file of apps.
+func (s *pusherScript) write(t *testing.T, secret, more string) {
+	t.Helper()
+	text := `{"apps":[{"id":"app1","key":"key1","secret":"` + secret + `","client_events":true,"subscription_count":true,
+		` + more + `"webhooks":[{"url":"http://127.0.0.1:` + s.port + `/"}]}]}`
+	if err := os.WriteFile(s.apps, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newPusherScript(t *testing.T, ctx context.Context, dir string) *pusherScript {
+	t.Helper()
 	node := installed(t, "node", "nodejs")
 	installed(t, "npm", "npm")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
 	modules, err := build.Modules(ctx, "testdata/pusher")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
@@ -55,25 +68,29 @@ func TestPusherClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePorts(t, 1)[0]
-	file, clients := filepath.Join(dir, "apps.json"), filepath.Join(dir, "clients.mjs")
-	apps := func(secret string) {
-		t.Helper()
-		text := `{"apps":[{"id":"app1","key":"key1","secret":"` + secret + `","client_events":true,"subscription_count":true,
-			"durable":[{"channel":"private-user.*","reader":"channel"}],"webhooks":[{"url":"http://127.0.0.1:` + port + `/"}]}]}`
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	apps("another-secret-of-the-app")
-	if err := os.WriteFile(clients, script, 0o600); err != nil {
+	s := &pusherScript{node, filepath.Join(dir, "clients.mjs"), filepath.Join(dir, "apps.json"), freePorts(t, 1)[0]}
+	if err := os.WriteFile(s.clients, script, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := startServer(t, nil, "--pusher-apps="+file, "--data-dir="+filepath.Join(dir, "data"))
-	apps("0123456789abcdef0123") // the one of the script
+	return s
+}
+
+const scriptSecret = "0123456789abcdef0123"
+
+// TestPusherClients runs the libraries against the program.
+func TestPusherClients(t *testing.T) {
+	withoutRace(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	s := newPusherScript(t, ctx, dir)
+	durable := `"durable":[{"channel":"private-user.*","reader":"channel"}],`
+	s.write(t, "another-secret-of-the-app", durable)
+	p := startServer(t, nil, "--pusher-apps="+s.apps, "--data-dir="+filepath.Join(dir, "data"))
+	s.write(t, scriptSecret, durable)
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.waitLog("reloaded")
-	cmd := exec.CommandContext(ctx, node, "--no-warnings", clients, p.public, port)
+	cmd := exec.CommandContext(ctx, s.node, "--no-warnings", s.clients, p.public, s.port)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), "ok ") < 15 {
 		t.Errorf("%v\n%s", err, out)
@@ -81,13 +98,43 @@ func TestPusherClients(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	for line := range p.lines {
 		unheard := line["msg"] == "Pusher webhook failed, events dropped" // the script has ended
-		if strings.Contains(fmt.Sprint(line), "0123456789abcdef0123") || line["level"] == "ERROR" && !unheard {
+		if strings.Contains(fmt.Sprint(line), scriptSecret) || line["level"] == "ERROR" && !unheard {
 			t.Errorf("the log has a secret or an error: %v", line)
 		}
 	}
 }
 
-// A cluster, durable channels without a store, and a file that is not one are rejected in words.
+// TestPusherNodes runs pusher-js against two nodes, of which one is killed.
+func TestPusherNodes(t *testing.T) {
+	withoutRace(t)
+	t.Parallel() // waits until a node counts as dead
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	s := newPusherScript(t, ctx, t.TempDir())
+	s.write(t, scriptSecret, "")
+	nats := "--nats=" + natsServer(t).ClientURL()
+	a, b := startServer(t, nil, nats, "--node-name=a", "--pusher-apps="+s.apps), startServer(t, nil, nats, "--node-name=b", "--pusher-apps="+s.apps)
+	cmd := exec.CommandContext(ctx, s.node, "--no-warnings", s.clients, a.public, s.port, "two nodes", b.public)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if said = append(said, lines.Text()); lines.Text() == "kill" {
+			b.cmd.Process.Kill()
+		}
+	}
+	if err := cmd.Wait(); err != nil || !slices.Contains(said, "ok two nodes") {
+		t.Errorf("%v\n%s", err, strings.Join(said, "\n"))
+	}
+}
+
+// Durable channels without a store, and a file that is not one are rejected in words.
 func TestPusherRejects(t *testing.T) {
 	withoutRace(t)
 	dir := t.TempDir()
@@ -99,12 +146,10 @@ func TestPusherRejects(t *testing.T) {
 		return "--pusher-apps=" + file
 	}
 	const app = `"id":"app1","key":"key1","secret":"a-secret-of-the-app"`
-	fine := write("fine", `{"apps":[{`+app+`}]}`)
 	for _, test := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{fine, "--nats=nats://127.0.0.1:1"}, "--pusher-apps has no effect across the nodes of --nats"},
 		{[]string{write("durable", `{"apps":[{`+app+`,"durable":[{"channel":"private-x","reader":"channel"}]}]}`), "--data-dir=none"}, "need --data-dir"},
 		{[]string{write("member", `{"apps":[{`+app+`,"secrets":"hidden-value"}]}`)}, `unknown member "/apps/0/secrets"`},
 		{[]string{write("short", `{"apps":[{"id":"a","key":"k","secret":"hidden-value"}]}`)}, "secret has 12 bytes: want at least 16"},

@@ -9,7 +9,11 @@ import (
 // servePusher makes the service of the apps, and adds its endpoint and its HTTP API to the public
 // listener.
 func (p *program) servePusher(cfg *server.Config, apps *pusher.Config) (err error) {
-	if p.pusher, err = pusher.New(*apps); err != nil {
+	conf := *apps
+	if cfg.Cluster != nil {
+		conf.Occupancy = p.presence
+	}
+	if p.pusher, err = pusher.New(conf); err != nil {
 		return err
 	}
 	like := &cfg.Endpoints[0]

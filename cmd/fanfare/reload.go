@@ -170,10 +170,10 @@ func (p *program) reloadAPIKeys(next *settings.Plan) (func() error, error) {
 }
 
 // reloadWebhooks rejects the first webhook of a cluster that is told who is online, and the
-// first presence topic: the sessions that are open were not counted.
+// first presence topic or Pusher app: the sessions that are open were not counted.
 func (p *program) reloadWebhooks(next *settings.Plan) (func() error, error) {
 	if p.presence == nil && next.Presence != nil {
-		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied, topic.vacated or message.unread, or there is --presence-topic, and neither was so at the start: restart the server")
+		return nil, errors.New("--webhook names user.online, user.offline, topic.occupied, topic.vacated or message.unread, or there is --presence-topic or --pusher-apps, and none was so at the start: restart the server")
 	}
 	return func() error {
 		if p.webhooks == nil || next.Webhooks == nil {

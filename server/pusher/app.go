@@ -22,6 +22,7 @@ type app struct {
 	cache       cache
 	changes     sequence
 	webhooks    webhooks
+	counter     counter // of a cluster
 
 	// order is held across a change of the subscribers and what is added to changes, and the
 	// webhooks, because of it: order → locks of Presence, changes and webhooks.
@@ -37,6 +38,7 @@ type subscription struct{ session, channel string }
 func newApp(v *Service, id string) *app {
 	a := &app{service: v, id: id, presence: newLocal(), joining: make(map[subscription]*Member), counting: make(map[string]*counting)}
 	a.webhooks.init(a)
+	a.counter.init(a)
 	return a
 }
 
@@ -56,7 +58,11 @@ func (a *app) close() {
 		c.timer.Stop()
 	}
 	clear(a.counting)
+	if a.service.cluster != nil {
+		a.release()
+	}
 	a.order.Unlock()
+	a.counter.close()
 	a.webhooks.close()
 }
 
@@ -109,10 +115,12 @@ func (a *app) entered(s *server.Session, channel string) {
 		a.occupied(channel)
 	}
 	if member != nil {
-		all := a.presence.Members(channel)
+		all := a.membersFor(channel, member)
 		a.changes.add(func() { a.confirm(s, channel, all) })
 	}
-	if m := change.Member; m != nil {
+	if m := change.Member; m != nil && a.service.cluster != nil {
+		a.holdMember(channel, m, true)
+	} else if m != nil {
 		e := event{name: "pusher_internal:member_added", channel: channel, data: nested(m)}
 		a.changes.add(func() { a.publish(channel, e, s) })
 		a.webhooks.add(hookEvent{Name: "member_added", Channel: channel, UserID: m.UserID})
@@ -126,7 +134,9 @@ func (a *app) left(s *server.Session, channel string) {
 	a.order.Lock()
 	defer a.order.Unlock()
 	change := a.presence.Exit(channel, s.User())
-	if m := change.Member; m != nil {
+	if m := change.Member; m != nil && a.service.cluster != nil {
+		a.holdMember(channel, m, false)
+	} else if m != nil {
 		e := event{name: "pusher_internal:member_removed", channel: channel, data: nested(Member{UserID: m.UserID})}
 		a.changes.add(func() { a.publish(channel, e, s) })
 		a.webhooks.add(hookEvent{Name: "member_removed", Channel: channel, UserID: m.UserID})
@@ -139,7 +149,9 @@ func (a *app) left(s *server.Session, channel string) {
 
 // occupied is called when a channel has its first subscriber. The caller holds order.
 func (a *app) occupied(channel string) {
-	if id, ok := strings.CutPrefix(channel, signedIn); ok {
+	if a.service.cluster != nil {
+		a.hold(channel, true)
+	} else if id, ok := strings.CutPrefix(channel, signedIn); ok {
 		a.changes.add(func() { a.publish(watchers+id, watchEvent("online", id), nil) })
 	} else if isListed(channel) {
 		a.webhooks.add(hookEvent{Name: "channel_occupied", Channel: channel})
@@ -148,12 +160,17 @@ func (a *app) occupied(channel string) {
 
 // vacated is the reverse of occupied.
 func (a *app) vacated(channel string) {
-	if id, ok := strings.CutPrefix(channel, signedIn); ok {
+	if a.service.cluster != nil {
+		a.hold(channel, false)
+	} else if id, ok := strings.CutPrefix(channel, signedIn); ok {
 		a.changes.add(func() { a.publish(watchers+id, watchEvent("offline", id), nil) })
 	} else if isListed(channel) {
 		a.webhooks.add(hookEvent{Name: "channel_vacated", Channel: channel})
 	}
 }
+
+// counted reports whether the number of subscribers to a channel is reported.
+func counted(channel string) bool { return !isPresence(channel) && isListed(channel) }
 
 // countInterval is the least time between two reports of the number of subscribers to a channel:
 // each goes to all of them.
@@ -168,7 +185,11 @@ type counting struct {
 // countChanged reports the number of subscribers to a channel, now or when countInterval has
 // passed. The caller holds order.
 func (a *app) countChanged(channel string) {
-	if !a.conf().SubscriptionCount || isPresence(channel) || !isListed(channel) || a.closed {
+	if !a.conf().SubscriptionCount || !counted(channel) || a.closed {
+		return
+	}
+	if a.service.cluster != nil {
+		a.counter.add(channel)
 		return
 	}
 	if c := a.counting[channel]; c != nil {
@@ -196,7 +217,20 @@ type subscriptionCount struct {
 
 func (a *app) reportCount(channel string) {
 	n, _ := a.presence.Count(channel)
-	e := event{name: "pusher_internal:subscription_count", channel: channel, data: nested(subscriptionCount{n})}
-	a.changes.add(func() { a.publish(channel, e, nil) })
-	a.webhooks.add(hookEvent{Name: "subscription_count", Channel: channel, SubscriptionCount: &n})
+	a.changes.add(func() { a.publish(channel, countEvent(channel, n), nil) })
+	a.webhooks.add(countHook(channel, n))
+}
+
+// publishCount reports the number of subscribers of a cluster.
+func (a *app) publishCount(channel string, n int) {
+	a.publish(channel, countEvent(channel, n), nil)
+	a.webhooks.add(countHook(channel, n))
+}
+
+func countEvent(channel string, n int) event {
+	return event{name: "pusher_internal:subscription_count", channel: channel, data: nested(subscriptionCount{n})}
+}
+
+func countHook(channel string, n int) hookEvent {
+	return hookEvent{Name: "subscription_count", Channel: channel, SubscriptionCount: &n}
 }

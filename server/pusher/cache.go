@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// errNoCache is why cache channels are rejected by a node of a cluster: another node would not have
+// the event.
+const errNoCache = "cache channels are not served by the nodes of a cluster"
+
 // cache keeps the last event of each cache channel for a time. Beyond a number of bytes the
 // event that was kept first is removed.
 type cache struct {

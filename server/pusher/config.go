@@ -10,11 +10,16 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"fanfare/server/node"
 )
 
 // Config of a Service.
 type Config struct {
 	Apps []App
+	// Occupancy shares what the nodes of a cluster know of channels, such as a presence.Service with
+	// Config.Occupants. A server with a Cluster needs it, and all nodes the same apps.
+	Occupancy node.Occupancy
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -28,6 +28,13 @@
 // order, one after another, without a lock held: see sequence. Messages of one request to the
 // HTTP API are published in their order.
 //
+// # Clusters
+//
+// The nodes of a cluster share the members of presence channels, the users who have signed in, and,
+// if a webhook wants to know, which channels are occupied: see Config.Occupancy. Every node
+// follows one log of what has changed and tells its own subscribers, so that the order is the same
+// everywhere, and one node tells the webhooks. Numbers are asked of all nodes when they are needed.
+//
 // # Missed messages
 //
 // A channel of App.Durable is a durable topic of the server. Its messages are stored before a
@@ -37,7 +44,7 @@
 //
 // # Limitations
 //
-// Presence and the counts of subscribers are those of one process: Serve returns an error if
-// the server has a Cluster. Webhooks are queued in memory, and lost when the process ends.
+// The nodes of a cluster serve no cache channels: a subscription and an event are answered with an
+// error. Webhooks are queued in memory, and lost when the process ends.
 // The transports for clients without WebSocket (SockJS) are not served.
 package pusher

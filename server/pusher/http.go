@@ -180,10 +180,15 @@ type cacheInfo struct {
 	TTL  int    `json:"ttl"` // seconds
 }
 
-func (a *app) describe(channel string, i info) (d channelInfo) {
-	subscribers, users := a.presence.Count(channel)
+// describe describes a channel that has a number of subscribers.
+func (a *app) describe(channel string, subscribers int, i info) (d channelInfo, p *problem) {
 	if i.users && isPresence(channel) {
-		d.Users = &users
+		users, p := a.users(channel)
+		if p != nil {
+			return d, p
+		}
+		n := len(users)
+		d.Users = &n
 	}
 	if i.subscriptions && !isPresence(channel) {
 		d.Subscriptions = &subscribers
@@ -193,5 +198,5 @@ func (a *app) describe(channel string, i info) (d channelInfo) {
 			d.Cache = &cacheInfo{hookData(last.data), int(left / time.Second)}
 		}
 	}
-	return d
+	return d, nil
 }

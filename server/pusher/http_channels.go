@@ -12,10 +12,17 @@ func getChannels(in *request) (any, *problem) {
 	if i.users && !isPresence(prefix) {
 		return nil, problemf(400, "user_count is for presence channels: want filter_by_prefix=presence-")
 	}
+	channels, p := in.app.channels(in.Context(), prefix)
+	if p != nil {
+		return nil, p
+	}
 	all := map[string]channelInfo{}
-	for _, channel := range in.app.presence.Channels(prefix) {
-		if isListed(channel) {
-			all[channel] = in.app.describe(channel, i)
+	for channel, subscribers := range channels {
+		if !isListed(channel) {
+			continue
+		}
+		if all[channel], p = in.app.describe(channel, subscribers, i); p != nil {
+			return nil, p
 		}
 	}
 	return struct {
@@ -47,8 +54,14 @@ func getChannel(in *request) (any, *problem) {
 	case i.cache && !isCache(channel):
 		return nil, problemf(400, "cache is for cache channels")
 	}
-	d := in.app.describe(channel, i)
-	subscribers, _ := in.app.presence.Count(channel)
+	subscribers, p := in.app.subscribers(in.Context(), channel)
+	if p != nil {
+		return nil, p
+	}
+	d, p := in.app.describe(channel, subscribers, i)
+	if p != nil {
+		return nil, p
+	}
 	occupied := subscribers > 0
 	d.Occupied = &occupied
 	return d, nil
@@ -68,7 +81,11 @@ func getUsers(in *request) (any, *problem) {
 		return nil, problemf(400, "only presence channels have users")
 	}
 	users := []userInfo{}
-	for _, m := range in.app.presence.Members(channel) {
+	members, p := in.app.users(channel)
+	if p != nil {
+		return nil, p
+	}
+	for _, m := range members {
 		users = append(users, userInfo{m.UserID})
 	}
 	return struct {

@@ -57,6 +57,9 @@ func (in *request) check(e *posted) (p *problem) {
 		if toUser && !validUserID(user) || !toUser && !validChannel(channel) {
 			return problemf(400, "channel %.200q: want 1 to %d letters, digits and _-=@,.;", channel, maxChannel)
 		}
+		if in.app.service.cluster != nil && isCache(channel) {
+			return problemf(400, "channel %.200q: %s", channel, errNoCache)
+		}
 	}
 	e.attributes, p = in.parseInfo(e.Info)
 	return p
@@ -114,10 +117,28 @@ func postEvents(in *request) (any, *problem) {
 	if e.attributes != (info{}) {
 		answer.Channels = make(map[string]channelInfo, len(e.Channels))
 		for _, channel := range e.Channels {
-			answer.Channels[channel] = in.app.describe(channel, e.attributes)
+			answer.Channels[channel] = in.describePosted(channel, e.attributes)
 		}
 	}
 	return answer, nil
+}
+
+// describePosted describes a channel to which an event was published. What not all nodes have told
+// is left out: an error would have the event published again.
+func (in *request) describePosted(channel string, i info) channelInfo {
+	if i == (info{}) {
+		return channelInfo{}
+	}
+	subscribers, p := in.app.subscribers(in.Context(), channel)
+	if p != nil {
+		i.subscriptions = false
+	}
+	d, p := in.app.describe(channel, subscribers, i)
+	if p != nil {
+		i.users = false
+		d, _ = in.app.describe(channel, subscribers, i)
+	}
+	return d
 }
 
 // postBatch serves POST /apps/{id}/batch_events. All events are checked before the first is
@@ -149,7 +170,7 @@ func postBatch(in *request) (any, *problem) {
 	}
 	if slices.ContainsFunc(doc.Batch, func(e posted) bool { return e.attributes != (info{}) }) {
 		for _, e := range doc.Batch {
-			answer.Batch = append(answer.Batch, in.app.describe(e.Channels[0], e.attributes))
+			answer.Batch = append(answer.Batch, in.describePosted(e.Channels[0], e.attributes))
 		}
 	}
 	return answer, nil

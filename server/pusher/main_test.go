@@ -39,7 +39,12 @@ func testApp() App {
 // start starts a server with apps; set changes its configuration.
 func start(t testing.TB, apps []App, set ...func(*server.Config)) (*Service, *server.Server) {
 	t.Helper()
-	v, err := New(Config{Apps: apps, Logger: slog.New(slog.DiscardHandler)})
+	return startWith(t, Config{Apps: apps, Logger: slog.New(slog.DiscardHandler)}, set...)
+}
+
+func startWith(t testing.TB, conf Config, set ...func(*server.Config)) (*Service, *server.Server) {
+	t.Helper()
+	v, err := New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ type Service struct {
 	log     *slog.Logger
 	dialect *dialect
 	now     func() time.Time
+	cluster *cluster // nil: none
 
 	srv  atomic.Pointer[server.Server] // set by Serve
 	apps atomic.Pointer[directory]
@@ -37,6 +38,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	v := &Service{log: cfg.Logger, now: time.Now}
 	v.dialect = &dialect{service: v}
+	if cfg.Occupancy != nil {
+		v.cluster = &cluster{service: v, occupancy: cfg.Occupancy, roster: make(roster), led: make(roster)}
+	}
 	v.apps.Store(v.directory(cfg.Apps))
 	return v, nil
 }
@@ -45,8 +49,8 @@ func New(cfg Config) (*Service, error) {
 // says what of the apps does not work with this server.
 func (v *Service) Serve(srv *server.Server) error {
 	cfg := srv.Config()
-	if cfg.Cluster != nil {
-		return errors.New("pusher: the server is a node of a cluster: presence channels and the counts of subscribers are those of one node, so that the apps need a server without a cluster")
+	if (cfg.Cluster != nil) != (v.cluster != nil) {
+		return errors.New("pusher: a server with a Cluster needs Config.Occupancy, and one without does not use it: want both or neither")
 	}
 	for _, a := range v.apps.Load().byID {
 		for _, d := range a.conf().Durable {
@@ -56,6 +60,9 @@ func (v *Service) Serve(srv *server.Server) error {
 		}
 	}
 	v.srv.Store(srv)
+	if v.cluster != nil {
+		v.cluster.occupancy.ServeOccupants(v.cluster)
+	}
 	return nil
 }
 
@@ -76,6 +83,11 @@ func (v *Service) SetApps(apps []App) error {
 	old := v.apps.Load()
 	next := v.directory(cfg.Apps)
 	v.apps.Store(next)
+	if v.cluster != nil {
+		for _, a := range next.byID {
+			a.holdAgain()
+		}
+	}
 	closeApps(old, func(id string) bool { return next.byID[id] == nil })
 	return nil
 }

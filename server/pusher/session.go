@@ -162,7 +162,16 @@ func (v *Service) takeOver(s *server.Session, data []byte) {
 	defer a.order.Unlock()
 	for _, topic := range s.Topics() {
 		if channel, ok := strings.CutPrefix(topic, a.topic("")); ok {
-			a.presence.Enter(channel, s.User(), m.Members[channel])
+			change := a.presence.Enter(channel, s.User(), m.Members[channel])
+			if a.service.cluster == nil {
+				continue
+			}
+			if change.First {
+				a.hold(channel, true)
+			}
+			if change.Member != nil {
+				a.holdMember(channel, change.Member, true)
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/node"
 )
 
 // subscribeData is the data of pusher:subscribe.
@@ -68,6 +69,9 @@ func (a *app) admit(s *server.Session, d *subscribeData) (*Member, *failure) {
 	}
 	if !validChannel(d.Channel) {
 		return nil, &failure{"ChannelError", fmt.Sprintf("the name of the channel is not valid: want 1 to %d letters, digits and _-=@,.;", maxChannel), 400}
+	}
+	if a.service.cluster != nil && isCache(d.Channel) {
+		return nil, &failure{"ChannelError", errNoCache, 400}
 	}
 	if !isSigned(d.Channel) {
 		return nil, nil
@@ -129,9 +133,11 @@ func (a *app) enroll(s *server.Session, channel string, member *Member) *failure
 		return nil
 	}
 	key := subscription{s.User(), channel}
-	if _, users := a.presence.Count(channel); users >= a.conf().MaxMembers &&
-		!slices.ContainsFunc(a.presence.Members(channel), func(m Member) bool { return m.UserID == member.UserID }) {
-		return &failure{"LimitReached", fmt.Sprintf("the channel has %d members, which is the maximum", users), 403}
+	if !a.hasRoom(channel, member.UserID) {
+		return &failure{"LimitReached", fmt.Sprintf("the channel has %d members, which is the maximum", a.conf().MaxMembers), 403}
+	}
+	if a.service.cluster != nil && len(member.Info) > node.MaxOccupantInfo {
+		return &failure{"ChannelError", fmt.Sprintf("channel_data: user_info has %d bytes: want at most %d in a cluster", len(member.Info), node.MaxOccupantInfo), 400}
 	}
 	a.order.Lock()
 	a.joining[key] = member
@@ -145,7 +151,7 @@ func (a *app) enroll(s *server.Session, channel string, member *Member) *failure
 	case err != nil:
 		return subscribeFailure(err)
 	case again: // it has the subscription
-		a.confirm(s, channel, a.presence.Members(channel))
+		a.confirm(s, channel, a.membersFor(channel, member))
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (a *app) watch(s *server.Session, ids []string) {
 			errorEvent(0, "the watchlist: "+subscribeFailure(err).Error).reply(s)
 			break
 		}
-		if n, _ := a.presence.Count(signedIn + id); n > 0 {
+		if a.online(id) {
 			online = append(online, id)
 		} else {
 			offline = append(offline, id)
@@ -124,13 +124,21 @@ func (a *app) watch(s *server.Session, ids []string) {
 	}
 }
 
-// terminate closes the connections of a user who has signed in.
+// terminate closes the connections of a user who has signed in, on all nodes. An error says that
+// some may be open.
 func (a *app) terminate(ctx context.Context, id string) error {
 	srv := a.srv()
-	for _, s := range srv.TopicSessions(ctx, a.topic(signedIn+id)).Sessions {
-		if _, err := srv.Disconnect(ctx, s.User, closeUnauthorized, "the backend has terminated the connections of the user"); err != nil {
+	list := srv.TopicSessionsEverywhere(ctx, a.topic(signedIn+id))
+	c := list.Coverage
+	for _, s := range list.Sessions {
+		d, err := srv.Disconnect(ctx, s.User, closeUnauthorized, "the backend has terminated the connections of the user")
+		if err != nil {
 			return err
 		}
+		c = c.Merge(d.Coverage)
+	}
+	if !c.Complete() {
+		return fmt.Errorf("not all nodes have answered: %d are missing, %v; unreachable: %v", c.Missing, c.MissingNodes, c.Unreachable)
 	}
 	return nil
 }

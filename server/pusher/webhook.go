@@ -80,8 +80,7 @@ func (w *webhooks) init(a *app) {
 
 // add queues an event, if a webhook wants it. It does not block.
 func (w *webhooks) add(e hookEvent) {
-	hooks := w.app.conf().Webhooks
-	if !slices.ContainsFunc(hooks, func(h Webhook) bool { return h.wants(e.Name) }) {
+	if !w.app.conf().hears(e.Name) {
 		return
 	}
 	w.mu.Lock()
@@ -106,6 +105,11 @@ func (h *Webhook) target() callout.Target {
 
 func (h *Webhook) wants(kind string) bool {
 	return len(h.Events) == 0 || slices.Contains(h.Events, kind)
+}
+
+// hears reports whether a webhook of the app wants an event.
+func (app *App) hears(kind string) bool {
+	return slices.ContainsFunc(app.Webhooks, func(h Webhook) bool { return h.wants(kind) })
 }
 
 // run sends until nothing waits.

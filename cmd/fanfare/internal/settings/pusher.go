@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -43,9 +42,6 @@ func (cmd *Serve) pusher(cfg *server.Config, stored bool, log *slog.Logger) (*pu
 	c := &pusher.Config{Apps: apps, Logger: log}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("--pusher-apps: %s: %w", cmd.PusherApps, err)
-	}
-	if cmd.NATS != "" {
-		return nil, errors.New("--pusher-apps has no effect across the nodes of --nats: presence channels and the counts of subscribers are those of one node; serve the apps by one process without --nats")
 	}
 	durable := pusher.DurableTopics(apps)
 	if len(durable) > 0 && !stored {

@@ -104,13 +104,13 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 	return cfg, nil
 }
 
-// presence is the configuration of what reports who is online in a cluster, nil if no webhook
-// and no topic is told of it, or without a cluster.
+// presence is the configuration of what reports who is online in a cluster, nil if no webhook,
+// no topic and no Pusher app is told of it, or without a cluster.
 func (cmd *Serve) presence(log *slog.Logger) *presence.Config {
-	if cmd.NATS == "" || len(cmd.PresenceTopic) == 0 && !slices.ContainsFunc(cmd.Webhook, hookFlag.ofCluster) {
+	if cmd.NATS == "" || len(cmd.PresenceTopic) == 0 && cmd.PusherApps == "" && !slices.ContainsFunc(cmd.Webhook, hookFlag.ofCluster) {
 		return nil
 	}
-	return &presence.Config{Members: len(cmd.PresenceTopic) > 0, URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey,
+	return &presence.Config{Members: len(cmd.PresenceTopic) > 0, Occupants: cmd.PusherApps != "", URL: cmd.NATS, Credentials: cmd.NATSCreds, CA: cmd.NATSCA, Cert: cmd.NATSCert, Key: cmd.NATSKey,
 		Replicas: cmd.NATSReplicas, Name: cmd.NodeName, Grace: cmd.OfflineGrace, Logger: log}
 }
 

@@ -1,6 +1,8 @@
 // Runs pusher-js, Laravel Echo and the library for backends against a server:
 //
-//	node clients.mjs HOST:PORT WEBHOOK_PORT [TEST]
+//	node clients.mjs HOST:PORT WEBHOOK_PORT [TEST [HOST:PORT]]
+//
+// The last argument is another node, which is to be killed when the script prints "kill".
 import assert from "node:assert";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -213,7 +215,38 @@ const tests = {
     assert.equal(unsigned, 0);
   },
 };
-const only = process.argv[4];
+const only = process.argv[4], there = process.argv[5]?.split(":");
+if (there) tests["two nodes"] = async () => {
+  const node = { wsHost: there[0], wsPort: there[1] };
+  const backendThere = new Backend({ ...app, host: there[0], port: there[1], useTLS: false });
+  const users = async b => {
+    try { return (await (await b.get({ path: "/channels/presence-room/users" })).json()).users.map(u => u.id).join(); }
+    catch { return ""; } // 503, until the nodes know each other
+  };
+  const wait = async (b, want) => { while (await users(b) !== want) await new Promise(r => setTimeout(r, 20)); };
+  const a = client("alice"), ca = a.subscribe("presence-room");
+  await subscribed(ca);
+  await wait(backendThere, "alice");
+  const events = []; ca.bind_global((name, d) => { if (name.includes("member_")) events.push(name + " " + d.id) });
+  const b = client("bob", node), cb = b.subscribe("presence-room");
+  const m = await subscribed(cb);
+  assert.deepEqual(m.members, { alice: { name: "ALICE" }, bob: { name: "BOB" } });
+  await until(() => events.length === 1);
+  await subscribed(client("alice", node).subscribe("presence-room")); // who is one member
+  const hello = once(cb, "hello"), hi = once(ca, "client-hi");
+  await backend.trigger("presence-room", "hello", { n: 1 });
+  assert.deepEqual(await hello, { n: 1 });
+  cb.trigger("client-hi", { n: 2 });
+  assert.deepEqual(await hi, { n: 2 });
+  await wait(backend, "alice,bob");
+  b.connection.unbind("error");
+  console.log("kill");
+  await until(() => events.length === 2);
+  assert.deepEqual(events, ["pusher:member_added bob", "pusher:member_removed bob"]);
+  await wait(backend, "alice");
+  await until(() => hooks.has("member_removed"));
+  assert.equal(unsigned, 0);
+};
 let failed = 0;
 for (const [name, f] of Object.entries(tests)) {
   if (only && name !== only) continue;
