@@ -82,7 +82,7 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 		return a, err
 	}
 	d := ep.Dialects[a.dialect]
-	if a.resume, err = d.Resume(r, a.id.Topics); err != nil {
+	if a.resume, err = d.Resume(r, a.id.User, a.id.Topics); err != nil {
 		return a, err
 	}
 	if a.rewind, err = ep.rewinds(r, a.id.Topics); err != nil {

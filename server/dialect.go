@@ -19,9 +19,9 @@ type Dialect interface {
 	Protocol() string
 
 	// Resume returns the positions that a client names in its handshake, by topic,
-	// the position in the user's inbox under "". topics are those that the session
-	// subscribes to when it opens. An error rejects the handshake.
-	Resume(r *Request, topics []string) (map[string]Position, error)
+	// the position in the user's inbox under "". user is that of the session, and topics are
+	// those that it subscribes to when it opens. An error rejects the handshake.
+	Resume(r *Request, user string, topics []string) (map[string]Position, error)
 
 	// Encode returns the WebSocket message that carries c. It is called once for
 	// all receivers of a message.
@@ -141,7 +141,7 @@ func (*plain) Begin(*Session, Position)         {}
 func (p *plain) Acks() AckMode                  { return p.acks }
 
 // Resume: a plain client gets what its user has not acknowledged.
-func (*plain) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
+func (*plain) Resume(*Request, string, []string) (map[string]Position, error) { return nil, nil }
 
 func (*plain) Receive(s *Session, op Op, payload []byte) {
 	if hook := s.endpoint().Hooks.OnMessage; hook != nil {

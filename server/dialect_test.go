@@ -26,7 +26,7 @@ func (u *upper) Encode(c Content) *frame.Prepared {
 	u.encoded.Add(1)
 	return frame.Prepare(c.Op, fmt.Appendf(nil, "[%s]", bytes.ToUpper(c.Payload)))
 }
-func (*upper) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
+func (*upper) Resume(*Request, string, []string) (map[string]Position, error) { return nil, nil }
 func (*upper) Begin(s *Session, p Position) {
 	if p.Topic == "" {
 		s.Reply(frame.Prepare(Text, []byte("WELCOME "+s.User())))

@@ -106,7 +106,7 @@ func (*v1) Receive(s *Session, op Op, payload []byte) {
 }
 
 // Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c.
-func (*v1) Resume(r *Request, topics []string) (map[string]Position, error) {
+func (*v1) Resume(r *Request, _ string, topics []string) (map[string]Position, error) {
 	found, err := fanfarev1.Positions(&r.head, usedParams{r}, topics)
 	if len(found) == 0 || err != nil {
 		return nil, err

@@ -232,7 +232,7 @@ func (srv *Server) servePlain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if srv.cfg.Fallback == nil {
-		plainText(w, http.StatusNotFound, "nothing is at this path")
+		plainText(w, http.StatusNotFound, srv.rejectedPlain(&Rejection{Status: http.StatusNotFound, Text: "nothing is at this path"}, r).Text)
 		return
 	}
 	defer func() {
@@ -244,11 +244,19 @@ func (srv *Server) servePlain(w http.ResponseWriter, r *http.Request) {
 	srv.cfg.Fallback.ServeHTTP(w, r)
 }
 
+// rejectedPlain is rejected for a request that is not a handshake.
+func (srv *Server) rejectedPlain(rejection *Rejection, r *http.Request) *Rejection {
+	h := handshakeBuffers.Get().(*handshakeBuffer)
+	defer h.free()
+	h.req.fromHTTP(r)
+	return srv.rejected(rejection, &h.req)
+}
+
 // upgradeRequired tells a client that speaks HTTP how to use the endpoint.
 func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET") // RFC 6455 section 4.1: a handshake is nothing else
-		plainText(w, http.StatusMethodNotAllowed, "only GET is possible here")
+		plainText(w, http.StatusMethodNotAllowed, ep.srv.rejectedPlain(&Rejection{Status: http.StatusMethodNotAllowed, Text: "only GET is possible here"}, r).Text)
 		return
 	}
 	if r.Header.Get(checkHeader) != "" {
@@ -266,11 +274,13 @@ func (ep *endpoint) upgradeRequired(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		scheme = "wss"
 	}
-	nc.Write((&Rejection{
+	rejection := ep.srv.rejectedPlain(&Rejection{
 		Status: http.StatusUpgradeRequired,
 		Text:   "This is a WebSocket endpoint. Connect to " + scheme + "://HOST" + ep.example() + " with a WebSocket client.",
 		Header: http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}},
-	}).AppendResponse(nil, ep.srv.wall()))
+		Reason: "no WebSocket handshake: a proxy may have removed the field Upgrade",
+	}, r)
+	nc.Write(rejection.AppendResponse(nil, ep.srv.wall()))
 }
 
 func plainText(w http.ResponseWriter, status int, text string) {

@@ -211,7 +211,9 @@ func (*lines) Receive(s *server.Session, _ server.Op, payload []byte) {
 func (*lines) Begin(*server.Session, server.Position) {}
 
 // Resume is for dialects whose clients say where they were.
-func (*lines) Resume(*server.Request, []string) (map[string]server.Position, error) { return nil, nil }
+func (*lines) Resume(*server.Request, string, []string) (map[string]server.Position, error) {
+	return nil, nil
+}
 
 func (*lines) Acks() server.AckMode { return server.AckByPong }
 

@@ -86,9 +86,13 @@ func (m *Mount) begin(ctx context.Context, h *handshakeBuffer, id *Identity) (*A
 
 // rejected returns what a client that another server hosts is sent, and notes it for the log.
 func (ep *endpoint) rejected(err error, r *Request) *Rejection {
-	rejection := ep.readable(ep.srv.rejection(err), r)
+	return ep.readable(ep.srv.rejected(err, r), r)
+}
+
+func (srv *Server) rejected(err error, r *Request) *Rejection {
+	rejection := srv.rejection(err)
 	origin, _ := r.head.Field("Origin")
-	ep.srv.rejectLog.Note(rejection, r.RemoteAddr().Addr(), origin)
+	srv.rejectLog.Note(rejection, r.RemoteAddr().Addr(), origin)
 	return rejection
 }
 

@@ -55,9 +55,9 @@ func (f *faulty) Receive(s *Session, op Op, b []byte) {
 	f.check("Receive")
 	s.Send(op, b)
 }
-func (f *faulty) Resume(r *Request, topics []string) (map[string]Position, error) {
+func (f *faulty) Resume(r *Request, user string, topics []string) (map[string]Position, error) {
 	f.check("Resume")
-	return f.Dialect.Resume(r, topics)
+	return f.Dialect.Resume(r, user, topics)
 }
 func (f *faulty) Goodbye(code Code, reason string) []byte {
 	f.check("Goodbye")

@@ -351,5 +351,5 @@ func (r receiver) WriteMarked(f replay.Frame, at replay.Positions) bool {
 // mark calls Stream.Mark. Its substitute is the message without positions.
 func (s *Session) mark(d Stream, b, encoded []byte, at []Position) (marked []byte) {
 	defer s.logPanic("Stream.Mark")
-	return d.Mark(b, encoded, at)
+	return d.Mark(b, encoded, s.User(), at)
 }

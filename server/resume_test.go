@@ -43,7 +43,7 @@ func TestResume(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := V1().Resume(requestWithQuery(withEpochs(tt.query)), tt.topics)
+			got, err := V1().Resume(requestWithQuery(withEpochs(tt.query)), "u", tt.topics)
 			if (err == nil) != (tt.rejection == "") || err != nil && !strings.Contains(err.Error(), tt.rejection) {
 				t.Fatalf("%v, want %q", err, tt.rejection)
 			}
@@ -63,7 +63,7 @@ func TestResumeEpochs(t *testing.T) {
 		"epoch.news=a&offset.news=2":          {"news": {Topic: "news", Epoch: "a", Offset: 2}},
 		"offset.news=2&epoch.news=a&offset=0": {"": {}, "news": {Topic: "news", Epoch: "a", Offset: 2}},
 	} {
-		if got, err := V1().Resume(requestWithQuery(query), []string{"news"}); err != nil || !maps.Equal(got, want) {
+		if got, err := V1().Resume(requestWithQuery(query), "u", []string{"news"}); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", query, got, err, want)
 		}
 	}
@@ -81,7 +81,7 @@ func TestResumeRejectsHalves(t *testing.T) {
 		"offset=1&epoch=e&epoch=f":     `"epoch" is repeated`,
 		"offset=1&epoch=e&epoch.new=f": `"epoch.new" has no effect`,
 	} {
-		if got, err := V1().Resume(requestWithQuery(query), []string{"news"}); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := V1().Resume(requestWithQuery(query), "u", []string{"news"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v, want %q", query, got, err, want)
 		}
 	}
@@ -128,7 +128,7 @@ func positions(offsets map[string]uint64) map[string]Position {
 func TestResumeWalksQueryOnce(t *testing.T) {
 	r, names, pairs := manyPairs(7<<10, 100)
 	allocs := testing.AllocsPerRun(10, func() {
-		if _, err := V1().Resume(r, names); err != nil {
+		if _, err := V1().Resume(r, "u", names); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -142,7 +142,7 @@ func BenchmarkResume(b *testing.B) {
 		b.Run(fmt.Sprint("topics=", topics), func(b *testing.B) {
 			r, names, _ := manyPairs(7<<10, topics)
 			for b.Loop() {
-				if _, err := V1().Resume(r, names); err != nil {
+				if _, err := V1().Resume(r, "u", names); err != nil {
 					b.Fatal(err)
 				}
 			}

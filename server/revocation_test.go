@@ -105,9 +105,9 @@ type revokingDialect struct {
 	resume, begin func()
 }
 
-func (d *revokingDialect) Resume(r *Request, topics []string) (map[string]Position, error) {
+func (d *revokingDialect) Resume(r *Request, user string, topics []string) (map[string]Position, error) {
 	d.resume()
-	return d.Dialect.Resume(r, topics)
+	return d.Dialect.Resume(r, user, topics)
 }
 
 func (d *revokingDialect) Begin(*Session, Position) { d.begin() }

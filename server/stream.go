@@ -35,10 +35,10 @@ type Stream interface {
 	Preamble() []byte
 	// Mark appends to b a message that Encode has encoded, together with the positions that
 	// the client has when it has received the message: what Resume reads when the client
-	// comes back. encoded may be nil: the positions alone. Mark is called for stored
-	// messages if Acks is AckByResume, for each receiver, and must not allocate if b has
-	// room.
-	Mark(b, encoded []byte, at []Position) []byte
+	// comes back. They are those of user, and mean nothing to another one. encoded may be
+	// nil: the positions alone. Mark is called for stored messages if Acks is AckByResume,
+	// for each receiver, and must not allocate if b has room.
+	Mark(b, encoded []byte, user string, at []Position) []byte
 }
 
 // Streams reports whether the dialects of the endpoint are Streams.

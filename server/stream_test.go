@@ -29,19 +29,19 @@ func (l *lines) Encode(c Content) *frame.Prepared {
 	l.encoded.Add(1)
 	return frame.Raw(append(bytes.Clone(c.Payload), '\n'))
 }
-func (l *lines) Resume(*Request, []string) (map[string]Position, error) { return nil, nil }
-func (l *lines) Begin(*Session, Position)                               {}
-func (l *lines) Receive(s *Session, _ Op, _ []byte)                     { panic("a stream receives nothing") }
-func (l *lines) Acks() AckMode                                          { return AckByResume }
-func (l *lines) Heartbeat() []byte                                      { l.call("Heartbeat"); return []byte("\n") }
-func (l *lines) Ping([]byte) []byte                                     { return nil }
+func (l *lines) Resume(*Request, string, []string) (map[string]Position, error) { return nil, nil }
+func (l *lines) Begin(*Session, Position)                                       {}
+func (l *lines) Receive(s *Session, _ Op, _ []byte)                             { panic("a stream receives nothing") }
+func (l *lines) Acks() AckMode                                                  { return AckByResume }
+func (l *lines) Heartbeat() []byte                                              { l.call("Heartbeat"); return []byte("\n") }
+func (l *lines) Ping([]byte) []byte                                             { return nil }
 func (l *lines) Goodbye(code Code, reason string) []byte {
 	l.call("Goodbye")
 	return []byte("goodbye: " + reason + "\n")
 }
 func (l *lines) ContentType() string { return "text/x-lines" }
 func (l *lines) Preamble() []byte    { l.call("Preamble"); return []byte("welcome\n") }
-func (l *lines) Mark(b, encoded []byte, at []Position) []byte {
+func (l *lines) Mark(b, encoded []byte, _ string, at []Position) []byte {
 	l.call("Mark")
 	if encoded == nil {
 		return append(b, "#\n"...)

@@ -31,7 +31,7 @@ func (*dialect) Name() string         { return "pusher" }
 func (*dialect) Acks() server.AckMode { return server.AckByPong }
 
 // Resume: the protocol names no positions.
-func (*dialect) Resume(*server.Request, []string) (map[string]server.Position, error) {
+func (*dialect) Resume(*server.Request, string, []string) (map[string]server.Position, error) {
 	return nil, nil
 }
 

@@ -142,11 +142,11 @@ func (*dialect) Begin(s *server.Session, p server.Position) {
 // Mark puts the id into the last block of encoded, so that a client that has it has
 // everything. Positions alone are a block without data: it sets the last event ID, and fires
 // no event.
-func (*dialect) Mark(b, encoded []byte, at []server.Position) []byte {
+func (*dialect) Mark(b, encoded []byte, user string, at []server.Position) []byte {
 	if n := len(encoded); n > 0 {
 		b = append(b, encoded[:n-1]...) // without the empty line
 	}
-	b = appendID(append(b, "id: "...), at)
+	b = appendID(append(b, "id: "...), user, at)
 	return append(b, "\n\n"...)
 }
 
@@ -176,7 +176,7 @@ func (*dialect) Goodbye(code server.Code, reason string) (b []byte) {
 // Resume reads Last-Event-ID, which EventSource sends when it connects again, or the parameter
 // lastEventId, for clients that cannot set a header on their first request. The header is the
 // later one.
-func (*dialect) Resume(r *server.Request, topics []string) (map[string]server.Position, error) {
+func (*dialect) Resume(r *server.Request, user string, topics []string) (map[string]server.Position, error) {
 	id, name := r.Query("lastEventId"), "lastEventId"
 	if v := r.Header("Last-Event-ID"); v != "" {
 		id, name = v, "Last-Event-ID"
@@ -190,7 +190,7 @@ func (*dialect) Resume(r *server.Request, topics []string) (map[string]server.Po
 	if id == "" {
 		return nil, nil
 	}
-	positions, err := parseID(id, topics)
+	positions, err := parseID(id, user, topics)
 	if err != nil {
 		return nil, &server.Rejection{
 			Status: http.StatusBadRequest,

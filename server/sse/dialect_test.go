@@ -65,7 +65,7 @@ func TestEncodeGap(t *testing.T) {
 	at := []server.Position{{Epoch: "e", Offset: 7}}
 	for _, d := range []server.Stream{sse.Plain(), sse.V1()} {
 		b := d.Encode(server.Content{Op: server.Text, Payload: []byte("hi"), Topic: "news", Epoch: "e", Offset: 7, Gap: true}).Plain()
-		got := events(t, d.Mark(nil, b, at))
+		got := events(t, d.Mark(nil, b, "u", at))
 		if len(got) != 2 || got[0] != (event{"gap", `{"topic":"news"}`, ""}) || got[1].name != "message" || got[1].id == "" {
 			t.Errorf("%q: %q", d.Protocol(), got)
 		}
@@ -134,13 +134,13 @@ func FuzzEncode(f *testing.F) {
 		at := []server.Position{{Epoch: "e", Offset: 1}}
 		for _, payload := range [][]byte{first, second} {
 			c := server.Content{Op: server.Text, Payload: payload}
-			e := event{"message", normal.Replace(string(payload)), "AQEBZQAB"}
+			e := event{"message", normal.Replace(string(payload)), "AvAAAoZM6AEBZQAB"}
 			if binary {
-				c.Op, e = server.Binary, event{"binary", base64.StdEncoding.EncodeToString(payload), "AQEBZQAB"}
+				c.Op, e = server.Binary, event{"binary", base64.StdEncoding.EncodeToString(payload), "AvAAAoZM6AEBZQAB"}
 			} else if !utf8.Valid(payload) {
 				return // the server checks texts
 			}
-			stream = sse.Plain().Mark(stream, sse.Plain().Encode(c).Plain(), at)
+			stream = sse.Plain().Mark(stream, sse.Plain().Encode(c).Plain(), "u", at)
 			stream = append(stream, sse.Plain().Heartbeat()...)
 			want = append(want, e)
 			if !binary {
@@ -151,7 +151,7 @@ func FuzzEncode(f *testing.F) {
 				}
 				var text string
 				json.Unmarshal(object, &text)
-				want = append(want, event{"message", text, "AQEBZQAB"})
+				want = append(want, event{"message", text, "AvAAAoZM6AEBZQAB"})
 			}
 		}
 		got := events(t, stream)
@@ -187,7 +187,7 @@ func TestMarkAllocations(t *testing.T) {
 		at = append(at, server.Position{Topic: strings.Repeat("t", i+1), Epoch: "fedcba9876543210", Offset: uint64(i)})
 	}
 	d, encoded, b := sse.Plain(), sse.Plain().Encode(server.Content{Op: server.Text, Payload: []byte("hi")}).Plain(), make([]byte, 0, 4<<10)
-	if n := testing.AllocsPerRun(100, func() { b = d.Mark(b[:0], encoded, at) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { b = d.Mark(b[:0], encoded, "u", at) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if len(b) > 2<<10 {

@@ -21,24 +21,44 @@ func TestID(t *testing.T) {
 		{"one epoch", []server.Position{{Epoch: "k", Offset: 41}, {Topic: "news", Epoch: "k", Offset: 7}}},
 		{"several epochs", []server.Position{{Epoch: "a", Offset: 1}, {Topic: "news", Epoch: "b", Offset: 2}, {Topic: "übung", Epoch: "a", Offset: 3}, {Topic: "scores.final", Epoch: "c", Offset: 4}}},
 	} {
-		id := string(appendID(nil, test.at))
+		id := string(appendID(nil, "alice", test.at))
 		want := make(map[string]server.Position)
 		for _, p := range test.at {
 			want[p.Topic] = p
 		}
-		if got, err := parseID(id, topics); err != nil || !maps.Equal(got, want) {
+		if got, err := parseID(id, "alice", topics); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%s: %s is %v, %v", test.name, id, got, err)
 		}
 		delete(want, "news")
-		if got, err := parseID(id, topics[1:]); err != nil || !maps.Equal(got, want) {
+		if got, err := parseID(id, "alice", topics[1:]); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%s, not subscribed to news: %v, %v", test.name, got, err)
+		}
+	}
+}
+
+// TestIDOfAnotherUser: the positions of another user, or of nobody known, are in no history.
+func TestIDOfAnotherUser(t *testing.T) {
+	at := []server.Position{{Epoch: "k", Offset: 41}, {Topic: "news", Epoch: "n", Offset: 7}}
+	for name, id := range map[string]string{
+		"of bob":       string(appendID(nil, "bob", at)),
+		"of no user":   string(appendID(nil, "", at)),
+		"of version 1": "AQIBawFuACkDtFYBAAAABw",
+	} {
+		got, err := parseID(id, "alice", []string{"news"})
+		if err != nil || got[""] != (server.Position{Epoch: foreign, Offset: 41}) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		for topic, p := range got {
+			if p.Epoch != foreign {
+				t.Errorf("%s: %q: %v", name, topic, p)
+			}
 		}
 	}
 }
 
 func TestMalformedID(t *testing.T) {
 	for _, id := range []string{
-		"x", "!!!!", "AQ", "AQA", "AgEBZQAB", // another version
+		"x", "!!!!", "AQ", "AQA", "AwEBZQAB", "Ag", "AgAAAAAA", // another version, half a user
 		"AQEBZQA", "AQEBZQIB", "AQEAAAE", // no offset, no such epoch, an empty epoch
 		"AQEBZQABAAE",          // the inbox twice
 		"AQEBZQABAf8",          // half a topic
@@ -46,7 +66,7 @@ func TestMalformedID(t *testing.T) {
 		"AQEBZQCAgICAgICAgIAB", // offset 2^63
 		"AQEhAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ", // epoch of 33 bytes
 	} {
-		if got, err := parseID(id, nil); err == nil {
+		if got, err := parseID(id, "alice", nil); err == nil {
 			t.Errorf("%s is %v", id, got)
 		}
 	}
@@ -54,10 +74,11 @@ func TestMalformedID(t *testing.T) {
 
 func FuzzID(f *testing.F) {
 	f.Add("AQEBZQAB")
+	f.Add("AvAAAoZM6AEBZQAB")
 	f.Add("AQIBZQFmAAED_____wHAAQ")
 	f.Fuzz(func(t *testing.T, id string) {
 		topics := []string{"news", "t"}
-		first, err := parseID(id, topics)
+		first, err := parseID(id, "alice", topics)
 		if err != nil {
 			return
 		}
@@ -65,7 +86,14 @@ func FuzzID(f *testing.F) {
 		for _, p := range first {
 			at = append(at, p)
 		}
-		again, err := parseID(string(appendID(nil, at)), topics)
+		if other, err := parseID(string(appendID(nil, "bob", at)), "alice", topics); err == nil {
+			for _, p := range other {
+				if p.Epoch != foreign {
+					t.Errorf("of another user: %v", p)
+				}
+			}
+		}
+		again, err := parseID(string(appendID(nil, "alice", at)), "alice", topics)
 		if len(at) > 0 && (err != nil || !maps.Equal(first, again)) {
 			t.Errorf("%v became %v, %v", first, again, err)
 		}

@@ -200,6 +200,31 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestUserChanges: a page whose user changes, while its EventSource reconnects, gets what
+// its new user has not received, after a gap. The old user's id acknowledges nothing.
+func TestUserChanges(t *testing.T) {
+	srv := start(t, stored(t))
+	pushDurable(t, srv, "bob", "for bob")
+	pushDurable(t, srv, "carol", "for carol")
+	pushDurable(t, srv, "bob", "for bob, too")
+	c := open(t, srv, "/sse?user=bob")
+	c.want("for bob")
+	id := c.want("for bob, too").id
+	p := request(t, srv.Addr(), "POST /sse?user=carol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nLast-Event-ID: "+id+"\r\n\r\n")
+	defer p.Close()
+	if p.head.StatusCode != http.StatusConflict {
+		t.Errorf("POST: %s", p.head.Status)
+	}
+	for range 2 { // the first acknowledges nothing
+		c := open(t, srv, "/sse?user=carol", "Last-Event-ID: "+id)
+		if e := c.event(); e.name != "gap" {
+			t.Errorf("%+v precedes the messages", e)
+		}
+		c.want("for carol")
+		c.Close()
+	}
+}
+
 // With a token the topics are those of the token, and so are the positions of a POST.
 func TestIdentity(t *testing.T) {
 	srv := start(t, stored(t), func(cfg *server.Config) {
