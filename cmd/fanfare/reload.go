@@ -80,10 +80,14 @@ func (p *program) noteChanges(next *settings.Serve) (changed []string) {
 	inForce := p.flags.Flags()
 	for i, now := range next.Flags() {
 		old, name := inForce[i], now.Name
-		if old.Same(now) {
+		was, is := old.String(), now.String()
+		if name == "echo" && p.flags.Decided(name) != next.Decided(name) { // given as false, it turns off what is the default
+			was, is = p.flags.InForce(old), next.InForce(now)
+		}
+		if was == is && old.Same(now) {
 			continue
 		}
-		attrs := []any{"flag", "--" + name, "old", old.String(), "new", now.String()}
+		attrs := []any{"flag", "--" + name, "old", was, "new", is}
 		// Settings of tokens follow --auth, which needs a restart, and so does switching TLS
 		// on or off, the first webhook, and a message hook or tickets where there were none.
 		toggled := p.togglesTLS(name, next) || strings.HasPrefix(name, "webhook") && (len(next.Webhook) == 0) != (p.webhooks == nil) ||

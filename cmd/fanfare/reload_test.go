@@ -209,6 +209,23 @@ func TestReloadAuth(t *testing.T) {
 	p.connect("/ws?user=alice")
 }
 
+// TestReloadEcho: to turn the default echo endpoint off needs a restart, which is said.
+func TestReloadEcho(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("{}")
+	p := startServer(t, nil, "--config="+file)
+	write(`{"echo": false}`)
+	p.signal(syscall.SIGHUP)
+	if line := p.waitLog("flag needs a restart, the old value stays"); line["flag"] != "--echo" || line["old"] != "true" || line["new"] != "false" {
+		t.Errorf("%v", line)
+	}
+}
+
 // liveFlags are the flags that a reload changes, sorted.
 func liveFlags() (names []string) {
 	for _, f := range new(settings.Serve).Flags() {

@@ -20,6 +20,12 @@ type given map[string]bool
 // Given reports whether the user has set a flag, and not to off.
 func (cmd *Serve) Given(flag string) bool { return cmd.given[flag] }
 
+// Decided reports whether the user has set a switch, to true or false.
+func (cmd *Serve) Decided(flag string) bool {
+	_, ok := cmd.given[flag]
+	return ok
+}
+
 func givenFlags(ctx *kong.Context) given {
 	g := make(given)
 	note := func(f *kong.Flag) {
