@@ -54,7 +54,7 @@ func TestAPIQuery(t *testing.T) {
 		{"GET", "/debug/pprof/heap?gc=yes", 400, "want 0 to 1"},
 		{"GET", "/v1/sessions", 400, "want one of the parameters user and topic"},
 		{"GET", "/v1/sessions?user=a&topic=b", 400, "want one of the parameters user and topic"},
-		{"DELETE", "/v1/sessions", 400, "the parameter user is missing"},
+		{"DELETE", "/v1/sessions", 400, "want one of the parameters user and id"},
 		{"DELETE", "/v1/sessions?topic=a", 400, "unknown parameter"},
 		{"DELETE", "/v1/sessions?user=", 400, "bad_name"},
 		{"DELETE", "/v1/sessions?user=%ff", 400, "bad_name"},

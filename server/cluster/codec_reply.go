@@ -87,6 +87,7 @@ func decodeReply(b []byte) (reply server.Reply, err error) {
 	}
 	if !r.failed && len(r.b) > 0 { // no verb is answered with both
 		reply.Receipt, reply.Data = nil, r.data()
+		r.failed = r.failed || len(reply.Data) == 0 // which is not sent
 	}
 	if err := r.end(); err != nil {
 		return server.Reply{}, fmt.Errorf("reply: %w", err)
