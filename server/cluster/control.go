@@ -97,6 +97,12 @@ func (l *controlLoop) tick() {
 	l.repeat(false)
 	l.retry = true
 	l.beat()
+	// Without a connection no node is heard, and that is logged elsewhere.
+	if since := l.conn.since.Load(); l.conn.up.Load() && since != nil && now.Sub(*since) > beatLost {
+		for _, name := range l.peers.lost(now) {
+			l.log.Warn("node lost: it was killed or paused, or its network is cut; its sessions do not count until it is heard again", "node", name, "silent", beatLost)
+		}
+	}
 }
 
 // noticeConnect reports whether this node has a new connection.

@@ -86,6 +86,7 @@ type peer struct {
 	linked, repeats bool
 	// silent: the peer did not answer the last probe in time.
 	silent bool
+	lost   bool // lost has returned it since its last beat
 }
 
 func (ps *peers) init(self nodeID, name string) {
@@ -115,7 +116,7 @@ func (ps *peers) hear(id nodeID, b beat, now time.Time) (n news) {
 		p.linked, p.repeats = false, false
 		n.isNew = now.Sub(p.heard) > beatLost
 	}
-	p.beat, p.heard = b, now
+	p.beat, p.heard, p.lost = b, now, false
 	if b.name == ps.name {
 		p.duplicates++
 		n.duplicate = p.duplicates == duplicateBeats
@@ -143,6 +144,19 @@ func (ps *peers) remove(id nodeID) {
 	ps.mu.Lock()
 	delete(ps.all, id)
 	ps.mu.Unlock()
+}
+
+// lost returns the names of nodes that have become silent for longer than beatLost, each once.
+func (ps *peers) lost(now time.Time) (names []string) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.all {
+		if !p.lost && now.Sub(p.heard) > beatLost {
+			p.lost = true
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // unlink is called when the connection of this node broke.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,29 @@ func TestPeersHolding(t *testing.T) {
 	ps.unlinked(start.Add(peerForgotten + 1))
 	if len(ps.all) != 0 {
 		t.Error("nodes are never forgotten")
+	}
+}
+
+// TestPeersLost: a node that was killed is reported once, and again after it was heard.
+func TestPeersLost(t *testing.T) {
+	now := time.Unix(1000, 0)
+	var ps peers
+	ps.init(nodeID{9}, "self")
+	ps.hear(nodeID{1}, beat{sequence: 1, name: "killed"}, now)
+	ps.hear(nodeID{2}, beat{sequence: 1, name: "leaving"}, now)
+	if got := ps.lost(now.Add(beatLost)); got != nil {
+		t.Errorf("too early: %q", got)
+	}
+	ps.remove(nodeID{2}) // it has said so
+	for i, want := range [][]string{{"killed"}, nil} {
+		if got := ps.lost(now.Add(beatLost + 1)); !slices.Equal(got, want) {
+			t.Errorf("%d: %q, want %q", i, got, want)
+		}
+	}
+	now = now.Add(time.Minute)
+	ps.hear(nodeID{1}, beat{sequence: 60, name: "killed"}, now)
+	if got := ps.lost(now.Add(beatLost + 1)); !slices.Equal(got, []string{"killed"}) {
+		t.Errorf("the second time: %q", got)
 	}
 }
 
