@@ -81,6 +81,8 @@ func TestPaths(t *testing.T) {
 				if p.serving["console"] != "http://"+p.public+test.console {
 					t.Errorf("the log says %v", p.serving["console"])
 				}
+			} else if p.serving["console"] != "" {
+				t.Errorf("the log names a console: %v", p.serving["console"])
 			}
 			if test.push != "/ws" {
 				if status := p.handshakeStatus("/ws?user=alice"); status != 404 {

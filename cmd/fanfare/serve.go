@@ -187,7 +187,7 @@ func reachedAt(scheme string, addr net.Addr) string {
 
 // consoleURL is where the console is; empty if it is off, or no browser gets there.
 func consoleURL(flags *settings.Serve, addr net.Addr) string {
-	if !flags.Console || addr.Network() == "unix" {
+	if !flags.Console || addr.Network() == "unix" || flags.Path == flags.Directory() { // where the endpoint is
 		return ""
 	}
 	return schemeOf(flags.PublicTLS()) + "://" + addr.String() + flags.Directory()

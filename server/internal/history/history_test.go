@@ -129,6 +129,7 @@ func TestRead(t *testing.T) {
 			{Query{MaxBytes: 100, After: 1, Epoch: "e"}, "2:a 4:b 5:c next 5 e"},
 			{Query{MaxBytes: 100, After: 4, Epoch: "other"}, "2:a 4:b 5:c next 5 e, gap"},
 			{Query{MaxBytes: 100, After: 9, Epoch: "e"}, "2:a 4:b 5:c next 5 e, gap"},
+			{Query{MaxBytes: 100, After: 9}, "2:a 4:b 5:c next 5 e, gap"},
 			{Query{MaxBytes: 100, After: 1, Limit: 2}, "2:a 4:b next 4 e, 1 more"},
 			{Query{MaxBytes: 100, After: 4, Limit: 1}, "5:c next 5 e"},
 			{Query{MaxBytes: 1, After: 1}, "2:a next 2 e, 3 more"},

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,8 +61,8 @@ func (v *Service) Read(ctx context.Context, b store.Box, q Query) (p Page, err e
 func (v *Service) read(ctx context.Context, b store.Box, q Query) (Page, error) {
 	db := v.cfg.Store
 	p := Page{Epoch: db.Epoch(b), Next: q.After}
-	if q.Epoch != "" {
-		ok, err := db.Continues(ctx, b, q.Epoch, q.After)
+	if q.Epoch != "" || q.After > 0 { // an offset that is not stored yet belongs to another history
+		ok, err := db.Continues(ctx, b, cmp.Or(q.Epoch, p.Epoch), q.After)
 		if err != nil {
 			return Page{}, err
 		}
