@@ -81,26 +81,15 @@ func (cfg Config) Validate() error {
 
 // validate fills in defaults, and returns the client.
 func (cfg *Config) validate() (*http.Client, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+	b := callout.Backend{
+		Target:  callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP},
+		Secrets: cfg.Secrets, Timeout: cfg.Timeout, Conns: cfg.Concurrency, Logger: cfg.Logger,
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
-	}
-	if cfg.Concurrency == 0 {
-		cfg.Concurrency = 64
-	}
-	var errs []error
-	if cfg.Timeout < 10*time.Millisecond || cfg.Timeout > time.Minute {
-		errs = append(errs, field.Errorf("Timeout", "is %v: want 10ms to 1m", cfg.Timeout))
-	}
-	if cfg.Concurrency < 1 || cfg.Concurrency > 1<<14 {
-		errs = append(errs, field.Errorf("Concurrency", "is %d: want 1 to %d", cfg.Concurrency, 1<<14))
-	}
+	client, errs := b.Check("Concurrency")
+	cfg.Timeout, cfg.Concurrency, cfg.Logger = b.Timeout, b.Conns, b.Logger
 	if cfg.Failure > Anonymous {
 		errs = append(errs, field.Errorf("Failure", "is %d: want Reject or Anonymous", cfg.Failure))
 	}
-	errs = append(errs, callout.CheckSecrets(cfg.Secrets)...)
 	for _, l := range []struct {
 		name  string
 		names []string
@@ -113,10 +102,6 @@ func (cfg *Config) validate() (*http.Client, error) {
 				errs = append(errs, field.Errorf(l.name, "has %q, which is not a name", n))
 			}
 		}
-	}
-	client, err := callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP}.Client(cfg.Concurrency)
-	if err != nil {
-		errs = append(errs, field.Errorf("URL", "is %q: %w", cfg.URL, err))
 	}
 	if len(errs) > 0 {
 		return nil, field.Wrapf("connecthook: %w", errors.Join(errs...))

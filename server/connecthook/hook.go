@@ -1,7 +1,6 @@
 package connecthook
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,11 +29,11 @@ type Hook struct {
 	accepted  atomic.Int64
 	rejected  atomic.Int64
 	anonymous atomic.Int64
-	invalid   atomic.Int64 // answers
-	failed    atomic.Int64 // requests
-	skipped   atomic.Int64 // requests that the breaker has not let through
-	left      atomic.Int64 // requests canceled because the client left, or waited too long
-	logged    atomic.Int64 // when a failure was last logged, in seconds
+	invalid   atomic.Int64   // answers
+	failed    atomic.Int64   // requests
+	skipped   atomic.Int64   // requests that the breaker has not let through
+	left      atomic.Int64   // requests canceled because the client left, or waited too long
+	logged    callout.Seldom // failures
 }
 
 // settings are a configuration and the client for its URL. They are immutable.
@@ -141,8 +140,7 @@ func (h *Hook) decide(body []byte) (server.Identity, error) {
 
 // log logs a failure, at most one a second.
 func (h *Hook) log(text string, err error) {
-	now, last := h.now().Unix(), h.logged.Load()
-	if now != last && h.logged.CompareAndSwap(last, now) {
+	if h.logged.Due(h.now()) {
 		set := h.current.Load()
 		set.Logger.Error(text, "url", set.URL, "err", err, "failed", h.failed.Load(), "invalid", h.invalid.Load())
 	}
@@ -182,12 +180,10 @@ func (set *settings) ask(ctx context.Context, question []byte, now func() time.T
 	}
 	bound, cancel := context.WithTimeout(ctx, set.Timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(bound, http.MethodPost, set.URL, bytes.NewReader(question))
+	r, err := callout.NewPost(bound, set.URL, question)
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "fanfare")
 	began := now()
 	callout.Sign(r.Header, set.Secrets, "msg_"+rand.Text(), began, question)
 	body, _, err := callout.Do(set.client, r, maxAnswer)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -22,11 +21,8 @@ type answer struct {
 
 // exchange makes a request, and reads the answer. Errors do not name the URL.
 func exchange(client *http.Client, r *http.Request) (a answer, err error) {
-	resp, err := client.Do(r)
+	resp, err := callout.Send(client, r)
 	if err != nil {
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err
-		}
 		return a, err
 	}
 	defer resp.Body.Close()

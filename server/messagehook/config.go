@@ -46,27 +46,12 @@ func (cfg Config) Validate() error {
 
 // validate fills in defaults, and returns the client.
 func (cfg *Config) validate() (*http.Client, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+	b := callout.Backend{
+		Target:  callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP},
+		Secrets: cfg.Secrets, Timeout: cfg.Timeout, Conns: cfg.Connections, Logger: cfg.Logger,
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
-	}
-	if cfg.Connections == 0 {
-		cfg.Connections = 64
-	}
-	var errs []error
-	if cfg.Timeout < 10*time.Millisecond || cfg.Timeout > time.Minute {
-		errs = append(errs, field.Errorf("Timeout", "is %v: want 10ms to 1m", cfg.Timeout))
-	}
-	if cfg.Connections < 1 || cfg.Connections > 1<<14 {
-		errs = append(errs, field.Errorf("Connections", "is %d: want 1 to %d", cfg.Connections, 1<<14))
-	}
-	errs = append(errs, callout.CheckSecrets(cfg.Secrets)...)
-	client, err := callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP}.Client(cfg.Connections)
-	if err != nil {
-		errs = append(errs, field.Errorf("URL", "is %q: %w", cfg.URL, err))
-	}
+	client, errs := b.Check("Connections")
+	cfg.Timeout, cfg.Connections, cfg.Logger = b.Timeout, b.Conns, b.Logger
 	if len(errs) > 0 {
 		return nil, field.Wrapf("messagehook: %w", errors.Join(errs...))
 	}

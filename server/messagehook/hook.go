@@ -1,7 +1,6 @@
 package messagehook
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,7 +25,7 @@ type Hook struct {
 
 	running atomic.Int64
 	results [results]atomic.Int64
-	logged  atomic.Int64 // when a failure was last logged, in seconds
+	logged  callout.Seldom // failures
 }
 
 // settings are a configuration and the client for its URL. They are immutable.
@@ -131,8 +130,7 @@ func (h *Hook) decide(a *answer) (*server.Message, error) {
 
 // log logs a failure, at most one a second.
 func (h *Hook) log(text string, err error) {
-	now, last := h.now().Unix(), h.logged.Load()
-	if now != last && h.logged.CompareAndSwap(last, now) {
+	if h.logged.Due(h.now()) {
 		set := h.current.Load()
 		set.Logger.Error(text, "url", set.URL, "err", err, "failed", h.results[failed].Load(), "timeouts", h.results[timedOut].Load())
 	}
@@ -159,12 +157,10 @@ func (set *settings) ask(ctx context.Context, in server.Inbound, now time.Time) 
 	}
 	bound, cancel := context.WithTimeout(ctx, set.Timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(bound, http.MethodPost, set.URL, bytes.NewReader(body))
+	r, err := callout.NewPost(bound, set.URL, body)
 	if err != nil {
 		return a, err
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "fanfare")
 	callout.Sign(r.Header, set.Secrets, id, now, body)
 	if a, err = exchange(set.client, r); err == nil {
 		return a, a.failure()

@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -185,17 +184,15 @@ func (w *webhooks) send(conf *App, hook *Webhook, batch []hookEvent, clients map
 func post(client *http.Client, conf *App, url string, body []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), hookTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	r, err := callout.NewPost(ctx, url, body)
 	if err != nil {
 		return errors.New("the URL is malformed")
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "fanfare")
 	r.Header.Set("X-Pusher-Key", conf.Key)
 	r.Header.Set("X-Pusher-Signature", conf.sign(string(body)))
-	resp, err := client.Do(r)
+	resp, err := callout.Send(client, r)
 	if err != nil {
-		return errors.Unwrap(err)
+		return err
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))

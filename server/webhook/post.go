@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,8 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
+
+	"fanfare/server/internal/callout"
 )
 
 // failure classes an attempt that failed, for the metrics.
@@ -51,14 +51,12 @@ func (d *deliverer) post(h *hook, id string, body []byte) outcome {
 	s := d.s
 	ctx, cancel := context.WithTimeout(d.ctx, s.cfg.Timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	r, err := callout.NewPost(ctx, h.url, body)
 	if err != nil {
 		return outcome{class: failedNetwork, err: err}
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "fanfare")
 	sign(r.Header, *s.secrets.Load(), id, s.now(), body)
-	resp, err := h.client.Do(r)
+	resp, err := callout.Send(h.client, r)
 	if err != nil {
 		return failedWith(resp, err)
 	}
@@ -80,9 +78,6 @@ func (d *deliverer) post(h *hook, id string, body []byte) outcome {
 
 // failedWith classes an error of the HTTP client.
 func failedWith(resp *http.Response, err error) outcome {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err
-	}
 	out := outcome{class: failedNetwork, err: err}
 	if resp != nil { // a redirect
 		return outcome{class: failedRedirect, status: resp.StatusCode, err: errors.New("the answer is a redirect: name the URL that it redirects to")}

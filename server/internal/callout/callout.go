@@ -106,11 +106,8 @@ func ReadAll(r io.Reader, most int) ([]byte, error) {
 // Do makes a request and returns the answer, whose status must be 200 and whose body is at
 // most some bytes. Errors do not name the URL.
 func Do(client *http.Client, r *http.Request, most int) (body []byte, header http.Header, err error) {
-	resp, err := client.Do(r)
+	resp, err := Send(client, r)
 	if err != nil {
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err
-		}
 		return nil, nil, err
 	}
 	defer resp.Body.Close()

@@ -14,8 +14,8 @@ import (
 
 const minSecret = 24 // bytes; Standard Webhooks, "Signature scheme"
 
-// CheckSecrets returns what is wrong with the Secrets of a hook's configuration.
-func CheckSecrets(secrets [][]byte) (errs []error) {
+// checkSecrets returns what is wrong with Backend.Secrets.
+func checkSecrets(secrets [][]byte) (errs []error) {
 	if len(secrets) == 0 {
 		errs = append(errs, field.Errorf("Secrets", "is empty: without a signature the backend cannot tell who asks"))
 	}
