@@ -30,10 +30,7 @@ func (cmd *Serve) connectHook(log *slog.Logger) (hook *connecthook.Hook, cfg con
 	if cmd.ConnectHook == "" {
 		return nil, cfg, errors.New("--auth hook needs --connect-hook")
 	}
-	if cmd.ConnectHookKeyFile == "" {
-		return nil, cfg, errors.New("--connect-hook needs --connect-hook-key-file: without a signature the backend cannot tell who asks")
-	}
-	lines, err := secretLines("connect-hook-key-file", cmd.ConnectHookKeyFile)
+	secrets, err := hookSecrets("connect-hook", cmd.ConnectHookKeyFile)
 	if err != nil {
 		return nil, cfg, err
 	}
@@ -45,6 +42,7 @@ func (cmd *Serve) connectHook(log *slog.Logger) (hook *connecthook.Hook, cfg con
 		URL:          cmd.ConnectHook,
 		CA:           cmd.ConnectHookCA,
 		InsecureHTTP: cmd.ConnectHookInsecureHTTP,
+		Secrets:      secrets,
 		Headers:      cmd.ConnectHookHeaders,
 		Cookies:      cmd.ConnectHookCookies,
 		Query:        cmd.ConnectHookQuery,
@@ -53,15 +51,27 @@ func (cmd *Serve) connectHook(log *slog.Logger) (hook *connecthook.Hook, cfg con
 		Failure:      failure,
 		Logger:       log,
 	}
-	for _, line := range lines {
-		secret, err := connecthook.ParseSecret(line)
-		if err != nil {
-			return nil, cfg, fmt.Errorf("--connect-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.ConnectHookKeyFile)
-		}
-		cfg.Secrets = append(cfg.Secrets, secret)
-	}
 	if hook, err = connecthook.New(cfg); err != nil {
 		return nil, cfg, errors.New(strings.ReplaceAll(InFlags("connecthook", err).Error(), "InsecureHTTP", "--connect-hook-insecure-http"))
 	}
 	return hook, cfg, nil
+}
+
+// hookSecrets reads the secrets that sign the requests of a hook, whose flag is named.
+func hookSecrets(hook, file string) (secrets [][]byte, err error) {
+	if file == "" {
+		return nil, fmt.Errorf("--%[1]s needs --%[1]s-key-file: without a signature the backend cannot tell who asks", hook)
+	}
+	lines, err := secretLines(hook+"-key-file", file)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
+		secret, err := connecthook.ParseSecret(line)
+		if err != nil {
+			return nil, fmt.Errorf("--%s-key-file: %s has a secret that begins with whsec_ and is not base64", hook, file)
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
 }

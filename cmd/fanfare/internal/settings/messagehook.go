@@ -2,13 +2,11 @@ package settings
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
 	"fanfare/server"
-	"fanfare/server/connecthook"
 	"fanfare/server/messagehook"
 )
 
@@ -29,10 +27,7 @@ func (cmd *Serve) messageHook(p *Plan, push *server.Endpoint, log *slog.Logger) 
 	if cmd.MessageHook == "" {
 		return nil
 	}
-	if cmd.MessageHookKeyFile == "" {
-		return errors.New("--message-hook needs --message-hook-key-file: without a signature the backend cannot tell who asks")
-	}
-	lines, err := secretLines("message-hook-key-file", cmd.MessageHookKeyFile)
+	secrets, err := hookSecrets("message-hook", cmd.MessageHookKeyFile)
 	if err != nil {
 		return err
 	}
@@ -40,16 +35,10 @@ func (cmd *Serve) messageHook(p *Plan, push *server.Endpoint, log *slog.Logger) 
 		URL:          cmd.MessageHook,
 		CA:           cmd.MessageHookCA,
 		InsecureHTTP: cmd.MessageHookInsecureHTTP,
+		Secrets:      secrets,
 		Timeout:      cmd.MessageHookTimeout,
 		Connections:  cmd.MessageHookConcurrency,
 		Logger:       log,
-	}
-	for _, line := range lines {
-		secret, err := connecthook.ParseSecret(line)
-		if err != nil {
-			return fmt.Errorf("--message-hook-key-file: %s has a secret that begins with whsec_ and is not base64", cmd.MessageHookKeyFile)
-		}
-		cfg.Secrets = append(cfg.Secrets, secret)
 	}
 	hook, err := messagehook.New(cfg)
 	if err != nil {
