@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -157,28 +155,16 @@ func (srv *Server) pacedOnAllNodes(ctx context.Context, c *Command) (l PacedList
 	if l.Unreachable == nil && srv.cluster != nil {
 		l.Unreachable = srv.cluster.Ready()
 	}
-	byID := make(map[string]int)
-	add := func(list []PacedBroadcast) {
-		for _, b := range list {
-			if i, known := byID[b.ID]; known {
-				node.MergePaced(&l.Broadcasts[i], b)
-				continue
-			}
-			byID[b.ID] = len(l.Broadcasts)
-			l.Broadcasts = append(l.Broadcasts, b)
-		}
-	}
-	add(local)
 	for _, r := range answer.Replies {
-		add(r.Paced)
+		local = append(local, r.Paced...)
 	}
-	slices.SortFunc(l.Broadcasts, func(x, y PacedBroadcast) int { return strings.Compare(x.ID, y.ID) })
+	l.Broadcasts = node.MergePacedLists(local, func(b *PacedBroadcast) *PacedBroadcast { return b })
 	return l
 }
 
-// newPacedID returns an ID, see node.CheckPacedID. An ID is the time in microseconds and a random number, in hexadecimal digits. Of two
-// broadcasts with the same key the one with the greater ID wins, so it is
-// that is greater than all that this node has seen, even if the clock of another is ahead.
+// newPacedID returns an ID, see node.CheckPacedID: the time in microseconds and a random
+// number. Of two broadcasts with the same key the one with the greater ID wins, so it is
+// greater than all that this node has seen, even if the clock of another is ahead.
 func (srv *Server) newPacedID() string {
 	for {
 		last := srv.pacedStamp.Load()

@@ -101,3 +101,20 @@ func CheckPacedID(id string) error {
 	}
 	return nil
 }
+
+// MergePacedLists merges what several nodes say about the same paced broadcasts, or closes, and
+// sorts them in the order in which they were started. paced returns what is merged of one.
+func MergePacedLists[T any](said []T, paced func(*T) *PacedBroadcast) (merged []T) {
+	byID := make(map[string]int)
+	for i := range said {
+		b := paced(&said[i])
+		if at, known := byID[b.ID]; known {
+			MergePaced(paced(&merged[at]), *b)
+			continue
+		}
+		byID[b.ID] = len(merged)
+		merged = append(merged, said[i])
+	}
+	slices.SortFunc(merged, func(x, y T) int { return strings.Compare(paced(&x).ID, paced(&y).ID) })
+	return merged
+}

@@ -32,17 +32,8 @@ func Page(all []node.SessionDetails, limit int) []node.SessionDetails {
 // MergeCloses returns the closes of all answers in the order in which they were started, each
 // once, with what all have counted.
 func MergeCloses(answers []Answer) (all []node.PacedClose) {
-	byID := make(map[string]int)
 	for i := range answers {
-		for _, c := range answers[i].Closes {
-			if at, known := byID[c.ID]; known {
-				node.MergePaced(&all[at].PacedBroadcast, c.PacedBroadcast)
-				continue
-			}
-			byID[c.ID] = len(all)
-			all = append(all, c)
-		}
+		all = append(all, answers[i].Closes...)
 	}
-	slices.SortFunc(all, func(a, b node.PacedClose) int { return strings.Compare(a.ID, b.ID) })
-	return all
+	return node.MergePacedLists(all, func(c *node.PacedClose) *node.PacedBroadcast { return &c.PacedBroadcast })
 }
