@@ -157,7 +157,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	ep := srv.endpointAt(string(r.head.Path))
 	if !r.head.IsUpgrade() && !ep.beginsStream(r) {
 		if err := handshake.CheckHost(&r.head); err != nil {
-			return err // net/http would reject it, too, but tell nobody
+			return err // net/http would reject it without a line in the log
 		}
 		return errPlain
 	}

@@ -32,7 +32,8 @@
 // reported last, and one that says which node leads. A write names the sequence that it
 // follows, so a node that was replaced cannot write. The leader writes one message for each
 // event. LastSeen reads there when users had a session last. It has about 150 bytes of memory
-// for each user who is online in the cluster, the other nodes about 60 for each of their own. Every node keeps the occupants with a member of all nodes.
+// for each user who is online in the cluster, the other nodes about 60 for each of their own.
+// Every node keeps the occupants with a member of all nodes.
 //
 // # Limitations
 //

@@ -26,7 +26,7 @@ const (
 	operation = 5 * time.Second
 	// absentAge is how long it is stored that a user is absent, and since when.
 	absentAge = 30 * 24 * time.Hour
-	// leftAge is that for channels and occupants, of which nobody asks. Nodes that follow them
+	// leftAge is that for channels and occupants, which no request asks for. Nodes that follow them
 	// read it within this time, or read all after an interruption.
 	leftAge = time.Hour
 	// loadBatch is how many records are read at a time.

@@ -139,10 +139,15 @@ func (a *app) hold(channel string, held bool) {
 		o.Member = id
 	} else if !isListed(channel) {
 		return
-	} else if held && !a.conf().hears("channel_occupied") && !a.conf().hears("channel_vacated") {
+	} else if held && !a.hearsChannels() {
 		return
 	}
 	a.service.cluster.occupancy.Occupy(o, held)
+}
+
+// hearsChannels reports whether a webhook is told which channels have subscribers.
+func (a *app) hearsChannels() bool {
+	return a.conf().hears("channel_occupied") || a.conf().hears("channel_vacated")
 }
 
 // holdMember tells the cluster that a user has, or has not, a connection to this node that
@@ -157,7 +162,7 @@ func (a *app) holdAgain() {
 	defer a.order.Unlock()
 	for _, channel := range a.presence.Channels("") {
 		if isListed(channel) {
-			a.hold(channel, a.conf().hears("channel_occupied") || a.conf().hears("channel_vacated"))
+			a.hold(channel, a.hearsChannels())
 		}
 	}
 }
