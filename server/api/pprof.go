@@ -100,12 +100,19 @@ func (a *API) recordProfile(ctx *fasthttp.RequestCtx, name string, d time.Durati
 // waitWithClient waits for d, or until the client closes the connection or the server
 // ends. It reads the connection, which therefore ends with this request.
 func (a *API) waitWithClient(ctx *fasthttp.RequestCtx, d time.Duration) {
-	wait, cancel := context.WithTimeout(ctx, d)
+	// Not of ctx, which fasthttp uses again: a timer that has just expired would read it then.
+	wait, cancel := context.WithTimeout(a.quit, d)
 	defer cancel()
 	ctx.SetConnectionClose()
 	nc := ctx.Conn()
+	await := func() {
+		select {
+		case <-wait.Done():
+		case <-ctx.Done(): // the server ends
+		}
+	}
 	if nc == nil {
-		<-wait.Done()
+		await()
 		return
 	}
 	nc.SetReadDeadline(time.Time{})
@@ -115,7 +122,7 @@ func (a *API) waitWithClient(ctx *fasthttp.RequestCtx, d time.Duration) {
 		defer cancel()
 		a.guard("profile", func() { io.Copy(io.Discard, nc) }) // clients send nothing here
 	}()
-	<-wait.Done()
+	await()
 	nc.SetReadDeadline(longAgo)
 	<-left
 }
