@@ -19,13 +19,13 @@ var (
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
 		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
-		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/messagehook", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/messagehook", "fanfare/server/messagenats", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
 	}
 	internal = []string{
 		"fanfare/internal/leak", "fanfare/internal/similar",
 		"fanfare/server/internal/audience", "fanfare/server/internal/breaker", "fanfare/server/internal/callout", "fanfare/server/internal/conflate", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
-		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/interest", "fanfare/server/internal/lane", "fanfare/server/internal/limit",
+		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/inbound", "fanfare/server/internal/interest", "fanfare/server/internal/lane", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/natstest", "fanfare/server/internal/operate", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog", "fanfare/server/internal/roster",
 		"fanfare/server/internal/replay",
 		"fanfare/server/internal/secure", "fanfare/server/internal/strict", "fanfare/server/internal/tlsrecord", "fanfare/server/internal/trace", "fanfare/server/internal/handover",
@@ -76,7 +76,7 @@ var arrows = []struct {
 	{[]string{"fanfare/server"}, append([]string{"fanfare/cmd"}, adapters...), nil,
 		"an embedder pays for the server only"},
 	{[]string{"fanfare/server"}, []string{"fanfare/server/internal/natsconn"}, nil,
-		"NATS ends in the packages inbox, cluster, presence and webhook"},
+		"NATS ends in the packages inbox, cluster, messagenats, presence and webhook"},
 	{adapters, append([]string{"fanfare/cmd", "fanfare/netpoll"}, adapters...), slices.Concat(parts, apiParts),
 		"an adapter can be used without the others, and sees the server, not its connections"},
 	{[]string{"fanfare/server/inbox"}, []string{"fanfare/server"}, append([]string{"fanfare/server/store", "fanfare/server/revoke", "fanfare/server/internal"}, parts...),
@@ -95,7 +95,7 @@ var arrows = []struct {
 var libraries = []struct{ library, packages string }{
 	{"github.com/valyala/fasthttp", "api fasthttpmount"},
 	{"github.com/prometheus", "api"},
-	{"github.com/nats-io", "acme inbox cluster presence webhook internal/natsconn internal/natstest"},
+	{"github.com/nats-io", "acme inbox cluster messagenats presence webhook internal/natsconn internal/natstest"},
 	{"github.com/caddyserver/certmagic", "acme"},
 	{"github.com/mholt/acmez", "acme"},
 	{"go.uber.org/zap", "acme"},

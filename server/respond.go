@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"fanfare/frame"
+	"fanfare/registry"
 	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/stats"
 )
@@ -31,6 +32,8 @@ type Inbound struct {
 	ID      string
 	Op      Op
 	Payload []byte
+
+	session *Session // nil: a program has made the value
 }
 
 // RequestError is an error of a Responder for the client: a code such as "rejected", for
@@ -81,7 +84,7 @@ func (s *Session) requestPlain(op Op, payload []byte) {
 // the client. An error of request itself is, too: the Responder is not called then.
 func (s *Session) request(in Inbound, answer func(*Message, error)) error {
 	srv, ep := s.srv(), s.endpoint()
-	in.User, in.SessionID, in.Endpoint = s.User(), s.fullID(), ep.Path
+	in.User, in.SessionID, in.Endpoint, in.session = s.User(), s.fullID(), ep.Path, s
 	err := v1Client{s}.enqueue(srv.responding, len(in.Payload), func() {
 		defer s.recovered("answer to a client")
 		m, err := ep.respond(srv.quit, in)
@@ -106,6 +109,28 @@ func (s *Session) request(in Inbound, answer func(*Message, error)) error {
 	}
 	return err
 }
+
+// PublishTo returns a Responder that publishes messages to a topic, if the session may publish
+// to it, see Session.MayPublish: to all its subscribers but the session itself, or, if it is
+// durable, to all. The answer is empty. An error says what is wrong with the topic.
+func PublishTo(topic string) (Responder, error) {
+	if err := registry.CheckName(topic); err != nil {
+		return nil, err
+	}
+	return func(_ context.Context, in Inbound) (*Message, error) {
+		if in.session == nil {
+			return nil, errNoSession
+		}
+		_, err := in.session.publishCounted(topic, in.Op, in.Payload)
+		var told *fanfarev1.Error
+		if errors.As(err, &told) {
+			err = &RequestError{Code: told.Code, Message: told.Message}
+		}
+		return nil, err
+	}, nil
+}
+
+var errNoSession = errors.New("server: PublishTo needs an Inbound that the server has made: it has the session")
 
 // respond calls the Responder.
 func (ep *endpoint) respond(ctx context.Context, in Inbound) (m *Message, err error) {

@@ -54,13 +54,11 @@ func (c v1Client) Publish(id, topic string, p fanfarev1.Payload) error {
 	}
 	err := c.enqueue(srv.publishing, len(p.Bytes), func() {
 		defer c.s.recovered("publish of a client")
-		o, err := c.s.publishNow(topic, op, p.Bytes)
+		o, err := c.s.publishCounted(topic, op, p.Bytes)
 		if err != nil {
-			srv.stats.Publishes[stats.PublishFailed].Add(1)
 			fanfarev1.Answer(c, id, err)
 			return
 		}
-		srv.stats.Publishes[stats.PublishAccepted].Add(1)
 		o.ID = id
 		c.Send(o)
 	})
@@ -80,6 +78,20 @@ func (c v1Client) enqueue(to *lane.Lanes[*Session], size int, run func()) error 
 		return errServerBusy
 	}
 	return nil
+}
+
+// publishCounted is publishNow, and counts its result.
+func (s *Session) publishCounted(topic string, op Op, payload []byte) (fanfarev1.Object, error) {
+	o, err := s.publishNow(topic, op, payload)
+	result := stats.PublishAccepted
+	switch {
+	case err == errMayNotPublish:
+		result = stats.PublishForbidden
+	case err != nil:
+		result = stats.PublishFailed
+	}
+	s.srv().stats.Publishes[result].Add(1)
+	return o, err
 }
 
 // publishNow publishes a message of the session's client, and returns the answer. An error is

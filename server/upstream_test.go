@@ -96,6 +96,43 @@ func TestClientPublishDurable(t *testing.T) {
 	}
 }
 
+// TestPublishTo: what clients send is published where they may, by clients that cannot name a
+// topic, too.
+func TestPublishTo(t *testing.T) {
+	everybody, nobody := publisher("chat.*"), publisher("other")
+	respond, err := PublishTo("chat.1")
+	if _, bad := PublishTo("a\nb"); err != nil || bad == nil {
+		t.Fatalf("a good topic: %v, a line break: %v", err, bad)
+	}
+	everybody.Respond, nobody.Respond = respond, respond
+	nobody.Path = "/closed"
+	srv := start(t, Config{Endpoints: []Endpoint{everybody, nobody}})
+	subscriber := dial(t, srv, "/ws?user=bob&topic=chat.1")
+	plain := dial(t, srv, "/ws?user=alice&topic=chat.1")
+	plain.send(Text, "hi")
+	if got := subscriber.next(); got != "hi" {
+		t.Errorf("a subscriber got %q", got)
+	}
+	v1 := joined(t, srv, "/ws?user=carol")
+	v1.send(Text, `{"type":"request","id":"1","base64":"AP8="}`)
+	if got := v1.next(); got != `{"type":"reply","id":"1","text":""}` {
+		t.Errorf("the answer is %s", got)
+	}
+	for who, c := range map[string]*client{"the subscriber": subscriber, "the first sender, whose own message it was not": plain} {
+		if got := c.next(); got != "\x00\xff" {
+			t.Errorf("%s got %q", who, got)
+		}
+	}
+	v1 = joined(t, srv, "/closed?user=carol")
+	v1.send(Text, `{"type":"request","id":"2","text":"hi"}`)
+	if got := v1.next(); !strings.HasPrefix(got, `{"type":"error","id":"2","code":"forbidden"`) {
+		t.Errorf("the answer is %s", got)
+	}
+	dial(t, srv, "/closed?user=dan").send(Text, "hi")
+	want := map[string]int64{"accepted": 2, "forbidden": 2, "busy": 0, "failed": 0}
+	await(t, "the messages are counted", func() bool { return fmt.Sprint(srv.Stats().Publishes) == fmt.Sprint(want) })
+}
+
 // TestPublishProblem: every error of a publish has a code.
 func TestPublishProblem(t *testing.T) {
 	logs := new(logBuffer)

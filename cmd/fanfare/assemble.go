@@ -23,6 +23,7 @@ import (
 	"fanfare/server/console"
 	"fanfare/server/inbox"
 	"fanfare/server/messagehook"
+	"fanfare/server/messagenats"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -48,16 +49,17 @@ type program struct {
 	page      *console.Page // nil: none
 	path      string        // of the program, for an upgrade
 
-	vault       *vault.Vault      // the store; nil: none
-	storeConfig *inbox.Config     // nil: none
-	dataDir     string            // of an embedded store
-	webhooks    *webhook.Service  // nil: none
-	tokens      *auth.Tokens      // nil: not --auth jwt
-	hook        *connecthook.Hook // nil: not --auth hook
-	tickets     *ticket.Tickets   // nil: no resume tickets
-	messages    *messagehook.Hook // nil: no --message-hook
-	presence    *presence.Service // nil: none
-	pusher      *pusher.Service   // nil: none
+	vault       *vault.Vault         // the store; nil: none
+	storeConfig *inbox.Config        // nil: none
+	dataDir     string               // of an embedded store
+	webhooks    *webhook.Service     // nil: none
+	tokens      *auth.Tokens         // nil: not --auth jwt
+	hook        *connecthook.Hook    // nil: not --auth hook
+	tickets     *ticket.Tickets      // nil: no resume tickets
+	messages    *messagehook.Hook    // nil: no --message-hook
+	subject     *messagenats.Subject // nil: no --message-subject
+	presence    *presence.Service    // nil: none
+	pusher      *pusher.Service      // nil: none
 
 	certsMu sync.Mutex
 	secured []secured // set by useCertificates, in the order of settings.Certificates; what is in it is guarded by certsMu
@@ -132,6 +134,13 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	if p.flags.Console {
 		page := &console.Page{Path: p.flags.Directory(), Endpoints: cfg.Endpoints, APIKey: len(next.API.Keys) > 0}
 		cfg.Fallback, p.page = page, page
+	}
+	if next.MessageSubject != nil {
+		if p.subject, err = messagenats.Open(*next.MessageSubject); err != nil {
+			return usage(settings.InFlags("messagenats", err))
+		}
+		cfg.Endpoints[0].Respond = p.subject.Respond // the first is that of --path
+		next.API.Measured = append(next.API.Measured, p.subject)
 	}
 	if next.Pusher != nil {
 		if err := p.servePusher(&cfg, next.Pusher); err != nil {
@@ -243,6 +252,9 @@ func (p *program) shutdown(ctx context.Context) (err error) {
 	}
 	if p.messages != nil {
 		p.messages.Close()
+	}
+	if p.subject != nil {
+		p.subject.Close()
 	}
 	if p.revoked != nil {
 		p.revoked.Close()

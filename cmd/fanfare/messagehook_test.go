@@ -39,8 +39,8 @@ func TestMessageHookPlan(t *testing.T) {
 		{[]string{"--message-hook=http://backend.example/x", good}, "unless this is allowed by --message-hook-insecure-http"},
 		{[]string{"--message-hook=http://backend.example/x", good, "--message-hook-insecure-http"}, ""},
 		{[]string{url, good, "--message-hook-timeout=1h"}, "--message-hook-timeout is 1h0m0s"},
-		{[]string{url, good, "--message-hook-concurrency=100000"}, "--message-hook-concurrency is 100000: want 1 to 16384"},
-		{[]string{url, good, "--message-hook-queue=9999999"}, "--message-hook-queue is 9999999"},
+		{[]string{url, good, "--message-concurrency=100000"}, "--message-concurrency is 100000: want 1 to 16384"},
+		{[]string{url, good, "--message-queue=9999999"}, "--message-queue is 9999999"},
 	} {
 		plan, err := parseServe(t, append(tt.args, "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {

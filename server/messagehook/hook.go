@@ -10,11 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"fanfare/server"
 	"fanfare/server/internal/breaker"
 	"fanfare/server/internal/callout"
+	"fanfare/server/internal/inbound"
 )
 
 // Hook has a backend answer messages. It is safe for concurrent use.
@@ -34,19 +33,8 @@ type settings struct {
 	client *http.Client
 }
 
-// Message is the JSON document that the backend gets.
-type Message struct {
-	// ID is a new one for each message: that of the header Webhook-Id.
-	ID string `json:"id"`
-	// Request is the ID that a client of fanfare.v1 gave its request.
-	Request  string `json:"request,omitzero"`
-	User     string `json:"user,omitzero"` // empty: the session has none
-	Session  string `json:"session"`       // server.SessionInfo.ID
-	Endpoint string `json:"endpoint"`      // its path
-	// Text or Base64 is the payload.
-	Text   *string `json:"text,omitzero"`
-	Base64 *[]byte `json:"base64,omitzero"`
-}
+// Message is the JSON document that the backend gets. ID is that of the header Webhook-Id.
+type Message = inbound.Message
 
 // New returns a Hook. It makes no request.
 func New(cfg Config) (*Hook, error) { return newHook(cfg, breaker.OpenFor) }
@@ -139,13 +127,7 @@ func (h *Hook) log(text string, err error) {
 // document returns the body of a request.
 func document(id string, in *server.Inbound) ([]byte, error) {
 	m := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}
-	if in.Op == server.Text {
-		text := string(in.Payload)
-		m.Text = &text
-	} else {
-		m.Base64 = &in.Payload
-	}
-	return json.Marshal(&m)
+	return m.Encode(in.Op == server.Text, in.Payload)
 }
 
 // ask makes a request. An error is a failure of the backend, or that of ctx.

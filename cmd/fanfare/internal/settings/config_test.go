@@ -26,6 +26,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/inbox"
 	"fanfare/server/messagehook"
+	"fanfare/server/messagenats"
 	"fanfare/server/presence"
 	"fanfare/server/revoke"
 	"fanfare/server/ticket"
@@ -196,6 +197,7 @@ func TestFlagOfFields(t *testing.T) {
 		"api":         {reflect.TypeFor[api.Config]()},
 		"connecthook": {reflect.TypeFor[connecthook.Config]()},
 		"messagehook": {reflect.TypeFor[messagehook.Config]()},
+		"messagenats": {reflect.TypeFor[messagenats.Config]()},
 		"inbox":       {reflect.TypeFor[inbox.Config]()},
 		"cluster":     {reflect.TypeFor[cluster.Config]()},
 		"acme":        {reflect.TypeFor[acme.Config](), reflect.TypeFor[acme.NATS]()},

@@ -15,18 +15,12 @@ type messageHookFlags struct {
 	MessageHook             string        `name:"message-hook" help:"URL of the backend that gets what clients of --path send, and answers it: https, or http on loopback." placeholder:"URL" live:"yes"`
 	MessageHookKeyFile      string        `name:"message-hook-key-file" help:"Secrets that sign the requests (Standard Webhooks), one per line. Required with --message-hook." placeholder:"FILE" live:"yes"`
 	MessageHookTimeout      time.Duration `name:"message-hook-timeout" help:"Time for a request." default:"5s" live:"yes"`
-	MessageHookConcurrency  int           `name:"message-hook-concurrency" help:"Maximum number of requests under way." default:"64"`
-	MessageHookQueue        int           `name:"message-hook-queue" help:"Maximum number of messages that wait for a request; more are rejected, and so are more than 64 of one session." default:"4096"`
 	MessageHookCA           string        `name:"message-hook-ca" help:"Authorities that the backend is verified with, in PEM, instead of the system's." placeholder:"FILE" live:"yes"`
 	MessageHookInsecureHTTP bool          `name:"message-hook-insecure-http" help:"Allow http for a backend that is not on loopback: an attacker on the network can then read messages and forge answers." live:"yes"`
 }
 
-// messageHook sets the hook that answers clients of an endpoint, if there is one. It makes no
-// request.
+// messageHook sets the hook that answers clients of an endpoint.
 func (cmd *Serve) messageHook(p *Plan, push *server.Endpoint, log *slog.Logger) error {
-	if cmd.MessageHook == "" {
-		return nil
-	}
 	secrets, err := hookSecrets("message-hook", cmd.MessageHookKeyFile)
 	if err != nil {
 		return err
@@ -37,7 +31,7 @@ func (cmd *Serve) messageHook(p *Plan, push *server.Endpoint, log *slog.Logger) 
 		InsecureHTTP: cmd.MessageHookInsecureHTTP,
 		Secrets:      secrets,
 		Timeout:      cmd.MessageHookTimeout,
-		Connections:  cmd.MessageHookConcurrency,
+		Connections:  cmd.MessageConcurrency,
 		Logger:       log,
 	}
 	hook, err := messagehook.New(cfg)

@@ -54,8 +54,8 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		InsecureIdentity: cmd.InsecureIdentity,
 		Identifiers:      cmd.identifiers(),
 		IdentifierQueue:  cmd.ConnectHookQueue,
-		Responders:       cmd.MessageHookConcurrency,
-		ResponderQueue:   cmd.MessageHookQueue,
+		Responders:       cmd.MessageConcurrency,
+		ResponderQueue:   cmd.MessageQueue,
 		AllowOrigins:     cmd.AllowOrigin,
 		Transport:        transport,
 		Workers:          cmd.Workers,
@@ -98,7 +98,7 @@ func (cmd *Serve) endpoints(p *Plan, log *slog.Logger) ([]server.Endpoint, error
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.messageHook(p, &push, log); err != nil {
+	if err := cmd.messages(p, &push, log); err != nil {
 		return nil, err
 	}
 	push.Dialects = []server.Dialect{cmd.plain(), server.V1()}

@@ -15,6 +15,7 @@ import (
 	"fanfare/server/inbox"
 	"fanfare/server/listen"
 	"fanfare/server/messagehook"
+	"fanfare/server/messagenats"
 	"fanfare/server/presence"
 	"fanfare/server/pusher"
 	"fanfare/server/revoke"
@@ -50,6 +51,7 @@ type Plan struct {
 	// MessageHook is in the endpoints of Server, too.
 	MessageHook       *messagehook.Hook // nil: none
 	MessageHookConfig messagehook.Config
+	MessageSubject    *messagenats.Config // nil: none
 }
 
 // Plan reads the files, and checks everything that can be checked without a listener

@@ -62,7 +62,7 @@ type Serve struct {
 
 	inboxFlags `embed:"" group:"Durable messages"`
 
-	messageHookFlags `embed:"" group:"Message hook"`
+	messageFlags `embed:"" group:"Messages of clients"`
 
 	webhookFlags `embed:"" group:"Webhooks"`
 

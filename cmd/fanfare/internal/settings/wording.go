@@ -26,10 +26,13 @@ var flagOf = map[string]string{
 
 	"server.Identifiers": "connect-hook-concurrency", "server.IdentifierQueue": "connect-hook-queue",
 
-	"server.Responders": "message-hook-concurrency", "server.ResponderQueue": "message-hook-queue",
+	"server.Responders": "message-concurrency", "server.ResponderQueue": "message-queue",
 
 	"messagehook.URL": "message-hook", "messagehook.Secrets": "message-hook-key-file", "messagehook.Timeout": "message-hook-timeout",
-	"messagehook.Connections": "message-hook-concurrency",
+	"messagehook.Connections": "message-concurrency",
+
+	"messagenats.Subject": "message-subject", "messagenats.Timeout": "message-subject-timeout", "messagenats.URL": "nats", "messagenats.Credentials": "nats-creds",
+	"messagenats.CA": "nats-ca", "messagenats.Cert": "nats-cert", "messagenats.Key": "nats-key", "messagenats.Answer": "message-subject-answer",
 
 	"connecthook.URL": "connect-hook", "connecthook.Secrets": "connect-hook-key-file", "connecthook.Headers": "connect-hook-headers",
 	"connecthook.Cookies": "connect-hook-cookies", "connecthook.Query": "connect-hook-query", "connecthook.Timeout": "connect-hook-timeout",
