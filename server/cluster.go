@@ -1,10 +1,13 @@
 package server
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
+	"fanfare/netpoll"
+	"fanfare/server/internal/operate"
 	"fanfare/server/node"
 	"fanfare/server/store"
 )
@@ -72,55 +75,6 @@ var (
 	ErrInvalidCommand = node.ErrInvalidCommand
 )
 
-// onAllNodes does something on this node, and has the other nodes that hold the
-// target do it at the same time. It returns the sum of the counts. An error says
-// that nothing was done anywhere.
-func (srv *Server) onAllNodes(ctx context.Context, t Target, c *Command, local func() int) (int, Answer, error) {
-	cl := srv.cluster
-	if cl == nil {
-		return local(), Answer{}, nil
-	}
-	if err := cl.Check(c); err != nil {
-		return 0, Answer{}, err
-	}
-	if !cl.Shared(t) {
-		// Nodes that this one has not heard of yet get the command all the same;
-		// none answers.
-		answer := srv.ask(ctx, t, c)
-		n := local()
-		return n + node.Count(answer), answer, nil
-	}
-	there := make(chan Answer, 1)
-	go func() { there <- srv.ask(ctx, t, c) }()
-	n := local()
-	answer := <-there
-	return n + node.Count(answer), answer, nil
-}
-
-// ask is Cluster.Ask for a command that Check accepts. After a panic, in the evaluation of
-// the answer, the other nodes count as unreachable.
-func (srv *Server) ask(ctx context.Context, t Target, c *Command) (answer Answer) {
-	defer func() {
-		if v := recover(); v != nil {
-			srv.panicked("answer of the cluster", v)
-			answer = Answer{}
-			answer.Unreachable = fmt.Errorf("%w: panic in the answer of the cluster: %v", ErrUnreachable, v)
-		}
-	}()
-	answer, err := srv.cluster.Ask(ctx, t, c)
-	answer.Unreachable = err
-	for _, r := range answer.Replies {
-		if r.Error != "" && r.Error != node.TooManyTopics {
-			answer.Missing++
-			if r.Node != "" {
-				answer.MissingNodes = append(answer.MissingNodes, r.Node)
-			}
-		}
-	}
-	answer.Coverage = node.Tidy(answer.Coverage)
-	return answer
-}
-
 func (srv *Server) holdUser(user string) {
 	if cl := srv.cluster; cl != nil && user != "" {
 		cl.Hold(Target{User: user})
@@ -139,6 +93,8 @@ func (srv *Server) holdTopic(topic string) {
 		srv.interest.Hold(topic)
 	}
 }
+
+// The rest of this file has what this process does for a command, on its own sessions.
 
 // member is the server as the other nodes of its cluster see it.
 type member struct{ srv *Server }
@@ -162,6 +118,17 @@ func (m member) Serve(c *Command) Reply {
 	return srv.execute("command of another node", c)
 }
 
+// process is the server as package allnodes sees it.
+type process struct{ srv *Server }
+
+func (p process) Execute(c *Command) Reply                           { return p.srv.dispatch(c) }
+func (p process) Answer(q *operate.Question) (operate.Answer, error) { return p.srv.answerTo(q) }
+func (p process) Both(here func() Reply, command func() *Command) Reply {
+	return p.srv.inBoth(here, command)
+}
+func (p process) Wall() time.Time              { return p.srv.wall() }
+func (p process) Panicked(where string, v any) { p.srv.panicked(where, v) }
+
 // concernsSessions reports whether a command waits for sessions that are moving to another
 // process. The others concern what an identity may do, and broadcasts that take long anyway.
 func (srv *Server) concernsSessions(v Verb) bool {
@@ -170,12 +137,6 @@ func (srv *Server) concernsSessions(v Verb) bool {
 		return false
 	}
 	return true
-}
-
-// locally executes a command on the sessions of this process and, during a handover, on those
-// of the other one. The command is one of this process, and was checked.
-func (srv *Server) locally(c *Command) Reply {
-	return srv.inBoth(func() Reply { return srv.dispatch(c) }, func() *Command { return c })
 }
 
 // execute executes a command of another process on the sessions of this one. The command is
@@ -236,11 +197,11 @@ func (srv *Server) dispatch(c *Command) (r Reply) {
 		r.Count, err = srv.applyRevocation(c)
 	case VerbPaced:
 		var b PacedBroadcast
-		if b, err = srv.startPacedLocal(c, ofCommand(c)); err == nil {
+		if b, err = srv.startPacedHere(c, ofCommand(c)); err == nil {
 			r.Paced = []PacedBroadcast{b}
 		}
 	case VerbPacedList, VerbPacedCancel:
-		r.Paced = srv.pacedLocal(c)
+		r.Paced = srv.paced.Broadcasts(c.ID, c.Verb == VerbPacedCancel)
 	case VerbPresence:
 		r.Users = srv.presenceHere(c.Users)
 	case VerbTopicUsers:
@@ -287,4 +248,145 @@ func (srv *Server) storedMessage(c *Command) (box store.Box, m *Message) {
 		m.setPosition(box, epoch, c.Offset)
 	}
 	return box, m
+}
+func (srv *Server) presenceHere(users []string) (online []UserSessions) {
+	var list []*Session
+	for _, user := range users {
+		list = srv.users.AppendUser(list[:0], user)
+		if n := countOpen(list); n > 0 {
+			online = append(online, UserSessions{User: user, Sessions: n})
+		}
+	}
+	slices.SortFunc(online, func(a, b UserSessions) int { return strings.Compare(a.User, b.User) })
+	return slices.Compact(online) // a user may have been named twice
+}
+
+func countOpen(list []*Session) (n int) {
+	for _, s := range list {
+		if s.phase() == open {
+			n++
+		}
+	}
+	return n
+}
+
+func (srv *Server) topicUsersHere(topic, after string, limit int) []UserSessions {
+	counts := make(map[string]int)
+	for _, s := range srv.users.AppendTopic(nil, topic) {
+		if user := s.User(); user > after && s.phase() == open {
+			counts[user]++
+		}
+	}
+	return node.PageOf(counts, after, limit)
+}
+
+func (srv *Server) describe() node.Description {
+	return node.Description{State: srv.Status().String(), Version: srv.cfg.Version, Since: srv.started.UTC()}
+}
+func (srv *Server) sessionsHere(t Target) []SessionInfo {
+	all := []SessionInfo{}
+	for _, s := range srv.appendTarget(nil, t) {
+		if s.phase() == open {
+			all = append(all, s.info())
+		}
+	}
+	return all
+}
+
+// operateHere executes VerbInquire and VerbOperate in this process.
+func (srv *Server) operateHere(c *Command) ([]byte, error) {
+	q, err := operate.Parse(c.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if q.Kind.Changes() != (c.Verb == VerbOperate) {
+		return nil, fmt.Errorf("verb %d does not carry the question %q", c.Verb, q.Kind)
+	}
+	a, err := srv.answerTo(q)
+	if err != nil {
+		return nil, err
+	}
+	return a.Encode()
+}
+
+// answerTo answers a question for the sessions of this process.
+func (srv *Server) answerTo(q *operate.Question) (a operate.Answer, err error) {
+	switch q.Kind {
+	case operate.Users:
+		a.Users = namesHere(srv.users.AppendUsersAfter, q, func(user string) int { return countOpen(srv.users.AppendUser(nil, user)) })
+	case operate.Topics:
+		a.Users = namesHere(srv.users.AppendTopicsAfter, q, srv.users.TopicSessions)
+	case operate.Sessions:
+		a.Sessions = q.Keep(srv.detailsHere(q.User))
+	case operate.CloseSession:
+		if s := srv.sessionOf(q.ID); s != nil && s.phase() == open && s.Close(q.Code, q.Reason) {
+			a.Count = 1
+		}
+	case operate.Close:
+		a.Closes, err = srv.startCloseHere(q)
+	case operate.Closes, operate.CancelClose:
+		a.Closes = srv.paced.Closes(q.ID, q.Kind == operate.CancelClose)
+	case operate.Trace:
+		if a.Trace, err = srv.traces.Poll(q.ID, q.User, q.Payload, q.Seen, srv.now()); err == nil {
+			a.Trace.Node = srv.nodeName()
+		}
+	case operate.EndTrace:
+		srv.traces.End(q.ID)
+	}
+	return a, err
+}
+
+// namesHere returns a page of names, each with its number of sessions. Names without any are
+// those of sessions that have not opened, or have begun to close.
+func namesHere(page func(dst []string, after, prefix string, n int) []string, q *operate.Question, count func(string) int) (out []UserSessions) {
+	for after := q.After; len(out) < q.Limit; {
+		want := q.Limit - len(out)
+		names := page(nil, after, q.Prefix, want)
+		for _, name := range names {
+			if n := count(name); n > 0 {
+				out = append(out, UserSessions{User: name, Sessions: n})
+			}
+		}
+		if len(names) < want {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	return out
+}
+
+func (srv *Server) detailsHere(user string) (all []SessionDetails) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.phase() == open {
+			all = append(all, SessionDetails{SessionInfo: s.info(), Dialect: s.dialectName()})
+		}
+	}
+	return all
+}
+
+// sessionOf returns the session of this process that has the ID of a SessionInfo; nil: none.
+func (srv *Server) sessionOf(id string) (found *Session) {
+	name, number, err := node.CutSessionID(id)
+	if err != nil || name != srv.nodeName() {
+		return nil
+	}
+	for i := range srv.engine.Portions() {
+		srv.engine.EachOf(i, func(h netpoll.Handler) {
+			if h, ok := h.(handler); ok && h.s.ID() == number {
+				found = h.s
+			}
+		})
+		if found != nil {
+			break
+		}
+	}
+	return found
+}
+
+// nodeName returns the name of this node, empty without a cluster.
+func (srv *Server) nodeName() string {
+	if srv.cluster == nil {
+		return ""
+	}
+	return srv.cluster.Name()
 }

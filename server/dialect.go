@@ -66,6 +66,25 @@ type PresenceDialect interface {
 	EncodesPresence()
 }
 
+// NamedDialect is a Dialect whose name in lists of sessions is another one than its sub-protocol.
+type NamedDialect interface {
+	Dialect
+	// Name is lower-case, such as "pusher".
+	Name() string
+}
+
+// dialectName returns SessionDetails.Dialect.
+func (s *Session) dialectName() string {
+	d := s.dialect()
+	if named, ok := d.(NamedDialect); ok {
+		return named.Name()
+	}
+	if name := d.Protocol(); name != "" {
+		return name
+	}
+	return "plain"
+}
+
 // Content is what a Dialect encodes.
 type Content struct {
 	Op      Op // Text or Binary

@@ -23,7 +23,7 @@ var (
 	}
 	internal = []string{
 		"fanfare/internal/leak", "fanfare/internal/similar",
-		"fanfare/server/internal/audience", "fanfare/server/internal/breaker", "fanfare/server/internal/callout", "fanfare/server/internal/conflate", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
+		"fanfare/server/internal/allnodes", "fanfare/server/internal/audience", "fanfare/server/internal/breaker", "fanfare/server/internal/callout", "fanfare/server/internal/conflate", "fanfare/server/internal/drain", "fanfare/server/internal/fallback", "fanfare/server/internal/fanfarev1", "fanfare/server/internal/fanout",
 		"fanfare/server/internal/field", "fanfare/server/internal/gate",
 		"fanfare/server/internal/guard", "fanfare/server/internal/handshake", "fanfare/server/internal/history", "fanfare/server/internal/inbound", "fanfare/server/internal/interest", "fanfare/server/internal/lane", "fanfare/server/internal/limit",
 		"fanfare/server/internal/natsconn", "fanfare/server/internal/natstest", "fanfare/server/internal/operate", "fanfare/server/internal/pace", "fanfare/server/internal/presence", "fanfare/server/internal/proxyproto", "fanfare/server/internal/receipt", "fanfare/server/internal/rejectlog", "fanfare/server/internal/roster",

@@ -238,14 +238,14 @@ func (p *Pending) finish(ctx context.Context) (Stored, error) {
 	if cl := srv.cluster; cl != nil && cl.Check(c) != nil {
 		c.Op, c.Payload = 0, nil // other nodes read it from the store
 	}
-	n, answer, err := srv.onAllNodes(ctx, Target(p.box), c, func() int {
+	n, answer, err := srv.nodes.Do(ctx, Target(p.box), c, func() int {
 		return srv.together(func() int { return srv.announceHere(p.box, epoch, r.Offset, r.Prev, message, p.began) },
 			func() *Command { return c })
 	})
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{epoch, r.Offset, Delivery{n, answer.Coverage}}, nil
+	return Stored{epoch, r.Offset, Delivery{Receivers: n, Coverage: answer.Coverage}}, nil
 }
 
 // ErrStoreMoved: the store belongs to another process, which has ended.

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/allnodes"
 	"fanfare/server/internal/audience"
 	"fanfare/server/internal/operate"
 	"fanfare/server/internal/pace"
 	"fanfare/server/node"
+	"fanfare/server/where"
 )
 
 // This file has paced broadcasts: a message to every session, or to the subscribers of a
@@ -42,13 +42,16 @@ var (
 	ErrManyPaced = errors.New("server: too many paced broadcasts are under way")
 	// ErrNoPaced: no node has a paced broadcast with this ID. Those that have ended are
 	// forgotten after a while.
-	ErrNoPaced = errors.New("server: no such paced broadcast")
+	ErrNoPaced = allnodes.ErrNoPaced
 )
 
-// PacedBroadcast describes a paced broadcast, and PacedState says how far it is.
+// PacedBroadcast describes a paced broadcast, PacedState says how far it is, and PacedDelivery and
+// PacedList say whether every node has answered, too.
 type (
 	PacedBroadcast = node.PacedBroadcast
 	PacedState     = node.PacedState
+	PacedDelivery  = node.PacedDelivery
+	PacedList      = node.PacedList
 )
 
 // The states of a paced broadcast. All but the first are final.
@@ -59,23 +62,6 @@ const (
 	PacedReplaced = node.PacedReplaced // by one with the same key
 	PacedStopped  = node.PacedStopped  // the server has begun to drain
 )
-
-// pacedStates are the names of the states of a job.
-var pacedStates = [...]PacedState{
-	pace.Running: PacedRunning, pace.Done: PacedDone, pace.Canceled: PacedCanceled, pace.Replaced: PacedReplaced, pace.Stopped: PacedStopped,
-}
-
-// PacedDelivery is a paced broadcast, and whether every node has answered.
-type PacedDelivery struct {
-	PacedBroadcast
-	Coverage
-}
-
-// PacedList is a list of paced broadcasts, and whether every node has answered.
-type PacedList struct {
-	Broadcasts []PacedBroadcast // in the order in which they were started
-	Coverage
-}
 
 // StartPaced starts to send a message to everyone, or to the subscribers of one topic, and
 // returns before the first session has it. Each node spreads the deliveries to its own
@@ -91,156 +77,91 @@ func (srv *Server) StartPaced(ctx context.Context, to Audience, m *Message, p Pa
 	if err := srv.fits(m); err != nil {
 		return PacedDelivery{}, err
 	}
-	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.newPacedID(), Key: p.Key, Over: p.Over}
+	c := &Command{Verb: VerbPaced, Audience: to, ID: srv.paced.NewID(srv.wall()), Key: p.Key, Over: p.Over}
 	m.into(c)
 	if err := node.CheckPaced(c, srv.Durable); err != nil {
 		return PacedDelivery{}, err
 	}
-	if srv.cluster != nil {
-		if err := srv.cluster.Check(c); err != nil {
-			return PacedDelivery{}, err
-		}
-	}
-	b, err := srv.startPacedLocal(c, m)
-	if err != nil || srv.cluster == nil {
-		return PacedDelivery{PacedBroadcast: b}, err
-	}
-	answer := srv.ask(ctx, Target{}, c)
-	for _, r := range answer.Replies {
-		for _, other := range r.Paced {
-			node.MergePaced(&b, other)
-		}
-	}
-	return PacedDelivery{b, answer.Coverage}, nil
+	return srv.nodes.StartPaced(ctx, c, func() (PacedBroadcast, error) { return srv.startPacedHere(c, m) })
 }
 
 // ListPaced lists the paced broadcasts that are under way, and the last that have ended.
-func (srv *Server) ListPaced(ctx context.Context) PacedList {
-	return srv.pacedOnAllNodes(ctx, &Command{Verb: VerbPacedList})
-}
+func (srv *Server) ListPaced(ctx context.Context) PacedList { return srv.nodes.ListPaced(ctx) }
 
 // FindPaced returns a paced broadcast. The error is ErrNoPaced.
 func (srv *Server) FindPaced(ctx context.Context, id string) (PacedDelivery, error) {
-	return srv.onePaced(ctx, &Command{Verb: VerbPacedList, ID: id})
+	return srv.nodes.OnePaced(ctx, &Command{Verb: VerbPacedList, ID: id})
 }
 
 // CancelPaced ends a paced broadcast: when it has returned, no session of the nodes that
 // have answered receives the message any more. For one that has ended it does nothing. The
 // error is ErrNoPaced.
 func (srv *Server) CancelPaced(ctx context.Context, id string) (PacedDelivery, error) {
-	return srv.onePaced(ctx, &Command{Verb: VerbPacedCancel, ID: id})
+	return srv.nodes.OnePaced(ctx, &Command{Verb: VerbPacedCancel, ID: id})
 }
 
-func (srv *Server) onePaced(ctx context.Context, c *Command) (PacedDelivery, error) {
-	if node.CheckPacedID(c.ID) != nil { // no node has it
-		return PacedDelivery{}, ErrNoPaced
-	}
-	list := srv.pacedOnAllNodes(ctx, c)
-	if len(list.Broadcasts) == 0 {
-		return PacedDelivery{Coverage: list.Coverage}, ErrNoPaced
-	}
-	return PacedDelivery{list.Broadcasts[0], list.Coverage}, nil
-}
-
-func (srv *Server) pacedOnAllNodes(ctx context.Context, c *Command) (l PacedList) {
-	var local []PacedBroadcast
-	_, answer, err := srv.onAllNodes(ctx, Target{}, c, func() int {
-		local = srv.pacedLocal(c)
-		return 0
-	})
-	l.Coverage = answer.Coverage
-	if err != nil {
-		l.Unreachable = err
-	}
-	if l.Unreachable == nil && srv.cluster != nil {
-		l.Unreachable = srv.cluster.Ready()
-	}
-	for _, r := range answer.Replies {
-		local = append(local, r.Paced...)
-	}
-	l.Broadcasts = node.MergePacedLists(local, func(b *PacedBroadcast) *PacedBroadcast { return b })
-	return l
-}
-
-// newPacedID returns an ID, see node.CheckPacedID: the time in microseconds and a random
-// number. Of two broadcasts with the same key the one with the greater ID wins, so it is
-// greater than all that this node has seen, even if the clock of another is ahead.
-func (srv *Server) newPacedID() string {
-	for {
-		last := srv.pacedStamp.Load()
-		stamp := max(uint64(srv.wall().UnixMicro()), last+1)
-		if srv.pacedStamp.CompareAndSwap(last, stamp) {
-			return fmt.Sprintf("%0*x%08x", node.PacedStampDigits, stamp, rand.Uint32())
-		}
-	}
-}
-
-// notePacedID keeps newPacedID ahead of the ID of another node.
-func (srv *Server) notePacedID(id string) {
-	stamp, _ := strconv.ParseUint(id[:node.PacedStampDigits], 16, 64)
-	for last := srv.pacedStamp.Load(); stamp > last && !srv.pacedStamp.CompareAndSwap(last, stamp); {
-		last = srv.pacedStamp.Load()
-	}
-}
-
-// pacedInfo is Spec.Info of a job.
-type pacedInfo struct {
-	topic   string
-	started time.Time
-	close   *operate.Question // what a paced close does; nil: it is a broadcast
-}
-
-// startPacedLocal starts a paced broadcast to the sessions of this node.
-func (srv *Server) startPacedLocal(c *Command, m *Message) (PacedBroadcast, error) {
-	srv.notePacedID(c.ID)
+// startPacedHere starts a paced broadcast to the sessions of this node.
+func (srv *Server) startPacedHere(c *Command, m *Message) (PacedBroadcast, error) {
+	srv.paced.NoteID(c.ID)
 	srv.openReceipt(m, c.Over)
 	w := &pacedWalk{srv: srv, sel: srv.selectionOf(&c.Audience), born: srv.tick.Load(), counter: &srv.stats.Broadcast}
 	if len(c.Audience.Topics) > 0 {
 		w.topic, w.counter = c.Audience.Topics[0], &srv.stats.Published
 	}
 	w.do = srv.sender(m)
-	j, err := srv.paced.Start(pace.Spec{ID: c.ID, Key: c.Key, Over: c.Over, Of: w.receivers(), Next: w.next, Info: &pacedInfo{topic: w.topic, started: srv.wall()}})
+	j, err := srv.paced.Start(pace.Spec{ID: c.ID, Key: c.Key, Over: c.Over, Of: w.receivers(), Next: w.next, Info: pace.Info{Topic: w.topic, Started: srv.wall()}})
 	switch {
 	case errors.Is(err, pace.ErrFull):
 		return PacedBroadcast{}, fmt.Errorf("%w: %d", ErrManyPaced, MaxPaced)
 	case err != nil:
 		return PacedBroadcast{}, fmt.Errorf("server: paced broadcast: %w", err)
 	}
-	return describePaced(j), nil
+	return j.Broadcast(), nil
 }
 
-// pacedLocal executes VerbPacedList and VerbPacedCancel on this node.
-func (srv *Server) pacedLocal(c *Command) (list []PacedBroadcast) {
-	for _, j := range srv.paced.List() {
-		if j.Info.(*pacedInfo).close != nil || c.ID != "" && c.ID != j.ID {
-			continue
-		}
-		if c.Verb == VerbPacedCancel {
-			srv.paced.Cancel(j.ID)
-		}
-		list = append(list, describePaced(j))
+// startCloseHere starts to close sessions of this process. It returns nothing on a node that is
+// not named.
+func (srv *Server) startCloseHere(q *operate.Question) ([]PacedClose, error) {
+	srv.paced.NoteID(q.ID)
+	if q.Node != "" && q.Node != srv.nodeName() {
+		return nil, nil
 	}
-	return list
-}
-
-func describePaced(j *pace.Job) PacedBroadcast {
-	info, p := j.Info.(*pacedInfo), j.Progress()
-	started := info.started.UTC().Round(0)
-	b := PacedBroadcast{ID: j.ID, Key: j.Key, Topic: info.topic, State: pacedStates[p.State],
-		Receivers: p.Receivers, Of: j.Of, Started: started, Until: started.Add(j.Over)}
-	if p.State != pace.Running {
-		b.Ended = started.Add(p.Ended - j.Started)
+	w := &pacedWalk{srv: srv, topic: q.Topic, anonymous: true, born: srv.tick.Load()}
+	if len(q.Users) > 0 {
+		w.users = make(map[string]struct{}, len(q.Users))
+		for _, user := range q.Users {
+			w.users[user] = struct{}{}
+		}
 	}
-	return b
+	if q.Where != "" {
+		expr, err := where.Parse(q.Where)
+		if err != nil {
+			return nil, err
+		}
+		w.sel = srv.selectionOf(&Audience{Where: expr})
+	}
+	w.do = func(s *Session) bool { return s.Close(q.Code, q.Reason) }
+	of, over := w.receivers(), time.Duration(q.Over)
+	if q.Rate > 0 {
+		over = time.Duration(float64(of) / float64(q.Rate) * float64(time.Second))
+	}
+	j, err := srv.paced.Start(pace.Spec{ID: q.ID, Over: over, Of: of, Next: w.next, Info: pace.Info{Started: srv.wall(), Close: q}})
+	switch {
+	case errors.Is(err, pace.ErrFull):
+		return nil, fmt.Errorf("%w: %d", ErrManyPaced, MaxPaced)
+	case err != nil:
+		return nil, fmt.Errorf("server: paced close: %w", err)
+	}
+	return []PacedClose{j.Close()}, nil
 }
 
 // pacedEnded logs the end of a paced broadcast or close on this node.
 func (srv *Server) pacedEnded(j *pace.Job, p pace.Progress) {
-	if q := j.Info.(*pacedInfo).close; q != nil {
-		srv.log.Info("paced close ended", "id", j.ID, "code", int(q.Code), "state", pacedStates[p.State], "closed", p.Receivers, "of", j.Of)
+	if q := j.Info.Close; q != nil {
+		srv.log.Info("paced close ended", "id", j.ID, "code", int(q.Code), "state", p.State.String(), "closed", p.Receivers, "of", j.Of)
 		return
 	}
-	srv.log.Info("paced broadcast ended", "id", j.ID, "key", j.Key, "state", pacedStates[p.State], "receivers", p.Receivers, "of", j.Of)
+	srv.log.Info("paced broadcast ended", "id", j.ID, "key", j.Key, "state", p.State.String(), "receivers", p.Receivers, "of", j.Of)
 }
 
 // pacedWalk does something with sessions of this process, one after another. Its cursor is all

@@ -263,8 +263,8 @@ func TestPacedOnNodes(t *testing.T) {
 // startPacedHere starts a paced broadcast on one node of a cluster.
 func startPacedHere(t *testing.T, srv *Server) {
 	t.Helper()
-	c := &Command{Verb: VerbPaced, Audience: everyone, ID: srv.newPacedID(), Over: time.Hour, Op: Text}
-	if _, err := srv.startPacedLocal(c, NewMessage(Text, nil)); err != nil {
+	c := &Command{Verb: VerbPaced, Audience: everyone, ID: srv.paced.NewID(srv.wall()), Over: time.Hour, Op: Text}
+	if _, err := srv.startPacedHere(c, NewMessage(Text, nil)); err != nil {
 		t.Fatal(err)
 	}
 }

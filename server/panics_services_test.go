@@ -86,7 +86,7 @@ func TestPanicInAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.cluster = cluster // unguarded: its panic is one after Ask has returned
+	srv.nodes.Cluster = cluster // unguarded: its panic is one after Ask has returned
 	serveListen(t, srv)
 	c := dial(t, srv, "/ws?user=a")
 	cluster.set(func(f *fakeCluster) { f.panics = "Ask" })

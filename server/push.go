@@ -24,14 +24,7 @@ const MaxExcluded = node.MaxExcluded
 var ErrAudience = node.ErrAudience
 
 // Delivery reports how many sessions a message has reached.
-type Delivery struct {
-	// Receivers is the number of sessions that the message was written or queued
-	// to, on all nodes that answered.
-	Receivers int
-	// Coverage says whether Receivers counts every node. The sessions of a node
-	// that is missing may have received the message.
-	Coverage
-}
+type Delivery = node.Delivery
 
 // Push sends a message to all sessions of a user, on all nodes of the cluster. It
 // returns when the local sessions have it written or queued and the other nodes
@@ -149,8 +142,8 @@ func (srv *Server) deliver(ctx context.Context, t Target, m *Message, here func(
 	if srv.cluster == nil {
 		return Delivery{Receivers: srv.together(here, command)}, nil
 	}
-	n, answer, err := srv.onAllNodes(ctx, t, command(), func() int { return srv.together(here, command) })
-	return Delivery{n, answer.Coverage}, err
+	n, answer, err := srv.nodes.Do(ctx, t, command(), func() int { return srv.together(here, command) })
+	return Delivery{Receivers: n, Coverage: answer.Coverage}, err
 }
 
 // fits returns an error if a message is too long to be pushed.

@@ -2,16 +2,16 @@ package server
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"fanfare/netpoll"
+	"fanfare/server/internal/allnodes"
 	"fanfare/server/internal/receipt"
 	"fanfare/server/node"
 )
 
 // ErrNoReceipt: no node has a receipt with this ID. Receipts are forgotten after a while.
-var ErrNoReceipt = errors.New("server: no such receipt")
+var ErrNoReceipt = allnodes.ErrNoReceipt
 
 // Receipt says how many clients have received a message with MessageOptions.Receipt.
 type Receipt struct {
@@ -35,24 +35,10 @@ type Receipt struct {
 // Receipt returns the receipt of a message, by Message.Receipt. A receipt is kept for about ten
 // minutes, and a node keeps the last 1,000. The error is ErrNoReceipt.
 func (srv *Server) Receipt(ctx context.Context, id string) (Receipt, error) {
-	if node.CheckReceiptID(id) != nil { // no node has it
-		return Receipt{}, ErrNoReceipt
-	}
-	c := &Command{Verb: VerbReceipt, ID: id}
-	var all *node.Receipt
-	_, answer, err := srv.onAllNodes(ctx, Target{}, c, func() int {
-		all = srv.locally(c).Receipt
-		return 0
-	})
-	for _, r := range answer.Replies {
-		all = node.MergeReceipts(all, r.Receipt)
-	}
-	out := Receipt{Coverage: answer.Coverage}
+	all, coverage, err := srv.nodes.Receipt(ctx, id)
+	out := Receipt{Coverage: coverage}
 	if err != nil {
-		out.Unreachable = err
-	}
-	if all == nil {
-		return out, ErrNoReceipt
+		return out, err
 	}
 	out.Written, out.Confirmed, out.Silent, out.Final = all.Written, all.Confirmed, all.Silent, all.Final
 	out.P50 = receipt.Quantile(all.RoundTrips, 0.5)

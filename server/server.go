@@ -16,6 +16,7 @@ import (
 
 	"fanfare/netpoll"
 	"fanfare/registry"
+	"fanfare/server/internal/allnodes"
 	"fanfare/server/internal/fallback"
 	"fanfare/server/internal/gate"
 	"fanfare/server/internal/guard"
@@ -100,12 +101,12 @@ type Server struct {
 	moving sync.RWMutex
 	peer   peer // the other process; nil for most of a Server's life. guarded by moving
 
-	paced      *pace.Table
-	traces     *trace.Table
-	receipts   *receipt.Book
-	rated      *ratedTable
-	stepping   atomic.Bool   // a goroutine runs sendRated
-	pacedStamp atomic.Uint64 // the greatest time in the ID of a paced broadcast
+	nodes    *allnodes.Nodes // all nodes of the cluster, or this one alone
+	paced    *pace.Table
+	traces   *trace.Table
+	receipts *receipt.Book
+	rated    *ratedTable
+	stepping atomic.Bool // a goroutine runs sendRated
 
 	changing sync.Mutex // held by Reconfigure, around mu
 
@@ -214,6 +215,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.cluster = guard.Cluster(cfg.Cluster, func(where string, v any) { srv.panicked(where, v) })
 		srv.interest = interest.NewTopics(srv.cluster, srv.users.TopicSessions)
 	}
+	srv.nodes = allnodes.New(allnodes.Config{Process: process{srv}, Cluster: srv.cluster, Logger: srv.log})
 	srv.members = newMembers(srv)
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -12,7 +11,6 @@ import (
 	"fanfare/server/identity"
 	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/internal/replay"
-	"fanfare/server/node"
 	"fanfare/server/revoke"
 )
 
@@ -21,9 +19,7 @@ import (
 
 // Disconnect closes all sessions of a user, on all nodes, and returns their number.
 func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
-	c := &Command{Verb: VerbClose, User: user, Code: code, Reason: reason}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.locally(c).Count })
-	return Delivery{n, answer.Coverage}, err
+	return srv.nodes.Count(ctx, Target{User: user}, &Command{Verb: VerbClose, User: user, Code: code, Reason: reason})
 }
 
 func (srv *Server) disconnectHere(user string, code Code, reason string) (n int) {
@@ -35,99 +31,11 @@ func (srv *Server) disconnectHere(user string, code Code, reason string) (n int)
 	return n
 }
 
-// SessionList describes the sessions of a user or a topic.
-type SessionList struct {
-	// Sessions in the order in which they were opened.
-	Sessions []SessionInfo
-	// Coverage says whether the list is complete.
-	Coverage
-}
-
-// Sessions lists the sessions of a user, on all nodes.
-func (srv *Server) Sessions(ctx context.Context, user string) SessionList {
-	return srv.sessionsOnAllNodes(ctx, Target{User: user}, Target{User: user})
-}
-
-// TopicSessions lists the sessions that subscribe to a topic, on all nodes.
-func (srv *Server) TopicSessions(ctx context.Context, topic string) SessionList {
-	return srv.sessionsOnAllNodes(ctx, Target{Topic: topic}, Target{Topic: topic})
-}
-
-// TopicSessionsEverywhere is TopicSessions with a question to every node: it lists those of a node
-// of which this one has not heard yet that it holds the topic, too.
-func (srv *Server) TopicSessionsEverywhere(ctx context.Context, topic string) SessionList {
-	return srv.sessionsOnAllNodes(ctx, Target{}, Target{Topic: topic})
-}
-
-// sessionsOnAllNodes asks the nodes that to names for the sessions of t.
-func (srv *Server) sessionsOnAllNodes(ctx context.Context, to, t Target) (l SessionList) {
-	var local []SessionInfo
-	c := &Command{Verb: VerbSessions, User: t.User, Topic: t.Topic}
-	_, answer, err := srv.onAllNodes(ctx, to, c, func() int {
-		local = srv.locally(c).Sessions
-		return len(local)
-	})
-	l.Sessions, l.Coverage = local, answer.Coverage
-	if err != nil {
-		l.Unreachable = err
-	}
-	for _, r := range answer.Replies {
-		l.Sessions = append(l.Sessions, r.Sessions...)
-	}
-	if l.Unreachable == nil && srv.cluster != nil {
-		l.Unreachable = srv.cluster.Ready()
-	}
-	slices.SortFunc(l.Sessions, func(x, y SessionInfo) int { return x.Opened.Compare(y.Opened) })
-	return l
-}
-
-func (srv *Server) sessionsHere(t Target) []SessionInfo {
-	all := []SessionInfo{}
-	for _, s := range srv.appendTarget(nil, t) {
-		if s.phase() == open {
-			all = append(all, s.info())
-		}
-	}
-	return all
-}
-
-// Subscribers returns the number of sessions that subscribe to a topic, on all
-// nodes.
-func (srv *Server) Subscribers(ctx context.Context, topic string) (Delivery, error) {
-	return srv.subscribers(ctx, Target{Topic: topic}, topic)
-}
-
-// SubscribersEverywhere is Subscribers with a question to every node.
-func (srv *Server) SubscribersEverywhere(ctx context.Context, topic string) (Delivery, error) {
-	return srv.subscribers(ctx, Target{}, topic)
-}
-
-func (srv *Server) subscribers(ctx context.Context, to Target, topic string) (Delivery, error) {
-	c := &Command{Verb: VerbSubscribers, Topic: topic}
-	n, answer, err := srv.onAllNodes(ctx, to, c,
-		func() int { return srv.locally(c).Count })
-	return Delivery{n, answer.Coverage}, err
-}
-
 // SubscribeUser subscribes the sessions that a user has now, on all nodes, to a
 // topic, and returns how many do. Sessions that are opened later do not. The error
 // is registry.ErrTooManyTopics if a session has no room for one more.
 func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
-	var failed error
-	c := &Command{Verb: VerbSubscribe, User: user, Topic: topic}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int {
-		r := srv.locally(c)
-		if r.Error == node.TooManyTopics {
-			failed = registry.ErrTooManyTopics
-		}
-		return r.Count
-	})
-	for _, r := range answer.Replies {
-		if r.Error == node.TooManyTopics {
-			failed = registry.ErrTooManyTopics
-		}
-	}
-	return Delivery{n, answer.Coverage}, errors.Join(err, failed)
+	return srv.nodes.SubscribeUser(ctx, user, topic)
 }
 
 func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
@@ -144,9 +52,7 @@ func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
 // UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
 // returns how many subscribed.
 func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
-	c := &Command{Verb: VerbUnsubscribe, User: user, Topic: topic}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.locally(c).Count })
-	return Delivery{n, answer.Coverage}, err
+	return srv.nodes.Count(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic})
 }
 
 func (srv *Server) unsubscribeHere(user, topic string) (n int) {
@@ -169,8 +75,8 @@ func (srv *Server) RefreshUser(ctx context.Context, user string, change Identity
 		return Delivery{}, err
 	}
 	c := &Command{Verb: VerbRefresh, User: user, Op: Text, Payload: text}
-	n, answer, err := srv.onAllNodes(ctx, Target{User: user}, c, func() int { return srv.refreshLocal(user, &change) })
-	return Delivery{n, answer.Coverage}, err
+	n, answer, err := srv.nodes.Do(ctx, Target{User: user}, c, func() int { return srv.refreshLocal(user, &change) })
+	return Delivery{Receivers: n, Coverage: answer.Coverage}, err
 }
 
 func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
@@ -274,11 +180,11 @@ func (srv *Server) Unrevoke(ctx context.Context, id string) (Coverage, error) {
 // tellOfRevocation does on all nodes what is stored already.
 func (srv *Server) tellOfRevocation(ctx context.Context, v Verb, payload []byte, local func() int) Delivery {
 	c := &Command{Verb: v, Op: Text, Payload: payload}
-	n, answer, err := srv.onAllNodes(ctx, Target{}, c, local)
+	n, answer, err := srv.nodes.Do(ctx, Target{}, c, local)
 	if err != nil {
-		return Delivery{local(), Coverage{Unreachable: err}}
+		return Delivery{Receivers: local(), Coverage: Coverage{Unreachable: err}}
 	}
-	return Delivery{n, answer.Coverage}
+	return Delivery{Receivers: n, Coverage: answer.Coverage}
 }
 
 // applyRevocation serves VerbRevoke and VerbUnrevoke of another node.

@@ -1,5 +1,11 @@
 package node
 
+import (
+	"time"
+
+	"fanfare/server/where"
+)
+
 // This file has what an operator asks of all nodes. The questions themselves are in package
 // operate: VerbInquire and VerbOperate carry them in JSON.
 
@@ -27,4 +33,36 @@ type PacedClose struct {
 	Where  string   `json:"where,omitempty"`
 	Code   Code     `json:"code"`
 	Reason string   `json:"reason,omitempty"`
+}
+
+// CloseOrder says which sessions are closed, how fast, and what their clients are told.
+type CloseOrder struct {
+	// One of Users (at most MaxCloseUsers), Topic (its subscribers), and All; or Node alone: all
+	// sessions of a node.
+	Users []string
+	Topic string
+	All   bool
+	// Node, a name as in SessionInfo.Node, restricts them to sessions of one node.
+	Node string
+	// Where, unless nil, is what the labels of a session meet.
+	Where *where.Expr
+	// Over is the time from the first close to the last, MinPace to MaxPace, or Rate is the
+	// number of sessions that each node closes in a second. One of the two is set.
+	Over time.Duration
+	Rate int
+	// Code and Reason as for Session.Close.
+	Code   Code
+	Reason string
+}
+
+// ClosingDelivery is a paced close, and whether every node has answered.
+type ClosingDelivery struct {
+	PacedClose
+	Coverage
+}
+
+// CloseList is a list of paced closes, and whether every node has answered.
+type CloseList struct {
+	Closes []PacedClose // in the order in which they were started
+	Coverage
 }

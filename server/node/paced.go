@@ -47,6 +47,18 @@ type PacedBroadcast struct {
 	Ended     time.Time `json:"ended,omitzero"` // zero while it is running
 }
 
+// PacedDelivery is a paced broadcast, and whether every node has answered.
+type PacedDelivery struct {
+	PacedBroadcast
+	Coverage
+}
+
+// PacedList is a list of paced broadcasts, and whether every node has answered.
+type PacedList struct {
+	Broadcasts []PacedBroadcast // in the order in which they were started
+	Coverage
+}
+
 // MergePaced adds to b what another node says about the same broadcast.
 func MergePaced(b *PacedBroadcast, other PacedBroadcast) {
 	b.Receivers += other.Receivers

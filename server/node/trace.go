@@ -46,3 +46,15 @@ const (
 	TracePingTimeout  = "ping_timeout" // closed follows
 	TraceLost         = "lost"         // Count, 0: unknown; events that came faster than they were read
 )
+
+// TraceOrder says what a trace reports.
+type TraceOrder struct {
+	User    string
+	Payload bool // TraceEvents have the payloads of messages
+}
+
+// TraceBatch is what has happened since the batch before, in the order of the nodes' clocks.
+type TraceBatch struct {
+	Events []TraceEvent
+	Coverage
+}

@@ -38,8 +38,8 @@ type Spec struct {
 	// reached, how many of these accepted the message, and whether there may be more. It may
 	// return before it has reached n.
 	Next func(n int) (reached, accepted int, more bool)
-	// Info belongs to the caller.
-	Info any
+	// Info says what the job is.
+	Info Info
 }
 
 // Job is one paced delivery.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +38,8 @@ type Table struct {
 	mu      sync.Mutex
 	jobs    []*Job // in the order in which they were started; guarded by mu
 	stopped bool   // guarded by mu
+
+	stamp atomic.Uint64 // the greatest time in an ID
 }
 
 // NewTable returns a Table without jobs.
