@@ -25,7 +25,7 @@ type lingering struct {
 const (
 	// lingerTime is several round trips, for a request that is on its way.
 	lingerTime = time.Second
-	// maxLingering is half of the 64 descriptors that the server keeps in reserve.
+	// maxLingering is part of the division of descriptors in server/internal/limit.
 	maxLingering = 32
 )
 

@@ -72,9 +72,13 @@ type Config struct {
 	QueueBytes int
 
 	// MaxConnections bounds the connections that are open at a time, including those
-	// in their handshake. 0: what the descriptor limit allows, less a
-	// reserve of 1/16, at least 64, for everything else.
+	// in their handshake. 0: what the descriptor limit has room for, which is the maximum:
+	// 15/16 of it, less 96 for files and less OtherDescriptors.
 	MaxConnections int
+	// OtherDescriptors is how many descriptors the program may need at a time for what this
+	// package does not know, such as requests to backends. The HTTP API, with the default of
+	// its MaxConnections, and a store are not part of that.
+	OtherDescriptors int
 	// ConnectionsPerIP bounds those from one address, or one /64 of IPv6. 0:
 	// 1,000, which leaves room for an office that shares an address. Loopback and
 	// Unix sockets are exempt from the limits per address.
@@ -210,7 +214,7 @@ func (cfg *Config) validate() error {
 	}
 	cfg.Endpoints = slices.Clone(cfg.Endpoints) // the caller may use the slice for another server
 	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = limit.Descriptors()
+		cfg.MaxConnections = limit.Divide(cfg.OtherDescriptors).Public
 	}
 	var errs []error
 	ints := []struct {
@@ -219,6 +223,7 @@ func (cfg *Config) validate() error {
 		def, low, top int
 	}{
 		{"MaxConnections", &cfg.MaxConnections, 0, 1, 1 << 30},
+		{"OtherDescriptors", &cfg.OtherDescriptors, 0, 0, 1 << 30},
 		{"ConnectionsPerIP", &cfg.ConnectionsPerIP, 1000, 1, 1 << 30},
 		{"HandshakesPerIP", &cfg.HandshakesPerIP, 50, 1, 1 << 30},
 		{"HandshakeRate", &cfg.HandshakeRate, 20_000, 1, 1 << 30},

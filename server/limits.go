@@ -47,20 +47,29 @@ func (srv *Server) newSession(ep *endpoint) *Session {
 	return s
 }
 
-// fewConnections is how many connections a production server should have room for: a
-// descriptor limit of 4,096, less the reserve.
-const fewConnections = 4096 - 4096/16
+// fewDescriptors is the limit that a production server should have.
+const fewDescriptors = 4096
 
 // warnAboutDescriptors logs a warning if the descriptor limit has room for fewer
 // connections than the operator has asked for, or most likely wants.
-func warnAboutDescriptors(cfg *Config, room int) {
+func warnAboutDescriptors(cfg *Config, d limit.Descriptors) {
 	const advice = "raise the limit on open files: ulimit -n, LimitNOFILE of systemd, --ulimit nofile of docker"
 	switch {
-	case cfg.MaxConnections > room:
-		cfg.Logger.Warn("too few file descriptors for MaxConnections", "max_connections", cfg.MaxConnections, "room", room, "advice", advice)
-	case room < fewConnections && cfg.MaxConnections == room:
-		cfg.Logger.Warn("few file descriptors", "max_connections", room, "advice", advice)
+	case d.Open == 0:
+	case cfg.MaxConnections > d.Public:
+		cfg.Logger.Warn("too few file descriptors for MaxConnections", "asked", cfg.MaxConnections, "max_connections", d.Public, "descriptors", d.Open, "advice", advice)
+	case d.Open < fewDescriptors && cfg.MaxConnections == d.Public:
+		cfg.Logger.Warn("few file descriptors", "max_connections", d.Public, "descriptors", d.Open, "advice", advice)
 	}
+}
+
+// withinDescriptors returns the number of connections that was asked for, or that for which
+// there are descriptors: more would take those of the store.
+func withinDescriptors(asked int, d limit.Descriptors) int {
+	if d.Open == 0 {
+		return asked
+	}
+	return min(asked, d.Public)
 }
 
 // limitConnection counts a connection that was just accepted from peer. It returns false if

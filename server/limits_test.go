@@ -8,6 +8,7 @@ import (
 
 	"fanfare/frame"
 	"fanfare/netpoll"
+	"fanfare/server/internal/limit"
 )
 
 // MaxConnections counts all connections, those in their handshake too.
@@ -180,9 +181,13 @@ func TestEchoRate(t *testing.T) {
 
 // A warning tells when MaxConnections is more than the descriptors permit.
 func TestMaxConnectionsBeyondDescriptors(t *testing.T) {
+	room := limit.Divide(0).Public
 	for most, warnings := range map[int]int{0: 0, 2: 0, 1 << 30: 1} {
 		log := new(logBuffer)
-		start(t, Config{MaxConnections: most, Logger: log.logger()})
+		srv := start(t, Config{MaxConnections: most, Logger: log.logger()})
+		if got := srv.Config().MaxConnections; most != 2 && got != room || most == 2 && got != 2 {
+			t.Errorf("MaxConnections %d: %d are in force, of %d", most, got, room)
+		}
 		if n := log.count("too few file descriptors"); n != warnings {
 			t.Errorf("MaxConnections %d: %d warnings, want %d", most, n, warnings)
 		}
@@ -218,24 +223,30 @@ func TestConfigErrorFields(t *testing.T) {
 // A descriptor limit that is too low is logged, with what to do.
 func TestDescriptorWarnings(t *testing.T) {
 	for _, test := range []struct {
-		asked, room int
-		want        string
+		asked, room, open int
+		want              string
 	}{
-		{0, 1 << 20, ""},
-		{0, fewConnections, ""},
-		{0, fewConnections - 1, "few file descriptors"},
-		{0, 1, "few file descriptors"},
-		{100, 200, ""}, // enough for what was asked for
-		{100, 100, "few file descriptors"},
-		{50_000, 15_000, "too few file descriptors for MaxConnections"},
-		{3000, 2999, "too few file descriptors for MaxConnections"},
+		{0, 1 << 20, 1 << 21, ""},
+		{0, 1 << 20, 0, ""}, // the limit is unknown
+		{1 << 30, 1 << 20, 0, ""},
+		{0, 3744, 4096, ""},
+		{0, 3743, 4095, "few file descriptors"},
+		{0, 1, 64, "few file descriptors"},
+		{100, 200, 300, ""}, // enough for what was asked for
+		{100, 100, 200, "few file descriptors"},
+		{50_000, 15_000, 16_100, "too few file descriptors for MaxConnections"},
+		{3000, 2999, 3290, "too few file descriptors for MaxConnections"},
 	} {
 		var log strings.Builder
 		cfg := Config{MaxConnections: test.asked, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		if cfg.MaxConnections == 0 {
 			cfg.MaxConnections = test.room
 		}
-		warnAboutDescriptors(&cfg, test.room)
+		d := limit.Descriptors{Open: test.open, Public: test.room}
+		warnAboutDescriptors(&cfg, d)
+		if got, want := withinDescriptors(cfg.MaxConnections, d), min(cfg.MaxConnections, test.room); got != want && test.open > 0 {
+			t.Errorf("%+v: %d connections, want %d", test, got, want)
+		}
 		if got := log.String(); (got == "") != (test.want == "") || !strings.Contains(got, `msg="`+test.want) && test.want != "" || test.want != "" && !strings.Contains(got, "ulimit -n") {
 			t.Errorf("%+v: %s", test, got)
 		}

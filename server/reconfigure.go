@@ -46,7 +46,8 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	next.HandshakeTimeout = cfg.HandshakeTimeout
 	next.HandshakesPerIP = cfg.HandshakesPerIP
 	next.HandshakeRate = cfg.HandshakeRate
-	next.MaxConnections = cfg.MaxConnections
+	d := limit.Divide(next.OtherDescriptors)
+	next.MaxConnections = withinDescriptors(cfg.MaxConnections, d)
 	next.ConnectionsPerIP = cfg.ConnectionsPerIP
 	next.SessionsPerUser = cfg.SessionsPerUser
 	next.SessionsFull = cfg.SessionsFull
@@ -61,7 +62,7 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	next.DrainSpread = cfg.DrainSpread
 	next.Endpoints = srv.withRates(cfg.Endpoints)
 	if next.MaxConnections != srv.live().MaxConnections {
-		warnAboutDescriptors(&next, limit.Descriptors())
+		warnAboutDescriptors(&cfg, d)
 	}
 
 	srv.current.Store(&next)

@@ -168,7 +168,9 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	warnAboutDescriptors(&cfg, limit.Descriptors())
+	d := limit.Divide(cfg.OtherDescriptors)
+	warnAboutDescriptors(&cfg, d)
+	cfg.MaxConnections = withinDescriptors(cfg.MaxConnections, d)
 	srv := &Server{
 		cfg:       cfg,
 		log:       cfg.Logger,

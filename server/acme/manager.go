@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
+	"golang.org/x/net/netutil"
 )
 
 // Manager obtains and renews certificates.
@@ -118,6 +119,10 @@ func hostPort(addr net.Addr) (host string, port int) {
 	return host, port
 }
 
+// MaxHTTPConnections bounds the connections to Config.HTTP that are open at a time. Each is
+// closed after one request, or 10 s.
+const MaxHTTPConnections = 64
+
 // serveHTTP answers HTTP-01, and redirects everything else to https.
 func (m *Manager) serveHTTP(ln net.Listener) {
 	m.http = &http.Server{
@@ -127,7 +132,7 @@ func (m *Manager) serveHTTP(ln net.Listener) {
 	}
 	m.http.SetKeepAlivesEnabled(false)
 	m.cfg.Logger.Info("ACME HTTP-01 listener", "address", ln.Addr().String())
-	go m.http.Serve(ln)
+	go m.http.Serve(netutil.LimitListener(ln, MaxHTTPConnections))
 }
 
 // redirect sends a browser to the same place by https, and rejects what a browser would

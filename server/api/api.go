@@ -124,7 +124,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 	if cfg.TLS != nil {
 		a.useTLS(cfg.TLS)
 	}
-	a.conns = places.New[*conn](cfg.MaxConnections, a.limits.MaxConnections)
+	a.conns = places.New[*conn](cfg.MaxConnections, a.limits.OtherDescriptors)
 	a.full = fullProblem(a.conns)
 	a.maxWaiting = max(int64(a.conns.Limit())/2, 1)
 	a.quit, a.stop = context.WithCancel(context.Background())

@@ -25,8 +25,9 @@ type Config struct {
 	// ProxyProtocol are the proxies whose connections begin with a PROXY protocol header,
 	// as in server.Config.
 	ProxyProtocol []netip.Prefix
-	// MaxConnections bounds the connections that are open at a time. 0: half of the
-	// descriptors that the server leaves to other uses, at most 4,096.
+	// MaxConnections bounds the connections that are open at a time. 0: a sixteenth of the
+	// descriptor limit, less 64 that are being rejected, or half of that sixteenth; at most
+	// 4,096.
 	MaxConnections int
 	// ReadyNeedsStore makes /readyz answer 503 while the store is not available.
 	// Otherwise it answers 200, because live messages work without a store, and the

@@ -158,10 +158,10 @@ func TestFullProblem(t *testing.T) {
 	}
 	for configured, want := range map[int]string{
 		7: "all 7 connections of the API have a request in progress; send fewer requests at a time",
-		0: fmt.Sprintf("all 100 connections of the API have a request in progress; send fewer requests at a time; "+
-			"the limit follows from the descriptor limit of the server, which is %d", descriptors),
+		0: fmt.Sprintf("all %d connections of the API have a request in progress; send fewer requests at a time; "+
+			"the limit follows from the descriptor limit of the server, which is %d", limit.Divide(0).API, descriptors),
 	} {
-		if p := fullProblem(places.New[*conn](configured, descriptors-200)); p.Message != want || p.Status != 503 {
+		if p := fullProblem(places.New[*conn](configured, 0)); p.Message != want || p.Status != 503 {
 			t.Errorf("got %+v, want %s", p, want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -33,8 +34,13 @@ var ErrPlain = errors.New("the URL is http, so an attacker on the network can fo
 // maxCA bounds a file of certificates.
 const maxCA = 1 << 20
 
+// dialTimeout ends attempts to connect whose request has been given up. net/http does not, and
+// to a host that does not answer Linux tries for two minutes: one attempt for each request.
+const dialTimeout = 10 * time.Second
+
 // Client returns a client for requests to the target; conns is the number of connections
-// that it keeps open. It does not use the network.
+// that it keeps open, and the maximum; 0: one, which it does not keep. It does not use the
+// network.
 func (t Target) Client(conns int) (*http.Client, error) {
 	u, err := url.Parse(t.URL)
 	switch {
@@ -68,7 +74,9 @@ func (t Target) Client(conns int) (*http.Client, error) {
 			TLSClientConfig:        tlsConfig,
 			ForceAttemptHTTP2:      true,
 			DisableKeepAlives:      conns == 0,
+			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			MaxIdleConnsPerHost:    conns,
+			MaxConnsPerHost:        max(conns, 1),
 			IdleConnTimeout:        90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		},

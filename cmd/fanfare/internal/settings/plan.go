@@ -98,6 +98,7 @@ func (cmd *Serve) Plan(log *slog.Logger) (*Plan, error) {
 	if p.Pusher, err = cmd.pusher(&p.Server, p.Store != nil, log); err != nil {
 		return nil, err
 	}
+	p.Server.OtherDescriptors = cmd.descriptors(p.Pusher, p.ACME)
 	return p, p.validate()
 }
 

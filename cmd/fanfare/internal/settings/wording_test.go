@@ -134,7 +134,7 @@ var acceptsAny = map[string]string{
 
 // unreachable are the fields without a flag, and why none is needed.
 var unreachable = map[string]string{
-	"server.Identifiers": "identifiers of the program do not block", "api.MaxConnections": "the default follows from --max-connections",
+	"server.Identifiers": "identifiers of the program do not block", "api.MaxConnections": "the default follows from the descriptor limit", "server.OtherDescriptors": "follows from the flags",
 	"cluster.Timeout": "the default holds", "inbox.Timeout": "the default holds", "inbox.StopTimeout": "the default holds", "cluster.QueueBytes": "the default holds",
 }
 

@@ -28,6 +28,7 @@ type Conn interface {
 type Table[C Conn] struct {
 	// Immutable after New.
 	limit       int
+	maxRejected int // each for 2 s at most
 	descriptors int
 
 	mu         sync.Mutex
@@ -37,24 +38,14 @@ type Table[C Conn] struct {
 	rejected   map[C]struct{} // not in the lists; guarded by mu
 }
 
-const (
-	// maxConnections is the default limit where descriptors abound. Backends keep few
-	// connections.
-	maxConnections = 4096
-	minConnections = 8
-	// maxRejected bounds the connections that are being rejected, each for 2 s at most.
-	maxRejected = 64
-)
-
-// New returns a Table with as many places as configured. If that is 0, the API takes half of
-// the descriptors that the server's public connections leave, and the store, log files and
-// connections to other nodes have the other half.
-func New[C Conn](configured, public int) *Table[C] {
-	t := &Table[C]{limit: configured, rejected: make(map[C]struct{})}
+// New returns a Table with as many places as configured. If that is 0, it has the API's share
+// of the descriptors, of which the caller keeps others for itself.
+func New[C Conn](configured, others int) *Table[C] {
+	d := limit.Divide(others)
+	t := &Table[C]{limit: configured, maxRejected: d.Rejected, rejected: make(map[C]struct{})}
 	if configured == 0 {
-		t.limit = maxConnections
-		if n := limit.OpenFiles(); n > 0 && (n-public)/2 < maxConnections {
-			t.limit, t.descriptors = max((n-public)/2, minConnections), n
+		if t.limit = d.API; d.API < limit.MaxAPI {
+			t.descriptors = d.Open
 		}
 	}
 	return t
@@ -148,7 +139,7 @@ func (t *Table[C]) Note(c C, state fasthttp.ConnState) (closeNow bool) {
 func (t *Table[C]) Reject(c C) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.rejected) >= maxRejected || t.stopping {
+	if len(t.rejected) >= t.maxRejected || t.stopping {
 		return false
 	}
 	t.rejected[c] = struct{}{}

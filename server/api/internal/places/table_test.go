@@ -88,7 +88,7 @@ func TestTableRejections(t *testing.T) {
 	table := New[*connection](1, 0)
 	first := new(connection)
 	table.Reject(first)
-	for range maxRejected - 1 {
+	for range limit.Divide(0).Rejected - 1 {
 		if !table.Reject(new(connection)) {
 			t.Fatal("there is no room")
 		}
@@ -102,28 +102,17 @@ func TestTableRejections(t *testing.T) {
 	}
 }
 
-// The limit follows the descriptors that public connections leave.
+// The default limit is the share of the descriptors.
 func TestTableLimit(t *testing.T) {
-	descriptors := limit.OpenFiles()
-	if descriptors == 0 {
-		t.Skip("the descriptor limit is unknown here")
+	d := limit.Divide(0)
+	if table := New[*connection](7, 0); table.Limit() != 7 || table.Descriptors() != 0 {
+		t.Errorf("got %d, from %d descriptors, want 7", table.Limit(), table.Descriptors())
 	}
-	for _, test := range []struct {
-		name               string
-		configured, public int
-		limit              int
-		follows            bool
-	}{
-		{"configured", 7, descriptors, 7, false},
-		{"plenty", 0, descriptors - 1<<20, maxConnections, false},
-		{"few", 0, descriptors - 200, 100, true},
-		{"none", 0, descriptors + 5, minConnections, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			table := New[*connection](test.configured, test.public)
-			if table.Limit() != test.limit || (table.Descriptors() == descriptors) != test.follows || (table.Descriptors() == 0) == test.follows {
-				t.Errorf("got %d, from %d descriptors", table.Limit(), table.Descriptors())
-			}
-		})
+	from := d.Open
+	if d.API == limit.MaxAPI {
+		from = 0
+	}
+	if table := New[*connection](0, 0); table.Limit() != d.API || table.Descriptors() != from {
+		t.Errorf("got %d, from %d descriptors, want %d and %d", table.Limit(), table.Descriptors(), d.API, from)
 	}
 }
