@@ -82,7 +82,7 @@ type Server struct {
 	rejectLog     *rejectlog.Log
 	identifiers   *limit.Pool
 	identifying   identifications
-	tickets       pendingTickets
+	tickets       sync.Map              // of sessions that were not sent hello yet, so that Session needs no field
 	publishing    *lane.Lanes[*Session] // what clients publish
 	responding    *lane.Lanes[*Session] // what Responders answer
 

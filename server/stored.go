@@ -5,101 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
-	"fanfare/frame"
 	"fanfare/server/identity"
 	"fanfare/server/internal/gate"
 	"fanfare/server/internal/replay"
 	"fanfare/server/store"
 )
-
-// Message is one message for any number of receivers. It is encoded at most once
-// per dialect and compression, for the first receiver that needs it, and its memory
-// is shared by all of them. A Message is immutable and safe for concurrent use.
-type Message struct {
-	content Content
-	plain   frame.Prepared           // what raw dialects send; content.Payload is its payload
-	others  atomic.Pointer[encoding] // encodings of other dialects
-	options *options                 // nil: none
-}
-
-// encoding is a message as one dialect sends it; its frame is nil if that has panicked.
-type encoding struct {
-	dialect Dialect
-	frame   *frame.Prepared
-	next    *encoding
-}
-
-// NewMessage returns a message with a copy of payload. A Text payload must be
-// UTF-8: clients fail the connection otherwise (RFC 6455 section 8.1).
-func NewMessage(op Op, payload []byte) *Message {
-	m := new(Message)
-	m.plain.Init(op, payload)
-	m.content = Content{Op: op, Payload: m.plain.Payload()}
-	return m
-}
-
-// setPosition notes where the message is stored, before it is shared.
-func (m *Message) setPosition(box store.Box, epoch string, offset uint64) {
-	m.content.Topic, m.content.Epoch, m.content.Offset = box.Topic, epoch, offset
-}
-
-// Op returns Text or Binary.
-func (m *Message) Op() Op { return m.content.Op }
-
-// Payload returns the payload, which must not be modified.
-func (m *Message) Payload() []byte { return m.content.Payload }
-
-// Len returns the size of the payload in bytes.
-func (m *Message) Len() int { return len(m.content.Payload) }
-
-// frame returns the message as the session's dialect sends it, nil if Encode has panicked.
-func (m *Message) frame(s *Session) *frame.Prepared {
-	if s.raw() {
-		return &m.plain
-	}
-	d := s.dialect()
-	for e := m.others.Load(); ; {
-		for known := e; known != nil; known = known.next {
-			if known.dialect == d {
-				return known.frame
-			}
-		}
-		// Two goroutines may encode at the same time; one result is kept.
-		added := &encoding{d, s.srv().encode(d, m.content), e}
-		if m.others.CompareAndSwap(e, added) {
-			return added.frame
-		}
-		e = m.others.Load()
-	}
-}
-
-// compress starts permessage-deflate, from the first frame on.
-func (s *Session) compress(p frame.Params) {
-	s.dec.Start(p)
-	s.state.Or(uint32(p.ServerBits) << windowShift)
-}
-
-// encoded returns the frame of m as this session gets it, nil if its dialect cannot
-// encode it. Sessions with the same dialect and compression share one.
-func (s *Session) encoded(m *Message) []byte {
-	p := m.frame(s)
-	if p == nil {
-		return nil
-	}
-	return s.compressed(p)
-}
-
-// compressed returns the bytes of p, compressed if the session has negotiated that.
-func (s *Session) compressed(p *frame.Prepared) []byte {
-	window := uint8(s.state.Load() >> windowShift & windowMask)
-	if window == 0 {
-		return p.Plain()
-	}
-	return p.Deflated(&s.endpoint().Rules, frame.Params{ServerBits: window})
-}
 
 var (
 	// ErrNoStore: Config.Store is nil, nothing is stored.
@@ -328,4 +240,65 @@ func (srv *Server) acknowledge(ctx context.Context, user string, p Position, fro
 	default:
 		return err
 	}
+}
+
+// Escalation is a message in a user's inbox that an Escalator is to report if the user has not
+// acknowledged it when it is due.
+type Escalation struct {
+	User   string
+	ID     string // Entry.ID
+	Epoch  string
+	Offset uint64
+	Due    time.Time
+}
+
+// Escalator reports messages that were not acknowledged in time: package webhook has one. It
+// is called concurrently.
+type Escalator interface {
+	// CheckEscalation returns why a message cannot be escalated after a time: an error that
+	// wraps ErrEscalation or ErrNoEscalator. It does not wait.
+	CheckEscalation(after time.Duration) error
+	// Escalate returns when the escalation is stored. A second one for the same message may
+	// be stored, but is reported with the same identifier. The error is store.ErrFull if
+	// its bound is reached.
+	Escalate(ctx context.Context, e Escalation) error
+}
+
+// MinEscalation is the least Entry.Escalate.
+const MinEscalation = time.Second
+
+var (
+	// ErrEscalation: Entry.Escalate is out of range, or the message is for a topic.
+	ErrEscalation = errors.New("server: bad escalation")
+	// ErrNoEscalator: Config.Escalator is nil, or has nothing to report to.
+	ErrNoEscalator = errors.New("server: unread messages are not reported")
+)
+
+// checkEscalation checks Entry.Escalate.
+func (srv *Server) checkEscalation(box store.Box, e *Entry) error {
+	switch {
+	case e.Escalate == 0:
+		return nil
+	case box.User == "":
+		return fmt.Errorf("%w: a message to a topic has no user who acknowledges it; want a message to a user", ErrEscalation)
+	case srv.cfg.Escalator == nil:
+		return ErrNoEscalator
+	case e.Escalate < MinEscalation:
+		return fmt.Errorf("%w: the time is %v, want at least %v", ErrEscalation, e.Escalate, MinEscalation)
+	case e.TTL > 0 && e.Escalate > e.TTL:
+		return fmt.Errorf("%w: the time is %v, and the message expires after %v; want a shorter time", ErrEscalation, e.Escalate, e.TTL)
+	}
+	return srv.cfg.Escalator.CheckEscalation(e.Escalate)
+}
+
+// escalate stores the escalation of a message that is stored.
+func (p *Pending) escalate(ctx context.Context, st Stored) error {
+	if p.due.IsZero() {
+		return nil
+	}
+	err := p.srv.cfg.Escalator.Escalate(ctx, Escalation{User: p.box.User, ID: p.id, Epoch: st.Epoch, Offset: st.Offset, Due: p.due})
+	if err != nil {
+		return fmt.Errorf("the message is stored, and its escalation is not; repeat it with the same id: %w", err)
+	}
+	return nil
 }
