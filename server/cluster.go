@@ -121,8 +121,7 @@ func (m member) Serve(c *Command) Reply {
 // process is the server as package allnodes sees it.
 type process struct{ srv *Server }
 
-func (p process) Execute(c *Command) Reply                           { return p.srv.dispatch(c) }
-func (p process) Answer(q *operate.Question) (operate.Answer, error) { return p.srv.answerTo(q) }
+func (p process) Execute(c *Command) Reply { return p.srv.dispatch(c) }
 func (p process) Both(here func() Reply, command func() *Command) Reply {
 	return p.srv.inBoth(here, command)
 }

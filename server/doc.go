@@ -44,7 +44,7 @@
 // # Locks
 //
 // Locks are leaves: the holder calls nothing outside of the package that owns the lock.
-// The exceptions: Server.moving → all others; identification.mu → identifications.mu;
+// The exceptions: Server.moving → all others; identification.mu → bySession.mu;
 // identification.mu → a session's lock in package replay → extension.mu, those of packages
 // interest and conflate, netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; that of
 // package interest → registry locks and the Cluster's, in Hold and Release, which must not call

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -75,40 +76,43 @@ type identification struct {
 // 6455 section 4.1 wants it to wait.
 const maxEarly = 4 << 10
 
-// identifications finds the identification of a session, so that Session needs no field.
-type identifications struct {
+// bySession has values of few sessions, so that Session needs no field for them.
+type bySession[V any] struct {
 	mu sync.Mutex
-	of map[*Session]*identification // guarded by mu
+	of map[*Session]V // guarded by mu
 }
 
-// set adds an identification. It returns false if there are most of them.
-func (is *identifications) set(p *identification, most int) bool {
-	is.mu.Lock()
-	defer is.mu.Unlock()
-	if len(is.of) >= most {
+// set adds the value of a session. It returns false if there are most values.
+func (b *bySession[V]) set(s *Session, v V, most int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.of) >= most {
 		return false
 	}
-	if is.of == nil {
-		is.of = make(map[*Session]*identification)
+	if b.of == nil {
+		b.of = make(map[*Session]V)
 	}
-	is.of[p.s] = p
+	b.of[s] = v
 	return true
 }
 
-func (is *identifications) drop(s *Session) {
-	is.mu.Lock()
-	defer is.mu.Unlock()
-	delete(is.of, s)
+// find returns the value of a session, zero if it has none, and drops it if drop is set.
+func (b *bySession[V]) find(s *Session, drop bool) V {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.of[s]
+	if drop {
+		delete(b.of, s)
+	}
+	return v
 }
 
-// find returns the identification of a session, nil if it has ended.
-func (is *identifications) find(s *Session) *identification {
+// identification returns the identification of a session, nil if it has ended.
+func (s *Session) identification() *identification {
 	if s.state.Load()&identifierBit == 0 {
 		return nil
 	}
-	is.mu.Lock()
-	defer is.mu.Unlock()
-	return is.of[s]
+	return s.srv().identifying.find(s, false)
 }
 
 // identifyLater hands a request to the Identifier. It returns errIdentifying, or why it
@@ -119,13 +123,13 @@ func (s *Session) identifyLater(ep *endpoint, r *Request, head, rest []byte, acc
 	}
 	srv := s.srv()
 	p := &identification{s: s, ep: ep, client: r.client, proxied: r.proxied, tls: r.tls, held: len(head) + len(rest)}
-	if !srv.identifying.set(p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
+	if !srv.identifying.set(s, p, srv.cfg.Identifiers+srv.cfg.IdentifierQueue) {
 		srv.stats.IdentifyFull.Add(1)
 		return handshake.ErrIdentifyFull
 	}
 	if !srv.memory.Hold(0, p.held, limit.ForRequest()) {
 		srv.memory.Hold(p.held, 0, limit.ForRequest())
-		srv.identifying.drop(s)
+		srv.identifying.find(s, true)
 		srv.stats.ShortOfMemory.Add(1)
 		return handshake.ErrNoMemory
 	}
@@ -201,7 +205,7 @@ func (p *identification) recovered() {
 	s.srv().panicked("identification", v, "endpoint", p.ep.Path)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.srv().identifying.find(s) == p { // finish ends p by itself, unless end panicked
+	if s.identification() == p { // finish ends p by itself, unless end panicked
 		p.end()
 	}
 	switch {
@@ -221,14 +225,14 @@ func (p *identification) end() {
 	srv := p.s.srv()
 	p.cancel()
 	p.s.state.And(^uint32(identifierBit))
-	srv.identifying.drop(p.s)
+	srv.identifying.find(p.s, true)
 	srv.memory.Hold(p.held, 0, limit.ForRequest())
 }
 
 // early keeps bytes that arrive during identification. It returns false if identification
 // has ended.
 func (s *Session) early(b []byte) bool {
-	p := s.srv().identifying.find(s)
+	p := s.identification()
 	if p == nil {
 		return false
 	}
@@ -251,7 +255,7 @@ func (s *Session) early(b []byte) bool {
 // cancelIdentification is for a session that was rejected or has ended: the Identifier's
 // context ends, and if it waits for a place it never runs.
 func (s *Session) cancelIdentification() (p *identification) {
-	if p = s.srv().identifying.find(s); p == nil {
+	if p = s.identification(); p == nil {
 		return nil
 	}
 	p.cancel()
@@ -362,7 +366,7 @@ func (s *Session) prepareTicket(id *Identity) {
 		return
 	}
 	if ticket := ep.issueTicket(id); ticket != "" {
-		s.srv().tickets.Store(s, ticket)
+		s.srv().tickets.set(s, ticket, math.MaxInt)
 	}
 }
 
@@ -371,9 +375,7 @@ func (s *Session) takeTicket() string {
 	if s.endpoint().Tickets == nil {
 		return ""
 	}
-	ticket, _ := s.srv().tickets.LoadAndDelete(s)
-	text, _ := ticket.(string)
-	return text
+	return s.srv().tickets.find(s, true)
 }
 
 // useTicket notes that the query parameter has an effect, for a request whose ticket is not

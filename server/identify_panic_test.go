@@ -45,7 +45,7 @@ func TestPanicAfterIdentifier(t *testing.T) {
 			if s.User() != "ends" {
 				return
 			}
-			p := srv.identifying.find(s)
+			p := s.identification()
 			cancel := p.cancel
 			p.cancel = func() { p.cancel = cancel; panic("in end") }
 		}})

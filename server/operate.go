@@ -88,6 +88,11 @@ var (
 	ErrManyTraces = allnodes.ErrManyTraces
 )
 
+// operator returns what asks questions of all nodes. A program that asks none links none.
+func (srv *Server) operator() *allnodes.Operator {
+	return &allnodes.Operator{Nodes: srv.nodes, Answer: srv.answerTo}
+}
+
 // Sessions lists the sessions of a user, on all nodes.
 func (srv *Server) Sessions(ctx context.Context, user string) SessionList {
 	return srv.nodes.Sessions(ctx, Target{User: user}, Target{User: user})
@@ -132,18 +137,18 @@ func (srv *Server) TopicUsers(ctx context.Context, topic, after string, limit in
 // who has a session from the first page to the last is in exactly one of them. Each page costs
 // a look at every user of every node.
 func (srv *Server) Users(ctx context.Context, q PageQuery) (UserList, error) {
-	return srv.nodes.Users(ctx, q)
+	return srv.operator().Users(ctx, q)
 }
 
 // Topics is Users for topics that have subscribers.
 func (srv *Server) Topics(ctx context.Context, q PageQuery) (TopicList, error) {
-	return srv.nodes.Topics(ctx, q)
+	return srv.operator().Topics(ctx, q)
 }
 
 // UserSessionPage lists sessions of a user, on all nodes. A session that is open from the first
 // page to the last is in exactly one of them.
 func (srv *Server) UserSessionPage(ctx context.Context, q SessionQuery) (SessionPage, error) {
-	return srv.nodes.UserSessionPage(ctx, q)
+	return srv.operator().UserSessionPage(ctx, q)
 }
 
 // Nodes lists the live nodes of the cluster, or this one alone, whose name is empty then.
@@ -152,7 +157,7 @@ func (srv *Server) Nodes(ctx context.Context) NodeList { return srv.nodes.Nodes(
 // CloseSession closes the session with the ID of a SessionInfo, on whichever node it is, and
 // returns 1 in Receivers if it was open. Then the answer is complete, whatever other nodes do.
 func (srv *Server) CloseSession(ctx context.Context, id string, code Code, reason string) (Delivery, error) {
-	return srv.nodes.CloseSession(ctx, id, code, reason)
+	return srv.operator().CloseSession(ctx, id, code, reason)
 }
 
 // StartClose starts to close sessions, on all nodes, and returns before the first is closed. Each
@@ -162,23 +167,23 @@ func (srv *Server) CloseSession(ctx context.Context, id string, code Code, reaso
 // 100 ms) is not, so that a client that connects again is left alone. Drain ends paced closes where
 // they are. Errors: ErrAudience, ErrPage, ErrManyPaced, ErrNoNode.
 func (srv *Server) StartClose(ctx context.Context, o CloseOrder) (ClosingDelivery, error) {
-	return srv.nodes.StartClose(ctx, srv.paced.NewID(srv.wall()), o)
+	return srv.operator().StartClose(ctx, srv.paced.NewID(srv.wall()), o)
 }
 
 // ListCloses lists the paced closes that are under way, and the last that have ended.
 func (srv *Server) ListCloses(ctx context.Context) (CloseList, error) {
-	return srv.nodes.ListCloses(ctx)
+	return srv.operator().ListCloses(ctx)
 }
 
 // FindClose returns a paced close. The error is ErrNoClose.
 func (srv *Server) FindClose(ctx context.Context, id string) (ClosingDelivery, error) {
-	return srv.nodes.OneClose(ctx, operate.Closes, id)
+	return srv.operator().OneClose(ctx, operate.Closes, id)
 }
 
 // CancelClose ends a paced close: when it has returned, the nodes that have answered close no
 // further session. For one that has ended it does nothing. The error is ErrNoClose.
 func (srv *Server) CancelClose(ctx context.Context, id string) (ClosingDelivery, error) {
-	return srv.nodes.OneClose(ctx, operate.CancelClose, id)
+	return srv.operator().OneClose(ctx, operate.CancelClose, id)
 }
 
 // Trace is a trace that runs. It is for one goroutine.
@@ -187,7 +192,7 @@ type Trace struct{ of *allnodes.Trace }
 // Trace starts a trace: from its first Next on, until End, events of the user are kept on all nodes
 // that answer. Errors: registry.ErrName, ErrManyTraces.
 func (srv *Server) Trace(o TraceOrder) (*Trace, error) {
-	t, err := srv.nodes.Trace(o)
+	t, err := srv.operator().Trace(o)
 	if err != nil {
 		return nil, err
 	}

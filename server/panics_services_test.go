@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"fanfare/server/internal/allnodes"
 	"fanfare/server/internal/guard"
 	"fanfare/server/store"
 )
@@ -86,7 +87,8 @@ func TestPanicInAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.nodes.Cluster = cluster // unguarded: its panic is one after Ask has returned
+	// Unguarded: its panic is one after Ask has returned.
+	srv.nodes = allnodes.New(allnodes.Config{Process: process{srv}, Cluster: cluster, Logger: srv.log})
 	serveListen(t, srv)
 	c := dial(t, srv, "/ws?user=a")
 	cluster.set(func(f *fakeCluster) { f.panics = "Ask" })

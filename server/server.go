@@ -81,8 +81,8 @@ type Server struct {
 	localOnly     atomic.Bool // see rejectHost
 	rejectLog     *rejectlog.Log
 	identifiers   *limit.Pool
-	identifying   identifications
-	tickets       sync.Map              // of sessions that were not sent hello yet, so that Session needs no field
+	identifying   bySession[*identification]
+	tickets       bySession[string]     // of sessions that were not sent hello yet
 	publishing    *lane.Lanes[*Session] // what clients publish
 	responding    *lane.Lanes[*Session] // what Responders answer
 

@@ -94,19 +94,12 @@ func TestTicket(t *testing.T) {
 				t.Errorf("blocks %v, %s: the Identifier was called %d times, want %d", blocks, test.name, n, test.calls)
 			}
 		}
-		if n := keptTickets(srv); n != 0 {
+		srv.tickets.mu.Lock()
+		if n := len(srv.tickets.of); n != 0 {
 			t.Errorf("%d tickets are kept after hello", n)
 		}
+		srv.tickets.mu.Unlock()
 	}
-}
-
-// keptTickets returns how many tickets wait for hello.
-func keptTickets(srv *Server) (n int) {
-	srv.tickets.Range(func(any, any) bool {
-		n++
-		return true
-	})
-	return n
 }
 
 // TestTicketTopics: a session has the topics of its ticket, or the topics that the client asks for.
@@ -129,7 +122,10 @@ func TestTicketPlain(t *testing.T) {
 	var calls atomic.Int32
 	srv := start(t, Config{Endpoints: []Endpoint{asking(false, &calls)}})
 	c := dial(t, srv, "/a?user=bob")
-	if n := keptTickets(srv); n != 0 {
+	srv.tickets.mu.Lock()
+	n := len(srv.tickets.of)
+	srv.tickets.mu.Unlock()
+	if n != 0 {
 		t.Errorf("%d tickets are kept", n)
 	}
 	srv.Push(t.Context(), "bob", NewMessage(Text, []byte("first")))

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"fanfare/registry"
-	"fanfare/server/internal/operate"
 	"fanfare/server/node"
 )
 
@@ -28,8 +27,8 @@ func (ns *Nodes) Sessions(ctx context.Context, to, t node.Target) (l node.Sessio
 	for _, r := range answer.Replies {
 		l.Sessions = append(l.Sessions, r.Sessions...)
 	}
-	if l.Unreachable == nil && ns.Cluster != nil {
-		l.Unreachable = ns.Cluster.Ready()
+	if l.Unreachable == nil && ns.cfg.Cluster != nil {
+		l.Unreachable = ns.cfg.Cluster.Ready()
 	}
 	slices.SortFunc(l.Sessions, func(x, y node.SessionInfo) int { return x.Opened.Compare(y.Opened) })
 	return l
@@ -112,8 +111,8 @@ func (ns *Nodes) Nodes(ctx context.Context) (l node.NodeList) {
 	if l.Coverage = answer.Coverage; err != nil {
 		l.Unreachable = err
 	}
-	if ns.Cluster != nil {
-		local.Node = ns.Cluster.Name()
+	if ns.cfg.Cluster != nil {
+		local.Node = ns.cfg.Cluster.Name()
 	}
 	for _, r := range append(answer.Replies, local) {
 		if r.Error != "" { // it is among the missing nodes
@@ -126,77 +125,6 @@ func (ns *Nodes) Nodes(ctx context.Context) (l node.NodeList) {
 	}
 	slices.SortStableFunc(l.Nodes, func(a, b node.NodeInfo) int { return strings.Compare(a.Name, b.Name) })
 	return l
-}
-
-// Users returns users who have sessions, on all nodes, in the byte order of their names. A user
-// who has a session from the first page to the last is in exactly one of them. Each page costs
-// a look at every user of every node.
-func (ns *Nodes) Users(ctx context.Context, q node.PageQuery) (node.UserList, error) {
-	users, more, c, err := ns.names(ctx, operate.Users, q)
-	return node.UserList{Users: users, More: more, Coverage: c}, err
-}
-
-// Topics is Users for topics that have subscribers.
-func (ns *Nodes) Topics(ctx context.Context, q node.PageQuery) (l node.TopicList, err error) {
-	names, more, c, err := ns.names(ctx, operate.Topics, q)
-	l = node.TopicList{Topics: make([]node.TopicSubscribers, len(names)), More: more, Coverage: c}
-	for i, u := range names {
-		l.Topics[i] = node.TopicSubscribers{Topic: u.User, Subscribers: u.Sessions}
-	}
-	return l, err
-}
-
-func (ns *Nodes) names(ctx context.Context, k operate.Kind, q node.PageQuery) (names []node.UserSessions, more bool, c node.Coverage, err error) {
-	limit := min(max(q.Limit, 1), node.MaxPage)
-	answers, c, err := ns.inquire(ctx, node.Target{}, &operate.Question{Kind: k, Prefix: q.Prefix, After: q.After, Limit: limit + 1})
-	if err != nil {
-		return nil, false, c, err
-	}
-	lists := make([][]node.UserSessions, len(answers))
-	for i := range answers {
-		lists[i] = answers[i].Users
-	}
-	names = node.MergeUsers(lists...)
-	if len(names) > limit {
-		names, more = names[:limit], true
-	}
-	return names, more, c, nil
-}
-
-// UserSessionPage lists sessions of a user, on all nodes. A session that is open from the first
-// page to the last is in exactly one of them.
-func (ns *Nodes) UserSessionPage(ctx context.Context, q node.SessionQuery) (p node.SessionPage, err error) {
-	limit := min(max(q.Limit, 1), node.MaxPage)
-	ask := &operate.Question{Kind: operate.Sessions, After: q.After, Limit: limit + 1, Dialect: q.Dialect,
-		Target: operate.Target{User: q.User, Topic: q.Topic, Node: q.Node}}
-	answers, c, err := ns.inquire(ctx, node.Target{User: q.User}, ask)
-	p.Coverage = c
-	for i := range answers {
-		p.Sessions = append(p.Sessions, answers[i].Sessions...)
-	}
-	p.Sessions = operate.Page(p.Sessions, limit+1)
-	if len(p.Sessions) > limit {
-		p.Sessions = p.Sessions[:limit]
-		p.Next = operate.SessionKey(&p.Sessions[limit-1])
-	}
-	return p, err
-}
-
-// CloseSession closes the session with the ID of a SessionInfo, on whichever node it is, and
-// returns 1 in Receivers if it was open. Then the answer is complete, whatever other nodes do.
-func (ns *Nodes) CloseSession(ctx context.Context, id string, code node.Code, reason string) (node.Delivery, error) {
-	if _, _, err := node.CutSessionID(id); err != nil {
-		return node.Delivery{}, fmt.Errorf("%w: %.80q", ErrSessionID, id)
-	}
-	answers, c, err := ns.inquire(ctx, node.Target{}, &operate.Question{Kind: operate.CloseSession, ID: id, Code: code, Reason: reason})
-	d := node.Delivery{Coverage: c}
-	for i := range answers {
-		d.Receivers += answers[i].Count
-	}
-	if d.Receivers > 0 {
-		d.Coverage = node.Coverage{}
-	}
-	return d, err
 }
 
 // Receipt returns the receipt of a message, nil with ErrNoReceipt if no node has it.

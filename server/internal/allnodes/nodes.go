@@ -9,8 +9,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"fanfare/registry"
-	"fanfare/server/internal/operate"
 	"fanfare/server/node"
 )
 
@@ -19,8 +17,6 @@ import (
 type Process interface {
 	// Execute executes a command of this process on its sessions.
 	Execute(*node.Command) node.Reply
-	// Answer answers a question for the sessions of this process.
-	Answer(*operate.Question) (operate.Answer, error)
 	// Both calls here for this process and, during a handover, has the other one execute a
 	// command. It returns both replies together.
 	Both(here func() node.Reply, command func() *node.Command) node.Reply
@@ -32,14 +28,14 @@ type Process interface {
 
 // Config is what Nodes need.
 type Config struct {
-	Process
+	Process Process
 	// Cluster, guarded against panics; nil: this process is alone.
 	Cluster node.Cluster
 	Logger  *slog.Logger
 }
 
 // Nodes are all nodes of a cluster, or this one alone.
-type Nodes struct{ Config }
+type Nodes struct{ cfg Config }
 
 // New returns the nodes of a cluster.
 func New(cfg Config) *Nodes { return &Nodes{cfg} }
@@ -63,7 +59,7 @@ var (
 // target do it at the same time. It returns the sum of the counts. An error says
 // that nothing was done anywhere.
 func (ns *Nodes) Do(ctx context.Context, t node.Target, c *node.Command, local func() int) (int, node.Answer, error) {
-	cl := ns.Cluster
+	cl := ns.cfg.Cluster
 	if cl == nil {
 		return local(), node.Answer{}, nil
 	}
@@ -93,7 +89,7 @@ func (ns *Nodes) Count(ctx context.Context, t node.Target, c *node.Command) (nod
 // here executes a command on the sessions of this process and, during a handover, on those
 // of the other one. The command is one of this process, and was checked.
 func (ns *Nodes) here(c *node.Command) node.Reply {
-	return ns.Both(func() node.Reply { return ns.Execute(c) }, func() *node.Command { return c })
+	return ns.cfg.Process.Both(func() node.Reply { return ns.cfg.Process.Execute(c) }, func() *node.Command { return c })
 }
 
 // ask is Cluster.Ask for a command that Check accepts. After a panic, in the evaluation of
@@ -101,12 +97,12 @@ func (ns *Nodes) here(c *node.Command) node.Reply {
 func (ns *Nodes) ask(ctx context.Context, t node.Target, c *node.Command) (answer node.Answer) {
 	defer func() {
 		if v := recover(); v != nil {
-			ns.Panicked("answer of the cluster", v)
+			ns.cfg.Process.Panicked("answer of the cluster", v)
 			answer = node.Answer{}
 			answer.Unreachable = fmt.Errorf("%w: panic in the answer of the cluster: %v", node.ErrUnreachable, v)
 		}
 	}()
-	answer, err := ns.Cluster.Ask(ctx, t, c)
+	answer, err := ns.cfg.Cluster.Ask(ctx, t, c)
 	answer.Unreachable = err
 	for _, r := range answer.Replies {
 		if r.Error != "" && r.Error != node.TooManyTopics {
@@ -118,53 +114,4 @@ func (ns *Nodes) ask(ctx context.Context, t node.Target, c *node.Command) (answe
 	}
 	answer.Coverage = node.Tidy(answer.Coverage)
 	return answer
-}
-
-// inquire asks a question of this node and of the others that hold a target. An error
-// says that nothing was done anywhere.
-func (ns *Nodes) inquire(ctx context.Context, t node.Target, q *operate.Question) (answers []operate.Answer, c node.Coverage, err error) {
-	if err := q.Check(); err != nil {
-		if errors.Is(err, node.ErrAudience) || errors.Is(err, registry.ErrName) {
-			return nil, c, err
-		}
-		return nil, c, fmt.Errorf("%w: %s", ErrPage, err)
-	}
-	ask := &node.Command{Verb: node.VerbInquire, Op: text, Payload: q.Encode()}
-	if q.Kind.Changes() {
-		ask.Verb = node.VerbOperate
-	}
-	var local node.Reply
-	var failed error // as of this process, whose errors keep their identity
-	_, answer, err := ns.Do(ctx, t, ask, func() int {
-		local = ns.Both(func() node.Reply {
-			a, err := ns.Answer(q)
-			if err != nil {
-				failed = err
-				return node.Reply{}
-			}
-			b, err := a.Encode()
-			failed = err
-			return node.Reply{Data: [][]byte{b}}
-		}, func() *node.Command { return ask })
-		return 0
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return nil, answer.Coverage, err
-	}
-	c = answer.Coverage
-	if c.Unreachable == nil && ns.Cluster != nil {
-		c.Unreachable = ns.Cluster.Ready()
-	}
-	for _, r := range append(answer.Replies, local) {
-		for _, data := range r.Data {
-			a, err := operate.ParseAnswer(data)
-			if err != nil {
-				ns.Logger.Warn("malformed answer of another process", "node", r.Node, "err", err)
-				c = c.Merge(node.Coverage{Missing: 1, MissingNodes: []string{r.Node}})
-				continue
-			}
-			answers = append(answers, a)
-		}
-	}
-	return answers, c, nil
 }

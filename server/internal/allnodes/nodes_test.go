@@ -31,21 +31,19 @@ func (c *fakeCluster) Ask(_ context.Context, t node.Target, cmd *node.Command) (
 	return node.Answer{Replies: c.replies(cmd)}, c.err
 }
 
-// fakeProcess executes commands and answers questions by functions.
+// fakeProcess executes commands by a function.
 type fakeProcess struct {
 	execute func(*node.Command) node.Reply
-	answer  func(*operate.Question) (operate.Answer, error)
 	panics  int
 }
 
 func (p *fakeProcess) Execute(c *node.Command) node.Reply                             { return p.execute(c) }
-func (p *fakeProcess) Answer(q *operate.Question) (operate.Answer, error)             { return p.answer(q) }
 func (p *fakeProcess) Both(here func() node.Reply, _ func() *node.Command) node.Reply { return here() }
 func (p *fakeProcess) Wall() time.Time                                                { return time.Now() }
 func (p *fakeProcess) Panicked(string, any)                                           { p.panics++ }
 
-func with(cl *fakeCluster, execute func(*node.Command) node.Reply, answer func(*operate.Question) (operate.Answer, error)) *Nodes {
-	cfg := Config{Process: &fakeProcess{execute: execute, answer: answer}, Logger: slog.New(slog.DiscardHandler)}
+func with(cl *fakeCluster, execute func(*node.Command) node.Reply) *Nodes {
+	cfg := Config{Process: &fakeProcess{execute: execute}, Logger: slog.New(slog.DiscardHandler)}
 	if cl != nil {
 		cfg.Cluster = cl
 	}
@@ -59,7 +57,7 @@ func TestPresence(t *testing.T) {
 	}}
 	ns := with(cl, func(*node.Command) node.Reply {
 		return node.Reply{Users: []node.UserSessions{{User: "alice", Sessions: 2}}}
-	}, nil)
+	})
 	l, err := ns.Presence(t.Context(), []string{"alice", "bob"})
 	if want := []node.UserSessions{{User: "alice", Sessions: 3}, {User: "bob", Sessions: 1}}; err != nil || !slices.Equal(l.Users, want) {
 		t.Errorf("%v, %v, want %v", l.Users, err, want)
@@ -85,12 +83,12 @@ func TestPage(t *testing.T) {
 		b, _ := a.Encode()
 		return []node.Reply{{Node: "b", Data: [][]byte{b, []byte("{")}}}
 	}}
-	ns := with(cl, nil, func(q *operate.Question) (operate.Answer, error) {
+	ns := &Operator{with(cl, nil), func(q *operate.Question) (operate.Answer, error) {
 		if q.Limit != 3 {
 			t.Errorf("a node is asked for %d names, want one more than the page has", q.Limit)
 		}
 		return operate.Answer{Users: []node.UserSessions{{User: "b", Sessions: 1}}}, nil
-	})
+	}}
 	l, err := ns.Users(t.Context(), node.PageQuery{Limit: 2})
 	if err != nil || len(l.Users) != 2 || l.Users[0].User != "a" || l.Users[1].User != "b" || !l.More {
 		t.Errorf("%+v, %v, want a and b, and more", l, err)
@@ -106,12 +104,12 @@ func TestPage(t *testing.T) {
 // An error of this process keeps its identity, and one of the cluster says why others were not
 // reached.
 func TestErrors(t *testing.T) {
-	ns := with(nil, nil, func(*operate.Question) (operate.Answer, error) { return operate.Answer{}, trace.ErrFull })
-	if _, err := ns.Trace(node.TraceOrder{User: "alice"}); !errors.Is(err, ErrManyTraces) {
+	op := &Operator{with(nil, nil), func(*operate.Question) (operate.Answer, error) { return operate.Answer{}, trace.ErrFull }}
+	if _, err := op.Trace(node.TraceOrder{User: "alice"}); !errors.Is(err, ErrManyTraces) {
 		t.Errorf("trace: %v, want ErrManyTraces", err)
 	}
 	down := &fakeCluster{err: node.ErrUnreachable, replies: func(*node.Command) []node.Reply { return nil }}
-	ns = with(down, func(*node.Command) node.Reply { return node.Reply{Count: 1} }, nil)
+	ns := with(down, func(*node.Command) node.Reply { return node.Reply{Count: 1} })
 	if d, err := ns.Count(t.Context(), node.Target{User: "alice"}, &node.Command{}); err != nil || d.Receivers != 1 || !errors.Is(d.Unreachable, node.ErrUnreachable) {
 		t.Errorf("%+v, %v, want one receiver and ErrUnreachable", d, err)
 	}
@@ -123,8 +121,8 @@ func TestErrors(t *testing.T) {
 // A panic in the answer of the cluster makes the other nodes unreachable.
 func TestPanic(t *testing.T) {
 	cl := &fakeCluster{replies: func(*node.Command) []node.Reply { panic("no") }}
-	ns := with(cl, func(*node.Command) node.Reply { return node.Reply{Count: 1} }, nil)
-	if d, err := ns.Count(t.Context(), node.Target{}, &node.Command{}); err != nil || d.Receivers != 1 || d.Unreachable == nil || ns.Process.(*fakeProcess).panics != 1 {
-		t.Errorf("%+v, %v, %d panics noted", d, err, ns.Process.(*fakeProcess).panics)
+	ns := with(cl, func(*node.Command) node.Reply { return node.Reply{Count: 1} })
+	if d, err := ns.Count(t.Context(), node.Target{}, &node.Command{}); err != nil || d.Receivers != 1 || d.Unreachable == nil || ns.cfg.Process.(*fakeProcess).panics != 1 {
+		t.Errorf("%+v, %v, %d panics noted", d, err, ns.cfg.Process.(*fakeProcess).panics)
 	}
 }

@@ -18,7 +18,7 @@ const traceInterval = 250 * time.Millisecond
 
 // Trace is a trace that runs. It is for one goroutine.
 type Trace struct {
-	ns    *Nodes
+	op    *Operator
 	order node.TraceOrder
 	id    string
 	seen  map[string]uint64
@@ -28,12 +28,12 @@ type Trace struct {
 
 // Trace starts a trace: from its first Next on, until End, events of the user are kept on all nodes
 // that answer. Errors: registry.ErrName, ErrManyTraces.
-func (ns *Nodes) Trace(o node.TraceOrder) (*Trace, error) {
+func (op *Operator) Trace(o node.TraceOrder) (*Trace, error) {
 	if err := registry.CheckName(o.User); err != nil {
 		return nil, err
 	}
-	t := &Trace{ns: ns, order: o, id: trace.NewID(), seen: make(map[string]uint64)}
-	if _, err := ns.Answer(t.question()); err != nil {
+	t := &Trace{op: op, order: o, id: trace.NewID(), seen: make(map[string]uint64)}
+	if _, err := op.Answer(t.question()); err != nil {
 		return nil, fmt.Errorf("%w: %d", ErrManyTraces, trace.MaxTraces)
 	}
 	return t, nil
@@ -75,7 +75,7 @@ func (t *Trace) question() *operate.Question {
 }
 
 func (t *Trace) poll(ctx context.Context) (b node.TraceBatch, more bool, err error) {
-	answers, c, err := t.ns.inquire(ctx, node.Target{}, t.question())
+	answers, c, err := t.op.inquire(ctx, node.Target{}, t.question())
 	switch {
 	case ctx.Err() != nil:
 		return b, false, ctx.Err()
@@ -93,7 +93,7 @@ func (t *Trace) poll(ctx context.Context) (b node.TraceBatch, more bool, err err
 		t.seen[part.Source] = part.Last
 		more = more || part.More
 		if part.Lost > 0 || part.Forgot {
-			lost := node.TraceEvent{Event: node.TraceLost, Node: part.Node, Count: part.Lost, Time: t.ns.Wall().UTC().Round(0)}
+			lost := node.TraceEvent{Event: node.TraceLost, Node: part.Node, Count: part.Lost, Time: t.op.cfg.Process.Wall().UTC().Round(0)}
 			if len(part.Events) > 0 {
 				lost.Time = part.Events[0].Time
 			}
@@ -112,8 +112,8 @@ func sameCoverage(a, b node.Coverage) bool {
 // End ends the trace on all nodes that can be reached; the others end it after a few seconds.
 func (t *Trace) End(ctx context.Context) {
 	q := &operate.Question{Kind: operate.EndTrace, ID: t.id}
-	t.ns.Answer(q)
-	if t.ns.Cluster != nil {
-		t.ns.inquire(ctx, node.Target{}, q)
+	t.op.Answer(q)
+	if t.op.cfg.Cluster != nil {
+		t.op.inquire(ctx, node.Target{}, q)
 	}
 }
