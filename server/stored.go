@@ -9,6 +9,7 @@ import (
 
 	"fanfare/server/identity"
 	"fanfare/server/internal/gate"
+	"fanfare/server/internal/history"
 	"fanfare/server/internal/replay"
 	"fanfare/server/store"
 )
@@ -301,4 +302,84 @@ func (p *Pending) escalate(ctx context.Context, st Stored) error {
 		return fmt.Errorf("the message is stored, and its escalation is not; repeat it with the same id: %w", err)
 	}
 	return nil
+}
+
+// HistoryQuery says which stored messages to read, and History is what was read.
+type (
+	HistoryQuery = store.HistoryQuery
+	History      = store.History
+)
+
+// ErrNoWait is the error of AwaitMessages while the server drains, or its store moves to
+// another process.
+var ErrNoWait = errors.New("server: draining or moving to another process: nothing may wait for messages")
+
+// Messages reads stored messages, and acknowledges nothing. The error is ErrNoStore,
+// ErrNotDurable or one of package store.
+func (srv *Server) Messages(ctx context.Context, box store.Box, q HistoryQuery) (History, error) {
+	if err := srv.hasHistory(box); err != nil {
+		return History{}, err
+	}
+	p, err := srv.history.Read(ctx, box, q)
+	return History(p), err
+}
+
+// AwaitMessages is Messages, but if there is neither a message nor a gap it waits for one, at
+// most for d: a message that any node of the cluster stores. If none comes, History has no
+// messages. This holds also when the server begins to drain, or its store to move to
+// another process; if it has begun before, the error is ErrNoWait. When ctx is done its error
+// is returned. The caller bounds the number of calls in progress.
+func (srv *Server) AwaitMessages(ctx context.Context, box store.Box, q HistoryQuery, d time.Duration) (History, error) {
+	if err := srv.hasHistory(box); err != nil {
+		return History{}, err
+	}
+	p, err := srv.history.Await(ctx, box, q, d)
+	if errors.Is(err, history.ErrEnded) {
+		err = ErrNoWait
+	}
+	return History(p), err
+}
+
+func (srv *Server) hasHistory(box store.Box) error {
+	switch {
+	case srv.store == nil:
+		return ErrNoStore
+	case box.User == "" && !srv.Durable(box.Topic):
+		return fmt.Errorf("%w: %q", ErrNotDurable, box.Topic)
+	}
+	return nil
+}
+
+// newHistory returns the history of the store, which is not nil.
+func newHistory(srv *Server) *history.Service {
+	cfg := history.Config{Store: srv.store}
+	if srv.cluster != nil {
+		cfg.Cluster = historyCluster{srv.cluster}
+	}
+	return history.New(cfg)
+}
+
+// historyCluster is a cluster as package history sees it.
+type historyCluster struct{ cluster Cluster }
+
+func (c historyCluster) Hold(b store.Box)    { c.cluster.Hold(Target(b)) }
+func (c historyCluster) Release(b store.Box) { c.cluster.Release(Target(b)) }
+func (c historyCluster) Sync(ctx context.Context, b store.Box) error {
+	return c.cluster.Sync(ctx, Target(b))
+}
+
+// recheckStored looks for messages that other nodes could not announce.
+func (srv *Server) recheckStored() {
+	srv.replay.Recheck()
+	srv.history.Recheck()
+}
+
+// resumeHistory permits AwaitMessages again, unless the server drains.
+func (srv *Server) resumeHistory() {
+	if srv.history == nil {
+		return
+	}
+	if srv.history.Resume(); srv.Status() >= Draining {
+		srv.history.End()
+	}
 }

@@ -11,33 +11,10 @@ import (
 )
 
 // Query says what to read.
-type Query struct {
-	// After is the offset of the last message that the caller has, 0 for none.
-	After uint64
-	// Epoch is the one that After belongs to. Empty: After belongs to the present one.
-	Epoch string
-	// Limit bounds the number of messages; 0: no limit.
-	Limit int
-	// MaxBytes bounds their payloads together. One message of any size is read.
-	MaxBytes int
-	// Now is the clock that messages expire by; nil: time.Now.
-	Now func() time.Time
-}
+type Query = store.HistoryQuery
 
 // Page is a part of the stored messages of a box.
-type Page struct {
-	// Epoch belongs to all offsets of the page.
-	Epoch string
-	// Messages are the oldest after Query.After, without those that have expired.
-	Messages []store.Message
-	// Next is Query.After for what follows the page.
-	Next uint64
-	// More is the number of messages that follow.
-	More int
-	// Gap reports that messages after Query.After, and before Messages or Next, are not
-	// available, or that Query.After belongs to another history.
-	Gap bool
-}
+type Page store.History
 
 // says reports whether there is something for a caller that waits.
 func (p *Page) says() bool { return len(p.Messages) > 0 || p.Gap }
