@@ -335,7 +335,7 @@ func (srv *Server) startDraining() bool {
 
 // end stops the parts of the server, each after the parts that need it.
 func (srv *Server) end() {
-	srv.members.end()
+	srv.members.End()
 	srv.engine.Close()
 	if srv.replay != nil {
 		srv.replay.Stop()

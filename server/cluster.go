@@ -121,12 +121,12 @@ func (m member) Serve(c *Command) Reply {
 // process is the server as package allnodes sees it.
 type process struct{ srv *Server }
 
-func (p process) Execute(c *Command) Reply { return p.srv.dispatch(c) }
-func (p process) Both(here func() Reply, command func() *Command) Reply {
+func (p *process) Execute(c *Command) Reply { return p.srv.dispatch(c) }
+func (p *process) Both(here func() Reply, command func() *Command) Reply {
 	return p.srv.inBoth(here, command)
 }
-func (p process) Wall() time.Time              { return p.srv.wall() }
-func (p process) Panicked(where string, v any) { p.srv.panicked(where, v) }
+func (p *process) Wall() time.Time              { return p.srv.wall() }
+func (p *process) Panicked(where string, v any) { p.srv.panicked(where, v) }
 
 // concernsSessions reports whether a command waits for sessions that are moving to another
 // process. The others concern what an identity may do, and broadcasts that take long anyway.

@@ -323,7 +323,7 @@ func (s *Session) adoptIdentity(st *handover.State) {
 			srv.log.Error("subscription cannot be continued", "err", err, "user", st.User, "topic", topic)
 		}
 		srv.holdTopic(topic)
-		srv.members.review(topic, st.User, true)
+		srv.members.Review(topic, st.User, true)
 	}
 	if st.Phase == handover.Open {
 		s.importReplay(st)

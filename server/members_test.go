@@ -38,9 +38,8 @@ func TestPresenceTopic(t *testing.T) {
 	announced := func(n int) {
 		t.Helper()
 		await(t, fmt.Sprint(n, " members"), func() bool {
-			srv.members.mu.Lock()
-			defer srv.members.mu.Unlock()
-			return len(srv.members.here) == n && !srv.members.roster.Changed() && srv.members.due.IsZero()
+			here, pending := srv.members.Pending()
+			return here == n && !pending
 		})
 	}
 	reader := dial(t, srv, "/may", v1)

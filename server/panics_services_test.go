@@ -88,7 +88,7 @@ func TestPanicInAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Unguarded: its panic is one after Ask has returned.
-	srv.nodes = allnodes.New(allnodes.Config{Process: process{srv}, Cluster: cluster, Logger: srv.log})
+	srv.nodes = allnodes.New(allnodes.Config{Process: &process{srv}, Cluster: cluster, Logger: srv.log})
 	serveListen(t, srv)
 	c := dial(t, srv, "/ws?user=a")
 	cluster.set(func(f *fakeCluster) { f.panics = "Ask" })

@@ -30,6 +30,7 @@ import (
 	"fanfare/server/internal/receipt"
 	"fanfare/server/internal/rejectlog"
 	"fanfare/server/internal/replay"
+	"fanfare/server/internal/roster"
 	"fanfare/server/internal/secure"
 	"fanfare/server/internal/trace"
 	"fanfare/server/listen"
@@ -61,7 +62,7 @@ type Server struct {
 	history   *history.Service     // nil: no store
 	tls       tlsService           // nil: no TLS
 	events    *events              // nil: no Config.Observer
-	members   *members             // nil: no Config.PresenceTopics
+	members   *roster.Members      // nil: no Config.PresenceTopics
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable
@@ -217,7 +218,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.cluster = guard.Cluster(cfg.Cluster, func(where string, v any) { srv.panicked(where, v) })
 		srv.interest = interest.NewTopics(srv.cluster, srv.users.TopicSessions)
 	}
-	srv.nodes = allnodes.New(allnodes.Config{Process: process{srv}, Cluster: srv.cluster, Logger: srv.log})
+	srv.nodes = allnodes.New(allnodes.Config{Process: &process{srv}, Cluster: srv.cluster, Logger: srv.log})
 	srv.members = newMembers(srv)
 	if cfg.Store != nil {
 		srv.store = guard.Store(cfg.Store, func(where string, v any) { srv.panicked(where, v) })

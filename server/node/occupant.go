@@ -45,3 +45,10 @@ type OccupantObserver interface {
 	// does not wait.
 	NodeGone()
 }
+
+// MemberChange says that a user has joined or left a presence topic, with the first or the last
+// session that subscribes to it.
+type MemberChange struct {
+	Topic, User string
+	Present     bool
+}

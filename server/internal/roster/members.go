@@ -3,6 +3,8 @@ package roster
 import (
 	"sync"
 	"time"
+
+	"fanfare/server/node"
 )
 
 // every gathers changes into one message for each topic.
@@ -17,17 +19,11 @@ type Host interface {
 	Subscribes(topic, user string) bool
 	// Observe reports a change to what announces it for all nodes of a cluster. It is called
 	// with the lock of Members held.
-	Observe(c Change)
+	Observe(c node.MemberChange)
 	// Publish sends an announcement to the subscribers on all nodes.
 	Publish(a *Announcement)
 	// Wall returns the time of day.
 	Wall() time.Time
-}
-
-// Change says that a user has joined or left a topic.
-type Change struct {
-	Topic, User string
-	Present     bool
 }
 
 // key is a user who subscribes to a topic.
@@ -83,7 +79,7 @@ func (ms *Members) Review(topic, user string, known bool) {
 	}
 	switch {
 	case ms.clustered:
-		ms.host.Observe(Change{Topic: topic, User: user, Present: after})
+		ms.host.Observe(node.MemberChange{Topic: topic, User: user, Present: after})
 	case known:
 		ms.roster.Seed(topic, user)
 	default:
@@ -138,7 +134,7 @@ func (ms *Members) Pending() (here int, pending bool) {
 
 // Lead makes this node of a cluster the one that announces, see package presence. present are the
 // members that were announced.
-func (ms *Members) Lead(present []Change) {
+func (ms *Members) Lead(present []node.MemberChange) {
 	if ms == nil {
 		return
 	}
@@ -151,7 +147,7 @@ func (ms *Members) Lead(present []Change) {
 }
 
 // Change announces changes in the whole cluster, on the node that leads.
-func (ms *Members) Change(changes []Change) {
+func (ms *Members) Change(changes []node.MemberChange) {
 	if ms == nil {
 		return
 	}

@@ -2,15 +2,20 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"fanfare/registry"
+	"fanfare/server/identity"
 	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/replay"
+	"fanfare/server/internal/roster"
+	"fanfare/server/node"
 )
 
 // Subscribe subscribes the session to a topic. It returns an error if the name is
@@ -167,3 +172,108 @@ func rejectRewind(name []byte, problem string) error {
 		Reason: "rewind that is not possible",
 	}
 }
+
+// The rest of this file tells the subscribers of Config.PresenceTopics who joins and leaves.
+
+// MemberChange says that a user has joined or left a presence topic, with the first or the last
+// session that subscribes to it.
+type MemberChange = node.MemberChange
+
+// MaxListedMembers is the number of members up to which presence messages name users.
+const MaxListedMembers = roster.MaxListed
+
+// newMembers returns nil without presence topics.
+func newMembers(srv *Server) *roster.Members {
+	if len(srv.cfg.PresenceTopics) == 0 {
+		return nil
+	}
+	return roster.NewMembers(&members{srv}, srv.cluster != nil, srv.cfg.PresenceGrace, srv.cfg.Announce)
+}
+
+// reviewTopic is called after each change of the subscriptions of a user to a topic.
+func (srv *Server) reviewTopic(topic, user string) {
+	srv.events.review(topic)
+	srv.members.Review(topic, user, false)
+}
+
+// Announcer sends presence messages.
+type Announcer func(*roster.Members)
+
+// AnnounceMembers is the Announcer.
+func AnnounceMembers(ms *roster.Members) { ms.Announce() }
+
+// members is the server as package roster sees it.
+type members struct{ srv *Server }
+
+func (ms *members) Wall() time.Time { return ms.srv.wall() }
+func (ms *members) Covers(topic string) bool {
+	return identity.Covers(ms.srv.cfg.PresenceTopics, topic)
+}
+
+// Subscribes looks at the sessions of the user, which are few.
+func (ms *members) Subscribes(topic, user string) bool {
+	var room [16]*Session
+	for _, s := range ms.srv.users.AppendUser(room[:0], user) {
+		if ms.srv.users.Subscribed(s, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// Observe reports a change to package presence.
+func (ms *members) Observe(c MemberChange) {
+	kind := MemberLeft
+	if c.Present {
+		kind = MemberJoined
+	}
+	ms.srv.events.report(Event{Kind: kind, Topic: c.Topic, User: c.User})
+}
+
+// Publish sends an announcement to the subscribers on all nodes. One that is too long with its
+// names goes without them.
+func (ms *members) Publish(a *roster.Announcement) {
+	srv := ms.srv
+	for _, o := range []fanfarev1.Presence{{Topic: a.Topic, Members: a.Members, Joined: a.Joined, Left: a.Left}, {Topic: a.Topic, Members: a.Members}} {
+		object := o.Encode()
+		if len(object) > srv.cfg.MaxPayload {
+			continue
+		}
+		_, err := srv.deliver(context.Background(), Target{Topic: a.Topic}, NewMessage(Text, object),
+			func() int { return srv.membersHere(a.Topic, object) },
+			func() *Command { return &Command{Verb: VerbMembers, Topic: a.Topic, Op: Text, Payload: object} })
+		if err != nil {
+			srv.log.Warn("presence message dropped", "topic", a.Topic, "err", err)
+		}
+		return
+	}
+}
+
+// membersHere sends a presence message to the subscribers on this node that may read it and can
+// tell it from other messages.
+func (srv *Server) membersHere(topic string, object []byte) int {
+	m := NewMessage(Text, object)
+	m.content.Presence = true
+	l := lists.Get().(*[]*Session)
+	defer putList(l)
+	*l = slices.DeleteFunc(srv.users.AppendTopic(*l, topic), func(s *Session) bool { return !s.readsPresence(topic) })
+	return deliverMany(*l, m, srv.topicPolicy())
+}
+
+// readsPresence reports whether a session gets the presence messages of a topic.
+func (s *Session) readsPresence(topic string) bool {
+	if _, ok := s.dialect().(PresenceDialect); !ok {
+		return false
+	}
+	return s.endpoint().Insecure || s.MayReadPresence(topic)
+}
+
+// LeadMembers makes this node of a cluster the one that announces members, see package presence.
+// present are the members that were announced.
+func (srv *Server) LeadMembers(present []MemberChange) { srv.members.Lead(present) }
+
+// ChangeMembers announces changes in the whole cluster, on the node that leads.
+func (srv *Server) ChangeMembers(changes []MemberChange) { srv.members.Change(changes) }
+
+// ResignMembers ends what LeadMembers has begun.
+func (srv *Server) ResignMembers() { srv.members.Resign() }
