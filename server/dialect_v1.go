@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 
 	"fanfare/frame"
@@ -167,4 +168,43 @@ func (c v1Client) Refresh(token string) (r fanfarev1.Refreshed, err error) {
 		r.Expires = id.Expires.Unix()
 	}
 	return r, err
+}
+
+// refreshEvery bounds how often a client may refresh its session: a signature takes as long
+// to verify as many messages to read.
+const refreshEvery = 1 * ticksPerSecond
+
+// refreshBy refreshes the session with a token that its client has sent. Errors are for
+// package fanfarev1.
+func (s *Session) refreshBy(token string) (id Identity, ended []string, err error) {
+	f := s.endpoint().Refresh
+	x, now := s.extend(), s.srv().tick.Load()
+	switch {
+	case f == nil:
+		return id, nil, fanfarev1.ErrNoRefresh
+	case token == "":
+		return id, nil, fanfarev1.RefreshFailed("a refresh needs a token")
+	case x.refreshed != 0 && now-x.refreshed < refreshEvery:
+		return id, nil, fanfarev1.RefreshFailed("one refresh a second: try again later")
+	}
+	x.refreshed = now
+	ctx, cancel := context.WithTimeout(s.srv().quit, s.srv().live().HandshakeTimeout)
+	defer cancel()
+	if id, err = f(ctx, s, token); err == nil {
+		ended, err = s.Refresh(id)
+	}
+	var rejection *Rejection
+	switch {
+	case err == nil:
+		s.srv().stats.Refreshes.Add(1)
+		return id, ended, nil
+	case errors.Is(err, ErrClosed):
+		return id, nil, err
+	case errors.Is(err, ErrOtherUser):
+		return id, nil, fanfarev1.RefreshFailed("the token is another user's")
+	case errors.As(err, &rejection):
+		return id, nil, fanfarev1.RefreshFailed(rejection.Text)
+	}
+	s.srv().log.Error("refresh failed", "err", err)
+	return id, nil, fanfarev1.RefreshFailed("internal error")
 }

@@ -1,10 +1,17 @@
 package server
 
 import (
+	"errors"
 	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
+
+	"fanfare/server/internal/handshake"
+	"fanfare/server/internal/replay"
+	"fanfare/server/internal/trace"
+	"fanfare/server/node"
+	"fanfare/server/store"
 )
 
 // Observer learns of events: package webhook is one. A server without one does nothing for
@@ -248,4 +255,136 @@ func (ev *events) received(s *Session, op Op, payload []byte) {
 	e := s.about(MessageReceived)
 	e.Op, e.Payload = op, slices.Clone(payload)
 	ev.report(e)
+}
+
+// The rest of this file reports what happens to a session to the traces of its user. Each function costs one
+// atomic load while no trace runs.
+
+// traced returns the traces of the session's user.
+func (s *Session) traced() []*trace.Log {
+	if t := s.srv().traces; t.Running() {
+		return t.Of(s.User())
+	}
+	return nil
+}
+
+// traceEvent returns an event of the session.
+func (s *Session) traceEvent(kind string) TraceEvent {
+	srv := s.srv()
+	return TraceEvent{Event: kind, Time: srv.wall().UTC().Round(0), Node: srv.nodeName(), Session: s.fullID()}
+}
+
+// traceRejected reports a handshake that was rejected after its user was identified.
+func (s *Session) traceRejected(user string, ep *endpoint, r *Request, err error) {
+	to := s.srv().traces.Of(user)
+	if to == nil || errors.Is(err, ErrClosed) {
+		return
+	}
+	var rejection *Rejection
+	if !isRejection(err, &rejection) {
+		rejection = handshake.Fault(err)
+	}
+	e := s.traceEvent(node.TraceRejected)
+	e.Session, e.Endpoint, e.Status, e.Reason = "", ep.Path, rejection.Status, rejection.Text
+	if addr := r.RemoteAddr(); addr.IsValid() {
+		e.RemoteAddr = addr.String()
+	}
+	trace.Add(to, e)
+}
+
+func (s *Session) traceOpened() {
+	to := s.traced()
+	if to == nil {
+		return
+	}
+	e := s.traceEvent(node.TraceOpened)
+	e.Endpoint, e.Dialect, e.Topics = s.endpoint().Path, s.dialectName(), s.Topics()
+	slices.Sort(e.Topics)
+	if addr := s.RemoteAddr(); addr.IsValid() {
+		e.RemoteAddr = addr.String()
+	}
+	trace.Add(to, e)
+}
+
+func (s *Session) traceClosed(why CloseError) {
+	to := s.traced()
+	if to == nil {
+		return
+	}
+	e := s.traceEvent(node.TraceClosed)
+	e.Code, e.Reason, e.By = why.Code, why.Reason, "server"
+	switch {
+	case s.state.Load()&clientCodeBit != 0:
+		e.By = "client"
+	case why.Code == StatusAbnormalClosure:
+		e.By = "network"
+	}
+	trace.Add(to, e)
+}
+
+// traceDelivered reports a message that was written or queued.
+func (s *Session) traceDelivered(c Content) {
+	to := s.traced()
+	if to == nil {
+		return
+	}
+	e := s.traceEvent(node.TraceDelivered)
+	e.Bytes, e.Queued, e.Topic, e.Epoch, e.Offset = len(c.Payload), s.Queued(), c.Topic, c.Epoch, c.Offset
+	trace.AddMessage(to, e, c.Payload, c.Op == Text)
+}
+
+// traceStored is replay.Config.Delivered.
+func (srv *Server) traceStored(r replay.Receiver, m *replay.Message) {
+	if !srv.traces.Running() {
+		return
+	}
+	c := Content{Topic: m.Box.Topic, Epoch: m.Epoch, Offset: m.Offset, Op: Text}
+	if shared, ok := m.Shared.(*Message); ok {
+		c.Op, c.Payload = shared.Op(), shared.Payload()
+	} else if c.Payload = m.Stored.Payload; m.Stored.Binary {
+		c.Op = Binary
+	}
+	r.(receiver).s.traceDelivered(c)
+}
+
+// traceAcknowledged is replay.Config.Acknowledged.
+func (srv *Server) traceAcknowledged(r replay.Receiver, b store.Box, epoch string, offset uint64) {
+	if !srv.traces.Running() {
+		return
+	}
+	s := r.(receiver).s
+	if to := s.traced(); to != nil {
+		e := s.traceEvent(node.TraceAcknowledged)
+		e.Topic, e.Epoch, e.Offset = b.Topic, epoch, offset
+		trace.Add(to, e)
+	}
+}
+
+// traceDropped reports that messages were dropped.
+func (s *Session) traceDropped(reason string) {
+	if to := s.traced(); to != nil {
+		e := s.traceEvent(node.TraceDropped)
+		e.Queued, e.Reason = s.Queued(), reason
+		trace.Add(to, e)
+	}
+}
+
+func (s *Session) traceTopic(topic string, subscribed bool) {
+	to := s.traced()
+	if to == nil || s.phase() != open { // the end of a session ends its subscriptions
+		return
+	}
+	kind := node.TraceSubscribed
+	if !subscribed {
+		kind = node.TraceUnsubscribed
+	}
+	e := s.traceEvent(kind)
+	e.Topic = topic
+	trace.Add(to, e)
+}
+
+func (s *Session) traceTimeout() {
+	if to := s.traced(); to != nil {
+		trace.Add(to, s.traceEvent(node.TracePingTimeout))
+	}
 }

@@ -8,8 +8,8 @@ import (
 	"unique"
 
 	"fanfare/netpoll"
+	"fanfare/registry"
 	"fanfare/server/identity"
-	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/internal/handover"
 	"fanfare/server/internal/handshake"
 	"fanfare/server/revoke"
@@ -200,45 +200,6 @@ func (s *Session) labels() where.Labels {
 	return labels.Value()
 }
 
-// refreshEvery bounds how often a client may refresh its session: a signature takes as long
-// to verify as many messages to read.
-const refreshEvery = 1 * ticksPerSecond
-
-// refreshBy refreshes the session with a token that its client has sent. Errors are for
-// package fanfarev1.
-func (s *Session) refreshBy(token string) (id Identity, ended []string, err error) {
-	f := s.endpoint().Refresh
-	x, now := s.extend(), s.srv().tick.Load()
-	switch {
-	case f == nil:
-		return id, nil, fanfarev1.ErrNoRefresh
-	case token == "":
-		return id, nil, fanfarev1.RefreshFailed("a refresh needs a token")
-	case x.refreshed != 0 && now-x.refreshed < refreshEvery:
-		return id, nil, fanfarev1.RefreshFailed("one refresh a second: try again later")
-	}
-	x.refreshed = now
-	ctx, cancel := context.WithTimeout(s.srv().quit, s.srv().live().HandshakeTimeout)
-	defer cancel()
-	if id, err = f(ctx, s, token); err == nil {
-		ended, err = s.Refresh(id)
-	}
-	var rejection *Rejection
-	switch {
-	case err == nil:
-		s.srv().stats.Refreshes.Add(1)
-		return id, ended, nil
-	case errors.Is(err, ErrClosed):
-		return id, nil, err
-	case errors.Is(err, ErrOtherUser):
-		return id, nil, fanfarev1.RefreshFailed("the token is another user's")
-	case errors.As(err, &rejection):
-		return id, nil, fanfarev1.RefreshFailed(rejection.Text)
-	}
-	s.srv().log.Error("refresh failed", "err", err)
-	return id, nil, fanfarev1.RefreshFailed("internal error")
-}
-
 // fromSeconds returns the time that is some seconds after the beginning of 1970.
 func fromSeconds(seconds float64) time.Time {
 	whole, fraction := math.Modf(seconds)
@@ -323,4 +284,81 @@ func (srv *Server) closeRevoked(user string) (n int) {
 		s, ok := h.(handler)
 		return ok && s.s.closeIfRevoked()
 	})
+}
+
+// ErrNoRevocations: the server was made without Config.Revocations.
+var ErrNoRevocations = errors.New("server: no revocations: Config.Revocations is nil")
+
+// Revocation is the outcome of Server.Revoke.
+type Revocation struct {
+	// Entry that is in force.
+	revoke.Entry
+	// Stored says that the entry outlasts the process.
+	Stored bool
+	// Delivery has the number of sessions that were closed, and the nodes that have not
+	// confirmed the entry. They read it from the store later.
+	Delivery
+}
+
+// Revoke puts a revocation in force on all nodes, and closes the sessions that it concerns:
+// with 3000 if a new token helps, with 1008 if the user is revoked whenever a token was
+// issued. It returns when the entry is stored; see revoke.List.Add for the errors.
+func (srv *Server) Revoke(ctx context.Context, e revoke.Entry) (Revocation, error) {
+	list := srv.cfg.Revocations
+	if list == nil {
+		return Revocation{}, ErrNoRevocations
+	}
+	if e.User != "" {
+		if err := registry.CheckName(e.User); err != nil {
+			return Revocation{}, errors.Join(revoke.ErrInvalid, err)
+		}
+	}
+	e, err := list.Add(ctx, e)
+	if err != nil {
+		return Revocation{}, err
+	}
+	d := srv.tellOfRevocation(ctx, VerbRevoke, e.Encode(), func() int { return srv.closeRevoked(e.User) })
+	return Revocation{e, list.Stored(), d}, nil
+}
+
+// Unrevoke removes the revocation of that ID, on all nodes. The error is that of
+// revoke.List.Remove.
+func (srv *Server) Unrevoke(ctx context.Context, id string) (Coverage, error) {
+	list := srv.cfg.Revocations
+	if list == nil {
+		return Coverage{}, ErrNoRevocations
+	}
+	if err := list.Remove(ctx, id); err != nil {
+		return Coverage{}, err
+	}
+	d := srv.tellOfRevocation(ctx, VerbUnrevoke, []byte(id), func() int { return 0 })
+	return d.Coverage, nil
+}
+
+// tellOfRevocation does on all nodes what is stored already.
+func (srv *Server) tellOfRevocation(ctx context.Context, v Verb, payload []byte, local func() int) Delivery {
+	c := &Command{Verb: v, Op: Text, Payload: payload}
+	n, answer, err := srv.nodes.Do(ctx, Target{}, c, local)
+	if err != nil {
+		return Delivery{Receivers: local(), Coverage: Coverage{Unreachable: err}}
+	}
+	return Delivery{Receivers: n, Coverage: answer.Coverage}
+}
+
+// applyRevocation serves VerbRevoke and VerbUnrevoke of another node.
+func (srv *Server) applyRevocation(c *Command) (closed int, err error) {
+	list := srv.cfg.Revocations
+	if list == nil {
+		return 0, ErrNoRevocations
+	}
+	if c.Verb == VerbUnrevoke {
+		list.Forget(string(c.Payload))
+		return 0, nil
+	}
+	e, err := revoke.Decode(c.Payload)
+	if err != nil {
+		return 0, err
+	}
+	list.Apply(e)
+	return srv.closeRevoked(e.User), nil
 }

@@ -4,8 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
+	"fanfare/server/identity"
 	"fanfare/server/internal/allnodes"
+	"fanfare/server/internal/fanfarev1"
 	"fanfare/server/internal/operate"
+	"fanfare/server/internal/replay"
 	"fanfare/server/internal/trace"
 	"fanfare/server/node"
 )
@@ -209,3 +214,116 @@ func (t *Trace) Next(ctx context.Context, wait time.Duration) (TraceBatch, error
 
 // End ends the trace on all nodes that can be reached; the others end it after a few seconds.
 func (t *Trace) End(ctx context.Context) { t.of.End(ctx) }
+
+// The rest of this file has what a backend does with the sessions of a user, on all nodes.
+
+// Disconnect closes all sessions of a user, on all nodes, and returns their number.
+func (srv *Server) Disconnect(ctx context.Context, user string, code Code, reason string) (Delivery, error) {
+	return srv.nodes.Count(ctx, Target{User: user}, &Command{Verb: VerbClose, User: user, Code: code, Reason: reason})
+}
+
+func (srv *Server) disconnectHere(user string, code Code, reason string) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.Close(code, reason) {
+			n++
+		}
+	}
+	return n
+}
+
+// SubscribeUser subscribes the sessions that a user has now, on all nodes, to a
+// topic, and returns how many do. Sessions that are opened later do not. The error
+// is registry.ErrTooManyTopics if a session has no room for one more.
+func (srv *Server) SubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
+	return srv.nodes.SubscribeUser(ctx, user, topic)
+}
+
+func (srv *Server) subscribeHere(user, topic string) (n int, err error) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if _, e := s.subscribe(topic, replay.Start{}, true); e != nil {
+			err = e
+			continue
+		}
+		n++
+	}
+	return n, err
+}
+
+// UnsubscribeUser ends the subscription of a user's sessions, on all nodes, and
+// returns how many subscribed.
+func (srv *Server) UnsubscribeUser(ctx context.Context, user, topic string) (Delivery, error) {
+	return srv.nodes.Count(ctx, Target{User: user}, &Command{Verb: VerbUnsubscribe, User: user, Topic: topic})
+}
+
+func (srv *Server) unsubscribeHere(user, topic string) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.Unsubscribe(topic) {
+			n++
+		}
+	}
+	return n
+}
+
+// RefreshUser changes the sessions that a user has now, on all nodes, and returns their
+// number. Sessions that are opened later have the identity that they prove.
+func (srv *Server) RefreshUser(ctx context.Context, user string, change IdentityChange) (Delivery, error) {
+	if err := change.Validate(); err != nil {
+		return Delivery{}, err
+	}
+	text, err := json.Marshal(change)
+	if err != nil { // names were checked to be UTF-8
+		return Delivery{}, err
+	}
+	c := &Command{Verb: VerbRefresh, User: user, Op: Text, Payload: text}
+	n, answer, err := srv.nodes.Do(ctx, Target{User: user}, c, func() int { return srv.refreshLocal(user, &change) })
+	return Delivery{Receivers: n, Coverage: answer.Coverage}, err
+}
+
+func (srv *Server) refreshLocal(user string, c *IdentityChange) (n int) {
+	for _, s := range srv.users.AppendUser(nil, user) {
+		if s.phase() == open {
+			s.change(c)
+			n++
+		}
+	}
+	srv.stats.Refreshes.Add(int64(n))
+	return n
+}
+
+// change applies a change to the session.
+func (s *Session) change(c *IdentityChange) {
+	was, _ := s.capabilities()
+	var id Identity
+	id.MaySubscribe, id.MayPublish, id.MayReadPresence = was.Subscribe.Names(), was.Publish.Names(), was.Presence.Names()
+	if x := s.ext.Load(); x != nil {
+		id.Limits = SessionLimits{Messages: int(x.maxMessages.Load()), Topics: int(x.maxTopics.Load())}
+	}
+	identity.Apply(c, &id)
+	s.grant(&id)
+	if c.Expires != nil {
+		var at time.Time
+		if *c.Expires > 0 {
+			at = fromSeconds(*c.Expires)
+		}
+		s.setExpiry(at)
+	}
+	if c.Subscribe == nil {
+		return
+	}
+	for _, topic := range s.Topics() {
+		if !Covers(*c.Subscribe, topic) && s.Unsubscribe(topic) {
+			if d, tells := s.dialect().(unsubscriber); tells {
+				d.unsubscribed(s, topic)
+			}
+		}
+	}
+}
+
+// unsubscriber is a Dialect that tells a client about the end of a subscription.
+type unsubscriber interface {
+	unsubscribed(s *Session, topic string)
+}
+
+func (*v1) unsubscribed(s *Session, topic string) {
+	v1Client{s}.Send(fanfarev1.Object{Type: "unsubscribe", Topic: topic})
+}
