@@ -88,7 +88,7 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	if a.rewind, err = ep.rewinds(r, a.id.Topics); err != nil {
 		return a, err
 	}
-	if err := ep.checkQuery(r, d); err != nil {
+	if err := r.query.Check(&r.head, ep.allowsQuery, d.Protocol()); err != nil {
 		return a, err
 	}
 	if ep.streams() {
@@ -105,6 +105,9 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	a.answer = h.answer
 	return a, nil
 }
+
+// allowsQuery reports whether the query may have a parameter that nothing reads.
+func (ep *endpoint) allowsQuery(name string) bool { return Covers(ep.AllowQuery, name) }
 
 // negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
 func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {

@@ -108,7 +108,7 @@ func (*v1) Receive(s *Session, op Op, payload []byte) {
 
 // Resume reads ?offset=41&epoch=k3f9&offset.news=7&epoch.news=x81c.
 func (*v1) Resume(r *Request, _ string, topics []string) (map[string]Position, error) {
-	found, err := fanfarev1.Positions(&r.head, usedParams{r}, topics)
+	found, err := fanfarev1.Positions(&r.head, &r.query, topics)
 	if len(found) == 0 || err != nil {
 		return nil, err
 	}
@@ -118,12 +118,6 @@ func (*v1) Resume(r *Request, _ string, topics []string) (map[string]Position, e
 	}
 	return positions, nil
 }
-
-// usedParams is a Request as package fanfarev1 sees it.
-type usedParams struct{ r *Request }
-
-func (u usedParams) Use(name string)       { u.r.ask(name, false) }
-func (u usedParams) Used(name string) bool { return u.r.asked([]byte(name)) != nil }
 
 // v1Client is a session as package fanfarev1 sees it.
 type v1Client struct{ s *Session }

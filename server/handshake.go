@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -31,6 +32,115 @@ type Rejection = handshake.Rejection
 
 // Reject returns a Rejection: what an Identifier returns to reject a client.
 func Reject(status int, text string) error { return handshake.Reject(status, text) }
+
+// Request is the opening handshake of a client (RFC 6455, section 4.1), as an
+// Identifier and a Dialect see it. It is valid until these return; the strings that it
+// returns are copies.
+type Request struct {
+	head handshake.Request
+
+	session *Session       // whose connection it came on; nil: another server has read it
+	peer    netip.AddrPort // if another server has
+	client  netip.AddrPort // as a trusted proxy names it; zero: no proxy, or it does not
+	proxied bool           // the peer is a trusted proxy
+	tls     *tls.ConnectionState
+	hosted  *http.Request
+
+	query    handshake.Query // the parameters that were asked for
+	mayBlock bool
+}
+
+// reset clears the request and keeps its memory.
+func (r *Request) reset() {
+	r.head.Reset()
+	r.query.Reset()
+	*r = Request{head: r.head, query: r.query}
+}
+
+// Method is GET unless the request is rejected anyway.
+func (r *Request) Method() string { return string(r.head.Method) }
+
+// Host is the host that the client wants to reach, with its port if that is named.
+func (r *Request) Host() string { return string(r.head.Authority()) }
+
+// Path is the path of the request, percent-encoded, without the query.
+func (r *Request) Path() string { return string(r.head.Path) }
+
+// Query returns the query parameter of that name, decoded; empty if there is none. A
+// handshake that repeats it is rejected. See Endpoint.AllowQuery.
+func (r *Request) Query(name string) string {
+	r.query.Use(name)
+	for v := range r.head.Params(name) {
+		return v
+	}
+	return ""
+}
+
+// QueryAll returns all query parameters of that name, decoded, in order.
+func (r *Request) QueryAll(name string) []string {
+	r.query.UseAll(name)
+	return slices.Collect(r.head.Params(name))
+}
+
+// Header returns the first header field of that name, in any case; empty if none.
+func (r *Request) Header(name string) string {
+	v, _ := r.head.Field(name)
+	return string(v)
+}
+
+// Headers returns all header fields of that name, in any case, in order.
+func (r *Request) Headers(name string) (values []string) {
+	for _, f := range r.head.Fields {
+		if handshake.EqualFold(f.Name, name) {
+			values = append(values, string(f.Value))
+		}
+	}
+	return values
+}
+
+// Cookie returns the value of the first cookie of that name; empty if none.
+func (r *Request) Cookie(name string) string {
+	v, _ := r.head.Cookie(name)
+	return string(v)
+}
+
+// RemoteAddr is the client's address: the one that a proxy of Config.TrustedProxies
+// names, whose port is 0 unless the proxy names that too, or the peer's. It is the zero
+// AddrPort for a Unix socket.
+func (r *Request) RemoteAddr() netip.AddrPort {
+	switch {
+	case r.client.IsValid():
+		return r.client
+	case r.session != nil:
+		return r.session.RemoteAddr()
+	}
+	return r.peer
+}
+
+// TLS describes the TLS connection that the request came on. It is nil without TLS, and if
+// TLS ends at a proxy.
+func (r *Request) TLS() *tls.ConnectionState { return r.tls }
+
+// MayBlock reports whether the Identifier that is called with this request may block. One
+// that must not, and has to, returns ErrMustWait.
+func (r *Request) MayBlock() bool { return r.mayBlock }
+
+// HTTP is the request of net/http that a Mount was given, with what middleware has put
+// into its context. It is nil for any other request. After a call the query may have any
+// parameters, see Endpoint.AllowQuery.
+func (r *Request) HTTP() *http.Request {
+	if r.hosted != nil {
+		r.query.UseAny()
+	}
+	return r.hosted
+}
+
+// Unread returns the names of up to four query parameters that Query and QueryAll were not
+// asked for so far, quoted. It is for the text of an Identifier that misses a parameter, which
+// may be misspelled.
+func (r *Request) Unread() []string {
+	return r.query.Unused(&r.head)
+}
 
 // handshakeBuffer is the memory for checking one opening handshake. It is pooled: a
 // session needs it for a moment only.
@@ -152,7 +262,7 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 	}
 	r.session, r.tls = s, s.tlsState()
 	if host := r.head.Authority(); srv.localOnly.Load() && len(host) > 0 && !handshake.IsLocalHost(host) {
-		return srv.rejectHost(host)
+		return handshake.RejectHost(host, field.Setting(srv.cfg.FieldName, "TrustedProxies"))
 	}
 	ep := srv.endpointAt(string(r.head.Path))
 	if !r.head.IsUpgrade() && !ep.beginsStream(r) {
@@ -196,18 +306,6 @@ func (s *Session) begin(h *handshakeBuffer, head, rest []byte, arrived uint32) e
 		}
 	}
 	return s.admitAs(ep, h, id)
-}
-
-// rejectHost protects a server on loopback that believes what clients say against DNS
-// rebinding: a page makes its own name resolve to this machine, and so has the same
-// origin as this server.
-func (srv *Server) rejectHost(host []byte) error {
-	return &Rejection{
-		Status: http.StatusForbidden,
-		Text: "the Host field names " + handshake.Quote(host) + ", not this machine; a server that identifies users by the query and listens on loopback " +
-			"accepts IP addresses and localhost only, unless a proxy is trusted (" + field.Setting(srv.cfg.FieldName, "TrustedProxies") + ")",
-		Reason: "host is not local",
-	}
 }
 
 // servePlain gives the connection to net/http, for a request that fallback.Acquire has

@@ -382,7 +382,7 @@ func (s *Session) takeTicket() string {
 // valid.
 func (ep *endpoint) useTicket(r *Request) {
 	if ep.Tickets != nil {
-		r.ask(ticketParam, false)
+		r.query.Use(ticketParam)
 	}
 }
 

@@ -145,7 +145,8 @@ func (ep *endpoint) identifyRequest(ctx context.Context, h *handshakeBuffer, pre
 		return id, from, err
 	}
 	if preset != nil {
-		id, r.anyQuery = *preset, true // the program has looked at the request itself
+		id = *preset
+		r.query.UseAny() // the program has looked at the request itself
 	} else if ep.Identifier != nil {
 		id, err = ep.identifyHosted(ctx, r)
 	}

@@ -30,7 +30,7 @@ func TestResume(t *testing.T) {
 		{"a topic that is named twice", "offset.t=1", []string{"t", "t"}, map[string]uint64{"t": 1}, ""},
 		{"of another topic", "offset.other=x", []string{"news"}, nil, `"offset.other" has no effect: the session does not subscribe`},
 		{"of no topic", "offset.=1", []string{"news"}, nil, `"offset." has no effect`},
-		{"other names", "offsets=2&offset_=3", []string{"news"}, nil, ""}, // are rejected by checkQuery
+		{"other names", "offsets=2&offset_=3", []string{"news"}, nil, ""}, // are rejected by Query.Check
 		{"twice", "offset=1&offset=1", nil, nil, `"offset" is repeated`},
 		{"twice, and the first is empty", "offset=&offset=2", nil, nil, `"offset" is repeated`},
 		{"twice for a topic", "offset.news=1&offset.news=2", []string{"news"}, nil, `"offset.news" is repeated`},

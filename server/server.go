@@ -79,7 +79,7 @@ type Server struct {
 	memory        limit.Memory
 	sources       *limit.Sources
 	handshakeGate limit.Gate  // of all handshakes
-	localOnly     atomic.Bool // see rejectHost
+	localOnly     atomic.Bool // see handshake.RejectHost
 	rejectLog     *rejectlog.Log
 	identifiers   *limit.Pool
 	identifying   bySession[*identification]
@@ -288,7 +288,7 @@ func (srv *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// setLocalOnly decides whether rejectHost is needed, once the listener is known.
+// setLocalOnly decides whether handshake.RejectHost is needed, once the listener is known.
 func (srv *Server) setLocalOnly() {
 	addr := srv.Addr()
 	srv.localOnly.Store(addr != nil && srv.trustsClients() && listen.IsLoopback(addr.String()) && addr.Network() == "tcp")

@@ -134,22 +134,22 @@ var rewindPrefix = []byte("rewind.")
 // that a client may connect again with the same URL.
 func (ep *endpoint) rewinds(r *Request, topics []string) (counts map[string]int, err error) {
 	for k, v := range r.head.Pairs {
-		name, err := unescape(k)
-		if err != nil || !bytes.HasPrefix(name, rewindPrefix) || r.asked(name) != nil {
-			continue // checkQuery rejects what is malformed or repeated; an Identifier may have asked for it
+		name, err := handshake.UnescapeBytes(k)
+		if err != nil || !bytes.HasPrefix(name, rewindPrefix) || r.query.Used(string(name)) {
+			continue // Query.Check rejects what is malformed or repeated; an Identifier may have asked for it
 		}
 		topic := string(name[len(rewindPrefix):])
 		switch {
 		case !slices.Contains(topics, topic):
-			if r.anyQuery || Covers(ep.AllowQuery, string(name)) {
+			if r.query.Any() || Covers(ep.AllowQuery, string(name)) {
 				continue
 			}
 			return nil, rejectRewind(name, "has no effect: the session does not subscribe to this topic when it opens")
 		case !ep.srv.Durable(topic):
 			return nil, rejectRewind(name, "has no effect: the topic is not durable")
 		}
-		r.ask(string(name), false)
-		value, err := unescape(v)
+		r.query.Use(string(name))
+		value, err := handshake.UnescapeBytes(v)
 		if err != nil {
 			continue
 		}

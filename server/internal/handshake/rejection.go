@@ -71,3 +71,15 @@ func RepeatedParam(name string) error {
 		Reason: "query parameter repeated",
 	}
 }
+
+// RejectHost protects a server on loopback that believes what clients say against DNS
+// rebinding: a page makes its own name resolve to this machine, and so has the same
+// origin as this server. setting is what the program calls Config.TrustedProxies.
+func RejectHost(host []byte, setting string) error {
+	return &Rejection{
+		Status: http.StatusForbidden,
+		Text: "the Host field names " + Quote(host) + ", not this machine; a server that identifies users by the query and listens on loopback " +
+			"accepts IP addresses and localhost only, unless a proxy is trusted (" + setting + ")",
+		Reason: "host is not local",
+	}
+}
