@@ -138,8 +138,9 @@ func TestRefreshDocument(t *testing.T) {
 		{`{"expires":-1}`, "want seconds since 1970"},
 		{`{"expires":1e15}`, "want seconds since 1970"},
 		{`{"expires":"tomorrow"}`, "wrong type"},
-		{`{"limits":{"mesages":1}}`, "unknown member"},
-		{`{"limits":{"messages":0}}`, "limits"},
+		{`{"limits":{"mesages":1}}`, "unknown member limits.mesages: want messages or topics"},
+		{`{"limits":{"messages":0}}`, "limits.messages is 0, a number: want a whole number from 1 to 2147483647"},
+		{`{"limits":{"topics":"5"}}`, `limits.topics is \"5\", a string: want a whole number from 1 to 2147483647`},
 		{`{"expires":0,"expires":1}`, "more than once"},
 	} {
 		got := s.call("POST", "/v1/users/alice/refresh", tt.body)

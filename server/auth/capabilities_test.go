@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,10 +27,20 @@ func TestCapabilityClaims(t *testing.T) {
 		{"limits", "limits", map[string]any{"messages": 5, "topics": 2}, server.Identity{Limits: server.SessionLimits{Messages: 5, Topics: 2}}, ""},
 		{"publish is a string", "publish", "chat", server.Identity{}, "the token's claim publish is a string: want a list of strings"},
 		{"presence has a number", "presence", []any{1}, server.Identity{}, "claim presence has an element that is a number"},
-		{"limits is a number", "limits", 5, server.Identity{}, "the token's claim limits is a number: want an object with messages and topics"},
+		{"limits is a number", "limits", 5, server.Identity{}, "the token's claim limits is 5, a number: want an object with messages and topics, numbers from 1"},
 		{"limits is null", "limits", nil, server.Identity{}, "the token's claim limits is null: want an object"},
-		{"misspelled limit", "limits", map[string]any{"mesages": 5}, server.Identity{}, "the token's claim limits has"},
-		{"limit of zero", "limits", map[string]any{"messages": 0}, server.Identity{}, "the token's claim limits"},
+		{"misspelled limit", "limits", map[string]any{"mesages": 5}, server.Identity{}, "the token's claim limits.mesages is unknown: want messages or topics"},
+		{"limit of zero", "limits", map[string]any{"messages": 0}, server.Identity{}, "the token's claim limits.messages is 0, a number: want a whole number from 1 to 2147483647"},
+		{"negative limit", "limits", map[string]any{"topics": -5}, server.Identity{}, "the token's claim limits.topics is -5, a number: want a whole number from 1"},
+		{"limit beyond 32 bits", "limits", map[string]any{"topics": 1 << 31}, server.Identity{}, "the token's claim limits.topics is 2147483648, a number"},
+		{"limit beyond 64 bits", "limits", map[string]any{"topics": json.RawMessage("1e300")}, server.Identity{}, "the token's claim limits.topics is 1e300, a number"},
+		{"fraction", "limits", map[string]any{"topics": 1.5}, server.Identity{}, "the token's claim limits.topics is 1.5, a number"},
+		{"limit is a string", "limits", map[string]any{"topics": 1, "messages": "5"}, server.Identity{}, `the token's claim limits.messages is "5", a string: want a whole number`},
+		{"limit is a long string", "limits", map[string]any{"messages": strings.Repeat("x", 1000)}, server.Identity{}, "the token's claim limits.messages is a string: want a whole number"},
+		{"limit is a list", "limits", map[string]any{"messages": []int{5}}, server.Identity{}, "the token's claim limits.messages is a list: want a whole number"},
+		{"limit is a boolean", "limits", map[string]any{"messages": true}, server.Identity{}, "the token's claim limits.messages is true, a boolean: want a whole number"},
+		{"limits is a string", "limits", "5", server.Identity{}, `the token's claim limits is "5", a string: want an object`},
+		{"misspelled limit with a long name", "limits", map[string]any{strings.Repeat("m", 100): 5}, server.Identity{}, "the token's claim limits." + strings.Repeat("m", 40) + " is unknown"},
 		{"labels", "labels", map[string]any{"platform": "ios"}, server.Identity{Labels: map[string]string{"platform": "ios"}}, ""},
 		{"labels are a list", "labels", []string{"ios"}, server.Identity{}, "the token's claim labels is a list: want an object with strings"},
 		{"label is a number", "labels", map[string]any{"version": 5}, server.Identity{}, "the token's claim labels has an element that is a number: want an object with strings"},

@@ -39,7 +39,7 @@ var wanted = map[string]string{
 	"exp": numericDate, "nbf": numericDate, "iat": numericDate, "topics": "a list of strings",
 	"subscribe": "a list of strings", "publish": "a list of strings", "presence": "a list of strings",
 	"labels": "an object with strings",
-	"limits": "an object with messages and topics, numbers from 1",
+	"limits": "an object with messages and topics, numbers from 1", // null; see server.SessionLimits for other values
 }
 
 const numericDate = "a number, the seconds since 1970" // RFC 7519 section 2

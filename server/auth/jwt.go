@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"fanfare/server"
+	"fanfare/server/internal/strict"
 )
 
 // JWT returns an Identifier for users who prove who they are with a JSON Web Token. Set
@@ -139,7 +140,11 @@ func (v *verifier) identity(token string, c *claims, asked []string, err error) 
 	case errors.Is(err, server.ErrMustWait), errors.As(err, &rejection):
 		return server.Identity{}, err
 	case err != nil:
-		return server.Identity{}, unauthorized(v.problem(token, c, err))
+		r := unauthorized(v.problem(token, c, err))
+		if _, ok := strict.Wrong(err); ok {
+			r.Reason = "the token's claim limits has a wrong value" // Text has the value, which a stranger may have made up
+		}
+		return server.Identity{}, r
 	case c.Subject == nil:
 		return server.Identity{}, unauthorized("the token lacks the claim sub, which names the user")
 	case *c.Subject == "":

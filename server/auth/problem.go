@@ -6,11 +6,13 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
+
+	"fanfare/server/internal/strict"
 )
 
-// problem describes to a client what is wrong with its token, without a value of it.
+// problem describes to a client what is wrong with its token, without a value of it, except
+// a number or a short text in limits.
 // Of several faults it names the first, in the order in which package jwt checks.
 func (v *verifier) problem(token string, c *claims, err error) string {
 	if text := structureProblem(token); text != "" {
@@ -83,6 +85,9 @@ func claimProblem(err error) string {
 		}
 		return "the token's claim " + e.claim + " is null: want " + wanted[e.claim] + ", or no such claim"
 	}
+	if text, ok := strict.Wrong(err); ok {
+		return "the token's claim " + text
+	}
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		name, _, _ := strings.Cut(strings.TrimPrefix(string(e.JSONPointer), "/"), "/")
 		want, known := wanted[name]
@@ -92,27 +97,9 @@ func claimProblem(err error) string {
 		case errors.Is(err, errDate) && e.JSONKind == '0':
 			return "the token's claim " + name + " is out of range: want " + want
 		case strings.Count(string(e.JSONPointer), "/") > 1:
-			return "the token's claim " + name + " has an element that is " + kindName(e.JSONKind) + ": want " + want
+			return "the token's claim " + name + " has an element that is " + strict.KindName(e.JSONKind) + ": want " + want
 		}
-		return "the token's claim " + name + " is " + kindName(e.JSONKind) + ": want " + want
+		return "the token's claim " + name + " is " + strict.KindName(e.JSONKind) + ": want " + want
 	}
 	return ""
-}
-
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
-	case '[':
-		return "a list"
-	}
-	return "of another type"
 }

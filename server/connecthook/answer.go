@@ -1,6 +1,7 @@
 package connecthook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/internal/strict"
 	"fanfare/server/where"
 )
 
@@ -131,16 +133,31 @@ func parseAnswer(body []byte, now time.Time) (id server.Identity, err error) {
 	return id, nil
 }
 
-// invalid says what is wrong with a document, without its values.
+// wanted is the type of each member, in words.
+var wanted = map[string]string{
+	"user": "a string", "topics": "a list of strings", "subscribe": "a list of strings", "publish": "a list of strings",
+	"presence": "a list of strings", "labels": "an object with strings", "expires": "a number, the seconds since 1970",
+	"reject": "an object with a status from 400 to 499, and a text",
+}
+
+// invalid says what is wrong with a document, without its values but those of limits.
 func invalid(err error) error {
+	if text, ok := strict.Wrong(err); ok {
+		return errors.New(text)
+	}
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		if errors.Is(err, json.ErrUnknownName) {
-			return fmt.Errorf("unknown member %q", e.JSONPointer)
+			return fmt.Errorf("unknown member %s", strict.Path(e.JSONPointer))
 		}
-		return fmt.Errorf("member %q has the wrong type", e.JSONPointer)
+		path := strict.Path(e.JSONPointer)
+		member, _, _ := strings.Cut(strings.TrimPrefix(string(e.JSONPointer), "/"), "/")
+		if want := wanted[member]; want != "" {
+			return fmt.Errorf("%s is %s: %s must be %s", path, strict.KindName(e.JSONKind), member, want)
+		}
+		return fmt.Errorf("%s is %s: want an object with user or reject", cmp.Or(path, "it"), strict.KindName(e.JSONKind))
 	}
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
-		return fmt.Errorf("member %q is there more than once", e.JSONPointer)
+		return fmt.Errorf("member %s is there more than once", strict.Path(e.JSONPointer))
 	}
 	return errors.New("it is not one JSON object")
 }

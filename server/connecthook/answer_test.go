@@ -74,6 +74,33 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestAnswerErrors: the log names the member, what it is, and what is wanted.
+func TestAnswerErrors(t *testing.T) {
+	for _, tt := range []struct{ answer, want string }{
+		{`{"user":"a","limits":{"messages":0}}`, "limits.messages is 0, a number: want a whole number from 1 to 2147483647"},
+		{`{"user":"a","limits":{"messages":-1}}`, "limits.messages is -1, a number: want a whole number from 1 to 2147483647"},
+		{`{"user":"a","limits":{"topics":"5"}}`, `limits.topics is "5", a string: want a whole number from 1 to 2147483647`},
+		{`{"user":"a","limits":{"topics":1e19}}`, "limits.topics is 1e19, a number: want a whole number from 1 to 2147483647"},
+		{`{"user":"a","limits":{"mesages":5}}`, "limits.mesages is unknown: want messages or topics"},
+		{`{"user":"a","limits":{"a b":5}}`, `limits."a b" is unknown: want messages or topics`},
+		{`{"user":"a","limits":[5]}`, "limits is a list: want an object with messages and topics, numbers from 1"},
+		{`{"user":7}`, "user is a number: user must be a string"},
+		{`{"user":"a","topics":"news"}`, "topics is a string: topics must be a list of strings"},
+		{`{"user":"a","publish":["b",1]}`, "publish[1] is a number: publish must be a list of strings"},
+		{`{"user":"a","labels":{"os":1}}`, "labels.os is a number: labels must be an object with strings"},
+		{`{"user":"a","expires":"soon"}`, "expires is a string: expires must be a number, the seconds since 1970"},
+		{`{"reject":{"status":"403"}}`, "reject.status is a string: reject must be an object with a status from 400 to 499, and a text"},
+		{`{"usr":"a"}`, "unknown member usr"},
+		{`{"user":"a","user":"b"}`, "member user is there more than once"},
+		{`[]`, "it is a list: want an object with user or reject"},
+		{`<html>`, "it is not one JSON object"},
+	} {
+		if _, err := parseAnswer([]byte(tt.answer), time.Now()); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: got  %v\nwant %s", tt.answer, err, tt.want)
+		}
+	}
+}
+
 // FuzzAnswer: an identity has a valid user, whatever the backend says.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"user":"alice","topics":["a*"],"expires":9e9,"data":null}`))

@@ -1,11 +1,15 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"fanfare/server/internal/strict"
 )
 
 // Limits are limits of one session, below those of the server. Zero: those of the
@@ -25,25 +29,38 @@ func (l *Limits) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		return &json.SemanticError{JSONKind: v.Kind(), Err: errLimits}
+		return strict.Semantic(v, "an object with messages and topics, numbers from 1")
 	}
 	var read struct {
-		Messages *int `json:"messages"`
-		Topics   *int `json:"topics"`
+		Messages bound `json:"messages"`
+		Topics   bound `json:"topics"`
 	}
-	if err := json.UnmarshalDecode(in, &read, json.RejectUnknownMembers(true)); err != nil {
+	err := json.UnmarshalDecode(in, &read, json.RejectUnknownMembers(true))
+	if e, ok := errors.AsType[*json.SemanticError](err); ok && errors.Is(err, json.ErrUnknownName) {
+		e.Err = &strict.ValueError{Want: "messages or topics"}
+	}
+	if err != nil {
 		return err
 	}
-	for _, f := range []struct{ from, to *int }{{read.Messages, &l.Messages}, {read.Topics, &l.Topics}} {
-		if f.from == nil {
-			continue
-		}
-		if *f.from < 1 || *f.from > math.MaxInt32 {
-			return &json.SemanticError{JSONKind: '0', Err: errLimits}
-		}
-		*f.to = *f.from
-	}
+	l.Messages, l.Topics = int(read.Messages), int(read.Topics)
 	return nil
 }
 
-var errLimits = fmt.Errorf("want an object with the numbers messages and topics, from 1 to %d", math.MaxInt32)
+// bound is a number of Limits.
+type bound int
+
+var wantBound = fmt.Sprintf("a whole number from 1 to %d", math.MaxInt32)
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (b *bound) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	v, err := in.ReadValue()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(string(v), 10, 32)
+	if err != nil || n < 1 {
+		return strict.Semantic(v, wantBound)
+	}
+	*b = bound(n)
+	return nil
+}

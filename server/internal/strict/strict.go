@@ -12,8 +12,8 @@ import (
 )
 
 // Unmarshal decodes text into a struct. Text must be one JSON object without unknown and
-// repeated members, and none of its own members may be null. The error names no value; if a
-// member is unknown, it names known, the members that there are.
+// repeated members, and none of its own members may be null. The error names no value but
+// that of a ValueError; if a member is unknown, it names known, the members that there are.
 func Unmarshal(text []byte, into any, known string) error {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(text, &members); err != nil || members == nil {
@@ -35,10 +35,16 @@ func Unmarshal(text []byte, into any, known string) error {
 	if !ok {
 		return errors.New("not one JSON object")
 	}
+	if v, ok := errors.AsType[*ValueError](err); ok {
+		if v.Value == nil {
+			return fmt.Errorf("unknown member %s: want %s", Path(e.JSONPointer), v.Want)
+		}
+		return fmt.Errorf("%s %w", Path(e.JSONPointer), v)
+	}
 	path := strings.TrimPrefix(string(e.JSONPointer), "/") // as in limits/messages
 	switch {
 	case !errors.Is(err, json.ErrUnknownName):
-		return fmt.Errorf("member %.40q has the wrong type or value", path)
+		return fmt.Errorf("member %.40q has the wrong type or value: it is %s", path, KindName(e.JSONKind))
 	case strings.Contains(path, "/"):
 		return fmt.Errorf("unknown member %.40q", path)
 	}

@@ -3,6 +3,8 @@ package strict
 import (
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 type document struct {
@@ -10,6 +12,25 @@ type document struct {
 	Limits *struct {
 		Messages int `json:"messages"`
 	} `json:"limits"`
+}
+
+// The place of an error is bounded, and cannot forge text.
+func TestPath(t *testing.T) {
+	for pointer, want := range map[jsontext.Pointer]string{
+		"":               "",
+		"/limits/topics": "limits.topics",
+		"/topics/12":     "topics[12]",
+		"/7":             `"7"`,
+		"/a~1b/c d":      `"a/b"."c d"`,
+		"/x/":            `x.""`,
+		"/a\n":           `"a\n"`,
+		"/\u2028":        `"\u2028"`,
+		jsontext.Pointer("/" + strings.Repeat("x", 99)): strings.Repeat("x", 40),
+	} {
+		if got := Path(pointer); got != want {
+			t.Errorf("%q: got %s, want %s", pointer, got, want)
+		}
+	}
 }
 
 func TestUnmarshal(t *testing.T) {
@@ -28,8 +49,8 @@ func TestUnmarshal(t *testing.T) {
 		{`{"a/b":"a"}`, `unknown member "a/b": want user or limits`},
 		{`{"User":"a"}`, `unknown member "User": want user or limits`},
 		{`{"limits":{"mesages":1}}`, `unknown member "limits/mesages"`},
-		{`{"user":1}`, `member "user" has the wrong type or value`},
-		{`{"limits":{"messages":"1"}}`, `member "limits/messages" has the wrong type or value`},
+		{`{"user":1}`, `member "user" has the wrong type or value: it is a number`},
+		{`{"limits":{"messages":"1"}}`, `member "limits/messages" has the wrong type or value: it is a string`},
 		{`{"` + strings.Repeat("x", 1000) + `":1}`, `unknown member "` + strings.Repeat("x", 40) + `": want user or limits`},
 	} {
 		var d document
