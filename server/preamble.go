@@ -83,13 +83,37 @@ func (o tlsOwner) Allow() error {
 func (o tlsOwner) Failed(err error) {
 	s := o.s
 	if s.advance(readingProxyHeader, lingering) || s.advance(readingRequest, lingering) {
-		var rejection *Rejection
-		if !errors.As(err, &rejection) {
-			rejection = &Rejection{Text: err.Error(), Reason: "TLS handshake failed: " + secure.Reason(err)}
-		}
-		s.noteRejection(rejection, nil)
+		s.noteRejection(s.srv().tlsRejection(err), nil)
 		s.seal(nil, true, netpoll.HalfClose)
 	}
+}
+
+// tlsFailed notes a TLS handshake that failed on a connection that a goroutine serves.
+func (srv *Server) tlsFailed(nc net.Conn, err error) {
+	var addr netip.Addr
+	if peer, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		addr = peer.AddrPort().Addr().Unmap()
+	}
+	srv.rejectLog.Note(srv.tlsRejection(err), addr, nil)
+}
+
+// tlsRejection returns what is noted of a TLS handshake that failed, and counts it if the
+// client got an HTTP status. All are counted by package secure.
+func (srv *Server) tlsRejection(err error) *Rejection {
+	var rejection *Rejection
+	if errors.As(err, &rejection) {
+		return rejection
+	}
+	reason := secure.Reason(err)
+	if reason == "plain_http" {
+		srv.stats.Reject(http.StatusBadRequest)
+		return &Rejection{
+			Status: http.StatusBadRequest,
+			Text:   "an HTTP request without TLS arrived at a listener with TLS: use wss:// or https://",
+			Reason: "HTTP request without TLS at a listener with TLS",
+		}
+	}
+	return &Rejection{Text: "TLS handshake failed: " + err.Error(), Reason: "TLS handshake failed: " + reason}
 }
 
 // layer returns the session's TLS; nil if there is none, or a goroutine serves the connection.

@@ -202,7 +202,7 @@ func newServer(cfg Config) (*Server, error) {
 		srv.patterns = srv.patterns || strings.HasSuffix(ep.Path, "/*")
 	}
 	if cfg.TLS != nil {
-		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go})
+		srv.tls = cfg.TLS.start(secure.Config{TLS: cfg.TLS.config, Memory: &srv.memory, Tick: srv.tick.Load, Start: srv.background.Go, Failed: srv.tlsFailed})
 	}
 	srv.receipts = receipt.NewBook()
 	srv.rated = newRated(srv)

@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -206,6 +207,35 @@ func TestTLSDropOldest(t *testing.T) {
 				t.Fatalf("message %d after %d", n, last)
 			}
 			last = n
+		}
+	})
+}
+
+// A client that speaks something else than TLS to the TLS port is in the log with the cause, and
+// with a status if it gets one.
+func TestTLSRejectionLog(t *testing.T) {
+	overTransports(t, func(t *testing.T, transport netpoll.Transport) {
+		log := new(logBuffer)
+		logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		srv := start(t, Config{Transport: transport, TLS: NewTLS(serverTLS(t)), Logger: logger})
+		for said, want := range map[string]string{
+			"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n":           `status=400 text="an HTTP request without TLS arrived at a listener with TLS: use wss:// or https://"`,
+			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":              `status=400 text="an HTTP request without TLS arrived at a listener with TLS: use wss:// or https://"`,
+			"\x00\x01\x02\x03\x04\x05\x06\x07":              `msg="handshake rejected" text="TLS handshake failed: `,
+			"\x16\x03\x01\x00\x05" + strings.Repeat("x", 5): `msg="handshake rejected" text="TLS handshake failed: `,
+		} {
+			before, lines := log.count(want), log.count("handshake rejected")
+			c := connect(t, srv)
+			c.say(said)
+			io.ReadAll(c)
+			await(t, "logged: "+want, func() bool { return log.count(want) == before+1 })
+			if n := log.count("handshake rejected"); n != lines+1 || log.count("status=0") > 0 {
+				t.Errorf("%q: %d lines", said, n-lines)
+			}
+		}
+		st := srv.Stats()
+		if st.Rejected["400"] != 2 || st.TLS.Failures["plain_http"] != 2 || st.TLS.Failures["not_tls"] != 1 || st.TLS.Failures["other"] != 1 {
+			t.Errorf("rejected %v, TLS %+v", st.Rejected, st.TLS)
 		}
 	})
 }

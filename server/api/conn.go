@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type conn struct {
 	// ended: the client has sent its last byte. fasthttp takes that for the end of a
 	// body even if more was announced, and half a message would be delivered.
 	ended   bool
+	begun   bool           // the first byte has been read
 	read    int            // bytes since the last yield
 	known   bool           // a request was authorized
 	answers *answers.Queue // of the batch in progress; nil: none
@@ -72,6 +74,12 @@ const stretch = 64 << 10
 // thread, which polls when it finds nothing else to do.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), stretch)])
+	if !c.begun && n > 0 {
+		c.begun = true
+		if p[0] == recordTypeHandshake {
+			return 0, c.rejectHello()
+		}
+	}
 	c.ended = c.ended || err != nil
 	c.api.received.Add(int64(n))
 	if c.read += n; c.read >= stretch {
@@ -79,6 +87,25 @@ func (c *conn) Read(p []byte) (int, error) {
 		runtime.Gosched()
 	}
 	return n, err
+}
+
+// recordTypeHandshake is the first byte of a TLS connection: RFC 8446 section 5.1. No request
+// begins with it.
+const recordTypeHandshake = 22
+
+// rejectHello answers a client that speaks TLS to a listener without it, and would wait for a
+// ServerHello. TLS clients name the first bytes of the answer, or say that it is HTTP.
+func (c *conn) rejectHello() error {
+	p := problemf(400, "bad_request", "a TLS handshake arrived at the API, which is without TLS: use http://, or configure TLS")
+	c.api.requests.count(nil, p.Status)
+	c.api.cfg.Logger.Debug("API connection rejected", "address", c.RemoteAddr(), "err", p.Message)
+	var r fasthttp.Response
+	p.answer(&r)
+	r.Header.SetServer(serverName)
+	r.SetConnectionClose()
+	r.WriteTo(c)
+	c.unread.Store(true)
+	return io.EOF
 }
 
 // Write sends p, or queues it if it answers a batch whose client does not read.

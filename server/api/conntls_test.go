@@ -47,6 +47,29 @@ func askOn(t *testing.T, nc net.Conn, request string) string {
 	return string(answer)
 }
 
+// TestTLSHello: a client that speaks TLS to the API without it does not wait for an answer in
+// vain, and is counted.
+func TestTLSHello(t *testing.T) {
+	s := newAPIServer(t, server.Config{}, Config{}, nil)
+	for range 3 {
+		_, err := tls.Dial("tcp", s.api.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if !errors.As(err, new(tls.RecordHeaderError)) {
+			t.Errorf("got %v", err)
+		}
+	}
+	nc, err := net.Dial("tcp", s.api.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if got := askOn(t, nc, "\x16\x03\x01\x00\x05hello"); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "a TLS handshake arrived at the API, which is without TLS") {
+		t.Errorf("got %q", got)
+	}
+	if text := s.call("GET", "/metrics", "").body; !strings.Contains(text, `fanfare_api_requests_total{method="other",route="other",status="400"} 4`) {
+		t.Errorf("4 requests are not counted: %s", text)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	s := newAPIServer(t, server.Config{}, Config{TLS: selfSigned(t, 1)}, nil)
 	dial := func() *tls.Conn {

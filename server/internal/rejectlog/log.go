@@ -47,7 +47,7 @@ func New(log *slog.Logger) *Log { return &Log{log: log} }
 // Note adds a rejection. origin is the Origin field of the request, empty if there is none.
 func (l *Log) Note(r *handshake.Rejection, addr netip.Addr, origin []byte) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug("handshake rejected", "status", r.Status, "text", r.Text, "address", addr, "origin", handshake.Quote(origin))
+		l.log.Debug("handshake rejected", append(status(r.Status), "text", r.Text, "address", addr, "origin", handshake.Quote(origin))...)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,6 +69,14 @@ func (l *Log) Note(r *handshake.Rejection, addr netip.Addr, origin []byte) {
 	c.origin = append(c.origin[:0], origin[:min(len(origin), maxOrigin)]...)
 }
 
+// status returns the attribute of a status; none for 0, if the client got no HTTP answer.
+func status(code int) []any {
+	if code == 0 {
+		return nil
+	}
+	return []any{"status", code}
+}
+
 // Summarize logs a summary if one is due. now is a tick.
 func (l *Log) Summarize(now uint32) {
 	l.mu.Lock()
@@ -86,7 +94,7 @@ func (l *Log) Flush(now uint32) {
 	l.since, l.next = nil, now+every
 	l.mu.Unlock()
 	for g, c := range since {
-		attrs := []any{"status", g.status, "reason", g.reason, "count", c.n, "last_address", c.addr}
+		attrs := append(status(g.status), "reason", g.reason, "count", c.n, "last_address", c.addr)
 		if len(c.origin) > 0 {
 			attrs = append(attrs, "last_origin", handshake.Quote(c.origin))
 		}

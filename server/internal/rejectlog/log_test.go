@@ -36,13 +36,22 @@ func TestRejectionLog(t *testing.T) {
 		log.count(`status=503 reason="the server is full, try again later" count=1 last_address=192.0.2.9`+"\n") != 1 || log.count("level=INFO") != 2 {
 		t.Errorf("logged:\n%s", &log.Buffer)
 	}
+	rl.Note(&handshake.Rejection{Text: "TLS handshake failed: x", Reason: "x"}, at(1), nil) // without an HTTP answer
+	rl.Summarize(1 + every)
+	if log.count(`msg="handshakes rejected" reason=x count=1`) != 1 {
+		t.Errorf("logged:\n%s", &log.Buffer)
+	}
+	log.Reset()
+	rl = New(slog.New(slog.NewTextHandler(&log, nil)))
+	rl.Note(full, at(1), nil)
+	rl.Summarize(1)
 	rl.Note(full, at(1), nil)
 	rl.Summarize(every)
-	if log.count("level=INFO") != 2 {
+	if log.count("level=INFO") != 1 {
 		t.Error("the next summary comes too early")
 	}
 	rl.Summarize(1 + every)
-	if log.count("level=INFO") != 3 {
+	if log.count("level=INFO") != 2 {
 		t.Error("the next summary does not come")
 	}
 	if log.count("level=DEBUG") != 0 {

@@ -23,8 +23,8 @@ const (
 
 // Errors of handshakes that crypto/tls does not see.
 var (
-	errNotTLS = errors.New("secure: the client does not speak TLS")
-	errHTTP   = errors.New("secure: client sent an HTTP request to an HTTPS server")
+	errNotTLS = errors.New("the client does not speak TLS")
+	errHTTP   = errors.New("client sent an HTTP request to an HTTPS server")
 	errGone   = errors.New("secure: the connection has ended")
 )
 

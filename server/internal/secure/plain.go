@@ -39,6 +39,8 @@ func NewConn(nc net.Conn, cfg *tls.Config, over func(*tls.ConnectionState, error
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	rh, ok := err.(tls.RecordHeaderError)
+	http := ok && rh.Conn != nil && speaksHTTP(rh.RecordHeader[:])
 	if !c.done && (n > 0 || err != nil) {
 		c.done = true
 		state := c.ConnectionState()
@@ -46,11 +48,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 		switch {
 		case state.HandshakeComplete:
 			c.over(&state, nil)
+		case http:
+			c.over(nil, errHTTP)
 		case err != io.EOF && !(errors.As(err, &timeout) && timeout.Timeout()):
 			c.over(nil, err)
 		}
 	}
-	if rh, ok := err.(tls.RecordHeaderError); ok && rh.Conn != nil && speaksHTTP(rh.RecordHeader[:]) {
+	if http {
 		rh.Conn.Write([]byte(plainHTTPAnswer))
 	}
 	return n, err

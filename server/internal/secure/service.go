@@ -38,6 +38,9 @@ type Config struct {
 	Tick   func() uint32    // ticks of 100 ms, never 0
 	Start  func(fn func())  // starts a goroutine
 	Time   func() time.Time // nil: time.Now
+	// Failed is called for a handshake that a Listener's connection does; Owner.Failed for
+	// others.
+	Failed func(nc net.Conn, err error)
 }
 
 // Service serves TLS with one configuration, which may be replaced.
@@ -50,6 +53,8 @@ type Service struct {
 
 	start func(fn func())
 	free  func() // debug.FreeOSMemory, but for tests
+	// failed is Config.Failed.
+	failed func(nc net.Conn, err error)
 
 	garbage garbage // owned by the goroutine that calls Sweep
 	busy    tlsrecord.Cache
@@ -63,7 +68,7 @@ type Service struct {
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{memory: cfg.Memory, tick: cfg.Tick, time: cfg.Time, start: cfg.Start, free: debug.FreeOSMemory}
+	s := &Service{memory: cfg.Memory, tick: cfg.Tick, time: cfg.Time, start: cfg.Start, failed: cfg.Failed, free: debug.FreeOSMemory}
 	if s.time == nil {
 		s.time = time.Now
 	}
@@ -180,5 +185,10 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewConn(nc, l.service.config(), l.service.stats.over), nil
+	return NewConn(nc, l.service.config(), func(state *tls.ConnectionState, err error) {
+		l.service.stats.over(state, err)
+		if err != nil && l.service.failed != nil {
+			l.service.failed(nc, err)
+		}
+	}), nil
 }
