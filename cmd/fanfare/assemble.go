@@ -162,15 +162,18 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 	if p.tokens != nil {
 		p.tokens.SetKeys(next.TokenKeys)
 		next.API.Measured = append(next.API.Measured, p.tokens)
+		next.API.Parts = append(next.API.Parts, api.Part{Name: "keys", Ready: p.tokens.Ready, Usable: p.tokens.Usable})
 	}
 	if p.hook != nil {
 		next.API.Measured = append(next.API.Measured, p.hook)
+		next.API.Parts = append(next.API.Parts, api.Part{Name: "connect hook", Ready: p.hook.Ready})
 	}
 	if p.tickets != nil {
 		next.API.Measured = append(next.API.Measured, p.tickets)
 	}
 	if p.messages != nil {
 		next.API.Measured = append(next.API.Measured, p.messages)
+		next.API.Parts = append(next.API.Parts, api.Part{Name: "message hook", Ready: p.messages.Ready})
 	}
 	next.API.Version = buildVersion()
 	p.apiConfig = next.API

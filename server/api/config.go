@@ -38,6 +38,9 @@ type Config struct {
 	// Measured are further parts of the program with metrics, which may differ from scrape to
 	// scrape.
 	Measured []Measured
+	// Parts are further parts of the program whose state /readyz, /healthz?strict and the
+	// metrics show.
+	Parts []Part
 	// Webhooks serves dead letters and metrics of webhooks; nil: there are none.
 	Webhooks Webhooks
 	// LastSeen completes the answers of /v1/presence; nil: no times are known.
@@ -49,6 +52,17 @@ type Config struct {
 	Node string
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
+}
+
+// Part is a part of the program that may not work, while others do.
+type Part struct {
+	// Name in answers, such as "connect hook".
+	Name string
+	// Ready returns what does not work; nil: all does.
+	Ready func() error
+	// Usable returns an error while no client can connect because of it: then /readyz answers
+	// 503. nil: clients can always connect, or the part recovers by itself within seconds.
+	Usable func() error
 }
 
 // minKey is the shortest key: 16 random characters are 64 bits at least.

@@ -19,7 +19,7 @@ type health struct {
 // degradation is a part of the server that does not work, while live messages to the
 // sessions of this node do.
 type degradation struct {
-	Part   string `json:"part"` // "store", "cluster" or "revocations"
+	Part   string `json:"part"` // "store", "cluster", "revocations" or the Name of a Part
 	Reason string `json:"reason"`
 }
 
@@ -40,7 +40,29 @@ func (a *API) degraded() (all []degradation) {
 			all = append(all, degradation{"revocations", err.Error()})
 		}
 	}
+	for _, part := range a.cfg.Parts {
+		if err := part.Ready(); err != nil {
+			all = append(all, degradation{part.Name, err.Error()})
+		}
+	}
 	return all
+}
+
+// partNames are those that degraded may list.
+func (a *API) partNames() (names []string) {
+	if a.limits.Store != nil {
+		names = append(names, "store")
+	}
+	if a.limits.Cluster != nil {
+		names = append(names, "cluster")
+	}
+	if a.limits.Revocations != nil {
+		names = append(names, "revocations")
+	}
+	for _, part := range a.cfg.Parts {
+		names = append(names, part.Name)
+	}
+	return names
 }
 
 // healthz answers that the process serves requests. With ?strict it answers 503 if
@@ -90,6 +112,14 @@ func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
 	}
 	if list := a.limits.Revocations; list != nil && !list.Loaded() { // sessions are rejected
 		return problemf(503, "not_ready", "revocations: %v", cmp.Or(list.Ready(), revoke.ErrNotLoaded))
+	}
+	for _, part := range a.cfg.Parts {
+		if part.Usable == nil {
+			continue
+		}
+		if err := part.Usable(); err != nil { // sessions are rejected
+			return problemf(503, "not_ready", "%s: %v", part.Name, err)
+		}
 	}
 	answerJSON(ctx, h)
 	return nil

@@ -56,6 +56,34 @@ func (c *fakeCluster) Ask(context.Context, server.Target, *server.Command) (serv
 	return server.Answer{Coverage: c.missing}, nil
 }
 
+// Parts of the program are degraded like those of the server. Only one without which no client
+// can connect makes it not ready.
+func TestHealthOfParts(t *testing.T) {
+	var ready, usable error
+	s := newAPIServer(t, server.Config{}, Config{Parts: []Part{
+		{Name: "connect hook", Ready: func() error { return ready }},
+		{Name: "keys", Ready: func() error { return usable }, Usable: func() error { return usable }},
+	}}, nil)
+	expect := func(path string, status int, body string) {
+		t.Helper()
+		if got := s.call("GET", path, ""); got.status != status || !strings.Contains(got.body, body) {
+			t.Errorf("%s: %d %s, want %d %s", path, got.status, got.body, status, body)
+		}
+	}
+	expect("/readyz", 200, `{"status":"ready"}`)
+	expect("/metrics", 200, `fanfare_degraded{part="connect hook"} 0`)
+	ready = errors.New("the backend has failed")
+	expect("/readyz", 200, `{"status":"ready","degraded":[{"part":"connect hook","reason":"the backend has failed"}]}`)
+	expect("/healthz", 200, `{"status":"ok"}`)
+	expect("/healthz?strict", 503, "connect hook: the backend has failed")
+	expect("/metrics", 200, `fanfare_degraded{part="connect hook"} 1`)
+	expect("/metrics", 200, `fanfare_degraded{part="keys"} 0`)
+	usable = errors.New("no keys")
+	expect("/readyz", 503, "keys: no keys")
+	expect("/healthz?strict", 503, "connect hook: the backend has failed; keys: no keys")
+	expect("/metrics", 200, `fanfare_degraded{part="keys"} 1`)
+}
+
 // A load balancer and a monitor ask different questions, and the operator chooses
 // whether a server without its store gets clients.
 func TestHealth(t *testing.T) {

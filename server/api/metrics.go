@@ -44,6 +44,14 @@ func (a *API) eachMeasured(f func(name, help, label, value string, n float64)) {
 	for _, m := range a.cfg.Measured {
 		m.EachMetric(func(name, help, label, value string, n int64) { f(name, help, label, value, float64(n)) })
 	}
+	degraded := a.degraded()
+	for _, name := range a.partNames() {
+		n := 0.
+		if slices.ContainsFunc(degraded, func(d degradation) bool { return d.Part == name }) {
+			n = 1
+		}
+		f("degraded", "1 while this part does not work, see /readyz.", "part", name, n)
+	}
 	if m, ok := a.limits.Cluster.(Measured); ok {
 		m.EachMetric(func(name, help, label, value string, n int64) { f("cluster_"+name, help, label, value, float64(n)) })
 	}

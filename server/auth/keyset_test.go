@@ -151,6 +151,9 @@ func TestKeySetOutage(t *testing.T) {
 		if down < 2 {
 			t.Fatal("the set was not fetched again")
 		}
+		if err := tokens.Ready(); err == nil || !strings.Contains(err.Error(), "could not be fetched again, in ") || !strings.Contains(err.Error(), "keys from 2000-01-01T00:00:00Z are in use") || tokens.Usable() != nil {
+			t.Errorf("in the outage: %v, %v", err, tokens.Usable())
+		}
 		for range 120 {
 			if err := check(t, tokens, oldToken()); err != nil {
 				t.Fatalf("in the outage: %v", err)
@@ -180,7 +183,15 @@ func TestKeySetOutage(t *testing.T) {
 func TestKeySetNeverFetched(t *testing.T) {
 	is := &issuer{keys: oldKeys, err: errors.New("away")}
 	inBubble(t, is, func(t *testing.T, tokens *Tokens) {
+		if tokens.Ready() == nil || tokens.Usable() == nil {
+			t.Error("ready before the first fetch")
+		}
 		checkRejection(t, check(t, tokens, oldToken()), 503, "could not fetch")
+		for _, err := range []error{tokens.Ready(), tokens.Usable()} {
+			if err == nil || !strings.Contains(err.Error(), `the key set of issuer "us" has not been fetched yet, after 1 attempts`) {
+				t.Errorf("got %v", err)
+			}
+		}
 		is.change(func() { is.err, is.delay = nil, time.Hour })
 		begin := time.Now()
 		time.Sleep(backoffFirst)
@@ -192,6 +203,34 @@ func TestKeySetNeverFetched(t *testing.T) {
 		time.Sleep(backoffMost)
 		if err := check(t, tokens, oldToken()); err != nil {
 			t.Error(err)
+		}
+		if err := errors.Join(tokens.Ready(), tokens.Usable()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestUsable: one set that was fetched, or a key of the file, is enough for clients to connect.
+func TestUsable(t *testing.T) {
+	away, there := &issuer{err: errors.New("away")}, &issuer{keys: oldKeys}
+	synctest.Test(t, func(t *testing.T) {
+		fixed := keysFor(t, "HS256")
+		fixed.Sets = []*KeySet{away.set("us")}
+		for name, tt := range map[string]struct {
+			keys          *Keys
+			ready, usable bool
+		}{
+			"a file":         {keysFor(t, "HS256"), true, true},
+			"a file and set": {fixed, false, true},
+			"one of two":     {&Keys{Sets: []*KeySet{away.set("us"), there.set("them")}}, false, true},
+			"no set":         {&Keys{Sets: []*KeySet{away.set("us"), away.set("them")}}, false, false},
+		} {
+			tokens := NewTokens(tt.keys)
+			synctest.Wait()
+			if ready, usable := tokens.Ready(), tokens.Usable(); (ready == nil) != tt.ready || (usable == nil) != tt.usable {
+				t.Errorf("%s: ready: %v, usable: %v", name, ready, usable)
+			}
+			tokens.Close()
 		}
 	})
 }

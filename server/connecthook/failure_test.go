@@ -84,13 +84,18 @@ func TestBreaker(t *testing.T) {
 	if n := requests.Load(); n < breaker.TripAfter || m["connect_hook_total failed"] != n || m["connect_hook_total skipped"] != breaker.TripAfter+more-n || m["connect_hook_total skipped"] == 0 {
 		t.Errorf("%d requests, metrics %v", n, m)
 	}
+	await(t, "Ready says so", func() bool {
+		answer(t, f.request(t, "/ws"))
+		err := f.hook.Ready()
+		return err != nil && strings.Contains(err.Error(), "clients are rejected with 503 until it answers")
+	})
 	works.Store(true)
 	await(t, "it works again", func() bool {
 		resp, _ := answer(t, f.request(t, "/ws"))
 		return resp.StatusCode == 101
 	})
-	if m := f.metrics(); m["connect_hook_open"] != 0 || m["connect_hook_total accepted"] != 1 {
-		t.Errorf("metrics %v", m)
+	if m := f.metrics(); m["connect_hook_open"] != 0 || m["connect_hook_total accepted"] != 1 || f.hook.Ready() != nil {
+		t.Errorf("metrics %v, %v", m, f.hook.Ready())
 	}
 }
 

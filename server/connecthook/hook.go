@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -66,6 +67,18 @@ func (h *Hook) SetConfig(cfg Config) error {
 		old.client.CloseIdleConnections()
 	}
 	return nil
+}
+
+// Ready returns an error while the circuit breaker lets no request through, because the backend
+// has failed.
+func (h *Hook) Ready() error {
+	switch {
+	case h.breaker.Open() == 0:
+		return nil
+	case h.current.Load().Failure == Anonymous:
+		return fmt.Errorf("the backend has failed %d times in a row: clients are anonymous until it answers", breaker.TripAfter)
+	}
+	return fmt.Errorf("the backend has failed %d times in a row: clients are rejected with 503 until it answers", breaker.TripAfter)
 }
 
 // Close closes the connections to the backend that are not in use.

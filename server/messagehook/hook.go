@@ -61,6 +61,15 @@ func (h *Hook) SetConfig(cfg Config) error {
 	return nil
 }
 
+// Ready returns an error while the circuit breaker lets no request through, because the backend
+// has failed.
+func (h *Hook) Ready() error {
+	if h.breaker.Open() == 0 {
+		return nil
+	}
+	return fmt.Errorf("the backend has failed %d times in a row: messages of clients are rejected until it answers", breaker.TripAfter)
+}
+
 // Close closes the connections to the backend that are not in use.
 func (h *Hook) Close() { h.current.Load().client.CloseIdleConnections() }
 
