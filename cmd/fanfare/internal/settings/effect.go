@@ -77,23 +77,40 @@ func checkEmpty(ctx *kong.Context, g given) error {
 	return nil
 }
 
-// checkEffect rejects flags that have no effect in this combination: a user who gives
-// them relies on them.
-func (cmd *Serve) checkEffect() error {
-	for _, rule := range []struct {
-		flags string // names, or prefixes that end with "*"
-		holds bool
-		wants string
-	}{
+// effectRule says what flags need to have an effect.
+type effectRule struct {
+	flags string // names, or prefixes that end with "*"
+	holds bool
+	wants string
+}
+
+// concerns reports whether the rule is about a flag.
+func (r *effectRule) concerns(name string) bool {
+	for flag := range strings.FieldsSeq(r.flags) {
+		if prefix, many := strings.CutSuffix(flag, "*"); name == flag || many && strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// effectRules are the rules for all flags that need others. TestEffectOfEveryFlag lists the
+// flags that do not.
+func (cmd *Serve) effectRules() []effectRule {
+	stored := cmd.NATS != "" || cmd.DataDir != noDataDir
+	addressed := !strings.HasPrefix(cmd.Listen, "unix:")
+	return []effectRule{
 		{"compression-*", cmd.Compression, "--compression"},
 		{"tls-min tls-client-ca api-tls-shared", cmd.PublicTLS(), "--tls-cert or --acme-domain"},
 		{"tls-ocsp", len(cmd.TLSCert) > 0, "--tls-cert"},
 		{"acme-agree acme-email acme-ca acme-ca-root acme-http", len(cmd.ACMEDomain) > 0, "--acme-domain"},
-		{"acme-domain", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT, which the authority reaches"},
+		{"acme-domain", addressed, "--listen HOST:PORT, which the authority reaches"},
 		{"api-tls-min api-tls-client-ca", cmd.APITLS(), "--api-tls-cert or --api-tls-shared"},
 		{"api-tls-ocsp", len(cmd.APITLSCert) > 0, "--api-tls-cert"},
 		{"api-tls-*", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: a Unix socket is served without TLS"},
 		{"jwt-* jwks", cmd.Auth == "jwt", "--auth jwt"},
+		{"jwt-issuer", cmd.JWTKeyFile != "" || slices.ContainsFunc(cmd.JWKS, func(k keySet) bool { return k.issuer == "" }), "--jwt-key-file, or a --jwks without issuer="},
+		{"jwt-audience", cmd.JWTKeyFile != "" || slices.ContainsFunc(cmd.JWKS, func(k keySet) bool { return len(k.audiences) == 0 }), "--jwt-key-file, or a --jwks without audience="},
 		{"client-publish", cmd.Auth == "none", "--auth none: with jwt and hook, publish in the token or the answer names topics"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
 		{"message-hook-*", cmd.MessageHook != "", "--message-hook"},
@@ -107,26 +124,30 @@ func (cmd *Serve) checkEffect() error {
 		{"nats-*", cmd.NATS != "", "--nats"},
 		{"node-name", cmd.NATS != "" || len(cmd.Webhook) > 0, "--nats or --webhook"},
 		{"webhook-*", len(cmd.Webhook) > 0, "--webhook"},
+		{"webhook-ca", slices.ContainsFunc(cmd.Webhook, func(w hookFlag) bool { return strings.HasPrefix(w.hook.URL, "https:") }), "a --webhook with https"},
 		{"offline-grace", len(cmd.Webhook)+len(cmd.PresenceTopic) > 0, "--webhook or --presence-topic"},
-		{"inbox-* durable-topic plain-ack ready-needs-store", cmd.NATS != "" || cmd.DataDir != noDataDir, "a store: not --data-dir none"},
+		{"inbox-* durable-topic plain-ack ready-needs-store positions-per-user positions-per-ip", stored, "a store: not --data-dir none"},
+		{"positions-per-user positions-per-ip", len(cmd.DurableTopic) > 0 || cmd.PusherApps != "", "--durable-topic, or --pusher-apps with durable channels"},
+		{"connections-per-ip handshakes-per-ip positions-per-ip", addressed, "--listen HOST:PORT: connections to a Unix socket have no address"},
 		{"inbox-sync inbox-accept-loss", cmd.NATS == "", "the store in --data-dir, not --nats"},
+		{"console console-push", cmd.Path != cmd.Directory(), "a --path that does not end with /, where the console is"},
 		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(APIKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
-		{"trusted-proxy proxy-protocol", !strings.HasPrefix(cmd.Listen, "unix:"), "--listen HOST:PORT: connections to a Unix socket have no address"},
+		{"trusted-proxy proxy-protocol", addressed, "--listen HOST:PORT: connections to a Unix socket have no address"},
 		{"api-proxy-protocol", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: connections to a Unix socket have no address"},
 		{"forwarded", len(cmd.TrustedProxy) > 0, "--trusted-proxy"},
-	} {
+	}
+}
+
+// checkEffect rejects flags that have no effect in this combination: a user who gives
+// them relies on them.
+func (cmd *Serve) checkEffect() error {
+	for _, rule := range cmd.effectRules() {
 		if rule.holds {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(cmd.given)) {
-			if !cmd.given[name] {
-				continue
-			}
-			for flag := range strings.FieldsSeq(rule.flags) {
-				prefix, many := strings.CutSuffix(flag, "*")
-				if name == flag || many && strings.HasPrefix(name, prefix) {
-					return fmt.Errorf("--%s has no effect here: it needs %s", name, rule.wants)
-				}
+			if cmd.given[name] && rule.concerns(name) {
+				return fmt.Errorf("--%s has no effect here: it needs %s", name, rule.wants)
 			}
 		}
 	}
