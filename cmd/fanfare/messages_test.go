@@ -18,7 +18,7 @@ func TestMessagesPlan(t *testing.T) {
 		{"--message-topic=chat.1 --client-publish=news", "no client may publish to it"},
 		{"--message-topic=\x01 --client-publish=*", "--message-topic is"},
 		{"--message-topic=chat.1 --client-publish=* --message-hook=https://backend.example/x", "--message-hook and --message-topic contradict each other: give one"},
-		{"--message-subject=a.b", "--message-subject needs --nats"},
+		{"--message-subject=a.b", "--message-subject has no effect here: it needs --nats"},
 		{"--message-subject=a.* --nats=nats://127.0.0.1", `--message-subject is "a.*"`},
 		{"--message-subject=fanfare.x --nats=nats://127.0.0.1", "not for messages of clients"},
 		{"--message-subject=a.b --nats=nats://127.0.0.1 --message-subject-timeout=1h", "--message-subject-timeout is 1h0m0s"},

@@ -114,6 +114,7 @@ func (cmd *Serve) effectRules() []effectRule {
 		{"client-publish", cmd.Auth == "none", "--auth none: with jwt and hook, publish in the token or the answer names topics"},
 		{"connect-hook*", cmd.Auth == "hook", "--auth hook"},
 		{"message-hook-*", cmd.MessageHook != "", "--message-hook"},
+		{"message-subject", cmd.NATS != "", "--nats"},
 		{"message-subject-*", cmd.MessageSubject != "", "--message-subject"},
 		{"message-concurrency message-queue", cmd.MessageHook+cmd.MessageSubject+cmd.MessageTopic != "", "--message-hook, --message-subject or --message-topic"},
 		{"revocation-entries", cmd.RevocationAge != 0, "--revocation-age"},

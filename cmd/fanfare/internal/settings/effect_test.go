@@ -12,7 +12,7 @@ import (
 const alwaysEffective = "config listen api path sse echo pprof auth allow-origin allow-query api-key-file " +
 	"tls-cert tls-key revocation-age max-connections handshake-rate sessions-per-user sessions-full " +
 	"topics-per-session max-message max-payload max-message-rate max-byte-rate max-header handshake-timeout compression " +
-	"ping-interval ping-timeout queue-bytes user-full topic-full data-dir nats message-hook webhook presence-topic pusher-apps " +
+	"ping-interval ping-timeout queue-bytes user-full topic-full data-dir nats message-hook message-topic webhook presence-topic pusher-apps " +
 	"drain-delay drain-rate drain-spread drain-timeout close-timeout transport workers control upgrade-timeout log-format log-level"
 
 // TestEffectOfEveryFlag: a new flag has a rule, or is known to need none.

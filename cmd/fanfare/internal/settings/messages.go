@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -50,9 +49,6 @@ func (cmd *Serve) messages(p *Plan, push *server.Endpoint, log *slog.Logger) err
 
 // messageSubject sets the configuration of the subject.
 func (cmd *Serve) messageSubject(p *Plan, log *slog.Logger) error {
-	if cmd.NATS == "" {
-		return errors.New("--message-subject needs --nats")
-	}
 	answer, err := messagenats.ParseAnswer(cmd.MessageSubjectAnswer)
 	if err != nil {
 		return fmt.Errorf("--message-subject-answer is %q: %w", cmd.MessageSubjectAnswer, err)
