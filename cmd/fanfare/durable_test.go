@@ -86,6 +86,35 @@ func TestSmallerDisk(t *testing.T) {
 	startServer(t, nil, "--data-dir="+t.TempDir(), "--inbox-disk=1MiB")
 }
 
+// TestFewerMessages: with a limit below what one user has not read the program removes nothing and
+// says what to do, or says what it removes.
+func TestFewerMessages(t *testing.T) {
+	dir := t.TempDir()
+	p := startServer(t, nil, "--data-dir="+dir)
+	p.durable("alice", 6, "x")
+	p.durable("bob", 2, "x")
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	r := runProgram(t, "", nil, "serve", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--data-dir="+dir, "--inbox-messages=2", "--inbox-full=reject")
+	want := "--inbox-messages is 2: 4 unread messages of 1 users are beyond it; want a greater limit, or --inbox-full drop-oldest to remove the oldest"
+	if r.code != exitUsage || !strings.Contains(r.stderr, want) {
+		t.Errorf("%+v, want %q", r, want)
+	}
+	p = startServer(t, nil, "--data-dir="+dir, "--inbox-messages=2")
+	removed := 0
+	for _, line := range p.before {
+		if line["msg"] == "stored messages removed at a lower limit" {
+			removed++
+			if line["limit"] != "--inbox-messages" || line["messages"] != 4.0 || line["unread"] != 4.0 || line["users"] != 1.0 {
+				t.Errorf("logged %v", line)
+			}
+		}
+	}
+	if removed != 1 {
+		t.Errorf("%d lines say what is removed: %v", removed, p.before)
+	}
+}
+
 // TestEmbeddedStoreNamesNoNATS: no line of the log names what does not exist.
 func TestEmbeddedStoreNamesNoNATS(t *testing.T) {
 	p := startServer(t, nil, "--data-dir="+t.TempDir(), "--log-level=debug")

@@ -49,6 +49,8 @@ func storeError(err error, nats bool) error {
 		return fmt.Errorf("%w: give --data-dir a directory for durable messages, or none", worded)
 	case fieldIs(err, "Disk"):
 		return usage(fmt.Errorf("%w, or --inbox-disk-full drop-oldest to remove the oldest", worded))
+	case fieldIs(err, "Messages"):
+		return usage(fmt.Errorf("%w, or --inbox-full drop-oldest to remove the oldest", worded))
 	default:
 		return usage(worded)
 	}

@@ -206,7 +206,7 @@ func (s *Store) account(b subject.Box, offset uint64, at time.Time, size int) er
 	if s.local == nil {
 		return nil
 	}
-	s.ends.stored(b, offset)
+	s.ends.stored(b, offset, at)
 	if err := s.local.account.Message(b.Kind, offset, at, size, b.Name()); err != nil {
 		return s.accountFailed(err)
 	}

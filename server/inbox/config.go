@@ -67,6 +67,9 @@ type Config struct {
 	// StopTimeout is how long the embedded server may take to stop before Store.Hung
 	// reports it: longer than a slow disk takes to flush what is in memory. 0: 20 s.
 	StopTimeout time.Duration
+	// FieldName returns what the program calls a field of Config, for log lines; see
+	// server.Config.FieldName. nil: "Config." followed by the field's name.
+	FieldName func(field string) string
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -11,8 +11,10 @@
 //
 // Messages, Bytes and Disk limit messages, Positions limits acknowledged positions,
 // which are never evicted: a new one that does not fit is rejected with ErrFull.
-// Expired messages stay, for their offsets, until a limit removes them. A payload is at
-// most max_payload of NATS, less 4 KiB, long.
+// Messages whose TTL has passed stay, for their offsets, until a limit removes them. A payload is at
+// most max_payload of NATS, less 4 KiB, long. An embedded store remembers the end of a box whose messages were
+// all removed as long as positions: readers that have missed some get a gap. Open logs what limits that are
+// lower than before remove, and fails if a limit that rejects would remove unread messages.
 //
 // # Loss
 //

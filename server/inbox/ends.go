@@ -2,35 +2,50 @@ package inbox
 
 import (
 	"sync"
+	"time"
 
 	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
 )
 
-// ends has the offset of the last message of each box of an embedded store that removes the
-// oldest messages at Config.Disk. When all messages of a box are removed, JetStream knows
-// nothing of it any more, and its readers have missed what they had not read.
+// ends has the offset of the last message of each box of an embedded store. When all messages of
+// a box have expired, or were removed at Config.Disk, JetStream knows nothing of it any more, and
+// its readers have missed what they had not read. A box is forgotten when a position of the same
+// time expires.
 //
-// The zero value remembers nothing. A box takes about 30 bytes.
+// The zero value remembers nothing. A box takes about 40 bytes.
 type ends struct {
 	mu   sync.Mutex
-	last map[uint64]uint64 // by account.HashName; nil: nothing is remembered. guarded by mu
+	last map[uint64]account.End // by account.HashName; nil: nothing is remembered. guarded by mu
 }
 
 // begin sets what is known when the store is opened.
-func (e *ends) begin(last map[uint64]uint64) {
+func (e *ends) begin(last map[uint64]account.End) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.last = last
 }
 
 // stored notes that a message was stored.
-func (e *ends) stored(b subject.Box, offset uint64) {
+func (e *ends) stored(b subject.Box, offset uint64, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.last != nil {
 		h := account.HashName(b.Kind, b.Name())
-		e.last[h] = max(e.last[h], offset)
+		if offset > e.last[h].Offset {
+			e.last[h] = account.End{Offset: offset, Ms: at.UnixMilli()}
+		}
+	}
+}
+
+// forget drops what ended before a time.
+func (e *ends) forget(before time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for h, end := range e.last {
+		if end.Ms <= before.UnixMilli() {
+			delete(e.last, h)
+		}
 	}
 }
 
@@ -38,7 +53,7 @@ func (e *ends) stored(b subject.Box, offset uint64) {
 func (e *ends) deleted(b subject.Box, upTo uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if h := account.HashName(b.Kind, b.Name()); e.last[h] <= upTo {
+	if h := account.HashName(b.Kind, b.Name()); e.last[h].Offset <= upTo {
 		delete(e.last, h)
 	}
 }
@@ -50,5 +65,5 @@ func (e *ends) of(b subject.Box) uint64 {
 	if len(e.last) == 0 {
 		return 0
 	}
-	return e.last[account.HashName(b.Kind, b.Name())]
+	return e.last[account.HashName(b.Kind, b.Name())].Offset
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -66,4 +68,106 @@ func TestAllEvicted(t *testing.T) {
 	if got, gap := read(t, s, user("next"), 0); len(got) != 1 || !gap {
 		t.Errorf("with a new message: %q, gap %v", got, gap)
 	}
+}
+
+// awaitExpiry waits until JetStream has removed all messages of a box.
+func awaitExpiry(t *testing.T, s *testStore, b store.Box) {
+	t.Helper()
+	eventually(t, "expiry", func() bool {
+		m, err := s.last(ctx, subject.Of(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m == nil
+	})
+}
+
+// TestAllExpired: a box whose messages have all expired has a gap for those that had not read
+// them, at once, after a restart with another age, and after the account was compacted, until
+// they have read the marker, the box is deleted, or positions of that time have expired.
+func TestAllExpired(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), Age: time.Second, Logger: quiet}
+	began := time.Now() // the clock of the store stands still, and that of JetStream goes on
+	start := func() *testStore {
+		opened, err := openWithClock(ctx, cfg, func() time.Time { return began })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &testStore{Store: opened}
+		t.Cleanup(s.close)
+		return s
+	}
+	s := start()
+	unread := put(t, s, user("unread"), "1", "2")[1]
+	put(t, s, user("deleted"), "1")
+	expired := put(t, s, user("removed"), "1")[0]
+	at := put(t, s, topic("t"), "1")[0]
+	if n, err := s.Purge(ctx, user("deleted")); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	awaitExpiry(t, s, user("removed"))
+	awaitExpiry(t, s, topic("t"))
+	check := func(when string, box store.Box, after, marker uint64) {
+		t.Helper()
+		p, err := s.Read(ctx, box, after, 50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got uint64
+		if len(p.Messages) == 1 && p.Messages[0].Expired(s.now()) {
+			got = p.Messages[0].Offset
+		}
+		if got != marker || p.Gap != (marker > 0) {
+			t.Errorf("%s: %v after %d: %+v, want marker %d", when, box, after, p, marker)
+		}
+	}
+	all := func(when string) {
+		t.Helper()
+		check(when, user("unread"), 0, unread)
+		check(when, user("unread"), unread-1, unread)
+		check(when, user("unread"), unread, 0)
+		check(when, user("deleted"), 0, 0)
+		check(when, user("nobody"), 0, 0)
+		check(when, topic("t"), 0, at)
+		if before, err := s.Before(ctx, topic("t"), s.now()); before != at || err != nil {
+			t.Errorf("%s: a first-time subscriber begins at %d, %v", when, before, err)
+		}
+	}
+	all("at once")
+	check("at once", user("removed"), 0, expired)
+	if n, err := s.Purge(ctx, user("removed")); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	check("after it was deleted", user("removed"), 0, 0)
+	s.close()
+	cfg.Age = time.Hour // a longer one: what has expired before is not taken for damage
+	s = start()
+	all("after a restart")
+	check("after a restart", user("removed"), 0, 0)
+	if err := s.local.account.Compact(cfg.Dir, s.limits(), s.history[subject.Inbox].list(), s.now()); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	s = start()
+	all("after a compaction")
+	if r, err := add(s, user("unread"), store.Entry{Payload: []byte("3")}); err != nil || r.Prev != unread {
+		t.Errorf("the next message follows %d, %v, want %d", r.Prev, err, unread)
+	}
+	if got, gap := read(t, s, user("unread"), 0); len(got) != 1 || !gap {
+		t.Errorf("with a new message: %q, gap %v", got, gap)
+	}
+	if got, gap := read(t, s, user("unread"), unread); len(got) != 1 || gap {
+		t.Errorf("with a new message, after the marker: %q, gap %v", got, gap)
+	}
+	s.close()
+	began = began.Add(2*time.Second + time.Hour - time.Millisecond)
+	cfg.Age = time.Second
+	s = start()
+	check("while positions are stored", topic("t"), 0, at)
+	s.ends.forget(s.now().Add(-account.Remembered(cfg.Age)))
+	check("while positions are stored", topic("t"), 0, at)
+	s.close()
+	began = began.Add(time.Millisecond)
+	s = start()
+	check("when positions have expired", topic("t"), 0, 0)
 }

@@ -228,7 +228,7 @@ func TestExpiredIsNotLost(t *testing.T) {
 	s := open(t, cfg)
 	put(t, s, user("u"), "1", "2")
 	all := files(t, cfg.Dir)
-	eventually(t, "expiry", func() bool { last, err := s.Last(ctx, user("u")); return last == 0 && err == nil })
+	awaitExpiry(t, s, user("u"))
 	s.close()
 	s = open(t, cfg)
 	if next := put(t, s, user("u"), "3"); next[0] != 3 {

@@ -82,7 +82,7 @@ func everyByte(t *testing.T, all map[string][]byte, file string, a *accepted, mi
 			}
 		}
 		for box, name := range a.positions {
-			if c.Stored[account.HashPosition(box, name)] == 0 {
+			if c.Stored[account.HashPosition(box, name)].Seq == 0 {
 				t.Errorf("%s, %d of %d: position of %s is missing", file, at, len(b), name)
 			}
 		}

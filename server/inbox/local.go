@@ -74,6 +74,10 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 			return c.Err()
 		}
 	}
+	if err := s.verifyLimits(c); err != nil {
+		return err
+	}
+	had := c.Tally.Limits
 	s.logDamage(c)
 	if err := account.RemoveClosing(l.dir); err != nil {
 		return fmt.Errorf("inbox: %w", err)
@@ -103,6 +107,9 @@ func (s *Store) startLocal(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.compareStreams(ctx, c); err != nil {
+		return err
+	}
+	if err := s.logRemoved(ctx, c, had); err != nil {
 		return err
 	}
 	s.prepared.Store(true)
@@ -276,9 +283,7 @@ func (s *Store) fillFilter(c *account.Check) error {
 	for b := range c.Loss.Boxes {
 		s.filled.Add(account.HashName(b.Kind, b.Name()))
 	}
-	if s.cfg.DiskFull == FullDropOldest {
-		s.ends.begin(c.Ends())
-	}
+	s.ends.begin(c.Ends())
 	return nil
 }
 

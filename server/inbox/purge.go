@@ -21,12 +21,19 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 	defer cancel()
 	b := subject.Of(to)
 	last, err := s.last(ctx, b)
-	if last == nil || err != nil {
+	if err != nil {
 		return 0, err
 	}
-	n, err := s.purge(ctx, b, last.Offset)
+	upTo := s.ends.of(b) // of messages that have expired, which are no gap any more
+	if last != nil {
+		upTo = max(upTo, last.Offset)
+	}
+	if upTo == 0 {
+		return 0, nil
+	}
+	n, err := s.purge(ctx, b, upTo)
 	if err == nil {
-		s.ends.deleted(b, last.Offset)
+		s.ends.deleted(b, upTo)
 	}
 	s.tails.forget(b)
 	return n, err

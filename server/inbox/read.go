@@ -25,6 +25,7 @@ func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes i
 	defer cancel()
 	b := subject.Of(to)
 	var p page
+	end := s.ends.of(b) // first: what is stored meanwhile was not removed
 	m, err := s.last(ctx, b)
 	for m != nil && m.Offset > after && err == nil {
 		p.add(m, maxBytes)
@@ -44,6 +45,15 @@ func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes i
 	slices.Reverse(p.Messages)
 	slices.Reverse(p.Rest)
 	s.stats.read.Add(int64(len(p.Messages)))
+	if p.first == 0 && m == nil && end > 0 { // all were removed
+		if end <= after {
+			return store.Page{}, nil
+		}
+		// A marker in their place, which has expired, lets readers that were told of the gap go on.
+		p.Messages = []store.Message{{Offset: end, Expires: time.UnixMilli(1)}}
+		p.Gap = true
+		return p.Page, nil
+	}
 	p.Gap, err = s.gap(ctx, b, after, &p, m)
 	return p.Page, err
 }
@@ -92,8 +102,6 @@ func (s *Store) gap(ctx context.Context, b subject.Box, after uint64, p *page, b
 		return true, nil
 	case p.first > 0 && p.prev > 0:
 		return p.prev > after, nil
-	case p.first == 0 && before == nil && s.ends.of(b) > 0: // all were removed
-		return s.ends.of(b) > after, nil
 	case after == 0: // nothing is known to have been there
 		return false, nil
 	case p.first == 0 && before != nil: // the box ends there
@@ -133,12 +141,13 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	}
 	defer cancel()
 	b := subject.Of(to)
+	end := s.ends.of(b)
 	m, err := s.last(ctx, b)
 	if err != nil {
 		return 0, err
 	}
 	if m == nil {
-		return s.ends.of(b), nil
+		return end, nil
 	}
 	return m.Offset, nil
 }
@@ -178,12 +187,13 @@ func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, 
 	}
 	defer cancel()
 	b := subject.Of(to)
+	end := s.ends.of(b) // first: what is stored meanwhile may be later than t
 	if s.local == nil {
 		t = s.clocks[b.Kind].earliest(t)
 	}
 	m, err := s.last(ctx, b)
 	if m == nil && err == nil {
-		return s.ends.of(b), nil // what is removed was stored earlier
+		return end, nil // what is removed was stored earlier
 	}
 	for m != nil && err == nil && !m.Stored.Before(t) {
 		prev := m.Prev

@@ -80,13 +80,7 @@ func TestHole(t *testing.T) {
 func TestGapByAge(t *testing.T) {
 	s := open(t, Config{Age: time.Second})
 	at := put(t, s, user("u"), "0", "1")
-	eventually(t, "expiry", func() bool {
-		last, err := s.Last(ctx, user("u"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return last == 0
-	})
+	awaitExpiry(t, s, user("u"))
 	put(t, s, user("v"), "other")
 	if got, gap := read(t, s, user("u"), at[0]); len(got) > 0 || !gap {
 		t.Errorf("got %q, gap %v", got, gap)

@@ -17,12 +17,13 @@ func (s *Store) Rewind(ctx context.Context, to store.Box, n int) (after uint64, 
 	}
 	defer cancel()
 	b := subject.Of(to)
+	end := s.ends.of(b)
 	m, err := s.last(ctx, b)
 	switch {
 	case err != nil:
 		return 0, err
 	case m == nil:
-		return s.ends.of(b), nil
+		return end, nil
 	}
 	for ; n > 1 && m.Prev > 0; n-- {
 		prev, err := s.at(ctx, b, m.Prev)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/internal/field"
 	"fanfare/server/store"
@@ -27,8 +28,9 @@ func (s *Store) verifyStreams(ctx context.Context) error {
 	infos := make([]*jetstream.StreamInfo, subject.Kinds)
 	var created [subject.Kinds]bool
 	var reached [2]uint64
-	for i := range subject.Kinds { // positions first, which show what offsets were assigned
-		k := subject.Kinds - 1 - i
+	// Positions first, which show what offsets were assigned, and then the stream whose limits
+	// may be rejected: the other is left as it is.
+	for _, k := range [...]subject.Kind{subject.Ack, subject.Inbox, subject.Topic} {
 		var first uint64
 		var err error
 		if k != subject.Ack {
@@ -123,11 +125,16 @@ func (s *Store) tryStream(ctx context.Context, k subject.Kind, first uint64) (in
 			if err := s.fits(k, info); err != nil {
 				return nil, false, err
 			}
+			if err := s.verifyOutside(ctx, k, found, have, want); err != nil {
+				return nil, false, err
+			}
 			s.log.Warn("updating stream limits", "stream", k.Stream(), "changes", list)
 			if found, err = js.UpdateStream(ctx, want); err != nil {
 				return nil, false, err
 			}
+			had := info
 			info = found.CachedInfo()
+			s.logRemovedOutside(k, had, info)
 		}
 	}
 	s.limited[k].Store(true)
@@ -198,7 +205,7 @@ func (s *Store) configure(sc *jetstream.StreamConfig, k subject.Kind) {
 		sc.MaxMsgsPerSubject = 1
 		// A position is removed when no message that it concerns can be left. For
 		// subscribers of a topic it is renewed at half the age: see Renew.
-		sc.MaxAge = 2*cfg.Age + time.Hour
+		sc.MaxAge = account.Remembered(cfg.Age)
 		sc.Discard = jetstream.DiscardNew
 		sc.DiscardNewPerSubject = false
 		sc.Duplicates = 100 * time.Millisecond // positions have no IDs

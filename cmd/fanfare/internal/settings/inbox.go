@@ -131,6 +131,7 @@ func (f *inboxFlags) store(longest size, log *slog.Logger) (*inbox.Config, error
 		MaxPayload:  int64(longest),
 		Timeout:     StoreTimeouts.Each,
 		StopTimeout: StoreTimeouts.Stop,
+		FieldName:   fieldNames("inbox"),
 		Logger:      log,
 	}, nil
 }

@@ -87,7 +87,7 @@ func (cmd *Serve) config(p *Plan, log *slog.Logger) (server.Config, error) {
 		PresenceTopics:   cmd.PresenceTopic,
 		PresenceGrace:    cmd.OfflineGrace,
 		Announce:         server.AnnounceMembers,
-		FieldName:        fieldName,
+		FieldName:        fieldNames("server"),
 		Logger:           log,
 	}, nil
 }

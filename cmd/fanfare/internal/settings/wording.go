@@ -86,12 +86,14 @@ func InFlags(pkg string, err error) error {
 	return &worded{strings.TrimPrefix(wording{pkg}.of(err), pkg+": "), err}
 }
 
-// fieldName is server.Config.FieldName: a field that has no flag keeps its name.
-func fieldName(field string) string {
-	if flag, ok := flagOf["server."+field]; ok {
-		return "--" + flag
+// fieldNames returns FieldName of a package's Config: a field that has no flag keeps its name.
+func fieldNames(pkg string) func(field string) string {
+	return func(field string) string {
+		if flag, ok := flagOf[pkg+"."+field]; ok {
+			return "--" + flag
+		}
+		return "Config." + field
 	}
-	return "Config." + field
 }
 
 // wording words errors of a package.

@@ -27,7 +27,7 @@ type Check struct {
 	Streams [subject.Kinds]streamCheck
 	adopted map[uint64][]Adoptee // messages without entry, by box, in order
 	maxAck  [2]uint64            // greatest acknowledged offset, by kind
-	Stored  map[uint64]uint64    // positions, with the sequence of the latest record
+	Stored  map[uint64]StoredPosition
 	// strays are positions that are stored and not in the account, with their time.
 	Strays map[string]int64
 
@@ -68,7 +68,7 @@ type Adoptee struct {
 // Inspect reads all files of a directory and compares them. boot is the ID of the boot
 // of the machine, empty if it is not known.
 func Inspect(ctx context.Context, dir, boot string, now time.Time) (*Check, error) {
-	c := &Check{Dir: dir, Now: now, boot: boot, adopted: make(map[uint64][]Adoptee), Stored: make(map[uint64]uint64),
+	c := &Check{Dir: dir, Now: now, boot: boot, adopted: make(map[uint64][]Adoptee), Stored: make(map[uint64]StoredPosition),
 		Strays: make(map[string]int64), Purged: make(map[subject.Box]uint64), Loss: loss{Boxes: make(map[subject.Box]*boxLoss)}}
 	var err error
 	if c.Tally, err = ReadTally(File(dir), -1); err != nil {
@@ -85,7 +85,9 @@ func Inspect(ctx context.Context, dir, boot string, now time.Time) (*Check, erro
 	}
 	for _, list := range c.adopted {
 		slices.SortFunc(list, func(a, b Adoptee) int { return cmp.Compare(a.Offset, b.Offset) })
-		c.Tally.box(list[0].Kind, []byte(list[0].Name)).total += uint32(len(list))
+		b, last := c.Tally.box(list[0].Kind, []byte(list[0].Name)), list[len(list)-1]
+		b.total += uint32(len(list))
+		b.ends(last.Offset, last.ms)
 	}
 	switch {
 	case len(c.Tally.damaged) > 0:
@@ -119,23 +121,32 @@ func FileExists(file string) bool {
 // Adopt adds an empty message to what is stored: a marker.
 func (c *Check) Adopt(b subject.Box, offset uint64, at time.Time) {
 	h := HashName(b.Kind, b.Name())
-	c.Tally.box(b.Kind, []byte(b.Name())).total++
+	box := c.Tally.box(b.Kind, []byte(b.Name()))
+	box.total++
+	box.ends(offset, at.UnixMilli())
 	c.adopted[h] = append(c.adopted[h], Adoptee{b.Kind, offset, at.UnixMilli(), 0, b.Name()})
 	c.Streams[b.Kind].Live.Add(offset)
 }
 
-// Ends returns, by HashName, the offset of the last message that each box had, unless it was
-// removed on request.
-func (c *Check) Ends() map[uint64]uint64 {
-	last := make(map[uint64]uint64, len(c.Tally.Boxes))
+// StoredPosition is what the records of a position say.
+type StoredPosition struct {
+	Offset uint64
+	Seq    uint64 // of the latest
+}
+
+// End is the last message that a box had.
+type End struct {
+	Offset uint64
+	Ms     int64 // when it was stored
+}
+
+// Ends returns, by HashName, the last message that each box had, unless it was removed on
+// request, or so long ago that the box is forgotten.
+func (c *Check) Ends() map[uint64]End {
+	last := make(map[uint64]End, len(c.Tally.Boxes))
 	for h, b := range c.Tally.Boxes {
-		if b.last > b.purged {
-			last[h] = b.last
-		}
-	}
-	for h, list := range c.adopted {
-		for _, a := range list {
-			last[h] = max(last[h], a.Offset)
+		if b.last > b.purged && !c.Tally.forgotten(b.ms, c.Now) {
+			last[h] = End{b.last, b.ms}
 		}
 	}
 	return last
@@ -221,7 +232,7 @@ func (c *Check) readStream(ctx context.Context, k subject.Kind) error {
 func (c *Check) readPosition(rec record) {
 	name := strings.TrimPrefix(string(rec.subject), subject.Ack.Prefix())
 	h := HashName(subject.Ack, name)
-	c.Stored[h] = max(c.Stored[h], rec.seq)
+	p := c.Stored[h]
 	if _, ok := c.Tally.Positions[h]; !ok {
 		c.Strays[name] = rec.time / 1e6
 	}
@@ -231,7 +242,10 @@ func (c *Check) readPosition(rec record) {
 			k = subject.Topic
 		}
 		c.maxAck[k] = max(c.maxAck[k], offset)
+		p.Offset = max(p.Offset, offset)
 	}
+	p.Seq = max(p.Seq, rec.seq)
+	c.Stored[h] = p
 }
 
 func (c *Check) purgeAgain(k subject.Kind, name string, upTo uint64) {

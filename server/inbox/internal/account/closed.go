@@ -141,7 +141,7 @@ func (s *setBack) read(b []byte) {
 func (c *Check) SetBackPositions() (positions, users int) {
 	known := make(map[string]bool)
 	for name, seq := range c.setBack.names {
-		if c.Stored[HashName(subject.Ack, name)] < seq { // else a later record is there
+		if c.Stored[HashName(subject.Ack, name)].Seq < seq { // else a later record is there
 			user, _, _ := strings.Cut(name, ".")
 			known[user] = true
 			positions++

@@ -137,7 +137,7 @@ func (c *Check) Each(f func(e *Adoptee, frame int64, removed bool)) error {
 func (c *Check) comparePositions() error {
 	missing := make(map[uint64]bool)
 	for h, ms := range c.Tally.Positions {
-		if c.Stored[h] == 0 && !c.Tally.positionExpired(ms, c.Now) {
+		if c.Stored[h].Seq == 0 && !c.Tally.positionExpired(ms, c.Now) {
 			missing[h] = true
 		}
 	}

@@ -37,7 +37,15 @@ type boxTally struct {
 	total  uint32 // entries
 	passed uint32 // entries that were looked at in a second pass
 	purged uint64 // all up to this offset was removed
-	last   uint64 // greatest offset with an entry
+	last   uint64 // greatest offset
+	ms     int64  // its time
+}
+
+// ends notes a message, which may be the last.
+func (b *boxTally) ends(offset uint64, ms int64) {
+	if offset > b.last {
+		b.last, b.ms = offset, ms
+	}
 }
 
 var hashSeed = maphash.MakeSeed()
@@ -91,7 +99,7 @@ func (t *tally) Add(e *Entry) {
 		t.seen[e.kind].Add(e.offset)
 		b := t.box(e.kind, e.Name)
 		b.total++
-		b.last = max(b.last, e.offset)
+		b.ends(e.offset, e.ms)
 		t.Messages++
 		t.last[e.kind] = max(t.last[e.kind], e.offset)
 	case entryPurge:
@@ -152,11 +160,20 @@ func (t *tally) removed(k subject.Kind, b *boxTally, offset uint64, ms int64, no
 		offset < t.First[k]
 }
 
-// end reports whether a message was the last of its box, and was removed at the limit of
-// the disk. Its entry stays until the message would have expired.
+// end reports whether a message was the last of its box, and was not removed on request. Its
+// entry stays until the box is forgotten.
 func (t *tally) end(b *boxTally, offset uint64, ms int64, now time.Time) bool {
-	return t.Limits.DropOldest && offset == b.last && offset > b.purged && ms+t.Limits.Age.Milliseconds() > now.UnixMilli()
+	return offset == b.last && offset > b.purged && !t.forgotten(ms, now)
 }
+
+// forgotten reports whether a box is forgotten whose last message was stored at ms.
+func (t *tally) forgotten(ms int64, now time.Time) bool {
+	return ms+Remembered(t.Limits.Age).Milliseconds() <= now.UnixMilli()
+}
+
+// Remembered returns for how long the end of a box is remembered whose messages may have such an
+// age: as long as a position.
+func Remembered(age time.Duration) time.Duration { return 2*age + time.Hour }
 
 // rewind allows another pass.
 func (t *tally) rewind() {
