@@ -117,6 +117,8 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 			return settings.InFlags("webhook", err)
 		}
 		cfg.Observer, cfg.Escalator, next.API.Webhooks = p.webhooks, p.webhooks, p.webhooks
+	} else if p.dataDir != "" {
+		warnOfWaiting(ctx, settings.WebhooksDir(p.dataDir), p.log)
 	}
 	if next.Presence != nil {
 		shared := *next.Presence
@@ -278,6 +280,17 @@ func startError(err error) error {
 		return fmt.Errorf("cannot listen on %s: %w; --listen and --api choose where", op.Addr, errno)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
+}
+
+// warnOfWaiting logs what waits for webhooks in a directory, because there are none any more.
+func warnOfWaiting(ctx context.Context, dir string, log *slog.Logger) {
+	switch w, err := webhook.LookAt(ctx, dir); {
+	case err != nil:
+		log.Warn("what waits for webhooks is not known", "dir", dir, "err", err)
+	case w.Batches > 0 || w.Escalations > 0:
+		log.Warn("no --webhook is given, and what an earlier start has left for webhooks waits", "dir", dir,
+			"batches", w.Batches, "escalations", w.Escalations)
+	}
 }
 
 // webhooksTimeout is how long a drained server waits for webhooks to accept what is queued.

@@ -152,6 +152,49 @@ func TestWebhookCluster(t *testing.T) {
 	}
 }
 
+// TestWithoutWebhook: a start without webhooks says what an earlier one has left for them, and the
+// next one with webhooks reports it.
+func TestWithoutWebhook(t *testing.T) {
+	b := startBackend(t)
+	args := []string{"--data-dir=" + t.TempDir(), "--webhook=" + b.URL + "/hook message.unread", "--webhook-secret-file=" + signingFile(t)}
+	p := startServer(t, nil, args...)
+	req, err := http.NewRequest("POST", "http://"+p.api+"/v1/users/alice/push?durable=true&escalate=1h&id=m", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	p = startServer(t, nil, args[0])
+	found := false
+	for _, line := range p.before {
+		if msg, ok := line["msg"].(string); ok && strings.HasPrefix(msg, "no --webhook is given") {
+			found = line["escalations"] == 1.0 && line["batches"] == 0.0
+		}
+	}
+	if !found {
+		t.Errorf("what waits is not logged: %v", p.before)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	p = startServer(t, nil, args...)
+	if text := string(get(t, "http://"+p.api+"/metrics")); !strings.Contains(text, "fanfare_webhook_escalations_pending 1\n") ||
+		!strings.Contains(text, "fanfare_webhook_escalations_untaken_total 0\n") {
+		t.Error("the escalation does not wait")
+	}
+	for _, line := range startServer(t, nil, "--data-dir="+t.TempDir()).before {
+		if msg, _ := line["msg"].(string); strings.Contains(msg, "webhook") {
+			t.Errorf("in a new directory: %v", line)
+		}
+	}
+}
+
 // TestWebhookReload: SIGHUP changes events and secrets of webhooks; without any at the start
 // it needs a restart.
 func TestWebhookReload(t *testing.T) {

@@ -93,11 +93,12 @@ var _ server.Escalator = (*Service)(nil)
 
 // CheckEscalation implements server.Escalator.
 func (s *Service) CheckEscalation(after time.Duration) error {
-	switch {
-	case s.escalations == nil:
+	if s.escalations == nil {
 		return fmt.Errorf("%w: messages are not stored", server.ErrNoEscalator)
-	case !s.Wants(server.MessageUnread):
-		return fmt.Errorf("%w: no webhook receives %s", server.ErrNoEscalator, server.MessageUnread)
+	}
+	switch err := s.taken(server.MessageUnread); {
+	case err != nil:
+		return fmt.Errorf("%w: %w", server.ErrNoEscalator, err)
 	case after > s.cfg.MessageAge:
 		return fmt.Errorf("%w: the time is %v, and messages are stored for %v; want a shorter time", server.ErrEscalation, after, s.cfg.MessageAge)
 	}
@@ -143,8 +144,22 @@ const (
 	escalateAtOnce = 16
 )
 
+// warnOfWaiting logs how many records wait although no webhook is told of them.
+func (x *escalations) warnOfWaiting() {
+	err := x.service.taken(server.MessageUnread)
+	if err == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(x.service.ctx, operation)
+	defer cancel()
+	if _, count, e := x.records.state(ctx); e == nil && count > 0 {
+		x.service.log.Warn("escalations wait that will not be reported", "escalations", count, "err", err)
+	}
+}
+
 // run decides records until ctx is done.
 func (x *escalations) run(ctx context.Context) {
+	x.warnOfWaiting()
 	failed := ""
 	for {
 		wait, err := x.step(ctx, x.service.now())
@@ -263,8 +278,7 @@ func (x *escalations) decide(ctx context.Context, now time.Time) error {
 		case v.err != nil:
 			heap.Push(&x.waiting, v.due)
 			errs = v.err // one of them says why
-		case v.fire:
-			x.service.stats.escalated.Add(1)
+		case v.fire: // the recorder has counted it
 		case v.record.Offset != 0: // else another node has decided it
 			x.service.stats.cancelled.Add(1)
 		}

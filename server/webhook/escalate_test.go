@@ -198,13 +198,17 @@ func TestCheckEscalation(t *testing.T) {
 		name   string
 		store  store.Store
 		events []string
+		gone   bool // the webhook has answered 410
 		after  time.Duration
 		want   error
+		text   string
 	}{
-		{"escalated", new(inboxes), nil, time.Hour, nil},
-		{"without a store", nil, nil, time.Hour, server.ErrNoEscalator},
-		{"no webhook is told", new(inboxes), []string{"user.*"}, time.Hour, server.ErrNoEscalator},
-		{"longer than stored", new(inboxes), nil, 25 * time.Hour, server.ErrEscalation},
+		{"escalated", new(inboxes), nil, false, time.Hour, nil, ""},
+		{"without a store", nil, nil, false, time.Hour, server.ErrNoEscalator, "messages are not stored"},
+		{"no webhook is told", new(inboxes), []string{"user.*"}, false, time.Hour, server.ErrNoEscalator, "no webhook receives message.unread"},
+		{"gone", new(inboxes), nil, true, time.Hour, server.ErrNoEscalator, "the webhook a.example.com, which receives message.unread, has answered 410 Gone"},
+		{"another is gone", new(inboxes), []string{"user.*"}, true, time.Hour, server.ErrNoEscalator, "no webhook receives message.unread"},
+		{"longer than stored", new(inboxes), nil, false, 25 * time.Hour, server.ErrEscalation, "messages are stored for"},
 	} {
 		s := newService(Config{Store: test.store, MessageAge: 24 * time.Hour}, time.Now, randomInt64, new(counters))
 		s.escalations = s.escalationsOf(nil, localPoll)
@@ -212,15 +216,63 @@ func TestCheckEscalation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		h, d := &hook{name: "a.example.com"}, new(deliverer)
 		for _, k := range kinds {
-			s.kinds.Or(1 << k)
+			h.kinds |= 1 << k
 		}
-		if err := s.CheckEscalation(test.after); !errors.Is(err, test.want) {
-			t.Errorf("%s: %v, want %v", test.name, err, test.want)
+		d.hook.Store(h)
+		d.gone.Store(test.gone)
+		s.workers.Store(&[]*deliverer{d})
+		if err := s.CheckEscalation(test.after); !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.text) {
+			t.Errorf("%s: %v, want %v, %s", test.name, err, test.want, test.text)
 		}
 	}
 	if err := (Config{Secrets: secretsOf(t, secretText), Node: "n", Store: new(inboxes)}).Validate(); err == nil || !strings.Contains(err.Error(), "Store needs Dir or URL") {
 		t.Errorf("a store without a queue: %v", err)
+	}
+}
+
+// TestEscalateUntaken: messages that no webhook is told of any more, because a reload has changed
+// what it wants or it has answered 410, are logged and counted, and are not counted as reported.
+func TestEscalateUntaken(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &receiver{answer: func(int, *http.Request) *http.Response { return answer(map[bool]int{true: 410, false: 200}[gone]) }}
+			log := new(lockedBuffer)
+			cfg := Config{Hooks: []Hook{{URL: "https://a.example.com/"}}, Logger: loggerTo(log)}
+			s := start(t, r, cfg)
+			begun := time.Now()
+			s.escalations = &escalations{service: s, records: new(list), store: new(inboxes), poll: time.Minute, kick: make(chan struct{}, 1)}
+			for range 3 {
+				if err := s.Escalate(t.Context(), server.Escalation{User: "u", Epoch: "e", Offset: 7, Due: begun.Add(time.Second)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if gone {
+				s.Observe(opened("u"))
+			} else {
+				cfg.Secrets, cfg.Hooks[0].Events = secretsOf(t, secretText), []string{"session.*"}
+				if err := s.Reconfigure(cfg); err != nil {
+					t.Fatal(err)
+				}
+				if want := `msg="escalations wait that will not be reported" escalations=3 err="no webhook receives message.unread"`; !strings.Contains(log.String(), want) {
+					t.Errorf("logged %s, want %s", log.String(), want)
+				}
+			}
+			time.Sleep(time.Second)
+			if _, err := s.escalations.step(t.Context(), begun.Add(time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			want := `msg="unread messages are not escalated" messages=3 err="no webhook receives message.unread"`
+			if gone {
+				want = `msg="unread messages are not escalated" messages=3 err="the webhook a.example.com-2d18863be8a2, which receives message.unread, has answered 410 Gone`
+			}
+			if m := metricsOf(s); m["escalations_untaken_total"] != 3 || m["escalated_total"] != 0 || m["escalations_pending"] != 0 || !strings.Contains(log.String(), want) {
+				t.Errorf("%v, logged %s, want %s", m, log.String(), want)
+			}
+			stop(s)
+		})
 	}
 }
 
@@ -309,4 +361,22 @@ func TestEscalateCluster(t *testing.T) {
 	}
 	stop(b)
 	stop(a)
+}
+
+// lockedBuffer is what was logged.
+type lockedBuffer struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Builder.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Builder.String()
 }

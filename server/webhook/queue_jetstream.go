@@ -47,6 +47,9 @@ const (
 	deadAge = 30 * 24 * time.Hour
 )
 
+// localName names an embedded queue.
+const localName = "local"
+
 // openEmbedded returns a queue in a directory.
 func openEmbedded(ctx context.Context, cfg *Config) (*jetStreamQueue, error) {
 	local := &embedded{dir: cfg.Dir}
@@ -58,7 +61,7 @@ func openEmbedded(ctx context.Context, cfg *Config) (*jetStreamQueue, error) {
 		local.stop()
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
-	q, err := newJetStreamQueue(cfg, nc, "local", local)
+	q, err := newJetStreamQueue(cfg, nc, localName, local)
 	if err == nil {
 		_, err = q.stream(ctx, &q.batches)
 	}

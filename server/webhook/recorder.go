@@ -99,6 +99,7 @@ func (s *Service) storeObserved(last bool) {
 // storeEvents stores events with their identifiers for all webhooks that want them.
 func (s *Service) storeEvents(events []server.Event, ids []string) {
 	s.stats.events.Add(int64(len(events)))
+	s.countEscalations(events)
 	s.noteUsers(events)
 	before := make(map[string]int64, len(s.dropped))
 	for hook, n := range s.dropped {
@@ -113,6 +114,45 @@ func (s *Service) storeEvents(events []server.Event, ids []string) {
 		d.wake()
 	}
 	s.noteStored(before)
+}
+
+// countEscalations counts messages that were not acknowledged in time, and logs those that no
+// webhook is told of.
+func (s *Service) countEscalations(events []server.Event) {
+	var unread int64
+	for i := range events {
+		if events[i].Kind == server.MessageUnread {
+			unread++
+		}
+	}
+	if unread == 0 {
+		return
+	}
+	if err := s.taken(server.MessageUnread); err != nil {
+		s.stats.untaken.Add(unread)
+		s.log.Warn("unread messages are not escalated", "messages", unread, "err", err)
+		return
+	}
+	s.stats.escalated.Add(unread)
+}
+
+// taken returns why no webhook gets an event.
+func (s *Service) taken(k server.EventKind) error {
+	gone := ""
+	for _, d := range *s.workers.Load() {
+		h := d.hook.Load()
+		switch {
+		case !h.wants(k):
+		case !d.gone.Load():
+			return nil
+		default:
+			gone = h.name
+		}
+	}
+	if gone != "" {
+		return fmt.Errorf("the webhook %s, which receives %s, has answered 410 Gone, and gets no events until a reload", gone, k)
+	}
+	return fmt.Errorf("no webhook receives %s", k)
 }
 
 // store stores the events that a webhook wants.

@@ -154,6 +154,9 @@ func (s *Service) Reconfigure(cfg Config) error {
 	select {
 	case s.commands <- func() { s.secrets.Store(&next.Secrets); s.setHooks(hooks); close(done) }:
 		<-done
+		if s.escalations != nil {
+			s.escalations.warnOfWaiting()
+		}
 		return s.leading.reconfigure(next)
 	case <-s.quit:
 		return field.Wrapf("webhook: %w", context.Canceled)

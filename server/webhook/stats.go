@@ -11,7 +11,7 @@ import (
 type counters struct {
 	events, sent, delivered, retried, died, replayed                          atomic.Int64
 	droppedBuffer, droppedFull, droppedGone, droppedTooLong, droppedMalformed atomic.Int64
-	escalated, cancelled, pending                                             atomic.Int64
+	escalated, cancelled, untaken, pending                                    atomic.Int64
 	failed                                                                    [failures]atomic.Int64
 	full                                                                      atomic.Bool // the queue is, as it was last found
 }
@@ -73,6 +73,7 @@ func (s *Service) EachMetric(f func(name, help, label, value string, n float64))
 		return
 	}
 	one("escalated_total", "Messages that were reported because they were not acknowledged in time.", c.escalated.Load())
+	one("escalations_untaken_total", "Messages that were not acknowledged in time while no webhook received message.unread.", c.untaken.Load())
 	one("escalations_cancelled_total", "Escalations of messages that were acknowledged in time.", c.cancelled.Load())
 	if _, count, err := s.escalations.records.state(ctx); err == nil {
 		c.pending.Store(count)

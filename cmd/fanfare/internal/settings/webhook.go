@@ -63,6 +63,9 @@ func (f hookFlag) String() string {
 var ofCluster = map[server.EventKind]bool{server.UserOnline: true, server.UserOffline: true, server.TopicOccupied: true, server.TopicVacated: true,
 	server.MessageUnread: true}
 
+// WebhooksDir returns the directory of what waits for webhooks in that of the store.
+func WebhooksDir(dir string) string { return filepath.Join(dir, "webhooks") }
+
 // webhooks is the configuration of the webhooks, nil if there are none. store is that of
 // durable messages, nil if there is none.
 func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Config, error) {
@@ -87,7 +90,7 @@ func (cmd *Serve) webhooks(store *inbox.Config, log *slog.Logger) (*webhook.Conf
 		}
 		cfg.URL, cfg.Credentials, cfg.CAs, cfg.Cert, cfg.Key, cfg.Replicas = cmd.NATS, cmd.NATSCreds, cmd.NATSCA, cmd.NATSCert, cmd.NATSKey, cmd.NATSReplicas
 	} else if store != nil {
-		cfg.Dir = filepath.Join(store.Dir, "webhooks")
+		cfg.Dir = WebhooksDir(store.Dir)
 	}
 	if store != nil {
 		// What is to be escalated may take as much as what is acknowledged.
