@@ -2,7 +2,9 @@ package fanfarev1
 
 import (
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"fanfare/registry"
 )
@@ -84,7 +86,40 @@ func Answer(c Client, id string, err error) {
 // ErrBinary is the answer to a binary message.
 var ErrBinary = &Error{"bad_message", "expected a text message with one JSON object, not a binary message"}
 
+// members are what commands may have besides type and id.
+var members = map[string][]string{
+	"ack":         {"topic", "offset", "epoch"},
+	"subscribe":   {"topic", "offset", "epoch", "rewind"},
+	"unsubscribe": {"topic"},
+	"publish":     {"topic", "text", "base64"},
+	"request":     {"text", "base64"},
+	"refresh":     {"token"},
+}
+
+// checkMembers returns an error for a member that has no effect in a command. One that is null or, except
+// for a payload, an empty text is as if it were not there.
+func (r *Command) checkMembers() error {
+	has := members[r.Type]
+	for _, m := range [...]struct {
+		name  string
+		there bool
+	}{
+		{"topic", r.Topic != ""}, {"offset", r.Offset != nil}, {"epoch", r.Epoch != ""}, {"rewind", r.Rewind != nil},
+		{"token", r.Token != ""}, {"text", r.Text != nil}, {"base64", r.Base64 != nil},
+	} {
+		if m.there && !slices.Contains(has, m.name) {
+			return &Error{"bad_message", "field " + Quote(m.name) + " has no effect in " + r.Type + ": expected type, id, " + strings.Join(has, ", ")}
+		}
+	}
+	return nil
+}
+
 func (r *Command) execute(c Client) error {
+	if _, known := members[r.Type]; known {
+		if err := r.checkMembers(); err != nil {
+			return err
+		}
+	}
 	switch r.Type {
 	case "ack":
 		return r.ack(c)
@@ -139,6 +174,9 @@ func (r *Command) start() (from Start, err error) {
 			return from, &Error{"bad_rewind", "rewind is a number of messages from 1 to " + strconv.Itoa(MaxRewind)}
 		}
 		from.Rewind = int(*r.Rewind)
+	}
+	if r.Offset == nil && r.Epoch != "" {
+		return from, &Error{"bad_offset", NoOffset}
 	}
 	if r.Offset != nil {
 		if *r.Offset > 0 && r.Epoch == "" {

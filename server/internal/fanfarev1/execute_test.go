@@ -68,6 +68,7 @@ func TestExecute(t *testing.T) {
 		{`{"type":"subscribe","topic":"t"}`, ErrTooManyTopics, `subscribe t; {"type":"error","code":"too_many_topics","message":"the session has as many subscriptions as it may"}`},
 		{`{"type":"subscribe","topic":"t","offset":3,"epoch":"e"}`, nil, `subscribe t after e 3`},
 		{`{"type":"subscribe","topic":"t","offset":3}`, nil, `{"type":"error","code":"bad_offset","message":"` + NoEpoch + `"}`},
+		{`{"type":"subscribe","topic":"t","epoch":"e"}`, nil, `{"type":"error","code":"bad_offset","message":"` + NoOffset + `"}`},
 		{`{"type":"subscribe","topic":"t","rewind":1}`, nil, `subscribe t, the last 1`},
 		{`{"type":"subscribe","topic":"t","rewind":1000}`, ErrNotDurable, `subscribe t, the last 1000; {"type":"error","code":"bad_rewind","message":"` + ErrNotDurable.Message + `"}`},
 		{`{"type":"subscribe","topic":"t","rewind":1,"offset":3,"epoch":"e"}`, nil, `subscribe t after e 3`},
@@ -95,9 +96,52 @@ func TestExecute(t *testing.T) {
 	}
 	for _, kind := range []string{"ack", "subscribe", "unsubscribe", "publish"} {
 		c := &fakeClient{}
-		Execute(c, []byte(`{"type":"`+kind+`","topic":"a\u0001b","offset":1}`))
+		offset := map[string]string{"ack": `,"offset":1`, "subscribe": `,"offset":1,"epoch":"e"`}[kind]
+		Execute(c, []byte(`{"type":"`+kind+`","topic":"a\u0001b"`+offset+`}`))
 		if got := strings.Join(c.did, "; "); !strings.HasPrefix(got, `{"type":"error","code":"bad_name"`) {
 			t.Errorf("%s of a malformed topic does %s", kind, got)
 		}
+	}
+}
+
+// TestMembers: each command has exactly its members; any other is named in an error, and nothing is
+// done. null, and an empty text that is no payload, say nothing.
+func TestMembers(t *testing.T) {
+	values := map[string]string{"topic": `"t"`, "offset": `1`, "epoch": `"e"`, "rewind": `1`, "token": `"x"`, "text": `"x"`, "base64": `""`}
+	for kind, has := range map[string]string{
+		"ack":         "topic offset epoch",
+		"subscribe":   "topic offset epoch rewind",
+		"unsubscribe": "topic",
+		"publish":     "topic text base64",
+		"request":     "text base64",
+		"refresh":     "token",
+	} {
+		needs := map[string]string{"ack": `"offset":1`, "subscribe": `"topic":"t","offset":1,"epoch":"e"`, "unsubscribe": `"topic":"t"`,
+			"publish": `"topic":"t","text":"x"`, "request": `"text":"x"`, "refresh": `"token":"x"`}[kind]
+		for name, value := range values {
+			if strings.Contains(" "+has+" ", " "+name+" ") {
+				continue
+			}
+			// The type may be the last member.
+			for _, text := range []string{`{"id":"i","type":"` + kind + `",` + needs + `,"` + name + `":` + value + `}`,
+				`{"` + name + `":` + value + `,` + needs + `,"id":"i","type":"` + kind + `"}`} {
+				c := new(fakeClient)
+				Execute(c, []byte(text))
+				want := `{"type":"error","id":"i","code":"bad_message","message":"field \"` + name + `\" has no effect in ` + kind +
+					`: expected type, id, ` + strings.ReplaceAll(has, " ", ", ") + `"}`
+				if got := strings.Join(c.did, "; "); got != want {
+					t.Errorf("%s does\n%s, want\n%s", text, got, want)
+				}
+			}
+			c, plain := new(fakeClient), new(fakeClient)
+			Execute(c, []byte(`{"type":"`+kind+`",`+needs+`,"`+name+`":null}`))
+			Execute(plain, []byte(`{"type":"`+kind+`",`+needs+`}`))
+			if len(c.did) == 0 || strings.Join(c.did, "; ") != strings.Join(plain.did, "; ") {
+				t.Errorf("%s with %s null does %q, want %q", kind, name, c.did, plain.did)
+			}
+		}
+	}
+	if len(members) != 6 {
+		t.Errorf("the test knows 6 commands, and there are %d", len(members))
 	}
 }

@@ -74,7 +74,7 @@ func Positions(r *handshake.Request, used Params, topics []string) ([]Position, 
 	for _, pos := range found {
 		switch {
 		case pos.Offset == noOffset:
-			return nil, handshake.Reject(http.StatusBadRequest, "an epoch without its offset: send the offset that came with the epoch as well")
+			return nil, handshake.Reject(http.StatusBadRequest, NoOffset)
 		case pos.Offset > 0 && pos.Epoch == "":
 			return nil, handshake.Reject(http.StatusBadRequest, NoEpoch)
 		}
@@ -85,6 +85,9 @@ func Positions(r *handshake.Request, used Params, topics []string) ([]Position, 
 // NoEpoch is the text for an offset without an epoch: the offset may denote another
 // message by now, and messages could be skipped silently.
 const NoEpoch = "an offset without its epoch: send the epoch that came with the offset as well"
+
+// NoOffset is the text for an epoch without an offset.
+const NoOffset = "an epoch without its offset: send the offset that came with the epoch as well"
 
 // noOffset is greater than every offset.
 const noOffset = 1 << 63
