@@ -285,14 +285,11 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	srv.sessions.Add(1)
 	err := s.register(&a.id)
 	replays := err == nil && srv.replay != nil && a.id.User != ""
+	if err == nil {
+		s.beginUnstored(a, replays)
+	}
 	if replays {
 		s.replayAttach(a)
-	}
-	if err == nil && !replays {
-		// Begin comes before the session is open, so that no push precedes it. Without a
-		// store a client that resumes has missed messages.
-		_, resumes := a.resume[""]
-		s.callBegin(Position{Gap: resumes})
 	}
 	if err == nil {
 		s.greet()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -105,6 +106,27 @@ func (s *Session) replayAttach(a *admission) {
 	}
 	s.state.Or(holdBit)
 	srv.replay.Attach(receiver{s}, start, topics)
+}
+
+// beginUnstored calls Dialect.Begin for what the client resumes and nothing is stored of, which is
+// a gap. That comes before the session is open, so that no push precedes it. replays reports whether
+// the inbox begins with the answer of the store.
+func (s *Session) beginUnstored(a *admission, replays bool) {
+	_, resumes := a.resume[""]
+	begun := !replays
+	if begun {
+		s.callBegin(Position{Gap: resumes})
+	}
+	for _, topic := range slices.Sorted(maps.Keys(a.resume)) {
+		if topic == "" || replays && s.srv().Durable(topic) {
+			continue
+		}
+		if !begun { // hello precedes everything else, and another one follows
+			s.callBegin(Position{})
+			begun = true
+		}
+		s.callBegin(Position{Topic: topic, Gap: true})
+	}
 }
 
 // mayHaveChosen reports whether a client may have chosen the name of a topic by itself: its

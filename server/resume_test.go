@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/url"
@@ -145,6 +146,61 @@ func BenchmarkResume(b *testing.B) {
 				if _, err := V1().Resume(r, "u", names); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// TestResumeNotDurable: a client that names a position in a topic of which nothing is stored for it
+// is told of the gap, after hello, and only if it was not subscribed already.
+func TestResumeNotDurable(t *testing.T) {
+	hello, inbox, gap := "hello gap=false", "hello gap=false", "subscribe live gap=true"
+	durable := "subscribe news.a gap=false"
+	for _, test := range []struct {
+		name    string
+		stores  bool
+		target  string
+		command string // sent after the first greeting; empty: none
+		want    []string
+	}{
+		{"query", true, "/ws?user=a&topic=live&offset.live=7&epoch.live=e", "", []string{hello, gap, inbox}},
+		{"query with zero", true, "/ws?user=a&topic=live&offset.live=0", "", []string{hello, gap, inbox}},
+		{"query, and a durable one", true, "/ws?user=a&topic=live&topic=news.a&offset.live=7&epoch.live=e&offset.news.a=0", "", []string{hello, gap, inbox, durable}},
+		{"query without a position", true, "/ws?user=a&topic=live", "", []string{inbox}},
+		{"query without a store", false, "/ws?user=a&topic=live&offset.live=7&epoch.live=e", "", []string{hello, gap}},
+		{"query without a user", true, "/ws?offset.news.a=7&epoch.news.a=e", "", []string{"hello gap=false", "subscribe news.a gap=true"}},
+		{"subscribe", true, "/ws?user=a", `{"type":"subscribe","topic":"live","offset":7,"epoch":"e"}`, []string{inbox, gap}},
+		{"subscribe without a position", true, "/ws?user=a", `{"type":"subscribe","topic":"live"}`, []string{inbox, "subscribe live gap=false"}},
+		{"subscribe again", true, "/ws?user=a&topic=live", `{"type":"subscribe","topic":"live","offset":7,"epoch":"e"}`, []string{inbox, "subscribe live gap=false"}},
+		{"subscribe without a store", false, "/ws?user=a", `{"type":"subscribe","topic":"live","offset":7,"epoch":"e"}`, []string{hello, gap}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := Config{}
+			if test.stores {
+				cfg = withTopics(t)
+			}
+			if test.name == "query without a user" {
+				cfg.Endpoints[0].Identifier = func(context.Context, *Request) (Identity, error) {
+					return Identity{Topics: []string{"news.a"}}, nil
+				}
+			}
+			srv := start(t, cfg)
+			c := dial(t, srv, test.target, speaksV1)
+			hear := func() string {
+				m := c.hear()
+				return strings.Join(strings.Fields(fmt.Sprint(m.Type, " ", m.Topic, " gap=", m.Gap)), " ")
+			}
+			for i, want := range test.want {
+				if i == len(test.want)-1 && test.command != "" {
+					c.send(Text, test.command)
+				}
+				if got := hear(); got != want {
+					t.Errorf("heard %q, want %q", got, want)
+				}
+			}
+			c.send(Text, `{"type":"unsubscribe","topic":"other"}`)
+			if got := hear(); got != "unsubscribe other gap=false" {
+				t.Errorf("heard %q as well", got)
 			}
 		})
 	}

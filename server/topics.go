@@ -27,7 +27,7 @@ func (s *Session) Subscribe(topic string) error {
 }
 
 // SubscribeAfter is Subscribe to a durable topic for a client that has all messages up to
-// a position.
+// a position. For a topic that is not durable the client is told of a gap.
 func (s *Session) SubscribeAfter(p Position) error {
 	_, err := s.subscribe(p.Topic, replay.Start{Resume: true, Epoch: p.Epoch, Offset: p.Offset}, false)
 	return err
@@ -82,6 +82,9 @@ func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins boo
 		return false, fmt.Errorf("%w: %q", ErrNotDurable, topic)
 	default:
 		added, err = s.join(topic)
+		if begins = added && sub.Start.Resume; begins {
+			s.callBegin(Position{Topic: topic, Gap: true}) // nothing is stored that the client may have missed
+		}
 	}
 	if err == nil {
 		srv.holdTopic(topic)

@@ -279,3 +279,32 @@ func TestManyTopics(t *testing.T) {
 	c = open(t, srv, target, "Last-Event-ID: "+id)
 	c.want("second")
 }
+
+// A client that resumes in a topic that is not durable any more is told of the gap, and gets what
+// it has missed elsewhere.
+func TestNotDurableAnyMore(t *testing.T) {
+	before := start(t, stored(t))
+	const target = "/sse?user=bob&topic=d.x"
+	c := open(t, before, target)
+	c.idOnly()
+	publishDurable(t, before, "d.x", "x1")
+	id := c.want("x1").id
+	for name, set := range map[string][]func(*server.Config){
+		"not durable": {stored(t), func(cfg *server.Config) { cfg.DurableTopics = nil }},
+		"no store":    nil,
+	} {
+		srv := start(t, set...)
+		c = open(t, srv, target, "Last-Event-ID: "+id)
+		topics := make(map[string]int)
+		for range 2 { // the inbox, which is that of another server, and the topic
+			e := c.event()
+			if e.name != "gap" {
+				t.Errorf("%s: %+v", name, e)
+			}
+			topics[e.data]++
+		}
+		if topics["{}"] != 1 || topics[`{"topic":"d.x"}`] != 1 {
+			t.Errorf("%s: gaps of %v", name, topics)
+		}
+	}
+}
