@@ -247,7 +247,7 @@ func (srv *Server) newLink(conn *net.UnixConn) *handover.Link {
 }
 
 // linkFaults are the errors of a store that callers test for.
-var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, ErrNoStore, ErrNotDurable, ErrTooBig,
+var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, store.ErrTTL, store.ErrIDReused, ErrNoStore, ErrNotDurable, ErrTooBig,
 	context.DeadlineExceeded, registry.ErrTooManyTopics}
 
 // peer is the other process of a handover, a *handover.Link. Since only connect knows that type,

@@ -117,6 +117,9 @@ func (s *Session) beginUnstored(a *admission, replays bool) {
 	if begun {
 		s.callBegin(Position{Gap: resumes})
 	}
+	if len(a.resume) == 0 {
+		return // without garbage
+	}
 	for _, topic := range slices.Sorted(maps.Keys(a.resume)) {
 		if topic == "" || replays && s.srv().Durable(topic) {
 			continue

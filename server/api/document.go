@@ -44,6 +44,7 @@ type document struct {
 	Text      *string
 	Base64    []byte
 	Durable   bool
+	Live      bool // "durable":false, as opposed to a document without durable
 	TTL       string
 	ID        string
 	Escalate  string
@@ -117,7 +118,7 @@ var dataOptions = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.Al
 // parse reads a document. It copies what it stores in d.
 func (d *document) parse(b []byte) *problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
-	d.Broadcast, d.Durable = false, false
+	d.Broadcast, d.Durable, d.Live = false, false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
 	d.Where, d.where, d.Conflate, d.Receipt = nil, nil, nil, false
 	d.Rate, d.interval = nil, 0
@@ -186,7 +187,10 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 	case "base64":
 		return json.UnmarshalDecode(dec, &d.Base64)
 	case "durable":
-		return json.UnmarshalDecode(dec, &d.Durable)
+		var durable *bool
+		err := json.UnmarshalDecode(dec, &durable)
+		d.Durable, d.Live = durable != nil && *durable, durable != nil && !*durable
+		return err
 	case "ttl":
 		return json.UnmarshalDecode(dec, &d.TTL)
 	case "id":
@@ -229,7 +233,7 @@ func (d *document) check() *problem {
 		return problemf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
 	case d.Durable && d.onlyLive():
 		return errNarrowed
-	case !d.Durable && d.TTL+d.ID != "" && len(d.Topics) == 0:
+	case !d.Durable && d.TTL+d.ID != "" && (d.Live || d.Broadcast || len(d.Users) > 0):
 		return errNotStored
 	case d.Escalate != "" && !d.Durable:
 		return problemf(400, "bad_document", "escalate is for durable messages to users: say \"durable\":true, or remove it")

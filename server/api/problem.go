@@ -112,6 +112,10 @@ func storedProblem(err error) *problem {
 		return problemf(507, "disk_full", "the message may not be stored; repeat it with the same id: %s", err)
 	case errors.Is(err, store.ErrTooBig), errors.Is(err, server.ErrTooBig):
 		return problemf(413, "too_big", "%s", err)
+	case errors.Is(err, store.ErrTTL):
+		return problemf(400, "bad_ttl", "%s: want a shorter ttl, or none", err)
+	case errors.Is(err, store.ErrIDReused):
+		return problemf(422, "id_reused", "%s: give another message another id, and repeat a message unchanged", err)
 	case errors.Is(err, errPanic):
 		return errInternal
 	}

@@ -167,6 +167,10 @@ func (d *document) begin(api *API) (finish func() storedAnswer, p *problem) {
 	topics := slices.Compact(slices.Sorted(slices.Values(d.Topics)))
 	a.topics = slices.DeleteFunc(slices.Clone(topics), func(topic string) bool { return !srv.Durable(topic) })
 	switch live := slices.DeleteFunc(topics, srv.Durable); {
+	case d.Live:
+		return nil, problemf(409, "durable", "the topic %.40q is durable, its messages are always stored: remove \"durable\":false", a.topics[0])
+	case !d.Durable && d.TTL+d.ID != "" && len(live) > 0:
+		return nil, problemf(400, "bad_document", "ttl and id are for durable messages, and the topic %.40q is not durable: remove it, or ttl and id", live[0])
 	case d.Durable && api.limits.Store == nil:
 		return nil, storedProblem(server.ErrNoStore)
 	case d.Durable && len(live) > 0:

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	size := int64(len(p.entry.Payload))
 	if err := s.tooBig(size); err != nil {
 		return store.Receipt{}, err
+	}
+	if p.entry.TTL > s.cfg.Age {
+		return store.Receipt{}, fmt.Errorf("%w: it is %v, and messages are stored for %v", store.ErrTTL, p.entry.TTL, s.cfg.Age)
 	}
 	bound := s.bound(ctx)
 	defer bound.end()
@@ -236,6 +240,9 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 		return store.Receipt{}, err
 	}
 	if duplicate {
+		if err := p.verifyDuplicate(ctx, offset); err != nil {
+			return store.Receipt{}, err
+		}
 		s.stats.duplicates.Add(1)
 		return store.Receipt{Offset: offset, Duplicate: true}, nil
 	}
@@ -251,6 +258,17 @@ func (p *pending) publish(ctx context.Context, t *tail) (store.Receipt, error) {
 	}
 	s.stats.appended.Add(1)
 	return store.Receipt{Offset: offset, Prev: m.Prev}, nil
+}
+
+// verifyDuplicate returns an error if the message at an offset, which has the ID of the entry, is
+// another one, as far as it can still be read.
+func (p *pending) verifyDuplicate(ctx context.Context, offset uint64) error {
+	m, err := p.store.at(ctx, p.to, offset)
+	if err != nil || m == nil || m.Binary == p.entry.Binary && bytes.Equal(m.Payload, p.entry.Payload) {
+		return nil // it is stored
+	}
+	p.store.stats.rejected.Add(1)
+	return fmt.Errorf("%w: that of offset %d", store.ErrIDReused, offset)
 }
 
 // put appends to the stream, if the last message of the box is at an offset.

@@ -304,3 +304,54 @@ func TestDiskLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestIDReused: an ID that was used for another message is an error, as long as that is stored.
+func TestIDReused(t *testing.T) {
+	for name, cfg := range map[string]Config{"embedded": {}, "outside": {URL: outside(t, natsserver.Options{})}} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, cfg)
+			first, err := add(s, user("u"), store.Entry{ID: "7", Payload: []byte("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, test := range []struct {
+				box   store.Box
+				entry store.Entry
+				want  error
+			}{
+				{user("u"), store.Entry{ID: "7", Payload: []byte("x")}, nil},
+				{user("u"), store.Entry{ID: "7", Payload: []byte("x"), TTL: time.Hour}, nil},
+				{user("u"), store.Entry{ID: "7", Payload: []byte("y")}, store.ErrIDReused},
+				{user("u"), store.Entry{ID: "7"}, store.ErrIDReused},
+				{user("u"), store.Entry{ID: "7", Payload: []byte("x"), Binary: true}, store.ErrIDReused},
+			} {
+				r, err := add(s, test.box, test.entry)
+				if !errors.Is(err, test.want) || err == nil && (!r.Duplicate || r.Offset != first.Offset) {
+					t.Errorf("%+v: %+v, %v, want %v", test.entry, r, err, test.want)
+				}
+			}
+			if _, err := add(s, topic("u"), store.Entry{ID: "7", Payload: []byte("y")}); err != nil {
+				t.Errorf("another box: %v", err)
+			}
+			if got, _ := read(t, s, user("u"), 0); len(got) != 1 || s.Stats().Duplicates != 2 {
+				t.Errorf("%q are stored, %d duplicates", got, s.Stats().Duplicates)
+			}
+			if _, err := s.Purge(ctx, user("u")); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := add(s, user("u"), store.Entry{ID: "7", Payload: []byte("y")}); err != nil || !r.Duplicate {
+				t.Errorf("when it is deleted: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// TestLongTTL: a message that is to be delivered for longer than it is stored is rejected.
+func TestLongTTL(t *testing.T) {
+	s := open(t, Config{Age: time.Hour})
+	for ttl, want := range map[time.Duration]error{time.Hour: nil, time.Hour + 1: store.ErrTTL} {
+		if _, err := add(s, user("u"), store.Entry{TTL: ttl}); !errors.Is(err, want) {
+			t.Errorf("%v: %v, want %v", ttl, err, want)
+		}
+	}
+}

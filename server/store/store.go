@@ -13,11 +13,12 @@ type Box struct{ User, Topic string }
 type Entry struct {
 	// ID makes a repeated Begin harmless: within the store's deduplication window
 	// a second entry with the same ID in the same box stores nothing and gets the
-	// receipt of the first. Empty: every entry is a message of its own.
+	// receipt of the first, unless its payload differs: ErrIDReused. Empty: every entry is a
+	// message of its own.
 	ID string
 	// Binary: a binary WebSocket message, not a text message.
 	Binary bool
-	// TTL is the time after which the message has expired; 0: never.
+	// TTL is the time after which the message has expired; 0: never. It may be bounded: ErrTTL.
 	TTL time.Duration
 	// Payload may be retained until Finish returns, and is not modified.
 	Payload []byte
