@@ -273,6 +273,30 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// TestEventNotConfirmed: an event that a node has not confirmed is answered with 200, so that it is
+// not published again, and with "complete":false.
+func TestEventNotConfirmed(t *testing.T) {
+	t.Parallel()
+	nats := natstest.Start(t, natsserver.Options{JetStream: true})
+	app := testApp()
+	a, b := startNode(t, nats, "a", app), startNode(t, nats, "b", app)
+	dial(t, b.Server).subscribe("news")
+	const event = `{"name":"x","channel":"news","data":"1"}`
+	await(t, "the nodes know each other", func() bool {
+		d, err := a.Publish(t.Context(), b.service.appByID("app1").topic("news"), server.NewMessage(server.Text, []byte("x")))
+		return err == nil && d.Complete() && d.Receivers == 1
+	})
+	if status, answer := call(t, a.Server, "POST", "/apps/app1/events", event); status != 200 || answer != "{}" {
+		t.Errorf("%d %s", status, answer)
+	}
+	b.proxy.stop()
+	for path, body := range map[string]string{"events": event, "batch_events": `{"batch":[` + event + `]}`} {
+		if status, answer := call(t, a.Server, "POST", "/apps/app1/"+path, body); status != 200 || answer != `{"complete":false}` {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
+	}
+}
+
 // wantCount waits until a client of news is told a number of subscribers.
 func wantCount(t *testing.T, c *client, n int) {
 	t.Helper()

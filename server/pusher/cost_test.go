@@ -80,7 +80,7 @@ func TestPublishAllocations(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range events {
-		if err := v.appByID("app1").trigger(t.Context(), e, ""); err != nil {
+		if _, err := v.appByID("app1").trigger(t.Context(), e, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

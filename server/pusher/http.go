@@ -46,16 +46,16 @@ func problemf(status int, format string, args ...any) *problem {
 // are answered 404.
 func (v *Service) Handler(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, serve := range map[string]func(*request) (any, *problem){
-		"POST /apps/{id}/events":                             postEvents,
-		"POST /apps/{id}/batch_events":                       postBatch,
-		"GET /apps/{id}/channels":                            getChannels,
-		"GET /apps/{id}/channels/{channel}":                  getChannel,
-		"GET /apps/{id}/channels/{channel}/users":            getUsers,
-		"POST /apps/{id}/users/{user}/terminate_connections": postTerminate,
+	for pattern, route := range map[string]route{
+		"POST /apps/{id}/events":                             {postEvents, nil},
+		"POST /apps/{id}/batch_events":                       {postBatch, nil},
+		"GET /apps/{id}/channels":                            {getChannels, []string{"filter_by_prefix", "info"}},
+		"GET /apps/{id}/channels/{channel}":                  {getChannel, []string{"info"}},
+		"GET /apps/{id}/channels/{channel}/users":            {getUsers, nil},
+		"POST /apps/{id}/users/{user}/terminate_connections": {postTerminate, nil},
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			answer, p := v.serve(w, r, serve)
+			answer, p := v.serve(w, r, route)
 			if p != nil {
 				http.Error(w, p.text, p.status)
 				return
@@ -80,8 +80,17 @@ func (v *Service) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// serve checks the signature of a request before it reads its body, and calls f.
-func (v *Service) serve(w http.ResponseWriter, r *http.Request, f func(*request) (any, *problem)) (any, *problem) {
+// route serves requests to a path.
+type route struct {
+	serve func(*request) (any, *problem)
+	query []string // the parameters that it has besides those of the signature
+}
+
+// signature are the query parameters of every request.
+var signature = []string{"auth_key", "auth_signature", "auth_timestamp", "auth_version", "body_md5"}
+
+// serve checks the signature of a request before it reads its body, and serves it.
+func (v *Service) serve(w http.ResponseWriter, r *http.Request, to route) (any, *problem) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, problemf(400, "the query is malformed")
@@ -107,7 +116,12 @@ func (v *Service) serve(w http.ResponseWriter, r *http.Request, f func(*request)
 	if (len(in.body) > 0 || q.Has("body_md5")) && (err != nil || subtle.ConstantTimeCompare(sum[:], given) != 1) {
 		return nil, problemf(401, "body_md5 is missing, or is not the MD5 of the body")
 	}
-	return f(in)
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if !slices.Contains(signature, name) && !slices.Contains(to.query, name) {
+			return nil, problemf(400, "unknown query parameter %.80q: want none but %s", name, strings.Join(slices.Concat(signature, to.query), ", "))
+		}
+	}
+	return to.serve(in)
 }
 
 // authenticate checks the signature of the method, the path and the query.

@@ -1,6 +1,10 @@
 package pusher
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
 
 // getChannels serves GET /apps/{id}/channels.
 func getChannels(in *request) (any, *problem) {
@@ -98,6 +102,12 @@ func postTerminate(in *request) (any, *problem) {
 	user := in.PathValue("user")
 	if !validUserID(user) {
 		return nil, problemf(400, "the id of the user is not valid: want 1 to %d bytes", maxUserID)
+	}
+	var nothing struct{}
+	if len(in.body) > 0 {
+		if err := json.Unmarshal(in.body, &nothing, json.RejectUnknownMembers(true)); err != nil {
+			return nil, malformed(err)
+		}
 	}
 	if err := in.app.terminate(in.Context(), user); err != nil {
 		in.app.service.log.Error("Pusher connections not terminated", "app", in.app.id, "err", err)

@@ -30,6 +30,20 @@ type posted struct {
 // described is the answer for several channels.
 type described struct {
 	Channels map[string]channelInfo `json:"channels,omitzero"`
+	unanswered
+}
+
+// unanswered is the part of an answer that says that not all nodes have confirmed an event. An error
+// would have libraries publish it again, to those that have received it, too.
+type unanswered struct {
+	Complete *bool `json:"complete,omitzero"` // nil, or false
+}
+
+// add takes into account which nodes have confirmed an event.
+func (u *unanswered) add(c server.Coverage) {
+	if !c.Complete() {
+		u.Complete = new(bool)
+	}
 }
 
 var socketID = regexp.MustCompile(`^\d{1,20}\.\d{1,20}$`)
@@ -65,10 +79,12 @@ func (in *request) check(e *posted) (p *problem) {
 	return p
 }
 
-// publish sends an event to its channels.
-func (in *request) publish(e *posted) *problem {
+// publish sends an event to its channels, and adds to u what is not known of that.
+func (in *request) publish(e *posted, u *unanswered) *problem {
 	for _, channel := range e.Channels {
-		if err := in.app.trigger(in.Context(), event{name: e.Name, channel: channel, data: e.Data}, e.SocketID); err != nil {
+		c, err := in.app.trigger(in.Context(), event{name: e.Name, channel: channel, data: e.Data}, e.SocketID)
+		u.add(c)
+		if err != nil {
 			switch {
 			case errors.Is(err, server.ErrTooBig) || errors.Is(err, store.ErrTooBig):
 				return problemf(413, "the event is longer than this server permits")
@@ -84,36 +100,40 @@ func (in *request) publish(e *posted) *problem {
 
 // trigger publishes an event of a backend: to all subscribers but one, if a socket ID names it.
 // In a durable channel it is stored, for all.
-func (a *app) trigger(ctx context.Context, e event, except string) (err error) {
+func (a *app) trigger(ctx context.Context, e event, except string) (server.Coverage, error) {
+	var d server.Delivery
+	var err error
 	conf, srv, topic := a.conf(), a.srv(), a.topic(e.channel)
 	if isCache(e.channel) {
 		a.cache.set(e, a.service.now(), conf.cacheTTL(), conf.MaxCacheBytes)
 	}
 	switch {
 	case srv.Durable(topic):
-		_, err = srv.PublishStored(ctx, topic, server.Entry{Op: server.Text, Payload: e.encode()})
+		var st server.Stored
+		st, err = srv.PublishStored(ctx, topic, server.Entry{Op: server.Text, Payload: e.encode()})
+		d = st.Delivery
 	case except != "":
-		_, err = srv.Deliver(ctx, server.Audience{Topics: []string{topic}, ExcludeUsers: []string{a.topic(except)}}, e.message())
+		d, err = srv.Deliver(ctx, server.Audience{Topics: []string{topic}, ExcludeUsers: []string{a.topic(except)}}, e.message())
 	default:
-		_, err = srv.Publish(ctx, topic, e.message())
+		d, err = srv.Publish(ctx, topic, e.message())
 	}
-	return err
+	return d.Coverage, err
 }
 
 // postEvents serves POST /apps/{id}/events.
 func postEvents(in *request) (any, *problem) {
 	var e posted
-	if err := json.Unmarshal(in.body, &e); err != nil {
+	if err := json.Unmarshal(in.body, &e, json.RejectUnknownMembers(true)); err != nil {
 		return nil, malformed(err)
 	}
+	var answer described
 	p := in.check(&e)
 	if p == nil {
-		p = in.publish(&e)
+		p = in.publish(&e, &answer.unanswered)
 	}
 	if p != nil {
 		return nil, p
 	}
-	var answer described
 	if e.attributes != (info{}) {
 		answer.Channels = make(map[string]channelInfo, len(e.Channels))
 		for _, channel := range e.Channels {
@@ -147,7 +167,7 @@ func postBatch(in *request) (any, *problem) {
 	var doc struct {
 		Batch []posted `json:"batch"`
 	}
-	if err := json.Unmarshal(in.body, &doc); err != nil {
+	if err := json.Unmarshal(in.body, &doc, json.RejectUnknownMembers(true)); err != nil {
 		return nil, malformed(err)
 	}
 	if n := len(doc.Batch); n == 0 || n > in.conf.MaxBatch {
@@ -159,14 +179,15 @@ func postBatch(in *request) (any, *problem) {
 			return nil, p
 		}
 	}
+	var answer struct {
+		Batch []channelInfo `json:"batch,omitzero"`
+		unanswered
+	}
 	for i := range doc.Batch {
-		if p := in.publish(&doc.Batch[i]); p != nil {
+		if p := in.publish(&doc.Batch[i], &answer.unanswered); p != nil {
 			p.text = fmt.Sprintf("event %d: %s", i, p.text)
 			return nil, p
 		}
-	}
-	var answer struct {
-		Batch []channelInfo `json:"batch,omitzero"`
 	}
 	if slices.ContainsFunc(doc.Batch, func(e posted) bool { return e.attributes != (info{}) }) {
 		for _, e := range doc.Batch {
@@ -178,6 +199,9 @@ func postBatch(in *request) (any, *problem) {
 
 func malformed(err error) *problem {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
+		if errors.Is(err, json.ErrUnknownName) {
+			return problemf(400, "the body: unknown member %.80q", string(e.JSONPointer))
+		}
 		return problemf(400, "the body: the value of %.80q has the wrong type", string(e.JSONPointer))
 	}
 	return problemf(400, "the body is not a JSON object")

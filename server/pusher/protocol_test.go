@@ -294,6 +294,20 @@ func TestHTTPRejects(t *testing.T) {
 		{"users", "GET", "/apps/app1/channels/news/users", "", nil, 400, "only presence channels"},
 		{"count", "GET", "/apps/app1/channels?info=user_count", "", nil, 400, "filter_by_prefix"},
 		{"empty", "GET", "/apps/app1/channels/news", "", nil, 200, `{"occupied":false}`},
+		{"all members", "POST", "/apps/app1/events", `{"name":"x","channels":["a"],"channel":"b","data":"1","socket_id":"1.2","info":"subscription_count"}`, nil, 200, `"channels"`},
+		{"members that are null", "POST", "/apps/app1/events", `{"name":"x","channel":"b","data":"1","socket_id":null,"info":null}`, nil, 200, "{}"},
+		{"unknown member", "POST", "/apps/app1/events", `{"name":"x","channel":"b","data":"1","tags":{"a":"b"}}`, nil, 400, `unknown member "/tags"`},
+		{"member in another case", "POST", "/apps/app1/events", `{"name":"x","channel":"b","data":"1","Socket_ID":"1.2"}`, nil, 400, `unknown member "/Socket_ID"`},
+		{"unknown member of a batch", "POST", "/apps/app1/batch_events", `{"batch":[` + event + `],"info":"x"}`, nil, 400, `unknown member "/info"`},
+		{"unknown member in a batch", "POST", "/apps/app1/batch_events", `{"batch":[` + event + `,{"name":"x","channel":"b","data":"1","socketId":"1.2"}]}`, nil, 400, `unknown member "/batch/1/socketId"`},
+		{"unknown parameter", "POST", "/apps/app1/events?socket_id=1.2", event, nil, 400, `unknown query parameter "socket_id"`},
+		{"parameters of channels", "GET", "/apps/app1/channels?info=subscription_count&filter_by_prefix=a", "", nil, 200, `"channels"`},
+		{"unknown parameter of channels", "GET", "/apps/app1/channels?prefix=a", "", nil, 400, `unknown query parameter "prefix"`},
+		{"unknown parameter of a channel", "GET", "/apps/app1/channels/a?filter_by_prefix=a", "", nil, 400, `unknown query parameter "filter_by_prefix"`},
+		{"unknown parameter of users", "GET", "/apps/app1/channels/presence-a/users?info=user_count", "", nil, 400, `unknown query parameter "info"`},
+		{"terminate", "POST", "/apps/app1/users/7/terminate_connections", "{}", nil, 200, "{}"},
+		{"terminate without a body", "POST", "/apps/app1/users/7/terminate_connections", "", nil, 200, "{}"},
+		{"unknown member of terminate", "POST", "/apps/app1/users/7/terminate_connections", `{"code":4001}`, nil, 400, `unknown member "/code"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			status, answer := call(t, srv, test.method, test.path, test.body, test.change...)
