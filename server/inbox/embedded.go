@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -143,8 +144,10 @@ func (e *embedded) start() error {
 	e.mu.Lock()
 	e.ns = ns
 	e.mu.Unlock()
+	e.log.fatal.Store(false)
 	ns.Start()
-	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
+	// A server that has reported a fatal error expects the end of the process, and is never ready.
+	if e.log.fatal.Load() || !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
 		says := e.log.worst()
 		e.stop()
 		if datadir.IsDiskFull(says) {
@@ -249,6 +252,7 @@ func (e *embedded) markUsed() error {
 type natsLog struct {
 	log    *slog.Logger
 	failed chan string // reason why a stream stopped for good
+	fatal  atomic.Bool // the server that was started last cannot go on
 
 	mu   sync.Mutex
 	last string // guarded by mu
@@ -260,7 +264,15 @@ func (l *natsLog) Tracef(string, ...any)  {}
 
 func (l *natsLog) Warnf(format string, args ...any)  { l.note(slog.LevelWarn, format, args) }
 func (l *natsLog) Errorf(format string, args ...any) { l.note(slog.LevelError, format, args) }
-func (l *natsLog) Fatalf(format string, args ...any) { l.note(slog.LevelError, format, args) }
+
+func (l *natsLog) Fatalf(format string, args ...any) {
+	level := slog.LevelError
+	if l.worst() == says(fmt.Sprintf(format, args...)) {
+		level = slog.LevelDebug // another attempt to start failed as the one before
+	}
+	l.note(level, format, args)
+	l.fatal.Store(true)
+}
 
 func (l *natsLog) note(level slog.Level, format string, args []any) {
 	s := fmt.Sprintf(format, args...)
@@ -288,5 +300,7 @@ func (l *natsLog) worst() string {
 	if l.last == "" {
 		return "JetStream gives no reason"
 	}
-	return "JetStream says: " + l.last
+	return says(l.last)
 }
+
+func says(text string) string { return "JetStream says: " + text }

@@ -196,9 +196,13 @@ func (s *Store) restartLocal() {
 		return
 	}
 	if err := l.start(); err != nil {
-		s.log.Error("embedded JetStream start failed", "err", err, "retry", healInterval)
+		if text := err.Error(); text != s.startErr {
+			s.startErr = text
+			s.log.Error("embedded JetStream start failed", "err", err, "retry", healInterval)
+		}
 		return
 	}
+	s.startErr = ""
 	if !s.awaitLink() {
 		return // and try again
 	}

@@ -54,6 +54,7 @@ type Store struct {
 
 	// Owned by the goroutine of runLocal, and by Open and Close.
 	silent       silence    // of the embedded server
+	startErr     string     // why it does not start, as it was last logged
 	marking      chan error // gets the result of the markAccount in progress; nil: none is
 	marked       account.Mark
 	markedSize   int64

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -49,8 +50,11 @@ func (e *embedded) startLocked() error {
 	if err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
+	var said fatalLog
+	ns.SetLoggerV2(&said, false, false, false)
 	ns.Start()
-	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
+	// A server that has reported a fatal error expects the end of the process, and is never ready.
+	if said.Load() || !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 		return fmt.Errorf("webhook: the queue in %s does not start: is the disk full?", e.dir)
@@ -58,6 +62,16 @@ func (e *embedded) startLocked() error {
 	e.ns = ns
 	return nil
 }
+
+// fatalLog notes that a server has reported a fatal error, and discards everything else.
+type fatalLog struct{ atomic.Bool }
+
+func (*fatalLog) Noticef(string, ...any)  {}
+func (*fatalLog) Warnf(string, ...any)    {}
+func (*fatalLog) Errorf(string, ...any)   {}
+func (*fatalLog) Debugf(string, ...any)   {}
+func (*fatalLog) Tracef(string, ...any)   {}
+func (l *fatalLog) Fatalf(string, ...any) { l.Store(true) }
 
 // works reports whether the server stores messages.
 func (e *embedded) works() bool {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -141,5 +143,29 @@ func TestMalformedBatch(t *testing.T) {
 		if b, err := decodeBatch([]byte(in)); err == nil {
 			t.Errorf("%q: %+v", in, b)
 		}
+	}
+}
+
+// TestStartFails: a server that cannot start says so at once, and not after startTimeout, for which
+// the lock is held.
+func TestStartFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := &embedded{dir: t.TempDir()}
+	if err := os.Symlink(file, filepath.Join(e.dir, "jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- e.start() }()
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("it starts without a directory")
+			e.stop()
+		}
+	case <-time.After(startTimeout / 2):
+		t.Error("it waits for a server that has failed")
 	}
 }
