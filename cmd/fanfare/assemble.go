@@ -143,6 +143,7 @@ func (p *program) assemble(ctx context.Context, next *settings.Plan) (err error)
 		}
 		cfg.Endpoints[0].Respond = p.subject.Respond // the first is that of --path
 		next.API.Measured = append(next.API.Measured, p.subject)
+		next.API.Parts = append(next.API.Parts, api.Part{Name: "message subject", Ready: p.subject.Ready})
 	}
 	if next.Pusher != nil {
 		if err := p.servePusher(&cfg, next.Pusher); err != nil {

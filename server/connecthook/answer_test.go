@@ -67,7 +67,7 @@ func TestAnswers(t *testing.T) {
 			if resp.StatusCode != tt.status || !strings.Contains(body, tt.text) {
 				t.Errorf("%s %q", resp.Status, body)
 			}
-			if m := f.metrics(); m["connect_hook_total "+tt.result] != 1 {
+			if m := f.Counts(); m[""+tt.result] != 1 {
 				t.Errorf("metrics %v", m)
 			}
 		})

@@ -1,16 +1,15 @@
 package connecthook
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"fanfare/server/internal/callout"
 	"fanfare/server/internal/field"
+	"fanfare/server/internal/hook"
 )
 
 // Failure says what happens to a client when the backend does not answer.
@@ -75,18 +74,13 @@ const (
 // Validate returns the error with which New would reject cfg. An error in a field has a
 // method Field() string, for errors.As, that names it.
 func (cfg Config) Validate() error {
-	_, err := cfg.validate()
+	_, err := cfg.backend()
 	return err
 }
 
-// validate fills in defaults, and returns the client.
-func (cfg *Config) validate() (*http.Client, error) {
-	b := callout.Backend{
-		Target:  callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP},
-		Secrets: cfg.Secrets, Timeout: cfg.Timeout, Conns: cfg.Concurrency, Logger: cfg.Logger,
-	}
-	client, errs := b.Check("Concurrency")
-	cfg.Timeout, cfg.Concurrency, cfg.Logger = b.Timeout, b.Conns, b.Logger
+// backend returns the backend, with defaults filled in.
+func (cfg Config) backend() (*hook.Backend, error) {
+	var errs []error
 	if cfg.Failure > Anonymous {
 		errs = append(errs, field.Errorf("Failure", "is %d: want Reject or Anonymous", cfg.Failure))
 	}
@@ -103,8 +97,9 @@ func (cfg *Config) validate() (*http.Client, error) {
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return nil, field.Wrapf("connecthook: %w", errors.Join(errs...))
+	b := &hook.Backend{
+		Target:  callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP},
+		Secrets: cfg.Secrets, Timeout: cfg.Timeout, Conns: cfg.Concurrency, Logger: cfg.Logger,
 	}
-	return client, nil
+	return b, b.Check("connecthook", "Concurrency", errs...)
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
-	"fanfare/server/internal/breaker"
+	"fanfare/server/internal/hook"
+	"fanfare/server/internal/hooktest"
 )
 
 // TestFailure: what a backend that does not work means for clients.
@@ -44,7 +45,7 @@ func TestFailure(t *testing.T) {
 			if resp, body := answer(t, f.request(t, "/ws")); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 				t.Errorf("%s %q", resp.Status, body)
 			}
-			if m := f.metrics(); m["connect_hook_total failed"] != 1 {
+			if m := f.Counts(); m["failed"] != 1 {
 				t.Errorf("metrics %v", m)
 			}
 			f = start(t, tt.backend, quick, func(cfg *Config, _ *server.Config, _ *server.Endpoint) { cfg.Failure = Anonymous })
@@ -53,7 +54,7 @@ func TestFailure(t *testing.T) {
 					t.Errorf("anonymous: %s %q", resp.Status, body)
 				}
 			}
-			if users := f.srv.Stats().Users; users != 2 {
+			if users := f.Server.Stats().Users; users != 2 {
 				t.Errorf("%d users for two anonymous sessions", users)
 			}
 		})
@@ -63,40 +64,15 @@ func TestFailure(t *testing.T) {
 // TestBreaker: after failures in a row clients are answered without a request, and one
 // request finds out that the backend works again.
 func TestBreaker(t *testing.T) {
-	var requests atomic.Int64
-	var works atomic.Bool
-	f := start(t, func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		if works.Load() {
-			answers(200, `{"user":"alice"}`)(w, r)
-			return
-		}
-		w.WriteHeader(500)
-	}, func(_ *Config, scfg *server.Config, _ *server.Endpoint) { scfg.SessionsPerUser = 1000 })
-	const more = 200
-	for range breaker.TripAfter + more {
-		if resp, _ := answer(t, f.request(t, "/ws")); resp.StatusCode != 503 {
+	backend := &hooktest.Flaky{Answer: `{"user":"alice"}`}
+	f := start(t, backend.ServeHTTP, func(_ *Config, scfg *server.Config, _ *server.Endpoint) { scfg.SessionsPerUser = 1000 })
+	backend.TestBreaker(t, f.Fixture, "connect_hook", "accepted", func() bool {
+		resp, _ := answer(t, f.request(t, "/ws"))
+		if resp.StatusCode != 101 && resp.StatusCode != 503 {
 			t.Errorf("status %d", resp.StatusCode)
 		}
-	}
-	// While it is open one request in a while finds out whether the backend works.
-	m := f.metrics()
-	if n := requests.Load(); n < breaker.TripAfter || m["connect_hook_total failed"] != n || m["connect_hook_total skipped"] != breaker.TripAfter+more-n || m["connect_hook_total skipped"] == 0 {
-		t.Errorf("%d requests, metrics %v", n, m)
-	}
-	await(t, "Ready says so", func() bool {
-		answer(t, f.request(t, "/ws"))
-		err := f.hook.Ready()
-		return err != nil && strings.Contains(err.Error(), "clients are rejected with 503 until it answers")
-	})
-	works.Store(true)
-	await(t, "it works again", func() bool {
-		resp, _ := answer(t, f.request(t, "/ws"))
 		return resp.StatusCode == 101
 	})
-	if m := f.metrics(); m["connect_hook_open"] != 0 || m["connect_hook_total accepted"] != 1 || f.hook.Ready() != nil {
-		t.Errorf("metrics %v, %v", m, f.hook.Ready())
-	}
 }
 
 // TestClientsLeave: clients that leave while the backend works on their answers are not
@@ -116,19 +92,19 @@ func TestClientsLeave(t *testing.T) {
 		<-r.Context().Done()
 		ended.Add(1)
 	}, func(cfg *Config, scfg *server.Config, _ *server.Endpoint) {
-		cfg.Query, cfg.Timeout, scfg.HandshakeTimeout = []string{"who"}, patience, patience
+		cfg.Query, cfg.Timeout, scfg.HandshakeTimeout = []string{"who"}, hooktest.Patience, hooktest.Patience
 	})
-	for i := range int64(breaker.TripAfter + 3) {
+	for i := range int64(hook.TripAfter + 3) {
 		c := f.request(t, "/ws?who=hasty")
-		await(t, "the backend is asked", func() bool { return asked.Load() == i+1 })
+		hooktest.Await(t, "the backend is asked", func() bool { return asked.Load() == i+1 })
 		c.Close()
-		await(t, "the request ends", func() bool { return ended.Load() == i+1 })
+		hooktest.Await(t, "the request ends", func() bool { return ended.Load() == i+1 })
 	}
 	if resp, body := answer(t, f.request(t, "/ws?who=patient")); resp.StatusCode != 101 {
 		t.Errorf("%s %q", resp.Status, body)
 	}
-	await(t, "all are counted", func() bool { return f.metrics()["connect_hook_total canceled"] == breaker.TripAfter+3 })
-	if m := f.metrics(); m["connect_hook_total failed"] != 0 || m["connect_hook_open"] != 0 {
+	hooktest.Await(t, "all are counted", func() bool { return f.Counts()["canceled"] == hook.TripAfter+3 })
+	if m := f.Counts(); m["failed"] != 0 || m["connect_hook_open"] != 0 {
 		t.Errorf("metrics %v", m)
 	}
 }
@@ -158,10 +134,10 @@ func TestHanging(t *testing.T) {
 			ended.Add(1)
 		}
 	}, func(cfg *Config, scfg *server.Config, ep *server.Endpoint) {
-		cfg.Query, cfg.Timeout = []string{"who"}, patience
-		scfg.HandshakeTimeout, scfg.SessionsPerUser, scfg.Workers, scfg.Identifiers = patience, 100, 1, 3
+		cfg.Query, cfg.Timeout = []string{"who"}, hooktest.Patience
+		scfg.HandshakeTimeout, scfg.SessionsPerUser, scfg.Workers, scfg.Identifiers = hooktest.Patience, 100, 1, 3
 	})
-	early, _, _, err := ws.Dial(t.Context(), "ws://"+f.srv.Addr().String()+"/ws?who=early")
+	early, _, _, err := ws.Dial(t.Context(), "ws://"+f.Server.Addr().String()+"/ws?who=early")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,11 +146,11 @@ func TestHanging(t *testing.T) {
 	for range 20 {
 		waiting = append(waiting, f.request(t, "/ws?who=late"))
 	}
-	await(t, "requests are under way", func() bool { return under.Load() == 3 })
-	if d, err := f.srv.Push(t.Context(), "early", server.NewMessage(server.Text, []byte("meanwhile"))); err != nil || d.Receivers != 1 {
+	hooktest.Await(t, "requests are under way", func() bool { return under.Load() == 3 })
+	if d, err := f.Server.Push(t.Context(), "early", server.NewMessage(server.Text, []byte("meanwhile"))); err != nil || d.Receivers != 1 {
 		t.Errorf("pushed to %+v, %v", d, err)
 	}
-	early.SetDeadline(time.Now().Add(patience))
+	early.SetDeadline(time.Now().Add(hooktest.Patience))
 	if msg, _, err := wsutil.ReadServerData(early); string(msg) != "meanwhile" {
 		t.Errorf("received %q, %v", msg, err)
 	}
@@ -185,15 +161,15 @@ func TestHanging(t *testing.T) {
 	for _, c := range waiting[:10] { // some are asked about, others wait
 		c.Close()
 	}
-	await(t, "the requests of clients that left end", func() bool { return ended.Load() > 0 && under.Load() == 3 })
+	hooktest.Await(t, "the requests of clients that left end", func() bool { return ended.Load() > 0 && under.Load() == 3 })
 	close(release)
 	for _, c := range waiting[10:] {
 		if resp, body := answer(t, c); resp.StatusCode != 101 {
 			t.Errorf("%s %q", resp.Status, body)
 		}
 	}
-	await(t, "the canceled requests are counted", func() bool { return f.metrics()["connect_hook_total canceled"] > 0 })
-	if m := f.metrics(); m["connect_hook_total failed"] != 0 || m["connect_hook_requests"] != 0 {
+	hooktest.Await(t, "the canceled requests are counted", func() bool { return f.Counts()["canceled"] > 0 })
+	if m := f.Counts(); m["failed"] != 0 || m["connect_hook_requests"] != 0 {
 		t.Errorf("metrics %v", m)
 	}
 }

@@ -2,15 +2,10 @@ package connecthook
 
 import (
 	"bufio"
-	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,52 +22,36 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
+	"fanfare/server/internal/hooktest"
 )
-
-const patience = 30 * time.Second
-
-var secrets = [][]byte{[]byte("the-first-secret-of-the-hook"), []byte("the-second-secret-of-the-hook")}
 
 // fixture is a server whose clients are identified by a backend.
 type fixture struct {
-	srv  *server.Server
+	*hooktest.Fixture
 	hook *Hook
+	cfg  Config // of hook
 }
 
 // start starts a backend and a server that asks it.
 func start(t *testing.T, backend http.HandlerFunc, change ...func(*Config, *server.Config, *server.Endpoint)) *fixture {
 	t.Helper()
-	web := httptest.NewServer(backend)
-	cfg := Config{URL: web.URL + "/connect", Secrets: secrets, Logger: slog.New(slog.DiscardHandler)}
-	scfg := server.Config{Listen: "127.0.0.1:0", Logger: cfg.Logger, Identifiers: 4, Workers: 2}
+	f := &fixture{Fixture: hooktest.New(t, backend)}
+	f.cfg = Config{URL: f.URL + "/connect", Secrets: hooktest.Secrets, Logger: f.Logger}
+	scfg := server.Config{Identifiers: 4}
 	ep := server.PushEndpoint("/ws")
-	for _, f := range change {
-		f(&cfg, &scfg, &ep)
+	for _, change := range change {
+		change(&f.cfg, &scfg, &ep)
 	}
-	if cfg.Concurrency == 0 {
-		cfg.Concurrency = scfg.Identifiers
+	if f.cfg.Concurrency == 0 {
+		f.cfg.Concurrency = scfg.Identifiers
 	}
-	hook, err := newHook(cfg, 100*time.Millisecond)
-	if err != nil {
+	var err error
+	if f.hook, err = newHook(f.cfg, 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	ep.Identifier, ep.NonBlocking, ep.Insecure = hook.Identify, false, false
-	scfg.Endpoints = []server.Endpoint{ep}
-	srv, err := server.New(scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		srv.Shutdown(ctx)
-		hook.Close()
-		web.Close()
-	})
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return &fixture{srv, hook}
+	ep.Identifier, ep.NonBlocking, ep.Insecure = f.hook.Identify, false, false
+	f.Serve(f.hook, scfg, ep)
+	return f
 }
 
 // answers is a backend that always gives the same answer.
@@ -87,12 +66,12 @@ func answers(status int, body string) http.HandlerFunc {
 // request opens a connection and sends a handshake.
 func (f *fixture) request(t *testing.T, path string, lines ...string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", f.srv.Addr().String())
+	c, err := net.Dial("tcp", f.Server.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(hooktest.Patience))
 	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: app.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
 		path, strings.Join(append(lines, ""), "\r\n"))
 	return c
@@ -115,48 +94,14 @@ func answer(t *testing.T, c net.Conn) (resp *http.Response, body string) {
 	return resp, body
 }
 
-// metrics are those of the hook, by name and label.
-func (f *fixture) metrics() map[string]int64 {
-	all := make(map[string]int64)
-	f.hook.EachMetric(func(name, help, label, value string, n int64) {
-		if help != "" {
-			all[strings.TrimSuffix(name+" "+value, " ")] = n
-		}
-	})
-	return all
-}
-
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("timeout: %s", what)
-		}
-	}
-}
-
 // TestQuestion: the backend gets what the lists allow and nothing else, signed by each
 // secret.
 func TestQuestion(t *testing.T) {
 	var got Question
-	var h http.Header
 	f := start(t, func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			err = json.Unmarshal(body, &got, json.RejectUnknownMembers(true))
-		}
-		if err != nil {
+		body := hooktest.Verify(t, r)
+		if err := json.Unmarshal(body, &got, json.RejectUnknownMembers(true)); err != nil {
 			t.Errorf("%q: %v", body, err)
-		}
-		h = r.Header
-		var want []string
-		for _, secret := range secrets {
-			mac := hmac.New(sha256.New, secret)
-			mac.Write([]byte(h.Get("Webhook-Id") + "." + h.Get("Webhook-Timestamp") + "." + string(body)))
-			want = append(want, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-		}
-		if s := h.Get("Webhook-Signature"); s != strings.Join(want, " ") || !strings.HasPrefix(h.Get("Webhook-Id"), "msg_") {
-			t.Errorf("signature %q of %q", s, h.Get("Webhook-Id"))
 		}
 		io.WriteString(w, `{"user":"alice","topics":["news","scores.*"],"data":{"plan":"pro"}}`)
 	}, func(cfg *Config, _ *server.Config, ep *server.Endpoint) {
@@ -175,10 +120,7 @@ func TestQuestion(t *testing.T) {
 	if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); a != b {
 		t.Errorf("got  %s\nwant %s", a, b)
 	}
-	if at := h.Get("Webhook-Timestamp"); at == "" || h.Get("Content-Type") != "application/json" {
-		t.Errorf("header %v", h)
-	}
-	list := f.srv.Sessions(t.Context(), "alice")
+	list := f.Server.Sessions(t.Context(), "alice")
 	if len(list.Sessions) != 1 || strings.Join(list.Sessions[0].Topics, " ") != "news" {
 		t.Errorf("sessions %+v", list.Sessions)
 	}
@@ -198,12 +140,12 @@ func TestIdentity(t *testing.T) {
 			may <- [3]bool{s.MaySubscribe("s") && s.MaySubscribe("t1"), s.MayPublish("p"), s.MayReadPresence("q")}
 		}
 	})
-	c, _, _, err := ws.Dial(t.Context(), "ws://"+f.srv.Addr().String()+"/ws")
+	c, _, _, err := ws.Dial(t.Context(), "ws://"+f.Server.Addr().String()+"/ws")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(hooktest.Patience))
 	if v, ok := (<-data).(jsontext.Value); !ok || string(v) != `{"plan":"pro"}` {
 		t.Errorf("data %s", v)
 	}
@@ -247,7 +189,7 @@ func TestHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := start(t, answers(500, ""), func(cfg *Config, scfg *server.Config, _ *server.Endpoint) {
-		cfg.URL, cfg.CA, cfg.Timeout, scfg.Identifiers, scfg.SessionsPerUser, scfg.HandshakeTimeout = web.URL, ca, patience, clients, 1+clients, patience
+		cfg.URL, cfg.CA, cfg.Timeout, scfg.Identifiers, scfg.SessionsPerUser, scfg.HandshakeTimeout = web.URL, ca, hooktest.Patience, clients, 1+clients, hooktest.Patience
 	})
 	if resp, body := answer(t, f.request(t, "/ws")); resp.StatusCode != 101 {
 		t.Fatalf("%s %q", resp.Status, body)

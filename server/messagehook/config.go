@@ -1,13 +1,11 @@
 package messagehook
 
 import (
-	"errors"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"fanfare/server/internal/callout"
-	"fanfare/server/internal/field"
+	"fanfare/server/internal/hook"
 )
 
 // Config of a Hook. URL and Secrets are required; zero is the default of all other fields.
@@ -40,20 +38,15 @@ const (
 // Validate returns the error with which New would reject cfg. An error in a field has a
 // method Field() string, for errors.As, that names it.
 func (cfg Config) Validate() error {
-	_, err := cfg.validate()
+	_, err := cfg.backend()
 	return err
 }
 
-// validate fills in defaults, and returns the client.
-func (cfg *Config) validate() (*http.Client, error) {
-	b := callout.Backend{
+// backend returns the backend, with defaults filled in.
+func (cfg Config) backend() (*hook.Backend, error) {
+	b := &hook.Backend{
 		Target:  callout.Target{URL: cfg.URL, CA: cfg.CA, InsecureHTTP: cfg.InsecureHTTP},
 		Secrets: cfg.Secrets, Timeout: cfg.Timeout, Conns: cfg.Connections, Logger: cfg.Logger,
 	}
-	client, errs := b.Check("Connections")
-	cfg.Timeout, cfg.Connections, cfg.Logger = b.Timeout, b.Conns, b.Logger
-	if len(errs) > 0 {
-		return nil, field.Wrapf("messagehook: %w", errors.Join(errs...))
-	}
-	return client, nil
+	return b, b.Check("messagehook", "Connections")
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fanfare/server/internal/hooktest"
 )
 
 // TestSetConfig: a new configuration is for the messages that follow, and a wrong one changes
@@ -13,7 +15,7 @@ import (
 func TestSetConfig(t *testing.T) {
 	f := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
 	c := f.dial(t, "alice", "fanfare.v1")
-	cfg := f.hook.current.Load().Config
+	cfg := f.cfg
 	cfg.URL = strings.Replace(cfg.URL, "/message", "/other", 1)
 	if err := f.hook.SetConfig(cfg); err != nil {
 		t.Fatal(err)
@@ -36,7 +38,7 @@ func TestValidate(t *testing.T) {
 		"Secrets is empty": func(c *Config) { c.Secrets = nil },
 		"Timeout":          func(c *Config) { c.Timeout = time.Hour }, "Connections": func(c *Config) { c.Connections = -1 },
 	} {
-		cfg := Config{URL: "http://127.0.0.1/", Secrets: secrets}
+		cfg := Config{URL: "http://127.0.0.1/", Secrets: hooktest.Secrets}
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)
 		}

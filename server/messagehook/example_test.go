@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
+	"fanfare/server/internal/hooktest"
 	"fanfare/server/messagehook"
 )
 
@@ -35,18 +35,8 @@ func Example() {
 	defer hook.Close()
 	endpoint := server.PushEndpoint("/ws")
 	endpoint.Respond = hook.Respond
-	srv, err := server.New(server.Config{
-		Listen:    "127.0.0.1:0",
-		Endpoints: []server.Endpoint{endpoint},
-		Logger:    slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		panic(err)
-	}
-	defer srv.Shutdown(context.Background())
-	if err := srv.Start(); err != nil {
-		panic(err)
-	}
+	srv, stop := hooktest.Start(endpoint) // server.New, Start and Shutdown
+	defer stop()
 	c, _, _, err := ws.Dial(context.Background(), "ws://"+srv.Addr().String()+"/ws?user=alice")
 	if err != nil {
 		panic(err)

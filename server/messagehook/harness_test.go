@@ -1,16 +1,8 @@
 package messagehook
 
 import (
-	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,49 +11,32 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
+	"fanfare/server/internal/hooktest"
 )
-
-const patience = 30 * time.Second
-
-var secrets = [][]byte{[]byte("the-first-secret-of-the-hook"), []byte("the-second-secret-of-the-hook")}
 
 // fixture is a server whose clients are answered by a backend.
 type fixture struct {
-	srv  *server.Server
+	*hooktest.Fixture
 	hook *Hook
+	cfg  Config // of hook
 }
 
 // start starts a backend and a server that asks it.
-func start(t *testing.T, backend http.HandlerFunc, change ...func(*Config, *server.Config)) *fixture {
+func start(t *testing.T, backend http.HandlerFunc, change ...func(*Config)) *fixture {
 	t.Helper()
-	web := httptest.NewServer(backend)
-	cfg := Config{URL: web.URL + "/message", Secrets: secrets, Logger: slog.New(slog.DiscardHandler)}
-	scfg := server.Config{Listen: "127.0.0.1:0", Logger: cfg.Logger, Responders: 2, Workers: 2}
-	for _, f := range change {
-		f(&cfg, &scfg)
+	f := &fixture{Fixture: hooktest.New(t, backend)}
+	f.cfg = Config{URL: f.URL + "/message", Secrets: hooktest.Secrets, Logger: f.Logger}
+	for _, change := range change {
+		change(&f.cfg)
 	}
-	hook, err := newHook(cfg, 100*time.Millisecond)
-	if err != nil {
+	var err error
+	if f.hook, err = newHook(f.cfg, 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	ep := server.PushEndpoint("/ws")
-	ep.Respond, ep.Rate.Unlimited = hook.Respond, true
-	scfg.Endpoints = []server.Endpoint{ep}
-	srv, err := server.New(scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		srv.Shutdown(ctx)
-		hook.Close()
-		web.Close()
-	})
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return &fixture{srv, hook}
+	ep.Respond, ep.Rate.Unlimited = f.hook.Respond, true
+	f.Serve(f.hook, server.Config{Responders: 2}, ep)
+	return f
 }
 
 // client is a WebSocket client.
@@ -73,16 +48,16 @@ type client struct {
 // dial opens a session; protocol may be empty.
 func (f *fixture) dial(t *testing.T, user, protocol string) *client {
 	t.Helper()
-	d := ws.Dialer{Timeout: patience}
+	d := ws.Dialer{Timeout: hooktest.Patience}
 	if protocol != "" {
 		d.Protocols = []string{protocol}
 	}
-	conn, read, _, err := d.Dial(t.Context(), "ws://"+f.srv.Addr().String()+"/ws?user="+user)
+	conn, read, _, err := d.Dial(t.Context(), "ws://"+f.Server.Addr().String()+"/ws?user="+user)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(hooktest.Patience))
 	c := &client{t, conn}
 	if read != nil { // what came with the answer
 		c.ReadWriter = struct {
@@ -121,37 +96,9 @@ func (c *client) ask(text string) string {
 
 // verify checks the signatures of a request, and returns its document.
 func verify(t *testing.T, r *http.Request) (m Message) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	var want []string
-	for _, secret := range secrets {
-		mac := hmac.New(sha256.New, secret)
-		fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), body)
-		want = append(want, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-	}
-	if got := r.Header.Get("Webhook-Signature"); got != strings.Join(want, " ") {
-		t.Errorf("the signature is %q, want %q", got, want)
-	}
-	if err := json.Unmarshal(body, &m, json.RejectUnknownMembers(true)); err != nil {
-		t.Errorf("%s: %v", body, err)
-	}
-	if m.ID == "" || m.ID != r.Header.Get("Webhook-Id") || r.Header.Get("Content-Type") != "application/json" || r.Method != "POST" {
-		t.Errorf("%s with %v", body, r.Header)
+	body := hooktest.Verify(t, r)
+	if err := json.Unmarshal(body, &m, json.RejectUnknownMembers(true)); err != nil || m.ID != r.Header.Get("Webhook-Id") {
+		t.Errorf("%s of %v: %v", body, r.Header, err)
 	}
 	return m
-}
-
-// counts are the results that are not 0.
-func (f *fixture) counts() map[string]int64 {
-	all := make(map[string]int64)
-	f.hook.EachMetric(func(name, _, label, value string, n int64) {
-		if label == "result" && n > 0 {
-			all[value] = n
-		} else if label == "" && n > 0 {
-			all[name] = n
-		}
-	})
-	return all
 }

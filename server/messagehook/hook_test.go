@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	"fanfare/server/internal/hooktest"
 
-	"fanfare/server"
-	"fanfare/server/internal/breaker"
+	"github.com/gobwas/ws"
 )
 
 // TestMessages: the backend gets what a client sends, and who it is, and the client its answer.
@@ -58,7 +57,7 @@ func TestMessages(t *testing.T) {
 		var m Message
 		select {
 		case m = <-got:
-		case <-time.After(patience):
+		case <-time.After(hooktest.Patience):
 			t.Fatalf("%q did not reach the backend", tt.say)
 		}
 		payload := "none"
@@ -67,7 +66,7 @@ func TestMessages(t *testing.T) {
 		} else if m.Base64 != nil {
 			payload = fmt.Sprintf("binary %q", *m.Base64)
 		}
-		sessions := f.srv.Sessions(t.Context(), tt.user)
+		sessions := f.Server.Sessions(t.Context(), tt.user)
 		if len(sessions.Sessions) != 1 {
 			t.Fatalf("%+v", sessions)
 		}
@@ -81,8 +80,8 @@ func TestMessages(t *testing.T) {
 			}
 		}
 	}
-	if want := map[string]int64{"answered": 5, "empty": 3}; !maps.Equal(f.counts(), want) {
-		t.Errorf("counted %v, want %v", f.counts(), want)
+	if want := map[string]int64{"answered": 5, "empty": 3}; !maps.Equal(f.Counts(), want) {
+		t.Errorf("counted %v, want %v", f.Counts(), want)
 	}
 }
 
@@ -120,8 +119,8 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%d %.20q: the client is told %s, want %s", tt.status, tt.body, got, tt.want)
 		}
 	}
-	if want := map[string]int64{"answered": 1, "rejected": 3, "invalid": 1, "failed": 5}; !maps.Equal(f.counts(), want) {
-		t.Errorf("counted %v, want %v", f.counts(), want)
+	if want := map[string]int64{"answered": 1, "rejected": 3, "invalid": 1, "failed": 5}; !maps.Equal(f.Counts(), want) {
+		t.Errorf("counted %v, want %v", f.Counts(), want)
 	}
 }
 
@@ -135,15 +134,15 @@ func TestHanging(t *testing.T) {
 			<-release
 		}
 		io.WriteString(w, *m.Text)
-	}, func(cfg *Config, _ *server.Config) { cfg.Timeout = patience })
+	}, func(cfg *Config) { cfg.Timeout = hooktest.Patience })
 	slow, quick := f.dial(t, "slow", "fanfare.v1"), f.dial(t, "quick", "fanfare.v1")
 	slow.send(ws.OpText, `{"type":"request","id":"1","text":"hang"}`)
 	slow.send(ws.OpText, `{"type":"request","id":"2","text":"after"}`)
 	if first := <-entered; first != "hang" {
 		t.Errorf("the backend got %q first", first)
 	}
-	if got := quick.ask("x"); got != `{"type":"reply","id":"7","text":"x"}` || f.counts()["message_hook_requests"] < 1 {
-		t.Errorf("the other session is told %s, with %v", got, f.counts())
+	if got := quick.ask("x"); got != `{"type":"reply","id":"7","text":"x"}` || f.Counts()["message_hook_requests"] < 1 {
+		t.Errorf("the other session is told %s, with %v", got, f.Counts())
 	}
 	close(release)
 	for _, want := range []string{`{"type":"reply","id":"1","text":"hang"}`, `{"type":"reply","id":"2","text":"after"}`} {
@@ -158,12 +157,12 @@ func TestTimeout(t *testing.T) {
 	f := start(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // else the end of the request is not noticed
 		<-r.Context().Done()
-	}, func(cfg *Config, _ *server.Config) { cfg.Timeout = 10 * time.Millisecond })
+	}, func(cfg *Config) { cfg.Timeout = 10 * time.Millisecond })
 	c := f.dial(t, "alice", "fanfare.v1")
 	if got := c.ask("x"); !strings.HasPrefix(got, `{"type":"error","id":"7","code":"timeout"`) {
 		t.Errorf("got %s", got)
 	}
-	if n := f.counts()["timeout"]; n != 1 {
+	if n := f.Counts()["timeout"]; n != 1 {
 		t.Errorf("%d timeouts, want 1", n)
 	}
 }
@@ -171,40 +170,21 @@ func TestTimeout(t *testing.T) {
 // TestBreaker: after failures in a row requests are rejected without the backend, until it
 // works again.
 func TestBreaker(t *testing.T) {
-	var asked atomic.Int64
-	var works atomic.Bool
-	f := start(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		if !works.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
+	backend := &hooktest.Flaky{}
+	f := start(t, backend.ServeHTTP)
 	c := f.dial(t, "alice", "fanfare.v1")
-	for i := 0; f.counts()["skipped"] == 0; i++ {
-		if got := c.ask("x"); !strings.Contains(got, `"code":"unavailable"`) {
-			t.Fatalf("request %d: %s", i, got)
+	backend.TestBreaker(t, f.Fixture, "message_hook", "empty", func() bool {
+		got := c.ask("x")
+		if got != `{"type":"reply","id":"7","text":""}` && !strings.Contains(got, `"code":"unavailable"`) {
+			t.Errorf("got %s", got)
 		}
-		if i > 1000 {
-			t.Fatal("the circuit breaker does not open")
-		}
-	}
-	if asked.Load() < breaker.TripAfter {
-		t.Errorf("the circuit breaker opened after %d failures", asked.Load())
-	}
-	works.Store(true)
-	for deadline := time.Now().Add(patience); c.ask("x") != `{"type":"reply","id":"7","text":""}`; {
-		if time.Now().After(deadline) {
-			t.Fatal("the circuit breaker does not close")
-		}
-	}
-	if f.counts()["message_hook_open"] != 0 {
-		t.Error("the metric says that the circuit breaker is open")
-	}
+		return strings.Contains(got, "reply")
+	})
 }
 
 // TestMetricsFromTheStart: each result is counted from 0 on.
 func TestMetricsFromTheStart(t *testing.T) {
-	h, err := New(Config{URL: "http://127.0.0.1/", Secrets: secrets})
+	h, err := New(Config{URL: "http://127.0.0.1/", Secrets: hooktest.Secrets})
 	if err != nil {
 		t.Fatal(err)
 	}

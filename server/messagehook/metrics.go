@@ -21,5 +21,5 @@ func (h *Hook) EachMetric(f func(name, help, label, value string, n int64)) {
 		f("message_hook_total", "Messages of clients for the message hook, by result.", "result", name, h.results[i].Load())
 	}
 	f("message_hook_requests", "Requests to the message hook under way.", "", "", h.running.Load())
-	f("message_hook_open", "1 while the circuit breaker lets no request through.", "", "", h.breaker.Open())
+	f("message_hook_open", "1 while the circuit breaker lets no request through.", "", "", h.caller.Open())
 }

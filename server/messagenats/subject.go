@@ -59,6 +59,17 @@ func open(cfg Config, openFor time.Duration) (*Subject, error) {
 // Close closes the connection. Messages that are under way fail.
 func (s *Subject) Close() { s.nc.Close() }
 
+// Ready returns an error while the circuit breaker lets no message through, or NATS cannot be reached.
+func (s *Subject) Ready() error {
+	switch {
+	case !s.nc.IsConnected():
+		return errors.New("NATS cannot be reached: messages of clients are rejected until it answers")
+	case s.breaker.Open() != 0:
+		return fmt.Errorf("%d messages in a row have failed: messages of clients are rejected until one has an answer", breaker.TripAfter)
+	}
+	return nil
+}
+
 // harmless reports whether an error says nothing about whether the next message fails, or was
 // returned at once, so that the circuit breaker need not count it.
 func harmless(err error) bool {

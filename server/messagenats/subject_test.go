@@ -189,12 +189,18 @@ func TestPublished(t *testing.T) {
 	if m, err := f.Respond(t.Context(), in("hi")); m != nil || err != nil {
 		t.Errorf("got %v, %v", m, err)
 	}
+	if err := f.Ready(); err != nil {
+		t.Error(err)
+	}
 	if m := <-got; m.Reply != "" || !strings.Contains(string(m.Data), `"text":"hi"`) {
 		t.Errorf("the subscriber got %q, to be answered at %q", m.Data, m.Reply)
 	}
 	f.ns.Stop()
 	if m, err := f.Respond(t.Context(), in("lost")); m != nil || err != errUnavailable {
 		t.Errorf("without NATS: %v, %v", m, err)
+	}
+	if err := f.Ready(); err == nil || !strings.Contains(err.Error(), "NATS cannot be reached") {
+		t.Errorf("Ready says %v", err)
 	}
 	if f.counted() != "empty empty failed" {
 		t.Errorf("counted %q", f.counted())
@@ -230,6 +236,9 @@ func TestUnavailable(t *testing.T) {
 	}
 	if _, err := f.Respond(t.Context(), in("hi")); err != errUnavailable || f.results[skipped].Load() != 1 || f.breaker.Open() != 1 {
 		t.Errorf("after many timeouts: %v, counted %q", err, f.counted())
+	}
+	if err := f.Ready(); err == nil || !strings.Contains(err.Error(), "10 messages in a row have failed") {
+		t.Errorf("Ready says %v", err)
 	}
 	if log := f.log.String(); !strings.Contains(log, `msg="message subject failed" subject=chat.in err=`) || strings.Contains(log, "alice") {
 		t.Errorf("the log is %s", log)

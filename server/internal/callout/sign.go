@@ -8,24 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"fanfare/server/internal/field"
 )
-
-const minSecret = 24 // bytes; Standard Webhooks, "Signature scheme"
-
-// checkSecrets returns what is wrong with Backend.Secrets.
-func checkSecrets(secrets [][]byte) (errs []error) {
-	if len(secrets) == 0 {
-		errs = append(errs, field.Errorf("Secrets", "is empty: without a signature the backend cannot tell who asks"))
-	}
-	for _, s := range secrets {
-		if len(s) < minSecret {
-			errs = append(errs, field.Errorf("Secrets", "has a secret of %d bytes: want at least %d", len(s), minSecret))
-		}
-	}
-	return errs
-}
 
 // Sign sets the header fields of Standard Webhooks: an ID, the time of the attempt, so that
 // receivers can reject requests that were recorded, and for each secret the HMAC-SHA256 of

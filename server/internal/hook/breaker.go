@@ -1,0 +1,21 @@
+package hook
+
+import "fanfare/server/internal/breaker"
+
+// ErrOpen says that the circuit breaker has not let a request through.
+var ErrOpen = breaker.ErrOpen
+
+const (
+	// TripAfter is how many failures in a row open the circuit breaker.
+	TripAfter = breaker.TripAfter
+	// OpenFor is how long it stays open, where nothing else is said.
+	OpenFor = breaker.OpenFor
+)
+
+// Execute makes a request, unless the error is ErrOpen.
+func (c *Caller[C, T]) Execute(request func() (T, error)) (T, error) {
+	return c.breaker.Execute(request)
+}
+
+// Open returns 1 while the circuit breaker lets no request through, else 0.
+func (c *Caller[C, T]) Open() int64 { return c.breaker.Open() }
