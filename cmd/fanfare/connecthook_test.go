@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,44 +18,15 @@ import (
 // TestConnectHookPlan: what is wrong with the flags is an error of serve, check and reload.
 func TestConnectHookPlan(t *testing.T) {
 	withoutRace(t)
-	file := func(text string) string {
-		path := filepath.Join(t.TempDir(), "secret")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	testHookPlan(t, "connect-hook", []string{"--auth=hook"}, func(url, key string) []hookPlan {
+		return []hookPlan{
+			{nil, "--auth hook needs --connect-hook"},
+			{[]string{url, key, "--connect-hook-headers=Authorization,X-One", "--connect-hook-cookies=a", "--connect-hook-query=b", "--connect-hook-failure=anonymous"}, ""},
+			{[]string{url, key, "--connect-hook-cookies=a b"}, `--connect-hook-cookies has "a b", which is not a name`},
+			{[]string{url, key, "--jwt-issuer=x"}, "--jwt-issuer has no effect here: it needs --auth jwt"},
+			{[]string{url, key, "--auth=jwt"}, "it needs --auth hook"},
 		}
-		return "--connect-hook-key-file=" + path
-	}
-	good, url := file("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n# the next\na-secret-of-more-than-24-bytes\n"), "--connect-hook=https://backend.example/x"
-	for _, tt := range []struct {
-		args []string
-		want string
-	}{
-		{nil, "--auth hook needs --connect-hook"},
-		{[]string{url}, "--connect-hook needs --connect-hook-key-file"},
-		{[]string{url, good}, ""},
-		{[]string{url, good, "--connect-hook-headers=Authorization,X-One", "--connect-hook-cookies=a", "--connect-hook-query=b", "--connect-hook-failure=anonymous"}, ""},
-		{[]string{url, file("short")}, "--connect-hook-key-file has a secret of 5 bytes: want at least 24"},
-		{[]string{url, file("whsec_???")}, "begins with whsec_ and is not base64"},
-		{[]string{url, file("# none")}, "has no key"},
-		{[]string{"--connect-hook=http://backend.example/x", good}, `--connect-hook is "http://backend.example/x": the URL is http`},
-		{[]string{"--connect-hook=http://backend.example/x", good}, "unless this is allowed by --connect-hook-insecure-http"},
-		{[]string{"--connect-hook=http://backend.example/x", good, "--connect-hook-insecure-http"}, ""},
-		{[]string{"--connect-hook=http://127.0.0.1:1/x", good}, ""},
-		{[]string{url, good, "--connect-hook-cookies=a b"}, `--connect-hook-cookies has "a b", which is not a name`},
-		{[]string{url, good, "--connect-hook-timeout=1h"}, "--connect-hook-timeout is 1h0m0s"},
-		{[]string{url, good, "--jwt-issuer=x"}, "--jwt-issuer has no effect here: it needs --auth jwt"},
-	} {
-		_, err := parseServe(t, append(tt.args, "--auth=hook", "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%q: %v, want %q", tt.args, err, tt.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "MfKQ9r8") {
-			t.Error("the error has a secret")
-		}
-	}
-	if _, err := parseServe(t, "--auth=jwt", url).Plan(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "it needs --auth hook") {
-		t.Errorf("with --auth jwt: %v", err)
-	}
+	})
 }
 
 // TestConnectHook: the backend decides who connects, and a reload changes which.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,41 +17,14 @@ import (
 
 // TestMessageHookPlan: what is wrong with the flags is an error of serve, check and reload.
 func TestMessageHookPlan(t *testing.T) {
-	file := func(text string) string {
-		path := filepath.Join(t.TempDir(), "secret")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	withoutRace(t)
+	testHookPlan(t, "message-hook", nil, func(url, key string) []hookPlan {
+		return []hookPlan{
+			{nil, ""},
+			{[]string{key}, "--message-hook-key-file has no effect here: it needs --message-hook"},
+			{[]string{url, key, "--message-queue=9999999"}, "--message-queue is 9999999"},
 		}
-		return "--message-hook-key-file=" + path
-	}
-	good, url := file("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), "--message-hook=https://backend.example/x"
-	for _, tt := range []struct {
-		args []string
-		want string
-	}{
-		{nil, ""},
-		{[]string{url}, "--message-hook needs --message-hook-key-file"},
-		{[]string{url, good}, ""},
-		{[]string{good}, "--message-hook-key-file has no effect here: it needs --message-hook"},
-		{[]string{url, file("short")}, "--message-hook-key-file has a secret of 5 bytes: want at least 24"},
-		{[]string{url, file("whsec_???")}, "begins with whsec_ and is not base64"},
-		{[]string{"--message-hook=http://backend.example/x", good}, "unless this is allowed by --message-hook-insecure-http"},
-		{[]string{"--message-hook=http://backend.example/x", good, "--message-hook-insecure-http"}, ""},
-		{[]string{url, good, "--message-hook-timeout=1h"}, "--message-hook-timeout is 1h0m0s"},
-		{[]string{url, good, "--message-concurrency=100000"}, "--message-concurrency is 100000: want 1 to 16384"},
-		{[]string{url, good, "--message-queue=9999999"}, "--message-queue is 9999999"},
-	} {
-		plan, err := parseServe(t, append(tt.args, "--data-dir=none")...).Plan(slog.New(slog.DiscardHandler))
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%q: %v, want %q", tt.args, err, tt.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "MfKQ9r8") {
-			t.Error("the error has a secret")
-		}
-		if err == nil && (plan.MessageHook != nil) != (len(tt.args) > 0) {
-			t.Errorf("%q: the hook is %v", tt.args, plan.MessageHook)
-		}
-	}
+	})
 }
 
 // TestMessageHook: the backend answers what clients send, a reload changes which, and clients
