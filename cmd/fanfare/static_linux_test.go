@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,8 +15,7 @@ import (
 	"testing"
 )
 
-// buildStatic builds the program once as a release is built, in a directory that TestMain
-// removes.
+// buildStatic builds the program once, in a directory that TestMain removes.
 var buildStatic = sync.OnceValues(func() (file string, err error) {
 	dir, err := os.MkdirTemp("", "fanfare")
 	if err != nil {
@@ -23,13 +23,18 @@ var buildStatic = sync.OnceValues(func() (file string, err error) {
 	}
 	removeStatic = func() { os.RemoveAll(dir) }
 	file = filepath.Join(dir, "fanfare")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v1.2.3-test", "-o", file, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return file, nil
+	return file, buildRelease(file, runtime.GOARCH)
 })
+
+// buildRelease builds the program as a release is built, for an architecture.
+func buildRelease(file, arch string) error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=v1.2.3-test", "-o", file, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOARCH="+arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
 
 func staticBinary(t *testing.T) string {
 	t.Helper()
@@ -40,21 +45,37 @@ func staticBinary(t *testing.T) string {
 	return file
 }
 
-// TestStaticBinary runs the program in a directory that has nothing else.
+// TestStaticBinary runs the program in a directory that has nothing else. A processor of amd64 runs that of 386, too,
+// where an int has 32 bits.
 func TestStaticBinary(t *testing.T) {
 	withoutRace(t)
-	root := t.TempDir()
-	file := filepath.Join(root, "fanfare")
-	if err := os.WriteFile(file, must(os.ReadFile(staticBinary(t))), 0o755); err != nil {
-		t.Fatal(err)
+	t.Run(runtime.GOARCH, func(t *testing.T) {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "fanfare"), must(os.ReadFile(staticBinary(t))), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		testStaticBinary(t, root, strconv.IntSize == 32)
+	})
+	if runtime.GOARCH == "amd64" {
+		t.Run("386", func(t *testing.T) {
+			root := t.TempDir()
+			if err := buildRelease(filepath.Join(root, "fanfare"), "386"); err != nil {
+				t.Fatal(err)
+			}
+			testStaticBinary(t, root, true)
+		})
 	}
+}
+
+func testStaticBinary(t *testing.T, root string, bits32 bool) {
+	file := filepath.Join(root, "fanfare")
 	f, err := elf.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if bits32 := f.Class == elf.ELFCLASS32; bits32 != (strconv.IntSize == 32) {
-		t.Errorf("the binary is of %v, and an int of the test has %d bits", f.Class, strconv.IntSize)
+	if got := f.Class == elf.ELFCLASS32; got != bits32 {
+		t.Errorf("the binary is of %v", f.Class)
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
