@@ -16,8 +16,8 @@ import (
 // A pass is a way to run tests: arguments of go test, and variables.
 type pass struct {
 	args, env []string
-	// beside means that the pass runs next to that of the main module, which occupies the processors. The packages of
-	// the pass then run one by one, in the time that the others wait.
+	// beside means that the pass runs next to the first one of the main module, which occupies the processors. Its
+	// packages then run one by one, in the time that the others wait.
 	beside bool
 }
 
@@ -28,7 +28,7 @@ var (
 		args: []string{"-race", "-shuffle=on", "-exec=env -u GOGC CGO_ENABLED=0 GORACE=atexit_sleep_ms=0"},
 		env:  []string{"CGO_ENABLED=1", release, fewCollections},
 	}
-	withoutRace = pass{args: []string{"-count=1", "-exec=env -u GOGC"}, env: []string{"CGO_ENABLED=0", release, fewCollections}}
+	withoutRace = pass{args: []string{"-count=1", "-exec=env -u GOGC"}, env: []string{"CGO_ENABLED=0", release, fewCollections}, beside: true}
 
 	// Processors of amd64 run programs for 386, too.
 	on32Bits = pass{args: []string{"-count=1", "-exec=env -u GOGC"}, env: []string{"CGO_ENABLED=0", release, fewCollections, "GOARCH=386"}, beside: true}

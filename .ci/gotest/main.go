@@ -3,8 +3,8 @@
 // makes system calls of its own, and so are tests in which it cannot find anything. A test that one pass skips and the
 // other does not reach is a failure.
 //
-// The modules are tested side by side. The package with the most test code starts first, so that no long one is left at
-// the end. What is built without the race detector is built as a release is, so that tests, the programs that they
+// The modules are tested side by side, and what a package skips runs while others are tested with the race detector. The
+// package with the most test code starts first, so that no long one is left at the end. What is built without the race detector is built as a release is, so that tests, the programs that they
 // build, and lint share one set of compiled packages.
 //
 // The tests of -bits32 run once more, as programs for 32 bits.
@@ -101,17 +101,25 @@ func testModule(module string, flags []string) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	race := newTally(os.Stdout, time.Now)
-	if err := goTest(race, module, withRace, slices.Concat(flags, packages)); err != nil {
-		return result{}, err
-	}
-	plain := newTally(os.Stdout, time.Now)
+	race, plain := newTally(os.Stdout, time.Now), newTally(os.Stdout, time.Now)
 	plain.note = ", without the race detector"
-	if tests, packages := race.again(packages); len(tests) > 0 {
-		only := "-run=^(" + strings.Join(tests, "|") + ")$"
-		if err := goTest(plain, module, withoutRace, slices.Concat(flags, []string{only}, packages)); err != nil {
-			return result{}, err
+	rests := make(chan rest, len(packages))
+	race.onEnd = func(pkg string) {
+		if tests := race.again(pkg); len(tests) > 0 {
+			rests <- rest{pkg, tests}
 		}
+	}
+	first := make(chan error, 1)
+	go func() {
+		defer close(rests)
+		first <- goTest(race, module, withRace, slices.Concat(flags, packages))
+	}()
+	err = runAgain(rests, func(tests, packages []string) error {
+		only := "-run=^(" + strings.Join(tests, "|") + ")$"
+		return goTest(plain, module, withoutRace, slices.Concat(flags, []string{only}, packages))
+	})
+	if err := errors.Join(<-first, err); err != nil {
+		return result{}, err
 	}
 	return compare(race, plain), nil
 }

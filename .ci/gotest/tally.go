@@ -42,11 +42,13 @@ type tally struct {
 	failed  []name
 	printed time.Time
 	note    string // at the end of the line of a package
+	onEnd   func(pkg string)
 }
 
 func newTally(out io.Writer, now func() time.Time) *tally {
 	return &tally{
 		out: out, now: now, printed: now(), began: map[string]time.Time{}, output: map[name][]string{}, ended: map[name]bool{}, skipped: map[name]string{},
+		onEnd: func(string) {},
 	}
 }
 
@@ -142,6 +144,7 @@ func (t *tally) end(e event) {
 			delete(t.output, n)
 		}
 	}
+	t.onEnd(e.Package)
 }
 
 // running lists the packages that are, with the time since their start.
@@ -181,14 +184,15 @@ func (t *tally) names() []name {
 	return all
 }
 
-// again returns the test functions that were skipped or had a subtest skipped, and those of the packages that have
-// them, in the same order.
-func (t *tally) again(packages []string) (tests, in []string) {
+// again returns the test functions of a package that were skipped or had a subtest skipped.
+func (t *tally) again(pkg string) (tests []string) {
 	for n := range t.skipped {
-		tests, in = append(tests, n.top().test), append(in, n.pkg)
+		if n.pkg == pkg {
+			tests = append(tests, n.top().test)
+		}
 	}
 	slices.Sort(tests)
-	return slices.Compact(tests), slices.DeleteFunc(slices.Clone(packages), func(p string) bool { return !slices.Contains(in, p) })
+	return slices.Compact(tests)
 }
 
 // reached reports whether a test ran or was skipped.
