@@ -96,7 +96,9 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 		a.answer = h.answer
 		return a, nil
 	}
-	a.protocol = d.Protocol()
+	if a.protocol = d.Protocol(); a.protocol == "" {
+		ep.noteUnspoken(r)
+	}
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
 		return a, err
@@ -108,6 +110,18 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 
 // allowsQuery reports whether the query may have a parameter that nothing reads.
 func (ep *endpoint) allowsQuery(name string) bool { return Covers(ep.AllowQuery, name) }
+
+// noteUnspoken notes a handshake that offers sub-protocols, none of which the endpoint has. It
+// is accepted without one: RFC 6455 section 4.2.2 item 5.
+func (ep *endpoint) noteUnspoken(r *Request) {
+	offered, n := r.head.Field("Sec-WebSocket-Protocol")
+	if n == 0 || len(offered) == 0 {
+		return
+	}
+	origin, _ := r.head.Field("Origin")
+	ep.srv.stats.Unspoken.Add(1)
+	ep.srv.rejectLog.Unspoken(offered, r.RemoteAddr().Addr(), origin)
+}
 
 // negotiate answers a client's offer of permessage-deflate, RFC 7692 section 7.
 func (ep *endpoint) negotiate(r *Request) (p frame.Params, extension string, err error) {

@@ -18,6 +18,7 @@ type Counters struct {
 	HandshakeRate atomic.Int64 // handshakes rejected for their rate
 	FallbackFull  atomic.Int64 // plain requests rejected because there were too many
 	IdentifyFull  atomic.Int64 // handshakes rejected by IdentifierQueue
+	Unspoken      atomic.Int64 // handshakes completed without one of the sub-protocols that were offered
 	Refreshes     atomic.Int64 // sessions refreshed
 	ManySessions  atomic.Int64 // handshakes rejected by SessionsPerUser
 	ShortOfMemory atomic.Int64 // connections rejected because memory is short
@@ -57,6 +58,7 @@ func (st *Counters) Snapshot(engine netpoll.Stats) *Stats {
 		Workers:       engine.Workers,
 		Handshakes:    st.Handshakes.Load(),
 		Aborted:       st.Aborted.Load(),
+		Unspoken:      st.Unspoken.Load(),
 		Refreshes:     st.Refreshes.Load(),
 		Fallback:      st.Fallback.Load(),
 		Received:      st.Received.Load(),

@@ -23,6 +23,7 @@ type Stats struct {
 	UnfinishedBytes int64 `json:"unfinished_bytes" metric:"unfinished_bytes" help:"Memory of handshakes and messages that are not complete."`
 
 	Handshakes    int64 `json:"handshakes" metric:"handshakes_total" help:"Completed handshakes."`
+	Unspoken      int64 `json:"unspoken_protocols" metric:"unspoken_protocols_total" help:"Completed handshakes whose client offered sub-protocols, none of which the endpoint has. Browsers then close the connection."`
 	Aborted       int64 `json:"aborted_handshakes" metric:"aborted_handshakes_total" help:"Connections that ended before their request was complete."`
 	Refreshes     int64 `json:"refreshes" metric:"refreshes_total" help:"Sessions whose identity was refreshed."`
 	Fallback      int64 `json:"plain_requests" metric:"plain_requests_total" help:"Requests on the public listener that are not handshakes."`

@@ -1,4 +1,5 @@
-// Package rejectlog logs the handshakes and connections that a server rejects.
+// Package rejectlog logs the handshakes and connections that a server rejects, and those that
+// clients end because the server does not speak what they offer.
 package rejectlog
 
 import (
@@ -19,6 +20,8 @@ type Log struct {
 	mu    sync.Mutex
 	since map[group]*count // rejections since the last summary; guarded by mu
 	next  uint32           // tick of the next summary; guarded by mu
+
+	unspoken unspoken // since the last summary; guarded by mu
 }
 
 // group identifies rejections that share a line of a summary.
@@ -80,7 +83,7 @@ func status(code int) []any {
 // Summarize logs a summary if one is due. now is a tick.
 func (l *Log) Summarize(now uint32) {
 	l.mu.Lock()
-	due := len(l.since) > 0 && now >= l.next
+	due := (len(l.since) > 0 || l.unspoken.n > 0) && now >= l.next
 	l.mu.Unlock()
 	if due {
 		l.Flush(now)
@@ -92,7 +95,10 @@ func (l *Log) Flush(now uint32) {
 	l.mu.Lock()
 	since := l.since
 	l.since, l.next = nil, now+every
+	u := l.unspoken
+	l.unspoken = unspoken{}
 	l.mu.Unlock()
+	u.log(l.log)
 	for g, c := range since {
 		attrs := append(status(g.status), "reason", g.reason, "count", c.n, "last_address", c.addr)
 		if len(c.origin) > 0 {
