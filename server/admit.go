@@ -85,7 +85,7 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 	if a.resume, err = d.Resume(r, a.id.User, a.id.Topics); err != nil {
 		return a, err
 	}
-	if a.rewind, err = ep.rewinds(r, a.id.Topics); err != nil {
+	if a.rewind, err = handshake.Rewinds(&r.head, &r.query, a.id.Topics, MaxRewind, ep.allowsQuery, ep.srv.Durable); err != nil {
 		return a, err
 	}
 	if err := r.query.Check(&r.head, ep.allowsQuery, d.Protocol()); err != nil {

@@ -49,8 +49,8 @@
 // interest and conflate, netpoll.Conn, registry locks, and those of the Store, in Epoch and Ack; that of
 // package interest → registry locks and the Cluster's, in Hold and Release, which must not call
 // the Server; that of package conflate → netpoll.Conn, that of package receipt, and registry
-// locks; that of package gate → the Store's, in Epoch and Begin; the locks of events →
-// those and the Observer's; Server.changing → Server.mu. A Logger may be called with any held.
+// locks; that of package gate → the Store's, in Epoch and Begin; the locks of events and of package
+// roster → those and the Observer's; Server.changing → Server.mu. A Logger may be called with any held.
 //
 // # Limitations
 //

@@ -1,18 +1,14 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"fanfare/registry"
 	"fanfare/server/identity"
 	"fanfare/server/internal/fanfarev1"
-	"fanfare/server/internal/handshake"
 	"fanfare/server/internal/replay"
 	"fanfare/server/internal/roster"
 	"fanfare/server/node"
@@ -128,52 +124,6 @@ func (s *Session) Unsubscribe(topic string) bool {
 		s.topicChanged(topic, false)
 	}
 	return removed
-}
-
-var rewindPrefix = []byte("rewind.")
-
-// rewinds reads ?rewind.news=1, for any dialect. topics are those that the session subscribes
-// to when it opens. A position that the client names in the same handshake comes first, so
-// that a client may connect again with the same URL.
-func (ep *endpoint) rewinds(r *Request, topics []string) (counts map[string]int, err error) {
-	for k, v := range r.head.Pairs {
-		name, err := handshake.UnescapeBytes(k)
-		if err != nil || !bytes.HasPrefix(name, rewindPrefix) || r.query.Used(string(name)) {
-			continue // Query.Check rejects what is malformed or repeated; an Identifier may have asked for it
-		}
-		topic := string(name[len(rewindPrefix):])
-		switch {
-		case !slices.Contains(topics, topic):
-			if r.query.Any() || Covers(ep.AllowQuery, string(name)) {
-				continue
-			}
-			return nil, rejectRewind(name, "has no effect: the session does not subscribe to this topic when it opens")
-		case !ep.srv.Durable(topic):
-			return nil, rejectRewind(name, "has no effect: the topic is not durable")
-		}
-		r.query.Use(string(name))
-		value, err := handshake.UnescapeBytes(v)
-		if err != nil {
-			continue
-		}
-		n, err := strconv.Atoi(string(value))
-		if err != nil || n < 1 || n > MaxRewind {
-			return nil, rejectRewind(name, "is "+handshake.Quote(value)+": want a number of messages from 1 to "+strconv.Itoa(MaxRewind))
-		}
-		if counts == nil {
-			counts = make(map[string]int)
-		}
-		counts[topic] = n
-	}
-	return counts, nil
-}
-
-func rejectRewind(name []byte, problem string) error {
-	return &Rejection{
-		Status: http.StatusBadRequest,
-		Text:   "query parameter " + handshake.Quote(name) + " " + problem,
-		Reason: "rewind that is not possible",
-	}
 }
 
 // The rest of this file tells the subscribers of Config.PresenceTopics who joins and leaves.

@@ -34,9 +34,6 @@ func (q *Query) Use(name string)    { q.use(name, false) }
 func (q *Query) UseAll(name string) { q.use(name, true) }
 func (q *Query) UseAny()            { q.any = true }
 
-// Any reports whether UseAny was called.
-func (q *Query) Any() bool { return q.any }
-
 // Used reports whether Use or UseAll was called for a parameter.
 func (q *Query) Used(name string) bool { return q.find([]byte(name)) != nil }
 
