@@ -45,7 +45,7 @@ type Members struct {
 	ended  bool             // guarded by mu
 }
 
-// NewMembers returns the members of the topics of a host, with a grace period for those who leave.
+// NewMembers returns the members of the topics of a host, with a grace period for users who leave.
 // announce calls Members.Announce; it is a function, so that a program without presence topics does
 // not link that.
 func NewMembers(host Host, clustered bool, grace time.Duration, announce func(*Members)) *Members {
