@@ -39,7 +39,10 @@ var (
 		"fanfare/server/inbox/internal/account", "fanfare/server/inbox/internal/bloom", "fanfare/server/inbox/internal/datadir", "fanfare/server/inbox/internal/publisher", "fanfare/server/inbox/internal/subject",
 	}
 	// apiParts are what package api is made of.
-	apiParts = []string{"fanfare/server/api/internal/answers", "fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places"}
+	apiParts = []string{
+		"fanfare/server/api/internal/answers", "fanfare/server/api/internal/body", "fanfare/server/api/internal/header", "fanfare/server/api/internal/metrics", "fanfare/server/api/internal/places",
+		"fanfare/server/api/internal/problem", "fanfare/server/api/internal/profile", "fanfare/server/api/internal/query",
+	}
 )
 
 // The arrows: a package imports only what is below it.
@@ -85,7 +88,7 @@ var arrows = []struct {
 		"the store implements a contract and can be used without a server"},
 	{parts, []string{"fanfare", "github.com/nats-io"}, append([]string{"fanfare/server/store", "fanfare/server/internal/field"}, parts...),
 		"the files of a store are read without a NATS and without the store"},
-	{apiParts, []string{"fanfare"}, append([]string{"fanfare/server/internal/limit", "fanfare/server/stats"}, apiParts...),
+	{apiParts, []string{"fanfare"}, append([]string{"fanfare/internal/similar", "fanfare/registry", "fanfare/server/internal/limit", "fanfare/server/stats"}, apiParts...),
 		"what the API is made of knows neither the API nor the server"},
 	{fixtures, append([]string{"fanfare/cmd"}, adapters...), nil,
 		"a fixture serves the tests of many packages and knows none of them"},

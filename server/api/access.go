@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server/api/internal/problem"
 )
 
 // keyDigest is the digest of an API key. Digests have one length, so that comparing them
@@ -25,7 +27,7 @@ func digestKeys(keys []string) *[]keyDigest {
 // authorize decides whether a request may be served. If the API has keys, the request must
 // present one. If not, only this machine reaches the API (Config.validate), but a browser on
 // this machine would send it the requests of any web page: authorize rejects those.
-func (a *API) authorize(h *fasthttp.RequestHeader) *problem {
+func (a *API) authorize(h *fasthttp.RequestHeader) *problem.Problem {
 	if len(*a.keys.Load()) == 0 {
 		if len(h.Peek("Authorization")) > 0 && !a.unchecked.Swap(true) {
 			a.cfg.Logger.Warn("API key not checked: the API has no keys, and serves every caller", "address", a.cfg.Listen)
@@ -37,17 +39,17 @@ func (a *API) authorize(h *fasthttp.RequestHeader) *problem {
 	}
 	fields := h.PeekAll("Authorization")
 	if len(fields) > 1 { // RFC 9110, 5.3: the field is not a list
-		return problemf(400, "bad_header", "the request has %d Authorization fields: send one", len(fields))
+		return problem.Errorf(400, "bad_header", "the request has %d Authorization fields: send one", len(fields))
 	}
 	if len(fields) == 1 && a.knows(bearer(fields[0])) {
 		return nil
 	}
-	return problemf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")
+	return problem.Errorf(401, "unauthorized", "want Authorization: Bearer KEY with one of the API keys of the server")
 }
 
 // authorizeConn calls authorize for a request that is about to be served. A connection with an
 // authorized request keeps its place; after a rejection the connection is closed.
-func (a *API) authorizeConn(ctx *fasthttp.RequestCtx) *problem {
+func (a *API) authorizeConn(ctx *fasthttp.RequestCtx) *problem.Problem {
 	if p := a.authorize(&ctx.Request.Header); p != nil {
 		ctx.SetConnectionClose()
 		return p
@@ -103,18 +105,18 @@ func bearer(field []byte) []byte {
 // local rejects requests of web pages. They have an Origin field or, if the page is of
 // another site, a Sec-Fetch-Site field. The Host field gives away a page whose name was made
 // to resolve to this machine (DNS rebinding).
-func local(h *fasthttp.RequestHeader) *problem {
+func local(h *fasthttp.RequestHeader) *problem.Problem {
 	const how = "; with an API key it would be served"
 	if len(h.Peek("Origin")) > 0 {
-		return problemf(403, "forbidden", "the request comes from a page in a browser (it has an Origin)"+how)
+		return problem.Errorf(403, "forbidden", "the request comes from a page in a browser (it has an Origin)"+how)
 	}
 	switch site := string(h.Peek("Sec-Fetch-Site")); site {
 	case "", "none", "same-origin": // no browser, the address bar, a page of the API
 	default:
-		return problemf(403, "forbidden", "the request comes from a page of another site (Sec-Fetch-Site is %.20q)"+how, site)
+		return problem.Errorf(403, "forbidden", "the request comes from a page of another site (Sec-Fetch-Site is %.20q)"+how, site)
 	}
 	if !localHost(string(h.Host())) {
-		return problemf(403, "forbidden", "the Host field names another machine"+how)
+		return problem.Errorf(403, "forbidden", "the Host field names another machine"+how)
 	}
 	return nil
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/body"
 	"fanfare/server/api/internal/places"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/internal/secure"
 	"fanfare/server/listen"
 )
@@ -53,10 +55,10 @@ type API struct {
 	limits     server.Config // when the API was made; Server.Reconfigure changes other fields than the API reads here
 	http       *fasthttp.Server
 	conns      *places.Table[*conn]
-	full       *problem // the answer to a connection without a place
+	full       *problem.Problem // the answer to a connection without a place
 	prometheus fasthttp.RequestHandler
 	requests   *requestMetrics
-	slots      cpuSlots
+	slots      body.Slots
 	quit       context.Context // done when the API ends
 	stop       func()
 	waits      context.Context // of requests that wait for messages; done when Leave or Shutdown begins
@@ -109,7 +111,7 @@ func New(srv *server.Server, cfg Config) (*API, error) {
 		srv:         srv,
 		limits:      srv.Config(),
 		requests:    newRequestMetrics(),
-		slots:       newCPUSlots(),
+		slots:       body.NewSlots(),
 		now:         time.Now,
 		idle:        batchIdle,
 		pause:       lingerPause,

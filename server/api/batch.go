@@ -11,6 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server/api/internal/answers"
+	"fanfare/server/api/internal/body"
+	"fanfare/server/api/internal/problem"
 )
 
 // batch is POST /v1/batch: the body of the request is a stream of documents, one per
@@ -32,12 +34,12 @@ type batch struct {
 	// Owned by the goroutine that serves the request.
 	body      io.Reader
 	in        *bufio.Reader
-	long      *body  // a line that does not fit into in; nil: none
-	holdsSlot bool   // a CPU slot is acquired
-	waits     bool   // these lines wait for more than input
-	out       []byte // answers
-	sent      int    // of out
-	late      []late // answers that follow out, some of which have to be waited for
+	long      *body.Body // a line that does not fit into in; nil: none
+	holdsSlot bool       // a CPU slot is acquired
+	waits     bool       // these lines wait for more than input
+	out       []byte     // answers
+	sent      int        // of out
+	late      []late     // answers that follow out, some of which have to be waited for
 	ended     bool
 	full      bool // ended because too many answers are queued
 
@@ -64,9 +66,9 @@ const (
 	discardBytes = 64 << 20
 )
 
-func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	if !ctx.Request.Header.IsHTTP11() {
-		return problemf(505, "http_version", "a stream of answers needs HTTP/1.1")
+		return problem.Errorf(505, "http_version", "a stream of answers needs HTTP/1.1")
 	}
 	b := &batch{
 		api:   a,
@@ -93,9 +95,9 @@ func (a *API) batch(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 var (
-	shuttingDown = &problem{503, "shutting_down", "the server is shutting down"}
-	errUnread    = &problem{429, "too_many_answers", "the batch has ended after this many lines, and the rest was not served: " +
-		"too many answers wait to be read; read answers while sending"}
+	shuttingDown = problem.Errorf(503, "shutting_down", "the server is shutting down")
+	errUnread    = problem.Errorf(429, "too_many_answers", "the batch has ended after this many lines, and the rest was not served: "+
+		"too many answers wait to be read; read answers while sending")
 )
 
 // queueAnswers returns the queue of the answers to a batch.
@@ -174,7 +176,7 @@ func (b *batch) answer() {
 	defer b.recovered()
 	if b.unread() {
 		b.api.answersFull.Add(1)
-		b.out, b.ended, b.full = errUnread.appendTo(b.out), true, true
+		b.out, b.ended, b.full = errUnread.AppendTo(b.out), true, true
 		return
 	}
 	b.waits = false
@@ -185,7 +187,7 @@ func (b *batch) answer() {
 		}
 		if p != nil {
 			b.api.badLines.Add(1)
-			b.say(p.appendTo)
+			b.say(p.AppendTo)
 		}
 	}
 	b.release()
@@ -201,7 +203,7 @@ func (b *batch) recovered() {
 	b.api.panicked("batch", v)
 	b.release()
 	b.answerLate() // to lines before the one that failed
-	b.out, b.ended = errInternal.appendTo(b.out), true
+	b.out, b.ended = errInternal.AppendTo(b.out), true
 }
 
 // unread reports whether too many answers are queued for serving one more line.
@@ -259,7 +261,7 @@ func (b *batch) buffered() bool {
 }
 
 // serve serves a line, and answers it unless it returns a problem.
-func (b *batch) serve(line []byte) *problem {
+func (b *batch) serve(line []byte) *problem.Problem {
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return nil
 	}
@@ -296,14 +298,14 @@ func (b *batch) serve(line []byte) *problem {
 // cluster gets a slot only if it is long: acquiring one costs more than a short line.
 func (b *batch) acquire(line int) {
 	if !b.holdsSlot && (line >= stretch || !b.waits) {
-		b.api.slots.acquire(line)
+		b.api.slots.Acquire(line)
 		b.holdsSlot = true
 	}
 }
 
 func (b *batch) release() {
 	if b.holdsSlot {
-		b.api.slots.release()
+		b.api.slots.Release()
 		b.holdsSlot = false
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/body"
 )
 
 // batchClient streams lines to /v1/batch and reads answers.
@@ -150,8 +151,8 @@ func TestBatchLineMemory(t *testing.T) {
 	if _, p := b.next(); p == nil || p.Code != "too_big" {
 		t.Errorf("got %v", p)
 	}
-	if stored := cap(b.long.b); stored > bodyFirst {
-		t.Errorf("%d bytes are stored, want at most %d", stored, bodyFirst)
+	if stored := cap(b.long.B); stored > cap(body.New().B) {
+		t.Errorf("%d bytes are stored, want at most %d", stored, cap(body.New().B))
 	}
 	if line, p := b.next(); p != nil || string(line) != "next\n" {
 		t.Errorf("got %q, %v", line, p)

@@ -3,6 +3,9 @@ package api
 import (
 	"bufio"
 	"io"
+
+	"fanfare/server/api/internal/body"
+	"fanfare/server/api/internal/problem"
 )
 
 // This file reads the lines of a batch, and keeps the order of their answers.
@@ -10,7 +13,7 @@ import (
 // next returns the next line, valid until dropLong or next is called, and sets ended
 // after the last one. It buffers at most the limit of a line that is too long, and
 // discards the rest.
-func (b *batch) next() ([]byte, *problem) {
+func (b *batch) next() ([]byte, *problem.Problem) {
 	b.dropLong()
 	length := 0
 	for {
@@ -24,19 +27,19 @@ func (b *batch) next() ([]byte, *problem) {
 		case nil, io.EOF:
 			b.ended = err != nil
 			if length > b.limit+1 { // one for the line feed
-				return nil, tooBig("the line", b.limit)
+				return nil, problem.TooBig("the line", b.limit)
 			}
 			if b.long == nil {
 				return part, nil
 			}
-			b.long = b.long.with(part)
-			return b.long.b, nil
+			b.long = b.long.With(part)
+			return b.long.B, nil
 		case bufio.ErrBufferFull:
 			if b.long == nil {
-				b.long = newBody(0)
+				b.long = body.New()
 			}
 			if length <= b.limit {
-				b.long = b.long.with(part)
+				b.long = b.long.With(part)
 			}
 		default:
 			b.ended = true
@@ -47,19 +50,19 @@ func (b *batch) next() ([]byte, *problem) {
 
 // dropLong frees a line that did not fit into the buffer.
 func (b *batch) dropLong() {
-	b.long.free()
+	b.long.Free()
 	b.long = nil
 }
 
 // broken returns the answer to a line that could not be read.
-func (b *batch) broken(err error) *problem {
+func (b *batch) broken(err error) *problem.Problem {
 	switch {
 	case b.interrupted.Load():
 		return shuttingDown
-	case isTimeout(err):
-		return problemf(408, "timeout", "no line was completed, and nothing arrived for %v", b.api.idle)
+	case body.IsTimeout(err):
+		return problem.Errorf(408, "timeout", "no line was completed, and nothing arrived for %v", b.api.idle)
 	}
-	return brokenBody(err)
+	return body.Broken(err)
 }
 
 // batchInput reads the body, with a deadline that moves along.
@@ -98,7 +101,7 @@ func (b *batch) say(appendTo func([]byte) []byte) {
 
 // store serves a line with a durable message. It takes the message's place in the order of
 // each inbox and topic before it returns, so that their order is that of the lines.
-func (b *batch) store(d *document) *problem {
+func (b *batch) store(d *document) *problem.Problem {
 	finish, p := d.begin(b.api)
 	if p != nil {
 		return p
@@ -122,7 +125,7 @@ func (b *batch) answerLate() {
 		<-l.ready
 		if p := l.stored.problem; p != nil {
 			b.api.badLines.Add(1)
-			b.out = p.appendTo(b.out)
+			b.out = p.AppendTo(b.out)
 		} else {
 			b.out = l.stored.appendTo(b.out)
 		}

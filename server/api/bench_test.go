@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"fanfare/frame"
-
 	"fanfare/server"
 )
 

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"fanfare/server/api/internal/body"
 	"fanfare/server/inbox"
 )
 
 // TestLongBodiesNeedACPUSlot: while no slot is free, long bodies and batches wait and
 // short bodies do not; afterwards all slots are free again.
 func TestLongBodiesNeedACPUSlot(t *testing.T) {
-	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, func(a *API) { a.slots = make(cpuSlots, 1) })
+	s := newAPIServer(t, withInbox(t, inbox.Config{}), Config{}, func(a *API) { a.slots = make(body.Slots, 1) })
 	slots := s.api.slots
 	long := strings.Repeat("x", stretch)
 	for _, test := range []struct {

@@ -10,15 +10,16 @@ import (
 
 	"fanfare/frame"
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 )
 
 // This file closes one session, and many evenly over a time.
 
 // deleteSessions serves DELETE /v1/sessions?user= or ?id=.
-func (a *API) deleteSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) deleteSessions(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	args := ctx.QueryArgs()
 	if args.Has("user") == args.Has("id") {
-		return problemf(400, "bad_query", "want one of the parameters user and id")
+		return problem.Errorf(400, "bad_query", "want one of the parameters user and id")
 	}
 	if args.Has("user") {
 		return withNames((*API).deleteUser, "user")(a, ctx, names{})
@@ -27,7 +28,7 @@ func (a *API) deleteSessions(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // deleteSession serves DELETE /v1/sessions/{id}?code=&reason=.
-func (a *API) deleteSession(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) deleteSession(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	code, reason, p := readClose(ctx.QueryArgs())
 	if p != nil {
 		return p
@@ -35,13 +36,13 @@ func (a *API) deleteSession(ctx *fasthttp.RequestCtx, in names) *problem {
 	d, err := a.srv.CloseSession(a.quit, in.id, code, reason)
 	switch {
 	case errors.Is(err, server.ErrSessionID):
-		return problemf(400, "bad_id", "%.80q is not the id of a session: want one of a list of sessions", in.id)
+		return problem.Errorf(400, "bad_id", "%.80q is not the id of a session: want one of a list of sessions", in.id)
 	case err != nil:
 		return listProblem(err)
 	case d.Receivers == 0 && !d.Complete():
-		return problemf(503, "unavailable", "the nodes that have answered do not have this session; try again")
+		return problem.Errorf(503, "unavailable", "the nodes that have answered do not have this session; try again")
 	case d.Receivers == 0:
-		return problemf(404, "not_found", "no open session has this id")
+		return problem.Errorf(404, "not_found", "no open session has this id")
 	}
 	answerCount(ctx, "closed", d)
 	return nil
@@ -66,13 +67,13 @@ var closeFields = []string{"all", "users", "topic", "node", "where", "code", "re
 const maxClose = 256 << 10
 
 // postClose serves POST /v1/close.
-func (a *API) postClose(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) postClose(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	body, p := a.readBody(ctx, maxClose)
 	if p != nil {
 		return p
 	}
-	order, p := parseClose(body.b)
-	body.free()
+	order, p := parseClose(body.B)
+	body.Free()
 	if p != nil {
 		return p
 	}
@@ -85,14 +86,14 @@ func (a *API) postClose(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // parseClose reads a closeDocument. What remains to be checked, StartClose does.
-func parseClose(b []byte) (o server.CloseOrder, p *problem) {
+func parseClose(b []byte) (o server.CloseOrder, p *problem.Problem) {
 	var d closeDocument
 	if err := json.Unmarshal(b, &d, json.RejectUnknownMembers(true)); err != nil {
 		var semantic *json.SemanticError
 		if errors.Is(err, json.ErrUnknownName) && errors.As(err, &semantic) {
-			return o, problemf(400, "bad_json", "unknown field %.40q%s", semantic.JSONPointer.LastToken(), suggest(semantic.JSONPointer.LastToken(), closeFields))
+			return o, problem.Errorf(400, "bad_json", "unknown field %.40q%s", semantic.JSONPointer.LastToken(), problem.Suggest(semantic.JSONPointer.LastToken(), closeFields))
 		}
-		return o, notDocument(b, err)
+		return o, problem.Document(b, err)
 	}
 	o = server.CloseOrder{Users: d.Users, All: d.All, Code: d.Code, Reason: d.Reason}
 	for _, name := range []struct {
@@ -104,7 +105,7 @@ func parseClose(b []byte) (o server.CloseOrder, p *problem) {
 			continue
 		}
 		if *name.given == "" {
-			return o, problemf(400, "bad_document", "%s is empty: give it a value, or remove it", name.field)
+			return o, problem.Errorf(400, "bad_document", "%s is empty: give it a value, or remove it", name.field)
 		}
 		*name.into = *name.given
 	}
@@ -120,12 +121,12 @@ func parseClose(b []byte) (o server.CloseOrder, p *problem) {
 	}
 	if d.Rate != nil {
 		if o.Rate = *d.Rate; o.Rate < 1 || o.Rate > server.MaxCloseRate {
-			return o, problemf(400, "bad_document", "rate is %d: want 1 to %d sessions per second", o.Rate, server.MaxCloseRate)
+			return o, problem.Errorf(400, "bad_document", "rate is %d: want 1 to %d sessions per second", o.Rate, server.MaxCloseRate)
 		}
 	}
 	switch {
 	case d.Code == 0:
-		return o, problemf(400, "bad_code", "code is missing: want a close code, such as 1012 for clients that are to connect again")
+		return o, problem.Errorf(400, "bad_code", "code is missing: want a close code, such as 1012 for clients that are to connect again")
 	case !frame.CloseCodeAllowed(d.Code):
 		return o, badCode(fmt.Sprint(d.Code))
 	}
@@ -159,20 +160,20 @@ func describeClose(c *server.PacedClose) closeAnswer {
 }
 
 // answerClose answers with a paced close.
-func answerClose(ctx *fasthttp.RequestCtx, d server.ClosingDelivery, err error) *problem {
+func answerClose(ctx *fasthttp.RequestCtx, d server.ClosingDelivery, err error) *problem.Problem {
 	switch {
 	case errors.Is(err, server.ErrAudience):
 		return audienceProblem("bad_document", err)
 	case errors.Is(err, server.ErrManyPaced):
-		return problemf(429, "too_many_broadcasts", "%d paced broadcasts and closes are under way: cancel one", server.MaxPaced)
+		return problem.Errorf(429, "too_many_broadcasts", "%d paced broadcasts and closes are under way: cancel one", server.MaxPaced)
 	case errors.Is(err, server.ErrNoClose) && !d.Complete():
-		return problemf(503, "unavailable", "no such close on the nodes that have answered; try again")
+		return problem.Errorf(503, "unavailable", "no such close on the nodes that have answered; try again")
 	case errors.Is(err, server.ErrNoClose):
-		return problemf(404, "not_found", "no such close; those that have ended are forgotten after a while")
+		return problem.Errorf(404, "not_found", "no such close; those that have ended are forgotten after a while")
 	case errors.Is(err, server.ErrNoNode) && !d.Complete():
-		return problemf(503, "unavailable", "none of the nodes that have answered has this name; try again")
+		return problem.Errorf(503, "unavailable", "none of the nodes that have answered has this name; try again")
 	case errors.Is(err, server.ErrNoNode):
-		return problemf(404, "not_found", "no node has this name: GET /v1/nodes has the names")
+		return problem.Errorf(404, "not_found", "no node has this name: GET /v1/nodes has the names")
 	case err != nil:
 		return listProblem(err)
 	}
@@ -184,7 +185,7 @@ func answerClose(ctx *fasthttp.RequestCtx, d server.ClosingDelivery, err error) 
 }
 
 // getCloses serves GET /v1/close.
-func (a *API) getCloses(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getCloses(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	list, err := a.srv.ListCloses(a.quit)
 	if err != nil {
 		return listProblem(err)
@@ -201,13 +202,13 @@ func (a *API) getCloses(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // getClose serves GET /v1/close/{id}.
-func (a *API) getClose(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getClose(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	d, err := a.srv.FindClose(a.quit, in.id)
 	return answerClose(ctx, d, err)
 }
 
 // deleteClose serves DELETE /v1/close/{id}: it cancels a paced close.
-func (a *API) deleteClose(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) deleteClose(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	d, err := a.srv.CancelClose(a.quit, in.id)
 	return answerClose(ctx, d, err)
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server/api/internal/answers"
+	"fanfare/server/api/internal/body"
 	"fanfare/server/api/internal/places"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/internal/limit"
 	"fanfare/server/internal/proxyproto"
 	"fanfare/server/internal/secure"
@@ -65,7 +67,7 @@ func setUnread(ctx *fasthttp.RequestCtx, unread bool) {
 }
 
 // stretch is how many bytes one connection reads before it yields. It takes some 30 µs.
-const stretch = 64 << 10
+const stretch = body.Long
 
 // Read yields after each stretch. A goroutine often runs on the thread that the runtime's
 // poller woke for it, and while it finds more to read, up to the end of a long body, no
@@ -96,11 +98,11 @@ const recordTypeHandshake = 22
 // rejectHello answers a client that speaks TLS to a listener without it, and would wait for a
 // ServerHello. TLS clients name the first bytes of the answer, or say that it is HTTP.
 func (c *conn) rejectHello() error {
-	p := problemf(400, "bad_request", "a TLS handshake arrived at the API, which is without TLS: use http://, or configure TLS")
+	p := problem.Errorf(400, "bad_request", "a TLS handshake arrived at the API, which is without TLS: use http://, or configure TLS")
 	c.api.requests.count(nil, p.Status)
 	c.api.cfg.Logger.Debug("API connection rejected", "address", c.RemoteAddr(), "err", p.Message)
 	var r fasthttp.Response
-	p.answer(&r)
+	p.Answer(&r)
 	r.Header.SetServer(serverName)
 	r.SetConnectionClose()
 	r.WriteTo(c)
@@ -246,12 +248,12 @@ func (l boundedListener) Accept() (net.Conn, error) {
 }
 
 // fullProblem returns the answer to a connection without a place.
-func fullProblem(t *places.Table[*conn]) *problem {
+func fullProblem(t *places.Table[*conn]) *problem.Problem {
 	cause := ""
 	if n := t.Descriptors(); n > 0 {
 		cause = fmt.Sprintf("; the limit follows from the descriptor limit of the server, which is %d", n)
 	}
-	return problemf(503, "too_many_connections", "all %d connections of the API have a request in progress; send fewer requests at a time%s", t.Limit(), cause)
+	return problem.Errorf(503, "too_many_connections", "all %d connections of the API have a request in progress; send fewer requests at a time%s", t.Limit(), cause)
 }
 
 // reject answers a connection that has no place.
@@ -269,11 +271,11 @@ func (a *API) reject(c *conn) {
 
 // reject answers the first request, whatever it is, and closes the connection. It waits
 // for the request to begin, because clients report an earlier answer as a protocol error.
-func (c *conn) reject(p *problem) {
+func (c *conn) reject(p *problem.Problem) {
 	c.SetDeadline(c.api.now().Add(lingerTime))
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		var r fasthttp.Response
-		p.answer(&r)
+		p.Answer(&r)
 		r.Header.SetServer(serverName)
 		r.SetConnectionClose()
 		r.WriteTo(c)
@@ -288,4 +290,15 @@ func (a *API) track(nc net.Conn, state fasthttp.ConnState) {
 	if a.conns.Note(c, state) {
 		c.abort()
 	}
+}
+
+// cutOff reports whether a body ended because the connection did.
+func cutOff(ctx *fasthttp.RequestCtx) bool {
+	c := connOf(ctx)
+	return c != nil && c.ended
+}
+
+// readBody reads the body of a request, see body.Read.
+func (a *API) readBody(ctx *fasthttp.RequestCtx, limit int) (*body.Body, *problem.Problem) {
+	return body.Read(ctx, limit, a.slots, func() bool { return cutOff(ctx) })
 }

@@ -13,6 +13,7 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/where"
 )
 
@@ -73,7 +74,7 @@ var documentFields = []string{"users", "topics", "broadcast", "data", "text", "b
 func documentLimit(maxPayload int) int { return 2*maxPayload + 64<<10 }
 
 // pushDocument serves POST /v1/push.
-func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	d := documents.Get().(*document)
 	defer documents.Put(d)
 	if p := a.readDocument(ctx, d); p != nil {
@@ -94,18 +95,18 @@ func (a *API) pushDocument(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if answer.problem != nil {
 		return answer.problem
 	}
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(answer.appendTo(nil))
 	return nil
 }
 
-func (a *API) readDocument(ctx *fasthttp.RequestCtx, d *document) *problem {
+func (a *API) readDocument(ctx *fasthttp.RequestCtx, d *document) *problem.Problem {
 	body, p := a.readBody(ctx, documentLimit(a.limits.MaxPayload))
 	if p != nil {
 		return p
 	}
-	defer body.free()
-	return d.parse(body.b)
+	defer body.Free()
+	return d.parse(body.B)
 }
 
 // documents is the pool of free documents, which keep memory for the next payload and names.
@@ -116,7 +117,7 @@ var documents = sync.Pool{New: func() any { return new(document) }}
 var dataOptions = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
 // parse reads a document. It copies what it stores in d.
-func (d *document) parse(b []byte) *problem {
+func (d *document) parse(b []byte) *problem.Problem {
 	d.Users, d.Topics, d.Data = d.Users[:0], d.Topics[:0], d.Data[:0]
 	d.Broadcast, d.Durable, d.Live = false, false, false
 	d.ExcludeUsers, d.ExcludeSessions = d.ExcludeUsers[:0], d.ExcludeSessions[:0]
@@ -126,17 +127,17 @@ func (d *document) parse(b []byte) *problem {
 	d.Escalate, d.escalate = "", 0
 	// RFC 8259, 8.1, and no text message may have it.
 	if !utf8.Valid(b) {
-		return problemf(400, "bad_json", "invalid UTF-8 at byte %d", invalidAt(b))
+		return problem.Errorf(400, "bad_json", "invalid UTF-8 at byte %d", problem.InvalidAt(b))
 	}
 	d.in = *bytes.NewBuffer(b)
 	d.dec.Reset(&d.in)
 	if err := d.decode(&d.dec); err != nil {
-		return notDocument(b, err)
+		return problem.Document(b, err)
 	}
 	end := int(d.dec.InputOffset())
 	if rest := bytes.TrimLeft(b[end:], " \t\r\n"); len(rest) > 0 {
 		r, _ := utf8.DecodeRune(rest)
-		return problemf(400, "bad_json", "at byte %d: invalid character %q after the document", len(b)-len(rest), r)
+		return problem.Errorf(400, "bad_json", "at byte %d: invalid character %q after the document", len(b)-len(rest), r)
 	}
 	return d.check()
 }
@@ -210,11 +211,11 @@ func (d *document) decodeField(dec *jsontext.Decoder, name []byte, at int64) err
 	case "receipt":
 		return json.UnmarshalDecode(dec, &d.Receipt)
 	}
-	return &unknownField{string(name), at}
+	return &problem.UnknownField{Name: string(name), At: at, Known: documentFields}
 }
 
 // check applies the rules that JSON does not have.
-func (d *document) check() *problem {
+func (d *document) check() *problem.Problem {
 	payloads := 0
 	for _, given := range []bool{len(d.Data) > 0, d.Text != nil, d.Base64 != nil} {
 		if given {
@@ -224,30 +225,30 @@ func (d *document) check() *problem {
 	named := len(d.Users)+len(d.Topics) > 0
 	switch {
 	case payloads != 1:
-		return problemf(400, "bad_document", "the document has %d payloads: want exactly one of data, text and base64; text and base64 that are null are absent", payloads)
+		return problem.Errorf(400, "bad_document", "the document has %d payloads: want exactly one of data, text and base64; text and base64 that are null are absent", payloads)
 	case d.Broadcast && named:
-		return problemf(400, "bad_document", "a broadcast goes to every session: remove users and topics, or broadcast")
+		return problem.Errorf(400, "bad_document", "a broadcast goes to every session: remove users and topics, or broadcast")
 	case !d.Broadcast && !named:
-		return problemf(400, "bad_document", "no receivers: want users, topics or broadcast")
+		return problem.Errorf(400, "bad_document", "no receivers: want users, topics or broadcast")
 	case d.Durable && d.Broadcast:
-		return problemf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
+		return problem.Errorf(400, "bad_document", "a broadcast cannot be durable: name users or topics")
 	case d.Durable && d.onlyLive():
 		return errNarrowed
 	case !d.Durable && d.TTL+d.ID != "" && (d.Live || d.Broadcast || len(d.Users) > 0):
 		return errNotStored
 	case d.Escalate != "" && !d.Durable:
-		return problemf(400, "bad_document", "escalate is for durable messages to users: say \"durable\":true, or remove it")
+		return problem.Errorf(400, "bad_document", "escalate is for durable messages to users: say \"durable\":true, or remove it")
 	case d.Escalate != "" && len(d.Topics) > 0:
-		return problemf(400, "bad_document", "escalate is for messages to users, and the document names topics: remove them, or escalate")
+		return problem.Errorf(400, "bad_document", "escalate is for messages to users, and the document names topics: remove them, or escalate")
 	}
 	if d.Escalate != "" {
-		var p *problem
+		var p *problem.Problem
 		if d.escalate, p = escalateOption(d.Escalate); p != nil {
 			return p
 		}
 	}
 	if d.TTL+d.ID != "" {
-		var p *problem
+		var p *problem.Problem
 		if d.ttl, p = storedOptions(d.TTL, d.ID); p != nil {
 			return p
 		}
@@ -258,7 +259,7 @@ func (d *document) check() *problem {
 		}
 	}
 	if d.Rate != nil {
-		var p *problem
+		var p *problem.Problem
 		if d.interval, p = readRate("bad_document", *d.Rate, d.options().Conflate); p != nil {
 			return p
 		}
@@ -270,7 +271,7 @@ func (d *document) check() *problem {
 		return p
 	}
 	if d.Where != nil {
-		var p *problem
+		var p *problem.Problem
 		if d.where, p = parseWhere(*d.Where); p != nil {
 			return p
 		}
@@ -282,21 +283,21 @@ func (d *document) check() *problem {
 	return nil
 }
 
-func checkNames(field string, names []string) *problem {
+func checkNames(field string, names []string) *problem.Problem {
 	for i, name := range names {
 		if name == "" { // null becomes empty
-			return problemf(400, "bad_name", "%s[%d] is empty or null: want a name", field, i)
+			return problem.Errorf(400, "bad_name", "%s[%d] is empty or null: want a name", field, i)
 		}
 		if err := registry.CheckName(name); err != nil {
-			return problemf(400, "bad_name", "%s[%d]: %s", field, i, err)
+			return problem.Errorf(400, "bad_name", "%s[%d]: %s", field, i, err)
 		}
 	}
 	return nil
 }
 
-var errNotStored = &problem{400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them"}
+var errNotStored = problem.Errorf(400, "bad_document", "ttl and id are for durable messages: say \"durable\":true, or remove them")
 
-var errNarrowed = &problem{400, "bad_document", "exclude_users, exclude_sessions, where, conflate, rate and receipt do not apply to stored messages: remove them, or \"durable\" and durable topics"}
+var errNarrowed = problem.Errorf(400, "bad_document", "exclude_users, exclude_sessions, where, conflate, rate and receipt do not apply to stored messages: remove them, or \"durable\" and durable topics")
 
 // narrowed reports whether the document leaves out sessions that it names.
 func (d *document) narrowed() bool {
@@ -331,10 +332,10 @@ func (d *document) payload() (server.Op, []byte) {
 }
 
 // deliver sends a message that is not stored.
-func (d *document) deliver(a *API) (out delivered, p *problem) {
+func (d *document) deliver(a *API) (out delivered, p *problem.Problem) {
 	op, payload := d.payload()
 	if limit := a.limits.MaxPayload; len(payload) > limit {
-		return out, tooBig("the payload", limit)
+		return out, problem.TooBig("the payload", limit)
 	}
 	if d.TTL+d.ID != "" {
 		return out, errNotStored

@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"fanfare/registry"
-
 	"fanfare/server"
 )
 

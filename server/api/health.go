@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/revoke"
 )
 
@@ -67,7 +68,7 @@ func (a *API) partNames() (names []string) {
 
 // healthz answers that the process serves requests. With ?strict it answers 503 if
 // anything is degraded.
-func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	strict, p := wantsStrict(ctx.QueryArgs())
 	if p != nil {
 		return p
@@ -78,7 +79,7 @@ func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
 			reasons = append(reasons, d.Part+": "+d.Reason)
 		}
 		if len(reasons) > 0 {
-			return problemf(503, "degraded", "%s", strings.Join(reasons, "; "))
+			return problem.Errorf(503, "degraded", "%s", strings.Join(reasons, "; "))
 		}
 	}
 	answerJSON(ctx, health{Status: "ok"})
@@ -86,7 +87,7 @@ func (a *API) healthz(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // wantsStrict reads ?strict, which is true without a value, too.
-func wantsStrict(args *fasthttp.Args) (bool, *problem) {
+func wantsStrict(args *fasthttp.Args) (bool, *problem.Problem) {
 	switch strict := string(args.Peek("strict")); strict {
 	case "true", "1":
 		return true, nil
@@ -95,30 +96,30 @@ func wantsStrict(args *fasthttp.Args) (bool, *problem) {
 	case "false", "0":
 		return false, nil
 	default:
-		return false, problemf(400, "bad_query", "strict is %.40q: want true or false", strict)
+		return false, problem.Errorf(400, "bad_query", "strict is %.40q: want true or false", strict)
 	}
 }
 
 // readyz answers whether a load balancer should connect clients to this server.
-func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) readyz(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	if status := a.srv.Status(); status != server.Serving {
-		return problemf(503, "not_ready", "the server is %s", status)
+		return problem.Errorf(503, "not_ready", "the server is %s", status)
 	}
 	h := health{Status: "ready", Degraded: a.degraded()}
 	for _, d := range h.Degraded {
 		if d.Part == "store" && a.cfg.ReadyNeedsStore {
-			return problemf(503, "not_ready", "store: %s", d.Reason)
+			return problem.Errorf(503, "not_ready", "store: %s", d.Reason)
 		}
 	}
 	if list := a.limits.Revocations; list != nil && !list.Loaded() { // sessions are rejected
-		return problemf(503, "not_ready", "revocations: %v", cmp.Or(list.Ready(), revoke.ErrNotLoaded))
+		return problem.Errorf(503, "not_ready", "revocations: %v", cmp.Or(list.Ready(), revoke.ErrNotLoaded))
 	}
 	for _, part := range a.cfg.Parts {
 		if part.Usable == nil {
 			continue
 		}
 		if err := part.Usable(); err != nil { // sessions are rejected
-			return problemf(503, "not_ready", "%s: %v", part.Name, err)
+			return problem.Errorf(503, "not_ready", "%s: %v", part.Name, err)
 		}
 	}
 	answerJSON(ctx, h)

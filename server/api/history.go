@@ -10,6 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 	"fanfare/server/store"
 )
 
@@ -44,7 +46,7 @@ type storedPage struct {
 
 // getMessages serves GET /v1/topics/{topic}/messages: it lists the stored messages of a
 // durable topic after an offset, by default all.
-func (a *API) getMessages(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getMessages(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	q, wait, p := readHistoryQuery(ctx.QueryArgs())
 	if p != nil {
 		return p
@@ -62,17 +64,17 @@ func (a *API) getMessages(ctx *fasthttp.RequestCtx, in names) *problem {
 }
 
 // readHistoryQuery reads after, epoch, limit and wait; wait is 0 without it.
-func readHistoryQuery(args *fasthttp.Args) (q server.HistoryQuery, wait time.Duration, p *problem) {
+func readHistoryQuery(args *fasthttp.Args) (q server.HistoryQuery, wait time.Duration, p *problem.Problem) {
 	var err error
 	if given := args.Peek("after"); args.Has("after") {
 		if q.After, err = strconv.ParseUint(string(given), 10, 63); err != nil {
-			return q, 0, problemf(400, "bad_query", "after is %.40q: want an offset", given)
+			return q, 0, problem.Errorf(400, "bad_query", "after is %.40q: want an offset", given)
 		}
 	} else if args.Has("epoch") {
-		return q, 0, problemf(400, "bad_query", "epoch is given without after: send the offset that came with the epoch as well")
+		return q, 0, problem.Errorf(400, "bad_query", "epoch is given without after: send the offset that came with the epoch as well")
 	}
 	q.Epoch = string(args.Peek("epoch"))
-	if q.Limit, p = queryLimit(args, 0, maxHistory); p != nil {
+	if q.Limit, p = query.Limit(args, 0, maxHistory); p != nil {
 		return q, 0, p
 	}
 	if given := string(args.Peek("wait")); args.Has("wait") {
@@ -81,14 +83,14 @@ func readHistoryQuery(args *fasthttp.Args) (q server.HistoryQuery, wait time.Dur
 			text += "s"
 		}
 		if wait, err = time.ParseDuration(text); err != nil || wait <= 0 || wait > maxWait {
-			return q, 0, problemf(400, "bad_query", "wait is %.40q: want a time of at most %v, like 30s, or a number of seconds", given, maxWait)
+			return q, 0, problem.Errorf(400, "bad_query", "wait is %.40q: want a time of at most %v, like 30s, or a number of seconds", given, maxWait)
 		}
 	}
 	return q, wait, nil
 }
 
 // messages reads stored messages and, if there are none, waits for one.
-func (a *API) messages(box store.Box, q server.HistoryQuery, wait time.Duration) (server.History, *problem) {
+func (a *API) messages(box store.Box, q server.HistoryQuery, wait time.Duration) (server.History, *problem.Problem) {
 	q.MaxBytes, q.Now = historyPage, a.now
 	h, err := a.srv.Messages(a.quit, box, q)
 	if err != nil {
@@ -99,7 +101,7 @@ func (a *API) messages(box store.Box, q server.HistoryQuery, wait time.Duration)
 	}
 	defer a.waiting.Add(-1)
 	if n := a.waiting.Add(1); n > a.maxWaiting {
-		return h, problemf(429, "too_many_waiting", "%d requests wait for messages, which is the limit: ask again without wait, or later", n-1)
+		return h, problem.Errorf(429, "too_many_waiting", "%d requests wait for messages, which is the limit: ask again without wait, or later", n-1)
 	}
 	if a.waits.Err() != nil {
 		return h, shuttingDown
@@ -118,12 +120,12 @@ func (a *API) messages(box store.Box, q server.HistoryQuery, wait time.Duration)
 }
 
 // historyProblem returns the answer to a request for stored messages that failed.
-func historyProblem(err error) *problem {
+func historyProblem(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, server.ErrNoStore):
 		return storedProblem(err)
 	case errors.Is(err, server.ErrNotDurable):
-		return problemf(409, "not_durable", "the topic is not durable, and so it has no stored messages: name it among the durable topics of the server")
+		return problem.Errorf(409, "not_durable", "the topic is not durable, and so it has no stored messages: name it among the durable topics of the server")
 	}
 	return readProblem(err)
 }
@@ -146,4 +148,49 @@ func pageOf(h *server.History) storedPage {
 		p.Messages[i] = out
 	}
 	return p
+}
+
+// getInbox serves GET /v1/users/{user}/inbox: it lists stored messages after an offset, by
+// default after the last acknowledged one. It acknowledges nothing.
+func (a *API) getInbox(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
+	st, box := a.limits.Store, store.Box{User: in.user}
+	if st == nil {
+		return storedProblem(server.ErrNoStore)
+	}
+	q, wait, p := readHistoryQuery(ctx.QueryArgs())
+	if p != nil {
+		return p
+	}
+	acked, _, err := st.Acked(a.quit, box, in.user)
+	if err != nil {
+		return readProblem(err)
+	}
+	if !ctx.QueryArgs().Has("after") {
+		q.After = acked
+	}
+	h, p := a.messages(box, q, wait)
+	if p != nil {
+		return p
+	}
+	answerJSON(ctx, struct {
+		User  string `json:"user"`
+		Epoch string `json:"epoch"`
+		Acked uint64 `json:"acked"` // when the request came
+		storedPage
+	}{in.user, h.Epoch, acked, pageOf(&h)})
+	return nil
+}
+
+// deleteInbox serves DELETE /v1/users/{user}/inbox, also when the disk is full, because it
+// frees space.
+func (a *API) deleteInbox(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
+	if a.limits.Store == nil {
+		return storedProblem(server.ErrNoStore)
+	}
+	n, err := a.srv.Purge(a.quit, store.Box{User: in.user})
+	if err != nil {
+		return readProblem(err)
+	}
+	answerJSON(ctx, map[string]uint64{"deleted": n})
+	return nil
 }

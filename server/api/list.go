@@ -8,6 +8,8 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 )
 
 // This file lists users, topics, and the sessions of a user, in pages.
@@ -30,49 +32,49 @@ func (k listKind) cursor(key string) string {
 }
 
 // readCursor returns the key in the parameter after, empty if there is none.
-func (k listKind) readCursor(args *fasthttp.Args) (string, *problem) {
+func (k listKind) readCursor(args *fasthttp.Args) (string, *problem.Problem) {
 	if !args.Has("after") {
 		return "", nil
 	}
 	given := args.Peek("after")
 	b, err := base64.RawURLEncoding.Strict().DecodeString(string(given))
 	if err != nil || len(b) < 2 || b[0] != byte(k) {
-		return "", problemf(400, "bad_query", "after is %.40q: want next of the page before, of the same list", given)
+		return "", problem.Errorf(400, "bad_query", "after is %.40q: want next of the page before, of the same list", given)
 	}
 	return string(b[1:]), nil
 }
 
 // readPage reads listQuery.
-func (k listKind) readPage(args *fasthttp.Args) (q server.PageQuery, p *problem) {
+func (k listKind) readPage(args *fasthttp.Args) (q server.PageQuery, p *problem.Problem) {
 	if q.After, p = k.readCursor(args); p != nil {
 		return q, p
 	}
 	q.Prefix = string(args.Peek("prefix"))
 	if args.Has("prefix") && q.Prefix == "" {
-		return q, problemf(400, "bad_query", "prefix is empty: give it a value, or remove it")
+		return q, problem.Errorf(400, "bad_query", "prefix is empty: give it a value, or remove it")
 	}
-	q.Limit, p = queryLimit(args, defaultPage, server.MaxPage)
+	q.Limit, p = query.Limit(args, defaultPage, server.MaxPage)
 	return q, p
 }
 
 // listProblem returns the answer to a list, or to a close, that failed.
-func listProblem(err error) *problem {
+func listProblem(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, registry.ErrName):
-		return problemf(400, "bad_name", "%s", err)
+		return problem.Errorf(400, "bad_name", "%s", err)
 	case errors.Is(err, server.ErrPage):
-		return problemf(400, "bad_query", "%s", err)
+		return problem.Errorf(400, "bad_query", "%s", err)
 	}
 	return pushProblem(err)
 }
 
 // getUsers serves GET /v1/users?prefix=&after=&limit=: it lists users who have sessions. With
 // topic it lists those who subscribe to it.
-func (a *API) getUsers(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getUsers(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	args := ctx.QueryArgs()
 	if args.Has("topic") {
 		if args.Has("prefix") {
-			return problemf(400, "bad_query", "prefix does not apply to the users of a topic: remove it, or topic")
+			return problem.Errorf(400, "bad_query", "prefix does not apply to the users of a topic: remove it, or topic")
 		}
 		return withNames((*API).getTopicUsers, "topic")(a, ctx, names{})
 	}
@@ -97,7 +99,7 @@ func (a *API) getUsers(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // getTopics serves GET /v1/topics?prefix=&after=&limit=: it lists topics that have subscribers.
-func (a *API) getTopics(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getTopics(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	q, p := topicList.readPage(ctx.QueryArgs())
 	if p != nil {
 		return p
@@ -129,24 +131,24 @@ func (a *API) nodeNamed(name string) string {
 
 // getSessionPage serves GET /v1/users/{user}/sessions: it lists sessions of a user in the order
 // in which they were opened.
-func (a *API) getSessionPage(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getSessionPage(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	args := ctx.QueryArgs()
 	q := server.SessionQuery{User: in.user, Node: a.nodeNamed(string(args.Peek("node"))), Dialect: string(args.Peek("dialect"))}
 	for _, name := range []string{"node", "dialect"} {
 		if args.Has(name) && len(args.Peek(name)) == 0 {
-			return problemf(400, "bad_query", "%s is empty: give it a value, or remove it", name)
+			return problem.Errorf(400, "bad_query", "%s is empty: give it a value, or remove it", name)
 		}
 	}
-	var p *problem
+	var p *problem.Problem
 	if args.Has("topic") {
-		if q.Topic, p = queryName(args, "topic"); p != nil {
+		if q.Topic, p = query.Name(args, "topic"); p != nil {
 			return p
 		}
 	}
 	if q.After, p = sessionList.readCursor(args); p != nil {
 		return p
 	}
-	if q.Limit, p = queryLimit(args, defaultPage, server.MaxPage); p != nil {
+	if q.Limit, p = query.Limit(args, defaultPage, server.MaxPage); p != nil {
 		return p
 	}
 	page, err := a.srv.UserSessionPage(a.quit, q)

@@ -9,6 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server/api/internal/metrics"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/profile"
 )
 
 // Measured is a part of the program with metrics of its own: EachMetric calls f for each. A
@@ -34,7 +36,7 @@ func newMetrics(a *API) fasthttp.RequestHandler {
 	return r.Handler()
 }
 
-func (a *API) metrics(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) metrics(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	a.prometheus(ctx)
 	return nil
 }
@@ -131,4 +133,15 @@ func (m *requestMetrics) count(k *method, status int) {
 
 func (m *requestMetrics) observe(k *method, d time.Duration) {
 	m.byMethod[k].seconds.Observe(d.Seconds())
+}
+
+// profiles serves GET /debug/pprof/: it lists the profiles.
+func (a *API) profiles(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
+	profile.List(ctx)
+	return nil
+}
+
+// profile serves GET /debug/pprof/{profile}.
+func (a *API) profile(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
+	return profile.Serve(ctx, in.profile, profile.Until{Quit: a.quit, Guard: func(read func()) { a.guard("profile", read) }})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/body"
 	"fanfare/server/inbox"
 	"fanfare/server/store"
 )
@@ -36,7 +37,7 @@ func TestAPIRecovers(t *testing.T) {
 			cfg := withInbox(t, inbox.Config{})
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			s := newAPIServer(t, cfg, Config{}, func(a *API) {
-				a.slots = make(cpuSlots, 1)
+				a.slots = make(body.Slots, 1)
 				a.srv = nil // whatever uses it panics
 			})
 			idle, other := s.raw(), s.openBatch()

@@ -10,6 +10,8 @@ import (
 
 	"fanfare/registry"
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 )
 
 // LastSeen knows when users who are offline had a session last.
@@ -32,13 +34,13 @@ type userPresence struct {
 
 // postPresence serves POST /v1/presence: it says which of many users have a session. The
 // answer has them in the order of the request.
-func (a *API) postPresence(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) postPresence(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	body, p := a.readBody(ctx, maxPresence)
 	if p != nil {
 		return p
 	}
-	users, p := parsePresence(body.b)
-	body.free()
+	users, p := parsePresence(body.B)
+	body.Free()
 	if p != nil {
 		return p
 	}
@@ -63,21 +65,21 @@ func (a *API) postPresence(ctx *fasthttp.RequestCtx, _ names) *problem {
 	return nil
 }
 
-func parsePresence(b []byte) ([]string, *problem) {
+func parsePresence(b []byte) ([]string, *problem.Problem) {
 	var d struct {
 		Users []string `json:"users"`
 	}
 	if err := json.Unmarshal(b, &d, json.RejectUnknownMembers(true)); err != nil {
 		if errors.Is(err, json.ErrUnknownName) {
-			return nil, problemf(400, "bad_json", "unknown field: want users alone")
+			return nil, problem.Errorf(400, "bad_json", "unknown field: want users alone")
 		}
-		return nil, notDocument(b, err)
+		return nil, problem.Document(b, err)
 	}
 	switch n := len(d.Users); {
 	case n == 0:
-		return nil, problemf(400, "bad_document", "no users: want a list of names in users")
+		return nil, problem.Errorf(400, "bad_document", "no users: want a list of names in users")
 	case n > server.MaxPresence:
-		return nil, problemf(400, "bad_document", "%d users: want at most %d in a request", n, server.MaxPresence)
+		return nil, problem.Errorf(400, "bad_document", "%d users: want at most %d in a request", n, server.MaxPresence)
 	}
 	return d.Users, checkNames("users", d.Users)
 }
@@ -110,16 +112,16 @@ const defaultPage = 1000
 
 // getTopicUsers serves GET /v1/topics/{topic}/users?after=&limit=: it lists the users who
 // subscribe to a topic.
-func (a *API) getTopicUsers(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getTopicUsers(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	args := ctx.QueryArgs()
 	after := ""
 	if args.Has("after") {
-		var p *problem
-		if after, p = queryName(args, "after"); p != nil {
+		var p *problem.Problem
+		if after, p = query.Name(args, "after"); p != nil {
 			return p
 		}
 	}
-	limit, p := queryLimit(args, defaultPage, server.MaxPage)
+	limit, p := query.Limit(args, defaultPage, server.MaxPage)
 	if p != nil {
 		return p
 	}
@@ -141,7 +143,7 @@ func (a *API) getTopicUsers(ctx *fasthttp.RequestCtx, in names) *problem {
 }
 
 // getNodes serves GET /v1/nodes.
-func (a *API) getNodes(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getNodes(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	list := a.srv.Nodes(a.quit)
 	if a.limits.Cluster == nil && len(list.Nodes) == 1 {
 		list.Nodes[0].Name = a.node()

@@ -9,6 +9,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/body"
+	"fanfare/server/api/internal/header"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/store"
 )
 
@@ -16,7 +19,7 @@ import (
 // push: how many sessions received it, and whether every node has answered.
 
 // pushUser serves POST /v1/users/{user}/push.
-func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	durable, p := wantsDurable(ctx)
 	if p != nil {
 		return p
@@ -31,7 +34,7 @@ func (a *API) pushUser(ctx *fasthttp.RequestCtx, in names) *problem {
 }
 
 // pushTopic serves POST /v1/topics/{topic}/push. Messages to a durable topic are stored.
-func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	if a.srv.Durable(in.topic) {
 		if p := checkStored(ctx); p != nil {
 			return p
@@ -44,7 +47,7 @@ func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 	durable, p := wantsDurable(ctx)
 	switch {
 	case ctx.QueryArgs().Has("escalate"):
-		return problemf(400, "bad_escalate", "escalate is for messages to users: remove it, or push to a user")
+		return problem.Errorf(400, "bad_escalate", "escalate is for messages to users: remove it, or push to a user")
 	case p != nil:
 		return p
 	case durable && a.limits.Store == nil:
@@ -56,34 +59,34 @@ func (a *API) pushTopic(ctx *fasthttp.RequestCtx, in names) *problem {
 }
 
 // broadcast serves POST /v1/broadcast.
-func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) broadcast(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	return a.deliver(ctx, server.Audience{Everyone: true})
 }
 
 // message makes a message of the body.
-func (a *API) message(ctx *fasthttp.RequestCtx, o server.MessageOptions) (*server.Message, *problem) {
+func (a *API) message(ctx *fasthttp.RequestCtx, o server.MessageOptions) (*server.Message, *problem.Problem) {
 	body, op, p := a.readPayload(ctx)
 	if p != nil {
 		return nil, p
 	}
-	defer body.free()
-	return newMessage(op, body.b, o)
+	defer body.Free()
+	return newMessage(op, body.B, o)
 }
 
 // readPayload reads a body that is delivered unchanged. The caller frees it.
-func (a *API) readPayload(ctx *fasthttp.RequestCtx) (*body, server.Op, *problem) {
+func (a *API) readPayload(ctx *fasthttp.RequestCtx) (*body.Body, server.Op, *problem.Problem) {
 	contentType := ctx.Request.Header.ContentType()
 	if media := mediaOf(contentType); len(media) > 10 && bytes.EqualFold(media[:10], []byte("multipart/")) {
-		return nil, 0, problemf(415, "unsupported_type", "a %.40s body has parts, which cannot be delivered as one message: send the message itself as the body", media)
+		return nil, 0, problem.Errorf(415, "unsupported_type", "a %.40s body has parts, which cannot be delivered as one message: send the message itself as the body", media)
 	}
 	body, p := a.readBody(ctx, a.limits.MaxPayload)
 	if p != nil {
 		return nil, 0, p
 	}
-	op := opFor(contentType, body.b)
+	op := opFor(contentType, body.B)
 	if op == server.Text || !isBinary(mediaOf(contentType)) {
-		if p := checkCharset(contentType, body.b); p != nil {
-			body.free()
+		if p := header.CheckCharset(contentType, body.B); p != nil {
+			body.Free()
 			return nil, 0, p
 		}
 	}
@@ -120,7 +123,7 @@ var binaryTypes = []string{
 }
 
 func isBinary(media []byte) bool {
-	if len(media) == 0 || bytes.Equal(media, []byte(typeJSON)) {
+	if len(media) == 0 || bytes.Equal(media, []byte(problem.TypeJSON)) {
 		return false // most requests
 	}
 	name := strings.ToLower(string(media))
@@ -145,12 +148,12 @@ type delivered struct {
 }
 
 // answerDelivery answers with the outcome of a push.
-func answerDelivery(ctx *fasthttp.RequestCtx, d delivered, err error) *problem {
+func answerDelivery(ctx *fasthttp.RequestCtx, d delivered, err error) *problem.Problem {
 	if err != nil {
 		return pushProblem(err)
 	}
 	var room [answerSize]byte
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(appendAnswer(room[:0], d)) // copies
 	return nil
 }
@@ -209,7 +212,7 @@ func appendCoverage(b []byte, c server.Coverage) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendString(b, name)
+			b = problem.AppendString(b, name)
 		}
 		b = append(b, ']')
 	}

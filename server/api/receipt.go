@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 )
 
 // receiptAnswer describes a receipt.
@@ -29,13 +30,13 @@ type roundTrips struct {
 }
 
 // getReceipt serves GET /v1/receipts/{id}.
-func (a *API) getReceipt(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getReceipt(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	r, err := a.srv.Receipt(a.quit, in.id)
 	switch {
 	case errors.Is(err, server.ErrNoReceipt) && !r.Complete():
-		return problemf(503, "unavailable", "no such receipt on the nodes that have answered; try again")
+		return problem.Errorf(503, "unavailable", "no such receipt on the nodes that have answered; try again")
 	case err != nil:
-		return problemf(404, "not_found", "no such receipt; receipts are forgotten after a while")
+		return problem.Errorf(404, "not_found", "no such receipt; receipts are forgotten after a while")
 	}
 	answer := receiptAnswer{ID: in.id, Written: r.Written, Confirmed: r.Confirmed, Silent: r.Silent, Final: r.Final, coverage: coverageOf(r.Coverage)}
 	if r.Confirmed > 0 {

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/revoke"
 	"fanfare/server/store"
 )
@@ -15,7 +16,7 @@ const maxRevocation = 16 << 10
 
 // postRevocation serves POST /v1/revocations: it revokes a user, a token, or what was issued
 // before a time, and closes the sessions concerned.
-func (a *API) postRevocation(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) postRevocation(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	if a.limits.Revocations == nil {
 		return revocationProblem(server.ErrNoRevocations)
 	}
@@ -23,8 +24,8 @@ func (a *API) postRevocation(ctx *fasthttp.RequestCtx, _ names) *problem {
 	if p != nil {
 		return p
 	}
-	e, err := revoke.Parse(body.b)
-	body.free()
+	e, err := revoke.Parse(body.B)
+	body.Free()
 	if err != nil {
 		return revocationProblem(err)
 	}
@@ -39,13 +40,13 @@ func (a *API) postRevocation(ctx *fasthttp.RequestCtx, _ names) *problem {
 	} else {
 		answer = append(answer, "false,"...)
 	}
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(append(appendCount(answer, "closed", r.Delivery), "}\n"...))
 	return nil
 }
 
 // getRevocations serves GET /v1/revocations: it lists what is in force.
-func (a *API) getRevocations(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getRevocations(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	list := a.limits.Revocations
 	if list == nil {
 		return revocationProblem(server.ErrNoRevocations)
@@ -62,10 +63,10 @@ func (a *API) getRevocations(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // deleteRevocation serves DELETE /v1/revocations?id=.
-func (a *API) deleteRevocation(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) deleteRevocation(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	id := string(ctx.QueryArgs().Peek("id"))
 	if id == "" {
-		return problemf(400, "bad_query", "the parameter id is missing: want the id of a revocation")
+		return problem.Errorf(400, "bad_query", "the parameter id is missing: want the id of a revocation")
 	}
 	c, err := a.srv.Unrevoke(a.quit, id)
 	if err != nil {
@@ -76,18 +77,18 @@ func (a *API) deleteRevocation(ctx *fasthttp.RequestCtx, _ names) *problem {
 }
 
 // revocationProblem returns the answer to a request about revocations that failed.
-func revocationProblem(err error) *problem {
+func revocationProblem(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, server.ErrNoRevocations):
-		return problemf(501, "no_revocations", "the server keeps no revocations: it was started without an age for them")
+		return problem.Errorf(501, "no_revocations", "the server keeps no revocations: it was started without an age for them")
 	case errors.Is(err, revoke.ErrInvalid):
-		return problemf(400, "bad_document", "%s", err)
+		return problem.Errorf(400, "bad_document", "%s", err)
 	case errors.Is(err, revoke.ErrNotFound):
-		return problemf(404, "not_found", "no revocation has this id")
+		return problem.Errorf(404, "not_found", "no revocation has this id")
 	case errors.Is(err, revoke.ErrFull):
-		return problemf(507, "revocations_full", "%s", err)
+		return problem.Errorf(507, "revocations_full", "%s", err)
 	case errors.Is(err, store.ErrDiskFull):
-		return problemf(507, "disk_full", "%s", err)
+		return problem.Errorf(507, "disk_full", "%s", err)
 	}
-	return problemf(503, "unavailable", "the revocations may not have changed, repeat the request: %s", err)
+	return problem.Errorf(503, "unavailable", "the revocations may not have changed, repeat the request: %s", err)
 }

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 
 	"fanfare/registry"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 )
 
 // route is a path of the API. A segment in braces is a name, which may contain any
@@ -24,7 +25,7 @@ type route struct {
 
 type method struct {
 	name  string
-	serve func(a *API, ctx *fasthttp.RequestCtx, in names) *problem
+	serve func(a *API, ctx *fasthttp.RequestCtx, in names) *problem.Problem
 	query []string // the parameters it takes
 	body  bool     // whether it takes a body
 	// long: its duration says nothing about the server, and is not measured.
@@ -195,7 +196,7 @@ func (r *route) allow() string {
 }
 
 // names decodes the names in the path.
-func (r *route) names(segments [][]byte) (in names, p *problem) {
+func (r *route) names(segments [][]byte) (in names, p *problem.Problem) {
 	for i, want := range r.path {
 		if !strings.HasPrefix(want, "{") {
 			continue
@@ -203,7 +204,7 @@ func (r *route) names(segments [][]byte) (in names, p *problem) {
 		field := strings.Trim(want, "{}")
 		name, err := decodeName(segments[i])
 		if err != nil {
-			return in, problemf(400, "bad_name", "%s: %s", field, err)
+			return in, problem.Errorf(400, "bad_name", "%s: %s", field, err)
 		}
 		in.set(field, name)
 	}
@@ -236,10 +237,10 @@ func decodeName(segment []byte) (string, error) {
 }
 
 // withNames returns a handler that reads names from the query and calls serve with them.
-func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem, fields ...string) func(*API, *fasthttp.RequestCtx, names) *problem {
-	return func(a *API, ctx *fasthttp.RequestCtx, in names) *problem {
+func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem.Problem, fields ...string) func(*API, *fasthttp.RequestCtx, names) *problem.Problem {
+	return func(a *API, ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 		for _, field := range fields {
-			name, p := queryName(ctx.QueryArgs(), field)
+			name, p := query.Name(ctx.QueryArgs(), field)
 			if p != nil {
 				return p
 			}
@@ -247,29 +248,4 @@ func withNames(serve func(*API, *fasthttp.RequestCtx, names) *problem, fields ..
 		}
 		return serve(a, ctx, in)
 	}
-}
-
-// queryName returns a name from the query.
-func queryName(args *fasthttp.Args, field string) (string, *problem) {
-	if !args.Has(field) {
-		return "", problemf(400, "bad_query", "the parameter %s is missing", field)
-	}
-	name := string(args.Peek(field))
-	if err := registry.CheckName(name); err != nil {
-		return "", problemf(400, "bad_name", "%s: %s", field, err)
-	}
-	return name, nil
-}
-
-// queryLimit returns the parameter limit, or otherwise if there is none.
-func queryLimit(args *fasthttp.Args, otherwise, most int) (int, *problem) {
-	if !args.Has("limit") {
-		return otherwise, nil
-	}
-	given := args.Peek("limit")
-	n, err := strconv.Atoi(string(given))
-	if err != nil || n < 1 || n > most {
-		return 0, problemf(400, "bad_query", "limit is %.40q: want 1 to %d", given, most)
-	}
-	return n, nil
 }

@@ -2,9 +2,19 @@ package api
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server/api/internal/header"
+	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 )
 
 // serve is called by fasthttp for each request. It reads the target as the client sent it,
@@ -17,7 +27,7 @@ func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	}
 	m, p := a.dispatchGuarded(ctx)
 	if p != nil {
-		p.answer(&ctx.Response)
+		p.Answer(&ctx.Response)
 	}
 	setUnread(ctx, p != nil && ctx.RequestBodyStream() != nil)
 	a.requests.count(m, ctx.Response.StatusCode())
@@ -27,7 +37,7 @@ func (a *API) serve(ctx *fasthttp.RequestCtx) {
 }
 
 // dispatchGuarded calls dispatch and recovers from panics, which fasthttp does not.
-func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (m *method, p *problem) {
+func (a *API) dispatchGuarded(ctx *fasthttp.RequestCtx) (m *method, p *problem.Problem) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.panicked(string(ctx.Method())+" "+string(ctx.Path()), v)
@@ -58,10 +68,10 @@ func (a *API) panicked(where string, v any) {
 }
 
 // dispatch serves a request. It sets m if the request has a method of the table.
-func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
+func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem.Problem {
 	target := ctx.Request.Header.RequestURI()
 	if len(target) == 0 {
-		return problemf(400, "bad_request", "the request has no path")
+		return problem.Errorf(400, "bad_request", "the request has no path")
 	}
 	path, _, _ := bytes.Cut(originForm(target), []byte("?"))
 	var segments [maxSegments][]byte
@@ -80,7 +90,7 @@ func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
 		if *m == nil {
 			list := r.allow()
 			ctx.Response.Header.Set("Allow", list) // RFC 9110, 15.5.6
-			return problemf(405, "method_not_allowed", "this path takes %s", list)
+			return problem.Errorf(405, "method_not_allowed", "this path takes %s", list)
 		}
 		in, p := r.names(segments[:n])
 		if p != nil {
@@ -94,17 +104,17 @@ func (a *API) dispatch(ctx *fasthttp.RequestCtx, m **method) *problem {
 	if p := a.authorizeConn(ctx); p != nil {
 		return p
 	}
-	return problemf(404, "not_found", "no such path; in the names of users and topics, percent-encode all characters except letters and digits")
+	return problem.Errorf(404, "not_found", "no such path; in the names of users and topics, percent-encode all characters except letters and digits")
 }
 
 // checkRequest rejects parameters, header fields and a body that the method does not take.
-func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem {
+func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem.Problem {
 	if args := ctx.QueryArgs(); args.Len() > 0 {
-		if p := checkQuery(args, m.query); p != nil {
+		if p := query.Check(args, m.query, repeatable); p != nil {
 			return p
 		}
 	}
-	if p := checkHeader(ctx, m.name == "GET"); p != nil {
+	if p := header.Check(ctx, m.name == "GET"); p != nil {
 		return p
 	}
 	if m.body {
@@ -113,8 +123,63 @@ func checkRequest(ctx *fasthttp.RequestCtx, m *method) *problem {
 	if stream := ctx.RequestBodyStream(); stream != nil {
 		var one [1]byte
 		if n, _ := stream.Read(one[:]); n > 0 {
-			return problemf(400, "bad_request", "this request takes no body: parameters are in the query")
+			return problem.Errorf(400, "bad_request", "this request takes no body: parameters are in the query")
 		}
 	}
 	return nil
+}
+
+// ListenerFile returns a duplicate of the listener's descriptor, for another process that
+// serves it after this one, which makes a net.Listener of it with net.FileListener. From then
+// on a Unix socket stays when this process closes it.
+func (a *API) ListenerFile() (*os.File, error) {
+	a.mu.Lock()
+	ln := a.ln
+	a.mu.Unlock()
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	f, ok := ln.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, fmt.Errorf("api: a %T has no descriptor: %w", ln, errors.ErrUnsupported)
+	}
+	file, err := f.File()
+	if err != nil {
+		return nil, fmt.Errorf("api: listener: %w", err)
+	}
+	return file, nil
+}
+
+// leaveCheck is how often Leave looks whether connections are left.
+const leaveCheck = 20 * time.Millisecond
+
+// Leave is for an API whose listener another process serves from now on: it accepts no
+// connection, serves one more request on each that is open, ends batches after their
+// current line, and answers requests that wait for a message. It returns when all connections have ended, or when ctx is done, after a
+// Shutdown.
+func (a *API) Leave(ctx context.Context) {
+	a.leaving.Store(true)
+	a.endWaits()
+	a.mu.Lock()
+	ln := a.ln
+	var batches []*batch
+	for b := range a.streams {
+		batches = append(batches, b)
+	}
+	a.mu.Unlock()
+	if ln != nil {
+		ln.Close()
+	}
+	for _, b := range batches {
+		b.interrupt()
+	}
+	ticker := time.NewTicker(leaveCheck)
+	defer ticker.Stop()
+	for a.conns.Len() > 0 && ctx.Err() == nil {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+	a.Shutdown()
 }

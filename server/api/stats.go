@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/store"
 )
 
@@ -65,7 +66,7 @@ type clusterFigures struct {
 	Metrics map[string]int64 `json:"metrics,omitzero"` // see Measured
 }
 
-func (a *API) stats(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) stats(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	answerJSON(ctx, a.figures())
 	return nil
 }
@@ -75,7 +76,7 @@ func answerJSON(ctx *fasthttp.RequestCtx, v any) {
 	if err != nil {
 		panic("BUG: api: an answer cannot be JSON: " + err.Error())
 	}
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(append(body, '\n'))
 }
 

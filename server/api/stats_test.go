@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"fanfare/netpoll"
-
 	"fanfare/server"
 )
 

@@ -15,7 +15,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
-
 	"fanfare/server"
 )
 

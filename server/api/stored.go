@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 	"fanfare/server/store"
 )
 
@@ -24,15 +25,15 @@ const maxID = 256
 // ?durable=true&ttl=1h&id=7, or from the fields of a document. ttl is the time after which
 // the message is no longer delivered ("90s", "1h30m", or a number of seconds; empty: that of
 // the store), and id makes a retry harmless.
-func storedOptions(ttl, id string) (d time.Duration, p *problem) {
+func storedOptions(ttl, id string) (d time.Duration, p *problem.Problem) {
 	if ttl != "" {
 		var ok bool
 		if d, ok = parseTime(ttl); !ok {
-			return 0, problemf(400, "bad_ttl", "ttl is %.40q: want a time like 90s or 1h30m, or a number of seconds", ttl)
+			return 0, problem.Errorf(400, "bad_ttl", "ttl is %.40q: want a time like 90s or 1h30m, or a number of seconds", ttl)
 		}
 	}
 	if len(id) > maxID || !utf8.ValidString(id) {
-		return 0, problemf(400, "bad_id", "id has %d bytes: want UTF-8 of at most %d bytes", len(id), maxID)
+		return 0, problem.Errorf(400, "bad_id", "id has %d bytes: want UTF-8 of at most %d bytes", len(id), maxID)
 	}
 	return d, nil
 }
@@ -48,19 +49,19 @@ func parseTime(text string) (d time.Duration, ok bool) {
 
 // escalateOption checks the time after which a webhook is told that a message is unread; empty:
 // never. Server.Begin knows its limits.
-func escalateOption(text string) (d time.Duration, p *problem) {
+func escalateOption(text string) (d time.Duration, p *problem.Problem) {
 	if text == "" {
 		return 0, nil
 	}
 	d, ok := parseTime(text)
 	if !ok {
-		return 0, problemf(400, "bad_escalate", "escalate is %.40q: want a time like 30s or 10m, or a number of seconds", text)
+		return 0, problem.Errorf(400, "bad_escalate", "escalate is %.40q: want a time like 30s or 10m, or a number of seconds", text)
 	}
 	return d, nil
 }
 
 // wantsDurable reads ?durable, and rejects options that need it.
-func wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem) {
+func wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem.Problem) {
 	args := ctx.QueryArgs()
 	if args.Len() == 0 {
 		return false, nil
@@ -70,34 +71,34 @@ func wantsDurable(ctx *fasthttp.RequestCtx) (bool, *problem) {
 		return true, nil
 	case string(durable) == "false", string(durable) == "0", !args.Has("durable"):
 		if args.Has("ttl") || args.Has("id") || args.Has("escalate") {
-			return false, problemf(400, "bad_query", "ttl, id and escalate are for durable messages: say durable=true, or remove them")
+			return false, problem.Errorf(400, "bad_query", "ttl, id and escalate are for durable messages: say durable=true, or remove them")
 		}
 		return false, nil
 	default:
-		return false, problemf(400, "bad_query", "durable is %.40q: want true or false", durable)
+		return false, problem.Errorf(400, "bad_query", "durable is %.40q: want true or false", durable)
 	}
 }
 
 // checkStored checks the query of a push to a durable topic, where durable=true is implied.
-func checkStored(ctx *fasthttp.RequestCtx) *problem {
+func checkStored(ctx *fasthttp.RequestCtx) *problem.Problem {
 	args := ctx.QueryArgs()
 	if !args.Has("durable") {
 		return nil
 	}
 	durable, p := wantsDurable(ctx)
 	if p == nil && !durable {
-		p = problemf(409, "durable", "the topic is durable, its messages are always stored: remove durable=false")
+		p = problem.Errorf(409, "durable", "the topic is durable, its messages are always stored: remove durable=false")
 	}
 	return p
 }
 
 // pushStored serves POST /v1/users/{user}/push?durable=true, and a push to a durable topic.
 // It answers when the message is stored.
-func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
+func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem.Problem {
 	args := ctx.QueryArgs()
 	for _, name := range []string{"ttl", "id", "escalate"} {
 		if args.Has(name) && len(args.Peek(name)) == 0 {
-			return problemf(400, "bad_"+name, "%s is empty: give it a value, or remove it", name)
+			return problem.Errorf(400, "bad_"+name, "%s is empty: give it a value, or remove it", name)
 		}
 	}
 	id := string(args.Peek("id"))
@@ -117,19 +118,19 @@ func (a *API) pushStored(ctx *fasthttp.RequestCtx, box store.Box) *problem {
 	if err != nil {
 		return storedProblem(err)
 	}
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(appendStored(nil, st))
 	return nil
 }
 
 // beginBody takes a place for the body, with the options in e. The body is free when it returns.
-func (a *API) beginBody(ctx *fasthttp.RequestCtx, box store.Box, e server.Entry) (*server.Pending, *problem) {
+func (a *API) beginBody(ctx *fasthttp.RequestCtx, box store.Box, e server.Entry) (*server.Pending, *problem.Problem) {
 	body, op, p := a.readPayload(ctx)
 	if p != nil {
 		return nil, p
 	}
-	defer body.free()
-	e.Op, e.Payload = op, body.b
+	defer body.Free()
+	e.Op, e.Payload = op, body.B
 	pending, err := a.srv.Begin(box, e)
 	if err != nil {
 		return nil, storedProblem(err)
@@ -139,11 +140,11 @@ func (a *API) beginBody(ctx *fasthttp.RequestCtx, box store.Box, e server.Entry)
 
 // storedAnswer is the answer to a document with a stored message.
 type storedAnswer struct {
-	problem *problem        // nil: the other fields are set
-	users   []string        // in whose inboxes it is stored
-	topics  []string        // durable ones
-	stored  []server.Stored // of users and topics, in this order
-	live    server.Delivery // to receivers for which it is not stored
+	problem *problem.Problem // nil: the other fields are set
+	users   []string         // in whose inboxes it is stored
+	topics  []string         // durable ones
+	stored  []server.Stored  // of users and topics, in this order
+	live    server.Delivery  // to receivers for which it is not stored
 }
 
 // stored reports whether the message is stored, for users or in durable topics.
@@ -154,23 +155,23 @@ func (d *document) stored(srv *server.Server) bool {
 // begin takes a place for the message in each inbox and durable topic, and sends it now to
 // receivers for which it is not stored. The function that it returns stores the message,
 // and must be called. It borrows nothing from the document.
-func (d *document) begin(api *API) (finish func() storedAnswer, p *problem) {
+func (d *document) begin(api *API) (finish func() storedAnswer, p *problem.Problem) {
 	if d.onlyLive() { // and names a durable topic
 		return nil, errNarrowed
 	}
 	srv := api.srv
 	op, payload := d.payload()
 	if limit := api.limits.MaxPayload; len(payload) > limit {
-		return nil, tooBig("the payload", limit)
+		return nil, problem.TooBig("the payload", limit)
 	}
 	var a storedAnswer
 	topics := slices.Compact(slices.Sorted(slices.Values(d.Topics)))
 	a.topics = slices.DeleteFunc(slices.Clone(topics), func(topic string) bool { return !srv.Durable(topic) })
 	switch live := slices.DeleteFunc(topics, srv.Durable); {
 	case d.Live:
-		return nil, problemf(409, "durable", "the topic %.40q is durable, its messages are always stored: remove \"durable\":false", a.topics[0])
+		return nil, problem.Errorf(409, "durable", "the topic %.40q is durable, its messages are always stored: remove \"durable\":false", a.topics[0])
 	case !d.Durable && d.TTL+d.ID != "" && len(live) > 0:
-		return nil, problemf(400, "bad_document", "ttl and id are for durable messages, and the topic %.40q is not durable: remove it, or ttl and id", live[0])
+		return nil, problem.Errorf(400, "bad_document", "ttl and id are for durable messages, and the topic %.40q is not durable: remove it, or ttl and id", live[0])
 	case d.Durable && api.limits.Store == nil:
 		return nil, storedProblem(server.ErrNoStore)
 	case d.Durable && len(live) > 0:
@@ -283,7 +284,7 @@ func appendOffsets(b []byte, field string, names []string, stored []server.Store
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, name), ':')
+		b = append(problem.AppendString(b, name), ':')
 		b = strconv.AppendUint(b, stored[i].Offset, 10)
 	}
 	return append(b, `},`...)
@@ -296,7 +297,7 @@ const storedSize = len(`{"offset":,"epoch":"",}`) + 20 + 32 + answerSize
 func appendStored(b []byte, st server.Stored) []byte {
 	b = strconv.AppendUint(append(b, `{"offset":`...), st.Offset, 10)
 	if st.Epoch != "" {
-		b = appendString(append(b, `,"epoch":`...), st.Epoch)
+		b = problem.AppendString(append(b, `,"epoch":`...), st.Epoch)
 	}
 	return append(appendDelivery(append(b, ','), st.Delivery), "}\n"...)
 }

@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"fanfare/server"
 	"fanfare/server/inbox"
 	"fanfare/server/store"
-
-	"fanfare/server"
 )
 
 func TestAPIDurableStatus(t *testing.T) {

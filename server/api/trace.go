@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/server"
+	"fanfare/server/api/internal/problem"
 )
 
 // This file streams what happens to one user, for support staff.
@@ -47,14 +48,14 @@ type tracing struct {
 }
 
 // getTrace serves GET /v1/users/{user}/trace?payload=&for=.
-func (a *API) getTrace(ctx *fasthttp.RequestCtx, in names) *problem {
+func (a *API) getTrace(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
 	args := ctx.QueryArgs()
 	order := server.TraceOrder{User: in.user}
 	switch payload := string(args.Peek("payload")); {
 	case payload == "true", payload == "1":
 		order.Payload = true
 	case args.Has("payload") && payload != "false" && payload != "0":
-		return problemf(400, "bad_query", "payload is %.40q: want true or false", payload)
+		return problem.Errorf(400, "bad_query", "payload is %.40q: want true or false", payload)
 	}
 	span := defaultTrace
 	if given := string(args.Peek("for")); args.Has("for") {
@@ -64,11 +65,11 @@ func (a *API) getTrace(ctx *fasthttp.RequestCtx, in names) *problem {
 		}
 		var err error
 		if span, err = time.ParseDuration(text); err != nil || span < minTrace || span > maxTrace {
-			return problemf(400, "bad_query", "for is %.40q: want a time from 100ms to 1h, like 90s or 10m, or a number of seconds", given)
+			return problem.Errorf(400, "bad_query", "for is %.40q: want a time from 100ms to 1h, like 90s or 10m, or a number of seconds", given)
 		}
 	}
 	if !ctx.Request.Header.IsHTTP11() {
-		return problemf(505, "http_version", "a stream of events needs HTTP/1.1")
+		return problem.Errorf(505, "http_version", "a stream of events needs HTTP/1.1")
 	}
 	t := &tracing{api: a, conn: ctx.Conn(), user: in.user, events: bytes.Contains(ctx.Request.Header.Peek("Accept"), []byte(typeEvents))}
 	ctx.SetContentType(typeLines)
@@ -81,7 +82,7 @@ func (a *API) getTrace(ctx *fasthttp.RequestCtx, in names) *problem {
 	}
 	if n := a.waiting.Add(1); n > a.maxWaiting {
 		a.waiting.Add(-1)
-		return problemf(429, "too_many_waiting", "%d requests wait for messages or events, which is the limit: try later", n-1)
+		return problem.Errorf(429, "too_many_waiting", "%d requests wait for messages or events, which is the limit: try later", n-1)
 	}
 	var err error
 	if a.waits.Err() != nil {
@@ -91,7 +92,7 @@ func (a *API) getTrace(ctx *fasthttp.RequestCtx, in names) *problem {
 	if t.trace, err = a.srv.Trace(order); err != nil {
 		a.waiting.Add(-1)
 		if errors.Is(err, server.ErrManyTraces) {
-			return problemf(429, "too_many_traces", "%d traces are running, which is the limit: end one, or try later", server.MaxTraces)
+			return problem.Errorf(429, "too_many_traces", "%d traces are running, which is the limit: end one, or try later", server.MaxTraces)
 		}
 		return listProblem(err)
 	}

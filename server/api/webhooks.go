@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/valyala/fasthttp"
+
+	"fanfare/server/api/internal/problem"
 )
 
 // Webhooks is the part of a webhook.Service that the API serves.
@@ -18,10 +20,10 @@ type Webhooks interface {
 	EachMetric(f func(name, help, label, value string, n float64))
 }
 
-var errNoWebhooks = &problem{501, "no_webhooks", "the server was started without webhooks"}
+var errNoWebhooks = problem.Errorf(501, "no_webhooks", "the server was started without webhooks")
 
 // getDead serves GET /v1/webhooks/dead?after=N.
-func (a *API) getDead(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) getDead(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	if a.cfg.Webhooks == nil {
 		return errNoWebhooks
 	}
@@ -31,15 +33,15 @@ func (a *API) getDead(ctx *fasthttp.RequestCtx, _ names) *problem {
 	}
 	body, err := a.cfg.Webhooks.AppendDead(a.quit, nil, after)
 	if err != nil {
-		return problemf(503, "unavailable", "%s", err)
+		return problem.Errorf(503, "unavailable", "%s", err)
 	}
-	ctx.SetContentType(typeJSON)
+	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(append(body, '\n'))
 	return nil
 }
 
 // replayDead serves POST /v1/webhooks/dead/replay?at=N.
-func (a *API) replayDead(ctx *fasthttp.RequestCtx, _ names) *problem {
+func (a *API) replayDead(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
 	if a.cfg.Webhooks == nil {
 		return errNoWebhooks
 	}
@@ -50,23 +52,23 @@ func (a *API) replayDead(ctx *fasthttp.RequestCtx, _ names) *problem {
 	n, err := a.cfg.Webhooks.Replay(a.quit, at)
 	switch {
 	case err != nil:
-		return problemf(503, "unavailable", "%d were queued again, then: %s", n, err)
+		return problem.Errorf(503, "unavailable", "%d were queued again, then: %s", n, err)
 	case at != 0 && n == 0:
-		return problemf(404, "not_found", "no dead letter of a configured webhook is at %d", at)
+		return problem.Errorf(404, "not_found", "no dead letter of a configured webhook is at %d", at)
 	}
 	answerJSON(ctx, map[string]int{"replayed": n})
 	return nil
 }
 
 // queryPosition returns a position from the query, 0 if there is none.
-func queryPosition(ctx *fasthttp.RequestCtx, field string) (uint64, *problem) {
+func queryPosition(ctx *fasthttp.RequestCtx, field string) (uint64, *problem.Problem) {
 	if !ctx.QueryArgs().Has(field) {
 		return 0, nil
 	}
 	given := ctx.QueryArgs().Peek(field)
 	n, err := strconv.ParseUint(string(given), 10, 63)
 	if err != nil || n == 0 && field == "at" {
-		return 0, problemf(400, "bad_query", "%s is %.40q: want the \"at\" of a dead letter", field, given)
+		return 0, problem.Errorf(400, "bad_query", "%s is %.40q: want the \"at\" of a dead letter", field, given)
 	}
 	return n, nil
 }

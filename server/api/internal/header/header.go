@@ -1,14 +1,13 @@
-package api
+package header
 
 import (
 	"bytes"
 	"mime"
-	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 
-	"fanfare/internal/similar"
+	"fanfare/server/api/internal/problem"
 )
 
 // unsupported lists header fields that change the meaning of a request and that the API does
@@ -45,19 +44,19 @@ const (
 	sameID       = "repeat durable messages with the same id parameter or field"
 )
 
-// checkHeader rejects a request whose header asks for something that the API does not do. A
+// Check rejects a request whose header asks for something that the API does not do. A
 // GET may have conditions, which caches and browsers add.
-func checkHeader(ctx *fasthttp.RequestCtx, get bool) *problem {
+func Check(ctx *fasthttp.RequestCtx, get bool) *problem.Problem {
 	h := &ctx.Request.Header
 	for name, value := range h.All() {
 		if len(value) == 0 {
 			continue
 		}
 		if overrides[string(name)] {
-			return problemf(400, "bad_header", "the header field %s is not supported: send the request with that method", name)
+			return problem.Errorf(400, "bad_header", "the header field %s is not supported: send the request with that method", name)
 		}
 		if hint := unsupported[string(name)]; hint != "" && !get {
-			return problemf(400, "bad_header", "the header field %s is not supported: %s", fieldName(name), hint)
+			return problem.Errorf(400, "bad_header", "the header field %s is not supported: %s", fieldName(name), hint)
 		}
 	}
 	if get {
@@ -65,11 +64,11 @@ func checkHeader(ctx *fasthttp.RequestCtx, get bool) *problem {
 	}
 	// RFC 9110, 10.1.1.
 	if expect := h.Peek("Expect"); len(expect) > 0 && !bytes.EqualFold(expect, []byte("100-continue")) {
-		return problemf(417, "bad_expect", "Expect: %.40q is not supported, only 100-continue is", expect)
+		return problem.Errorf(417, "bad_expect", "Expect: %.40q is not supported, only 100-continue is", expect)
 	}
 	if coding := h.Peek("Content-Encoding"); len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")) {
 		ctx.Response.Header.Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
-		return problemf(415, "unsupported_encoding", "Content-Encoding %.40q is not supported: send the body as it is", coding)
+		return problem.Errorf(415, "unsupported_encoding", "Content-Encoding %.40q is not supported: send the body as it is", coding)
 	}
 	return nil
 }
@@ -82,9 +81,9 @@ func fieldName(name []byte) string {
 	return string(name)
 }
 
-// checkCharset rejects a body whose text is in another encoding than UTF-8. Bodies that
+// CheckCharset rejects a body whose text is in another encoding than UTF-8. Bodies that
 // are ASCII are the same in the single-byte encodings that clients declare by default.
-func checkCharset(contentType, body []byte) *problem {
+func CheckCharset(contentType, body []byte) *problem.Problem {
 	if bytes.IndexByte(contentType, ';') < 0 {
 		return nil
 	}
@@ -98,7 +97,7 @@ func checkCharset(contentType, body []byte) *problem {
 	case (strings.HasPrefix(charset, "iso-8859-") || strings.HasPrefix(charset, "windows-125")) && isASCII(body):
 		return nil
 	default:
-		return problemf(415, "unsupported_charset", "charset %.40q is not supported: send UTF-8", charset)
+		return problem.Errorf(415, "unsupported_charset", "charset %.40q is not supported: send UTF-8", charset)
 	}
 }
 
@@ -109,34 +108,4 @@ func isASCII(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// checkQuery rejects unknown and repeated parameters, because a misspelt one would change
-// what happens.
-func checkQuery(args *fasthttp.Args, known []string) *problem {
-	var seen uint
-	for k := range args.All() {
-		i := slices.Index(known, string(k))
-		switch {
-		case i < 0:
-			return problemf(400, "bad_query", "unknown parameter %.40q%s", k, suggest(string(k), known))
-		case seen&(1<<i) != 0 && !slices.Contains(repeatable, known[i]):
-			return problemf(400, "bad_query", "parameter %q comes twice", known[i])
-		}
-		seen |= 1 << i
-	}
-	return nil
-}
-
-// suggest returns the end of a message about an unknown name: the known name that was
-// probably meant, and all known names.
-func suggest(name string, known []string) string {
-	if len(known) == 0 {
-		return "; want none here"
-	}
-	want := "want " + strings.Join(known, ", ")
-	if best, edits := similar.Nearest(name, known); edits <= max(len(best)/2, 1) {
-		return "; did you mean \"" + best + "\"? " + want
-	}
-	return "; " + want
 }

@@ -1,0 +1,3 @@
+// Package query reads parameters of requests. None is ignored: a misspelt one would change what
+// happens.
+package query
