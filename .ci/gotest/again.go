@@ -8,7 +8,7 @@ type rest struct {
 	tests []string
 }
 
-// runAgain calls run for the rests that arrive, until there are no more: each time for all that have arrived, because
+// runAgain calls run for the rests that arrive, until the channel is closed: each time for all that have arrived, because
 // go test takes a second to look at the packages that it is to build.
 func runAgain(rests <-chan rest, run func(tests, packages []string) error) error {
 	for r := range rests {

@@ -7,6 +7,13 @@
 // other process of a handover, by the same rules: [Check] says what a command must look
 // like, whoever has sent it.
 //
+// # Two ways to ask all nodes
+//
+// New questions are VerbInquire and VerbOperate with a document, while VerbSessions,
+// VerbSubscribers, VerbPresence, VerbTopicUsers, VerbDescribe and VerbReceipt stay verbs of
+// their own: nodes of the previous version ask with them and answer nothing else, so during
+// a rolling upgrade both ways must work, and one way would make answers incomplete.
+//
 // # Borrowed memory
 //
 // A Cluster keeps nothing of a Command after Ask has returned. The Node that serves one may
