@@ -4,8 +4,9 @@
 // other does not reach is a failure.
 //
 // The modules are tested side by side, and what a package skips runs while others are tested with the race detector. The
-// package with the most test code starts first, so that no long one is left at the end. What is built without the race detector is built as a release is, so that tests, the programs that they
-// build, and lint share one set of compiled packages.
+// package that probably takes longest starts first, so that no long one is left at the end. What is built without the
+// race detector is built as a release is, so that tests, the programs that they build, and lint share one set of
+// compiled packages.
 //
 // The tests of -bits32 run once more, as programs for 32 bits.
 //

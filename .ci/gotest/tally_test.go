@@ -109,7 +109,7 @@ func TestLongestFirst(t *testing.T) {
 	if got, err := longestFirst("."); err != nil || len(got) != 1 || got[0] != "gotest" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err := longestFirst("../.."); err != nil || !slices.Contains(got[:3], "fanfare/cmd/fanfare") {
+	if got, err := longestFirst("../.."); err != nil || !slices.Contains(got[:3], "fanfare/cmd/fanfare") || !slices.Contains(got[:3], "fanfare/server/inbox") {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := longestFirst("/nowhere"); err == nil {
