@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 
@@ -11,7 +12,6 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/connecthook"
-	"fanfare/server/internal/hooktest"
 )
 
 // A backend that knows its users by a cookie decides who connects.
@@ -31,8 +31,18 @@ func Example() {
 	defer hook.Close()
 	endpoint := server.PushEndpoint("/ws")
 	endpoint.Identifier, endpoint.NonBlocking, endpoint.Insecure = hook.Identify, false, false
-	srv, stop := hooktest.Start(endpoint) // server.New, Start and Shutdown
-	defer stop()
+	srv, err := server.New(server.Config{
+		Listen:    "127.0.0.1:0",
+		Endpoints: []server.Endpoint{endpoint},
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer srv.Shutdown(context.Background())
+	if err := srv.Start(); err != nil {
+		panic(err)
+	}
 	c, _, _, err := ws.Dial(context.Background(), "ws://"+srv.Addr().String()+"/ws")
 	if err != nil {
 		panic(err)

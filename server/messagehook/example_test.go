@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"fanfare/server"
-	"fanfare/server/internal/hooktest"
 	"fanfare/server/messagehook"
 )
 
@@ -35,8 +35,18 @@ func Example() {
 	defer hook.Close()
 	endpoint := server.PushEndpoint("/ws")
 	endpoint.Respond = hook.Respond
-	srv, stop := hooktest.Start(endpoint) // server.New, Start and Shutdown
-	defer stop()
+	srv, err := server.New(server.Config{
+		Listen:    "127.0.0.1:0",
+		Endpoints: []server.Endpoint{endpoint},
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer srv.Shutdown(context.Background())
+	if err := srv.Start(); err != nil {
+		panic(err)
+	}
 	c, _, _, err := ws.Dial(context.Background(), "ws://"+srv.Addr().String()+"/ws?user=alice")
 	if err != nil {
 		panic(err)

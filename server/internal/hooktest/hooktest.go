@@ -54,40 +54,20 @@ func New(t testing.TB, backend http.Handler) *Fixture {
 func (f *Fixture) Serve(hook Hook, cfg server.Config, ep server.Endpoint) {
 	f.t.Helper()
 	cfg.Listen, cfg.Logger, cfg.Workers, cfg.Endpoints = "127.0.0.1:0", f.Logger, cmp.Or(cfg.Workers, 2), []server.Endpoint{ep}
-	srv, stop, err := start(cfg)
+	srv, err := server.New(cfg)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() {
-		stop()
-		hook.Close()
-	})
-	f.Server, f.Hook = srv, hook
-}
-
-// Start starts a server for an Example. stop ends it.
-func Start(ep server.Endpoint) (srv *server.Server, stop func()) {
-	srv, stop, err := start(server.Config{Listen: "127.0.0.1:0", Endpoints: []server.Endpoint{ep}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		panic(err)
-	}
-	return srv, stop
-}
-
-func start(cfg server.Config) (srv *server.Server, stop func(), err error) {
-	if srv, err = server.New(cfg); err != nil {
-		return nil, nil, err
-	}
-	stop = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
 		srv.Shutdown(ctx)
-	}
+		hook.Close()
+	})
 	if err := srv.Start(); err != nil {
-		stop()
-		return nil, nil, err
+		f.t.Fatal(err)
 	}
-	return srv, stop, nil
+	f.Server, f.Hook = srv, hook
 }
 
 // Counts returns the metrics of the hook that are not 0: results by their names, and others by
