@@ -101,6 +101,7 @@ type Engine struct {
 	leftovers    leftovers
 	freezer      atomic.Pointer[freezer] // of the last Freeze
 	shared       atomic.Bool             // see ShareDescriptors
+	marks        Marks                   // nil: none; immutable once there are connections
 	done         sync.WaitGroup
 
 	mu        sync.Mutex
@@ -199,6 +200,7 @@ func (e *Engine) open(fd int, c *Conn, h Handler) error {
 // it is watched. After an error the descriptor is closed.
 func (e *Engine) watchFD(fd int, c *Conn, h Handler) error {
 	c.begin(e, h, nil, fd)
+	c.clearMark()
 	e.table.put(c.fd, c)
 	// If Close has begun it may have walked the table already, and the workers may
 	// have ended because the table was empty.
@@ -259,6 +261,7 @@ func (e *Engine) unwatch(c *Conn, closing bool) {
 
 // dropFD closes a descriptor that the poller does not watch.
 func (e *Engine) dropFD(c *Conn) {
+	c.clearMark()
 	e.table.drop(c.fd, c)
 	closeFD(int(c.fd))
 	if e.closing.Load() && e.table.count.Load() == 0 {

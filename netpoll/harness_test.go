@@ -31,7 +31,10 @@ type session struct {
 	started atomic.Bool
 	ended   atomic.Bool
 	peer    netip.AddrPort // at Release
+	partial atomic.Bool    // a message is incomplete
 }
+
+func (s *session) AtRest() bool { return !s.partial.Load() }
 
 func (s *session) Open(c *Conn) {
 	if s.inside.Add(1) != 1 {

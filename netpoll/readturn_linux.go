@@ -22,6 +22,7 @@ func (e *Engine) turn(c *Conn, w *worker, ready Readiness) bool {
 	if c.has(flagListener) {
 		return e.acceptTurn(c)
 	}
+	c.markReading()
 	if c.has(flagLeftover) && !e.deliver(c, e.leftovers.look(c), ready) {
 		return false
 	}

@@ -67,6 +67,9 @@ func childEngine(log slog.Handler) (*Engine, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if markChildren {
+		e.UseMarks(MarksIn(make([]byte, 4096*MarkSize)))
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
@@ -79,6 +82,9 @@ func childEngine(log slog.Handler) (*Engine, string, error) {
 }
 
 type childConn struct{ Conn }
+
+// markChildren has the engine of a child keep marks.
+var markChildren bool
 
 // secureChildren gives the connections of a child a Layer.
 var secureChildren bool

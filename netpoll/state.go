@@ -156,6 +156,7 @@ func (e *Engine) Import(fd int, c *Conn, h Handler, l Layer, st *State) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handler, c.engine, c.fd, c.gen = h, e, int32(fd), uint32(st.ID)
+	c.clearMark()
 	if l != nil {
 		c.via = &Via{layer: l}
 	}

@@ -17,6 +17,10 @@ import (
 
 func init() {
 	children["echo"] = echoChild
+	children["echo with marks"] = func() error {
+		markChildren = true
+		return echoChild()
+	}
 	children["echo through a layer"] = func() error {
 		secureChildren = true
 		return echoChild()
@@ -59,6 +63,7 @@ func TestSystemCallsPerEcho(t *testing.T) {
 		{"1", "echo", 0.1, 0.01},
 		{"2", "echo", 0.5, 0.05},
 		{"1", "echo through a layer", 0.1, 0.01},
+		{"1", "echo with marks", 0.1, 0.01},
 	} {
 		t.Run("GOMAXPROCS="+tt.procs+" "+tt.child, func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", tt.procs)
@@ -100,7 +105,7 @@ func countSystemCalls(t *testing.T, strace, child string, connections, rounds in
 		nc.SetDeadline(time.Now().Add(2 * time.Minute)) // strace is slow
 		clients.Go(func() {
 			msg := make([]byte, 128)
-			if child != "echo" {
+			if child == "echo through a layer" {
 				msg = new(frames).Seal(nil, msg)
 			}
 			for range rounds {

@@ -193,6 +193,7 @@ func (e *Engine) serve(c *Conn, w *worker) {
 		if !e.turn(c, w, ready) {
 			return
 		}
+		c.settle()
 		ready, ok = c.turn.move(moveGive, 0)
 	}
 }

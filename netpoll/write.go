@@ -63,8 +63,12 @@ func (c *Conn) writeLocked(b []byte, p Policy, borrowed bool, key Key) (outcome 
 	if l := c.layer(); l != nil {
 		return c.writeSealedLocked(l, b, p, borrowed)
 	}
+	c.markWritingLocked()
 	n, err := c.sendLocked(b)
 	if n == len(b) {
+		if c.out == nil {
+			c.markWrittenLocked()
+		}
 		return Written, false
 	}
 	if err != nil {
@@ -215,6 +219,7 @@ func (c *Conn) newQueueLocked() {
 	c.out = queues.Get().(*queue)
 	c.out.total = &c.traffic().queued
 	c.setLocked(flagQueued)
+	c.markWritingLocked()
 }
 
 // dropQueueLocked drops what can no longer be sent.
@@ -232,6 +237,7 @@ func (c *Conn) freeQueueLocked() {
 	c.out.free()
 	c.out = nil
 	c.clearLocked(flagQueued | flagCorked)
+	c.markWrittenLocked()
 }
 
 // DropMessages drops the queued messages that have not begun to go out, except those
