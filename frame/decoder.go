@@ -161,6 +161,15 @@ func (d *Decoder) Pending() int {
 	return n
 }
 
+// Between reports whether the next byte begins a message.
+func (d *Decoder) Between() bool {
+	return d.s == nil || d.s.shared || d.s.headLen == 0 && !d.s.inFrame && !d.s.inMessage
+}
+
+// KeepsContext reports whether the decoder may keep a window of compressed messages for the next
+// one.
+func (d *Decoder) KeepsContext() bool { return d.s != nil && d.s.contextBits != 0 }
+
 // Release releases the memory of an incomplete message, ends the loan of the last message's payload and
 // resets d to its zero value.
 func (d *Decoder) Release() { d.setState(nil) }

@@ -22,7 +22,7 @@ type Mark struct {
 const (
 	markReading uint32 = 1 << iota // bytes may have been received whose message has not ended
 	markWriting                    // a message may be sent in part, or bytes are unsent, or none may follow
-	markListed                     // Touch was called, and Version was not since
+	markListed                     // Touch was called, and the other process does not know that version
 )
 
 // Marks are the marks of all descriptors, by their numbers. A descriptor beyond them has none.
@@ -130,7 +130,7 @@ func (c *Conn) markWrittenLocked() {
 }
 
 // Touch gives the connection another version, because what another process knows of it is not
-// true any more. It reports whether that is the first call since Version. It does nothing
+// true any more. It reports whether that is the first call since Described. It does nothing
 // without a descriptor and without marks.
 func (c *Conn) Touch() (first bool) {
 	c.mu.Lock()
@@ -155,8 +155,23 @@ func (c *Conn) Version() (version uint32, known, ok bool) {
 	if m == nil || c.hasLocked(flagReleased) {
 		return 0, false, false
 	}
-	m.bits.And(^markListed)
 	return m.version.Load(), m.id.Load() == c.gen, true
+}
+
+// Described notes that the other process knows a version, and reports whether there is no other
+// one yet.
+func (c *Conn) Described(version uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.mark()
+	switch {
+	case m == nil || c.hasLocked(flagReleased):
+		return true
+	case m.version.Load() != version:
+		return false
+	}
+	m.bits.And(^markListed)
+	return true
 }
 
 // NoteKnown notes that another process has a duplicate of the descriptor.

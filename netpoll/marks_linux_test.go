@@ -82,8 +82,8 @@ func TestMarks(t *testing.T) {
 			if version != 2 || !known || !ok || marks.Look(fd, id, version) != FoundAtRest {
 				t.Errorf("version %d, %v, %v", version, known, ok)
 			}
-			if !s.Touch() {
-				t.Error("a Touch that follows Version is not the first")
+			if s.Touch() || s.Described(version) || !s.Described(version+1) || !s.Touch() {
+				t.Error("a Touch that follows Described is not the first")
 			}
 			version, _, _ = s.Version()
 

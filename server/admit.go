@@ -336,5 +336,6 @@ func (s *Session) open(ep *endpoint, a *admission) error {
 	if hook := s.endpoint().Hooks.OnOpen; hook != nil {
 		s.guard(func() { hook(s) })
 	}
+	s.touch()
 	return nil
 }

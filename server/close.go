@@ -102,6 +102,7 @@ func (s *Session) leaveOpen(next phase, code Code, reason string) bool {
 			return false
 		}
 	}
+	s.touch()
 	s.cancelContext()
 	return true
 }
@@ -181,6 +182,7 @@ func (s *Session) ended() {
 		}
 		return
 	}
+	srv.keeping.forget(s)
 	why := CloseError{Code: s.closeCode()}
 	if x != nil {
 		x.mu.Lock()

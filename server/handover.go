@@ -80,7 +80,7 @@ func (srv *Server) HandOver(ctx context.Context, conn *net.UnixConn) (*Handover,
 	g := &giving{srv: srv, link: l}
 	r, err := handover.Give(ctx, g, l, srv.timing)
 	if err != nil {
-		srv.engine.ShareDescriptors(false)
+		srv.engine.ShareDescriptors(srv.keeping != nil)
 		srv.handing.Store(false)
 		return nil, err
 	}
@@ -106,7 +106,12 @@ func (srv *Server) TakeOver(ctx context.Context, conn *net.UnixConn) (sessions i
 	defer srv.moving.Unlock()
 	srv.users.SetLimits(unlimited)
 	defer func() { srv.users.SetLimits(srv.live().limits()) }()
-	return handover.Take(ctx, taking{srv}, l, func() { srv.connect(l) })
+	t := &taking{srv: srv}
+	sessions, err = handover.Take(ctx, t, l, func() { srv.connect(l) })
+	if t.crashed && srv.replay != nil {
+		srv.replay.Recheck() // what was stored when the other process died may not have been delivered
+	}
+	return sessions, err
 }
 
 // unlimited lets users keep the sessions and topics that they have.
@@ -220,10 +225,16 @@ func (g *giving) Refused(s handover.Session, why string) {
 }
 
 // taking is a server as a TakeOver sees it.
-type taking struct{ srv *Server }
+type taking struct {
+	srv     *Server
+	crashed bool
+}
+
+var _ handover.Destination = (*taking)(nil)
 
 // Continue continues the counters of the other process.
-func (t taking) Continue(c handover.Counters) {
+func (t *taking) Continue(c handover.Counters) {
+	t.crashed = c.Crashed
 	t.srv.engine.ContinueIDs(c.LastID)
 	if t.srv.replay != nil {
 		t.srv.replay.ContinuePings(c.LastPing)
@@ -231,7 +242,7 @@ func (t taking) Continue(c handover.Counters) {
 }
 
 // Prepare makes a session of its state.
-func (t taking) Prepare(fd int, st *handover.State) (handover.Arrival, error) {
+func (t *taking) Prepare(fd int, st *handover.State) (handover.Arrival, error) {
 	s, err := t.srv.prepareImport(fd, st)
 	if err != nil {
 		return nil, err

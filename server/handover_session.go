@@ -72,14 +72,6 @@ func (s *Session) export() (st *handover.State, ok bool) {
 		return nil, false
 	}
 	x := s.ext.Load()
-	st = &handover.State{
-		Phase: movingPhases[phaseOf(state)], Code: Code(state & codeMask),
-		Opened: s.opened, Heard: s.heard.Load(), Pinged: s.pinged.Load(),
-		Proxied: state&proxiedBit != 0, ClientCode: state&clientCodeBit != 0, Window: uint8(state >> windowShift & windowMask),
-	}
-	if s.source != nil {
-		st.Source = s.source.Addr()
-	}
 	// What a TLS handshake has told is needed until the session is open, and is not plain data.
 	l := s.layer()
 	if l != nil && (!l.Exportable() || phaseOf(state) < open) {
@@ -88,25 +80,11 @@ func (s *Session) export() (st *handover.State, ok bool) {
 	if x != nil && x.adopted != nil {
 		return nil, false
 	}
-	if s.opened != 0 {
-		ep := s.endpoint()
-		if ep.srv.findEndpoint(ep.Path) != ep {
-			return nil, false
-		}
-		st.Path, st.Protocol = ep.Path, s.dialect().Protocol()
-		st.User, st.Topics = s.User(), s.Topics()
-		if !s.exportData(st) {
-			return nil, false
-		}
+	if st, ok = s.outline(state); !ok || s.opened != 0 && !s.exportData(st) {
+		return nil, false
 	}
 	if x != nil {
-		if c, ok := s.capabilities(); ok {
-			st.MaySubscribe, st.MayPublish, st.MayRead = c.Subscribe.Names(), c.Publish.Names(), c.Presence.Names()
-		}
-		st.Labels = s.Labels()
-		st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
-		st.Expires, st.Discarded = x.expires.Load(), x.discarded
-		st.Credential = x.credential.Load()
+		st.Discarded = x.discarded
 		if x.meter != (limit.Meter{}) {
 			meter := x.meter.Export()
 			st.Meter = &meter
@@ -114,12 +92,6 @@ func (s *Session) export() (st *handover.State, ok bool) {
 		if g := x.gathering; g != nil {
 			st.Request = &handover.Request{Proxy: g.proxy, Head: g.head.Bytes(), Arrived: g.arrived}
 		}
-		x.mu.Lock()
-		st.Reason = x.reason
-		if x.client.valid {
-			st.Client = x.client.addrPort()
-		}
-		x.mu.Unlock()
 	}
 	st.Decoder = s.dec.Export()
 	if s.srv().replay != nil && phaseOf(state) == open {
@@ -137,6 +109,44 @@ func (s *Session) export() (st *handover.State, ok bool) {
 		// From Export on nothing is sealed: a number that was used twice would betray the key.
 		st.TLS = l.Export()
 	}
+	return st, true
+}
+
+// outline returns what a state has of the session itself. It returns false if no other process
+// can find its endpoint. The caller has the read turn.
+func (s *Session) outline(state uint32) (st *handover.State, ok bool) {
+	st = &handover.State{
+		Phase: movingPhases[phaseOf(state)], Code: Code(state & codeMask),
+		Opened: s.opened, Heard: s.heard.Load(), Pinged: s.pinged.Load(),
+		Proxied: state&proxiedBit != 0, ClientCode: state&clientCodeBit != 0, Window: uint8(state >> windowShift & windowMask),
+	}
+	if s.source != nil {
+		st.Source = s.source.Addr()
+	}
+	if s.opened != 0 {
+		ep := s.endpoint()
+		if ep.srv.findEndpoint(ep.Path) != ep {
+			return nil, false
+		}
+		st.Path, st.Protocol = ep.Path, s.dialect().Protocol()
+		st.User, st.Topics = s.User(), s.Topics()
+	}
+	x := s.ext.Load()
+	if x == nil {
+		return st, true
+	}
+	if c, ok := s.capabilities(); ok {
+		st.MaySubscribe, st.MayPublish, st.MayRead = c.Subscribe.Names(), c.Publish.Names(), c.Presence.Names()
+	}
+	st.Labels = s.Labels()
+	st.MaxMessages, st.MaxTopics = x.maxMessages.Load(), x.maxTopics.Load()
+	st.Expires, st.Credential = x.expires.Load(), x.credential.Load()
+	x.mu.Lock()
+	st.Reason = x.reason
+	if x.client.valid {
+		st.Client = x.client.addrPort()
+	}
+	x.mu.Unlock()
 	return st, true
 }
 
@@ -305,6 +315,7 @@ func (s *Session) adopt(st *handover.State) {
 	s.armAgain()
 	s.conn.Start(st.Conn.Unread)
 	s.closeIfRevoked() // its identity may have been revoked while it moved
+	s.touch()
 }
 
 // adoptIdentity enters the session in the registry, without the limits of the configuration.
@@ -368,6 +379,7 @@ func (s *Session) abandon() {
 	}
 	srv.uncount(s)
 	if s.opened != 0 {
+		srv.keeping.forget(s)
 		if srv.users.Leave(s) {
 			srv.releaseUser(s.User())
 		}

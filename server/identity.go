@@ -74,6 +74,7 @@ func (s *Session) Refresh(id Identity) (ended []string, err error) {
 			ended = append(ended, topic)
 		}
 	}
+	s.touch()
 	if s.closeIfRevoked() { // revoked since it was checked
 		return ended, ErrClosed
 	}

@@ -19,7 +19,7 @@ var (
 	// adapters use the server, or its contracts, and bring in a library each.
 	adapters = []string{
 		"fanfare/server/acme", "fanfare/server/api", "fanfare/server/auth", "fanfare/server/cluster", "fanfare/server/connecthook", "fanfare/server/console",
-		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/messagehook", "fanfare/server/messagenats", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
+		"fanfare/server/fasthttpmount", "fanfare/server/inbox", "fanfare/server/keep", "fanfare/server/messagehook", "fanfare/server/messagenats", "fanfare/server/presence", "fanfare/server/pusher", "fanfare/server/sse", "fanfare/server/ticket", "fanfare/server/webhook",
 	}
 	internal = []string{
 		"fanfare/internal/leak", "fanfare/internal/similar",

@@ -307,6 +307,7 @@ func (s *Session) change(c *IdentityChange) {
 		}
 		s.setExpiry(at)
 	}
+	s.touch()
 	if c.Subscribe == nil {
 		return
 	}

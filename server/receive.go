@@ -16,8 +16,14 @@ type handler struct{ s *Session }
 
 func (h handler) Open(*netpoll.Conn)                 { h.s.opening() }
 func (h handler) Data(_ *netpoll.Conn, b []byte) int { return h.s.received(b) }
-func (h handler) Release(*netpoll.Conn)              { h.s.released() }
-func (h handler) Close(*netpoll.Conn, error)         { h.s.ended() }
+
+// AtRest is asked only of a server whose sessions are kept.
+func (h handler) AtRest() bool {
+	return h.s.phase() == open && h.s.dec.Between() && !h.s.hasUpstream()
+}
+
+func (h handler) Release(*netpoll.Conn)      { h.s.released() }
+func (h handler) Close(*netpoll.Conn, error) { h.s.ended() }
 
 // received processes bytes of the connection, and returns how many it has processed.
 func (s *Session) received(b []byte) (n int) {

@@ -192,6 +192,7 @@ func (s *Session) Acknowledge(topic, epoch string, offset uint64) error {
 	case err != nil:
 		return errors.Join(ErrNotSent, err)
 	}
+	s.touch()
 	return nil
 }
 
@@ -210,7 +211,11 @@ func (s *Session) ponged(payload []byte) bool {
 		return s.receiptPong(payload)
 	}
 	srv := s.srv()
-	return srv.replay != nil && srv.replay.Pong(receiver{s}, payload)
+	if srv.replay == nil || !srv.replay.Pong(receiver{s}, payload) {
+		return false
+	}
+	s.touch()
+	return true
 }
 
 // hold keeps a live message while older stored messages are being delivered. It returns
@@ -275,6 +280,7 @@ func (r receiver) AckMode() replay.AckMode { return replay.AckMode(r.s.ackMode()
 func (r receiver) Pings() bool             { return r.s.pingFrame(nil) != nil }
 
 func (r receiver) Begin(b replay.Begin) {
+	r.s.touch()
 	r.s.callBegin(Position{Topic: b.Box.Topic, Epoch: b.Epoch, Offset: b.Offset, Gap: b.Gap})
 }
 
@@ -296,6 +302,7 @@ func (r receiver) Dialect() any { return r.s.dialect() }
 
 func (r receiver) WriteStored(f replay.Frame) bool {
 	s := r.s
+	s.touch() // first: Keeping describes the session when its lock is free again
 	if s.outcome(s.conn.Write(s.compressed((*frame.Prepared)(f.(*storedFrame))), netpoll.CloseOnFull)) != nil {
 		return false
 	}
@@ -316,6 +323,7 @@ func (r receiver) DropLive(replay.Frame) {
 // Ping has the policy of messages, so that what drops them drops it too.
 func (r receiver) Ping(payload []byte) bool {
 	b := r.s.pingFrame(payload)
+	r.s.touch()
 	return b != nil && r.s.outcome(r.s.conn.Write(b, netpoll.CloseOnFull)) == nil
 }
 
@@ -336,6 +344,7 @@ var markBuffers = sync.Pool{New: func() any { return new(markBuffer) }}
 // those of this session.
 func (r receiver) WriteMarked(f replay.Frame, at replay.Positions) bool {
 	s := r.s
+	s.touch() // first: Keeping describes the session when its lock is free again
 	d, ok := s.dialect().(Stream)
 	if !ok {
 		return f == nil || r.WriteStored(f)

@@ -188,6 +188,7 @@ func (s *Session) outcome(o netpoll.Outcome) error {
 func (s *Session) writeWith(m *Message, b []byte, policy netpoll.Policy) error {
 	o, srv := m.options, s.srv()
 	if o.conflate != (netpoll.Key{}) && (o.interval != 0 || srv.rated.Len() > 0) {
+		defer s.touch() // the message may wait
 		return s.outcome(srv.rated.Offer(s, o.conflate, liveFrame{m, policy}, o.interval, srv.now()))
 	}
 	return s.outcome(s.put(o, b, policy))

@@ -63,6 +63,7 @@ type Server struct {
 	tls       tlsService           // nil: no TLS
 	events    *events              // nil: no Config.Observer
 	members   *roster.Members      // nil: no Config.PresenceTopics
+	keeping   *Keeping             // nil: Keep was not called; immutable once there are connections
 
 	// Atomic, and rarely written.
 	current atomic.Pointer[Config] // cfg, with what Reconfigure has changed; a Config in it is immutable

@@ -274,6 +274,7 @@ func (s *Session) SetData(v any) {
 	x.mu.Lock()
 	x.data = v
 	x.mu.Unlock()
+	s.touch()
 }
 
 // SetTimer schedules one call of Hooks.OnTimer after d. A further call replaces the time.

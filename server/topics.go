@@ -89,6 +89,9 @@ func (s *Session) subscribeAs(topic string, sub replay.Subscription) (begins boo
 	if added && err == nil {
 		s.topicChanged(topic, true)
 	}
+	if added || begins {
+		s.touch()
+	}
 	return begins, err
 }
 
@@ -122,6 +125,7 @@ func (s *Session) Unsubscribe(topic string) bool {
 	if removed {
 		srv.reviewTopic(topic, s.User())
 		s.topicChanged(topic, false)
+		s.touch()
 	}
 	return removed
 }

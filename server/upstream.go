@@ -73,6 +73,7 @@ func (c v1Client) Publish(id, topic string, p fanfarev1.Payload) error {
 // enqueue runs a function after the earlier functions of the session. The error is for the
 // client.
 func (c v1Client) enqueue(to *lane.Lanes[*Session], size int, run func()) error {
+	c.s.touch() // it is at rest again when the function has returned
 	switch err := to.Go(c.s, size, run); {
 	case errors.Is(err, lane.ErrKeyFull):
 		return errBusy

@@ -35,6 +35,10 @@ const (
 	Command
 	Reply
 	Failed
+	// Between a server and its keeper; see package keep.
+	Kept
+	Listeners
+	Leaving
 	kinds
 )
 
@@ -42,6 +46,7 @@ var kindNames = [...]string{
 	Begin: "begin", Ready: "ready", Descriptors: "descriptors", Sync: "sync", Synced: "synced", Sessions: "sessions",
 	Prepare: "prepare", Prepared: "prepared", Commit: "commit", Done: "done", Finished: "finished",
 	Command: "command", Reply: "reply", Failed: "failed",
+	Kept: "kept", Listeners: "listeners", Leaving: "leaving",
 }
 
 func (k Kind) String() string {

@@ -54,6 +54,9 @@ type Counters struct {
 	Tick     uint32 `json:"tick,omitzero"`
 	LastID   uint64 `json:"last_id,omitzero"`
 	LastPing uint64 `json:"last_ping,omitzero"`
+	// Crashed says that the giver is a keeper: the process that had the sessions has died, and
+	// what it did at the end is not known.
+	Crashed bool `json:"crashed,omitzero"`
 }
 
 // beginning is the payload of Begin and Ready.

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"fanfare/server/store"
@@ -103,6 +104,28 @@ func (v *Service) Export(r Receiver) (st *State, held []Frame) {
 	return st, held
 }
 
+// Describe returns what Export returns, and changes nothing. It returns false while frames are
+// held, or are to be.
+func (v *Service) Describe(r Receiver) (st *State, ok bool) {
+	ok = true
+	v.use(r, false, func(s *session) {
+		if ok = !s.holding && len(s.held) == 0; ok {
+			st = &State{Session: s.export()}
+		}
+	})
+	if st != nil || !ok {
+		return st, ok
+	}
+	id := r.ID()
+	sh := v.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if at, ok := sh.left[id]; ok {
+		st = &State{Epoch: at.epoch, Offset: at.offset, From: at.from}
+	}
+	return st, true
+}
+
 func (s *session) export() *SessionState {
 	st := &SessionState{
 		Inbox: s.inbox.export(), Used: s.used, Flight: s.flight, Largest: s.largest.export(),
@@ -129,7 +152,7 @@ func (st *stream) export() StreamState {
 	return StreamState{
 		Topic: st.box.Topic, Start: st.start, Since: st.since, Remember: st.remember, Exempt: st.exempt, Full: st.full,
 		Placed: st.placed, Begun: st.begun, Hinted: st.hinted, Check: st.check, Gap: st.gap, Known: st.known,
-		OverQuota: st.overQuota, Pinned: st.pinned, Solo: st.solo, Continued: st.continued, Epoch: st.epoch, Past: st.past,
+		OverQuota: st.overQuota, Pinned: st.pinned, Solo: st.solo, Continued: st.continued, Epoch: st.epoch, Past: slices.Clone(st.past),
 		Bound: st.bound, From: st.from, Sent: st.sent, Want: st.want, Pinged: st.pinged, Need: st.need, Acked: st.acked, Reported: st.reported,
 	}
 }
