@@ -10,6 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"fanfare/cmd/fanfare/internal/settings"
+	"fanfare/cmd/fanfare/internal/upgrade"
 )
 
 // Names of the sockets that a service manager passes (FileDescriptorName= in
@@ -133,4 +134,20 @@ func sameAddress(flag string, addr net.Addr) bool {
 	}
 	all := func(ip net.IP) bool { return len(ip) == 0 || ip.IsUnspecified() }
 	return want.IP.Equal(is.IP) || all(want.IP) && all(is.IP)
+}
+
+// files returns duplicates of the listeners, for another process.
+func (in *inherited) files(flags *settings.Serve) (all []upgrade.Listener, err error) {
+	for _, l := range []struct{ name, flag string }{{publicSocket, flags.Listen}, {apiSocket, flags.API}} {
+		ln, ok := in.by[l.name].(interface{ File() (*os.File, error) })
+		if !ok {
+			continue
+		}
+		f, err := ln.File()
+		if err != nil {
+			return all, fmt.Errorf("%s listener: %w", l.name, err)
+		}
+		all = append(all, upgrade.Listener{Name: l.name, Flag: l.flag, Activated: true, File: f})
+	}
+	return all, nil
 }

@@ -22,6 +22,7 @@ import (
 	"fanfare/server/connecthook"
 	"fanfare/server/console"
 	"fanfare/server/inbox"
+	"fanfare/server/keep"
 	"fanfare/server/messagehook"
 	"fanfare/server/messagenats"
 	"fanfare/server/presence"
@@ -48,6 +49,7 @@ type program struct {
 	acme      *acme.Manager // nil: certificates are not obtained
 	page      *console.Page // nil: none
 	path      string        // of the program, for an upgrade
+	keeper    *keep.Link    // nil: no --keep
 
 	vault       *vault.Vault         // the store; nil: none
 	storeConfig *inbox.Config        // nil: none

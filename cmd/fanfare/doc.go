@@ -28,6 +28,9 @@
 // and the configuration as they are then, takes over the listeners and all sessions. If that
 // fails, this one goes on.
 //
+// With --keep the server is a child process. When that dies, its parent starts it again, and
+// the sessions that were between two messages go on.
+//
 // SIGTERM and SIGINT drain: the program answers /readyz with 503 for --drain-delay, stops
 // accepting, closes its sessions at --drain-rate and exits with 0. A second signal ends
 // it at once.

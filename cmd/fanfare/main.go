@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"fanfare/cmd/fanfare/internal/keeper"
 	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/cmd/fanfare/internal/upgrade"
 )
@@ -64,6 +65,9 @@ func run(args []string) int {
 	pred, err := upgrade.Inherit()
 	if err == nil {
 		into.Serve.pred = pred
+		into.Serve.kept, err = keeper.Inherit()
+	}
+	if err == nil {
 		ctx, err = parse(into, args)
 	}
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"fanfare/cmd/fanfare/internal/keeper"
 	"fanfare/cmd/fanfare/internal/settings"
 	"fanfare/cmd/fanfare/internal/trim"
 	"fanfare/cmd/fanfare/internal/upgrade"
@@ -20,18 +22,26 @@ import (
 type serveCmd struct {
 	settings.Serve `embed:""`
 
-	pred *upgrade.Predecessor // the process that this one replaces; nil: none
+	pred *upgrade.Predecessor // the process that this one replaces, or its keeper; nil: none
+	kept *keeper.Kept         // what the keeper of this process has given it; nil: none
 }
 
 // Run serves until a signal. SIGHUP reloads.
 func (cmd *serveCmd) Run(k *kong.Kong) error {
+	if cmd.Keep && cmd.kept == nil {
+		return cmd.runKeeper()
+	}
 	profileMemory(cmd.Pprof)
 	// Signals are caught before anything listens, so that none is missed.
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer release()
 	// A second signal has its usual effect, even if the first arrives while the store
 	// is being opened: it ends the process at once.
-	context.AfterFunc(ctx, release)
+	again := release
+	if cmd.kept != nil {
+		again = func() { time.AfterFunc(signalsOnce, release) }
+	}
+	context.AfterFunc(ctx, again)
 	hangup := make(chan os.Signal, 1) // a reload reads everything: two signals may be one
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -83,6 +93,11 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		p.inherited.close()
 		return err
 	}
+	if err := p.startKeeping(cmd.kept); err != nil {
+		p.shutdown(context.Background())
+		p.inherited.close()
+		return err
+	}
 	if pred != nil {
 		if err := p.takeOver(ctx, pred); err != nil {
 			p.shutdown(context.Background())
@@ -92,6 +107,10 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 	}
 	if err := p.listen(); err != nil {
 		p.inherited.close()
+		return err
+	}
+	if err := p.tellListeners(); err != nil {
+		p.shutdown(context.Background())
 		return err
 	}
 	if pred != nil {
@@ -135,7 +154,7 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 		}
 	}
 	control.Remove()
-	release() // before the log says that the signal has arrived
+	again() // before the log says that the signal has arrived
 	go func() {
 		for range hangup {
 			p.log.Warn("reload ignored, the server is draining")
@@ -147,6 +166,9 @@ func (cmd *serveCmd) Run(k *kong.Kong) error {
 
 // drain closes the sessions and ends the program's parts.
 func (p *program) drain(m *manager) {
+	if p.keeper != nil {
+		p.keeper.Leaving()
+	}
 	timeout := p.flags.DrainDelay + p.flags.DrainTimeout
 	p.log.Info("draining", "sessions", p.srv.Count(), "delay", p.flags.DrainDelay, "timeout", p.flags.DrainTimeout)
 	m.stopping(p.srv.Count(), timeout)

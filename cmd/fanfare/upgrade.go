@@ -139,6 +139,9 @@ func (p *program) tryUpgrade(ctx context.Context, m *manager) (next *upgrade.Pro
 	if os.Getpid() == 1 {
 		return nil, "", nil, errors.New("this process has the ID 1, and the container ends with it: run it under an init process, such as docker run --init")
 	}
+	if p.keeper != nil {
+		return nil, "", nil, errors.New("--keep is set, and the keeper runs one process at a time: restart the server instead, or kill its child process with SIGKILL, which idle sessions survive")
+	}
 	if p.webhooks != nil {
 		return nil, "", nil, errors.New("--webhook is set, and the queue of events cannot be handed over: restart the server instead")
 	}
@@ -154,7 +157,7 @@ func (p *program) tryUpgrade(ctx context.Context, m *manager) (next *upgrade.Pro
 	if err != nil {
 		return nil, "", nil, err
 	}
-	if next, err = upgrade.Start(p.path, p.args); err != nil {
+	if next, err = upgrade.Start(p.path, p.args, upgrade.Extra{}); err != nil {
 		return nil, "", nil, err
 	}
 	released := false

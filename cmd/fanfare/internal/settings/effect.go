@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -135,6 +136,9 @@ func (cmd *Serve) effectRules() []effectRule {
 		{"console-push", cmd.Console && (cmd.APIKeyFile != "" || os.Getenv(APIKeyEnv) != ""), "the console, and --api-key-file or FANFARE_API_KEY"},
 		{"trusted-proxy proxy-protocol", addressed, "--listen HOST:PORT: connections to a Unix socket have no address"},
 		{"api-proxy-protocol", !strings.HasPrefix(cmd.API, "unix:"), "--api HOST:PORT: connections to a Unix socket have no address"},
+		{"keep", runtime.GOOS == "linux", "Linux"},
+		{"keep", cmd.Transport != "goroutine", "--transport epoll or easygo: with goroutine another process cannot go on with a connection"},
+		{"keep", !cmd.PublicTLS(), "a public listener without --tls-cert and --acme-domain: sessions with TLS cannot be kept"},
 		{"forwarded", len(cmd.TrustedProxy) > 0, "--trusted-proxy"},
 	}
 }
@@ -150,6 +154,20 @@ func (cmd *Serve) checkEffect() error {
 			if cmd.given[name] && rule.concerns(name) {
 				return fmt.Errorf("--%s has no effect here: it needs %s", name, rule.wants)
 			}
+		}
+	}
+	return cmd.checkKeep()
+}
+
+// checkKeep rejects what would be wrong after the death of the server. Nobody knows then which
+// users were there before.
+func (cmd *Serve) checkKeep() error {
+	for _, other := range []struct {
+		flag  string
+		given bool
+	}{{"webhook", len(cmd.Webhook) > 0}, {"presence-topic", len(cmd.PresenceTopic) > 0}} {
+		if cmd.Keep && other.given {
+			return fmt.Errorf("--keep cannot be combined with --%s, which would not learn who has left when the server dies: leave out one of them", other.flag)
 		}
 	}
 	return nil

@@ -78,6 +78,7 @@ type Serve struct {
 	Workers   int    `help:"Maximum number of goroutines that serve ready connections, including those blocked in hooks." default:"1024" group:"Engine"`
 
 	Control        string        `help:"Path of the control socket, where fanfare upgrade asks; none: no socket. By default control.sock in $RUNTIME_DIRECTORY or --data-dir." placeholder:"PATH" group:"Upgrade"`
+	Keep           bool          `help:"Run the server as a child process, and start it again when it dies: idle sessions go on then, as after SIGKILL. Linux, without TLS on the public listener." group:"Upgrade"`
 	UpgradeTimeout time.Duration `help:"How long a new process may take to take over, before this one goes on by itself." default:"30s" group:"Upgrade" live:"yes"`
 
 	LogFormat string `help:"text or json." enum:"text,json" default:"text" group:"Logging"`

@@ -20,6 +20,7 @@ const variable = "FANFARE_UPGRADE_OF"
 const (
 	peerFD     = 3
 	sessionsFD = 4
+	FirstFD    = 5 // of Extra
 )
 
 // Process is the new process, as the old one sees it.
@@ -31,8 +32,14 @@ type Process struct {
 	err      error // of Wait; valid when done is closed
 }
 
+// Extra is what a new process gets besides.
+type Extra struct {
+	Files []*os.File // from FirstFD on
+	Env   []string
+}
+
 // Start starts the program at path with the arguments of this process.
-func Start(path string, args []string) (*Process, error) {
+func Start(path string, args []string, with Extra) (*Process, error) {
 	ours, theirs, err := pair()
 	if err != nil {
 		return nil, err
@@ -47,8 +54,8 @@ func Start(path string, args []string) (*Process, error) {
 	defer theirSessions.Close()
 	cmd := exec.Command(path, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs, theirSessions}
-	cmd.Env = append(environ(os.Environ()), variable+"="+strconv.Itoa(os.Getpid()))
+	cmd.ExtraFiles = append([]*os.File{theirs, theirSessions}, with.Files...)
+	cmd.Env = append(append(environ(os.Environ()), variable+"="+strconv.Itoa(os.Getpid())), with.Env...)
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		sessions.Close()
@@ -78,6 +85,9 @@ func environ(all []string) (kept []string) {
 
 // PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -113,8 +123,8 @@ func Inherit() (*Predecessor, error) {
 		return nil, fmt.Errorf("upgrade: %s is %q, which is not the parent process: unset it", variable, value)
 	}
 	p := &Predecessor{pid: pid}
-	if p.conn, err = connOf(peerFD); err == nil {
-		p.Sessions, err = connOf(sessionsFD)
+	if p.conn, err = ConnOf(peerFD); err == nil {
+		p.Sessions, err = ConnOf(sessionsFD)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
@@ -125,7 +135,8 @@ func Inherit() (*Predecessor, error) {
 // Alive reports whether the old process has not ended.
 func (p *Predecessor) Alive() bool { return os.Getppid() == p.pid }
 
-func connOf(fd int) (*net.UnixConn, error) {
+// ConnOf returns the connection on a descriptor, which it closes.
+func ConnOf(fd int) (*net.UnixConn, error) {
 	f := os.NewFile(uintptr(fd), "upgrade")
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -151,7 +162,7 @@ func pair() (*net.UnixConn, *os.File, error) {
 		unix.SetNonblock(fd, true)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "upgrade")
-	ours, err := connOf(fds[0])
+	ours, err := ConnOf(fds[0])
 	if err != nil {
 		theirs.Close()
 		return nil, nil, err
