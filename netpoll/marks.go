@@ -158,8 +158,8 @@ func (c *Conn) Version() (version uint32, known, ok bool) {
 	return m.version.Load(), m.id.Load() == c.gen, true
 }
 
-// Described notes that the other process knows a version, and reports whether there is no other
-// one yet.
+// Described notes that the other process knows a version, and reports whether that is still the
+// version of the connection.
 func (c *Conn) Described(version uint32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

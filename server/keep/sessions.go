@@ -19,7 +19,7 @@ import (
 	"fanfare/server/store"
 )
 
-// Sessions are those that no process serves: their process has died, and they were at rest.
+// Sessions are sessions at rest that no process serves, because their process has died.
 type Sessions struct {
 	Started time.Time // of the service: processes share the clock that begins then
 	Logger  *slog.Logger
@@ -108,7 +108,7 @@ func (k *Sessions) Close() {
 // conn. Sessions that it cannot serve are closed. After an error the sessions stay that it has
 // not confirmed.
 func (k *Sessions) HandOver(ctx context.Context, conn *net.UnixConn) (n int, err error) {
-	l := handover.NewLink(handover.New(conn), handover.LinkConfig{Executor: nobody{}, Go: func(f func()) { go f() }, Ended: func(*handover.Link) {}})
+	l := handover.NewLink(handover.New(conn), handover.LinkConfig{Executor: noServer{}, Go: func(f func()) { go f() }, Ended: func(*handover.Link) {}})
 	go l.Run()
 	r, err := handover.Give(ctx, source{k}, l, timing)
 	k.forget(func(s *resting) bool { return s.fd < 0 })
@@ -140,7 +140,7 @@ func (k *Sessions) tick() uint32 { return uint32(time.Since(k.Started) / limit.T
 // source is a keeper as package handover sees it.
 type source struct{ k *Sessions }
 
-// Counters are above those that the process that died may have used since it told them.
+// Counters returns counters above all that the process may have used before it died.
 func (s source) Counters() handover.Counters {
 	c := s.k.counters
 	c.Crashed, c.Tick = true, s.k.tick()
@@ -194,15 +194,15 @@ func (s *resting) Abandon() {
 	s.fd = -1
 }
 
-// nobody has no sessions that a push could reach.
-type nobody struct{}
+// noServer answers pushes of the new process: the keeper has no sessions that they reach.
+type noServer struct{}
 
 var errKeeper = errors.New("keep: a keeper has no store")
 
-func (nobody) Execute(*node.Command) node.Reply { return node.Reply{} }
+func (noServer) Execute(*node.Command) node.Reply { return node.Reply{} }
 
-func (nobody) Begin(store.Box, store.Entry) (func() (gate.Stored, error), error) {
+func (noServer) Begin(store.Box, store.Entry) (func() (gate.Stored, error), error) {
 	return nil, fmt.Errorf("%w: nothing is stored", errKeeper)
 }
 
-func (nobody) Purge(store.Box) (uint64, error) { return 0, errKeeper }
+func (noServer) Purge(store.Box) (uint64, error) { return 0, errKeeper }

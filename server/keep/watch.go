@@ -18,7 +18,7 @@ type Watch struct {
 	marks server.Marks
 	done  chan struct{} // closed when run has returned
 
-	// Owned by run, and then by whoever has seen it return.
+	// Owned by run, and by the caller after done is closed.
 	held      map[uint64]*held
 	count     int // of the sessions that the server had
 	counters  handover.Counters
