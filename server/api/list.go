@@ -12,7 +12,7 @@ import (
 	"fanfare/server/api/internal/query"
 )
 
-// This file lists users, topics, and the sessions of a user, in pages.
+// This file has what the lists of users, topics and sessions have in common: pages and cursors.
 
 // sessionQuery are the parameters of a page of a user's sessions, besides topic.
 var sessionQuery = []string{"node", "dialect", "after", "limit"}
@@ -66,104 +66,4 @@ func listProblem(err error) *problem.Problem {
 		return problem.Errorf(400, "bad_query", "%s", err)
 	}
 	return pushProblem(err)
-}
-
-// getUsers serves GET /v1/users?prefix=&after=&limit=: it lists users who have sessions. With
-// topic it lists those who subscribe to it.
-func (a *API) getUsers(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
-	args := ctx.QueryArgs()
-	if args.Has("topic") {
-		if args.Has("prefix") {
-			return problem.Errorf(400, "bad_query", "prefix does not apply to the users of a topic: remove it, or topic")
-		}
-		return withNames((*API).getTopicUsers, "topic")(a, ctx, names{})
-	}
-	q, p := userList.readPage(args)
-	if p != nil {
-		return p
-	}
-	list, err := a.srv.Users(a.quit, q)
-	if err != nil {
-		return listProblem(err)
-	}
-	answer := struct {
-		coverage
-		Users []server.UserSessions `json:"users"`
-		Next  string                `json:"next,omitempty"`
-	}{coverage: coverageOf(list.Coverage), Users: list.Users}
-	if list.More {
-		answer.Next = userList.cursor(list.Users[len(list.Users)-1].User)
-	}
-	answerJSON(ctx, answer)
-	return nil
-}
-
-// getTopics serves GET /v1/topics?prefix=&after=&limit=: it lists topics that have subscribers.
-func (a *API) getTopics(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
-	q, p := topicList.readPage(ctx.QueryArgs())
-	if p != nil {
-		return p
-	}
-	list, err := a.srv.Topics(a.quit, q)
-	if err != nil {
-		return listProblem(err)
-	}
-	answer := struct {
-		coverage
-		Topics []server.TopicSubscribers `json:"topics"`
-		Next   string                    `json:"next,omitempty"`
-	}{coverage: coverageOf(list.Coverage), Topics: list.Topics}
-	if list.More {
-		answer.Next = topicList.cursor(list.Topics[len(list.Topics)-1].Topic)
-	}
-	answerJSON(ctx, answer)
-	return nil
-}
-
-// nodeNamed returns the name that the server knows of a node in the answer of GET /v1/nodes:
-// none if there is no cluster, because then every session is of this node.
-func (a *API) nodeNamed(name string) string {
-	if a.limits.Cluster == nil && name == a.node() {
-		return ""
-	}
-	return name
-}
-
-// getSessionPage serves GET /v1/users/{user}/sessions: it lists sessions of a user in the order
-// in which they were opened.
-func (a *API) getSessionPage(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
-	args := ctx.QueryArgs()
-	q := server.SessionQuery{User: in.user, Node: a.nodeNamed(string(args.Peek("node"))), Dialect: string(args.Peek("dialect"))}
-	for _, name := range []string{"node", "dialect"} {
-		if args.Has(name) && len(args.Peek(name)) == 0 {
-			return problem.Errorf(400, "bad_query", "%s is empty: give it a value, or remove it", name)
-		}
-	}
-	var p *problem.Problem
-	if args.Has("topic") {
-		if q.Topic, p = query.Name(args, "topic"); p != nil {
-			return p
-		}
-	}
-	if q.After, p = sessionList.readCursor(args); p != nil {
-		return p
-	}
-	if q.Limit, p = query.Limit(args, defaultPage, server.MaxPage); p != nil {
-		return p
-	}
-	page, err := a.srv.UserSessionPage(a.quit, q)
-	if err != nil {
-		return listProblem(err)
-	}
-	answer := struct {
-		User string `json:"user"`
-		coverage
-		Sessions []server.SessionDetails `json:"sessions"`
-		Next     string                  `json:"next,omitempty"`
-	}{User: in.user, coverage: coverageOf(page.Coverage), Sessions: page.Sessions}
-	if page.Next != "" {
-		answer.Next = sessionList.cursor(page.Next)
-	}
-	answerJSON(ctx, answer)
-	return nil
 }

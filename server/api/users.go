@@ -8,10 +8,88 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"fanfare/frame"
-	"fanfare/registry"
 	"fanfare/server"
 	"fanfare/server/api/internal/problem"
+	"fanfare/server/api/internal/query"
 )
+
+// getUsers serves GET /v1/users?prefix=&after=&limit=: it lists users who have sessions. With
+// topic it lists those who subscribe to it.
+func (a *API) getUsers(ctx *fasthttp.RequestCtx, _ names) *problem.Problem {
+	args := ctx.QueryArgs()
+	if args.Has("topic") {
+		if args.Has("prefix") {
+			return problem.Errorf(400, "bad_query", "prefix does not apply to the users of a topic: remove it, or topic")
+		}
+		return withNames((*API).getTopicUsers, "topic")(a, ctx, names{})
+	}
+	q, p := userList.readPage(args)
+	if p != nil {
+		return p
+	}
+	list, err := a.srv.Users(a.quit, q)
+	if err != nil {
+		return listProblem(err)
+	}
+	answer := struct {
+		coverage
+		Users []server.UserSessions `json:"users"`
+		Next  string                `json:"next,omitempty"`
+	}{coverage: coverageOf(list.Coverage), Users: list.Users}
+	if list.More {
+		answer.Next = userList.cursor(list.Users[len(list.Users)-1].User)
+	}
+	answerJSON(ctx, answer)
+	return nil
+}
+
+// nodeNamed returns the name that the server knows of a node in the answer of GET /v1/nodes:
+// none if there is no cluster, because then every session is of this node.
+func (a *API) nodeNamed(name string) string {
+	if a.limits.Cluster == nil && name == a.node() {
+		return ""
+	}
+	return name
+}
+
+// getSessionPage serves GET /v1/users/{user}/sessions: it lists sessions of a user in the order
+// in which they were opened.
+func (a *API) getSessionPage(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
+	args := ctx.QueryArgs()
+	q := server.SessionQuery{User: in.user, Node: a.nodeNamed(string(args.Peek("node"))), Dialect: string(args.Peek("dialect"))}
+	for _, name := range []string{"node", "dialect"} {
+		if args.Has(name) && len(args.Peek(name)) == 0 {
+			return problem.Errorf(400, "bad_query", "%s is empty: give it a value, or remove it", name)
+		}
+	}
+	var p *problem.Problem
+	if args.Has("topic") {
+		if q.Topic, p = query.Name(args, "topic"); p != nil {
+			return p
+		}
+	}
+	if q.After, p = sessionList.readCursor(args); p != nil {
+		return p
+	}
+	if q.Limit, p = query.Limit(args, defaultPage, server.MaxPage); p != nil {
+		return p
+	}
+	page, err := a.srv.UserSessionPage(a.quit, q)
+	if err != nil {
+		return listProblem(err)
+	}
+	answer := struct {
+		User string `json:"user"`
+		coverage
+		Sessions []server.SessionDetails `json:"sessions"`
+		Next     string                  `json:"next,omitempty"`
+	}{User: in.user, coverage: coverageOf(page.Coverage), Sessions: page.Sessions}
+	if page.Next != "" {
+		answer.Next = sessionList.cursor(page.Next)
+	}
+	answerJSON(ctx, answer)
+	return nil
+}
 
 // getUser serves GET /v1/users/{user}: it shows a user's sessions. A user without a session is
 // not an error.
@@ -126,59 +204,4 @@ var noSession = problem.Errorf(404, "not_found", "the user has no session")
 func answerCount(ctx *fasthttp.RequestCtx, field string, d server.Delivery) {
 	ctx.SetContentType(problem.TypeJSON)
 	ctx.SetBody(append(appendCount([]byte{'{'}, field, d), "}\n"...))
-}
-
-// getTopic serves GET /v1/topics/{topic}: it counts the subscribers.
-func (a *API) getTopic(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
-	d, err := a.srv.Subscribers(a.quit, in.topic)
-	if err != nil {
-		return pushProblem(err)
-	}
-	answerJSON(ctx, struct {
-		Topic       string `json:"topic"`
-		Subscribers int    `json:"subscribers"`
-		coverage
-	}{in.topic, d.Receivers, coverageOf(d.Coverage)})
-	return nil
-}
-
-// getSubscribers serves GET /v1/topics/{topic}/sessions.
-func (a *API) getSubscribers(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
-	list := a.srv.TopicSessions(a.quit, in.topic)
-	answerJSON(ctx, struct {
-		Topic string `json:"topic"`
-		coverage
-		Sessions []server.SessionInfo `json:"sessions"`
-	}{in.topic, coverageOf(list.Coverage), list.Sessions})
-	return nil
-}
-
-// putSubscriber serves PUT /v1/topics/{topic}/users/{user}: it subscribes the sessions that
-// the user has now.
-func (a *API) putSubscriber(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
-	d, err := a.srv.SubscribeUser(a.quit, in.user, in.topic)
-	switch {
-	case errors.Is(err, registry.ErrTooManyTopics):
-		return problem.Errorf(409, "too_many_topics", "a session has %d subscriptions, its limit; %d sessions of this user subscribe to the topic now", a.srv.Config().TopicsPerSession, d.Receivers)
-	case errors.Is(err, server.ErrTooBig), errors.Is(err, server.ErrInvalidCommand):
-		return pushProblem(err)
-	case d.Receivers == 0 && d.Complete(): // if err is not nil, the sessions have ended meanwhile
-		return noSession
-	}
-	answerCount(ctx, "sessions", d)
-	return nil
-}
-
-// deleteSubscriber serves DELETE /v1/topics/{topic}/users/{user}. A user without a session is
-// an error; a user whose sessions do not subscribe to the topic is not.
-func (a *API) deleteSubscriber(ctx *fasthttp.RequestCtx, in names) *problem.Problem {
-	if list := a.srv.Sessions(a.quit, in.user); len(list.Sessions) == 0 && list.Complete() {
-		return noSession
-	}
-	d, err := a.srv.UnsubscribeUser(a.quit, in.user, in.topic)
-	if err != nil {
-		return pushProblem(err)
-	}
-	answerCount(ctx, "sessions", d)
-	return nil
 }
