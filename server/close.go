@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"fanfare/frame"
@@ -380,4 +381,15 @@ func (srv *Server) closable() (all []*Session) {
 		}
 	})
 	return all
+}
+
+// leaveCode returns the code with which Shutdown closes sessions, and the reason, which names the
+// seconds within which the client is to connect again, so that not all clients do at once.
+func (srv *Server) leaveCode() (Code, string) {
+	code, reason := frame.StatusGoingAway, "server is going away"
+	if srv.handing.Load() {
+		code, reason = frame.StatusServiceRestart, "service restart"
+	}
+	spread := (srv.live().DrainSpread + time.Second - 1) / time.Second
+	return code, reason + "; retry=" + strconv.Itoa(int(spread))
 }

@@ -41,12 +41,11 @@ const ProtocolV1 = "fanfare.v1"
 //	{"type":"refresh","token":"…"}
 //
 // A stored message has an offset, and is redelivered until it is acknowledged; a
-// live one has none. The payload is text, or base64 if it is binary; a text whose
-// JSON escapes would make it more than a third, and a KiB, longer is base64 with
-// "utf8":true.
+// live one has none. The payload is text, or base64 if it is binary. Text is sent as
+// base64 with "utf8":true if JSON escapes would lengthen it by more than a third and by
+// more than 1 KiB.
 //
-// The answer to a command with an ID that rejects it, replies to it, or says that the message is
-// published, has the ID, too.
+// If a command has an ID, the error, reply or publish that answers it has the same ID.
 //
 // Offsets of one box, the user's inbox or a durable topic, increase within an
 // epoch, so a message with an offset that the client has seen in the same epoch and

@@ -23,7 +23,7 @@
 // for other nodes, see [Delivery]. A receiver is a session that the message was written
 // or queued to. Messages that one goroutine sends to a session arrive in order; live
 // messages follow the stored ones that are on their way when a session opens. If the
-// outbound queue is full, send.go decides.
+// outbound queue is full, Config.UserFull and Config.TopicFull say what happens.
 //
 // Everything that a client can use up is bounded, by default, and counted: see Config,
 // [Rate] and frame.Rules. Deadlines are as coarse as 100 ms.

@@ -6,10 +6,8 @@ import (
 	"math"
 	"net"
 	"os"
-	"strconv"
 	"time"
 
-	"fanfare/frame"
 	"fanfare/netpoll"
 	"fanfare/registry"
 	"fanfare/server/internal/gate"
@@ -353,15 +351,4 @@ func (srv *Server) besides(here func() Reply, command func() *Command) (r Reply,
 		asked = srv.peer.Ask(command())
 	}
 	return r, asked
-}
-
-// leaveCode is the code with which Shutdown closes sessions, and the reason, which names the
-// seconds within which the client is to come back, so that not all do at once.
-func (srv *Server) leaveCode() (Code, string) {
-	code, reason := frame.StatusGoingAway, "server is going away"
-	if srv.handing.Load() {
-		code, reason = frame.StatusServiceRestart, "service restart"
-	}
-	spread := (srv.live().DrainSpread + time.Second - 1) / time.Second
-	return code, reason + "; retry=" + strconv.Itoa(int(spread))
 }

@@ -84,7 +84,7 @@ var (
 	ErrPage = allnodes.ErrPage
 	// ErrSessionID: the ID is not one of a SessionInfo.
 	ErrSessionID = allnodes.ErrSessionID
-	// ErrNoClose: no node has a paced close with this ID. Those that have ended are forgotten
+	// ErrNoClose: no node has a paced close with this ID. Ended ones are forgotten
 	// after a while.
 	ErrNoClose = allnodes.ErrNoClose
 	// ErrNoNode: no node has the name in CloseOrder.Node.

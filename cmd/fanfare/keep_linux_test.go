@@ -193,7 +193,7 @@ func echoText(t *testing.T, conn net.Conn, text string) {
 	if err := ws.WriteFrame(conn, ws.MaskFrameInPlace(ws.NewTextFrame([]byte(text)))); err != nil {
 		t.Fatal(err)
 	}
-	f, err := ws.ReadFrame(conn)
+	f, err := readFrame(conn)
 	if err != nil || string(f.Payload) != text {
 		t.Fatalf("echo of %q: %q, %v", text, f.Payload, err)
 	}
@@ -274,7 +274,7 @@ func TestKeep(t *testing.T) {
 // expectClose reads a close frame, answers it, and reads the end of the stream.
 func expectClose(t *testing.T, conn net.Conn, code ws.StatusCode) {
 	t.Helper()
-	f, err := ws.ReadFrame(conn)
+	f, err := readFrame(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestKeepStored(t *testing.T) {
 	var got []string
 	read := func() string {
 		for {
-			f, err := ws.ReadFrame(r)
+			f, err := readFrame(r)
 			switch {
 			case err != nil:
 				t.Fatalf("%v, after %v", err, got)
@@ -380,7 +380,7 @@ func TestKeepManyAtWork(t *testing.T) {
 				err := ws.WriteFrame(conn, ws.MaskFrameInPlace(ws.NewTextFrame([]byte(text))))
 				var f ws.Frame
 				if err == nil {
-					f, err = ws.ReadFrame(conn)
+					f, err = readFrame(conn)
 				}
 				switch {
 				case err != nil: // an echo was being sent
@@ -444,7 +444,7 @@ func TestKeepSignals(t *testing.T) {
 	}
 }
 
-// TestKeepGivesUp: a server that dies again and again is not started for ever.
+// TestKeepGivesUp: a server that dies again and again is not started any more after a while.
 func TestKeepGivesUp(t *testing.T) {
 	k := startKept(t)
 	conn := k.dialKept("/echo")

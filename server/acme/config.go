@@ -15,7 +15,7 @@ import (
 	"fanfare/server/internal/natsconn"
 )
 
-// Config of a Manager. Domains, Agreed, and either Dir or NATS are required.
+// Config configures a Manager. Domains, Agreed, and either Dir or NATS are required.
 type Config struct {
 	// Domains are the names that certificates are obtained for, one for each.
 	Domains []string

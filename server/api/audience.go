@@ -143,7 +143,7 @@ func answerPaced(ctx *fasthttp.RequestCtx, d server.PacedDelivery, receipt strin
 	case errors.Is(err, server.ErrNoPaced) && !d.Complete():
 		return problem.Errorf(503, "unavailable", "no such paced broadcast on the nodes that have answered; try again")
 	case errors.Is(err, server.ErrNoPaced):
-		return problem.Errorf(404, "not_found", "no such paced broadcast; those that have ended are forgotten after a while")
+		return problem.Errorf(404, "not_found", "no such paced broadcast; ended broadcasts are forgotten after a while")
 	case err != nil:
 		return pushProblem(err)
 	}

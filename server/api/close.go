@@ -169,7 +169,7 @@ func answerClose(ctx *fasthttp.RequestCtx, d server.ClosingDelivery, err error) 
 	case errors.Is(err, server.ErrNoClose) && !d.Complete():
 		return problem.Errorf(503, "unavailable", "no such close on the nodes that have answered; try again")
 	case errors.Is(err, server.ErrNoClose):
-		return problem.Errorf(404, "not_found", "no such close; those that have ended are forgotten after a while")
+		return problem.Errorf(404, "not_found", "no such close; ended ones are forgotten after a while")
 	case errors.Is(err, server.ErrNoNode) && !d.Complete():
 		return problem.Errorf(503, "unavailable", "none of the nodes that have answered has this name; try again")
 	case errors.Is(err, server.ErrNoNode):

@@ -12,15 +12,15 @@ import (
 	"fanfare/server/listen"
 )
 
-// Config of an API. Zero is the safe default of every field but Listen.
+// Config configures an API. Zero is the safe default of every field but Listen.
 type Config struct {
 	// Listen is the address of the listener, as for listen.Open.
 	Listen string
 	// Keys are accepted as "Authorization: Bearer KEY". Without any the API serves
 	// this machine only: Listen must be loopback or a Unix socket.
 	Keys []string
-	// TLS serves the listener with TLS; nil: without. It needs a certificate, and
-	// API.SetTLS replaces it. NextProtos is always http/1.1. A Unix socket stays without.
+	// TLS configures the listener's TLS; nil: no TLS. It needs a certificate, and
+	// API.SetTLS replaces it. NextProtos is always http/1.1. A Unix socket never uses TLS.
 	TLS *tls.Config
 	// ProxyProtocol are the proxies whose connections begin with a PROXY protocol header,
 	// as in server.Config.

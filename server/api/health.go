@@ -49,7 +49,7 @@ func (a *API) degraded() (all []degradation) {
 	return all
 }
 
-// partNames are those that degraded may list.
+// partNames returns the names that degraded may list.
 func (a *API) partNames() (names []string) {
 	if a.limits.Store != nil {
 		names = append(names, "store")

@@ -12,7 +12,7 @@ import (
 	"fanfare/server/internal/natsconn"
 )
 
-// Config of a Cluster. Only URL is required.
+// Config configures a Cluster. Only URL is required.
 type Config struct {
 	// URL is a comma-separated list of servers of one NATS cluster, such as
 	// "nats://a:4222,nats://b:4222".

@@ -35,7 +35,7 @@ func ParseFailure(s string) (Failure, error) {
 	return 0, fmt.Errorf("unknown policy %q: want reject or anonymous", s)
 }
 
-// Config of a Hook. URL and Secrets are required; zero is the default of all other fields.
+// Config configures a Hook. URL and Secrets are required; zero selects the default of all other fields.
 type Config struct {
 	// URL of the backend: https, or http on loopback.
 	URL string

@@ -305,7 +305,7 @@ func TestDiskLimit(t *testing.T) {
 	}
 }
 
-// TestIDReused: an ID that was used for another message is an error, as long as that is stored.
+// TestIDReused: an ID that was used for another message is an error while that message is stored.
 func TestIDReused(t *testing.T) {
 	for name, cfg := range map[string]Config{"embedded": {}, "outside": {URL: outside(t, natsserver.Options{})}} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"fanfare/server/internal/natsconn"
 )
 
-// Config of a Store. Zero is the safe default of every field but Dir and URL,
+// Config configures a Store. Zero is the safe default of every field but Dir and URL,
 // exactly one of which is required.
 type Config struct {
 	// Dir is where the embedded NATS server stores its files. It belongs to one

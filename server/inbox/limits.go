@@ -17,7 +17,7 @@ import (
 // setting returns what the program calls a field of Config.
 func (s *Store) setting(name string) string { return field.Setting(s.cfg.FieldName, name) }
 
-// rejectsRemoval reports whether the messages of a stream that nobody has read are not removed
+// rejectsRemoval reports whether unread messages of a stream are not removed
 // at Config.Messages.
 func (s *Store) rejectsRemoval(k subject.Kind) bool {
 	return k == subject.Inbox && s.cfg.UserFull == FullReject

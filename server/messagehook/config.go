@@ -8,7 +8,7 @@ import (
 	"fanfare/server/internal/hook"
 )
 
-// Config of a Hook. URL and Secrets are required; zero is the default of all other fields.
+// Config configures a Hook. URL and Secrets are required; zero selects the default of all other fields.
 type Config struct {
 	// URL of the backend: https, or http on loopback.
 	URL string

@@ -33,7 +33,8 @@ func ParseAnswer(name string) (Answer, error) {
 	return 0, errors.New("want reply, stored or published")
 }
 
-// Config of a Subject. URL and Subject are required; zero is the default of all other fields.
+// Config configures a Subject. URL and Subject are required; the zero value of any other field
+// selects its default.
 type Config struct {
 	// URL is a comma-separated list of servers of a NATS cluster.
 	URL string
@@ -91,8 +92,8 @@ func (cfg *Config) validate() error {
 	return nil
 }
 
-// checkSubject rejects what is not a subject to publish to, or belongs to NATS or to this
-// program: what clients send must not reach those.
+// checkSubject rejects invalid subjects, and subjects of NATS and of this program, which messages
+// of clients must not reach.
 func checkSubject(s string) error {
 	switch {
 	case s == "":

@@ -120,8 +120,8 @@ func (s *Subject) Respond(ctx context.Context, in server.Inbound) (*server.Messa
 	return nil, errUnavailable
 }
 
-// send publishes a message, and returns what Config.Answer waits for. nil: there is no answer
-// for the client.
+// send publishes a message, and returns the reply of the program, or nil if Config.Answer waits
+// for something else.
 func (s *Subject) send(ctx context.Context, in *server.Inbound) (*nats.Msg, error) {
 	id := "msg_" + rand.Text()
 	doc := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}

@@ -178,7 +178,7 @@ func TestStored(t *testing.T) {
 	}
 }
 
-// TestPublished: subscribers receive the message, and nobody need answer.
+// TestPublished: subscribers receive the message, and need not answer.
 func TestPublished(t *testing.T) {
 	f := start(t, natsserver.Options{}, func(c *Config) { c.Answer = Published })
 	if m, err := f.Respond(t.Context(), in("into the void")); m != nil || err != nil {
@@ -211,7 +211,7 @@ func TestPublished(t *testing.T) {
 // breaker opens only for what makes clients wait.
 func TestUnavailable(t *testing.T) {
 	f := start(t, natsserver.Options{MaxPayload: 1000})
-	for range 2 * breaker.TripAfter { // nobody has subscribed
+	for range 2 * breaker.TripAfter { // there is no subscriber
 		if _, err := f.Respond(t.Context(), in("hi")); err != errUnavailable {
 			t.Fatalf("without a subscriber: %v", err)
 		}

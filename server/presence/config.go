@@ -33,7 +33,7 @@ type Members interface {
 	ResignMembers()
 }
 
-// Config of a Service. URL is required, and Reporter, Members or Occupants.
+// Config configures a Service. URL is required, and Reporter, Members or Occupants.
 type Config struct {
 	// URL, Credentials, CA, Cert and Key say how to reach a NATS with JetStream of version
 	// 2.11 or later. Replicas is how many servers of it store what was reported.

@@ -14,7 +14,7 @@ import (
 	"fanfare/server/node"
 )
 
-// Config of a Service.
+// Config configures a Service.
 type Config struct {
 	Apps []App
 	// Occupancy shares what the nodes of a cluster know of channels, such as a presence.Service with

@@ -15,7 +15,7 @@ import (
 	"fanfare/server/internal/field"
 )
 
-// Config of a List. Age is required.
+// Config configures a List. Age is required.
 type Config struct {
 	// Age is how long an entry lasts: the longest lifetime of a token. An entry that is
 	// removed earlier than the tokens that it concerns permits them again.

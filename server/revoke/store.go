@@ -22,7 +22,7 @@ type Store interface {
 type Version struct {
 	// History changes when the Store has lost its entries, and begins anew.
 	History string
-	// State changes with each Put and Remove.
+	// State is an opaque value, and another one after each Put and Remove.
 	State string
 }
 

@@ -16,13 +16,13 @@ type HistoryQuery struct {
 	Now func() time.Time
 }
 
-// History is a part of the stored messages of a user or a durable topic.
+// History is a page of the stored messages of a user or a durable topic.
 type History struct {
 	// Epoch belongs to all offsets here.
 	Epoch string
 	// Messages are the oldest after HistoryQuery.After, without those that have expired.
 	Messages []Message
-	// Next is HistoryQuery.After for what follows.
+	// Next is the HistoryQuery.After of the next page.
 	Next uint64
 	// More is the number of messages that follow.
 	More int

@@ -19,7 +19,7 @@ import (
 	"fanfare/server/store"
 )
 
-// Hook is a webhook: an endpoint of the operator's that is told of events.
+// Hook is a webhook: a URL of the operator that receives events.
 type Hook struct {
 	// URL that batches are posted to: https, or http on this machine.
 	URL string
@@ -28,7 +28,7 @@ type Hook struct {
 	Events []string
 }
 
-// Config of a Service. Hooks, Secrets and Node are required.
+// Config configures a Service. Hooks, Secrets and Node are required.
 type Config struct {
 	Hooks []Hook
 	// Secrets sign each request, see ParseSecrets. A receiver accepts a request that is

@@ -52,8 +52,8 @@ func (s *Service) Lead(context.Context) error {
 }
 
 // Report queues events of the cluster with their identifiers, in this order. It returns nil
-// when all are stored, or counted as dropped because the queue is full. If it returns an
-// error, they may be given again with the same identifiers, here or to another node.
+// when all are stored, or counted as dropped because the queue is full. After an
+// error the caller may report the events again with the same identifiers, to this node or another.
 func (s *Service) Report(ctx context.Context, events []server.Event, ids []string) error {
 	to := s.leading.service()
 	if to == nil {

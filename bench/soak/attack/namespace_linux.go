@@ -69,5 +69,5 @@ func ip(args ...string) error {
 	return nil
 }
 
-// ErrNoNamespace means that this system has no network namespaces, or not for this user.
+// ErrNoNamespace means that this system has no network namespaces, or does not let this user create them.
 var ErrNoNamespace = errors.New("attack: this needs root, iproute2, and network namespaces")

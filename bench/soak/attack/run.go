@@ -27,8 +27,8 @@ type Config struct {
 	Clients  int      // healthy clients of each server; a multiple of posters
 	Before   time.Duration
 	During   time.Duration
-	// Judge compares the latency with that of a twin server. Without it only what does not depend on time has to
-	// hold, and an attack lasts until its counts are reached.
+	// Judge compares the latency with that of a twin server. If it is false, only checks that do not depend on time
+	// are made, and each attack runs until its counts are reached.
 	Judge bool
 }
 

@@ -16,8 +16,8 @@ type Options struct {
 	Fanfare, NATS string        // programs; empty: built from the module that contains the working directory
 	Only          []string      // names of nemeses; empty: all
 	Duration      time.Duration // with faults in the cluster; 0: 20 s. Setup and the final check come on top
-	// Each is the time of each nemesis that has servers of its own, which does something at least once. 0: an eighth of
-	// Duration.
+	// Each is how long a nemesis with servers of its own runs. It acts at least once, however short that is. 0: an
+	// eighth of Duration.
 	Each  time.Duration
 	Seed  uint64        // of all random choices; 0: from the clock
 	Nodes int           // of the cluster; 0: 3

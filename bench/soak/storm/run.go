@@ -60,7 +60,7 @@ func delays(all []time.Duration) (d Delays) {
 // patience bounds the time until all sessions are current.
 const patience = 2 * time.Minute
 
-// Run measures both.
+// Run measures reconnect storms with resume tickets and without.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	dir, err := os.MkdirTemp("", "fanfare-storm-")
 	if err != nil {

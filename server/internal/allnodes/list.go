@@ -11,8 +11,8 @@ import (
 	"fanfare/server/node"
 )
 
-// Sessions lists the sessions of a user, or of the subscribers of a topic, as the nodes know them
-// that hold the target to.
+// Sessions lists the sessions of t, a user or the subscribers of a topic. It asks the nodes that
+// hold the target to.
 func (ns *Nodes) Sessions(ctx context.Context, to, t node.Target) (l node.SessionList) {
 	var local []node.SessionInfo
 	c := &node.Command{Verb: node.VerbSessions, User: t.User, Topic: t.Topic}

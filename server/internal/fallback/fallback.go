@@ -52,8 +52,8 @@ func New(quit context.Context, h http.Handler, maxHeader int, log *slog.Logger) 
 // Run serves until quit is done.
 func (s *Server) Run() { s.http.Serve(listener{s}) }
 
-// Acquire counts a request. It returns false if MaxRequests are being served. Release, or
-// the close of a connection given to Serve, ends what it has begun.
+// Acquire takes one of MaxRequests slots, and reports whether one was free. Release frees the
+// slot, and so does closing a connection given to Serve.
 func (s *Server) Acquire() bool {
 	if s.open.Add(1) > MaxRequests {
 		s.open.Add(-1)

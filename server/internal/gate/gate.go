@@ -154,7 +154,7 @@ func (g *Gate) cancel(p *Pending) {
 	}
 }
 
-// Purge is store.Store.Purge, when the store is at hand.
+// Purge waits until the store is here, and then calls its Purge.
 func (g *Gate) Purge(ctx context.Context, b store.Box) (uint64, error) {
 	for {
 		g.mu.Lock()

@@ -72,9 +72,10 @@ func RepeatedParam(name string) error {
 	}
 }
 
-// RejectHost protects a server on loopback that believes what clients say against DNS
-// rebinding: a page makes its own name resolve to this machine, and so has the same
-// origin as this server. setting is what the program calls Config.TrustedProxies.
+// RejectHost returns the Rejection for a Host that does not name this machine. It protects a
+// server on loopback whose clients name their user themselves against DNS rebinding: a page
+// makes its own name resolve to this machine, and so has the same origin as this server.
+// setting is what the program calls Config.TrustedProxies.
 func RejectHost(host []byte, setting string) error {
 	return &Rejection{
 		Status: http.StatusForbidden,

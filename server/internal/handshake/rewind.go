@@ -9,7 +9,7 @@ import (
 
 var rewindPrefix = []byte("rewind.")
 
-// Rewinds reads ?rewind.news=1, for any dialect: at most so many messages. topics are those that
+// Rewinds reads ?rewind.news=1, for any dialect: at most so many messages. topics are the ones that
 // the session subscribes to when it opens. A position that the client names in the same handshake
 // comes first, so that a client may connect again with the same URL. allowed and durable report
 // whether a parameter may be there without effect, and whether a topic is durable.

@@ -12,11 +12,11 @@ import (
 	"fanfare/server/store"
 )
 
-// Config of a Service.
+// Config configures a Service.
 type Config struct {
 	// Store holds the messages. Required.
 	Store store.Store
-	// Cluster has the notices of other nodes come for a box; nil on a single node.
+	// Cluster subscribes this node to the notices that other nodes send for a box; nil on a single node.
 	Cluster Cluster
 	// Settle is how long after the start of a wait the store is asked once more, for
 	// messages of a node that had not heard of the wait when it stored them. Default 2s;
@@ -26,7 +26,7 @@ type Config struct {
 
 // Cluster is what a Service needs of the other nodes.
 type Cluster interface {
-	// Hold has notices of messages in a box come to this node, until Release.
+	// Hold subscribes this node to notices of messages in a box, until Release.
 	Hold(b store.Box)
 	Release(b store.Box)
 	// Sync returns when the notices come of what is stored from now on.

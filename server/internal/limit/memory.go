@@ -33,10 +33,9 @@ type Allowance struct {
 	short int // while memory is short
 }
 
-// ForMessage returns the allowance of a session: while the sum is exhausted, it may go
-// on with a message of typical size. While memory is short it may not: much comes in
-// between two observations, and what a message in its beginning holds comes back at
-// once.
+// ForMessage returns the allowance of a session. While the sum is exhausted, the session may
+// still finish a message of typical size. While memory is short it may not, because a lot can
+// arrive between two observations.
 func ForMessage() Allowance { return Allowance{full: 4 << 10, short: 1 << 10} }
 
 // ForRequest returns the allowance of a client that has not finished its request, and is

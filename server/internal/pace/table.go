@@ -19,7 +19,7 @@ var (
 	// ErrFull: MaxRunning jobs are under way.
 	ErrFull = errors.New("too many are under way")
 	// ErrStopped: Stop was called.
-	ErrStopped = errors.New("the server ends")
+	ErrStopped = errors.New("the server is shutting down")
 	// ErrExists: there is a job with this ID.
 	ErrExists = errors.New("the ID is in use")
 )

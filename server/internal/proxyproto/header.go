@@ -50,8 +50,8 @@ var (
 	errTooLong = fmt.Errorf("the PROXY protocol header is longer than %d bytes", MaxLen)
 )
 
-// Parse reads the header with which b begins, and returns its length. That is 0 if the
-// header is not complete. The outcome does not depend on how the bytes are cut.
+// Parse reads the header with which b begins. n is its length, or 0 if b does not hold all
+// of it. The outcome does not depend on how the bytes are cut.
 func Parse(b []byte) (h Header, n int, err error) {
 	switch {
 	case begins(b, v1Prefix):

@@ -10,7 +10,7 @@ import (
 	"fanfare/server/store"
 )
 
-// Config of a Service.
+// Config configures a Service.
 type Config struct {
 	// Store holds the messages. Required.
 	Store store.Store

@@ -40,7 +40,7 @@ func (v *Service) reserve() int { return v.cfg.Window / 8 }
 
 func (v *Service) mostHeld() int { return v.cfg.Window - v.reserve() }
 
-// Flush writes what is held. It is called before the session is closed in order.
+// Flush writes the live messages that are held. It is called before an orderly close.
 func (v *Service) Flush(r Receiver) {
 	v.use(r, false, func(s *session) {
 		if len(s.held) > 0 { // the receiver may be Open although Open was not called yet

@@ -159,7 +159,7 @@ func (cmd *Serve) checkEffect() error {
 	return cmd.checkKeep()
 }
 
-// checkKeep rejects what would be wrong after the death of the server. Nobody knows then which
+// checkKeep rejects what would be wrong after the death of the server. No process knows then which
 // users were there before.
 func (cmd *Serve) checkKeep() error {
 	for _, other := range []struct {
@@ -167,7 +167,7 @@ func (cmd *Serve) checkKeep() error {
 		given bool
 	}{{"webhook", len(cmd.Webhook) > 0}, {"presence-topic", len(cmd.PresenceTopic) > 0}} {
 		if cmd.Keep && other.given {
-			return fmt.Errorf("--keep cannot be combined with --%s, which would not learn who has left when the server dies: leave out one of them", other.flag)
+			return fmt.Errorf("--keep cannot be combined with --%s, which would not learn which sessions have ended when the server dies: leave out one of them", other.flag)
 		}
 	}
 	return nil

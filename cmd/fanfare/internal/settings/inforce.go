@@ -38,7 +38,7 @@ func (f Flag) Set(g Flag) { f.value.Set(g.value) }
 // String returns the value as a user would write it, without secrets.
 func (f Flag) String() string { return shown(f.value) }
 
-// InForce describes what is in force, also where a flag has no value.
+// InForce describes the effective value of a flag, also where the flag has no value.
 func (cmd *Serve) InForce(f Flag) string {
 	text := f.String()
 	switch {

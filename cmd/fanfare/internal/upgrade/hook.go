@@ -1,7 +1,7 @@
 package upgrade
 
-// AtStep is called with each step that this process sends or has received, if it is not nil.
-// Tests end the process there.
+// AtStep, if not nil, is called with each step that this process sends or has received. Tests
+// use it to kill the process.
 var AtStep func(step Step, sends bool)
 
 func atStep(step Step, sends bool) {

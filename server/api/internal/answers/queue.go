@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Config of a Queue. All fields are required.
+// Config configures a Queue. All fields are required.
 type Config struct {
 	Now func() time.Time
 	// Stall is how long a write may make no progress before the rest is queued.
