@@ -89,10 +89,11 @@ func All(short bool) []Attack {
 		{
 			Name: "descriptors", Load: fmt.Sprintf("%d clients connect to a server with %d descriptors", n(6000, 1000), n(4096, 600)),
 			count: n(6000, 1000), attack: silent("/ws?user=greedy%d"),
-			// The server has 8 places for connections to its API, because --max-connections exceeds the descriptors.
+			// --max-connections exceeds the descriptors: the server reduces it to what is left beside all else that
+			// opens files, so that no accept fails. It has 8 places for connections to its API.
 			files: n(4096, 600), api: 6, flags: []string{"--max-connections", "100000"}, memory: per(n(4096, 600), 2*kib),
-			need:  Outcome{"opened": n(2500, 1)},
-			check: func(t *trial) { t.metric("fanfare_accept_pauses_total", 1, math.Inf(1)) },
+			need:  Outcome{"opened": n(2500, 1), "rejected 503, Retry-After": 1},
+			check: func(t *trial) { t.metric("fanfare_accept_pauses_total", 0, 0) },
 		},
 		{
 			Name: "unfinished", Load: fmt.Sprintf("%d clients leave 63 KiB of a message unfinished, 1,000 a second; GOMEMLIMIT is %d MiB", n(6000, 2000), n(128, 64)),
