@@ -50,11 +50,12 @@ func TestUnsentLine(t *testing.T) {
 		{"of the port", "   2: 0100007F:7261 01000A7F:9D08 01 0003FD00:00000010 01:00000014 00000002     0        0 1 2 0 20 4 30 10 -1", 0x3fd00},
 		{"its other end", "   2: 01000A7F:9D08 0100007F:7261 01 0003FD00:00000010 01:00000014 00000002     0        0 1 2 0 20 4 30 10 -1", 0},
 		{"the listener", "   2: 0100007F:7261 00000000:0000 0A 00000003:00000010 00:00000000 00000000     0        0 1 2 0 20 4 30 10 -1", 0},
+		{"the port of another address", "   2: 0102007F:7261 01000A7F:9D08 01 0003FD00:00000010 01:00000014 00000002     0        0 1 2 0 20 4 30 10 -1", 0},
 		{"IPv6", "   2: 0000000000000000FFFF00000100007F:7261 0000000000000000FFFF00000100007F:9D08 01 00000007:00000000 00:00000000", 7},
 		{"the head", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if n, err := unsent(tt.line, ":7261"); n != tt.want || err != nil {
+			if n, err := unsent(tt.line, local(netip.MustParseAddrPort("127.0.0.1:29281"))); n != tt.want || err != nil {
 				t.Errorf("%d, not %d: %v", n, tt.want, err)
 			}
 		})

@@ -54,6 +54,7 @@ type setup struct {
 	topics         []string
 	log            io.Writer             // nil: none
 	opened         func(*server.Session) // nil: none
+	timeout        time.Duration         // cluster.Config.Timeout
 }
 
 func startNode(t testing.TB, url string, topics ...string) *node {
@@ -83,7 +84,7 @@ func (s setup) start(t testing.TB) *node {
 		t.Cleanup(st.Close)
 		n.store, cfg.Store = st, st
 	}
-	cl, err := cluster.New(ctx, cluster.Config{URL: s.cluster, Logger: log})
+	cl, err := cluster.New(ctx, cluster.Config{URL: s.cluster, Timeout: s.timeout, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

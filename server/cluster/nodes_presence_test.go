@@ -70,7 +70,11 @@ func compare(a, b string) int { return slices.Compare([]byte(a), []byte(b)) }
 
 // TestPresenceOfManyUsers: the longest list of users reaches the other node and comes back.
 func TestPresenceOfManyUsers(t *testing.T) {
-	all := startNodes(t, startNATS(t).ClientURL(), 2)
+	url := startNATS(t).ClientURL()
+	var all []*node
+	for range 2 {
+		all = append(all, setup{store: url, cluster: url, timeout: patience}.start(t)) // the list takes its time on a busy machine
+	}
 	c := all[1].dial("user=alice")
 	c.hear()
 	users := make([]string, server.MaxPresence)
