@@ -56,7 +56,7 @@ func (p *pending) Finish(ctx context.Context) (store.Receipt, error) {
 	if s.local != nil {
 		name := account.HashName(p.to.Kind, p.to.Name())
 		if !s.filled.Has(name) { // nothing was ever appended, so there is nothing to look up
-			t.begin(s.tails.history.Load(), s.ends.of(p.to))
+			t.begin(s.tails.history.Load(), s.end(p.to))
 		}
 		s.filled.Add(name)
 	}
@@ -181,7 +181,7 @@ func (s *Store) lookup(ctx context.Context, b subject.Box, t *tail) error {
 	}
 	if m == nil {
 		t.last, t.base = 0, t.sum
-		t.prev = max(t.prev, s.ends.of(b))
+		t.prev = max(t.prev, s.end(b))
 	} else {
 		t.last, t.sum = m.Offset, m.sum
 		t.prev = max(t.prev, m.Offset)

@@ -58,12 +58,24 @@ func (e *ends) deleted(b subject.Box, upTo uint64) {
 	}
 }
 
-// of returns the offset of the last message that a box had, 0 if that is not known.
-func (e *ends) of(b subject.Box) uint64 {
+// of returns the offset of the last message that a box had, 0 if that is not known, or if it was
+// stored at or before a time.
+func (e *ends) of(b subject.Box, before time.Time) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.last) == 0 {
 		return 0
 	}
-	return e.last[account.HashName(b.Kind, b.Name())].Offset
+	end := e.last[account.HashName(b.Kind, b.Name())]
+	if end.Ms <= before.UnixMilli() {
+		return 0 // forget has not dropped it yet
+	}
+	return end.Offset
 }
+
+// end returns the offset of the last message that a box had, 0 if that is not known. A reader
+// without a position may have read a message that is older than every position.
+func (s *Store) end(b subject.Box) uint64 { return s.ends.of(b, s.forgotten()) }
+
+// forgotten returns when the last messages of boxes were stored that are forgotten by now.
+func (s *Store) forgotten() time.Time { return s.now().Add(-account.Remembered(s.cfg.Age)) }

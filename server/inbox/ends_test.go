@@ -3,10 +3,10 @@ package inbox
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"fanfare/server/inbox/internal/account"
 	"fanfare/server/inbox/internal/subject"
 	"fanfare/server/store"
 )
@@ -87,9 +87,10 @@ func awaitExpiry(t *testing.T, s *testStore, b store.Box) {
 // they have read the marker, the box is deleted, or positions of that time have expired.
 func TestAllExpired(t *testing.T) {
 	cfg := Config{Dir: t.TempDir(), Age: time.Second, Logger: quiet}
-	began := time.Now() // the clock of the store stands still, and that of JetStream goes on
+	var clock atomic.Int64 // of the store, which stands still, and that of JetStream goes on
+	clock.Store(time.Now().UnixNano())
 	start := func() *testStore {
-		opened, err := openWithClock(ctx, cfg, func() time.Time { return began })
+		opened, err := openWithClock(ctx, cfg, func() time.Time { return time.Unix(0, clock.Load()) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,14 +161,18 @@ func TestAllExpired(t *testing.T) {
 		t.Errorf("with a new message, after the marker: %q, gap %v", got, gap)
 	}
 	s.close()
-	began = began.Add(2*time.Second + time.Hour - time.Millisecond)
+	clock.Add(int64(2*time.Second + time.Hour - time.Millisecond))
 	cfg.Age = time.Second
 	s = start()
 	check("while positions are stored", topic("t"), 0, at)
-	s.ends.forget(s.now().Add(-account.Remembered(cfg.Age)))
+	s.ends.forget(s.forgotten())
 	check("while positions are stored", topic("t"), 0, at)
-	s.close()
-	began = began.Add(time.Millisecond)
-	s = start()
+	clock.Add(int64(time.Millisecond)) // without a compaction, which calls forget
 	check("when positions have expired", topic("t"), 0, 0)
+	if last, err := s.Last(ctx, topic("t")); last != 0 || err != nil {
+		t.Errorf("when positions have expired: the box ends at %d, %v", last, err)
+	}
+	s.close()
+	s = start()
+	check("after a restart, when positions have expired", topic("t"), 0, 0)
 }

@@ -49,7 +49,7 @@ func (s *Store) markAccount() error {
 			return fmt.Errorf("inbox: account: %w", err)
 		}
 		s.snapshotSize, _ = l.account.Sizes()
-		s.ends.forget(s.now().Add(-account.Remembered(s.cfg.Age)))
+		s.ends.forget(s.forgotten())
 	}
 	return nil
 }

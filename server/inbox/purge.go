@@ -24,7 +24,7 @@ func (s *Store) Purge(ctx context.Context, to store.Box) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	upTo := s.ends.of(b) // of messages that have expired, which are no gap any more
+	upTo := s.end(b) // of messages that have expired, which are no gap any more
 	if last != nil {
 		upTo = max(upTo, last.Offset)
 	}

@@ -25,7 +25,7 @@ func (s *Store) Read(ctx context.Context, to store.Box, after uint64, maxBytes i
 	defer cancel()
 	b := subject.Of(to)
 	var p page
-	end := s.ends.of(b) // first: what is stored meanwhile was not removed
+	end := s.end(b) // first: what is stored meanwhile was not removed
 	m, err := s.last(ctx, b)
 	for m != nil && m.Offset > after && err == nil {
 		p.add(m, maxBytes)
@@ -141,7 +141,7 @@ func (s *Store) Last(ctx context.Context, to store.Box) (uint64, error) {
 	}
 	defer cancel()
 	b := subject.Of(to)
-	end := s.ends.of(b)
+	end := s.end(b)
 	m, err := s.last(ctx, b)
 	if err != nil {
 		return 0, err
@@ -187,7 +187,7 @@ func (s *Store) Before(ctx context.Context, to store.Box, t time.Time) (uint64, 
 	}
 	defer cancel()
 	b := subject.Of(to)
-	end := s.ends.of(b) // first: what is stored meanwhile may be later than t
+	end := s.end(b) // first: what is stored meanwhile may be later than t
 	if s.local == nil {
 		t = s.clocks[b.Kind].earliest(t)
 	}

@@ -17,7 +17,7 @@ func (s *Store) Rewind(ctx context.Context, to store.Box, n int) (after uint64, 
 	}
 	defer cancel()
 	b := subject.Of(to)
-	end := s.ends.of(b)
+	end := s.end(b)
 	m, err := s.last(ctx, b)
 	switch {
 	case err != nil:
