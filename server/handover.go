@@ -255,9 +255,10 @@ func (srv *Server) newLink(conn *net.UnixConn) *handover.Link {
 	})
 }
 
-// linkFaults are the errors of a store that callers test for.
-var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, store.ErrTTL, store.ErrIDReused, ErrNoStore, ErrNotDurable, ErrTooBig,
-	context.DeadlineExceeded, registry.ErrTooManyTopics}
+// linkFaults are the errors of a store that callers test for. Processes name them by their place
+// in this list, and may have different versions: append to it only.
+var linkFaults = []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, ErrNoStore, ErrNotDurable, ErrTooBig,
+	context.DeadlineExceeded, registry.ErrTooManyTopics, store.ErrTTL, store.ErrIDReused}
 
 // peer is the other process of a handover, a *handover.Link. Since only connect knows that type,
 // a program that never hands over links neither the protocol nor its JSON: every push names a

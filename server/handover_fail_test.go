@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"fanfare/registry"
 	"fanfare/server/internal/handover"
+	"fanfare/server/store"
 )
 
 // versioned is the first message of either process.
@@ -149,5 +152,14 @@ func TestTakeOverFails(t *testing.T) {
 	}
 	if m, err := w.Read(); err != nil || m.Kind != handover.Failed || !bytes.Contains(m.Payload, []byte("version")) {
 		t.Fatalf("the giver is told %v %q %v", m.Kind, m.Payload, err)
+	}
+}
+
+// TestLinkFaults: errors keep their places, by which a process of another version knows them.
+func TestLinkFaults(t *testing.T) {
+	want := []error{store.ErrFull, store.ErrDiskFull, store.ErrUnavailable, store.ErrDamaged, ErrNoStore, ErrNotDurable, ErrTooBig,
+		context.DeadlineExceeded, registry.ErrTooManyTopics, store.ErrTTL, store.ErrIDReused}
+	if len(linkFaults) < len(want) || !slices.Equal(linkFaults[:len(want)], want) {
+		t.Errorf("got %v, which must begin with %v", linkFaults, want)
 	}
 }
