@@ -17,6 +17,7 @@ func TestLimitsJSON(t *testing.T) {
 		{`{}`, Limits{}, true},
 		{`{"messages":10,"topics":5}`, Limits{10, 5}, true},
 		{`{"topics":1}`, Limits{0, 1}, true},
+		{`{"messages":null,"topics":1}`, Limits{0, 1}, true}, // as serializers write what is not set
 		{`{"mesages":10}`, Limits{}, false},
 		{`{"messages":0}`, Limits{}, false},
 		{`{"messages":-1}`, Limits{}, false},

@@ -22,7 +22,8 @@ type Limits struct {
 }
 
 // UnmarshalJSONFrom reads {"messages":10,"topics":5} strictly: an unknown member, and a
-// number below 1, is an error, since a limit that is misspelled must not be none.
+// number below 1, is an error, since a limit that is misspelled must not be none. A member
+// that is null is not set.
 func (l *Limits) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	if in.PeekKind() != '{' {
 		v, err := in.ReadValue()
@@ -56,6 +57,9 @@ func (b *bound) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	v, err := in.ReadValue()
 	if err != nil {
 		return err
+	}
+	if v.Kind() == 'n' { // as serializers write a field that is not set
+		return nil
 	}
 	n, err := strconv.ParseInt(string(v), 10, 32)
 	if err != nil || n < 1 {
