@@ -7,7 +7,7 @@ package limit
 //	- inner      files of the store, NATS, listeners, pollers
 //	- lingering  connections to the public listener that are being rejected
 //	- others     of the caller: requests to backends
-//	- Open/16    connections of the API: API, and Rejected that are being rejected
+//	- Open/16    connections of the API: API, and Rejected that are being rejected; at most 4,160
 //	= Public     connections to the public listener
 //
 // Below 120 descriptors and those of the caller there is not enough for all.
@@ -43,7 +43,7 @@ func divide(open, others int) Descriptors {
 	if open == 0 {
 		return Descriptors{0, manyConnections, MaxAPI, maxRejected}
 	}
-	api := max(open/16, 2*minAPI)
+	api := min(max(open/16, 2*minAPI), MaxAPI+maxRejected)
 	d := Descriptors{Open: open, Rejected: min(maxRejected, api/2)}
 	d.API = min(MaxAPI, api-d.Rejected)
 	d.Public = max(open-inner-lingering-others-api, 1)

@@ -14,7 +14,7 @@ func TestDivide(t *testing.T) {
 		{1024, 0, Descriptors{1024, 864, 32, 32}},
 		{4096, 0, Descriptors{4096, 3744, 192, 64}},
 		{5000, 256, Descriptors{5000, 4336, 248, 64}},
-		{1 << 20, 0, Descriptors{1 << 20, 15<<16 - 96, 4096, 64}},
+		{1 << 20, 0, Descriptors{1 << 20, 1<<20 - 96 - 4160, 4096, 64}},
 	} {
 		if got := divide(test.open, test.others); got != test.want {
 			t.Errorf("%d descriptors, %d of others: got %+v, want %+v", test.open, test.others, got, test.want)
