@@ -96,12 +96,13 @@ func (ep *endpoint) admit(h *handshakeBuffer, id Identity) (a admission, err err
 		a.answer = h.answer
 		return a, nil
 	}
-	if a.protocol = d.Protocol(); a.protocol == "" {
-		ep.noteUnspoken(r)
-	}
+	a.protocol = d.Protocol()
 	var extension string
 	if a.deflate, extension, err = ep.negotiate(r); err != nil {
 		return a, err
+	}
+	if a.protocol == "" {
+		ep.noteUnspoken(r)
 	}
 	h.answer = handshake.AppendResponse(h.answer[:0], &r.head, a.protocol, extension)
 	a.answer = h.answer
