@@ -46,6 +46,7 @@ type Keeping struct {
 	mu     sync.Mutex
 	listed []*Session // are described next; guarded by mu
 	ended  []uint64   // guarded by mu
+	over   bool       // End was called; guarded by mu
 
 	warned [len(unkeepable)]bool // owned by the goroutine that calls Take
 }
@@ -64,6 +65,14 @@ type Kept struct {
 // Wake receives when Take has something to return.
 func (k *Keeping) Wake() <-chan struct{} { return k.wake }
 
+// End notes that the keeper has ended. Take returns nothing from then on, and nothing is gathered
+// for it.
+func (k *Keeping) End() {
+	k.mu.Lock()
+	k.over, k.listed, k.ended = true, nil, nil
+	k.mu.Unlock()
+}
+
 // touch notes that what the keeper knows of the session is not true any more.
 func (s *Session) touch() {
 	if k := s.srv().keeping; k != nil && s.conn.Touch() {
@@ -74,7 +83,9 @@ func (s *Session) touch() {
 // list has Take look at a session.
 func (k *Keeping) list(s *Session) {
 	k.mu.Lock()
-	k.listed = append(k.listed, s)
+	if !k.over {
+		k.listed = append(k.listed, s)
+	}
 	k.mu.Unlock()
 	k.signal()
 }
@@ -85,7 +96,9 @@ func (k *Keeping) forget(s *Session) {
 		return
 	}
 	k.mu.Lock()
-	k.ended = append(k.ended, s.ID())
+	if !k.over {
+		k.ended = append(k.ended, s.ID())
+	}
 	k.mu.Unlock()
 	k.signal()
 }
@@ -138,7 +151,7 @@ func (k *Keeping) Counters() handover.Counters { return (&giving{srv: k.srv}).Co
 // look describes a session, or lists it again if it is not at rest.
 func (k *Keeping) look(s *Session) (kept Kept, ok bool) {
 	version, known, ok := s.conn.Version()
-	if !ok || s.phase() != open {
+	if !ok || s.phase() > open { // one that is about to open stays listed: its next touch does not list it
 		return kept, false
 	}
 	why := notNow
