@@ -59,6 +59,7 @@ func TestHandshakeCheck(t *testing.T) {
 		{"user by query", "/ws?user=a", "", 200, "would be accepted", ""},
 		{"offset of a plain session", "/ws?user=a&offset=7&epoch=E", "", 400, "without a sub-protocol", ""},
 		{"offset of fanfare.v1", "/ws?user=a&offset=7&epoch=E", "", 200, "would be accepted", "fanfare.v1"},
+		{"epoch that is not UTF-8", "/ws?user=a&offset=7&epoch=%ff", "", 400, `epoch: expected the epoch of the last message, and got "\xff"`, "fanfare.v1"},
 		{"not a sub-protocol", "/ws?user=a", "", 400, "Sec-WebSocket-Protocol", "a b"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

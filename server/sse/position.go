@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"fanfare/server"
 )
@@ -109,7 +110,7 @@ func parseID(id, user string, topics []string) (map[string]server.Position, erro
 			topic, known = names[[6]byte(r.fixed(6))]
 		}
 		offset := r.number()
-		if tag/2 >= uint64(len(epochs)) || offset > math.MaxInt64 || epochs[tag/2] == "" {
+		if tag/2 >= uint64(len(epochs)) || offset > math.MaxInt64 || epochs[tag/2] == "" || !utf8.ValidString(epochs[tag/2]) {
 			return nil, errID
 		}
 		if !known {

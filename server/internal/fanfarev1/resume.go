@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"fanfare/server/internal/handshake"
 )
@@ -66,6 +67,9 @@ func Positions(r *handshake.Request, used Params, topics []string) ([]Position, 
 		}
 		pos := &found[*p.place-1]
 		if p.epoch {
+			if !utf8.ValidString(value) {
+				return nil, handshake.Reject(http.StatusBadRequest, name+": expected the epoch of the last message, and got "+handshake.Quote([]byte(value))+", which is not UTF-8")
+			}
 			pos.Epoch = value
 		} else if pos.Offset, err = strconv.ParseUint(value, 10, 63); err != nil {
 			return nil, handshake.Reject(http.StatusBadRequest, name+": expected the offset of the last message, a number")
