@@ -21,6 +21,10 @@ const (
 	longPause  = 320 * time.Millisecond
 )
 
+// Descriptors is how many descriptors a server with a keeper, and the keeper, need at a time
+// besides those of sessions; see server.Config.OtherDescriptors.
+const Descriptors = handover.MaxDescriptors
+
 // Link is the connection of a server to its keeper.
 type Link struct {
 	wire    *handover.Conn
@@ -45,6 +49,7 @@ func Serve(ctx context.Context, srv *server.Server, conn *net.UnixConn, memory *
 }
 
 func (l *Link) run(ctx context.Context) {
+	defer l.keeping.End()
 	defer l.wire.Close()
 	pause := shortPause
 	for {
@@ -65,8 +70,7 @@ func (l *Link) run(ctx context.Context) {
 	}
 }
 
-// describe sends what is new, and returns how much that was. Sessions that are not described are not kept, and so an error is
-// not repeated.
+// describe sends what is new, and returns how much that was. After an error nothing is sent any more.
 func (l *Link) describe() (n int, err error) {
 	kept, ended := l.keeping.Take(handover.MaxDescriptors)
 	if len(kept)+len(ended) == 0 {
@@ -75,15 +79,20 @@ func (l *Link) describe() (n int, err error) {
 	m := sessions{Ended: ended, Count: l.srv.Count(), Counters: l.keeping.Counters()}
 	var fds []int
 	defer func() { closeAll(fds) }()
-	for i := range kept {
-		k := &kept[i]
+	described := kept[:0]
+	for _, k := range kept {
+		text, err := json.Marshal(k.State)
+		if err != nil { // it has a name that is not UTF-8; it stays listed, so that this is not repeated
+			l.log.Error("session is not kept", "err", err, "user", k.State.User)
+			if k.File >= 0 {
+				closeAll([]int{k.File})
+			}
+			continue
+		}
 		if k.File >= 0 {
 			fds = append(fds, k.File)
 		}
-		text, err := json.Marshal(k.State)
-		if err != nil {
-			return 0, err
-		}
+		described = append(described, k)
 		m.Sessions = append(m.Sessions, session{
 			ID: k.State.Conn.ID, Version: k.Version, Number: k.Number, New: k.File >= 0, Stream: k.Stream, State: text,
 		})
@@ -91,9 +100,9 @@ func (l *Link) describe() (n int, err error) {
 	if err := l.wire.Write(handover.Kept, &m, fds...); err != nil {
 		return 0, err
 	}
-	l.keeping.Sent(kept)
+	l.keeping.Sent(described)
 	l.log.Debug("described sessions to the keeper", "sessions", len(m.Sessions), "new", len(fds), "ended", len(ended))
-	return len(kept) + len(ended), nil
+	return len(described) + len(ended), nil
 }
 
 // Listeners tells the keeper which listeners the server has. Their files stay the caller's.
