@@ -30,10 +30,16 @@ type keptServer struct {
 // startKept starts a server with a keeper.
 func startKept(t *testing.T, args ...string) *keptServer {
 	t.Helper()
+	return startKeptIn(t, nil, args...)
+}
+
+// startKeptIn is startKept with variables of the environment.
+func startKeptIn(t *testing.T, env []string, args ...string) *keptServer {
+	t.Helper()
 	dir := t.TempDir()
 	control := filepath.Join(dir, "c")
 	args = append([]string{"--keep", "--log-level=debug", "--data-dir", filepath.Join(dir, "data"), "--control", control}, args...)
-	k := &keptServer{process: startServerStoring(t, "", nil, args...), control: control}
+	k := &keptServer{process: startServerStoring(t, "", env, args...), control: control}
 	t.Cleanup(func() { // before that of the process, which waits for the end of the log
 		all := k.children()
 		k.cmd.Process.Kill()
@@ -85,8 +91,8 @@ func (k *keptServer) marks() (bits []uint32) {
 			k.t.Fatal(err)
 		}
 		defer f.Close()
-		head := make([]byte, 4096*16)
-		if _, err := io.ReadFull(f, head); err != nil {
+		head, err := io.ReadAll(io.LimitReader(f, 4096*16))
+		if err != nil {
 			k.t.Fatal(err)
 		}
 		for m := head; len(m) > 0; m = m[16:] {
@@ -460,6 +466,30 @@ func TestKeepGivesUp(t *testing.T) {
 	expectClose(t, conn, 1012)
 	if status := k.wait(); status.ExitStatus() != exitFailure {
 		t.Errorf("exit code %d: want %d", status.ExitStatus(), exitFailure)
+	}
+}
+
+// TestKeepDescriptors: as many sessions as a server accepts survive its death, because the descriptors
+// suffice for the duplicates, too.
+func TestKeepDescriptors(t *testing.T) {
+	k := startKeptIn(t, []string{descriptorsEnv + "=700"})
+	room := 0
+	for _, w := range k.warnings() {
+		if w["msg"] == "few file descriptors" {
+			room = int(w["max_connections"].(float64))
+		}
+	}
+	var all []net.Conn
+	for range room {
+		all = append(all, k.dialKept("/echo"))
+	}
+	k.awaitDescribed(room)
+	k.awaitMarks(0, 0)
+	if n := k.kill(); n != room || room < 100 {
+		t.Errorf("%d of %d sessions survive", n, room)
+	}
+	for _, conn := range all {
+		echoText(t, conn, "still here")
 	}
 }
 

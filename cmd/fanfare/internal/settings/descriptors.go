@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fanfare/server/acme"
+	"fanfare/server/keep"
 	"fanfare/server/pusher"
 )
 
@@ -26,6 +27,9 @@ func (cmd *Serve) descriptors(apps *pusher.Config, certificates *acme.Config) in
 		}
 	}
 	n := perCall * calls
+	if cmd.Keep {
+		n += keep.Descriptors
+	}
 	if certificates != nil && certificates.HTTP != "" {
 		n += acme.MaxHTTPConnections
 	}
