@@ -64,7 +64,7 @@ func TestMalformedID(t *testing.T) {
 		"AQEBZQABAf8",          // half a topic
 		"AQEBZQD//////////",    // not the alphabet
 		"AQEBZQCAgICAgICAgIAB", // offset 2^63
-		"AQEB_wAB", // an epoch that is not UTF-8
+		"AQEB_wAB",             // an epoch that is not UTF-8
 		"AQEhAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ", // epoch of 33 bytes
 	} {
 		if got, err := parseID(id, "alice", nil); err == nil {
