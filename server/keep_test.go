@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -33,16 +34,16 @@ func keeping(t *testing.T, cfg Config) (*Server, *Keeping) {
 // TestKeepDescribesOpeningSessions: a session that was looked at before it was open is described
 // when it is.
 func TestKeepDescribesOpeningSessions(t *testing.T) {
-	var k *Keeping
+	var shared atomic.Pointer[Keeping]
 	ep := PushEndpoint("/ws")
 	ep.Dialects = append(ep.Dialects, &early{begin: func(s *Session) {
 		s.SetData(nil)
-		if all, _ := k.Take(10); len(all) != 0 {
+		if all, _ := shared.Load().Take(10); len(all) != 0 {
 			t.Errorf("%d sessions are described before they are open", len(all))
 		}
 	}})
-	var srv *Server
-	srv, k = keeping(t, Config{Endpoints: []Endpoint{ep}})
+	srv, k := keeping(t, Config{Endpoints: []Endpoint{ep}})
+	shared.Store(k)
 	dial(t, srv, "/ws?user=a", "Sec-WebSocket-Protocol: early")
 	await(t, "a description", func() bool {
 		all, _ := k.Take(10)
