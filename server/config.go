@@ -397,18 +397,3 @@ func (srv *Server) Reconfigure(cfg Config) error {
 	srv.setLocalOnly()
 	return nil
 }
-
-// withRates puts the rates of endpoints into force, and returns the server's endpoints
-// with them.
-func (srv *Server) withRates(from []Endpoint) []Endpoint {
-	rates := make(map[string]*Rate, len(from))
-	for i := range from {
-		rates[from[i].Path] = &from[i].Rate
-		srv.endpoints[from[i].Path].rate.Store(&from[i].Rate)
-	}
-	all := slices.Clone(srv.cfg.Endpoints)
-	for i := range all {
-		all[i].Rate = *rates[all[i].Path]
-	}
-	return all
-}

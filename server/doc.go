@@ -7,8 +7,8 @@
 // of a program: [Server.Mount] makes an [Endpoint] a handler for net/http, and package
 // fasthttpmount one for fasthttp. An Endpoint has an [Identifier], which says whose
 // session a connection is, [Dialect] values, which say what is spoken on it, and
-// [Hooks], which are the application. Packages api, auth, inbox, cluster and sse
-// add the HTTP API, tokens, stored messages, other nodes and server-sent events.
+// [Hooks], which are the application. Packages below this one add the rest, among them api,
+// auth, inbox, cluster and sse.
 //
 // # Contract
 //
@@ -18,9 +18,8 @@
 // Config.Workers. A panic in a hook or a dialect ends at most its session, with 1011;
 // it is logged with its stack and counted.
 //
-// Methods that send, from [Session.Send] to [Server.Broadcast], may be called from any
-// goroutine and do not wait for clients; with a cluster, the methods of Server wait
-// for other nodes, see [Delivery]. A receiver is a session that the message was written
+// Methods that send, from [Session.Send] to [Server.Broadcast], may be called from any goroutine
+// and do not wait for clients; with a cluster, those of Server wait for other nodes, see [Delivery]. A receiver is a session that the message was written
 // or queued to. Messages that one goroutine sends to a session arrive in order; live
 // messages follow the stored ones that are on their way when a session opens. If the
 // outbound queue is full, Config.UserFull and Config.TopicFull say what happens.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -235,4 +236,19 @@ func (s *Session) handle(ep *endpoint, meter *limit.Meter, rates *limit.Rates, m
 func (s *Session) pong(payload []byte) {
 	var buf [2 + 125]byte
 	s.outcome(s.conn.WriteBorrowed(frame.AppendFrame(buf[:0], ws.OpPong, payload), netpoll.Control))
+}
+
+// withRates puts the rates of endpoints into force, and returns the server's endpoints
+// with them.
+func (srv *Server) withRates(from []Endpoint) []Endpoint {
+	rates := make(map[string]*Rate, len(from))
+	for i := range from {
+		rates[from[i].Path] = &from[i].Rate
+		srv.endpoints[from[i].Path].rate.Store(&from[i].Rate)
+	}
+	all := slices.Clone(srv.cfg.Endpoints)
+	for i := range all {
+		all[i].Rate = *rates[all[i].Path]
+	}
+	return all
 }

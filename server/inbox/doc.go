@@ -9,18 +9,17 @@
 // its predecessor in the box: JetStream rejects an append that assumes another end
 // of the box, so links are right if other nodes append, too, and a missing message shows.
 //
-// Messages, Bytes and Disk limit messages, Positions limits acknowledged positions,
-// which are never evicted: a new one that does not fit is rejected with ErrFull.
-// Messages whose TTL has passed stay, for their offsets, until a limit removes them. A payload is at
-// most max_payload of NATS, less 4 KiB, long. An embedded store remembers the end of a box whose messages were
-// all removed as long as positions: readers that have missed some get a gap. Open logs what limits that are
-// lower than before remove, and fails if a limit that rejects would remove unread messages.
+// Messages, Bytes and Disk limit messages, Positions limits acknowledged positions, which are never
+// evicted: a new one that does not fit is rejected with ErrFull. Messages whose TTL has passed
+// stay, for their offsets, until a limit removes them. A payload has at most max_payload of NATS,
+// less 4 KiB. An embedded store remembers the end of an emptied box while it keeps positions, so
+// that a reader that has missed messages gets a gap. Open logs what lower limits remove, and fails
+// if a limit that rejects would remove unread messages.
 //
 // # Loss
 //
-// A process that is killed loses nothing that was accepted. A power cut costs an
-// embedded store up to Config.Sync; an outside cluster with three Replicas survives
-// the loss of one machine.
+// A process that is killed loses nothing that was accepted. A power cut costs an embedded store
+// up to Config.Sync; an outside cluster with three Replicas survives the loss of one machine.
 //
 // An embedded store keeps an account of what was accepted beside the files of JetStream,
 // and compares the two at Open: every message is verified by checksum. If one is missing,

@@ -23,7 +23,7 @@
 // connect only at the end. They harm the files of an embedded store, also while it
 // runs, have its disk not answer, restore a backup, remove the storage of an outside
 // NATS, lower its max_payload, or put a proxy between clients and server that
-// answers pings and then fails. [Nemeses] lists all of them.
+// answers pings and then fails. [Nemeses] lists all of them. [MeasureCost] is apart: it measures what pushes cost as a cluster grows.
 //
 // # The check
 //
@@ -37,10 +37,9 @@
 // one that was never pushed; a gap although nothing can be missing; two offsets of
 // one message; a server that does not start and does not say what to do; a panic
 // or a race in a log. Duplicates after a reconnect are counted. The check is
-// tested with made-up histories.
-//
-// A device with fanfare.v1 must receive every message itself, since it resumes from
-// its own offset. Of the plain devices of a user, one must receive it.
+// tested with made-up histories. A device with fanfare.v1 must receive every message
+// itself, since it resumes from its own offset; of the plain devices of a user, one
+// must receive it.
 //
 // # Presence
 //
@@ -51,10 +50,6 @@
 // each user must be true, and every node must answer the same; the events of a user
 // must alternate, repeated ones apart; and users of the first node, who stay
 // connected, must have been online all the time.
-//
-// # Cost
-//
-// [MeasureCost] measures what pushes cost as a cluster grows.
 //
 // # Limitations
 //
