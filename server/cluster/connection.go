@@ -108,12 +108,16 @@ func (c *Cluster) watch() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	failures := 0
-	var written int64 // by the last answer
+	var written int64 // by the last answer, or before this connection
+	generation := c.conn.generation.Load()
 	for {
 		select {
 		case <-c.quit:
 			return
 		case <-ticker.C:
+		}
+		if g := c.conn.generation.Load(); g != generation { // what was written to another connection delays nothing
+			generation, failures, written = g, 0, c.conn.traffic.Written.Load()
 		}
 		nc := c.nc.Load()
 		if !c.conn.up.Load() && !nc.IsClosed() {
