@@ -32,7 +32,7 @@ func TestCapabilityClaims(t *testing.T) {
 		{"misspelled limit", "limits", map[string]any{"mesages": 5}, server.Identity{}, "the token's claim limits.mesages is unknown: want messages or topics"},
 		{"limit of zero", "limits", map[string]any{"messages": 0}, server.Identity{}, "the token's claim limits.messages is 0, a number: want a whole number from 1 to 2147483647"},
 		{"negative limit", "limits", map[string]any{"topics": -5}, server.Identity{}, "the token's claim limits.topics is -5, a number: want a whole number from 1"},
-		{"limit beyond 32 bits", "limits", map[string]any{"topics": 1 << 31}, server.Identity{}, "the token's claim limits.topics is 2147483648, a number"},
+		{"limit beyond 32 bits", "limits", map[string]any{"topics": int64(1 << 31)}, server.Identity{}, "the token's claim limits.topics is 2147483648, a number"},
 		{"limit beyond 64 bits", "limits", map[string]any{"topics": json.RawMessage("1e300")}, server.Identity{}, "the token's claim limits.topics is 1e300, a number"},
 		{"fraction", "limits", map[string]any{"topics": 1.5}, server.Identity{}, "the token's claim limits.topics is 1.5, a number"},
 		{"limit is a string", "limits", map[string]any{"topics": 1, "messages": "5"}, server.Identity{}, `the token's claim limits.messages is "5", a string: want a whole number`},
