@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
@@ -51,13 +50,10 @@ func (h *Hook) SetConfig(cfg Config) error { return h.caller.SetConfig(cfg) }
 // Ready returns an error while the circuit breaker lets no request through, because the backend
 // has failed.
 func (h *Hook) Ready() error {
-	switch {
-	case h.caller.Open() == 0:
-		return nil
-	case h.caller.Settings().Config.Failure == Anonymous:
-		return fmt.Errorf("the backend has failed %d times in a row: clients are anonymous until it answers", hook.TripAfter)
+	if h.caller.Settings().Config.Failure == Anonymous {
+		return h.caller.Ready("clients are anonymous")
 	}
-	return fmt.Errorf("the backend has failed %d times in a row: clients are rejected with 503 until it answers", hook.TripAfter)
+	return h.caller.Ready("clients are rejected with 503")
 }
 
 // Close closes the connections to the backend that are not in use.

@@ -1,22 +1,21 @@
 package messagehook
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"mime"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"fanfare/server"
 	"fanfare/server/internal/callout"
+	"fanfare/server/internal/inbound"
 )
 
 // answer is the answer of the backend.
 type answer struct {
-	status int
-	kind   string // media type
-	body   []byte
+	status      int
+	contentType string
+	body        []byte
 }
 
 // exchange makes a request, and reads the answer. Errors do not name the URL.
@@ -26,12 +25,11 @@ func exchange(client *http.Client, r *http.Request) (a answer, err error) {
 		return a, err
 	}
 	defer resp.Body.Close()
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	body, err := callout.ReadAll(resp.Body, maxAnswer)
+	body, err := callout.ReadAll(resp.Body, inbound.MaxAnswer)
 	if err != nil {
 		return a, fmt.Errorf("the answer: %w", err)
 	}
-	return answer{resp.StatusCode, kind, body}, nil
+	return answer{resp.StatusCode, resp.Header.Get("Content-Type"), body}, nil
 }
 
 // failure returns an error if the answer is none: the backend, or what is before it, does not
@@ -49,26 +47,12 @@ func (a *answer) failure() error {
 // message returns the answer to the client, nil if there is none. A *server.RequestError is the
 // backend's rejection.
 func (a *answer) message() (*server.Message, error) {
-	switch {
-	case a.status >= 400:
-		return nil, &server.RequestError{Code: "rejected", Message: a.reason()}
-	case len(a.body) == 0:
-		return nil, nil
-	case a.kind == "application/octet-stream":
-		return server.NewMessage(server.Binary, a.body), nil
-	case !utf8.Valid(a.body):
-		return nil, errors.New("it is not UTF-8: want that, or the Content-Type application/octet-stream")
+	if a.status < 400 {
+		return inbound.Answer("it", a.contentType, a.body)
 	}
-	return server.NewMessage(server.Text, a.body), nil
-}
-
-// reason is the text of a rejection: the body if that is short plain text, or that of the status.
-func (a *answer) reason() string {
-	if text := strings.TrimSpace(string(a.body)); a.kind == "text/plain" && text != "" && len(text) <= maxText && utf8.ValidString(text) {
-		return text
+	text := ""
+	if kind, _, _ := mime.ParseMediaType(a.contentType); kind == "text/plain" {
+		text = string(a.body)
 	}
-	if text := http.StatusText(a.status); text != "" {
-		return text
-	}
-	return "the backend has rejected the message"
+	return nil, inbound.Rejection(text, cmp.Or(http.StatusText(a.status), inbound.NoReason))
 }

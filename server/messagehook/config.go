@@ -30,11 +30,6 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const (
-	maxAnswer = 256 << 10
-	maxText   = 1 << 10 // of a rejection
-)
-
 // Validate returns the error with which New would reject cfg. An error in a field has a
 // method Field() string, for errors.As, that names it.
 func (cfg Config) Validate() error {

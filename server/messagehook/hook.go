@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	"fanfare/server"
@@ -15,11 +13,9 @@ import (
 
 // Hook has a backend answer messages. It is safe for concurrent use.
 type Hook struct {
-	caller *hook.Caller[Config, answer]
-	now    func() time.Time
-
-	running atomic.Int64
-	results [results]atomic.Int64
+	caller  *hook.Caller[Config, answer]
+	now     func() time.Time
+	results inbound.Results
 }
 
 // Message is the JSON document that the backend gets. ID is that of the header Webhook-Id.
@@ -41,82 +37,42 @@ func (h *Hook) SetConfig(cfg Config) error { return h.caller.SetConfig(cfg) }
 
 // Ready returns an error while the circuit breaker lets no request through, because the backend
 // has failed.
-func (h *Hook) Ready() error {
-	if h.caller.Open() == 0 {
-		return nil
-	}
-	return fmt.Errorf("the backend has failed %d times in a row: messages of clients are rejected until it answers", hook.TripAfter)
-}
+func (h *Hook) Ready() error { return h.caller.Ready("messages of clients are rejected") }
 
 // Close closes the connections to the backend that are not in use.
 func (h *Hook) Close() { h.caller.Close() }
 
-// What a client is told whose message the backend has not answered.
-var (
-	errTimeout     = &server.RequestError{Code: "timeout", Message: "the backend has not answered in time; it may have received the request"}
-	errUnavailable = &server.RequestError{Code: "unavailable", Message: "the backend is not available, try again later"}
-	errInvalid     = &server.RequestError{Code: "bad_answer", Message: "the answer of the backend is not valid"}
-)
-
 // Respond is a server.Responder.
 func (h *Hook) Respond(ctx context.Context, in server.Inbound) (*server.Message, error) {
 	set := h.caller.Settings()
-	h.running.Add(1)
-	defer h.running.Add(-1)
+	h.results.Running.Add(1)
+	defer h.results.Running.Add(-1)
 	a, err := h.caller.Execute(func() (answer, error) { return ask(ctx, set.Backend, in, h.now()) })
-	switch {
-	case err == nil:
-		return h.decide(&a)
-	case errors.Is(err, hook.ErrOpen):
-		h.results[skipped].Add(1)
-		return nil, errUnavailable
-	case errors.Is(err, context.Canceled):
-		h.results[canceled].Add(1)
-		return nil, errUnavailable
-	case errors.Is(err, context.DeadlineExceeded):
-		h.results[timedOut].Add(1)
-		h.log("message hook failed", fmt.Errorf("no answer within %v", set.Timeout))
-		return nil, errTimeout
+	var m *server.Message
+	if err == nil {
+		m, err = a.message()
 	}
-	h.results[failed].Add(1)
-	h.log("message hook failed", err)
-	return nil, errUnavailable
+	return h.results.Tell(m, err, set.Timeout, h.log)
 }
 
-// decide turns an answer of the backend into that to the client.
-func (h *Hook) decide(a *answer) (*server.Message, error) {
-	m, err := a.message()
-	var rejection *server.RequestError
-	switch {
-	case errors.As(err, &rejection):
-		h.results[rejected].Add(1)
-		return nil, rejection
-	case err != nil:
-		h.results[invalid].Add(1)
-		h.log("message hook answer is invalid", err)
-		return nil, errInvalid
-	case m == nil:
-		h.results[empty].Add(1)
-	default:
-		h.results[answered].Add(1)
-	}
-	return m, nil
+func (h *Hook) log(what string, err error) {
+	h.caller.Log(h.now(), "message hook "+what, err, "failed", h.results.Failed(), "timeouts", h.results.Timeouts())
 }
 
-func (h *Hook) log(text string, err error) {
-	h.caller.Log(h.now(), text, err, "failed", h.results[failed].Load(), "timeouts", h.results[timedOut].Load())
-}
-
-// document returns the body of a request.
-func document(id string, in *server.Inbound) ([]byte, error) {
-	m := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}
-	return m.Encode(in.Op == server.Text, in.Payload)
+// EachMetric calls f for each metric, see api.Measured.
+func (h *Hook) EachMetric(f func(name, help, label, value string, n int64)) {
+	h.results.Each(inbound.Metrics{
+		Prefix:   "message_hook",
+		Total:    "Messages of clients for the message hook, by result.",
+		Requests: "Requests to the message hook under way.",
+		Open:     "1 while the circuit breaker lets no request through.",
+	}, h.caller.Open(), f)
 }
 
 // ask makes a request. An error is a failure of the backend, or that of ctx.
 func ask(ctx context.Context, b *hook.Backend, in server.Inbound, now time.Time) (a answer, err error) {
 	id := "msg_" + rand.Text()
-	body, err := document(id, &in)
+	body, err := inbound.Encode(id, &in)
 	if err != nil {
 		return a, err
 	}

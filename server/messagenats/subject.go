@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,8 +25,7 @@ type Subject struct {
 	js      jetstream.JetStream
 	breaker *breaker.Breaker[*nats.Msg]
 
-	running atomic.Int64
-	results [results]atomic.Int64
+	results inbound.Results
 	logged  callout.Seldom // failures
 }
 
@@ -82,50 +80,32 @@ func notTaken(err error) bool {
 		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting)
 }
 
-// What a client is told whose message has no answer.
-var (
-	errTimeout     = &server.RequestError{Code: "timeout", Message: "the backend has not answered in time; it may have received the request"}
-	errUnavailable = &server.RequestError{Code: "unavailable", Message: "the backend is not available, try again later"}
-	errInvalid     = &server.RequestError{Code: "bad_answer", Message: "the answer of the backend is not valid"}
-	errTooBig      = &server.RequestError{Code: "too_big", Message: "the message is longer than the backend receives"}
-)
-
 // Respond is a server.Responder.
 func (s *Subject) Respond(ctx context.Context, in server.Inbound) (*server.Message, error) {
-	s.running.Add(1)
-	defer s.running.Add(-1)
+	s.results.Running.Add(1)
+	defer s.results.Running.Add(-1)
 	bound, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	reply, err := s.breaker.Execute(func() (*nats.Msg, error) { return s.send(bound, &in) })
+	var m *server.Message
 	switch {
 	case err == nil:
-		return s.decide(reply)
-	case errors.Is(err, breaker.ErrOpen):
-		s.results[skipped].Add(1)
-		return nil, errUnavailable
+		m, err = message(reply)
 	case ctx.Err() != nil:
-		s.results[canceled].Add(1)
-		return nil, errUnavailable
+		err = ctx.Err()
 	case errors.Is(err, nats.ErrMaxPayload):
-		s.results[tooBig].Add(1)
-		s.log(fmt.Errorf("%w, which is %d bytes", err, s.nc.MaxPayload()))
-		return nil, errTooBig
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		s.results[timedOut].Add(1)
-		s.log(fmt.Errorf("no answer within %v", s.cfg.Timeout))
-		return nil, errTimeout
+		err = &inbound.TooBigError{Problem: fmt.Errorf("%w, which is %d bytes", err, s.nc.MaxPayload())}
+	case errors.Is(err, nats.ErrTimeout):
+		err = context.DeadlineExceeded
 	}
-	s.results[failed].Add(1)
-	s.log(err)
-	return nil, errUnavailable
+	return s.results.Tell(m, err, s.cfg.Timeout, s.log)
 }
 
 // send publishes a message, and returns the reply of the program, or nil if Config.Answer waits
 // for something else.
 func (s *Subject) send(ctx context.Context, in *server.Inbound) (*nats.Msg, error) {
 	id := "msg_" + rand.Text()
-	doc := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}
-	body, err := doc.Encode(in.Op == server.Text, in.Payload)
+	body, err := inbound.Encode(id, in)
 	if err != nil {
 		return nil, err
 	}
@@ -143,29 +123,21 @@ func (s *Subject) send(ctx context.Context, in *server.Inbound) (*nats.Msg, erro
 	return s.nc.RequestMsgWithContext(ctx, m)
 }
 
-// decide turns a reply into the answer to the client.
-func (s *Subject) decide(reply *nats.Msg) (*server.Message, error) {
-	m, err := message(reply)
-	var rejection *server.RequestError
-	switch {
-	case errors.As(err, &rejection):
-		s.results[rejected].Add(1)
-	case err != nil:
-		s.results[invalid].Add(1)
-		s.log(err)
-		err = errInvalid
-	case m == nil:
-		s.results[empty].Add(1)
-	default:
-		s.results[answered].Add(1)
-	}
-	return m, err
-}
-
 // log logs a failure, at most one a second.
-func (s *Subject) log(err error) {
+func (s *Subject) log(_ string, err error) {
 	if s.logged.Due(time.Now()) {
 		s.cfg.Logger.Error("message subject failed", "subject", s.cfg.Subject, "err", err,
-			"failed", s.results[failed].Load(), "timeouts", s.results[timedOut].Load())
+			"failed", s.results.Failed(), "timeouts", s.results.Timeouts())
 	}
+}
+
+// EachMetric calls f for each metric, see api.Measured.
+func (s *Subject) EachMetric(f func(name, help, label, value string, n int64)) {
+	s.results.Each(inbound.Metrics{
+		Prefix:   "message_subject",
+		Total:    "Messages of clients for the NATS subject, by result.",
+		Requests: "Messages for the NATS subject that wait for their answer.",
+		Open:     "1 while the circuit breaker lets no message through.",
+		TooBig:   true,
+	}, s.breaker.Open(), f)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/internal/breaker"
+	"fanfare/server/internal/inbound"
 	"fanfare/server/internal/natstest"
 )
 
@@ -69,6 +71,24 @@ func (f *fixture) counted() string {
 	return strings.TrimSpace(b.String())
 }
 
+// count returns how often a result was counted.
+func (f *fixture) count(result string) (n int64) {
+	f.EachMetric(func(name, _, _, value string, total int64) {
+		if name == "message_subject_total" && value == result {
+			n = total
+		}
+	})
+	return n
+}
+
+// sameWords reports whether two lists have the same words in some order.
+func sameWords(a, b string) bool {
+	x, y := strings.Fields(a), strings.Fields(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
+}
+
 // in is a message of a client.
 func in(payload string) server.Inbound {
 	return server.Inbound{ID: "7", User: "alice\r\nX: y", SessionID: "42", Endpoint: "/ws", Op: server.Text, Payload: []byte(payload)}
@@ -93,11 +113,11 @@ func TestReply(t *testing.T) {
 			reply.Header.Set("Nats-Service-Error", "no such match")
 			reply.Header.Set("Nats-Service-Error-Code", "404")
 		case *got.Text == "reject without words":
-			reply.Header.Set("Nats-Service-Error", strings.Repeat("x", maxText+1))
+			reply.Header.Set("Nats-Service-Error", strings.Repeat("x", inbound.MaxText+1))
 		case *got.Text == "long":
-			reply.Data = bytes.Repeat([]byte("x"), maxAnswer+1)
+			reply.Data = bytes.Repeat([]byte("x"), inbound.MaxAnswer+1)
 		case *got.Text == "longest":
-			reply.Data = bytes.Repeat([]byte("x"), maxAnswer)
+			reply.Data = bytes.Repeat([]byte("x"), inbound.MaxAnswer)
 		case *got.Text == "not text":
 			reply.Data = []byte("\xff")
 		default:
@@ -120,13 +140,11 @@ func TestReply(t *testing.T) {
 		{server.Text, "nothing", "", "", "empty", 0},
 		{server.Text, "reject", "", "rejected: no such match", "rejected", 0},
 		{server.Text, "reject without words", "", "rejected: the backend has rejected the message", "rejected", 0},
-		{server.Text, "longest", strings.Repeat("x", maxAnswer), "", "answered", server.Text},
-		{server.Text, "long", "", errInvalid.Error(), "invalid", 0},
-		{server.Text, "not text", "", errInvalid.Error(), "invalid", 0},
+		{server.Text, "longest", strings.Repeat("x", inbound.MaxAnswer), "", "answered", server.Text},
+		{server.Text, "long", "", inbound.ErrInvalid.Error(), "invalid", 0},
+		{server.Text, "not text", "", inbound.ErrInvalid.Error(), "invalid", 0},
 	} {
-		for i := range f.results {
-			f.results[i].Store(0)
-		}
+		before := f.counted()
 		message := in(tt.send)
 		message.Op = tt.op
 		m, err := f.Respond(t.Context(), message)
@@ -136,8 +154,8 @@ func TestReply(t *testing.T) {
 		if (m != nil) != (tt.want != "") || m != nil && (string(m.Payload()) != tt.want || m.Op() != tt.answerOp) {
 			t.Errorf("%q: got %v, want %.40q", tt.send, m, tt.want)
 		}
-		if c := f.counted(); c != tt.counted {
-			t.Errorf("%q is counted as %q, want %q", tt.send, c, tt.counted)
+		if c := f.counted(); !sameWords(c, before+" "+tt.counted) {
+			t.Errorf("%q: %q was counted, then %q, want one more %q", tt.send, before, c, tt.counted)
 		}
 		if got.Request != "7" || got.User != "alice\r\nX: y" || got.Session != "42" || got.Endpoint != "/ws" {
 			t.Errorf("the document is %+v", got)
@@ -148,7 +166,7 @@ func TestReply(t *testing.T) {
 // TestStored: each message is in the stream once, or the client is told that it is not.
 func TestStored(t *testing.T) {
 	f := start(t, natsserver.Options{JetStream: true}, func(c *Config) { c.Answer = Stored })
-	if m, err := f.Respond(t.Context(), in("too early")); m != nil || err != errUnavailable || f.counted() != "failed" {
+	if m, err := f.Respond(t.Context(), in("too early")); m != nil || err != inbound.ErrUnavailable || f.counted() != "failed" {
 		t.Errorf("without a stream: %v, %v, counted %q", m, err, f.counted())
 	}
 	js, err := jetstream.New(f.nc)
@@ -196,7 +214,7 @@ func TestPublished(t *testing.T) {
 		t.Errorf("the subscriber got %q, to be answered at %q", m.Data, m.Reply)
 	}
 	f.ns.Stop()
-	if m, err := f.Respond(t.Context(), in("lost")); m != nil || err != errUnavailable {
+	if m, err := f.Respond(t.Context(), in("lost")); m != nil || err != inbound.ErrUnavailable {
 		t.Errorf("without NATS: %v, %v", m, err)
 	}
 	if err := f.Ready(); err == nil || !strings.Contains(err.Error(), "NATS cannot be reached") {
@@ -212,29 +230,29 @@ func TestPublished(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	f := start(t, natsserver.Options{MaxPayload: 1000})
 	for range 2 * breaker.TripAfter { // there is no subscriber
-		if _, err := f.Respond(t.Context(), in("hi")); err != errUnavailable {
+		if _, err := f.Respond(t.Context(), in("hi")); err != inbound.ErrUnavailable {
 			t.Fatalf("without a subscriber: %v", err)
 		}
-		if _, err := f.Respond(t.Context(), in(strings.Repeat("x", 1000))); err != errTooBig {
+		if _, err := f.Respond(t.Context(), in(strings.Repeat("x", 1000))); err != inbound.ErrTooBig {
 			t.Fatalf("a long message: %v", err)
 		}
 	}
-	if f.results[failed].Load() != 2*breaker.TripAfter || f.results[tooBig].Load() != 2*breaker.TripAfter || f.breaker.Open() != 0 {
+	if f.count("failed") != 2*breaker.TripAfter || f.count("too_big") != 2*breaker.TripAfter || f.breaker.Open() != 0 {
 		t.Errorf("counted %q, breaker %d", f.counted(), f.breaker.Open())
 	}
 	f.handle(t, func(*nats.Msg) {}) // without an answer
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := f.Respond(ended, in("hi")); err != errUnavailable || f.results[canceled].Load() != 1 {
+	if _, err := f.Respond(ended, in("hi")); err != inbound.ErrUnavailable || f.count("canceled") != 1 {
 		t.Errorf("after the server ended: %v, counted %q", err, f.counted())
 	}
 	f.cfg.Timeout = time.Millisecond
 	for range breaker.TripAfter {
-		if _, err := f.Respond(t.Context(), in("hi")); err != errTimeout {
+		if _, err := f.Respond(t.Context(), in("hi")); err != inbound.ErrTimeout {
 			t.Fatalf("without an answer: %v", err)
 		}
 	}
-	if _, err := f.Respond(t.Context(), in("hi")); err != errUnavailable || f.results[skipped].Load() != 1 || f.breaker.Open() != 1 {
+	if _, err := f.Respond(t.Context(), in("hi")); err != inbound.ErrUnavailable || f.count("skipped") != 1 || f.breaker.Open() != 1 {
 		t.Errorf("after many timeouts: %v, counted %q", err, f.counted())
 	}
 	if err := f.Ready(); err == nil || !strings.Contains(err.Error(), "10 messages in a row have failed") {

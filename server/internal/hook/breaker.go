@@ -1,6 +1,10 @@
 package hook
 
-import "fanfare/server/internal/breaker"
+import (
+	"fmt"
+
+	"fanfare/server/internal/breaker"
+)
 
 // ErrOpen says that the circuit breaker has not let a request through.
 var ErrOpen = breaker.ErrOpen
@@ -19,3 +23,12 @@ func (c *Caller[C, T]) Execute(request func() (T, error)) (T, error) {
 
 // Open returns 1 while the circuit breaker lets no request through, else 0.
 func (c *Caller[C, T]) Open() int64 { return c.breaker.Open() }
+
+// Ready returns an error while the circuit breaker lets no request through, with what that
+// means for clients.
+func (c *Caller[C, T]) Ready(consequence string) error {
+	if c.breaker.Open() == 0 {
+		return nil
+	}
+	return fmt.Errorf("the backend has failed %d times in a row: %s until it answers", TripAfter, consequence)
+}

@@ -1,8 +1,13 @@
-// Package inbound has the document in which a backend gets a message of a client, however it
-// gets it.
+// Package inbound has what the Responders of packages messagehook and messagenats have in common:
+// the document in which a backend gets a message of a client, and how its answer is counted,
+// logged, and told to the client.
 package inbound
 
-import "github.com/go-json-experiment/json"
+import (
+	"github.com/go-json-experiment/json"
+
+	"fanfare/server"
+)
 
 // Message is the document.
 type Message struct {
@@ -18,13 +23,14 @@ type Message struct {
 	Base64 *[]byte `json:"base64,omitzero"`
 }
 
-// Encode returns the document with a payload.
-func (m Message) Encode(isText bool, payload []byte) ([]byte, error) {
-	if isText {
-		text := string(payload)
+// Encode returns the document of a message.
+func Encode(id string, in *server.Inbound) ([]byte, error) {
+	m := Message{ID: id, Request: in.ID, User: in.User, Session: in.SessionID, Endpoint: in.Endpoint}
+	if in.Op == server.Text {
+		text := string(in.Payload)
 		m.Text = &text
 	} else {
-		m.Base64 = &payload
+		m.Base64 = &in.Payload
 	}
 	return json.Marshal(&m)
 }
