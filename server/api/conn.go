@@ -101,13 +101,18 @@ func (c *conn) rejectHello() error {
 	p := problem.Errorf(400, "bad_request", "a TLS handshake arrived at the API, which is without TLS: use http://, or configure TLS")
 	c.api.requests.count(nil, p.Status)
 	c.api.cfg.Logger.Debug("API connection rejected", "address", c.RemoteAddr(), "err", p.Message)
+	c.answerLast(p)
+	return io.EOF
+}
+
+// answerLast answers what is not served, before the connection is closed.
+func (c *conn) answerLast(p *problem.Problem) {
 	var r fasthttp.Response
 	p.Answer(&r)
 	r.Header.SetServer(serverName)
 	r.SetConnectionClose()
 	r.WriteTo(c)
 	c.unread.Store(true)
-	return io.EOF
 }
 
 // Write sends p, or queues it if it answers a batch whose client does not read.
@@ -274,12 +279,7 @@ func (a *API) reject(c *conn) {
 func (c *conn) reject(p *problem.Problem) {
 	c.SetDeadline(c.api.now().Add(lingerTime))
 	if _, err := c.Read(make([]byte, 1)); err == nil {
-		var r fasthttp.Response
-		p.Answer(&r)
-		r.Header.SetServer(serverName)
-		r.SetConnectionClose()
-		r.WriteTo(c)
-		c.unread.Store(true)
+		c.answerLast(p)
 	}
 	c.Close()
 }
