@@ -20,15 +20,9 @@ func (ns *Nodes) Sessions(ctx context.Context, to, t node.Target) (l node.Sessio
 		local = ns.here(c).Sessions
 		return len(local)
 	})
-	l.Sessions, l.Coverage = local, answer.Coverage
-	if err != nil {
-		l.Unreachable = err
-	}
+	l.Sessions, l.Coverage = local, ns.coverage(answer, err)
 	for _, r := range answer.Replies {
 		l.Sessions = append(l.Sessions, r.Sessions...)
-	}
-	if l.Unreachable == nil && ns.cfg.Cluster != nil {
-		l.Unreachable = ns.cfg.Cluster.Ready()
 	}
 	slices.SortFunc(l.Sessions, func(x, y node.SessionInfo) int { return x.Opened.Compare(y.Opened) })
 	return l

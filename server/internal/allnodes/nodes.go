@@ -92,6 +92,19 @@ func (ns *Nodes) here(c *node.Command) node.Reply {
 	return ns.cfg.Process.Both(func() node.Reply { return ns.cfg.Process.Execute(c) }, func() *node.Command { return c })
 }
 
+// coverage returns that of an answer, or of the error with which Do has asked no node. A cluster
+// that is not ready may lack nodes that this one has not heard of.
+func (ns *Nodes) coverage(answer node.Answer, err error) node.Coverage {
+	c := answer.Coverage
+	if err != nil {
+		c.Unreachable = err
+	}
+	if c.Unreachable == nil && ns.cfg.Cluster != nil {
+		c.Unreachable = ns.cfg.Cluster.Ready()
+	}
+	return c
+}
+
 // ask is Cluster.Ask for a command that Check accepts. After a panic, in the evaluation of
 // the answer, the other nodes count as unreachable.
 func (ns *Nodes) ask(ctx context.Context, t node.Target, c *node.Command) (answer node.Answer) {

@@ -48,10 +48,7 @@ func (op *Operator) inquire(ctx context.Context, t node.Target, q *operate.Quest
 	if err = errors.Join(err, failed); err != nil {
 		return nil, answer.Coverage, err
 	}
-	c = answer.Coverage
-	if c.Unreachable == nil && op.cfg.Cluster != nil {
-		c.Unreachable = op.cfg.Cluster.Ready()
-	}
+	c = op.coverage(answer, nil)
 	for _, r := range append(answer.Replies, local) {
 		for _, data := range r.Data {
 			a, err := operate.ParseAnswer(data)

@@ -51,13 +51,7 @@ func (ns *Nodes) paced(ctx context.Context, c *node.Command) (l node.PacedList) 
 		local = ns.cfg.Process.Execute(c).Paced
 		return 0
 	})
-	l.Coverage = answer.Coverage
-	if err != nil {
-		l.Unreachable = err
-	}
-	if l.Unreachable == nil && ns.cfg.Cluster != nil {
-		l.Unreachable = ns.cfg.Cluster.Ready()
-	}
+	l.Coverage = ns.coverage(answer, err)
 	for _, r := range answer.Replies {
 		local = append(local, r.Paced...)
 	}
