@@ -12,6 +12,7 @@ import (
 
 	"fanfare/server"
 	"fanfare/server/internal/handover"
+	"fanfare/server/listen"
 )
 
 // Pauses between two looks at sessions that are not at rest, or change all the time. They grow
@@ -109,14 +110,11 @@ func (l *Link) describe() (n int, err error) {
 func (l *Link) Listeners(all []Listener, files []*os.File) error {
 	var fds []int
 	for _, f := range files {
-		// Not File.Fd, which has the listener block, in this process, too.
-		raw, err := f.SyscallConn()
-		if err == nil {
-			err = raw.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
-		}
+		fd, err := listen.Descriptor(f)
 		if err != nil {
 			return fmt.Errorf("keep: listener: %w", err)
 		}
+		fds = append(fds, fd)
 	}
 	return l.wire.Write(handover.Listeners, all, fds...)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"fanfare/server/listen"
+
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
 )
@@ -67,7 +69,7 @@ func (p *Peer) Send(m Message) error {
 	}
 	var fds []int
 	for _, l := range m.Listeners {
-		fd, err := numberOf(l.File)
+		fd, err := listen.Descriptor(l.File)
 		if err != nil {
 			return fmt.Errorf("upgrade: %s listener: %w", l.Name, err)
 		}
@@ -89,16 +91,6 @@ func (p *Peer) Send(m Message) error {
 }
 
 const sendTimeout = 5 * time.Second
-
-// numberOf is File.Fd without its effect: that has the listener block, in this process, too,
-// which may be serving it.
-func numberOf(f *os.File) (fd int, err error) {
-	raw, err := f.SyscallConn()
-	if err == nil {
-		err = raw.Control(func(n uintptr) { fd = int(n) })
-	}
-	return fd, err
-}
 
 // Receive waits for a message of the other process. An answer failed is an error, and so is
 // any other step than want.
