@@ -14,6 +14,9 @@ import (
 // them were at rest, between two messages.
 type Marks = netpoll.Marks
 
+// MarkSize is the memory that a descriptor needs in Marks.
+const MarkSize = netpoll.MarkSize
+
 // MarksIn returns the Marks that have their place in memory, which is zero at first.
 func MarksIn(memory []byte) Marks { return netpoll.MarksIn(memory) }
 

@@ -8,10 +8,9 @@
 //	                                 ◀───      sessions that were opened, have changed or ended;
 //	                                           listeners
 //	                                           dies
-//	Watch.Run returns
-//	Kept.Collect: which were at rest
+//	Sessions.Collect: which were at rest
 //	NewWatch, starts the next one    ───▶      Serve
-//	Kept.HandOver                    ───▶      Server.TakeOver
+//	Sessions.HandOver                ───▶      Server.TakeOver
 //
 // # Contract
 //

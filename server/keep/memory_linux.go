@@ -14,8 +14,6 @@ import (
 // that are used.
 const mostMarks = 4 << 20
 
-const markSize = int(unsafe.Sizeof(server.Marks{}[0]))
-
 // newMemory returns memory for the marks of all descriptors that a process may have.
 func newMemory() (f *os.File, err error) {
 	var limit unix.Rlimit
@@ -27,7 +25,7 @@ func newMemory() (f *os.File, err error) {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
 	f = os.NewFile(uintptr(fd), "marks")
-	if err := f.Truncate(int64(min(limit.Max, mostMarks)) * int64(markSize)); err != nil {
+	if err := f.Truncate(int64(min(limit.Max, mostMarks)) * int64(server.MarkSize)); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -49,7 +47,7 @@ func mapMarks(f *os.File) (server.Marks, error) {
 }
 
 func unmap(m server.Marks) {
-	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(m))), len(m)*markSize))
+	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(m))), len(m)*server.MarkSize))
 }
 
 func closeAll(fds []int) {
