@@ -311,7 +311,7 @@ func (s *Session) namingClient(nc net.Conn) net.Conn {
 }
 
 // clientAddr is an address in 20 bytes, instead of the 32 of a netip.AddrPort. The zero
-// value is no address.
+// value means that there is none.
 type clientAddr struct {
 	ip    [16]byte
 	port  uint16

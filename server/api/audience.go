@@ -19,7 +19,7 @@ import (
 
 var (
 	// liveQuery are the parameters that narrow a push, and options of its message. repeatable
-	// are those that may come several times, see query.Check.
+	// are parameters that may be repeated, see query.Check.
 	liveQuery  = []string{"exclude_user", "exclude_session", "where", "conflate", "rate", "receipt"}
 	repeatable = []string{"exclude_user", "exclude_session", "name[]"}
 	// paceQuery are the parameters of a paced broadcast.

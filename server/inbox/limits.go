@@ -139,5 +139,5 @@ func (s *Store) logRemovedOutside(k subject.Kind, had, has *jetstream.StreamInfo
 	}
 }
 
-// lower reports whether a limit is lower than another; below 1 is no limit.
+// lower reports whether a limit is lower than another; a value below 1 means that there is no limit.
 func lower(limit, other int64) bool { return limit > 0 && (other <= 0 || limit < other) }

@@ -34,7 +34,7 @@ type described struct {
 }
 
 // unanswered is the part of an answer that says that not all nodes have confirmed an event. An error
-// would have libraries publish it again, to those that have received it, too.
+// would have libraries publish it again, also to sessions that have received it.
 type unanswered struct {
 	Complete *bool `json:"complete,omitzero"` // nil, or false
 }
@@ -79,7 +79,7 @@ func (in *request) check(e *posted) (p *problem) {
 	return p
 }
 
-// publish sends an event to its channels, and adds to u what is not known of that.
+// publish sends an event to its channels, and adds to u whether all nodes have confirmed it.
 func (in *request) publish(e *posted, u *unanswered) *problem {
 	for _, channel := range e.Channels {
 		c, err := in.app.trigger(in.Context(), event{name: e.Name, channel: channel, data: e.Data}, e.SocketID)

@@ -1,5 +1,5 @@
-// Package rejectlog logs the handshakes and connections that a server rejects, and those that
-// clients end because the server does not speak what they offer.
+// Package rejectlog logs the handshakes and connections that a server rejects, and handshakes of
+// clients that offer only sub-protocols which the server does not have.
 package rejectlog
 
 import (

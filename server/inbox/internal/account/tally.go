@@ -172,7 +172,7 @@ func (t *tally) forgotten(ms int64, now time.Time) bool {
 }
 
 // Remembered returns for how long the end of a box is remembered whose messages may have such an
-// age: as long as a position.
+// age: the same time as a position.
 func Remembered(age time.Duration) time.Duration { return 2*age + time.Hour }
 
 // rewind allows another pass.
